@@ -1,0 +1,217 @@
+"""The HTTP contract: every request and answer as a model, the ids, and the limits.
+
+Field names are snake_case; camelCase is taken as well. `null` means the same as leaving a field out. Unknown
+fields are errors.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
+
+ID_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"
+_ID = re.compile(ID_PATTERN)
+
+MAX_FILES = 100
+MAX_PROMPT = 2_000
+MAX_LYRICS = 8_000
+MAX_AUDIO_BASE64 = 48 * 2**20
+
+# The rule that the patterns cannot say by themselves, used in messages.
+ID_RULE = "1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot"
+
+Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+LoraId = Annotated[str, StringConstraints(pattern=ID_PATTERN[:-1] + ":" + ID_PATTERN[1:])]
+
+State = Literal["queued", "preparing", "tagging", "training", "evaluating", "done", "failed", "cancelled"]
+TERMINAL: frozenset[str] = frozenset({"done", "failed", "cancelled"})
+
+Profile = Literal["contract", "native"]
+OutputFormat = Literal["wav", "flac", "mp3", "opus"]
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` may be a producer, model or job id."""
+    return bool(_ID.match(text))
+
+
+class Request(BaseModel):
+    """Base of what clients send."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, body: Any) -> Any:
+        if isinstance(body, dict):
+            return {name: value for name, value in body.items() if value is not None}
+        return body
+
+
+class Answer(BaseModel):
+    """Base of what the service answers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class StoreUploadRequest(Request):
+    """`POST /store-upload`: one audio file as base64."""
+
+    producer_id: Id
+    job_id: Id | None = None
+    filename: str = Field("audio.wav", min_length=1, max_length=255)
+    content_base64: str = Field(min_length=1)
+
+
+class StoreUploadAnswer(Answer):
+    path: str
+    producer_id: str
+    job_id: str
+
+
+class TrainRequest(Request):
+    """`POST /train`: make a twin from stored files or from URLs."""
+
+    producer_id: Id
+    upload_urls: list[str] | None = Field(None, min_length=1, max_length=MAX_FILES)
+    upload_paths: list[str] | None = Field(None, min_length=1, max_length=MAX_FILES)
+    model_name: Id = "nawfside_lora"
+    metadata_per_file: list[dict[str, Any] | None] = Field(default_factory=list)
+    job_id: Id | None = None
+    skip_preprocess: bool = False
+    tag_before_train: bool = False
+    backend_override: str | None = None
+    max_steps: int | None = Field(None, ge=1, le=100_000)
+    rank: int | None = Field(None, ge=1, le=128)
+    learning_rate: float | None = Field(None, gt=0, le=1)
+    seed: int | None = Field(None, ge=0, lt=2**32)
+    profile: Profile = "contract"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.upload_urls and self.upload_paths:
+            raise ValueError("upload_paths, upload_urls: send one of the two, not both")
+        if not self.upload_urls and not self.upload_paths:
+            raise ValueError("upload_paths: send the paths that /store-upload answered, or upload_urls")
+        if len(self.metadata_per_file) > len(self.sources):
+            raise ValueError(
+                f"metadata_per_file: {len(self.metadata_per_file)} entries for {len(self.sources)} files; "
+                "send at most one a file"
+            )
+        return self
+
+    @property
+    def sources(self) -> list[str]:
+        return self.upload_paths or self.upload_urls or []
+
+    @property
+    def metadata(self) -> list[dict[str, Any]]:
+        """One dictionary a file, the missing ones empty."""
+        given = [entry or {} for entry in self.metadata_per_file]
+        return given + [{}] * (len(self.sources) - len(given))
+
+
+class TrainAnswer(Answer):
+    job_id: str
+    producer_id: str
+    model_name: str
+    backend: str
+    lora_path: str
+    models_path: str
+
+
+class Preview(Answer):
+    step: int
+    url: str
+
+
+class JobAnswer(Answer):
+    """`GET /jobs/{job_id}`: always these keys, `null` where not known yet."""
+
+    job_id: str
+    task_id: str | None = None
+    producer_id: str
+    model_name: str
+    backend: str
+    state: State
+    step: int | None = None
+    total_steps: int | None = None
+    loss: float | None = None
+    held_out_loss: float | None = None
+    steps_per_second: float | None = None
+    seconds_left: float | None = None
+    queue_position: int | None = None
+    created_at: datetime
+    updated_at: datetime
+    error: str | None = None
+    result: TrainAnswer | None = None
+    previews: list[Preview] = Field(default_factory=list)
+
+
+class GenerateRequest(Request):
+    """`POST /generate`: a track from a prompt, in a twin's style where `lora_id` names one."""
+
+    prompt: str = Field(min_length=1, max_length=MAX_PROMPT)
+    lora_id: LoraId | None = None
+    duration_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
+    backend_override: str | None = None
+    seed: int | None = Field(None, ge=0, lt=2**32)
+    lora_scale: float = Field(1.0, ge=0, le=2, allow_inf_nan=False)
+    lyrics: str = Field("", max_length=MAX_LYRICS)
+    bpm: int | None = Field(None, ge=30, le=300)
+    key: str | None = Field(None, pattern=r"^[A-G][#b]? (major|minor)$")
+    time_signature: Literal["2", "3", "4", "6"] | None = None
+    steps: int | None = Field(None, ge=1, le=200)
+    guidance: float | None = Field(None, ge=0, le=20, allow_inf_nan=False)
+    output_format: OutputFormat = "wav"
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.prompt.strip():
+            raise ValueError("prompt: it is blank; describe the music")
+        return self
+
+
+class GenerateAnswer(Answer):
+    audio_base64: str
+    backend: str
+    seed: int
+    sample_rate: int
+    duration_seconds: float
+    output_path: str
+
+
+class BackendAnswer(Answer):
+    """A row of `GET /backends`."""
+
+    name: str
+    ready: bool
+    reason: str | None = None
+    checkpoint: str
+    licence: str
+    commercial_use: bool
+    sample_rate: int | None = None
+    channels: int | None = None
+    max_duration_seconds: float
+    default: bool
+
+
+class LoraAnswer(Answer):
+    """A row of `GET /loras`."""
+
+    lora_id: str
+    producer_id: str
+    model_name: str
+    backend: str
+    version: str
+    rank: int
+    base: str
+    usable: bool
+    reason: str | None = None
+    created_at: datetime
+    bytes: int
+    sha256: str

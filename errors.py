@@ -1,0 +1,14 @@
+"""The one exception that reaches a client as it is."""
+
+
+class Refusal(Exception):
+    """A request that cannot be served, with the HTTP status and the sentence that the client reads.
+
+    The message names the field (or the thing) and the mend: `duration_seconds: 700 is over the 600 s that
+    ace_step can make; ask for less.`
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message

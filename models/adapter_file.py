@@ -1,0 +1,105 @@
+"""The adapter file: one safetensors file that diffusers, PEFT and ComfyUI load, with a header that says whose it is.
+
+Tensors are named `base_model.model.<module>.lora_A.weight` `[rank, in]` and `….lora_B.weight` `[out, rank]`, with
+the original model's module names and alpha / rank folded into B, since that is the form that needs no second file
+to be read right. What else is known about the adapter stands in the safetensors metadata. Reading it needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+PREFIX = "base_model.model."
+_MAX_HEADER = 16 * 2**20
+_FORMAT = "producer-twin/1"
+
+
+class InvalidAdapter(ValueError):
+    """The file is not an adapter that can be used; the message says why in a sentence."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """Whose adapter it is, and what it fits.
+
+    Attributes:
+        producer_id, model_name: together the `lora_id`.
+        backend: the runner table's name.
+        base: the checkpoint it was trained on, as configured.
+        base_sha256: that checkpoint's digest; it serves only with the same one.
+        rank: largest rank of its layers.
+        job_id: the job that trained it.
+        created_at: ISO 8601, UTC.
+        sha256: digest of the tensor bytes after the header.
+    """
+
+    producer_id: str
+    model_name: str
+    backend: str
+    base: str
+    base_sha256: str
+    rank: int
+    job_id: str
+    created_at: str
+    sha256: str
+
+    @property
+    def lora_id(self) -> str:
+        return f"{self.producer_id}:{self.model_name}"
+
+    @property
+    def version(self) -> str:
+        """Content and version are one: the first 16 hexadecimal digits of the digest."""
+        return self.sha256[:16]
+
+    def to_metadata(self) -> dict[str, str]:
+        return {"format": "pt", "twin": _FORMAT} | {name: str(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, str]) -> Header:
+        if metadata.get("twin") != _FORMAT:
+            raise InvalidAdapter("it has no header of a twin")
+        try:
+            fields: dict[str, Any] = {name: metadata[name] for name in cls.__dataclass_fields__}
+            datetime.fromisoformat(fields["created_at"])
+            return cls(**fields | {"rank": int(fields["rank"])})
+        except (KeyError, ValueError) as error:
+            raise InvalidAdapter(f"its header is incomplete: {error}") from error
+
+
+def header_length(start: bytes) -> int:
+    """How many bytes the safetensors header takes, from the file's first eight bytes."""
+    if len(start) < 8:
+        raise InvalidAdapter("it is too short to be a safetensors file")
+    (length,) = struct.unpack("<Q", start[:8])
+    if not 2 <= length <= _MAX_HEADER:
+        raise InvalidAdapter("it is not a safetensors file")
+    return int(length)
+
+
+def parse_header(header: bytes, file_size: int) -> Header:
+    """Read the JSON header (without its eight bytes of length) of a file of `file_size` bytes.
+
+    Raises:
+        InvalidAdapter: not a safetensors file, truncated, no adapter tensors, or no header of a twin.
+    """
+    try:
+        table = json.loads(header)
+    except ValueError as error:
+        raise InvalidAdapter("it is not a safetensors file") from error
+    if not isinstance(table, dict):
+        raise InvalidAdapter("it is not a safetensors file")
+    metadata = table.pop("__metadata__", {})
+    try:
+        end = max((int(entry["data_offsets"][1]) for entry in table.values()), default=0)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InvalidAdapter("it is not a safetensors file") from error
+    if 8 + len(header) + end != file_size:
+        raise InvalidAdapter("it is truncated")
+    if not any(name.endswith(".lora_A.weight") for name in table):
+        raise InvalidAdapter("it holds no adapter weights")
+    return Header.from_metadata(metadata if isinstance(metadata, dict) else {})

@@ -1,0 +1,125 @@
+"""From what `ACE_STEP_MODEL` or `MUSICGEN_MODEL` says to a folder that `from_pretrained` loads."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+STARTER = "starter"
+_STARTERS = Path(__file__).parent / "starter"
+# Weights and what describes them; a hub repository may hold other formats of the same weights.
+_PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+_HEADROOM = 1.05
+
+log = logging.getLogger("producer_twin.checkpoints")
+
+
+class CheckpointError(RuntimeError):
+    """The checkpoint cannot be had; the message is one line for `/backends` and the log."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Attributes:
+    name: as configured.
+    folder: where `from_pretrained` finds it.
+    sha256: identifies the weights; adapters serve only with the checkpoint that they were trained on.
+    """
+
+    name: str
+    folder: Path
+    sha256: str
+
+
+def resolve(name: str, backend: str, build_tiny: Callable[[Path], None], token: str | None = None) -> Checkpoint:
+    """Find, build or download the checkpoint `name` for `backend`.
+
+    Args:
+        name: `starter`, a folder, or `<hub id>[@revision]`.
+        build_tiny: writes a tiny random-weight checkpoint of the true architecture into a folder, always the same;
+            it stands in where no trained starter ships.
+        token: the hub's.
+
+    Raises:
+        CheckpointError: in one line, why not.
+    """
+    if name == STARTER:
+        shipped = _STARTERS / backend
+        folder = shipped if shipped.is_dir() else _built(backend, build_tiny)
+        return Checkpoint(name, folder, _digest(folder))
+    if name.startswith((".", "/", "~")) or Path(name).is_dir():
+        folder = Path(name).expanduser().resolve()
+        if not folder.is_dir():
+            raise CheckpointError(f"{name}: there is no such folder")
+        return Checkpoint(name, folder, _digest(folder))
+    return _downloaded(name, token)
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "producer-twin"
+
+
+def _built(backend: str, build: Callable[[Path], None]) -> Path:
+    """Build once; the processes that start together wait for the first of them."""
+    target = _cache() / "tiny" / backend
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(target.parent / f"{backend}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.is_dir():
+            with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+                folder = Path(scratch) / backend
+                build(folder)
+                folder.rename(target)
+    return target
+
+
+def _downloaded(name: str, token: str | None) -> Checkpoint:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    repo, _, revision = name.partition("@")
+    try:
+        try:
+            folder = snapshot_download(
+                repo, revision=revision or None, allow_patterns=_PATTERNS, token=token, local_files_only=True
+            )
+        except LocalEntryNotFoundError:
+            info = HfApi(token=token).model_info(repo, revision=revision or None, files_metadata=True)
+            _check_disk(name, sum(file.size or 0 for file in info.siblings or []), Path(HF_HUB_CACHE))
+            log.info("downloading %s (an interrupted download goes on where it stopped)", name)
+            folder = snapshot_download(repo, revision=info.sha, allow_patterns=_PATTERNS, token=token)
+    except CheckpointError:
+        raise
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{name}: the hub did not serve it: {reason}") from error
+    # A snapshot's folder is named by its commit, which identifies its contents.
+    return Checkpoint(name, Path(folder), hashlib.sha256(f"{repo}@{Path(folder).name}".encode()).hexdigest())
+
+
+def _check_disk(name: str, needed: int, cache: Path) -> None:
+    place = next(parent for parent in (cache, *cache.parents) if parent.exists())
+    free = shutil.disk_usage(place).free
+    if needed * _HEADROOM > free:
+        raise CheckpointError(
+            f"{name}: needs {needed / 1e9:.1f} GB under {cache}, where {free / 1e9:.1f} GB are free; "
+            "make room or set HF_HOME"
+        )
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".safetensors", ".json"):
+            digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

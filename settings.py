@@ -1,0 +1,66 @@
+"""Every setting, read from the environment, with its default. README.md lists them for users."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent
+
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class Settings(BaseSettings):
+    """An attribute is the environment variable of the same name in upper case; an empty one means unset."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore")
+
+    # Where things are kept: `file:///folder` or `s3://bucket/prefix`.
+    storage_url: str = Field(default_factory=lambda: (ROOT / "data").as_uri())
+    s3_endpoint_url: str | None = None
+
+    # Models.
+    music_backend: str = "ace_step"
+    ace_step_model: str = "starter"
+    musicgen_model: str = "starter"
+    hf_token: str | None = None
+    allow_noncommercial: bool = True
+    device: str = "auto"
+    dtype: DType = "auto"
+    train_device: str | None = None
+
+    # Serving.
+    max_duration_seconds: float | None = Field(None, gt=0)
+    max_body_bytes: int = Field(96 * 2**20, gt=0)
+    max_upload_bytes: int = Field(50 * 2**20, gt=0)
+    nawfside_app_password: str | None = None
+
+    # Fetching what a client names by URL.
+    fetch_max_bytes: int = Field(200 * 2**20, gt=0)
+    fetch_timeout_seconds: float = Field(120.0, gt=0)
+    fetch_allow_loopback: bool = False
+
+    # Training.
+    train_jobs_at_once: int = Field(1, ge=1)
+
+    # Tagging.
+    gemini_api_key: str | None = None
+    gemini_model: str = "gemini-3.5-flash-lite"
+    gemini_base_url: str | None = None
+
+    @field_validator("storage_url")
+    @classmethod
+    def _known_storage(cls, url: str) -> str:
+        if not url.startswith(("file:///", "s3://")):
+            raise ValueError("STORAGE_URL must be file:///folder or s3://bucket/prefix")
+        return url
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process. They are read once: a changed variable needs a restart."""
+    return Settings()
