@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from scipy.signal import butter, sosfilt
@@ -31,7 +31,12 @@ def _sweep(time: np.ndarray, bottom: float, above: float, fall: float) -> np.nda
 
 def _kick(kit: int) -> np.ndarray:
     time = _time(0.35)
-    bottom, above, fall, decay = ((48, 180, 0.02, 0.12), (52, 120, 0.03, 0.16), (45, 260, 0.012, 0.09), (58, 90, 0.035, 0.07))[kit]
+    bottom, above, fall, decay = (
+        (48, 180, 0.02, 0.12),
+        (52, 120, 0.03, 0.16),
+        (45, 260, 0.012, 0.09),
+        (58, 90, 0.035, 0.07),
+    )[kit]
     body = _sweep(time, bottom, above, fall) * np.exp(-time / decay)
     click = _noise("kick", kit, len(time), 1500, 8000) * np.exp(-time / 0.002)
     return 0.9 * np.tanh(1.6 * body + 0.25 * click)
@@ -55,7 +60,9 @@ def _clap(kit: int) -> np.ndarray:
 
 def _hat(kit: int) -> np.ndarray:
     time = _time(0.07)
-    return 0.55 * _noise("hat", kit, len(time), 6500, 11_400) * np.exp(-time / (0.018, 0.025, 0.012, 0.03)[kit])
+    return (
+        0.55 * _noise("hat", kit, len(time), 6500, 11_400) * np.exp(-time / (0.018, 0.025, 0.012, 0.03)[kit])
+    )
 
 
 def _open_hat(kit: int) -> np.ndarray:
@@ -65,7 +72,9 @@ def _open_hat(kit: int) -> np.ndarray:
 
 def _rim(kit: int) -> np.ndarray:
     time = _time(0.06)
-    return 0.5 * (np.sin(2 * np.pi * 1700 * time) + 0.5 * np.sin(2 * np.pi * 820 * time)) * np.exp(-time / 0.012)
+    return (
+        0.5 * (np.sin(2 * np.pi * 1700 * time) + 0.5 * np.sin(2 * np.pi * 820 * time)) * np.exp(-time / 0.012)
+    )
 
 
 def _tom(kit: int) -> np.ndarray:
@@ -97,7 +106,7 @@ _DRUMS = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def drum(name: str, kit: int) -> np.ndarray:
     """One hit, float32 `[samples]` at `RATE`."""
     hit = _DRUMS[name](kit % KITS)

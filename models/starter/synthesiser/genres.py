@@ -1,7 +1,7 @@
 """The table of genres: tempo, instruments, drum patterns and manners of each.
 
-A pattern is one bar of sixteenths. In drum patterns `x` is a full hit, `o` a soft one. In bass and chord patterns
-`x` starts a note, `o` starts it an octave higher, `-` holds it and `.` is silence.
+A pattern is one bar of sixteenths. In drum patterns `x` is a full hit, `o` a soft one. In bass and chord
+patterns `x` starts a note, `o` starts it an octave higher, `-` holds it and `.` is silence.
 """
 
 from __future__ import annotations
@@ -56,12 +56,27 @@ _TRAINED = {
         melodies=("bell", "pluck", "piano"),
         moods=("dark", "menacing", "moody"),
         grooves=(
-            {"kick": "x.....x...x.....", "clap": "........x.......", "hat": "x.o.x.o.x.o.x.o.",
-             "bass": "x-----x---x-----", "chord": HOLD},
-            {"kick": "x..x......x...x.", "clap": "........x.......", "hat": "x.o.x.o.x.o.x.o.",
-             "bass": "x--x------x---x-", "chord": HOLD},
-            {"kick": "x......x...x....", "clap": "........x.......", "hat": "x.o.x.o.x.o.x.o.",
-             "bass": "x------x---x----", "chord": HOLD},
+            {
+                "kick": "x.....x...x.....",
+                "clap": "........x.......",
+                "hat": "x.o.x.o.x.o.x.o.",
+                "bass": "x-----x---x-----",
+                "chord": HOLD,
+            },
+            {
+                "kick": "x..x......x...x.",
+                "clap": "........x.......",
+                "hat": "x.o.x.o.x.o.x.o.",
+                "bass": "x--x------x---x-",
+                "chord": HOLD,
+            },
+            {
+                "kick": "x......x...x....",
+                "clap": "........x.......",
+                "hat": "x.o.x.o.x.o.x.o.",
+                "bass": "x------x---x----",
+                "chord": HOLD,
+            },
         ),
         rolls=True,
         reverb=(0.8, 0.2),
@@ -75,10 +90,21 @@ _TRAINED = {
         melodies=("pluck", None),
         moods=("uplifting", "groovy", "happy"),
         grooves=(
-            {"kick": "x...x...x...x...", "clap": "....x.......x...", "open hat": "..x...x...x...x.",
-             "bass": "..x-..x-..x-..x-", "chord": "x-.x-.x---x-...."},
-            {"kick": "x...x...x...x...", "clap": "....x.......x...", "open hat": "..x...x...x...x.",
-             "hat": "oo.ooo.ooo.ooo.o", "bass": "x-.x-.x---x-.o-.", "chord": "..x-..x-..x-..x-"},
+            {
+                "kick": "x...x...x...x...",
+                "clap": "....x.......x...",
+                "open hat": "..x...x...x...x.",
+                "bass": "..x-..x-..x-..x-",
+                "chord": "x-.x-.x---x-....",
+            },
+            {
+                "kick": "x...x...x...x...",
+                "clap": "....x.......x...",
+                "open hat": "..x...x...x...x.",
+                "hat": "oo.ooo.ooo.ooo.o",
+                "bass": "x-.x-.x---x-.o-.",
+                "chord": "..x-..x-..x-..x-",
+            },
         ),
         bars_per_chord=2,
         seventh=True,
@@ -94,10 +120,20 @@ _TRAINED = {
         melodies=("square", None),
         moods=("hypnotic", "driving", "industrial"),
         grooves=(
-            {"kick": "x...x...x...x...", "hat": "..x...x...x...x.", "rim": "...o......o.....",
-             "bass": "..x.x.x...x.x.x.", "chord": "...x-.....x-...."},
-            {"kick": "x...x...x...x...", "hat": "x.xxx.xxx.xxx.xx", "clap": "....x.......x...",
-             "bass": ".xxx.xxx.xxx.xox", "chord": "..x-......x-...."},
+            {
+                "kick": "x...x...x...x...",
+                "hat": "..x...x...x...x.",
+                "rim": "...o......o.....",
+                "bass": "..x.x.x...x.x.x.",
+                "chord": "...x-.....x-....",
+            },
+            {
+                "kick": "x...x...x...x...",
+                "hat": "x.xxx.xxx.xxx.xx",
+                "clap": "....x.......x...",
+                "bass": ".xxx.xxx.xxx.xox",
+                "chord": "..x-......x-....",
+            },
         ),
         melody_style="arp",
         bars_per_chord=2,
@@ -113,15 +149,25 @@ _TRAINED = {
         melodies=("guitar", "kalimba", None),
         moods=("chill", "mellow", "relaxed"),
         grooves=(
-            {"kick": "x......x..x.....", "snare": "....x.......x...", "hat": "x.o.x.o.x.o.x.o.",
-             "bass": "x------x--x-----", "chord": HOLD},
-            {"kick": "x.........x.....", "rim": "....x.......x...", "hat": "x.o.x.oox.o.x.o.",
-             "bass": "x---------x-----", "chord": "x---------x-----"},
+            {
+                "kick": "x......x..x.....",
+                "snare": "....x.......x...",
+                "hat": "x.o.x.o.x.o.x.o.",
+                "bass": "x------x--x-----",
+                "chord": HOLD,
+            },
+            {
+                "kick": "x.........x.....",
+                "rim": "....x.......x...",
+                "hat": "x.o.x.oox.o.x.o.",
+                "bass": "x---------x-----",
+                "chord": "x---------x-----",
+            },
         ),
         seventh=True,
         swing=0.28,
         tone=4500.0,
-        crackle=0.1,
+        crackle=0.03,
         reverb=(0.5, 0.15),
     ),
     "drum and bass": Style(
@@ -133,10 +179,20 @@ _TRAINED = {
         melodies=("pluck", "lead", None),
         moods=("energetic", "intense", "liquid"),
         grooves=(
-            {"kick": "x.........x.....", "snare": "....x.......x...", "hat": "x.x.x.x.x.x.x.x.",
-             "bass": "x-----x---x-----", "chord": HOLD},
-            {"kick": "x.........x.....", "snare": "....x..o.o..x..o", "hat": "xoxoxoxoxoxoxoxo",
-             "bass": "x---------x-----", "chord": HOLD},
+            {
+                "kick": "x.........x.....",
+                "snare": "....x.......x...",
+                "hat": "x.x.x.x.x.x.x.x.",
+                "bass": "x-----x---x-----",
+                "chord": HOLD,
+            },
+            {
+                "kick": "x.........x.....",
+                "snare": "....x..o.o..x..o",
+                "hat": "xoxoxoxoxoxoxoxo",
+                "bass": "x---------x-----",
+                "chord": HOLD,
+            },
         ),
         bars_per_chord=2,
         reverb=(0.6, 0.15),
@@ -162,10 +218,21 @@ _TRAINED = {
         melodies=("lead", "square"),
         moods=("retro", "nostalgic", "neon"),
         grooves=(
-            {"kick": "x...x...x...x...", "snare": "....x.......x...", "hat": "x.o.x.o.x.o.x.o.",
-             "bass": "x.o.x.o.x.o.x.o.", "chord": HOLD},
-            {"kick": "x.......x.......", "snare": "....x.......x...", "hat": "x.o.x.o.x.o.x.o.",
-             "tom": "..............xx", "bass": "x.x.x.x.x.x.x.x.", "chord": HOLD},
+            {
+                "kick": "x...x...x...x...",
+                "snare": "....x.......x...",
+                "hat": "x.o.x.o.x.o.x.o.",
+                "bass": "x.o.x.o.x.o.x.o.",
+                "chord": HOLD,
+            },
+            {
+                "kick": "x.......x.......",
+                "snare": "....x.......x...",
+                "hat": "x.o.x.o.x.o.x.o.",
+                "tom": "..............xx",
+                "bass": "x.x.x.x.x.x.x.x.",
+                "chord": HOLD,
+            },
         ),
         melody_style="arp",
         reverb=(1.0, 0.25),
@@ -180,10 +247,20 @@ _TRAINED = {
         melodies=("guitar", "pluck", "marimba"),
         moods=("sunny", "party", "sensual"),
         grooves=(
-            {"kick": "x...x...x...x...", "snare": "...x..x....x..x.", "bass": "x--x--x-x--x--x-",
-             "chord": "..x...x...x...x."},
-            {"kick": "x...x...x...x...", "snare": "...x..x....x..x.", "hat": "x.o.x.o.x.o.x.o.",
-             "bass": "x-----x-x-----x-", "chord": "..x...x...x...x."},
+            {
+                "kick": "x...x...x...x...",
+                "snare": "...x..x....x..x.",
+                "hat": "x...x...x...x...",
+                "bass": "x--x--x-x--x--x-",
+                "chord": "..x...x...x...x.",
+            },
+            {
+                "kick": "x...x...x...x...",
+                "snare": "...x..x....x..x.",
+                "hat": "x.x.x.x.x.x.x.x.",
+                "bass": "x-----x-x-----x-",
+                "chord": "..x...x...x...x.",
+            },
         ),
     ),
 }
@@ -198,7 +275,12 @@ _UNSEEN = {
         melodies=("thin pulse",),
         moods=("playful", "bouncy"),
         grooves=(
-            {"blip": "x...x...x...x...", "hat": "..x...x...x...x.", "bass": "x.o.x.o.x.o.x.o.", "chord": HOLD},
+            {
+                "blip": "x...x...x...x...",
+                "hat": "..x...x...x...x.",
+                "bass": "x.o.x.o.x.o.x.o.",
+                "chord": HOLD,
+            },
         ),
         drum_share=1.0,
         melody_style="arp",
@@ -240,8 +322,13 @@ _UNSEEN = {
         melodies=(None, "melodica"),
         moods=("smoky", "heavy"),
         grooves=(
-            {"kick": "........x.......", "rim": "........x.......", "hat": "..x...x...x..oxo",
-             "bass": "x--x----x--x----", "chord": "..x...x...x...x."},
+            {
+                "kick": "........x.......",
+                "rim": "........x.......",
+                "hat": "..x...x...x..oxo",
+                "bass": "x--x----x--x----",
+                "chord": "..x...x...x...x.",
+            },
         ),
         drum_share=1.0,
         reverb=(1.6, 0.45),

@@ -54,51 +54,114 @@ VOICES: dict[str, Voice] = {
     # basses
     "808": Voice(("808 bass", "808s", "heavy 808"), _fixed((1, 1, 0.7)), 0.75, 0.002, glide=0.8, drive=2.2),
     "sub": Voice(("sub bass", "deep bass"), _fixed((1, 1, 1.2), (2, 0.25, 0.6)), 0.6, 0.008),
-    "saw bass": Voice(("saw bass", "synth bass"), _harmonics(14, lambda h: 1 / h, lambda h: 0.5 / (1 + 0.15 * h)),
-                      0.55),
+    "saw bass": Voice(
+        ("saw bass", "synth bass"), _harmonics(14, lambda h: 1 / h, lambda h: 0.5 / (1 + 0.15 * h)), 0.55
+    ),
     "square bass": Voice(("square bass", "pulsing bass"), _harmonics(13, lambda h: h % 2 / h), 0.4, 0.004),
-    "acid": Voice(("acid bass", "303 bass"),
-                  _harmonics(20, lambda h: (1 + 4 * np.exp(-(((h - 6) / 2) ** 2))) / h, lambda h: 0.25 / (1 + 0.06 * h)),
-                  0.4, 0.002),
-    "reese": Voice(("reese bass", "growling bass"), _harmonics(12, lambda h: 1 / h), 0.45, 0.01, detune=(-0.006, 0.006)),
+    "acid": Voice(
+        ("acid bass", "303 bass"),
+        _harmonics(
+            20, lambda h: (1 + 4 * np.exp(-(((h - 6) / 2) ** 2))) / h, lambda h: 0.25 / (1 + 0.06 * h)
+        ),
+        0.4,
+        0.002,
+    ),
+    "reese": Voice(
+        ("reese bass", "growling bass"), _harmonics(12, lambda h: 1 / h), 0.45, 0.01, detune=(-0.006, 0.006)
+    ),
     # keys and pads
-    "rhodes": Voice(("electric piano", "rhodes", "e-piano"),
-                    _fixed((1, 1, 0.9), (2, 0.35, 0.3), (3, 0.12, 0.2), (7, 0.1, 0.05)), 0.45, 0.004),
-    "piano": Voice(("piano", "grand piano"), _harmonics(14, lambda h: 0.9**h / h**0.8, lambda h: 1.1 / (1 + 0.35 * h)),
-                   0.4, 0.002),
-    "organ": Voice(("organ", "house organ"), _fixed((1, 1, 0), (2, 0.6, 0), (3, 0.4, 0), (4, 0.5, 0), (6, 0.2, 0)),
-                   0.25, 0.006),
-    "strings": Voice(("strings", "string section"), _harmonics(10, lambda h: 1 / h), 0.3, 0.18, 0.1,
-                     (-0.004, 0.0, 0.005)),
-    "pad": Voice(("warm pad", "synth pad", "lush pad"), _harmonics(8, lambda h: 1 / h**1.5), 0.35, 0.3, 0.12,
-                 (-0.005, 0.0, 0.004)),
+    "rhodes": Voice(
+        ("electric piano", "rhodes", "e-piano"),
+        _fixed((1, 1, 0.9), (2, 0.35, 0.3), (3, 0.12, 0.2), (7, 0.1, 0.05)),
+        0.45,
+        0.004,
+    ),
+    "piano": Voice(
+        ("piano", "grand piano"),
+        _harmonics(14, lambda h: 0.9**h / h**0.8, lambda h: 1.1 / (1 + 0.35 * h)),
+        0.4,
+        0.002,
+    ),
+    "organ": Voice(
+        ("organ", "house organ"),
+        _fixed((1, 1, 0), (2, 0.6, 0), (3, 0.4, 0), (4, 0.5, 0), (6, 0.2, 0)),
+        0.25,
+        0.006,
+    ),
+    "strings": Voice(
+        ("strings", "string section"), _harmonics(10, lambda h: 1 / h), 0.3, 0.18, 0.1, (-0.004, 0.0, 0.005)
+    ),
+    "pad": Voice(
+        ("warm pad", "synth pad", "lush pad"),
+        _harmonics(8, lambda h: 1 / h**1.5),
+        0.35,
+        0.3,
+        0.12,
+        (-0.005, 0.0, 0.004),
+    ),
     "choir": Voice(("choir", "vocal pad"), _choir, 0.55, 0.22, 0.12, (-0.003, 0.003)),
-    "stab": Voice(("synth stab", "techno stab"), _harmonics(12, lambda h: 1 / h, lambda h: 0.3 / (1 + 0.2 * h)), 0.4,
-                  0.003, detune=(-0.003, 0.003)),
+    "stab": Voice(
+        ("synth stab", "techno stab"),
+        _harmonics(12, lambda h: 1 / h, lambda h: 0.3 / (1 + 0.2 * h)),
+        0.4,
+        0.003,
+        detune=(-0.003, 0.003),
+    ),
     # leads and mallets
-    "bell": Voice(("bells", "bell melody"), _fixed((1, 1, 0.8), (2.76, 0.5, 0.35), (5.4, 0.3, 0.15)), 0.35, 0.001),
-    "pluck": Voice(("synth pluck", "plucks"), _harmonics(20, lambda h: 1 / h, lambda h: 0.35 / (1 + 0.3 * h)), 0.4,
-                   0.001),
-    "guitar": Voice(("guitar", "guitar loop"),
-                    _harmonics(16, lambda h: abs(np.sin(0.6 * h)) / h, lambda h: 0.6 / (1 + 0.2 * h)), 0.5, 0.002),
-    "lead": Voice(("synth lead", "saw lead", "dark synth"), _harmonics(14, lambda h: 1 / h), 0.3, 0.01,
-                  detune=(-0.003, 0.003)),
+    "bell": Voice(
+        ("bells", "bell melody"), _fixed((1, 1, 0.8), (2.76, 0.5, 0.35), (5.4, 0.3, 0.15)), 0.35, 0.001
+    ),
+    "pluck": Voice(
+        ("synth pluck", "plucks"), _harmonics(20, lambda h: 1 / h, lambda h: 0.35 / (1 + 0.3 * h)), 0.4, 0.001
+    ),
+    "guitar": Voice(
+        ("guitar", "guitar loop"),
+        _harmonics(16, lambda h: abs(np.sin(0.6 * h)) / h, lambda h: 0.6 / (1 + 0.2 * h)),
+        0.5,
+        0.002,
+    ),
+    "lead": Voice(
+        ("synth lead", "saw lead", "dark synth"),
+        _harmonics(14, lambda h: 1 / h),
+        0.3,
+        0.01,
+        detune=(-0.003, 0.003),
+    ),
     "square": Voice(("square lead", "square synth"), _harmonics(15, lambda h: h % 2 / h), 0.28, 0.004),
-    "kalimba": Voice(("kalimba", "thumb piano"), _fixed((1, 1, 0.35), (2.9, 0.4, 0.04), (6.3, 0.2, 0.02)), 0.5, 0.001),
-    "marimba": Voice(("marimba", "mallets"), _fixed((1, 1, 0.25), (3.93, 0.3, 0.08), (9.2, 0.1, 0.03)), 0.5, 0.001),
+    "kalimba": Voice(
+        ("kalimba", "thumb piano"), _fixed((1, 1, 0.35), (2.9, 0.4, 0.04), (6.3, 0.2, 0.02)), 0.5, 0.001
+    ),
+    "marimba": Voice(
+        ("marimba", "mallets"), _fixed((1, 1, 0.25), (3.93, 0.3, 0.08), (9.2, 0.1, 0.03)), 0.5, 0.001
+    ),
     # the unseen styles'
     "triangle": Voice(("triangle bass",), _harmonics(9, lambda h: h % 2 / h**2), 0.6, 0.001, 0.01),
-    "thin pulse": Voice(("pulse lead",), _harmonics(24, lambda h: abs(np.sin(np.pi * h / 8)) / h), 0.4, 0.001, 0.01,
-                        octave=1),
-    "music box": Voice(("music box",), _fixed((1, 1, 0.9), (3, 0.25, 0.3), (5.8, 0.2, 0.08)), 0.4, 0.001, 0.4,
-                       octave=1),
-    "gong": Voice(("gong",), _fixed((1, 1, 2.5), (1.48, 0.5, 1.5), (2.34, 0.4, 1.0), (3.2, 0.2, 0.5)), 0.5, 0.01, 0.8,
-                  octave=1),
-    "metallophone": Voice(("bronze metallophones",), _fixed((1, 1, 0.5), (2.71, 0.6, 0.3), (5.15, 0.4, 0.15)), 0.35,
-                          0.001, 0.2, (-0.008, 0.008)),
+    "thin pulse": Voice(
+        ("pulse lead",), _harmonics(24, lambda h: abs(np.sin(np.pi * h / 8)) / h), 0.4, 0.001, 0.01, octave=1
+    ),
+    "music box": Voice(
+        ("music box",), _fixed((1, 1, 0.9), (3, 0.25, 0.3), (5.8, 0.2, 0.08)), 0.4, 0.001, 0.4, octave=1
+    ),
+    "gong": Voice(
+        ("gong",),
+        _fixed((1, 1, 2.5), (1.48, 0.5, 1.5), (2.34, 0.4, 1.0), (3.2, 0.2, 0.5)),
+        0.5,
+        0.01,
+        0.8,
+        octave=1,
+    ),
+    "metallophone": Voice(
+        ("bronze metallophones",),
+        _fixed((1, 1, 0.5), (2.71, 0.6, 0.3), (5.15, 0.4, 0.15)),
+        0.35,
+        0.001,
+        0.2,
+        (-0.008, 0.008),
+    ),
     "skank": Voice(("organ skank",), _fixed((1, 1, 0.12), (2, 0.8, 0.1), (4, 0.6, 0.08)), 0.4, 0.003),
-    "melodica": Voice(("melodica",), _harmonics(10, lambda h: (1 if h % 2 else 0.4) / h), 0.3, 0.03,
-                      detune=(-0.002, 0.002)),
+    "melodica": Voice(
+        ("melodica",), _harmonics(10, lambda h: (1 if h % 2 else 0.4) / h), 0.3, 0.03, detune=(-0.002, 0.002)
+    ),
 }
 
 

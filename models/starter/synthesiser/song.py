@@ -57,7 +57,7 @@ class Song:
 def sample_song(rng: np.random.Generator, genre: str | None = None, **fixed: Any) -> Song:
     """Draw a song; `fixed` pins any field of `Song` by name.
 
-    Without a genre one of `GENRES` is drawn. The styles that the starter never saw are available by name only.
+    Without a genre one of `GENRES` is drawn. The styles that the starter never saw go by name only.
     """
     name = genre or GENRES[rng.integers(len(GENRES))]
     if name not in STYLES:
