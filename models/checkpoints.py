@@ -38,7 +38,9 @@ class Checkpoint:
     sha256: str
 
 
-def resolve(name: str, backend: str, build_tiny: Callable[[Path], None], token: str | None = None) -> Checkpoint:
+def resolve(
+    name: str, backend: str, build_tiny: Callable[[Path], None], token: str | None = None
+) -> Checkpoint:
     """Find, build or download the checkpoint `name` for `backend`.
 
     Args:

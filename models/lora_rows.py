@@ -72,7 +72,9 @@ class RowHooks:
             handle.remove()
 
     def _hook(self, name: str):  # type: ignore[no-untyped-def]
-        def add_rows(_layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...], y: torch.Tensor) -> torch.Tensor:
+        def add_rows(
+            _layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...], y: torch.Tensor
+        ) -> torch.Tensor:
             stack, x = self._stacks[name], inputs[0]
             if x.shape[0] != stack.a.shape[0]:
                 raise ValueError(f"{name}: a batch of {x.shape[0]} for {stack.a.shape[0]} rows of adapters")

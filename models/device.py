@@ -1,0 +1,35 @@
+"""Where and in which precision a model runs."""
+
+from __future__ import annotations
+
+import torch
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device that `DEVICE` names, or for `auto` the best there is: CUDA, Apple's MPS, the CPU.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"DEVICE={wanted}: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """The dtype that `DTYPE` names, or for `auto` bfloat16 on CUDA and float32 elsewhere.
+
+    On a CPU float32 keeps a track the same to the last bit whoever else is in the batch.
+    """
+    if wanted == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return _DTYPES[wanted]

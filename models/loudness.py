@@ -1,0 +1,21 @@
+"""The level at which tracks leave."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+PEAK = 10 ** (-1 / 20)
+_SILENCE = 1e-6
+
+
+def normalise(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`[channels, samples]` at a peak of −1 dBFS, as ACE-Step's own pipeline does; silence stays silence.
+
+    Raises:
+        FloatingPointError: a sample is not finite.
+    """
+    peak = float(np.abs(audio).max(initial=0.0))
+    if not np.isfinite(peak):
+        raise FloatingPointError("the model made samples that are not finite")
+    return audio if peak < _SILENCE else (audio * np.float32(PEAK / peak)).astype(np.float32)

@@ -1,0 +1,202 @@
+"""ACE-Step rows of different kinds, denoised together, against diffusers' own pipeline run alone."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.ace_step import AceStep
+from models.ace_step.sampling import Defaults, sample
+from models.adapter_file import Header, InvalidAdapter
+from models.adapters import AdapterWeights, LoraPair, decode, encode, linear_layers
+from models.base import Row, Text
+from models.checkpoints import resolve
+from models.tiny import ace_step as tiny
+
+TURBO = Defaults(8, 3.0, 1.0, guided=False)
+GUIDED = Defaults(6, 1.0, 4.0)
+
+
+@pytest.fixture(scope="module")
+def model() -> AceStep:
+    return AceStep.load(resolve("starter", "ace_step_test", tiny.build), torch.device("cpu"), torch.float32)
+
+
+def _adapter(
+    model: AceStep, rank: int, seed: int, targets: tuple[str, ...] = ("to_q", "to_v", "to_out.0", "down_proj")
+) -> AdapterWeights:
+    generator = torch.Generator().manual_seed(seed)
+    pairs = {
+        name: LoraPair(
+            torch.randn(layer.in_features, rank, generator=generator) / layer.in_features**0.5,
+            torch.randn(rank, layer.out_features, generator=generator) / rank**0.5,
+        )
+        for name, layer in linear_layers(model.adapted).items()
+        if name.endswith(targets)
+    }
+    return AdapterWeights(_header(rank), pairs)
+
+
+def _header(rank: int) -> Header:
+    return Header("p", "m", "ace_step", "starter", "0", rank, "job", "2026-01-01T00:00:00+00:00", "")
+
+
+def _rows(model: AceStep) -> list[Row]:
+    one, two = (
+        _adapter(model, 4, 1),
+        _adapter(model, 8, 2, ("to_k", "gate_proj", "linear_1", "condition_embedder")),
+    )
+    return [
+        Row(Text("808 trap beat, dark synth", bpm=140, key="A minor"), 2.0, seed=1),
+        Row(
+            Text("a much longer prompt about lo-fi hip hop with warm keys " * 3, time_signature="4"),
+            5.25,
+            2,
+            steps=5,
+        ),
+        Row(Text("house", lyrics="la la la"), 3.33, seed=3, guidance=2.5, adapters=[(one, 1.0)]),
+        Row(Text("techno ☃", bpm=131), 1.1, seed=4, steps=11, adapters=[(one, 0.5), (two, -0.7)]),
+    ]
+
+
+def _stock(model: AceStep, row: Row, defaults: Defaults) -> torch.Tensor:
+    """The same row by diffusers alone, its adapters merged into the weights."""
+    pipeline = copy.copy(model.pipeline)
+    transformer = copy.deepcopy(model.pipeline.transformer)
+    layers = linear_layers(transformer)
+    for weights, strength in row.adapters:
+        for name, pair in weights.pairs.items():
+            layers[name].weight.data += strength * (pair.a @ pair.b).T
+    pipeline.transformer = transformer
+    pipeline.is_turbo = not defaults.guided
+    pipeline.set_progress_bar_config(disable=True)
+    guidance = defaults.guidance if row.guidance is None else row.guidance
+    return pipeline(
+        prompt=row.text.prompt,
+        lyrics=row.text.lyrics or "[Instrumental]",
+        audio_duration=row.seconds,
+        num_inference_steps=row.steps or defaults.steps,
+        guidance_scale=guidance if defaults.guided else 1.0,
+        shift=defaults.shift,
+        generator=torch.Generator().manual_seed(row.seed),
+        bpm=row.text.bpm,
+        keyscale=row.text.key,
+        timesignature=row.text.time_signature,
+        output_type="latent",
+    ).audios
+
+
+@pytest.mark.parametrize("defaults", [TURBO, GUIDED], ids=["turbo", "guided"])
+def test_rows_in_one_batch_equal_the_stock_pipeline_alone(model: AceStep, defaults: Defaults) -> None:
+    rows = [row for row in _rows(model) if row.seconds != 1.1 or not defaults.guided]
+    for row, ours in zip(rows, sample(model.pipeline, rows, defaults), strict=True):
+        # The stock pipeline cannot make 1.1 s: it counts one frame too many there.
+        if row.seconds == 1.1:
+            continue
+        stock = _stock(model, row, defaults)
+        assert isinstance(ours, torch.Tensor)
+        assert ours.shape == stock.shape
+        assert (ours - stock).abs().max() <= 2e-4 * stock.std()
+
+
+def test_neighbours_and_their_order_change_nothing(model: AceStep) -> None:
+    rows = _rows(model)
+    alone = [model.generate([row])[0] for row in rows]
+    together = model.generate(rows)
+    backwards = model.generate(rows[::-1])[::-1]
+    for single, one, other, row in zip(alone, together, backwards, rows, strict=True):
+        assert (
+            isinstance(single, np.ndarray) and isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
+        )
+        assert single.shape == (model.channels, round(row.seconds * model.sample_rate))
+        assert np.abs(single - one).max() <= 1 / 32768
+        assert np.abs(single - other).max() <= 1 / 32768
+
+
+def test_a_row_without_adapter_is_the_base_models_to_the_bit(model: AceStep) -> None:
+    plain = Row(Text("ambient"), 2.0, seed=9)
+    tuned = Row(Text("ambient"), 2.0, seed=9, adapters=[(_adapter(model, 8, 5), 1.0)])
+    beside_base = sample(model.pipeline, [plain, plain], TURBO)[0]
+    beside_twin, twin = sample(model.pipeline, [plain, tuned], TURBO)
+    assert isinstance(beside_base, torch.Tensor) and isinstance(beside_twin, torch.Tensor)
+    assert torch.equal(beside_base, beside_twin)
+    assert isinstance(twin, torch.Tensor)
+    assert (twin - beside_base).std() > 0.01 * beside_base.std()
+
+
+def test_a_seed_is_a_piece_of_music(model: AceStep) -> None:
+    first, again, other = (model.generate([Row(Text("beat"), 1.0, seed)])[0] for seed in (1, 1, 2))
+    assert isinstance(first, np.ndarray) and isinstance(again, np.ndarray) and isinstance(other, np.ndarray)
+    assert np.array_equal(first, again)
+    assert not np.allclose(first, other, atol=0.01)
+
+
+def test_one_bad_row_fails_alone(model: AceStep) -> None:
+    weights = _adapter(model, 4, 1)
+    name = next(name for name in weights.pairs if name.endswith("down_proj"))
+    poisoned = dict(weights.pairs)
+    poisoned[name] = LoraPair(poisoned[name].a * float("nan"), poisoned[name].b)
+    good, bad = (
+        Row(Text("beat"), 1.0, seed=1),
+        Row(Text("beat"), 1.0, seed=1, adapters=[(AdapterWeights(_header(4), poisoned), 1.0)]),
+    )
+    results = model.generate([good, bad])
+    assert isinstance(results[0], np.ndarray)
+    assert isinstance(results[1], FloatingPointError)
+
+
+def test_the_adapter_file_comes_back_as_it_was(model: AceStep) -> None:
+    weights = _adapter(model, 4, 3)
+    data = encode(weights.header, weights.pairs, model)
+    back = decode(data, model)
+    assert back.header.lora_id == "p:m" and len(back.header.sha256) == 64
+    assert back.pairs.keys() == weights.pairs.keys()
+    for name, pair in weights.pairs.items():
+        assert torch.equal(back.pairs[name].a, pair.a) and torch.equal(back.pairs[name].b, pair.b)
+
+
+def test_diffusers_loads_the_file_and_makes_the_same_music(model: AceStep, tmp_path: Path) -> None:
+    weights = _adapter(model, 4, 3)
+    (tmp_path / "adapter.safetensors").write_bytes(encode(weights.header, weights.pairs, model))
+    row = Row(Text("beat"), 2.0, seed=1, adapters=[(weights, 1.0)])
+    ours = sample(model.pipeline, [row], TURBO)[0]
+    pipeline = type(model.pipeline).from_pretrained(resolve("starter", "ace_step_test", tiny.build).folder)
+    pipeline.load_lora_weights(tmp_path, weight_name="adapter.safetensors")
+    stand_in = AceStep(pipeline, TURBO)
+    theirs = _stock(stand_in, Row(Text("beat"), 2.0, seed=1), TURBO)
+    assert isinstance(ours, torch.Tensor)
+    assert (ours - theirs).abs().max() <= 1e-4
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda data: data[:-10], "truncated"),
+        (lambda data: b"placeholder", "safetensors"),
+        (lambda data: data[:-4] + b"\x00\x01\x02\x03", "digest"),
+        (lambda data: data.replace(b"q_proj", b"x_proj"), "matches nothing"),
+        (lambda data: data.replace(b'"ace_step"', b'"musicgen"'), "musicgen"),
+    ],
+)
+def test_damaged_adapters_are_refused_by_name(model: AceStep, damage, reason: str) -> None:  # type: ignore[no-untyped-def]
+    weights = _adapter(model, 4, 3)
+    with pytest.raises(InvalidAdapter, match=reason):
+        decode(damage(encode(weights.header, weights.pairs, model)), model)
+
+
+def test_an_adapter_of_another_size_is_refused(model: AceStep) -> None:
+    weights = _adapter(model, 4, 3, ("to_q",))
+    wrong = {name: LoraPair(pair.a[:10], pair.b) for name, pair in weights.pairs.items()}
+    with pytest.raises(InvalidAdapter, match="is for a layer of 10"):
+        decode(encode(weights.header, wrong, model), model)
+
+
+def test_the_tiny_checkpoint_is_always_the_same(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        tiny.build(tmp_path / name)
+    first, second = (resolve(str(tmp_path / name), "ace_step", tiny.build) for name in ("one", "two"))
+    assert first.sha256 == second.sha256
