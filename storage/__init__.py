@@ -1,0 +1,22 @@
+"""Where uploads, datasets, adapters and outputs are kept: a local folder, or S3. Both behave alike.
+
+A *key* is a path without a leading slash (`uploads/p/j/beat.wav`); clients know it as `/data/<key>`. `keys`
+has every key of the tree as a function. An object appears whole or not at all, in both places.
+
+    storage = open_storage("file:///srv/twin")
+    storage.put(keys.lora("p", "m"), data, if_absent=True)
+"""
+
+from storage.base import AlreadyExists, BadKey, Changed, Entry, NotFound, Storage, Unavailable
+from storage.places import open_storage
+
+__all__ = [
+    "AlreadyExists",
+    "BadKey",
+    "Changed",
+    "Entry",
+    "NotFound",
+    "Storage",
+    "Unavailable",
+    "open_storage",
+]

@@ -1,0 +1,165 @@
+"""The tree: every key as a function, what a key may be, and how it looks to clients.
+
+Ids are taken as they are (contract.ID_PATTERN has been checked by then); upper and lower case differ.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import PurePosixPath
+
+from errors import Refusal
+from storage.base import BadKey
+
+ROOT = "/data/"
+MAX_KEY_BYTES = 1024
+MAX_PART_BYTES = 255
+
+
+# What clients hand in.
+def upload(producer: str, job: str, filename: str) -> str:
+    return f"uploads/{producer}/{job}/{filename}"
+
+
+def dataset_clip(producer: str, job: str, index: int, extension: str) -> str:
+    """A file fetched from a URL; `extension` without its dot."""
+    return f"datasets/{producer}/{job}/clip_{index:04d}.{extension}"
+
+
+def dataset_record(producer: str, job: str) -> str:
+    return f"datasets/{producer}/{job}/dataset.json"
+
+
+# The producer's newest dataset, for people to look at.
+def training_folder(producer: str) -> str:
+    return f"training_data/{producer}/"
+
+
+def training_audio(producer: str, number: int, extension: str = "wav") -> str:
+    return f"training_data/{producer}/audio/seg_{number:04d}.{extension}"
+
+
+def training_text(producer: str, stem: str) -> str:
+    return f"training_data/{producer}/text/{stem}.txt"
+
+
+def training_record(producer: str) -> str:
+    return f"training_data/{producer}/dataset.json"
+
+
+def training_turn(producer: str) -> str:
+    """Whose turn it is to write the folder above; see preprocessing.view."""
+    return f"training_turns/{producer}.json"
+
+
+# What a job trained on stays with the job. It is not beside the job's record, so that listing jobs is cheap.
+def job_record(job: str) -> str:
+    return f"jobs/{job}.json"
+
+
+def job_audio(job: str, number: int, extension: str = "wav") -> str:
+    return f"job_data/{job}/audio/seg_{number:04d}.{extension}"
+
+
+def job_text(job: str, stem: str) -> str:
+    return f"job_data/{job}/text/{stem}.txt"
+
+
+# What comes out.
+def lora(producer: str, model: str) -> str:
+    return f"loras/{producer}_{model}.safetensors"
+
+
+def model(producer: str) -> str:
+    return f"models/{producer}/adapter_model.safetensors"
+
+
+def model_config(producer: str) -> str:
+    return f"models/{producer}/adapter_config.json"
+
+
+def output(producer: str | None, name: str, extension: str) -> str:
+    """A generated track: a twin's, or the base model's where there is no producer."""
+    return f"outputs/twins/{producer}/{name}.{extension}" if producer else f"outputs/base/{name}.{extension}"
+
+
+def _fault(key: str, last_may_be_empty: bool = False) -> str | None:
+    """What is wrong with a key, None if nothing is."""
+    try:
+        if len(key.encode()) > MAX_KEY_BYTES:
+            return f"it is longer than {MAX_KEY_BYTES} bytes"
+    except UnicodeEncodeError:
+        return "it is not valid Unicode"
+    if "\\" in key:
+        return "it has a backslash"
+    if any(unicodedata.category(character) == "Cc" for character in key):
+        return "it has a control character"
+    parts = key.split("/")
+    if last_may_be_empty and not parts[-1]:
+        parts.pop()
+    for part in parts:
+        if not part:
+            return "a part of it is empty"
+        if part.startswith("."):
+            return "a part of it starts with a dot"
+        if len(part.encode()) > MAX_PART_BYTES:
+            return f"a part of it is longer than {MAX_PART_BYTES} bytes"
+    return None
+
+
+def is_key(key: str) -> bool:
+    return _fault(key) is None
+
+
+def check(key: str) -> str:
+    """The key itself. Raises BadKey if it is not well-formed: this is what keeps keys inside the root."""
+    if fault := _fault(key):
+        raise BadKey(f"{key!r} is not a key: {fault}")
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """The same for what `Storage.list` takes: empty, or the beginning of a key."""
+    if prefix and (fault := _fault(prefix, last_may_be_empty=True)):
+        raise BadKey(f"{prefix!r} is not the beginning of a key: {fault}")
+    return prefix
+
+
+def to_path(key: str) -> str:
+    """The path that clients know the key by."""
+    return ROOT + check(key)
+
+
+def from_path(path: str, field: str = "path") -> str:
+    """The key of a client's path. Raises Refusal(400) naming `field` if it is not a path of the tree."""
+    if not path.startswith(ROOT):
+        raise Refusal(400, f"{field}: {shown(path)} is not a path in storage; it must start with {ROOT}")
+    key = path.removeprefix(ROOT)
+    if fault := _fault(key):
+        raise Refusal(400, f"{field}: {shown(path)} is not a path in storage, as {fault}; send one that was answered")
+    return key
+
+
+def safe_filename(name: str, field: str = "filename") -> str:
+    """The last part of a client's file name, of either slash kind, without what no key may have.
+
+    Unprintable characters and leading dots go, and a stem that is too long is cut before its extension.
+    Raises Refusal(400) naming `field` if nothing is left.
+    """
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    printable = "".join(character for character in last if character.isprintable())
+    safe = printable.strip().lstrip(". ")
+    if not safe:
+        raise Refusal(400, f"{field}: {shown(name)} has no usable file name; send one such as beat.wav")
+    suffix = PurePosixPath(safe).suffix
+    if len(suffix.encode()) > 32:
+        suffix = ""
+    room = MAX_PART_BYTES - len(suffix.encode())
+    stem = safe.removesuffix(suffix).encode()[:room].decode(errors="ignore")
+    return stem + suffix
+
+
+def shown(text: str) -> str:
+    """A client's text as a message may repeat it: printable, and not too long."""
+    printable = "".join(character if character.isprintable() else "?" for character in text)
+    return printable if len(printable) <= 200 else printable[:199] + "…"

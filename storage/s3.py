@@ -1,0 +1,190 @@
+"""Storage in a bucket of S3, or of a server that speaks it (R2, MinIO, SeaweedFS)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import boto3
+from boto3.exceptions import Boto3Error
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from storage import keys
+from storage.base import CHUNK, AlreadyExists, Changed, Entry, NotFound, Unavailable
+from storage.folder import os_errors, replacing
+
+# From this size on, a file goes up in parts, several at once. boto3 cannot do that on a condition.
+MULTIPART_BYTES = 64 * 2**20
+
+_ABSENT = {"404", "NoSuchKey", "NotFound"}
+_FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull"}
+
+T = TypeVar("T")
+
+
+class S3:
+    """An object for an object. The credentials are boto3's own business (AWS_* and the like)."""
+
+    def __init__(self, bucket: str, prefix: str = "", endpoint: str | None = None) -> None:
+        self.bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        config = Config(
+            signature_version="s3v4",
+            # Four tries with backoff ride out a short outage, and fail well within half a minute.
+            retries={"mode": "standard", "total_max_attempts": 4},
+            connect_timeout=3,
+            read_timeout=10,
+            max_pool_connections=32,
+            # A custom server seldom has the bucket in its host name.
+            s3={"addressing_style": "path" if endpoint else "auto"},
+            # Not every server understands the checksums that boto3 adds by itself.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+        # A session of its own: the default one is not safe to share among threads.
+        self._client = boto3.session.Session().client("s3", endpoint_url=endpoint, config=config)
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        return self._put(key, data, if_absent, if_match)
+
+    def put_file(self, key: str, path: Path, *, if_absent: bool = False) -> str:
+        if path.stat().st_size < MULTIPART_BYTES or if_absent:
+            with path.open("rb") as file:
+                return self._put(key, file, if_absent, None)
+        with self._told(key):
+            self._client.upload_file(str(path), self.bucket, self._name(key))
+        if entry := self.stat(key):
+            return entry.etag
+        raise Changed(key)
+
+    def get(self, key: str) -> bytes:
+        return self.get_with_etag(key)[0]
+
+    def get_with_etag(self, key: str) -> tuple[bytes, str]:
+        return self._read(key, lambda answer: (answer["Body"].read(), _bare(answer["ETag"])))
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        entry = self.stat(key)
+        if entry is None:
+            raise NotFound(key)
+        if length <= 0 or start >= entry.size:  # which S3 has no way to ask for
+            return b""
+        wanted = f"bytes={start}-{start + length - 1}"
+        return self._read(key, lambda answer: bytes(answer["Body"].read()), Range=wanted)
+
+    def get_file(self, key: str, path: Path) -> None:
+        with os_errors(key, writing=True), replacing(path) as target:
+            self._read(key, lambda answer: _copy(answer["Body"], target))
+
+    def stat(self, key: str) -> Entry | None:
+        try:
+            with self._told(key):
+                answer = self._client.head_object(Bucket=self.bucket, Key=self._name(key))
+        except NotFound:
+            return None
+        return Entry(key, answer["ContentLength"], answer["LastModified"], _bare(answer["ETag"]))
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=self._prefix + keys.check_prefix(prefix)
+        )
+        entries = []
+        with self._told(prefix):
+            for page in pages:
+                for found in page.get("Contents", []):
+                    key = found["Key"].removeprefix(self._prefix)
+                    entries.append(Entry(key, found["Size"], found["LastModified"], _bare(found["ETag"])))
+        # Not every server sorts as AWS does.
+        valid = (entry for entry in entries if keys.is_key(entry.key))
+        yield from sorted(valid, key=lambda entry: entry.key.encode())
+
+    def delete(self, key: str) -> bool:
+        there = self.stat(key) is not None
+        with self._told(key):
+            self._client.delete_object(Bucket=self.bucket, Key=self._name(key))
+        return there
+
+    def _name(self, key: str) -> str:
+        return self._prefix + keys.check(key)
+
+    def _put(self, key: str, body: bytes | BinaryIO, if_absent: bool, if_match: str | None) -> str:
+        mark = uuid.uuid4().hex
+        request: dict[str, Any] = {"Body": body, "Metadata": {"put": mark}}
+        if if_absent:
+            request["IfNoneMatch"] = "*"
+        if if_match is not None:
+            request["IfMatch"] = f'"{if_match}"'
+        try:
+            with self._told(key):
+                answer = self._client.put_object(Bucket=self.bucket, Key=self._name(key), **request)
+            return _bare(answer["ETag"])
+        except (AlreadyExists, NotFound) as error:
+            # If the answer to our own success was lost, the retry finds our object in the way.
+            if etag := self._etag_of(key, mark):
+                return etag
+            if if_match is not None:
+                raise Changed(key) from error
+            raise
+
+    def _etag_of(self, key: str, mark: str) -> str | None:
+        """The object's etag if it is the one that was put with this mark."""
+        try:
+            with self._told(key):
+                answer = self._client.head_object(Bucket=self.bucket, Key=self._name(key))
+        except NotFound:
+            return None
+        return _bare(answer["ETag"]) if answer["Metadata"].get("put") == mark else None
+
+    def _read(self, key: str, take: Callable[[Any], T], **request: Any) -> T:
+        """What `take` makes of the answer. boto3 retries requests; a body that breaks off is left to us."""
+        for last in (False, False, True):
+            with self._told(key):
+                answer = self._client.get_object(Bucket=self.bucket, Key=self._name(key), **request)
+                try:
+                    with closing(answer["Body"]):
+                        return take(answer)
+                except BotoCoreError:
+                    if last:
+                        raise
+        raise AssertionError("the last try returns or raises")
+
+    @contextmanager
+    def _told(self, key: str) -> Iterator[None]:
+        """Errors of boto3 as errors of the storage."""
+        try:
+            yield
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if code in _ABSENT:
+                raise NotFound(key) from error
+            if status == 412:
+                raise AlreadyExists(key) from error
+            if status == 507 or code in _FULL:
+                message = "the storage is full; delete something or give it more space"
+                raise Unavailable(507, message) from error
+            if code == "NoSuchBucket":
+                message = f"STORAGE_URL: there is no bucket {self.bucket}; make it, or name another"
+            elif status in (401, 403):
+                message = f"the storage refused us ({code}); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            else:
+                message = f"the storage answered {status} ({code}); try again later"
+            raise Unavailable(503, message) from error
+        except (BotoCoreError, Boto3Error) as error:
+            message = f"the storage cannot be reached ({type(error).__name__}); try again later"
+            raise Unavailable(503, message) from error
+
+
+def _copy(source: Any, target: BinaryIO) -> None:
+    target.seek(0)
+    target.truncate()
+    for chunk in source.iter_chunks(CHUNK):
+        target.write(chunk)
+
+
+def _bare(etag: str) -> str:
+    return etag.strip('"')

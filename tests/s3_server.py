@@ -1,0 +1,113 @@
+"""A real S3 server for tests: SeaweedFS, from PyPI. A conftest may import the fixture."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ACCESS, SECRET, BUCKET = "test", "testsecret", "twins"
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": ACCESS,
+    "AWS_SECRET_ACCESS_KEY": SECRET,
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+
+@dataclass
+class S3Server:
+    endpoint: str
+    process: subprocess.Popen[bytes]
+
+    def url(self, prefix: str) -> str:
+        """A STORAGE_URL of its own for whoever asks with a prefix of its own."""
+        return f"s3://{BUCKET}/{prefix}"
+
+
+@contextmanager
+def serve_s3() -> Iterator[S3Server]:
+    """A server on free ports of the loopback, with the bucket made, until the block ends."""
+    weed = Path(sys.executable).with_name("weed")
+    folder = tempfile.mkdtemp(prefix="s3-")
+    s3, master, volume, filer = _free_ports(4)
+    command = [
+        *(str(weed), "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={BUCKET}"),
+        *(f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"),
+        "-master.telemetry=false",
+    ]
+    log = Path(folder, "log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env=os.environ | CREDENTIALS, start_new_session=True
+        )
+    server = S3Server(f"http://127.0.0.1:{s3}", process)
+    try:
+        _wait_until_it_writes(server, log)
+        yield server
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """The server, and its credentials in the environment for as long as it runs."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in CREDENTIALS.items():
+            environment.setenv(name, value)
+        with serve_s3() as server:
+            yield server
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that are free, and free 10,000 higher as well, where SeaweedFS puts its gRPC."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randint(20_000, 30_000)
+        if port not in found and _free(port) and _free(port + 10_000):
+            found.append(port)
+    return found
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _wait_until_it_writes(server: S3Server, log: Path) -> None:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client = boto3.session.Session(ACCESS, SECRET, region_name="us-east-1").client(
+        "s3",
+        endpoint_url=server.endpoint,
+        config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+    )
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            client.put_object(Bucket=BUCKET, Key="ready", Body=b"")
+            return
+        except (BotoCoreError, ClientError) as error:
+            if time.monotonic() > deadline or server.process.poll() is not None:
+                raise RuntimeError(f"SeaweedFS did not start: {log.read_text()[-2000:]}") from error
+            time.sleep(0.1)
