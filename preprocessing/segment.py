@@ -1,0 +1,96 @@
+"""From a file to segments of 15 s, in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soxr
+
+from preprocessing.decode import Samples, blocks, probe
+
+SECONDS = 15
+SHORTEST = 1.0  # seconds; a tail below is dropped
+PEAK = 10 ** (-1 / 20)  # −1 dBFS
+SILENCE = 10 ** (-60 / 20)  # −60 dBFS
+
+CONTRACT_RATE, CONTRACT_CHANNELS = 44_100, 1
+
+Dropped = Literal["silent", "short"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of a song: `samples` (frames, channels) with their peak at −1 dBFS, or why it is left out.
+
+    `start` and `seconds` are its place in the song.
+    """
+
+    start: float
+    seconds: float
+    samples: Samples | None
+    dropped: Dropped | None = None
+
+
+def segments(path: Path, rate: int = CONTRACT_RATE, channels: int = CONTRACT_CHANNELS) -> Iterator[Segment]:
+    """Cut a song into consecutive segments of 15 s. Raises BadAudio, possibly after the first of them.
+
+    Silent ones, and a last one under 1 s, come without samples. The level that decides is that after mixing
+    and resampling.
+    """
+    length = SECONDS * rate
+    gathered = np.empty((0, channels), np.float32)
+    start = 0
+    for block in resampled(path, rate, channels):
+        gathered = np.concatenate([gathered, block])
+        while len(gathered) >= length:
+            yield _segment(gathered[:length], start, rate)
+            gathered = gathered[length:]
+            start += length
+    if len(gathered):
+        yield _segment(gathered, start, rate)
+
+
+def resampled(path: Path, rate: int, channels: int) -> Iterator[Samples]:
+    """A song's blocks at `rate` in Hz with `channels`. Raises BadAudio."""
+    mixed = (mix(block, channels) for block in blocks(path))
+    source_rate = probe(path).sample_rate
+    if source_rate == rate:
+        yield from mixed
+        return
+    stream = soxr.ResampleStream(source_rate, rate, channels, dtype="float32", quality="HQ")
+    for block in mixed:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.empty((0, channels), np.float32), last=True)
+
+
+def load(path: Path, rate: int, channels: int) -> Samples:
+    """The whole song as (frames, channels), for short ones. Raises BadAudio."""
+    return np.concatenate([np.empty((0, channels), np.float32), *resampled(path, rate, channels)])
+
+
+def mix(block: Samples, channels: int) -> Samples:
+    """(frames, any) to (frames, channels): left as it is, or the mean of all channels, repeated."""
+    if block.shape[1] == channels:
+        return block
+    # In double precision: the sum of channels must not overflow.
+    mono = block.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+    return np.repeat(mono, channels, axis=1)
+
+
+def to_pcm16(samples: Samples) -> np.ndarray:
+    """Floats within ±1 as 16-bit integers of the same shape."""
+    return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+
+
+def _segment(samples: Samples, start: int, rate: int) -> Segment:
+    seconds = len(samples) / rate
+    peak = float(np.abs(samples).max())
+    if seconds < SHORTEST:
+        return Segment(start / rate, seconds, None, "short")
+    if peak < SILENCE:
+        return Segment(start / rate, seconds, None, "silent")
+    return Segment(start / rate, seconds, samples * np.float32(PEAK / peak))
