@@ -1,0 +1,113 @@
+"""What a clip is said to be: from a client's metadata and from tags to the text that the conditioner reads.
+
+This is the one place where metadata is understood. Names are taken in any spelling (`timeSignature`, `time_signature`,
+`Time Signature`); names and values that are not understood are ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+NOTHING_KNOWN = "instrumental beat"
+MAX_VALUE = 200  # characters of one value
+MAX_TEXT = 600  # characters of the whole text
+BPM = range(30, 301)
+
+# What becomes text, in the order of the text; each with its other names.
+_TEXT = [
+    ("caption", "description", "prompt"),
+    ("genre", "genres"),
+    ("subgenre", "subgenres", "style"),
+    ("tags", "tag", "keywords"),
+    ("instruments", "instrument"),
+    ("mood", "moods"),
+]
+_KEY = re.compile(r"([A-Ga-g])\s*([#♯b♭]|sharp|flat)?\s*(M|m|(?i:maj|major)|(?i:min|minor))?", re.ASCII)
+_METERS = {"2": "2", "3": "3", "4": "4", "6": "6", "2/4": "2", "3/4": "3", "4/4": "4", "6/8": "6"}
+
+
+@dataclass(frozen=True)
+class Caption:
+    """`text` is one line and never empty; `key` is like "A minor"; `time_signature` is one of 2 3 4 6."""
+
+    text: str
+    bpm: int | None = None
+    key: str | None = None
+    time_signature: str | None = None
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What listening to a segment told; each a few words, or empty."""
+
+    sub_genre: str
+    drum_texture: str
+    synth_type: str
+    mood: str
+
+    def line(self) -> str:
+        """All in one line, as it is written beside the segment."""
+        return ", ".join(_distinct([self.sub_genre, self.drum_texture, self.synth_type, self.mood]))
+
+
+def caption(metadata: Mapping[str, Any], tags: Tags | None = None) -> Caption:
+    """The caption of a clip. The client's words come first, then the tags', then the title; none comes twice.
+
+    A title alone says nothing of the sound, so it follows the words for a beat of which nothing is known.
+    """
+    known = {re.sub(r"[^a-z]", "", str(name).lower()): value for name, value in metadata.items()}
+    heard = [tags.line()] if tags else []
+    words = _distinct([*(text for names in _TEXT for text in _texts(_first(known, names))), *heard])
+    text = ", ".join(_distinct([*(words or [NOTHING_KNOWN]), *_texts(_first(known, ("title", "name")))]))
+    return Caption(
+        text[:MAX_TEXT].rstrip(", "),
+        _bpm(_first(known, ("bpm", "tempo"))),
+        _key(_first(known, ("key", "keyscale", "musicalkey"))),
+        _METERS.get(str(_first(known, ("timesignature", "meter"))).replace(" ", "")),
+    )
+
+
+def clean(text: str) -> str:
+    """One line of printable text of a limited length."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(printable.split())[:MAX_VALUE].strip(" ,")
+
+
+def _first(known: Mapping[str, Any], names: Iterable[str]) -> Any:
+    return next((known[name] for name in names if known.get(name) is not None), None)
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts in a value: itself, or those in its list."""
+    items = value if isinstance(value, list) else [value]
+    return [text for item in items if isinstance(item, str) and (text := clean(item))]
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    """The comma-separated words of all texts, without empty ones and those said before."""
+    found: dict[str, str] = {}
+    for word in (word.strip() for text in texts for word in text.split(",")):
+        if word:
+            found.setdefault(word.casefold(), word)
+    return list(found.values())
+
+
+def _bpm(value: Any) -> int | None:
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d{1,3}(?:\.\d{1,6})?)\s*(?:bpm)?\s*", value, re.IGNORECASE | re.ASCII)
+        value = float(found[1]) if found else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not BPM[0] - 0.5 < value < BPM[-1] + 0.5:
+        return None
+    return round(value)
+
+
+def _key(value: Any) -> str | None:
+    found = _KEY.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        return None
+    accidental = {"♯": "#", "sharp": "#", "♭": "b", "flat": "b"}.get(found[2], found[2] or "")
+    minor = found[3] == "m" or (found[3] or "").lower().startswith("min")
+    return f"{found[1].upper()}{accidental} {'minor' if minor else 'major'}"
