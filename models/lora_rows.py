@@ -14,6 +14,10 @@ import torch
 
 from models.adapters import AdapterWeights, LoraPair, linear_layers
 
+# Ranks are padded to a multiple: with fewer columns a CPU's matrix product rounds differently, and a row's result would
+# depend on whether another row's adapter is larger.
+_RANK = 16
+
 RowAdapters = Sequence[tuple[AdapterWeights, float]]
 
 
@@ -72,9 +76,7 @@ class RowHooks:
             handle.remove()
 
     def _hook(self, name: str):  # type: ignore[no-untyped-def]
-        def add_rows(
-            _layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...], y: torch.Tensor
-        ) -> torch.Tensor:
+        def add_rows(_layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...], y: torch.Tensor) -> torch.Tensor:
             stack, x = self._stacks[name], inputs[0]
             if x.shape[0] != stack.a.shape[0]:
                 raise ValueError(f"{name}: a batch of {x.shape[0]} for {stack.a.shape[0]} rows of adapters")
@@ -85,7 +87,7 @@ class RowHooks:
 
 
 def _stack(pairs: Sequence[LoraPair | None], layer: torch.nn.Linear) -> LoraPair:
-    rank = max(pair.a.shape[1] for pair in pairs if pair is not None)
+    rank = -(-max(pair.a.shape[1] for pair in pairs if pair is not None) // _RANK) * _RANK
     a = layer.weight.new_zeros(len(pairs), layer.in_features, rank)
     b = layer.weight.new_zeros(len(pairs), rank, layer.out_features)
     for row, pair in enumerate(pairs):
