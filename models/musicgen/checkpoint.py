@@ -1,0 +1,36 @@
+"""Loading a MusicGen checkpoint."""
+
+from __future__ import annotations
+
+import torch
+from transformers import AutoTokenizer, MusicgenForConditionalGeneration, PreTrainedTokenizerBase
+
+from models.checkpoints import Checkpoint, CheckpointError
+
+
+def load(
+    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
+) -> tuple[MusicgenForConditionalGeneration, PreTrainedTokenizerBase]:
+    """The model, frozen and ready to run, and its tokenizer.
+
+    Only the decoder runs in `dtype`. T5 overflows in half precision, and EnCodec costs little beside the decoder;
+    MusicGen's authors keep both in float32 too.
+
+    Raises:
+        CheckpointError: the folder holds no MusicGen that transformers can read, such as a melody one.
+    """
+    try:
+        model = MusicgenForConditionalGeneration.from_pretrained(checkpoint.folder, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{checkpoint.name}: not a MusicGen checkpoint: {_reason(error)}") from error
+    if model.config.model_type != "musicgen":
+        raise CheckpointError(f"{checkpoint.name}: not a MusicGen checkpoint but a {model.config.model_type} one")
+    module: torch.nn.Module = model.requires_grad_(False).eval()
+    module.to(device)
+    module.get_submodule("decoder").to(dtype)
+    return model, tokenizer
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
