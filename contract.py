@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AliasChoices, AliasGenerator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 ID_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"
@@ -28,6 +28,7 @@ Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 LoraId = Annotated[str, StringConstraints(pattern=ID_PATTERN[:-1] + ":" + ID_PATTERN[1:])]
 
 State = Literal["queued", "preparing", "tagging", "training", "evaluating", "done", "failed", "cancelled"]
+STATES = get_args(State)
 TERMINAL: frozenset[str] = frozenset({"done", "failed", "cancelled"})
 
 Profile = Literal["contract", "native"]
@@ -39,10 +40,14 @@ def is_id(text: str) -> bool:
     return bool(_ID.match(text))
 
 
+def _both_spellings(name: str) -> AliasChoices:
+    return AliasChoices(name, to_camel(name))
+
+
 class Request(BaseModel):
     """Base of what clients send."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+    model_config = ConfigDict(alias_generator=AliasGenerator(validation_alias=_both_spellings), extra="forbid")
 
     @model_validator(mode="before")
     @classmethod

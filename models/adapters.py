@@ -94,9 +94,7 @@ def _pair(module: str, tensors: Mapping[str, torch.Tensor], layer: torch.nn.Line
     if b is None:
         raise InvalidAdapter(f"{module} has no lora_B")
     if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
-        raise InvalidAdapter(
-            f"{module}: lora_A {tuple(a.shape)} and lora_B {tuple(b.shape)} do not fit together"
-        )
+        raise InvalidAdapter(f"{module}: lora_A {tuple(a.shape)} and lora_B {tuple(b.shape)} do not fit together")
     if (b.shape[0], a.shape[1]) != (layer.out_features, layer.in_features):
         raise InvalidAdapter(
             f"{module} is for a layer of {a.shape[1]} → {b.shape[0]}, the model's has "

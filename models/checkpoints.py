@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import inspect
 import logging
 import os
 import shutil
@@ -38,9 +39,7 @@ class Checkpoint:
     sha256: str
 
 
-def resolve(
-    name: str, backend: str, build_tiny: Callable[[Path], None], token: str | None = None
-) -> Checkpoint:
+def resolve(name: str, backend: str, build_tiny: Callable[[Path], None], token: str | None = None) -> Checkpoint:
     """Find, build or download the checkpoint `name` for `backend`.
 
     Args:
@@ -70,9 +69,10 @@ def _cache() -> Path:
 
 def _built(backend: str, build: Callable[[Path], None]) -> Path:
     """Build once; the processes that start together wait for the first of them."""
-    target = _cache() / "tiny" / backend
+    source = Path(inspect.getfile(build)).read_bytes()
+    target = _cache() / "tiny" / f"{backend}-{hashlib.sha256(source).hexdigest()[:12]}"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with open(target.parent / f"{backend}.lock", "w") as lock:
+    with target.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.is_dir():
             with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
@@ -122,6 +122,6 @@ def _digest(folder: Path) -> str:
     for path in sorted(folder.rglob("*")):
         if path.suffix in (".safetensors", ".json"):
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
-            with open(path, "rb") as file:
+            with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

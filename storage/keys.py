@@ -14,6 +14,7 @@ from storage.base import BadKey
 ROOT = "/data/"
 MAX_KEY_BYTES = 1024
 MAX_PART_BYTES = 255
+MAX_FILENAME_BYTES = 200  # of a client's file name, so that there is room to put something before it
 
 
 # What clients hand in.
@@ -57,6 +58,11 @@ def job_record(job: str) -> str:
     return f"jobs/{job}.json"
 
 
+def job_of_task(task: str) -> str:
+    """Names the job that a BentoML task carries out."""
+    return f"tasks/{task}"
+
+
 def job_audio(job: str, number: int, extension: str = "wav") -> str:
     return f"job_data/{job}/audio/seg_{number:04d}.{extension}"
 
@@ -68,6 +74,11 @@ def job_text(job: str, stem: str) -> str:
 # What comes out.
 def lora(producer: str, model: str) -> str:
     return f"loras/{producer}_{model}.safetensors"
+
+
+def lora_owner(producer: str, model: str) -> str:
+    """Says which twin the file name above belongs to, since `a_b` + `c` and `a` + `b_c` would share it."""
+    return f"lora_owners/{producer}_{model}"
 
 
 def model(producer: str) -> str:
@@ -154,7 +165,7 @@ def safe_filename(name: str, field: str = "filename") -> str:
     suffix = PurePosixPath(safe).suffix
     if len(suffix.encode()) > 32:
         suffix = ""
-    room = MAX_PART_BYTES - len(suffix.encode())
+    room = MAX_FILENAME_BYTES - len(suffix.encode())
     stem = safe.removesuffix(suffix).encode()[:room].decode(errors="ignore")
     return stem + suffix
 

@@ -54,9 +54,7 @@ def encode(pipeline: AceStepPipeline, text: Text, seconds: float) -> torch.Tenso
 def context(pipeline: AceStepPipeline, length: int) -> torch.Tensor:
     """What is known of the music beforehand, `[1, T, 2C]`: silence as the source, and "make all of it"."""
     transformer = pipeline.transformer
-    source, _ = pipeline.prepare_src_latents(
-        device=transformer.device, dtype=transformer.dtype, latent_length=length
-    )
+    source, _ = pipeline.prepare_src_latents(device=transformer.device, dtype=transformer.dtype, latent_length=length)
     return torch.cat([source, torch.ones_like(source)], dim=-1)
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from diffusers.models.embeddings import apply_rotary_emb, get_1d_rotary_pos_embed
 from diffusers.models.transformers.ace_step_transformer import AceStepAttention, AceStepTransformer1DModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.adapters import LoraPair
 from models.lora_rows import add
@@ -39,9 +40,7 @@ class Stream:
     attended: list[KeyValue] = field(default_factory=list)
 
 
-def stream(
-    transformer: AceStepTransformer1DModel, context: Tensor, condition: Tensor, pairs: Pairs
-) -> Stream:
+def stream(transformer: AceStepTransformer1DModel, context: Tensor, condition: Tensor, pairs: Pairs) -> Stream:
     """Prepare a sequence: everything that does not change from step to step is computed here.
 
     Args:
@@ -134,7 +133,7 @@ class _Pack:
             for (start, _), length in zip(self.spans, self.lengths, strict=True)
         ]
 
-    def _time(self, name: str, module: nn.Module, t: Tensor) -> tuple[Tensor, Tensor]:
+    def _time(self, name: str, module: Any, t: Tensor) -> tuple[Tensor, Tensor]:
         rows = list(pairwise(range(len(self.streams) + 1)))
         x = module.time_sinusoid(t * module.scale).to(t.dtype)[None]
         x = module.act1(self._linear(f"{name}.linear_1", module.linear_1, x, rows))
@@ -142,10 +141,8 @@ class _Pack:
         modulation = self._linear(f"{name}.time_proj", module.time_proj, module.act2(x), rows)
         return x[0], modulation[0].unflatten(1, (6, -1))
 
-    def _block(self, name: str, index: int, layer: nn.Module, h: Tensor, modulation: Tensor) -> Tensor:
-        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = self._per_token(
-            layer.scale_shift_table + modulation
-        )
+    def _block(self, name: str, index: int, layer: Any, h: Tensor, modulation: Tensor) -> Tensor:
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = self._per_token(layer.scale_shift_table + modulation)
         x = (layer.self_attn_norm(h) * (1 + scale) + shift).type_as(h)
         sliding = self.transformer.layer_types[index] == "sliding_attention"
         h = (h + self._self_attention(f"{name}.self_attn", layer.self_attn, x, sliding) * gate).type_as(h)
@@ -178,22 +175,18 @@ class _Pack:
         return self._linear(f"{name}.to_out.0", attention.to_out[0], torch.cat(rows, dim=1))
 
     def _cross_attention(self, name: str, attention: AceStepAttention, x: Tensor, index: int) -> Tensor:
-        query = attention.norm_q(self._heads(f"{name}.to_q", attention.to_q, x, attention.heads)).transpose(
-            1, 2
-        )
+        query = attention.norm_q(self._heads(f"{name}.to_q", attention.to_q, x, attention.heads)).transpose(1, 2)
         rows = [
             _attend(attention, query[:, :, start:end], *stream.attended[index], None)
             for stream, (start, end) in zip(self.streams, self.spans, strict=True)
         ]
         return self._linear(f"{name}.to_out.0", attention.to_out[0], torch.cat(rows, dim=1))
 
-    def _heads(self, name: str, layer: nn.Module, x: Tensor, heads: int) -> Tensor:
+    def _heads(self, name: str, layer: Any, x: Tensor, heads: int) -> Tensor:
         """`[1, N, heads, D]`."""
         return self._linear(name, layer, x).unflatten(-1, (heads, self.transformer.head_dim))
 
-    def _linear(
-        self, name: str, layer: nn.Module, x: Tensor, spans: Sequence[tuple[int, int]] | None = None
-    ) -> Tensor:
+    def _linear(self, name: str, layer: Any, x: Tensor, spans: Sequence[tuple[int, int]] | None = None) -> Tensor:
         """One product for all rows, then each row's adapter on its own span of `[1, N, in]`."""
         y: Tensor = layer(x)
         for stream, (start, end) in zip(self.streams, spans or self.spans, strict=True):

@@ -95,9 +95,7 @@ class _State:
 
 
 @torch.inference_mode()
-def sample(
-    pipeline: AceStepPipeline, rows: Sequence[Row], defaults: Defaults
-) -> list[torch.Tensor | Exception]:
+def sample(pipeline: AceStepPipeline, rows: Sequence[Row], defaults: Defaults) -> list[torch.Tensor | Exception]:
     """Latents `[1, T, C]` of every row, in order; a row that cannot be prepared is its exception."""
     states: list[_State | Exception] = []
     for row in rows:

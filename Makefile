@@ -1,0 +1,55 @@
+# make serve    set up if needed, then serve on $HOST:$PORT
+# make test     set up if needed, then lint, type check and test
+# make demo     upload, train, generate with and without the twin, draw both
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 3000
+BIN := .venv/bin
+
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: setup serve test check test-browser demo bento clean
+
+setup: .venv/serve.ready
+
+.venv/serve.ready: requirements/serve.txt requirements/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/serve.txt -c requirements/constraints.txt
+	$(BIN)/python -m models.tiny
+	touch $@
+
+.venv/test.ready: .venv/serve.ready requirements/test.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/test.txt -c requirements/constraints.txt
+	touch $@
+
+.venv/browser.ready: .venv/test.ready requirements/browser.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/browser.txt -c requirements/constraints.txt
+	touch $@
+
+serve: .venv/serve.ready
+	@echo "Producer Twin will be on http://$(HOST):$(PORT) in some seconds. Try:"
+	@echo "  curl -s http://$(HOST):$(PORT)/generate -H 'Content-Type: application/json' -H 'Accept: audio/wav' \\"
+	@echo "    -d '{\"prompt\": \"808 trap beat, dark synth\", \"duration_seconds\": 10}' -o track.wav"
+	@exec $(BIN)/bentoml serve service:ProducerTwin --host $(HOST) --port $(PORT)
+
+check: .venv/test.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+
+test: check
+	$(BIN)/python -m pytest tests --ignore=tests/browser
+
+test-browser: .venv/browser.ready
+	$(BIN)/python -m pytest tests/browser
+
+demo: .venv/serve.ready
+	@$(BIN)/python -m scripts.demo
+
+bento: .venv/serve.ready
+	$(BIN)/bentoml build
+
+clean:
+	rm -rf .venv build demo .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,141 @@
+"""Train and generate from a shell, without a server.
+
+python cli.py --task train --producer-id my_producer --paths a.wav,b.wav
+python cli.py --task generate --prompt "808 trap beat" --lora-id my_producer:nawfside_lora --duration 30
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import uuid
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Never, TypeVar
+
+import typer
+from pydantic import BaseModel, ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from contract import GenerateRequest, TrainRequest
+from edge.errors import describe_validation
+from errors import Refusal
+from settings import settings
+from storage import Storage, keys, open_storage
+
+
+class Task(StrEnum):
+    train = "train"
+    generate = "generate"
+
+
+console = Console(stderr=True)
+T = TypeVar("T", bound=BaseModel)
+
+
+def main(
+    task: Annotated[Task, typer.Option(help="What to do.")],
+    producer_id: Annotated[str | None, typer.Option(help="train: whose twin.")] = None,
+    paths: Annotated[str | None, typer.Option(help="train: audio files of this machine, separated by commas.")] = None,
+    model_name: Annotated[str | None, typer.Option(help="train: the twin's name.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="train: how many steps, instead of the default.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="generate: what to play.")] = None,
+    lora_id: Annotated[str | None, typer.Option(help="generate: a twin, producer_id:model_name.")] = None,
+    duration: Annotated[float | None, typer.Option(help="generate: seconds.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same result.")] = None,
+    backend: Annotated[str | None, typer.Option(help="ace_step or musicgen.")] = None,
+    out: Annotated[Path, typer.Option(help="generate: the file; its extension is the format.")] = Path("track.wav"),
+) -> None:
+    """Train a twin from audio files, or generate a track."""
+    logging.basicConfig(level=logging.WARNING)
+    storage = open_storage(settings().storage_url, settings().s3_endpoint_url)
+    try:
+        if task is Task.train:
+            fields: dict[str, Any] = {
+                "producer_id": producer_id,
+                "model_name": model_name,
+                "max_steps": max_steps,
+                "seed": seed,
+            }
+            _train(storage, fields | {"backend_override": backend}, _files(paths))
+        else:
+            fields = {"prompt": prompt, "lora_id": lora_id, "duration_seconds": duration, "seed": seed}
+            output = {"output_format": out.suffix.removeprefix("."), "backend_override": backend}
+            _generate(storage, _parsed(GenerateRequest, fields | output), out)
+    except Refusal as refusal:
+        _end(refusal.message)
+
+
+def _end(message: str) -> Never:
+    console.print(f"[red]error:[/red] {message}", highlight=False)
+    raise typer.Exit(1)
+
+
+def _parsed(model: type[T], fields: dict[str, Any]) -> T:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        details = error.errors(include_context=False, include_input=False)
+        raise Refusal(400, describe_validation([dict(detail) for detail in details])) from None
+
+
+def _files(paths: str | None) -> list[Path]:
+    files = [Path(path.strip()).expanduser() for path in (paths or "").split(",") if path.strip()]
+    if not files:
+        raise Refusal(400, "--paths: name the audio files, separated by commas")
+    for file in files:
+        if not file.is_file():
+            raise Refusal(404, f"--paths: there is no file {file}")
+    return files
+
+
+def _train(storage: Storage, fields: dict[str, Any], files: list[Path]) -> None:
+    """The files are stored as an upload would be, so that the twin can be trained again from them."""
+    from training.intake import Intake
+    from training.jobs import JobRecord
+    from training.run import run
+
+    job_id = str(uuid.uuid4())
+    stored = [
+        keys.upload(str(fields["producer_id"]), job_id, f"{number:02d}_{keys.safe_filename(file.name)}")
+        for number, file in enumerate(files)
+    ]
+    sources = {"upload_paths": [keys.to_path(key) for key in stored], "job_id": job_id}
+    request = _parsed(TrainRequest, fields | sources)
+    for key, file in zip(stored, files, strict=True):
+        storage.put_file(key, file)
+    record = Intake(storage, settings()).admit(request)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        bar = progress.add_task("queued", total=None, loss="")
+
+        def show(record: JobRecord) -> None:
+            loss = "" if record.loss is None else f"loss {record.loss:.4f}"
+            progress.update(
+                bar, description=record.state, completed=record.step or 0, total=record.total_steps, loss=loss
+            )
+
+        record = run(record.job_id, storage, settings(), show)
+    if record.result is None:
+        _end(f"job {record.job_id} {record.state}: {record.error}")
+    print(record.result.model_dump_json(indent=2))
+
+
+def _generate(storage: Storage, request: GenerateRequest, out: Path) -> None:
+    from front.generation import Generation
+    from front.runners import Runners
+    from runners.local import LocalRunners
+
+    if request.seed is None:
+        request = request.model_copy(update={"seed": secrets.randbelow(2**32)})
+    with console.status("generating"):
+        generation = Generation(Runners(LocalRunners(), settings()), storage, settings())
+        made = asyncio.run(generation.make(request, as_base64=False))
+    out.write_bytes(made.file)
+    print(f"{out}: {made.seconds:.1f} s by {made.backend}, seed {made.seed}, also stored as {made.path}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

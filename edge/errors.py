@@ -1,0 +1,141 @@
+"""Every error, from whatever layer, becomes `{"error": "one sentence"}`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Awaitable
+from http import HTTPStatus
+from typing import Any
+
+import bentoml
+from pydantic.alias_generators import to_snake
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from contract import ID_PATTERN, ID_RULE
+from errors import Refusal
+
+log = logging.getLogger("producer_twin.edge")
+
+_MENDS = {
+    "missing": "it is missing; send it",
+    "extra_forbidden": "it is not a known field; leave it out",
+    "json_invalid": "the body is not valid JSON",
+    "model_type": "the body must be a JSON object",
+}
+
+
+def error_response(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": message}, status_code=status, headers=headers)
+
+
+async def or_error(answer: Awaitable[Any], context: bentoml.Context | None = None) -> Any:
+    """The answer, or the error response of the `Refusal` that it raised; BentoML sends either.
+
+    Args:
+        context: the handler's, where it takes one: BentoML then answers with the context's status.
+    """
+    try:
+        return await answer
+    except Refusal as refusal:
+        if context:
+            context.response.status_code = refusal.status
+        return error_response(refusal.status, refusal.message)
+
+
+def describe_validation(details: list[dict[str, Any]]) -> str:
+    """Pydantic's list of errors as one sentence, each part naming its field."""
+    return "; ".join(dict.fromkeys(_describe(detail) for detail in details))
+
+
+def _describe(detail: dict[str, Any]) -> str:
+    field = ".".join(to_snake(str(part)) if isinstance(part, str) else str(part) for part in detail.get("loc", ()))
+    kind = str(detail.get("type", ""))
+    message = str(detail.get("msg", "it is not valid"))
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    if kind == "string_pattern_mismatch":
+        pattern = message.rsplit("'", 2)[-2]
+        message = _pattern_mend(pattern)
+    message = _MENDS.get(kind, message[:1].lower() + message[1:])
+    return f"{field}: {message}" if field else message
+
+
+def _pattern_mend(pattern: str) -> str:
+    if pattern == ID_PATTERN:
+        return f"it must be {ID_RULE}"
+    if ":" in pattern:
+        return f"it must be producer_id:model_name, each {ID_RULE}"
+    return f"it must match {pattern}"
+
+
+class OneShape:
+    """ASGI middleware: rewrites every answer from 400 up that has not the one shape."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start: Message | None = None
+        body = b""
+        answered = False
+
+        async def rewrite(message: Message) -> None:
+            nonlocal start, body, answered
+            answered = True
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                start = message
+                return
+            if start is None:
+                await send(message)
+                return
+            body += message.get("body", b"")
+            if not message.get("more_body", False):
+                await _answer(start, body, scope)(scope, receive, send)
+
+        try:
+            await self.app(scope, receive, rewrite)
+        except Exception:
+            if answered:
+                raise
+            incident = secrets.token_hex(4)
+            log.exception("%s %s failed (incident %s)", scope["method"], scope["path"], incident)
+            await error_response(500, f"the service failed at this request (incident {incident})")(scope, receive, send)
+
+
+def _answer(start: Message, body: bytes, scope: Scope) -> Response:
+    status = start["status"]
+    # Length and type are the new body's; the rest (Allow, Retry-After, CORS) goes with the answer.
+    headers = {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in start["headers"]
+        if name.lower() not in (b"content-length", b"content-type")
+    }
+    status = 400 if status == 422 else status
+    return error_response(status, _sentence(status, body, scope), headers)
+
+
+def _sentence(status: int, body: bytes, scope: Scope) -> str:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if isinstance(document, list) and document:
+        document = document[0]
+    if isinstance(document, dict):
+        if isinstance(document.get("detail"), list):
+            return describe_validation(document["detail"])
+        if isinstance(document.get("error"), str):
+            return str(document["error"])
+    method, path = scope["method"], scope["path"]
+    if status == 404:
+        return f"there is nothing at {path}"
+    if status == 405:
+        return f"{method} is not allowed on {path}"
+    text = body.decode(errors="replace").strip()
+    return text.splitlines()[0][:500] if text else HTTPStatus(status).phrase

@@ -1,0 +1,82 @@
+"""Makes `/train/submit` check its body and name its job, which BentoML's task route does not do by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from contract import TrainRequest
+from edge.errors import describe_validation, error_response
+from errors import Refusal
+from training.intake import Intake
+
+
+class CheckedSubmit:
+    """ASGI middleware. The job is admitted here; the task that BentoML then makes finds it by its `job_id`."""
+
+    def __init__(self, app: ASGIApp, intake: Callable[[], Intake]) -> None:
+        self.app = app
+        self.intake = intake
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or (scope["method"], scope["path"]) != ("POST", "/train/submit"):
+            await self.app(scope, receive, send)
+            return
+        try:
+            body = await Request(scope, receive).body()
+            request = TrainRequest.model_validate_json(body)
+            record = await asyncio.to_thread(self.intake().admit, request)
+        except ClientDisconnect:
+            # Also how a body over the limit ends; the guard answers that.
+            await error_response(400, "the body ended too early")(scope, receive, send)
+            return
+        except ValidationError as error:
+            details = error.errors(include_context=False, include_input=False)
+            await error_response(400, describe_validation([dict(detail) for detail in details]))(scope, receive, send)
+            return
+        except Refusal as refusal:
+            await error_response(refusal.status, refusal.message)(scope, receive, send)
+            return
+        named = record.request.model_dump_json(by_alias=False, exclude_none=True).encode()
+        headers = [pair for pair in scope["headers"] if pair[0] not in (b"content-length", b"transfer-encoding")]
+        scope = dict(scope, headers=[*headers, (b"content-length", str(len(named)).encode())])
+        await self.app(scope, _replay(named, receive), self._naming(record.job_id, send))
+
+    def _naming(self, job_id: str, send: Send) -> Send:
+        """Adds the job's id to the answer, and the task's id to the job."""
+        start: Message | None = None
+
+        async def name(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            assert start is not None
+            answer = json.loads(message["body"])
+            if "task_id" in answer:
+                await asyncio.to_thread(self.intake().jobs.name_task, job_id, answer["task_id"])
+                answer["job_id"] = job_id
+            body = json.dumps(answer).encode()
+            headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]
+            await send({**start, "headers": [*headers, (b"content-length", str(len(body)).encode())]})
+            await send({**message, "body": body})
+
+        return name
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def replay() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -1,0 +1,39 @@
+"""From a runner's samples to the file that a client asked for."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import soundfile
+
+from contract import OutputFormat
+from runners.messages import TrackAnswer
+
+MEDIA_TYPES: dict[OutputFormat, str] = {
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "mp3": "audio/mpeg",
+    "opus": "audio/ogg",
+}
+EXTENSIONS: dict[OutputFormat, str] = {"wav": "wav", "flac": "flac", "mp3": "mp3", "opus": "opus"}
+_SOUNDFILE = {
+    "wav": ("WAV", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "opus": ("OGG", "OPUS"),
+}
+
+
+def encode(track: TrackAnswer, output_format: OutputFormat) -> bytes:
+    """The file; 16-bit PCM for `wav` and `flac`. Opus knows few rates, of which 48 kHz holds every one."""
+    samples = np.frombuffer(track.pcm, dtype="<i2").reshape(-1, track.channels)
+    rate = track.sample_rate
+    container, subtype = _SOUNDFILE[output_format]
+    if output_format == "opus" and rate not in (8000, 12000, 16000, 24000, 48000):
+        import soxr
+
+        samples, rate = soxr.resample(samples, rate, 48_000, quality="HQ"), 48_000
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format=container, subtype=subtype)
+    return buffer.getvalue()

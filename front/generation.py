@@ -1,0 +1,141 @@
+"""`/generate`: which backend, which adapter, then the track."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import uuid
+from dataclasses import dataclass
+
+from contract import MAX_AUDIO_BASE64, GenerateRequest
+from errors import Refusal
+from front import audio
+from front.runners import Runners
+from models.library import Library, Twin
+from runners import TABLE, Backend
+from runners.messages import AdapterRef, TrackRequest
+from settings import Settings
+from storage import Storage, keys
+
+_DEFAULT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A stored track."""
+
+    file: bytes
+    media_type: str
+    backend: str
+    seed: int
+    sample_rate: int
+    seconds: float
+    path: str
+
+
+class Generation:
+    def __init__(self, runners: Runners, storage: Storage, settings: Settings) -> None:
+        self.runners = runners
+        self.storage = storage
+        self.library = Library(storage)
+        self.settings = settings
+
+    async def make(self, request: GenerateRequest, as_base64: bool) -> Generated:
+        """Make, store and return a track.
+
+        Raises:
+            Refusal: with the field and the mend.
+        """
+        twins = await asyncio.to_thread(self.library.find, request.lora_id) if request.lora_id else []
+        backend = await self._backend(request, twins)
+        seconds = self._seconds(request, backend)
+        seed = secrets.randbelow(2**32) if request.seed is None else request.seed
+        row = TrackRequest(
+            prompt=request.prompt,
+            seconds=seconds,
+            seed=seed,
+            lyrics=request.lyrics,
+            bpm=request.bpm,
+            key=request.key,
+            time_signature=request.time_signature,
+            steps=request.steps,
+            guidance=request.guidance,
+        )
+        if as_base64:
+            await self._check_size(request, backend, seconds)
+        track = await self._track(backend, row, twins, request.lora_scale)
+        file = await asyncio.to_thread(audio.encode, track, request.output_format)
+        producer = request.lora_id.partition(":")[0] if request.lora_id else None
+        key = keys.output(producer, str(uuid.uuid4()), audio.EXTENSIONS[request.output_format])
+        await asyncio.to_thread(self.storage.put, key, file)
+        samples = len(track.pcm) // (2 * track.channels)
+        return Generated(
+            file=file,
+            media_type=audio.MEDIA_TYPES[request.output_format],
+            backend=backend.name,
+            seed=seed,
+            sample_rate=track.sample_rate,
+            seconds=samples / track.sample_rate,
+            path=keys.to_path(key),
+        )
+
+    async def _backend(self, request: GenerateRequest, twins: list[Twin]) -> Backend:
+        if request.backend_override:
+            chosen = TABLE.choose(request.backend_override, self.settings)
+            if twins and twins[0].header.backend != chosen.name:
+                raise Refusal(
+                    409,
+                    f"lora_id: {request.lora_id} was trained for {twins[0].header.backend}; "
+                    f"leave out backend_override or set it to that",
+                )
+            return await self.runners.serving(chosen, may_fall_back=False)
+        if twins:
+            return await self.runners.serving(self._own_backend(twins[0]), may_fall_back=False)
+        return await self.runners.serving(TABLE.choose(None, self.settings), may_fall_back=True)
+
+    def _own_backend(self, twin: Twin) -> Backend:
+        backend = TABLE.enabled(self.settings).get(twin.header.backend)
+        if backend is None:
+            raise Refusal(
+                409, f"lora_id: {twin.header.lora_id} was trained for {twin.header.backend}, which is not served here"
+            )
+        return backend
+
+    def _seconds(self, request: GenerateRequest, backend: Backend) -> float:
+        longest = backend.longest(self.settings)
+        if "duration_seconds" not in request.model_fields_set:
+            return min(_DEFAULT_SECONDS, longest)
+        if request.duration_seconds > longest:
+            raise Refusal(
+                400,
+                f"duration_seconds: {request.duration_seconds:g} is over the {longest:g} s that "
+                f"{backend.name} makes at most; ask for less",
+            )
+        return request.duration_seconds
+
+    async def _check_size(self, request: GenerateRequest, backend: Backend, seconds: float) -> None:
+        """Told beforehand, since making so long a track takes minutes."""
+        state = await self.runners.state(backend)
+        if request.output_format == "wav" and state.sample_rate and state.channels:
+            size = seconds * state.sample_rate * state.channels * 2 * 4 / 3
+            if size > MAX_AUDIO_BASE64:
+                raise Refusal(
+                    413,
+                    f"duration_seconds: {seconds:g} s are over {MAX_AUDIO_BASE64 // 2**20} MB as base64; ask for the "
+                    "bytes with the header Accept: audio/wav, for a compressed output_format, or for less",
+                )
+
+    async def _track(self, backend: Backend, row: TrackRequest, twins: list[Twin], strength: float):  # type: ignore[no-untyped-def]
+        """With a twin, its first file that the runner can use; never the base model in its place."""
+        if not twins:
+            return await self.runners.generate(backend, row)
+        refusals: list[Refusal] = []
+        for twin in twins:
+            adapter = AdapterRef(key=twin.key, header=twin.header, strength=strength)
+            try:
+                return await self.runners.generate(backend, row.model_copy(update={"adapters": [adapter]}))
+            except Refusal as refusal:
+                if refusal.status != 404:
+                    raise
+                refusals.append(refusal)
+        raise refusals[0]

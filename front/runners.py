@@ -1,0 +1,99 @@
+"""The runners as the front sees them: who is ready, and who serves a request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from contract import BackendAnswer
+from errors import Refusal
+from runners import TABLE, Backend
+from runners.messages import RunnerState, TrackAnswer, TrackRequest
+from settings import Settings
+
+_STATE_SECONDS = 1.0
+_ANSWER_SECONDS = 5.0
+
+
+class Runners:
+    """`proxies`: a BentoML client for each backend of the table."""
+
+    def __init__(self, proxies: Mapping[str, Any], settings: Settings) -> None:
+        self.proxies = proxies
+        self.settings = settings
+        self._states: dict[str, tuple[float, RunnerState]] = {}
+
+    async def state(self, backend: Backend) -> RunnerState:
+        """How the runner is, at most a second old. One that does not answer is not ready."""
+        taken, known = self._states.get(backend.name, (0.0, None))
+        if known and time.monotonic() - taken < _STATE_SECONDS:
+            return known
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                state: RunnerState = await self.proxies[backend.name].to_async.describe()
+        except Exception as error:  # noqa: BLE001 - whatever keeps it from answering, it cannot serve
+            state = RunnerState(
+                ready=False,
+                reason=f"its process does not answer ({type(error).__name__})",
+                checkpoint=backend.checkpoint_name(self.settings),
+            )
+        self._states[backend.name] = (time.monotonic(), state)
+        return state
+
+    async def describe(self) -> list[BackendAnswer]:
+        """The rows of `GET /backends`."""
+        rows = list(TABLE.enabled(self.settings).values())
+        states = await asyncio.gather(*(self.state(row) for row in rows))
+        return [
+            BackendAnswer(
+                name=row.name,
+                ready=state.ready,
+                reason=state.reason,
+                checkpoint=state.checkpoint,
+                licence=row.licence,
+                commercial_use=row.commercial_use,
+                sample_rate=state.sample_rate,
+                channels=state.channels,
+                max_duration_seconds=row.longest(self.settings),
+                default=row.name == self.settings.music_backend,
+            )
+            for row, state in zip(rows, states, strict=True)
+        ]
+
+    async def any_ready(self) -> bool:
+        states = await asyncio.gather(*(self.state(row) for row in TABLE.enabled(self.settings).values()))
+        return any(state.ready for state in states)
+
+    async def serving(self, backend: Backend, may_fall_back: bool) -> Backend:
+        """The backend itself if it is ready, else, where nobody asked for it by name, the first that is.
+
+        Raises:
+            Refusal: 503 with the reason.
+        """
+        state = await self.state(backend)
+        if state.ready:
+            return backend
+        if may_fall_back:
+            for other in TABLE.enabled(self.settings).values():
+                if (await self.state(other)).ready:
+                    return other
+        raise Refusal(503, f"{backend.name} cannot serve: {state.reason}; try again later, or see /backends")
+
+    async def generate(self, backend: Backend, request: TrackRequest) -> TrackAnswer:
+        """One track, in whatever batch it comes to be in.
+
+        Raises:
+            Refusal: with the runner's status and sentence.
+        """
+        try:
+            answers: list[TrackAnswer] = await self.proxies[backend.name].to_async.generate(requests=[request])
+        except Exception as error:
+            raise Refusal(
+                503, f"{backend.name} did not finish the track ({type(error).__name__}); try again"
+            ) from error
+        answer = answers[0]
+        if answer.error:
+            raise Refusal(answer.status, answer.error)
+        return answer

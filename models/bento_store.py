@@ -1,0 +1,46 @@
+"""Adapters in the Bento model store, where a runner finds them without asking storage again.
+
+The store lowers case and takes few characters, so a twin's name in it is a digest of its id, and its version is that
+of the contents. Storage stays the truth; what is here can be made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+import bentoml
+from bentoml.exceptions import BentoMLException, NotFound
+
+from models.adapter_file import Header
+
+_FILE = "adapter_model.safetensors"
+
+
+def _name(lora_id: str) -> str:
+    return f"twin-{hashlib.sha256(lora_id.encode()).hexdigest()[:40]}"
+
+
+def save(header: Header, data: bytes) -> None:
+    """Put the file there, unless this very version is there."""
+    tag = f"{_name(header.lora_id)}:{header.version}"
+    labels = {"backend": header.backend, "producer_id": header.producer_id, "model_name": header.model_name}
+    # Two processes may bring the same version at once: one of them wins, and it is the same file.
+    with contextlib.suppress(BentoMLException), bentoml.models.create(tag, labels=labels) as model:
+        Path(model.path_of(_FILE)).write_bytes(data)
+
+
+def load(header: Header) -> bytes | None:
+    """The file, or None if it is not in this machine's store."""
+    try:
+        return Path(bentoml.models.get(f"{_name(header.lora_id)}:{header.version}").path_of(_FILE)).read_bytes()
+    except (NotFound, OSError):
+        return None
+
+
+def delete(lora_id: str) -> None:
+    """Remove every version from this machine's store."""
+    for model in bentoml.models.list(_name(lora_id)):
+        with contextlib.suppress(NotFound):
+            bentoml.models.delete(model.tag)

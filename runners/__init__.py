@@ -1,0 +1,36 @@
+"""The runner table: every backend is a row here, and its own files in models/, runners/ and training/."""
+
+from runners.ace_step import AceStepRunner
+from runners.musicgen import MusicGenRunner
+from runners.table import Backend, Table
+
+TABLE = Table()
+
+TABLE.register(
+    Backend(
+        name="ace_step",
+        service=AceStepRunner,
+        model="models.ace_step:AceStep",
+        trainer="training.ace_step:AceStepTrainer",
+        tiny="models.tiny.ace_step:build",
+        checkpoint="ace_step_model",
+        max_seconds=600.0,
+        licence="MIT",
+        commercial_use=True,
+    )
+)
+TABLE.register(
+    Backend(
+        name="musicgen",
+        service=MusicGenRunner,
+        model="models.musicgen:MusicGen",
+        trainer="training.musicgen:MusicGenTrainer",
+        tiny="models.tiny.musicgen:build",
+        checkpoint="musicgen_model",
+        max_seconds=300.0,
+        licence="CC-BY-NC-4.0",
+        commercial_use=False,
+    )
+)
+
+__all__ = ["TABLE", "Backend"]

@@ -1,0 +1,123 @@
+"""A runner: one loaded model, and the batches that BentoML's dispatcher gathers for it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from typing import TYPE_CHECKING, ClassVar
+
+import bentoml
+import numpy as np
+
+from errors import Refusal
+from runners.messages import RunnerState, TrackAnswer, TrackRequest
+from runners.table import Backend
+from settings import settings
+from storage import open_storage
+
+if TYPE_CHECKING:
+    from models.base import Model, Row, Track
+    from models.checkpoints import Checkpoint
+    from runners.adapters import Adapters
+
+log = logging.getLogger("producer_twin.runner")
+
+# The dispatcher refuses requests that it expects to wait longer than this; music takes minutes, not milliseconds.
+MAX_LATENCY_MS = 3_600_000
+MAX_BATCH = 8
+
+
+class Runner:
+    """Loads in the background, so that it can say why it is not ready instead of not being there."""
+
+    backend: ClassVar[str]
+
+    def __init__(self) -> None:
+        self._model: Model | None = None
+        self._checkpoint: Checkpoint | None = None
+        self._adapters: Adapters | None = None
+        self._reason: str | None = "its model is being loaded"
+        self.settled = threading.Event()  # ready, or known not to be
+        threading.Thread(target=self._settle, name="load", daemon=True).start()
+
+    @property
+    def row(self) -> Backend:
+        from runners import TABLE
+
+        return TABLE.enabled(settings())[self.backend]
+
+    @bentoml.api(batchable=True, max_batch_size=MAX_BATCH, max_latency_ms=MAX_LATENCY_MS)
+    def generate(self, requests: list[TrackRequest]) -> list[TrackAnswer]:
+        """Make all tracks of a batch; each fails alone."""
+        if self._model is None or self._adapters is None:
+            reason = f"{self.backend} cannot serve: {self._reason}"
+            return [TrackAnswer(error=reason, status=503) for _ in requests]
+        rows: list[Row | Exception] = [self._row(request, self._adapters) for request in requests]
+        tracks = iter(self._model.generate([row for row in rows if not isinstance(row, Exception)]))
+        return [self._answer(row if isinstance(row, Exception) else next(tracks)) for row in rows]
+
+    @bentoml.api
+    async def describe(self) -> RunnerState:
+        """Asynchronous, so that it answers while a batch is under way."""
+        return RunnerState(
+            ready=self._model is not None,
+            reason=self._reason,
+            checkpoint=self.row.checkpoint_name(settings()),
+            base_sha256=self._checkpoint.sha256 if self._checkpoint and self._model else None,
+            sample_rate=self._model.sample_rate if self._model else None,
+            channels=self._model.channels if self._model else None,
+        )
+
+    def _settle(self) -> None:
+        try:
+            self._load()
+        finally:
+            self.settled.set()
+
+    def _load(self) -> None:
+        from models.checkpoints import CheckpointError, resolve
+        from models.device import pick_device, pick_dtype
+        from runners.adapters import Adapters
+
+        config, row = settings(), self.row
+        if not row.commercial_use:
+            log.warning("%s: its public weights are licensed %s, not for commercial use", row.name, row.licence)
+        try:
+            device = pick_device(config.device)
+            checkpoint = resolve(row.checkpoint_name(config), row.name, row.load_tiny(), config.hf_token)
+            model = row.load_model_class().load(checkpoint, device, pick_dtype(config.dtype, device))
+        except (CheckpointError, ValueError) as error:
+            self._reason = str(error)
+            log.error("%s is not ready: %s", row.name, error)
+            return
+        except Exception as error:
+            self._reason = f"its model did not load: {error or type(error).__name__}".splitlines()[0]
+            log.exception("%s is not ready", row.name)
+            return
+        storage = open_storage(config.storage_url, config.s3_endpoint_url)
+        self._checkpoint = checkpoint
+        self._adapters = Adapters(storage, model, checkpoint)
+        self._model, self._reason = model, None
+        log.info("%s is ready: %s on %s", row.name, checkpoint.name, device)
+
+    def _row(self, request: TrackRequest, adapters: Adapters) -> Row | Exception:
+        from models.base import Row, Text
+
+        try:
+            chosen = [(adapters.get(ref), ref.strength) for ref in request.adapters]
+        except Exception as error:  # noqa: BLE001 - one request's adapter must not fail its neighbours
+            return error
+        text = Text(request.prompt, request.lyrics, request.bpm, request.key, request.time_signature)
+        return Row(text, request.seconds, request.seed, request.steps, request.guidance, chosen)
+
+    def _answer(self, track: Track) -> TrackAnswer:
+        if isinstance(track, Refusal):
+            return TrackAnswer(error=track.message, status=track.status)
+        if isinstance(track, Exception):
+            incident = secrets.token_hex(4)
+            log.error("%s failed (incident %s)", self.backend, incident, exc_info=track)
+            return TrackAnswer(error=f"{self.backend} failed at this track (incident {incident})", status=500)
+        assert self._model is not None
+        pcm = np.round(np.clip(track, -1, 1) * 32767).astype("<i2").T.tobytes()
+        return TrackAnswer(pcm=pcm, sample_rate=self._model.sample_rate, channels=self._model.channels)

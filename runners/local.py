@@ -1,0 +1,39 @@
+"""Runners in this process instead of behind a server, for the command line."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from runners import TABLE
+from runners.base import Runner
+from runners.messages import RunnerState, TrackAnswer, TrackRequest
+
+
+class LocalRunners(dict[str, Any]):
+    """A runner for each backend, made when it is first asked for: only what is used gets loaded."""
+
+    def __missing__(self, name: str) -> LocalRunner:
+        service = next(row.service for row in TABLE if row.name == name)
+        runner = self[name] = LocalRunner(service.inner())
+        return runner
+
+
+class LocalRunner:
+    """Answers as BentoML's client of a runner does."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    @property
+    def to_async(self) -> LocalRunner:
+        return self
+
+    async def describe(self) -> RunnerState:
+        await asyncio.to_thread(self.runner.settled.wait)
+        state: RunnerState = await self.runner.describe()
+        return state
+
+    async def generate(self, requests: list[TrackRequest]) -> list[TrackAnswer]:
+        answers: list[TrackAnswer] = await asyncio.to_thread(self.runner.generate, requests)
+        return answers

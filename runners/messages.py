@@ -1,0 +1,63 @@
+"""What the front and a runner say to each other."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from models.adapter_file import Header
+
+
+class AdapterRef(BaseModel):
+    """An adapter as the front found it: where it lies, what it is, how strongly it is to work."""
+
+    key: str
+    header: Header
+    strength: float = 1.0
+
+
+class TrackRequest(BaseModel):
+    """One row for a runner's batch. `None` leaves the choice to the model."""
+
+    prompt: str
+    seconds: float
+    seed: int
+    lyrics: str = ""
+    bpm: int | None = None
+    key: str | None = None
+    time_signature: str | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    adapters: list[AdapterRef] = []
+
+
+class TrackAnswer(BaseModel):
+    """A track, or why there is none.
+
+    Attributes:
+        pcm: 16-bit little-endian samples, interleaved.
+        error, status: the sentence for the client and its HTTP status.
+    """
+
+    pcm: bytes = b""
+    sample_rate: int = 0
+    channels: int = 0
+    error: str | None = None
+    status: int = 200
+
+
+class RunnerState(BaseModel):
+    """How a runner is.
+
+    Attributes:
+        ready: it can serve.
+        reason: why not, in a line.
+        checkpoint: as configured.
+        base_sha256: the checkpoint's digest, known when ready.
+    """
+
+    ready: bool
+    reason: str | None
+    checkpoint: str
+    base_sha256: str | None = None
+    sample_rate: int | None = None
+    channels: int | None = None

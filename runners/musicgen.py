@@ -1,0 +1,13 @@
+"""The MusicGen runner."""
+
+from __future__ import annotations
+
+import bentoml
+
+from configuration import service_config
+from runners.base import Runner
+
+
+@bentoml.service(**service_config("MusicGenRunner"))
+class MusicGenRunner(Runner):
+    backend = "musicgen"

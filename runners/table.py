@@ -1,0 +1,105 @@
+"""What a row of the runner table is, and how rows get into it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from errors import Refusal
+from settings import Settings
+
+if TYPE_CHECKING:
+    from models.base import Model
+    from training.base import Trainer
+
+_NAME = re.compile(r"^[a-z][a-z0-9_]{0,31}$")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A row. What needs torch is named by `module:attribute` and imported in the processes that use it.
+
+    Attributes:
+        name: as in `backend_override`.
+        service: the BentoML service that serves it.
+        model: its `models.base.Model`.
+        trainer: its `training.base.Trainer`.
+        tiny: writes a tiny random-weight checkpoint, which stands in where no trained starter ships.
+        checkpoint: the setting that names its checkpoint.
+        max_seconds: the longest track.
+        licence: of the public weights.
+        commercial_use: whether that licence allows it.
+    """
+
+    name: str
+    service: Any
+    model: str
+    trainer: str
+    tiny: str
+    checkpoint: str
+    max_seconds: float
+    licence: str
+    commercial_use: bool
+
+    def load_model_class(self) -> type[Model]:
+        model: type[Model] = _load(self.model)
+        return model
+
+    def load_trainer_class(self) -> type[Trainer]:
+        trainer: type[Trainer] = _load(self.trainer)
+        return trainer
+
+    def load_tiny(self) -> Callable[[Path], None]:
+        build: Callable[[Path], None] = _load(self.tiny)
+        return build
+
+    def checkpoint_name(self, settings: Settings) -> str:
+        name: str = getattr(settings, self.checkpoint)
+        return name
+
+    def longest(self, settings: Settings) -> float:
+        return min(self.max_seconds, settings.max_duration_seconds or self.max_seconds)
+
+
+class Table:
+    """The backends by name, in the order in which the fallback tries them."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Backend] = {}
+
+    def register(self, backend: Backend) -> None:
+        """Add a row. Raises `ValueError` for a bad or a taken name."""
+        if not _NAME.match(backend.name):
+            raise ValueError(f"{backend.name!r} is no name for a backend: a-z, then a-z 0-9 _, at most 32")
+        if backend.name in self._rows:
+            raise ValueError(f"there is a backend {backend.name} already")
+        self._rows[backend.name] = backend
+
+    def enabled(self, settings: Settings) -> dict[str, Backend]:
+        """The backends that may be used; `ALLOW_NONCOMMERCIAL=false` leaves out those whose licence forbids it."""
+        return {name: row for name, row in self._rows.items() if row.commercial_use or settings.allow_noncommercial}
+
+    def choose(self, name: str | None, settings: Settings) -> Backend:
+        """The backend that a request names, or the default.
+
+        Raises:
+            Refusal: 400, there is none of that name.
+        """
+        enabled = self.enabled(settings)
+        wanted = name or settings.music_backend
+        if wanted not in enabled:
+            field = "backend_override" if name else "MUSIC_BACKEND"
+            raise Refusal(400, f"{field}: {wanted[:64]!r} is not a backend; use one of {', '.join(enabled)}")
+        return enabled[wanted]
+
+    def __iter__(self) -> Iterator[Backend]:
+        return iter(self._rows.values())
+
+
+def _load(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,1 @@
+"""Programs around the service that are no part of it."""

@@ -1,0 +1,101 @@
+"""A server of one's own: started on a free port, waited for, stopped. The demo and the tests use it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from settings import ROOT
+
+_START_SECONDS = 180
+_STOP_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Server:
+    url: str
+    log: Path
+    process: subprocess.Popen[bytes]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    what: Sequence[str] = ("service:ProducerTwin",),
+    cwd: Path = ROOT,
+) -> Iterator[Server]:
+    """`bentoml serve` with its data, its model store and its log in `folder`, ready to serve; stopped at the end.
+
+    Args:
+        what: what is served: an import path or a Bento's tag, and options; nothing for plain `bentoml serve`.
+
+    Raises:
+        RuntimeError: it ended or was not ready in time; with the end of its log.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    own = {
+        "STORAGE_URL": (folder / "data").resolve().as_uri(),
+        "BENTOML_HOME": str((folder / "bentoml").resolve()),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+    log = folder / "server.log"
+    command = [str(Path(sys.executable).parent / "bentoml"), "serve", *what, "--host", "127.0.0.1", "--port", str(port)]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=os.environ | own | dict(environment or {}),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    server = Server(f"http://127.0.0.1:{port}", log, process)
+    try:
+        _wait(server)
+        yield server
+    finally:
+        _stop(process)
+
+
+def _wait(server: Server) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end:
+        if server.process.poll() is not None:
+            break
+        try:
+            if httpx.get(f"{server.url}/readyz", timeout=5, trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    tail = server.log.read_text(errors="replace")[-4000:]
+    raise RuntimeError(f"the server was not ready within {_START_SECONDS} s:\n{tail}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,98 @@
+"""Producer Twin: the front service, composed from the runner table and the training service.
+
+bentoml serve
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Any
+
+import bentoml
+from starlette.responses import Response
+
+from configuration import service_config
+from contract import GenerateAnswer, GenerateRequest, StoreUploadAnswer, StoreUploadRequest, TrainAnswer, TrainRequest
+from edge.errors import OneShape, or_error
+from edge.guard import Guard
+from edge.submit import CheckedSubmit
+from front import uploads
+from front.generation import Generation
+from front.routes import application
+from front.runners import Runners
+from models.library import Library
+from runners import TABLE
+from settings import settings
+from storage import open_storage
+from training.intake import Intake
+from training.jobs import Jobs
+from training.service import Training, train_and_wait
+
+
+class Front:
+    """Storage, the runners and the trainer behind one HTTP contract. It never imports torch."""
+
+    training = bentoml.depends(Training)
+
+    def __init__(self) -> None:
+        self.settings = settings()
+        self.storage = open_storage(self.settings.storage_url, self.settings.s3_endpoint_url)
+        self.jobs = Jobs(self.storage)
+        self.library = Library(self.storage)
+        self.intake = Intake(self.storage, self.settings)
+        proxies = {name: getattr(self, _attribute(name)) for name in TABLE.enabled(self.settings)}
+        self.runners = Runners(proxies, self.settings)
+        self.generation = Generation(self.runners, self.storage, self.settings)
+
+    async def __is_ready__(self) -> bool:
+        return await self.runners.any_ready()
+
+    @bentoml.api(route="/store-upload")
+    async def store_upload(self, body: StoreUploadRequest, /) -> StoreUploadAnswer:
+        """Keep an audio file for training."""
+        return await or_error(asyncio.to_thread(uploads.store, body, self.storage, self.settings))
+
+    @bentoml.api
+    async def generate(self, body: GenerateRequest, /, ctx: bentoml.Context) -> GenerateAnswer:
+        """Make a track; as JSON, or as the audio itself where `Accept` asks for audio."""
+        return await or_error(self._generate(body, ctx.request.headers.get("accept", "")), ctx)
+
+    @bentoml.task
+    async def train(self, body: TrainRequest, /) -> TrainAnswer:
+        """Make a twin, and answer when it is made; `/train/submit` answers at once."""
+        return await or_error(train_and_wait(self.intake, self.training.to_async, body))
+
+    async def _generate(self, body: GenerateRequest, accept: str) -> GenerateAnswer | Response:
+        raw = accept.startswith("audio/")
+        made = await self.generation.make(body, as_base64=not raw)
+        if raw:
+            headers = {"x-backend": made.backend, "x-seed": str(made.seed), "x-output-path": made.path}
+            return Response(made.file, media_type=made.media_type, headers=headers)
+        return GenerateAnswer(
+            audio_base64=base64.b64encode(made.file).decode(),
+            backend=made.backend,
+            seed=made.seed,
+            sample_rate=made.sample_rate,
+            duration_seconds=made.seconds,
+            output_path=made.path,
+        )
+
+
+def _attribute(backend: str) -> str:
+    return f"runner_{backend}"
+
+
+def _compose() -> bentoml.Service[Any]:
+    """The front with a dependency on the runner of every row; BentoML reads them when it decorates the class."""
+    for name, backend in TABLE.enabled(settings()).items():
+        setattr(Front, _attribute(name), bentoml.depends(backend.service))
+    front = bentoml.asgi_app(application(bentoml.get_current_service))(Front)
+    service = bentoml.service(**service_config("ProducerTwin"))(front)
+    service.add_asgi_middleware(OneShape)
+    service.add_asgi_middleware(Guard, settings=settings())
+    service.add_asgi_middleware(CheckedSubmit, intake=lambda: bentoml.get_current_service().intake)
+    return service
+
+
+ProducerTwin = _compose()

@@ -1,0 +1,36 @@
+"""What is checked before a job is made, so that a refused request leaves nothing behind."""
+
+from __future__ import annotations
+
+from contract import TrainRequest
+from models.library import Library
+from preprocessing.dataset import check_sources
+from preprocessing.tag import require_key
+from runners import TABLE
+from settings import Settings
+from storage import Storage
+from training.jobs import JobRecord, Jobs
+
+
+class Intake:
+    def __init__(self, storage: Storage, settings: Settings) -> None:
+        self.storage = storage
+        self.settings = settings
+        self.jobs = Jobs(storage)
+        self.library = Library(storage)
+
+    def admit(self, request: TrainRequest) -> JobRecord:
+        """The request's job: a new one in the queue, or the one that it made before.
+
+        Raises:
+            Refusal: the request is not acceptable; nothing was written.
+        """
+        backend = TABLE.choose(request.backend_override, self.settings)
+        existing = self.jobs.existing(request)
+        if existing:
+            return existing
+        if request.tag_before_train:
+            require_key(self.settings)
+        check_sources(request, self.storage, self.settings)
+        self.library.reserve(request.producer_id, request.model_name)
+        return self.jobs.create(request, backend.name)

@@ -1,0 +1,186 @@
+"""A job from its dataset to its stored adapter: `python -m training.run <job id>`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from contract import State, TrainRequest
+from errors import Refusal
+from models.adapter_file import Header
+from models.adapters import decode, encode
+from models.base import Model, Text
+from models.checkpoints import Checkpoint, CheckpointError, resolve
+from models.device import pick_device, pick_dtype
+from models.library import Library
+from preprocessing.dataset import Clip, Dataset, prepare
+from runners import TABLE, Backend
+from settings import Settings, settings
+from storage import Storage, open_storage
+from training.base import Example, Recipe, Trainer
+from training.jobs import JobEnded, JobRecord, Jobs
+from training.loop import TrainingFailed, train
+
+log = logging.getLogger("producer_twin.training")
+
+# A record is written no more often than this, whatever the speed of the steps.
+_REPORT_SECONDS = 0.5
+# Changes the job's record and returns it.
+Report = Callable[..., JobRecord]
+# Serving goes first where both share the cores.
+_NICE = 5
+
+
+def run(job_id: str, storage: Storage, config: Settings, on_progress: Callable[[JobRecord], None]) -> JobRecord:
+    """Carry out a queued job and return its last record. What goes wrong is written down there, not raised."""
+    jobs = Jobs(storage)
+
+    def report(**changes: object) -> JobRecord:
+        record = jobs.update(job_id, **changes)
+        on_progress(record)
+        return record
+
+    try:
+        _carry_out(report(state="preparing"), storage, config, report)
+        jobs.finish(jobs.get(job_id))
+    except JobEnded:
+        log.info("job %s was ended by someone else", job_id)
+    except Refusal as error:
+        jobs.fail(job_id, error.message, error.status)
+    except (CheckpointError, TrainingFailed) as error:
+        jobs.fail(job_id, str(error))
+    except Exception as error:
+        log.exception("job %s", job_id)
+        jobs.fail(job_id, f"training failed: {type(error).__name__}: {error}")
+    last = jobs.get(job_id)
+    on_progress(last)
+    return last
+
+
+def _carry_out(record: JobRecord, storage: Storage, config: Settings, report: Report) -> None:
+    backend = TABLE.choose(record.backend, config)
+    checkpoint, model = _load(backend, config)
+    trainer = backend.load_trainer_class()(model)
+    with tempfile.TemporaryDirectory(prefix="twin-") as folder:
+        dataset = _dataset(record, storage, Path(folder), config, model, report)
+        examples = [trainer.example(_audio(clip, model), _text(clip)) for clip in dataset.clips]
+    recipe = _recipe(trainer, record.request, sum(clip.seconds for clip in dataset.clips))
+    data = _adapter(trainer, model, examples, recipe, _header(record, checkpoint, recipe), report)
+    report(state="evaluating")
+    # What was made is read back by the code that serves it before anyone is told that it exists.
+    Library(storage).save(data, decode(data, model).header)
+
+
+def _load(backend: Backend, config: Settings) -> tuple[Checkpoint, Model]:
+    device = pick_device(config.train_device or config.device)
+    checkpoint = resolve(backend.checkpoint_name(config), backend.name, backend.load_tiny(), config.hf_token)
+    return checkpoint, backend.load_model_class().load(checkpoint, device, pick_dtype(config.dtype, device))
+
+
+def _dataset(
+    record: JobRecord, storage: Storage, folder: Path, config: Settings, model: Model, report: Report
+) -> Dataset:
+    def tell(state: State) -> None:
+        report(state=state)
+
+    return prepare(
+        record.request,
+        record.job_id,
+        storage,
+        folder,
+        config,
+        native_rate=model.sample_rate,
+        native_channels=model.channels,
+        report=tell,
+    )
+
+
+def _audio(clip: Clip, model: Model) -> NDArray[np.float32]:
+    """The clip at the model's own rate and channels, `[channels, samples]`."""
+    wave, rate = soundfile.read(clip.path, dtype="float32", always_2d=True)
+    if wave.shape[1] != model.channels:
+        wave = np.repeat(wave.mean(axis=1, keepdims=True), model.channels, axis=1)
+    if rate != model.sample_rate:
+        wave = soxr.resample(wave, rate, model.sample_rate, quality="HQ")
+    return np.ascontiguousarray(wave.T, dtype=np.float32)
+
+
+def _text(clip: Clip) -> Text:
+    caption = clip.caption
+    return Text(caption.text, bpm=caption.bpm, key=caption.key, time_signature=caption.time_signature)
+
+
+def _recipe(trainer: Trainer, request: TrainRequest, seconds: float) -> Recipe:
+    """The backend's recipe for so much music, with what the request asks for in its place."""
+    recipe = trainer.recipe(seconds)
+    if request.rank is not None:
+        recipe = replace(recipe, rank=request.rank, alpha=2 * request.rank)
+    if request.max_steps is not None:
+        recipe = replace(recipe, steps=request.max_steps)
+    if request.learning_rate is not None:
+        recipe = replace(recipe, learning_rate=request.learning_rate)
+    return replace(recipe, warmup=min(recipe.warmup, recipe.steps // 10), seed=request.seed or 0)
+
+
+def _header(record: JobRecord, checkpoint: Checkpoint, recipe: Recipe) -> Header:
+    return Header(
+        producer_id=record.producer_id,
+        model_name=record.model_name,
+        backend=record.backend,
+        base=checkpoint.name,
+        base_sha256=checkpoint.sha256,
+        rank=recipe.rank,
+        job_id=record.job_id,
+        created_at=datetime.now(UTC).isoformat(),
+        sha256="",
+    )
+
+
+def _adapter(
+    trainer: Trainer,
+    model: Model,
+    examples: list[Example],
+    recipe: Recipe,
+    header: Header,
+    report: Report,
+) -> bytes:
+    """Train, and return the adapter file."""
+    started = reported = time.monotonic()
+
+    def on_step(step: int, loss: float) -> None:
+        nonlocal reported
+        now = time.monotonic()
+        if now - reported >= _REPORT_SECONDS or step == recipe.steps:
+            reported = now
+            speed = step / (now - started)
+            left = (recipe.steps - step) / speed
+            report(step=step, loss=loss, steps_per_second=round(speed, 3), seconds_left=round(left, 1))
+
+    report(state="training", step=0, total_steps=recipe.steps)
+    return encode(header, train(trainer, model.adapted, examples, recipe, on_step), model)
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    config = settings()
+    storage = open_storage(config.storage_url, config.s3_endpoint_url)
+    run(sys.argv[1], storage, config, on_progress=lambda record: None)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

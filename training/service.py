@@ -1,0 +1,68 @@
+"""Training as a BentoML service: a task for whoever serves it by itself, and `start` for the front."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import bentoml
+
+from configuration import service_config
+from contract import TERMINAL, TrainAnswer, TrainRequest
+from errors import Refusal
+from settings import settings
+from storage import open_storage
+from training.intake import Intake
+from training.jobs import JobRecord, Jobs
+from training.supervisor import Supervisor
+
+_POLL_SECONDS = 0.5
+
+
+class Starter(Protocol):
+    async def start(self, job_id: str) -> None: ...
+
+
+@bentoml.service(**service_config("Training"))
+class Training:
+    def __init__(self) -> None:
+        config = settings()
+        storage = open_storage(config.storage_url, config.s3_endpoint_url)
+        self.intake = Intake(storage, config)
+        self.supervisor = Supervisor(Jobs(storage), config.train_jobs_at_once)
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        await self.supervisor.stop()
+
+    @bentoml.api
+    async def start(self, job_id: str) -> None:
+        """Work on a job that is in the queue; answers at once."""
+        self.supervisor.start(job_id)
+
+    @bentoml.task
+    async def train(self, body: TrainRequest, /) -> TrainAnswer:
+        """The whole of it, for whoever serves this service alone."""
+        return await train_and_wait(self.intake, self, body)  # type: ignore[arg-type]
+
+
+async def train_and_wait(intake: Intake, starter: Starter, request: TrainRequest) -> TrainAnswer:
+    """Admit the request, see it through, and answer as `/train` does.
+
+    Raises:
+        Refusal: the request is not acceptable, or the job failed, with its status.
+    """
+    record = await asyncio.to_thread(intake.admit, request)
+    if record.state == "queued":
+        await starter.start(job_id=record.job_id)
+    return await wait(intake.jobs, record)
+
+
+async def wait(jobs: Jobs, record: JobRecord) -> TrainAnswer:
+    """Until the job has ended. The record is asked, not the process, since the record outlives it."""
+    while record.state not in TERMINAL:
+        await asyncio.sleep(_POLL_SECONDS)
+        record = await asyncio.to_thread(jobs.get, record.job_id)
+    if record.result is None:
+        raise Refusal(record.error_status or 500, f"job {record.job_id} {record.state}: {record.error}")
+    return record.result
