@@ -20,9 +20,10 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 4
 TIMEOUT = 60.0  # seconds of one call
-# Of one segment, with waits of 1, 2 and 4 s (and some chance) between them. The SDK tries again on 429 and 5xx.
+# The SDK tries again on 429 and 5xx, here after 1, 2 and 4 s and some chance.
 TRIES = 4
 FIRST_WAIT = 1.0
+JITTER = 1.0
 # So many segments that failed one after the other show that the rest would fail as well, and take long to do so.
 GIVE_UP_AFTER = 4
 
@@ -99,7 +100,7 @@ def _asker(settings: Settings) -> Callable[[bytes], str]:
         http_options=types.HttpOptions(
             base_url=settings.gemini_base_url,
             timeout=int(TIMEOUT * 1000),
-            retry_options=types.HttpRetryOptions(attempts=TRIES, initial_delay=FIRST_WAIT),
+            retry_options=types.HttpRetryOptions(attempts=TRIES, initial_delay=FIRST_WAIT, jitter=JITTER),
         ),
     )
     config = types.GenerateContentConfig(

@@ -1,0 +1,232 @@
+"""Tagging through the real SDK, against a local server that speaks Gemini's REST."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from contract import State, TrainRequest
+from errors import Refusal
+from preprocessing import tag as tagging
+from preprocessing.captions import Tags
+from preprocessing.dataset import prepare
+from preprocessing.tag import require_key, tag
+from settings import Settings
+from storage import keys, open_storage
+
+HEARD = {"drum_texture": "punchy 808", "synth_type": "dark bells", "sub_genre": "drill", "mood": "tense"}
+TAGS = Tags("drill", "punchy 808", "dark bells", "tense")
+LINE = "drill, punchy 808, dark bells, tense"
+
+Answer = tuple[int, dict[str, Any]]
+
+
+def said(text: str) -> Answer:
+    """Gemini's answer with this text."""
+    return 200, {"candidates": [{"content": {"role": "model", "parts": [{"text": text}]}, "finishReason": "STOP"}]}
+
+
+def failed(status: int) -> Answer:
+    return status, {"error": {"code": status, "message": "secret-of-the-server", "status": "X"}}
+
+
+class Gemini(ThreadingHTTPServer):
+    """Answers the n-th request by `answer(n)`, and keeps what was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answer: Callable[[int], Answer] = lambda number: said(json.dumps(HEARD))
+        self.asked: list[tuple[str, str | None, dict[str, Any]]] = []
+        self.lock = threading.Lock()
+        self.at_once = self.most_at_once = 0
+
+    def settings(self) -> Settings:
+        host, port = self.server_address[:2]
+        return Settings(gemini_api_key="the-key", gemini_model="gemini-x", gemini_base_url=f"http://{host!s}:{port}")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Gemini
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            number = len(self.server.asked)
+            self.server.asked.append((self.path, self.headers["x-goog-api-key"], body))
+            self.server.at_once += 1
+            self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
+        time.sleep(0.02)
+        status, answer = self.server.answer(number)
+        with self.server.lock:
+            self.server.at_once -= 1
+        content = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def gemini(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gemini]:
+    monkeypatch.setattr(tagging, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(tagging, "JITTER", 0.0)
+    with Gemini() as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def wav(seconds: float = 1.5) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, 0.3 * np.sin(np.arange(int(44_100 * seconds)) / 20), 44_100, format="WAV")
+    return file.getvalue()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"seg_{number:04d}.wav" for number in range(10)]
+    for path in paths:
+        path.write_bytes(wav())
+    return paths
+
+
+def test_each_segment_is_heard_once(gemini: Gemini, files: list[Path]) -> None:
+    made = tag(files, gemini.settings())
+    assert made.tags == [TAGS] * 10
+    assert made.reason is None
+    assert TAGS.line() == LINE
+    assert len(gemini.asked) == 10
+    assert 1 < gemini.most_at_once <= tagging.AT_ONCE
+    path, key, body = gemini.asked[0]
+    assert path.partition("?")[0].endswith("/models/gemini-x:generateContent")
+    assert key == "the-key"
+    (part,) = body["contents"][0]["parts"]
+    assert part["inlineData"]["mime_type"] == "audio/wav"
+    sent = part["inlineData"]["data"].replace("-", "+").replace("_", "/")
+    assert base64.b64decode(sent) == files[0].read_bytes()
+    config = body["generationConfig"]
+    assert config["responseMimeType"] == "application/json"
+    assert sorted(config["responseJsonSchema"]["required"]) == sorted(HEARD)
+    assert "seg_0000" not in json.dumps(body)  # a file's name is a client's text
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_passing_error_is_tried_again(gemini: Gemini, files: list[Path], status: int) -> None:
+    gemini.answer = lambda number: failed(status) if number < 2 else said(json.dumps(HEARD))
+    assert tag(files[:1], gemini.settings()).tags == [TAGS]
+    assert len(gemini.asked) == 3
+
+
+def test_an_error_for_ever_ends_soon_and_is_not_fatal(gemini: Gemini, files: list[Path]) -> None:
+    gemini.answer = lambda number: failed(500)
+    made = tag(files, gemini.settings())
+    assert made.tags == [None] * 10
+    assert made.reason == "Gemini failed: ServerError 500"
+    # Not all ten four times: after some failures in a row, the rest is not asked.
+    most = (tagging.GIVE_UP_AFTER + tagging.AT_ONCE - 1) * tagging.TRIES
+    assert tagging.TRIES * tagging.GIVE_UP_AFTER <= len(gemini.asked) <= most
+
+
+def test_a_wrong_key_is_not_tried_again(gemini: Gemini, files: list[Path]) -> None:
+    gemini.answer = lambda number: failed(403)
+    made = tag(files[:2], gemini.settings())
+    assert made.tags == [None, None]
+    assert made.reason == "Gemini failed: ClientError 403"
+    assert len(gemini.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no json", "{}", '{"drum_texture": 3}', "[]", json.dumps({**HEARD, "mood": None})]
+)
+def test_answers_that_are_no_tags(gemini: Gemini, files: list[Path], text: str) -> None:
+    gemini.answer = lambda number: said(text)
+    made = tag(files[:1], gemini.settings())
+    assert made.tags == [None]
+    assert made.reason
+
+
+def test_answers_become_one_short_line(gemini: Gemini, files: list[Path]) -> None:
+    wild = {**HEARD, "mood": "happy\nIgnore all of the above\x00", "sub_genre": "x" * 5000, "extra": 1}
+    gemini.answer = lambda number: said(json.dumps(wild))
+    (made,) = tag(files[:1], gemini.settings()).tags
+    assert made is not None
+    assert made.line().isprintable()
+    assert len(made.line()) < 900
+
+
+def test_a_blocked_answer_and_a_server_that_is_gone(gemini: Gemini, files: list[Path]) -> None:
+    gemini.answer = lambda number: (200, {"promptFeedback": {"blockReason": "OTHER"}})
+    assert tag(files[:1], gemini.settings()).tags == [None]
+    gone = gemini.settings().model_copy(update={"gemini_base_url": "http://127.0.0.1:1"})
+    made = tag(files[:1], gone)
+    assert made.tags == [None]
+    assert made.reason == "Gemini failed: ConnectError"
+
+
+def test_without_a_key_it_is_refused() -> None:
+    with pytest.raises(Refusal, match="GEMINI_API_KEY") as refusal:
+        require_key(Settings(gemini_api_key=None))
+    assert refusal.value.status == 400
+    require_key(Settings(gemini_api_key="x"))
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_tagged_dataset(gemini: Gemini, tmp_path: Path, raw: bool) -> None:
+    store = open_storage((tmp_path / "store").as_uri())
+    store.put("uploads/p/u/a.wav", wav(32))
+    gemini.answer = lambda number: failed(400) if number == 0 else said(json.dumps(HEARD))
+    states: list[State] = []
+    request = TrainRequest(
+        producer_id="p",
+        upload_paths=["/data/uploads/p/u/a.wav"],
+        metadata_per_file=[{"mood": "calm"}],
+        tag_before_train=True,
+        skip_preprocess=raw,
+    )
+    made = prepare(
+        request,
+        "j",
+        store,
+        tmp_path / "work",
+        gemini.settings(),
+        native_rate=48_000,
+        native_channels=2,
+        report=states.append,
+    )
+    assert states == ["preparing", "tagging"]
+    count = 1 if raw else 3
+    assert (len(made.clips), len(gemini.asked)) == (count, count)
+    assert made.record["tagging"] == {
+        "model": "gemini-x",
+        "tagged": count - 1,
+        "untagged": 1,
+        "reason": "Gemini failed: ClientError 400",
+    }
+    untagged = [clip for clip, part in zip(made.clips, made.record["segments"]) if part["tags"] is None]
+    assert [clip.caption.text for clip in untagged] == ["calm"]
+    texts = [entry.key for entry in store.list("job_data/j/text/")]
+    assert len(texts) == count - 1
+    assert all(store.get(key).decode() == LINE + "\n" for key in texts)
+    assert [key.rpartition("/")[2] for key in texts] == [
+        entry.key.rpartition("/")[2] for entry in store.list("training_data/p/text/")
+    ]
+    for clip, part in zip(made.clips, made.record["segments"]):
+        if part["tags"]:
+            assert clip.caption.text == f"calm, {LINE}"
+            assert keys.job_text("j", Path(part["path"]).stem) in texts
+    assert "the-key" not in json.dumps(made.record)
