@@ -53,6 +53,21 @@ def replace(storage: Storage, producer: str, job: str, files: Mapping[str, Conte
         return
 
 
+def newest(storage: Storage, producer: str) -> bytes | None:
+    """The record of the producer's newest dataset, also while the folder is being replaced; None if there is none."""
+    try:
+        return storage.get(keys.training_record(producer))
+    except NotFound:
+        pass
+    jobs = (entry for entry in storage.list(f"datasets/{producer}/") if entry.key.endswith("/dataset.json"))
+    for entry in sorted(jobs, key=lambda entry: entry.modified, reverse=True):
+        try:
+            return storage.get(entry.key)
+        except NotFound:
+            continue
+    return None
+
+
 def put_all(storage: Storage, files: Mapping[str, Content], before_each: Callable[[], None] = lambda: None) -> None:
     """Write all files, several at once."""
 

@@ -531,6 +531,16 @@ def test_the_turn_of_a_dead_process_is_taken_over(store: Storage, monkeypatch: p
     assert store.get(keys.training_turn("p")) == b'{"job_id": "faster"}'
 
 
+def test_the_newest_record_is_there_at_any_time(store: Storage, tmp_path: Path) -> None:
+    assert view.newest(store, "p") is None
+    store.put("uploads/p/u/a.wav", wav(tone(2)))
+    for job in ("b", "a"):
+        made = make(store, tmp_path, job, upload_paths=["/data/uploads/p/u/a.wav"])
+        for _ in range(2):
+            assert json.loads(view.newest(store, "p") or b"") == made.record
+            store.delete(keys.training_record("p"))  # as while the folder is being replaced
+
+
 def test_the_front_can_import_it_cheaply() -> None:
     code = "import preprocessing.dataset, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
