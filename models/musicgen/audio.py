@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode(codec: Any, audio: NDArray[np.float32]) -> torch.Tensor:
     """`[channels, samples]` at the model's rate as codes `[K, T]`; in stereo K goes left, right, left, right."""
     waves = torch.from_numpy(audio).to(codec.device, codec.dtype)[:, None]
@@ -18,7 +18,7 @@ def encode(codec: Any, audio: NDArray[np.float32]) -> torch.Tensor:
     return interleaved
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def decode(codec: Any, codes: torch.Tensor, channels: int) -> NDArray[np.float32]:
     """Codes `[K, T]` as audio `[channels, samples]`, T × the codec's hop long."""
     # [frames, batch, K, T]: to EnCodec a frame is a chunk of audio, of which MusicGen's makes only one.

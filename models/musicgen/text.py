@@ -18,7 +18,7 @@ def caption(text: Text) -> str:
     return ", ".join(part for part in (text.prompt.strip(), *facts) if part)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode(model: MusicgenForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, text: Text) -> torch.Tensor:
     """`[L, hidden]` for the decoder's cross-attention, in the decoder's dtype.
 
