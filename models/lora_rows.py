@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import torch
 
+from models.adapter_file import InvalidAdapter
 from models.adapters import AdapterWeights, LoraPair, linear_layers
 
 # Ranks are padded to a multiple: with fewer columns a CPU's matrix product rounds differently, and a row's result would
@@ -19,6 +20,22 @@ from models.adapters import AdapterWeights, LoraPair, linear_layers
 _RANK = 16
 
 RowAdapters = Sequence[tuple[AdapterWeights, float]]
+
+
+def check(root: torch.nn.Module, adapters: RowAdapters) -> None:
+    """Make sure that one row's adapters can be attached, so that they cannot fail the whole batch.
+
+    Raises:
+        InvalidAdapter: `root` lacks one of their layers, or has it in another shape.
+    """
+    layers = linear_layers(root)
+    for weights, _ in adapters:
+        for name, pair in weights.pairs.items():
+            if name not in layers:
+                raise InvalidAdapter(f"{name} matches nothing in the model")
+            shape = (layers[name].in_features, layers[name].out_features)
+            if (pair.a.shape[0], pair.b.shape[1]) != shape or pair.a.shape[1] != pair.b.shape[0]:
+                raise InvalidAdapter(f"{name} is {tuple(pair.a.shape)} × {tuple(pair.b.shape)}, not for {shape}")
 
 
 def blend(adapters: RowAdapters) -> dict[str, LoraPair]:
