@@ -11,6 +11,7 @@ from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBa
 
 from models.base import Row, Text, Track
 from models.checkpoints import Checkpoint
+from models.lora_rows import check
 from models.loudness import normalise
 from models.musicgen import audio, tokens
 from models.musicgen.checkpoint import load
@@ -82,6 +83,7 @@ class MusicGen:
         return [tracks[index] for index in range(len(rows))]
 
     def _line(self, row: Row) -> tokens.Line:
+        check(self.adapted, row.adapters)
         return tokens.Line(
             text=self.encode_text(row.text),
             frames=math.ceil(row.seconds * self.frame_rate),
