@@ -17,9 +17,10 @@ from errors import Refusal
 from front.runners import Runners
 from models.adapter_file import Header
 from models.library import Library, Twin
+from preprocessing import view
 from runners import TABLE
 from settings import Settings
-from storage import NotFound, Storage, keys
+from storage import Storage, keys
 from training.jobs import Jobs
 
 
@@ -76,13 +77,9 @@ async def delete_lora(front: Front, request: Request) -> Response:
 
 async def dataset(front: Front, request: Request) -> Response:
     producer = request.path_params["producer"]
-    missing = Refusal(404, f"producer_id: {keys.shown(producer)} has no dataset yet; train first")
-    if not is_id(producer):
-        raise missing
-    try:
-        record = await asyncio.to_thread(front.storage.get, keys.training_record(producer))
-    except NotFound:
-        raise missing from None
+    record = await asyncio.to_thread(view.newest, front.storage, producer) if is_id(producer) else None
+    if record is None:
+        raise Refusal(404, f"producer_id: {keys.shown(producer)} has no dataset yet; train first")
     return Response(record, media_type="application/json")
 
 

@@ -15,6 +15,7 @@ from settings import Settings
 
 _STATE_SECONDS = 1.0
 _ANSWER_SECONDS = 5.0
+_LOADING_SECONDS = 60.0
 
 
 class Runners:
@@ -72,7 +73,7 @@ class Runners:
         Raises:
             Refusal: 503 with the reason.
         """
-        state = await self.state(backend)
+        state = await self._settled(backend)
         if state.ready:
             return backend
         if may_fall_back:
@@ -80,6 +81,15 @@ class Runners:
                 if (await self.state(other)).ready:
                     return other
         raise Refusal(503, f"{backend.name} cannot serve: {state.reason}; try again later, or see /backends")
+
+    async def _settled(self, backend: Backend) -> RunnerState:
+        """How the runner is once it has loaded: who comes early waits a while instead of getting another backend."""
+        end = time.monotonic() + _LOADING_SECONDS
+        state = await self.state(backend)
+        while state.loading and time.monotonic() < end:
+            await asyncio.sleep(_STATE_SECONDS / 2)
+            state = await self.state(backend)
+        return state
 
     async def generate(self, backend: Backend, request: TrackRequest) -> TrackAnswer:
         """One track, in whatever batch it comes to be in.

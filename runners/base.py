@@ -62,6 +62,7 @@ class Runner:
         """Asynchronous, so that it answers while a batch is under way."""
         return RunnerState(
             ready=self._model is not None,
+            loading=not self.settled.is_set(),
             reason=self._reason,
             checkpoint=self.row.checkpoint_name(settings()),
             base_sha256=self._checkpoint.sha256 if self._checkpoint and self._model else None,

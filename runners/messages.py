@@ -50,12 +50,14 @@ class RunnerState(BaseModel):
 
     Attributes:
         ready: it can serve.
+        loading: it is not yet known whether it can.
         reason: why not, in a line.
         checkpoint: as configured.
         base_sha256: the checkpoint's digest, known when ready.
     """
 
     ready: bool
+    loading: bool = False
     reason: str | None
     checkpoint: str
     base_sha256: str | None = None

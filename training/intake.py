@@ -5,7 +5,6 @@ from __future__ import annotations
 from contract import TrainRequest
 from models.library import Library
 from preprocessing.dataset import check_sources
-from preprocessing.tag import require_key
 from runners import TABLE
 from settings import Settings
 from storage import Storage
@@ -29,8 +28,6 @@ class Intake:
         existing = self.jobs.existing(request)
         if existing:
             return existing
-        if request.tag_before_train:
-            require_key(self.settings)
         check_sources(request, self.storage, self.settings)
         self.library.reserve(request.producer_id, request.model_name)
         return self.jobs.create(request, backend.name)

@@ -13,9 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
-from numpy.typing import NDArray
 
 from contract import State, TrainRequest
 from errors import Refusal
@@ -25,13 +22,14 @@ from models.base import Model, Text
 from models.checkpoints import Checkpoint, CheckpointError, resolve
 from models.device import pick_device, pick_dtype
 from models.library import Library
+from preprocessing import segment
 from preprocessing.dataset import Clip, Dataset, prepare
 from runners import TABLE, Backend
 from settings import Settings, settings
 from storage import Storage, open_storage
-from training.base import Example, Recipe, Trainer
+from training.base import Recipe, Trainer
 from training.jobs import JobEnded, JobRecord, Jobs
-from training.loop import TrainingFailed, train
+from training.loop import OnStep, TrainingFailed, train
 
 log = logging.getLogger("producer_twin.training")
 
@@ -75,10 +73,15 @@ def _carry_out(record: JobRecord, storage: Storage, config: Settings, report: Re
     trainer = backend.load_trainer_class()(model)
     with tempfile.TemporaryDirectory(prefix="twin-") as folder:
         dataset = _dataset(record, storage, Path(folder), config, model, report)
-        examples = [trainer.example(_audio(clip, model), _text(clip)) for clip in dataset.clips]
+        examples = [
+            trainer.example(segment.load(clip.path, model.sample_rate, model.channels).T, _text(clip))
+            for clip in dataset.clips
+        ]
     recipe = _recipe(trainer, record.request, sum(clip.seconds for clip in dataset.clips))
-    data = _adapter(trainer, model, examples, recipe, _header(record, checkpoint, recipe), report)
+    report(state="training", step=0, total_steps=recipe.steps)
+    pairs = train(trainer, model.adapted, examples, recipe, _progress(recipe, report))
     report(state="evaluating")
+    data = encode(_header(record, checkpoint, recipe), pairs, model)
     # What was made is read back by the code that serves it before anyone is told that it exists.
     Library(storage).save(data, decode(data, model).header)
 
@@ -107,19 +110,11 @@ def _dataset(
     )
 
 
-def _audio(clip: Clip, model: Model) -> NDArray[np.float32]:
-    """The clip at the model's own rate and channels, `[channels, samples]`."""
-    wave, rate = soundfile.read(clip.path, dtype="float32", always_2d=True)
-    if wave.shape[1] != model.channels:
-        wave = np.repeat(wave.mean(axis=1, keepdims=True), model.channels, axis=1)
-    if rate != model.sample_rate:
-        wave = soxr.resample(wave, rate, model.sample_rate, quality="HQ")
-    return np.ascontiguousarray(wave.T, dtype=np.float32)
-
-
-def _text(clip: Clip) -> Text:
+def _example(trainer: Trainer, model: Model, clip: Clip) -> Example:
+    audio = segment.load(clip.path, model.sample_rate, model.channels).T
     caption = clip.caption
-    return Text(caption.text, bpm=caption.bpm, key=caption.key, time_signature=caption.time_signature)
+    text = Text(caption.text, bpm=caption.bpm, key=caption.key, time_signature=caption.time_signature)
+    return trainer.example(np.ascontiguousarray(audio), text)
 
 
 def _recipe(trainer: Trainer, request: TrainRequest, seconds: float) -> Recipe:
@@ -148,15 +143,8 @@ def _header(record: JobRecord, checkpoint: Checkpoint, recipe: Recipe) -> Header
     )
 
 
-def _adapter(
-    trainer: Trainer,
-    model: Model,
-    examples: list[Example],
-    recipe: Recipe,
-    header: Header,
-    report: Report,
-) -> bytes:
-    """Train, and return the adapter file."""
+def _progress(recipe: Recipe, report: Report) -> OnStep:
+    """Writes the steps down, and how long the rest will take."""
     started = reported = time.monotonic()
 
     def on_step(step: int, loss: float) -> None:
@@ -168,8 +156,7 @@ def _adapter(
             left = (recipe.steps - step) / speed
             report(step=step, loss=loss, steps_per_second=round(speed, 3), seconds_left=round(left, 1))
 
-    report(state="training", step=0, total_steps=recipe.steps)
-    return encode(header, train(trainer, model.adapted, examples, recipe, on_step), model)
+    return on_step
 
 
 def main() -> int:

@@ -1,0 +1,35 @@
+"""What `bentoml build` makes serves the same contract."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from scripts.serving import serving
+from settings import ROOT
+
+
+def test_the_built_bento_answers_the_contract(tmp_path: Path) -> None:
+    environment = {"BENTOML_HOME": str(tmp_path / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
+    build = subprocess.run(
+        [str(Path(sys.executable).parent / "bentoml"), "build", "--output", "tag"],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert build.returncode == 0, build.stderr
+    tag = build.stdout.strip().splitlines()[-1].removeprefix("__tag__:")
+    with serving(tmp_path, environment, what=(tag,), cwd=tmp_path) as server:
+        body = {"prompt": "beat", "duration_seconds": 1, "seed": 1}
+        for backend in ("ace_step", "musicgen"):
+            made = httpx.post(f"{server.url}/generate", json=body | {"backend_override": backend}, timeout=180)
+            assert made.status_code == 200, made.text
+            assert made.json()["backend"] == backend
+        assert httpx.get(f"{server.url}/loras").json() == {"loras": []}
+        assert "prompt" in httpx.post(f"{server.url}/generate", json={}).json()["error"]
