@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from contract import TERMINAL, JobAnswer, State, TrainAnswer, TrainRequest
+from contract import TERMINAL, JobAnswer, State, TrainAnswer, TrainRequest, is_id
 from errors import Refusal
 from storage import AlreadyExists, Changed, NotFound, Storage, keys
 
@@ -88,7 +88,8 @@ class Jobs:
         Raises:
             Refusal: 404.
         """
-        for lookup in (self._read_job, self._read_task):
+        lookups = (self._read_job, self._read_task) if is_id(some_id) else ()
+        for lookup in lookups:
             try:
                 record = lookup(some_id)
             except NotFound:
@@ -152,8 +153,6 @@ class Jobs:
         return self._read_job(self.storage.get(keys.job_of_task(task_id)).decode())
 
     def _read(self, key: str) -> tuple[JobRecord, str]:
-        if not keys.is_key(key):
-            raise NotFound(key)
         data, etag = self.storage.get_with_etag(key)
         try:
             return JobRecord.model_validate_json(data), etag

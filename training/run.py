@@ -27,7 +27,7 @@ from preprocessing.dataset import Clip, Dataset, prepare
 from runners import TABLE, Backend
 from settings import Settings, settings
 from storage import Storage, open_storage
-from training.base import Recipe, Trainer
+from training.base import Example, Recipe, Trainer
 from training.jobs import JobEnded, JobRecord, Jobs
 from training.loop import OnStep, TrainingFailed, train
 
@@ -73,10 +73,7 @@ def _carry_out(record: JobRecord, storage: Storage, config: Settings, report: Re
     trainer = backend.load_trainer_class()(model)
     with tempfile.TemporaryDirectory(prefix="twin-") as folder:
         dataset = _dataset(record, storage, Path(folder), config, model, report)
-        examples = [
-            trainer.example(segment.load(clip.path, model.sample_rate, model.channels).T, _text(clip))
-            for clip in dataset.clips
-        ]
+        examples = [_example(trainer, model, clip) for clip in dataset.clips]
     recipe = _recipe(trainer, record.request, sum(clip.seconds for clip in dataset.clips))
     report(state="training", step=0, total_steps=recipe.steps)
     pairs = train(trainer, model.adapted, examples, recipe, _progress(recipe, report))
