@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
 from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import Any
 
 import bentoml
-from pydantic.alias_generators import to_snake
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract import ID_PATTERN, ID_RULE
 from errors import Refusal
+from storage.keys import shown
 
 log = logging.getLogger("producer_twin.edge")
 
+# Of so many errors in one body the message tells.
+_MOST = 10
 _MENDS = {
     "missing": "it is missing; send it",
     "extra_forbidden": "it is not a known field; leave it out",
@@ -47,12 +50,16 @@ async def or_error(answer: Awaitable[Any], context: bentoml.Context | None = Non
 
 def describe_validation(details: list[dict[str, Any]]) -> str:
     """Pydantic's list of errors as one sentence, each part naming its field."""
-    return "; ".join(dict.fromkeys(_describe(detail) for detail in details))
+    sentences = list(dict.fromkeys(_describe(detail) for detail in details))
+    more = [f"and {len(sentences) - _MOST} more"] if len(sentences) > _MOST else []
+    return "; ".join(sentences[:_MOST] + more)
 
 
 def _describe(detail: dict[str, Any]) -> str:
-    field = ".".join(to_snake(str(part)) if isinstance(part, str) else str(part) for part in detail.get("loc", ()))
     kind = str(detail.get("type", ""))
+    parts = [str(part) for part in detail.get("loc", ())]
+    # An unknown field is named as it was sent, a known one as the contract spells it.
+    field = shown(".".join(parts if kind == "extra_forbidden" else map(_snake, parts)))
     message = str(detail.get("msg", "it is not valid"))
     if kind == "value_error":
         return message.removeprefix("Value error, ")
@@ -61,6 +68,10 @@ def _describe(detail: dict[str, Any]) -> str:
         message = _pattern_mend(pattern)
     message = _MENDS.get(kind, message[:1].lower() + message[1:])
     return f"{field}: {message}" if field else message
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
 
 
 def _pattern_mend(pattern: str) -> str:
@@ -83,29 +94,32 @@ class OneShape:
             return
         start: Message | None = None
         body = b""
-        answered = False
+        answered = ended = False
 
         async def rewrite(message: Message) -> None:
-            nonlocal start, body, answered
-            answered = True
+            nonlocal start, body, answered, ended
             if message["type"] == "http.response.start" and message["status"] >= 400:
                 start = message
                 return
+            ended = message["type"] == "http.response.body" and not message.get("more_body", False)
             if start is None:
+                answered = True
                 await send(message)
                 return
             body += message.get("body", b"")
-            if not message.get("more_body", False):
+            if ended:
                 await _answer(start, body, scope)(scope, receive, send)
 
         try:
             await self.app(scope, receive, rewrite)
         except Exception:
-            if answered:
+            if answered and not ended:
                 raise
             incident = secrets.token_hex(4)
             log.exception("%s %s failed (incident %s)", scope["method"], scope["path"], incident)
-            await error_response(500, f"the service failed at this request (incident {incident})")(scope, receive, send)
+            if not ended:
+                sentence = f"the service failed at this request (incident {incident})"
+                await error_response(500, sentence)(scope, receive, send)
 
 
 def _answer(start: Message, body: bytes, scope: Scope) -> Response:
@@ -132,7 +146,7 @@ def _sentence(status: int, body: bytes, scope: Scope) -> str:
             return describe_validation(document["detail"])
         if isinstance(document.get("error"), str):
             return str(document["error"])
-    method, path = scope["method"], scope["path"]
+    method, path = scope["method"], shown(scope["path"])
     if status == 404:
         return f"there is nothing at {path}"
     if status == 405:

@@ -57,7 +57,8 @@ class Guard:
 
     def _knows(self, given: str) -> bool:
         assert self.password is not None
-        return hmac.compare_digest(given.encode(), self.password.encode())
+        # Headers are bytes that were read as Latin-1; clients send the password's UTF-8.
+        return hmac.compare_digest(given.encode("latin-1"), self.password.encode())
 
 
 def writes(scope: Scope) -> bool:
@@ -89,4 +90,5 @@ class _Limited:
 
 
 def _too_large(limit: int) -> str:
-    return f"the body is over {limit // 2**20} MB; send less (MAX_BODY_BYTES is the operator's limit)"
+    size = f"{limit / 2**20:.3g} MB" if limit >= 2**20 else f"{limit} bytes"
+    return f"the body is over {size}; send less (MAX_BODY_BYTES is the operator's limit)"
