@@ -25,8 +25,8 @@ _SOUNDFILE = {
 }
 
 
-def encode(track: TrackAnswer, output_format: OutputFormat) -> bytes:
-    """The file; 16-bit PCM for `wav` and `flac`. Opus knows few rates, of which 48 kHz holds every one."""
+def encode(track: TrackAnswer, output_format: OutputFormat) -> tuple[bytes, int]:
+    """The file and its rate; 16-bit PCM for `wav` and `flac`. Opus knows few rates, of which 48 kHz holds every one."""
     samples = np.frombuffer(track.pcm, dtype="<i2").reshape(-1, track.channels)
     rate = track.sample_rate
     container, subtype = _SOUNDFILE[output_format]
@@ -36,4 +36,4 @@ def encode(track: TrackAnswer, output_format: OutputFormat) -> bytes:
         samples, rate = soxr.resample(samples, rate, 48_000, quality="HQ"), 48_000
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format=container, subtype=subtype)
-    return buffer.getvalue()
+    return buffer.getvalue(), rate

@@ -64,7 +64,9 @@ class Generation:
         if as_base64:
             await self._check_size(request, backend, seconds)
         track = await self._track(backend, row, twins, request.lora_scale)
-        file = await asyncio.to_thread(audio.encode, track, request.output_format)
+        file, rate = await asyncio.to_thread(audio.encode, track, request.output_format)
+        if as_base64 and len(file) * 4 / 3 > MAX_AUDIO_BASE64:
+            raise self._too_large(seconds)
         producer = request.lora_id.partition(":")[0] if request.lora_id else None
         key = keys.output(producer, str(uuid.uuid4()), audio.EXTENSIONS[request.output_format])
         await asyncio.to_thread(self.storage.put, key, file)
@@ -74,7 +76,7 @@ class Generation:
             media_type=audio.MEDIA_TYPES[request.output_format],
             backend=backend.name,
             seed=seed,
-            sample_rate=track.sample_rate,
+            sample_rate=rate,
             seconds=samples / track.sample_rate,
             path=keys.to_path(key),
         )
@@ -119,11 +121,14 @@ class Generation:
         if request.output_format == "wav" and state.sample_rate and state.channels:
             size = seconds * state.sample_rate * state.channels * 2 * 4 / 3
             if size > MAX_AUDIO_BASE64:
-                raise Refusal(
-                    413,
-                    f"duration_seconds: {seconds:g} s are over {MAX_AUDIO_BASE64 // 2**20} MB as base64; ask for the "
-                    "bytes with the header Accept: audio/wav, for a compressed output_format, or for less",
-                )
+                raise self._too_large(seconds)
+
+    def _too_large(self, seconds: float) -> Refusal:
+        return Refusal(
+            413,
+            f"duration_seconds: {seconds:g} s are over {MAX_AUDIO_BASE64 // 2**20} MB as base64; ask for the "
+            "bytes with the header Accept: audio/wav, for a compressed output_format, or for less",
+        )
 
     async def _track(self, backend: Backend, row: TrackRequest, twins: list[Twin], strength: float):  # type: ignore[no-untyped-def]
         """With a twin, its first file that the runner can use; never the base model in its place."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol, cast
 
+from pydantic.alias_generators import to_camel
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -42,7 +43,8 @@ async def backends(front: Front, request: Request) -> Response:
 
 
 async def list_jobs(front: Front, request: Request) -> Response:
-    producer, state = _producer(request), request.query_params.get("state")
+    query = _query(request, "producer_id", "state")
+    producer, state = _producer(query), query.get("state")
     if state is not None and state not in STATES:
         raise Refusal(400, f"state: use one of {', '.join(STATES)}")
 
@@ -60,7 +62,7 @@ async def job(front: Front, request: Request) -> Response:
 
 
 async def list_loras(front: Front, request: Request) -> Response:
-    twins = await asyncio.to_thread(list, front.library.all(_producer(request)))
+    twins = await asyncio.to_thread(list, front.library.all(_producer(_query(request, "producer_id"))))
     return _json({"loras": [(await _lora(front, twin)).model_dump(mode="json") for twin in twins]})
 
 
@@ -115,8 +117,17 @@ async def _why_not(front: Front, header: Header) -> str | None:
     return None
 
 
-def _producer(request: Request) -> str | None:
-    producer = request.query_params.get("producer_id")
+def _query(request: Request, *known: str) -> dict[str, str]:
+    """The query by the contract's names, in either spelling. A filter that is not known would do nothing."""
+    names = {spelling: name for name in known for spelling in (name, to_camel(name))}
+    for sent in request.query_params:
+        if sent not in names:
+            raise Refusal(400, f"{keys.shown(sent)}: it is not a known field; use {' or '.join(known)}")
+    return {names[sent]: value for sent, value in request.query_params.items()}
+
+
+def _producer(query: dict[str, str]) -> str | None:
+    producer = query.get("producer_id")
     if producer is not None and not is_id(producer):
         raise Refusal(400, f"producer_id: {keys.shown(producer)} is not a producer's id")
     return producer
@@ -137,11 +148,12 @@ def _json(content: dict[str, object]) -> Response:
 def application(front: Callable[[], Front]) -> Starlette:
     """The routes, over the front service of this process."""
 
-    def route(path: str, handler: Handler, method: str = "GET") -> Route:
+    def route(path: str, get: Handler, delete: Handler | None = None) -> Route:
         async def endpoint(request: Request) -> Response:
+            handler = delete if delete and request.method == "DELETE" else get
             return await or_error(handler(front(), request))
 
-        return Route(path, endpoint, methods=[method], name=handler.__name__)
+        return Route(path, endpoint, methods=["GET", "DELETE"] if delete else ["GET"], name=get.__name__)
 
     return Starlette(
         routes=[
@@ -149,8 +161,7 @@ def application(front: Callable[[], Front]) -> Starlette:
             route("/jobs", list_jobs),
             route("/jobs/{id}", job),
             route("/loras", list_loras),
-            route("/loras/{producer}:{model}", lora),
-            route("/loras/{producer}:{model}", delete_lora, "DELETE"),
+            route("/loras/{producer}:{model}", lora, delete_lora),
             route("/datasets/{producer}", dataset),
         ]
     )
