@@ -1,10 +1,11 @@
-"""Makes `/train/submit` check its body and name its job, which BentoML's task route does not do by itself."""
+"""BentoML's task routes, as the contract has them: submit checks its body and names its job."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Callable
+from urllib.parse import parse_qsl, urlencode
 
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
@@ -15,6 +16,10 @@ from edge.errors import describe_validation, error_response
 from errors import Refusal
 from training.intake import Intake
 
+# BentoML adds them to every task. Its cancel marks a task that goes on, and its retry is another name for submit.
+_CLOSED = {"/train/cancel", "/train/retry"}
+_BY_TASK = {"/train/status", "/train/get"}
+
 
 class CheckedSubmit:
     """ASGI middleware. The job is admitted here; the task that BentoML then makes finds it by its `job_id`."""
@@ -24,7 +29,13 @@ class CheckedSubmit:
         self.intake = intake
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (scope["method"], scope["path"]) != ("POST", "/train/submit"):
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path in _CLOSED:
+            await error_response(404, f"there is nothing at {path}")(scope, receive, send)
+            return
+        if path in _BY_TASK:
+            scope = dict(scope, query_string=_in_snake_case(scope["query_string"]))
+        if path != "/train/submit" or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
         try:
@@ -67,6 +78,11 @@ class CheckedSubmit:
             await send({**message, "body": body})
 
         return name
+
+
+def _in_snake_case(query: bytes) -> bytes:
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return urlencode([("task_id" if name == "taskId" else name, value) for name, value in pairs]).encode()
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
