@@ -37,7 +37,7 @@ OutputFormat = Literal["wav", "flac", "mp3", "opus"]
 
 def is_id(text: str) -> bool:
     """Whether `text` may be a producer, model or job id."""
-    return bool(_ID.match(text))
+    return bool(_ID.fullmatch(text))  # `match` lets `$` pass before a last newline
 
 
 def _both_spellings(name: str) -> AliasChoices:
