@@ -32,6 +32,7 @@ STATES = get_args(State)
 TERMINAL: frozenset[str] = frozenset({"done", "failed", "cancelled"})
 
 Profile = Literal["contract", "native"]
+SegmentOn = Literal["time", "beat"]
 OutputFormat = Literal["wav", "flac", "mp3", "opus"]
 
 
@@ -94,7 +95,8 @@ class TrainRequest(Request):
     rank: int | None = Field(None, ge=1, le=128)
     learning_rate: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=0, lt=2**32)
-    profile: Profile = "contract"
+    profile: Profile | None = None
+    segment_on: SegmentOn = "time"
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -9,6 +9,8 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from contract import Profile
+
 ROOT = Path(__file__).resolve().parent
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -39,8 +41,12 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(50 * 2**20, gt=0)
     nawfside_app_password: str | None = None
 
-    # Fetching what a client names by URL.
+    # The profile of a training request that names none (preprocessing.segment says what they are).
+    segment_profile: Profile = "contract"
+
+    # Fetching what a client names by URL; the limits of one file, and of all files of a request together.
     fetch_max_bytes: int = Field(200 * 2**20, gt=0)
+    fetch_max_total_bytes: int = Field(2 * 2**30, gt=0)
     fetch_timeout_seconds: float = Field(120.0, gt=0)
     fetch_allow_loopback: bool = False
 
@@ -51,6 +57,7 @@ class Settings(BaseSettings):
     gemini_api_key: str | None = None
     gemini_model: str = "gemini-3.5-flash-lite"
     gemini_base_url: str | None = None
+    gemini_max_calls: int = Field(500, ge=0)  # for one training job; what was tagged before needs none
 
     @field_validator("storage_url")
     @classmethod

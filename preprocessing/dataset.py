@@ -114,8 +114,9 @@ def prepare(
     report("preparing")
     if request.tag_before_train:
         require_key(settings)
+    profile = request.profile or settings.segment_profile
     rate, channels = (
-        (native_rate, native_channels) if request.profile == "native" else (CONTRACT_RATE, CONTRACT_CHANNELS)
+        (native_rate, native_channels) if profile == "native" else (CONTRACT_RATE, CONTRACT_CHANNELS)
     )
     sources = list(_collect(request, job_id, storage, workdir / "sources", settings))
     pieces: list[_Piece] = []
@@ -260,7 +261,7 @@ def _record(
         "producer_id": request.producer_id,
         "job_id": job_id,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "profile": "raw" if request.skip_preprocess else request.profile,
+        "profile": "raw" if request.skip_preprocess else request.profile or settings.segment_profile,
         "seconds": round(sum(piece.seconds for piece in pieces), 3),
         "files": files,
         "segments": parts,
