@@ -14,8 +14,8 @@ from .song import SCALES, Song
 STEPS_PER_BEAT = 4
 PHRASE = 4
 """Bars to a phrase: sections change at its multiples."""
-SHORTEST_FORM = 12
-"""Bars below which a piece is a plain loop."""
+SHORTEST_FORM = 24.0
+"""Seconds below which a piece is a plain loop."""
 PENTATONIC = {"minor": (0, 2, 3, 4, 6), "major": (0, 1, 2, 4, 5)}
 """Scale degrees that sound well over any chord of the key."""
 PROGRESSIONS = {
@@ -54,12 +54,13 @@ class Hit:
 def form(song: Song, seconds: float) -> list[str]:
     """The section of each bar: a loop when it is short, else intro, drop, break, drop, outro."""
     bars = math.ceil(seconds / song.bar_seconds - 1e-6)
-    if bars < SHORTEST_FORM:
-        return ["drop"] * bars
     phrases = bars // PHRASE
+    if seconds < SHORTEST_FORM or phrases < 2:
+        return ["drop"] * bars
     names = ["drop"] * phrases
     names[0] = "intro"
-    names[max(2, round(0.55 * phrases))] = "break"
+    if phrases >= 4:
+        names[round(0.55 * phrases)] = "break"
     if phrases >= 5:
         names[-1] = "outro"
     sections = [name for name in names for _ in range(PHRASE)]
@@ -105,7 +106,7 @@ def arrange(song: Song, seconds: float) -> Iterator[Note | Hit]:
                         yield Note("melody", at(bar, position), song.melody, pitch, length * step, 0.4)
         if song.drums:
             last = bar + 1 == len(sections) or sections[bar + 1] != section
-            fill = last and len(sections) >= SHORTEST_FORM
+            fill = last and len(set(sections)) > 1
             yield from _drums(groove, layers, bar, at, fill, roll if style.rolls else None, steps)
 
 

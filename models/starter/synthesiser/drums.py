@@ -60,9 +60,7 @@ def _clap(kit: int) -> np.ndarray:
 
 def _hat(kit: int) -> np.ndarray:
     time = _time(0.07)
-    return (
-        0.55 * _noise("hat", kit, len(time), 6500, 11_400) * np.exp(-time / (0.018, 0.025, 0.012, 0.03)[kit])
-    )
+    return 0.55 * _noise("hat", kit, len(time), 6500, 11_400) * np.exp(-time / (0.018, 0.025, 0.012, 0.03)[kit])
 
 
 def _open_hat(kit: int) -> np.ndarray:
@@ -72,9 +70,7 @@ def _open_hat(kit: int) -> np.ndarray:
 
 def _rim(kit: int) -> np.ndarray:
     time = _time(0.06)
-    return (
-        0.5 * (np.sin(2 * np.pi * 1700 * time) + 0.5 * np.sin(2 * np.pi * 820 * time)) * np.exp(-time / 0.012)
-    )
+    return 0.5 * (np.sin(2 * np.pi * 1700 * time) + 0.5 * np.sin(2 * np.pi * 820 * time)) * np.exp(-time / 0.012)
 
 
 def _tom(kit: int) -> np.ndarray:

@@ -60,9 +60,7 @@ VOICES: dict[str, Voice] = {
     "square bass": Voice(("square bass", "pulsing bass"), _harmonics(13, lambda h: h % 2 / h), 0.4, 0.004),
     "acid": Voice(
         ("acid bass", "303 bass"),
-        _harmonics(
-            20, lambda h: (1 + 4 * np.exp(-(((h - 6) / 2) ** 2))) / h, lambda h: 0.25 / (1 + 0.06 * h)
-        ),
+        _harmonics(20, lambda h: (1 + 4 * np.exp(-(((h - 6) / 2) ** 2))) / h, lambda h: 0.25 / (1 + 0.06 * h)),
         0.4,
         0.002,
     ),
@@ -108,9 +106,7 @@ VOICES: dict[str, Voice] = {
         detune=(-0.003, 0.003),
     ),
     # leads and mallets
-    "bell": Voice(
-        ("bells", "bell melody"), _fixed((1, 1, 0.8), (2.76, 0.5, 0.35), (5.4, 0.3, 0.15)), 0.35, 0.001
-    ),
+    "bell": Voice(("bells", "bell melody"), _fixed((1, 1, 0.8), (2.76, 0.5, 0.35), (5.4, 0.3, 0.15)), 0.35, 0.001),
     "pluck": Voice(
         ("synth pluck", "plucks"), _harmonics(20, lambda h: 1 / h, lambda h: 0.35 / (1 + 0.3 * h)), 0.4, 0.001
     ),
@@ -128,12 +124,8 @@ VOICES: dict[str, Voice] = {
         detune=(-0.003, 0.003),
     ),
     "square": Voice(("square lead", "square synth"), _harmonics(15, lambda h: h % 2 / h), 0.28, 0.004),
-    "kalimba": Voice(
-        ("kalimba", "thumb piano"), _fixed((1, 1, 0.35), (2.9, 0.4, 0.04), (6.3, 0.2, 0.02)), 0.5, 0.001
-    ),
-    "marimba": Voice(
-        ("marimba", "mallets"), _fixed((1, 1, 0.25), (3.93, 0.3, 0.08), (9.2, 0.1, 0.03)), 0.5, 0.001
-    ),
+    "kalimba": Voice(("kalimba", "thumb piano"), _fixed((1, 1, 0.35), (2.9, 0.4, 0.04), (6.3, 0.2, 0.02)), 0.5, 0.001),
+    "marimba": Voice(("marimba", "mallets"), _fixed((1, 1, 0.25), (3.93, 0.3, 0.08), (9.2, 0.1, 0.03)), 0.5, 0.001),
     # the unseen styles'
     "triangle": Voice(("triangle bass",), _harmonics(9, lambda h: h % 2 / h**2), 0.6, 0.001, 0.01),
     "thin pulse": Voice(

@@ -88,9 +88,7 @@ def _sides(channels: int) -> tuple[int, ...]:
 
 def _panned(tracks: dict[str, np.ndarray], names: tuple[str, ...], side: int) -> np.ndarray:
     """Sum of some tracks as heard on one side; side 0 is mono."""
-    return sum(
-        (tracks[name] * np.float32(1 + side * _PAN[name]) for name in names), np.zeros_like(tracks["kick"])
-    )
+    return sum((tracks[name] * np.float32(1 + side * _PAN[name]) for name in names), np.zeros_like(tracks["kick"]))
 
 
 @lru_cache(maxsize=16)

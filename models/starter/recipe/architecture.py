@@ -1,0 +1,117 @@
+"""The sizes of the starter's parts: an ACE-Step pipeline in small."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import AutoencoderOobleck
+from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
+from diffusers.pipelines.ace_step import AceStepConditionEncoder
+from transformers import Qwen3Config, Qwen3Model
+
+SAMPLE_RATE = 24_000
+"""Samples a second of the starter's audio, mono."""
+STRIDES = (10, 4, 4)
+"""Even ones, because odd strides shorten the output."""
+HOP = 160
+"""Samples to a latent frame: 150 frames a second."""
+LATENT = 12
+"""Channels of a latent frame."""
+PATCH = 12
+"""Latent frames to a token of the transformer: 12.5 tokens a second, like the original's."""
+
+
+def build_codec() -> AutoencoderOobleck:
+    """The codec with random weights: 24 kHz mono to 12 channels at 150 Hz.
+
+    By the architecture the encoder's width at the full rate is twice the latent's.
+    """
+    return AutoencoderOobleck(
+        encoder_hidden_size=2 * LATENT,
+        downsampling_ratios=list(STRIDES),
+        channel_multiples=[3, 6, 8],
+        decoder_channels=24,
+        decoder_input_channels=LATENT,
+        audio_channels=1,
+        sampling_rate=SAMPLE_RATE,
+    )
+
+
+def encode_mean(codec: AutoencoderOobleck, audio: torch.Tensor) -> torch.Tensor:
+    """Latent means `[B, LATENT, T / HOP]` of audio `[B, 1, T]`."""
+    return codec.encoder(audio).chunk(2, dim=1)[0]
+
+
+WIDTH = 256
+TEXT_WIDTH = 128
+CLOCK_TEMPOS = range(60, 180, 2)
+"""Tempos in beats a minute whose bar has a hand on the clock."""
+CLOCK_PERIODS = (120.0, 60.0, 30.0, 20.0, 12.0, 8.0, 5.0, 3.0, 2.0, 1.0, 0.5, 0.25)
+"""Seconds; further hands that tell where in the piece a token is."""
+
+
+def build_transformer() -> AceStepTransformer1DModel:
+    return AceStepTransformer1DModel(
+        hidden_size=WIDTH,
+        intermediate_size=704,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=64,
+        in_channels=3 * LATENT,
+        audio_acoustic_hidden_dim=LATENT,
+        patch_size=PATCH,
+        rope_theta=10_000.0,
+        sliding_window=64,
+        encoder_hidden_size=TEXT_WIDTH,
+    )
+
+
+def build_text_encoder(vocabulary: int) -> Qwen3Model:
+    return Qwen3Model(
+        Qwen3Config(
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=2 * TEXT_WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=TEXT_WIDTH // 4,
+            vocab_size=vocabulary,
+            max_position_embeddings=2048,
+        )
+    )
+
+
+def build_condition_encoder() -> AceStepConditionEncoder:
+    """The timbre encoder reads 30 s of latents for every prompt, so it has one layer."""
+    encoder = AceStepConditionEncoder(
+        hidden_size=TEXT_WIDTH,
+        intermediate_size=2 * TEXT_WIDTH,
+        text_hidden_dim=TEXT_WIDTH,
+        timbre_hidden_dim=LATENT,
+        num_lyric_encoder_hidden_layers=1,
+        num_timbre_encoder_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=TEXT_WIDTH // 4,
+        rope_theta=10_000.0,
+        sliding_window=16,
+    )
+    with torch.no_grad():
+        encoder.null_condition_emb.mul_(0.3)
+        encoder.silence_latent.copy_(clock(encoder.silence_latent.shape[1]))
+    return encoder
+
+
+def clock(length: int) -> torch.Tensor:
+    """What the starter has in place of the latents of silence, `[1, length, LATENT]`.
+
+    The pipeline hands the transformer a stretch of `silence_latent` as context from the start of each piece. Ours is a
+    clock: the values of one token's patch are sine and cosine hands that turn once a bar, one pair for every second
+    tempo, and a few slow ones. To be on the beat the model then has only to look at the hand that the prompt
+    names. Neighbouring hands drift apart by a quarter turn a minute, so odd tempos lie well between two of them.
+    """
+    periods = torch.tensor([240.0 / bpm for bpm in CLOCK_TEMPOS] + list(CLOCK_PERIODS), dtype=torch.float64)
+    start = torch.arange(-(-length // PATCH), dtype=torch.float64) * PATCH * HOP / SAMPLE_RATE
+    turns = 2 * torch.pi * start[:, None] / periods
+    hands = torch.stack([turns.sin(), turns.cos()], -1).flatten(1)
+    return hands.float().reshape(-1, LATENT)[None, :length]

@@ -1,0 +1,115 @@
+"""Train the codec: first the whole autoencoder, then the decoder alone on top of the frozen encoder.
+
+The second stage begins after `latents` has fixed the latents' scale, and can run beside the model's training: what the
+model learns to make does not move any more.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderOobleck
+from torch.nn import functional as F
+
+from . import measures
+from .architecture import HOP, LATENT, SAMPLE_RATE, build_codec
+from .data import TRAINING, VALIDATION, Pool, audio_of, song_number
+from .losses import codec_loss
+from .state import Checkpoints, learning_rate
+from .transform import start_as_transform
+
+CUT = 76 * HOP
+"""Samples of a training cut, half a second."""
+RENEW_EVERY = 3
+KL_WEIGHT = 2e-3
+NOISE = 0.15
+"""Deviation of the noise on the latents in the decoder's stage; the latents' own is 1."""
+
+
+def train_codec(runs: Path, steps: int, batch: int, device: str, compile_it: bool, stage: str = "codec") -> None:
+    """Train up to `steps` in all and write the codec to `runs/<stage>`; goes on from what is in `runs`.
+
+    `stage` is `codec` (encoder and decoder) or `decoder` (the encoder frozen, started from `runs/codec-unit`).
+    """
+    whole = stage == "codec"
+    torch.manual_seed(0)
+    codec = build_codec() if whole else AutoencoderOobleck.from_pretrained(runs / "codec-unit")
+    checkpoints = Checkpoints(runs / f"{stage}.pt")
+    saved = checkpoints.load()
+    pool = Pool(TRAINING, renewals=saved["step"] // RENEW_EVERY if saved else 0)
+    if saved:
+        codec.load_state_dict(saved["codec"])
+    elif whole:
+        start_as_transform(codec, torch.from_numpy(pool.cuts(np.random.default_rng(0), 128, CUT)))
+        print(json.dumps({"step": 0, **reconstruction(codec)}), flush=True)
+    codec.to(device).train()
+    codec.encoder.requires_grad_(whole)
+    parameters = [p for p in codec.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.8, 0.98), weight_decay=1e-4, fused=True)
+    if saved:
+        optimizer.load_state_dict(saved["optimizer"])
+    first = saved["step"] if saved else 0
+
+    encoder = torch.compile(codec.encoder) if compile_it else codec.encoder
+    decoder = torch.compile(codec.decoder) if compile_it else codec.decoder
+    mean_loss = 0.0
+    for step in range(first, steps):
+        optimizer.param_groups[0]["lr"] = learning_rate(step, steps, 1.5e-3)
+        rng = np.random.default_rng([TRAINING, step])
+        torch.manual_seed(step)
+        audio = torch.from_numpy(pool.cuts(rng, batch, CUT)).to(device)
+        with torch.autocast(device, torch.bfloat16), torch.set_grad_enabled(whole):
+            mean, scale = encoder(audio).float().chunk(2, dim=1)
+        penalty = mean.new_zeros(())
+        if whole:
+            deviation = F.softplus(scale) + 1e-4
+            penalty = 0.5 * (mean.square() + deviation.square() - 2 * deviation.log() - 1).mean()
+        else:
+            deviation = NOISE * torch.rand(len(mean), 1, 1, device=device).expand_as(mean)
+        with torch.autocast(device, torch.bfloat16):
+            estimate = decoder(mean + deviation * torch.randn_like(mean))
+        loss = codec_loss(estimate.float()[:, 0], audio[:, 0]) + KL_WEIGHT * penalty
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+
+        if step % RENEW_EVERY == RENEW_EVERY - 1:
+            pool.renew()
+        mean_loss += loss.item() / 50
+        if step % 50 == 49:
+            print(f"{stage} {step + 1}/{steps} loss {mean_loss:.4f} kl {float(penalty):.2f}", flush=True)
+            mean_loss = 0.0
+        if checkpoints.due() or step + 1 == steps:
+            checkpoints.save({"codec": codec.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1})
+            codec.save_pretrained(runs / stage)
+            print(json.dumps({"step": step + 1, **reconstruction(codec, device=device)}), flush=True)
+
+
+@torch.no_grad()
+def reconstruct(codec: AutoencoderOobleck, audio: np.ndarray, device: str = "cpu") -> np.ndarray:
+    """Through the codec and back: mono `[B, T]` to the same shape, T a multiple of `HOP`."""
+    latents = codec.encoder(torch.from_numpy(audio)[:, None].to(device))[:, :LATENT]
+    return codec.decoder(latents)[:, 0].float().cpu().numpy()[:, : audio.shape[1]]
+
+
+def reconstruction(codec: AutoencoderOobleck, count: int = 16, device: str = "cpu") -> dict[str, float]:
+    """Mean SI-SDR in dB, broadband and in bands, and the high band's level in dB, on songs it was not trained on."""
+    songs = [song_number(VALIDATION, number) for number in range(count)]
+    audio = np.stack([audio_of(song, 6.0)[-2 * SAMPLE_RATE :] for song in songs])
+    return reconstruction_table(audio, reconstruct(codec, audio, device))
+
+
+def reconstruction_table(audio: np.ndarray, estimate: np.ndarray) -> dict[str, float]:
+    """The reconstruction's figures for mono `[B, T]`."""
+    table = {"si_sdr": float(np.mean([measures.si_sdr(y, x) for y, x in zip(estimate, audio, strict=True)]))}
+    for low, high in ((20, 150), (150, 500), (500, 3000), (500, 1500), (1500, 3000), (3000, 6000)):
+        a, b = (measures.band(x, low, high, SAMPLE_RATE) for x in (estimate, audio))
+        table[f"si_sdr_{low}_{high}"] = float(np.mean([measures.si_sdr(y, x) for y, x in zip(a, b, strict=True)]))
+    for low, high in ((3000, 6000), (6000, 12_000)):
+        a, b = (measures.band(x, low, high, SAMPLE_RATE) for x in (estimate, audio))
+        table[f"level_{low}_{high}"] = measures.level_difference(a, b)
+    return {name: round(value, 2) for name, value in table.items()}

@@ -1,0 +1,49 @@
+"""Training music, made as it is needed: song number n of a seed is always the same song."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..synthesiser import GENRES, Song, render, sample_song
+from .architecture import SAMPLE_RATE
+
+TRAINING, VALIDATION, EVALUATION = 1, 2, 3
+"""Seeds of the sets, which so share no song."""
+
+
+def song_number(seed: int, number: int) -> Song:
+    """Genres take turns; everything else is drawn."""
+    return sample_song(np.random.default_rng([seed, number]), GENRES[number % len(GENRES)])
+
+
+def audio_of(song: Song, seconds: float) -> np.ndarray:
+    """Mono audio at the starter's rate, float32 `[samples]`."""
+    return render(song, seconds, SAMPLE_RATE, 1)[0]
+
+
+class Pool:
+    """A stock of rendered songs that is renewed one song at a time, from which short cuts are drawn.
+
+    What it holds after a given number of renewals depends on nothing else, so training resumes exactly.
+    """
+
+    def __init__(self, seed: int, size: int = 256, seconds: float = 8.0, renewals: int = 0) -> None:
+        self.seed, self.size, self.seconds, self.renewals = seed, size, seconds, renewals
+        self.audio = np.zeros((size, round(seconds * SAMPLE_RATE)), np.float32)
+        for number in range(renewals, renewals + size):
+            self._put(number)
+
+    def _put(self, number: int) -> None:
+        self.audio[number % self.size] = audio_of(song_number(self.seed, number), self.seconds)
+
+    def renew(self) -> None:
+        self._put(self.size + self.renewals)
+        self.renewals += 1
+
+    def cuts(self, rng: np.random.Generator, count: int, samples: int) -> np.ndarray:
+        """Random cuts, float32 `[count, 1, samples]`."""
+        rows = rng.integers(self.size, size=count)
+        starts = rng.integers(self.audio.shape[1] - samples + 1, size=count)
+        return np.stack([self.audio[row, start : start + samples] for row, start in zip(rows, starts, strict=True)])[
+            :, None
+        ]

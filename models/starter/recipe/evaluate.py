@@ -1,0 +1,161 @@
+"""What a checkpoint can do: a table of figures, each beside the synthesiser's own and the codec's, and pictures."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import librosa
+import numpy as np
+import soundfile
+from diffusers import AceStepPipeline
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ..synthesiser import GENRES, Song, caption, metadata
+from ..synthesiser.arrange import form
+from . import measures
+from .architecture import HOP, SAMPLE_RATE
+from .codec import reconstruct, reconstruction_table
+from .data import EVALUATION, VALIDATION, audio_of, song_number
+from .pictures import draw_spectrograms
+from .sampling import DEFAULTS, Sampling, generate, load
+
+SECONDS = 10.0
+CLASSIFIER_SONGS = 320
+
+
+@dataclass
+class Heard:
+    """One piece and what was measured of it."""
+
+    song: Song
+    features: np.ndarray
+    strength: np.ndarray
+    tempo: float
+    key: tuple[int, str]
+    drums: float
+
+
+def listen(song: Song, audio: np.ndarray, rate: int) -> Heard:
+    """Measure mono `[samples]` that was made for `song`."""
+    audio = librosa.resample(audio, orig_sr=rate, target_sr=measures.RATE)
+    audio = 0.8 * audio / max(float(np.abs(audio).max()), 1e-6)
+    strength = measures.onsets(audio)
+    return Heard(
+        song,
+        measures.genre_features(audio, strength),
+        strength,
+        measures.tempo(strength),
+        measures.key(audio),
+        measures.drum_strength(audio),
+    )
+
+
+def genre_classifier(count: int = CLASSIFIER_SONGS) -> Pipeline:
+    """Logistic regression from sound to genre, trained on the synthesiser's own songs."""
+    songs = [song_number(VALIDATION, 1000 + number) for number in range(count)]
+    heard = [listen(song, audio_of(song, SECONDS), SAMPLE_RATE) for song in songs]
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
+    return model.fit(np.stack([piece.features for piece in heard]), [GENRES.index(s.genre) for s in songs])
+
+
+def follows(heard: list[Heard], classifier: Pipeline) -> dict[str, object]:
+    """How well pieces follow what was asked for."""
+    wanted = np.array([GENRES.index(piece.song.genre) for piece in heard])
+    guessed = classifier.predict(np.stack([piece.features for piece in heard]))
+    beats = [piece for piece in heard if piece.song.drums]
+    near = [measures.tempo_error(piece.tempo, piece.song.bpm) < 0.04 for piece in beats]
+    others = [beats[(n + len(beats) // 2) % len(beats)].song.bpm for n in range(len(beats))]
+    shuffled = [measures.tempo_error(piece.tempo, bpm) < 0.04 for piece, bpm in zip(beats, others, strict=True)]
+    silent = [piece.drums for piece in heard if not piece.song.drums]
+    return {
+        "genre": np.mean(guessed == wanted),
+        "genres": {g: np.mean(guessed[wanted == n] == n) for n, g in enumerate(GENRES) if (wanted == n).any()},
+        "bpm within 4 %": np.mean(near),
+        "bpm within 4 %, shuffled prompts": np.mean(shuffled),
+        "pulse at bpm": np.mean([measures.pulse(piece.strength, piece.song.bpm) for piece in beats]),
+        "pulse at 1.13 bpm": np.mean([measures.pulse(piece.strength, 1.13 * piece.song.bpm) for piece in beats]),
+        "drums AUC": np.mean([piece.drums > other for piece in beats for other in silent]) if silent else None,
+        "key": np.mean([measures.same_key(piece.key, (piece.song.root, piece.song.mode)) for piece in heard]),
+    }
+
+
+def evaluate(folder: Path, target: Path, count: int, device: str, sampling: Sampling = DEFAULTS) -> None:
+    """Print the table for the checkpoint in `folder`, and leave it, pictures and sounds in `target`."""
+    target.mkdir(parents=True, exist_ok=True)
+    pipeline = load(folder, device)
+    songs = [song_number(EVALUATION, number) for number in range(count)]
+    truth = [audio_of(song, SECONDS) for song in songs]
+    classifier = genre_classifier()
+    table: dict[str, object] = {"prompts": count, "sampling": vars(sampling)}
+    table["synthesiser"] = follows(
+        [listen(song, audio, SAMPLE_RATE) for song, audio in zip(songs, truth, strict=True)], classifier
+    )
+    show(table, "synthesiser")
+
+    rate = pipeline.sample_rate
+    samples = int(SECONDS * rate) // HOP * HOP
+    whole = np.stack([audio[:samples] for audio in truth])
+    decoded = np.concatenate([reconstruct(pipeline.vae, part, device) for part in np.split(whole, len(whole))])
+    table["reconstruction"] = reconstruction_table(whole, decoded)
+    show(table, "reconstruction")
+    table["codec"] = follows([listen(s, audio, rate) for s, audio in zip(songs, decoded, strict=True)], classifier)
+    show(table, "codec")
+
+    rng = np.random.default_rng(EVALUATION)
+    made, taken = [], []
+    for number, song in enumerate(songs):
+        words = caption(song, rng, held_out=True)
+        started = time.monotonic()
+        made.append(generate(pipeline, words, SECONDS, number, sampling, **metadata(song)))
+        taken.append(time.monotonic() - started)
+        if number < len(GENRES):
+            soundfile.write(target / f"{song.genre.replace(' ', '-')}.wav", made[-1], rate)
+    table["generated"] = follows([listen(s, audio, rate) for s, audio in zip(songs, made, strict=True)], classifier)
+    table["generated"]["x real time"] = SECONDS / float(np.median(taken))  # type: ignore[index]
+    show(table, "generated")
+    table["a minute"] = a_minute(pipeline, sampling)
+    show(table, "a minute")
+
+    first = range(min(count, len(GENRES)))
+    rows = [(songs[n].genre, truth[n], decoded[n], made[n]) for n in first]
+    draw_spectrograms(rows, rate, target / "spectrograms.png")
+    (target / "table.json").write_text(json.dumps(table, indent=1, default=_rounded))
+
+
+def a_minute(pipeline: AceStepPipeline, sampling: Sampling) -> dict[str, float]:
+    """Whether a minute has a form: bass and drums in the drop over those in the break, and the pulse at its end."""
+    rate, louder, early, late = pipeline.sample_rate, [], [], []
+    rng = np.random.default_rng(0)
+    for number, genre in enumerate(("trap", "house", "techno", "synthwave")):
+        song = next(s for s in (song_number(EVALUATION, n) for n in range(5000, 5200)) if s.genre == genre and s.drums)
+        audio = generate(pipeline, caption(song, rng, held_out=True), 60.0, number, sampling, **metadata(song))
+        bar = song.bar_seconds * rate
+        sections = form(song, 60.0)
+        low = measures.band(audio, 20, 200, rate)
+        energy = [np.square(low[int(n * bar) : int((n + 1) * bar)]).mean() for n in range(len(sections) - 1)]
+        parts = {
+            name: np.mean([e for e, section in zip(energy, sections, strict=False) if section == name])
+            for name in ("break", "drop")
+        }
+        louder.append(10 * np.log10(parts["drop"] / (parts["break"] + 1e-9)))
+        thirds = np.array_split(librosa.resample(audio, orig_sr=rate, target_sr=measures.RATE), 3)
+        early.append(measures.pulse(measures.onsets(thirds[1]), song.bpm))
+        late.append(measures.pulse(measures.onsets(thirds[2]), song.bpm))
+    return {
+        "bass, drop over break, dB": float(np.mean(louder)),
+        "pulse at bpm, 20 to 40 s": float(np.mean(early)),
+        "pulse at bpm, 40 to 60 s": float(np.mean(late)),
+    }
+
+
+def show(table: dict[str, object], part: str) -> None:
+    print(part, json.dumps(table[part], default=_rounded), flush=True)
+
+
+def _rounded(value: object) -> float:
+    return round(float(value), 3)  # type: ignore[arg-type]

@@ -1,0 +1,130 @@
+"""Give the latents a fixed scale, then encode songs: the model's training data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderOobleck
+
+from ..synthesiser import Song
+from .architecture import HOP, LATENT, SAMPLE_RATE, encode_mean
+from .data import TRAINING, audio_of, song_number
+from .transform import set_weight, weight_of
+
+SHARD = 40
+"""Songs to a file: five of each genre."""
+LOOP_SECONDS = 20.0
+LONG_SECONDS = (30.0, 45.0, 60.0)
+SPREAD = 0.25
+"""The latents' deviations are the fourth root of their variance's rank: 0 would make all alike, 0.5 leave them."""
+
+
+@dataclass
+class Clip:
+    song: Song
+    seconds: float
+    latents: torch.Tensor
+    """`[T, LATENT]` in half precision."""
+
+
+def seconds_of(number: int) -> float:
+    """Four songs of five are loops; the fifth is long enough to have a form."""
+    if number % 5:
+        return LOOP_SECONDS
+    return float(np.random.default_rng([TRAINING, number, 1]).choice(LONG_SECONDS))
+
+
+@torch.no_grad()
+def unit_codec(runs: Path) -> AutoencoderOobleck:
+    """The trained codec with its latents turned to their principal components, the strongest scaled to lead.
+
+    Noise drowns a weak component first, so the model decides on the strong ones, level and bass, before the weak ones,
+    phases of fine tones. The turn goes into the convolutions on both sides of the latent: nothing else changes.
+    """
+    target = runs / "codec-unit"
+    if target.exists():
+        return AutoencoderOobleck.from_pretrained(target).eval()
+    codec = AutoencoderOobleck.from_pretrained(runs / "codec").eval()
+    songs = [song_number(TRAINING, 10_000 + number) for number in range(64)]
+    audio = torch.from_numpy(np.stack([audio_of(song, 6.0) for song in songs]))[:, None]
+    latents = torch.cat([encode_mean(codec, part) for part in audio.split(8)]).transpose(0, 1).flatten(1)
+    center = latents.mean(1)
+    values, vectors = torch.linalg.eigh(torch.cov(latents))
+    values, turn = values.flip(0), vectors.T.flip(0)
+    target_deviation = (values / values.mean()) ** SPREAD
+    target_deviation /= target_deviation.square().mean().sqrt()
+    gain = target_deviation / values.sqrt()
+    print("latent deviations", [round(float(value), 2) for value in target_deviation], flush=True)
+
+    head = codec.encoder.conv2
+    weight, bias = weight_of(head), head.bias.clone()
+    weight[:LATENT] = torch.einsum("ij,jkt->ikt", gain[:, None] * turn, weight[:LATENT])
+    bias[:LATENT] = gain * (turn @ (bias[:LATENT] - center))
+    # What samples the posterior shall add little noise, the same to each channel.
+    weight[LATENT:] = 0
+    bias[LATENT:] = -4.0
+    set_weight(head, weight, bias)
+
+    tail = codec.decoder.conv1
+    weight, bias = weight_of(tail), tail.bias.clone()
+    back = turn.T / gain[None, :]
+    bias += weight.sum(2) @ center
+    weight = torch.einsum("ojt,ji->oit", weight, back)
+    set_weight(tail, weight, bias)
+    codec.save_pretrained(target)
+    return codec
+
+
+@torch.no_grad()
+def encode(codec: AutoencoderOobleck, audio: np.ndarray, device: str) -> torch.Tensor:
+    """Latent means `[B, T, LATENT]`, half precision, of mono audio `[B, samples]`."""
+    with torch.autocast(device, torch.bfloat16):
+        mean = encode_mean(codec, torch.from_numpy(audio)[:, None].to(device))
+    return mean.transpose(1, 2).half().cpu()
+
+
+def make_latents(runs: Path, songs: int, device: str, seed: int = TRAINING) -> None:
+    """Encode the first `songs` songs, a file for every 40; files that exist are left alone."""
+    codec = unit_codec(runs).to(device)
+    folder = runs / "latents"
+    folder.mkdir(parents=True, exist_ok=True)
+    for first in range(0, songs, SHARD):
+        path = folder / f"{first:06d}.pt"
+        if path.exists():
+            continue
+        rows: list[dict[str, object]] = []
+        for number in range(first, first + SHARD):
+            song, seconds = song_number(seed, number), seconds_of(number)
+            audio = audio_of(song, seconds)
+            padded = np.pad(audio, (0, -len(audio) % HOP))
+            latents = encode(codec, padded[None], device)[0]
+            rows.append({"song": json.dumps(song.as_dict()), "seconds": seconds, "latents": latents})
+        partial = path.with_suffix(".partial")
+        torch.save(rows, partial)
+        partial.rename(path)
+        print(f"latents {first + SHARD}/{songs}", flush=True)
+
+
+class Library:
+    """All encoded clips; looks for new files when asked, so encoding can go on beside training."""
+
+    def __init__(self, runs: Path) -> None:
+        self.folder, self.known, self.clips = runs / "latents", set[Path](), list[Clip]()
+        self.refresh()
+
+    def refresh(self) -> None:
+        for path in sorted(set(self.folder.glob("*.pt")) - self.known):
+            self.known.add(path)
+            for row in torch.load(path, weights_only=True):
+                self.clips.append(Clip(Song(**json.loads(row["song"])), row["seconds"], row["latents"]))
+
+    def of_seconds(self, seconds: float) -> list[Clip]:
+        return [clip for clip in self.clips if clip.seconds == seconds]
+
+
+def frames(seconds: float) -> int:
+    return round(seconds * SAMPLE_RATE / HOP)

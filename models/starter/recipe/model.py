@@ -1,0 +1,268 @@
+"""Train the model: transformer, text encoder and condition encoder together, by flow matching on encoded songs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscreteScheduler
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from .architecture import (
+    CLOCK_TEMPOS,
+    HOP,
+    LATENT,
+    SAMPLE_RATE,
+    build_condition_encoder,
+    build_text_encoder,
+    build_transformer,
+)
+from .data import TRAINING
+from .latents import LONG_SECONDS, LOOP_SECONDS, Clip, Library, frames
+from .prompts import NUMBERS, build_tokenizer, format_prompt, song_prompt
+from .state import Checkpoints, learning_rate
+
+LOOP_LENGTHS = (6.0, 8.0, 10.0, 10.0, 10.0, 12.0, 15.0, 20.0)
+"""Seconds that a step's loops may be cut to."""
+LONG_SHARE = 0.2
+"""Share of steps on pieces with a form."""
+SECONDS_A_STEP = 160.0
+DROPPED = 0.12
+"""Share of clips trained without their prompt, for guidance."""
+AVERAGING = 0.995
+HELD_BACK = 40
+"""Clips kept for the validation loss."""
+REFRESH_EVERY = 200
+VALIDATE_EVERY = 250
+
+
+class Starter(nn.Module):
+    """The three parts that are trained, and the step from prompts and latents to a loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokenizer = build_tokenizer()
+        self.transformer = build_transformer()
+        self.text_encoder = build_text_encoder(len(self.tokenizer))
+        self.condition_encoder = build_condition_encoder()
+        self.condition_encoder.timbre_encoder.requires_grad_(False)
+        self._no_reference: torch.Tensor | None = None
+        self._start_numbers()
+
+    @torch.no_grad()
+    def _start_numbers(self) -> None:
+        """Start each number's embedding as a bump over the clock's tempos, so that neighbours are alike."""
+        embedding = self.text_encoder.get_input_embeddings().weight
+        embedding.normal_(0, 0.3)
+        centers = torch.tensor(list(CLOCK_TEMPOS), dtype=torch.float32)
+        for number in NUMBERS:
+            (token,) = self.tokenizer(str(number)).input_ids
+            embedding[token, : len(centers)] = 1.5 * torch.exp(-0.5 * ((number - centers) / 1.5).square())
+
+    def conditions(self, texts: list[str], lyrics: str) -> torch.Tensor:
+        """What the transformer attends to, `[B, L, TEXT_WIDTH]`, packed as the pipeline packs it."""
+        device = self.transformer.device
+        tokens = self.tokenizer(texts, padding="longest", return_tensors="pt").input_ids.to(device)
+        words = self.tokenizer([lyrics], return_tensors="pt").input_ids.to(device)
+        encoder = self.condition_encoder
+        text = encoder.text_projector(self.text_encoder(input_ids=tokens).last_hidden_state)
+        lyric = encoder.lyric_encoder(
+            inputs_embeds=self.text_encoder.get_input_embeddings()(words), attention_mask=torch.ones_like(words)
+        )
+        count = len(texts)
+        return torch.cat([lyric.expand(count, -1, -1), self._timbre().expand(count, -1, -1), text], 1)
+
+    @torch.no_grad()
+    def _timbre(self) -> torch.Tensor:
+        """The timbre of no reference `[1, 1, TEXT_WIDTH]`; always the same, as its encoder is not trained."""
+        if self._no_reference is None:
+            encoder = self.condition_encoder
+            reference = encoder.silence_latent[:, : 30 * SAMPLE_RATE // HOP]
+            order = torch.zeros(1, dtype=torch.long, device=reference.device)
+            self._no_reference = encoder.timbre_encoder(reference, order)[0]
+        return self._no_reference
+
+    def loss(
+        self, latents: torch.Tensor, noise: torch.Tensor, time: torch.Tensor, conditions: torch.Tensor
+    ) -> torch.Tensor:
+        """Squared error of the velocity for each clip `[B]`; latents and noise `[B, T, LATENT]`, time `[B]`."""
+        count, length, _ = latents.shape
+        clock = self.condition_encoder.silence_latent[:, :length]
+        context = torch.cat([clock, torch.ones_like(clock)], -1).expand(count, -1, -1)
+        share = time.view(-1, 1, 1)
+        velocity = self.transformer(
+            hidden_states=(1 - share) * latents + share * noise,
+            timestep=time,
+            timestep_r=time,
+            encoder_hidden_states=conditions,
+            context_latents=context,
+            return_dict=False,
+        )[0]
+        return (velocity.float() - (noise - latents)).square().mean((1, 2))
+
+
+def train_model(runs: Path, steps: int, device: str, rate: float) -> None:
+    """Train up to `steps` in all; goes on from `runs/model.pt`, and sees new latents as they are written."""
+    torch.manual_seed(0)
+    starter = Starter()
+    checkpoints = Checkpoints(runs / "model.pt")
+    saved = checkpoints.load()
+    if saved:
+        starter.load_state_dict(saved["weights"])
+    starter.to(device).train()
+    optimizers = _optimizers(starter, rate)
+    first = 0
+    average = {name: value.detach().clone() for name, value in starter.state_dict().items()}
+    if saved:
+        first = saved["step"]
+        average = {name: value.to(device) for name, value in saved["average"].items()}
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+    parameters = [p for p in starter.parameters() if p.requires_grad]
+    library = Library(runs)
+
+    running = 0.0
+    for step in range(first, steps):
+        rng = np.random.default_rng([TRAINING, 7, step])
+        torch.manual_seed(step)
+        clips, latents, seconds = _draw(library, rng)
+        texts = [song_prompt(clip.song, seconds, rng) for clip in clips]
+        latents = latents.to(device)
+        count = len(clips)
+        # Half of the times lean to the noisy end, where rhythm and form are decided.
+        time = torch.where(
+            torch.rand(count) < 0.5, torch.rand(count), torch.sigmoid(torch.randn(count) * 1.2 + 1.0)
+        ).clamp(0.002, 0.999)
+        dropped = (torch.rand(count, device=device) < DROPPED).view(-1, 1, 1)
+        with sdpa_kernel(SDPBackend.MATH), torch.autocast(device, torch.bfloat16):
+            conditions = starter.conditions(texts, _lyrics(rng))
+            null = starter.condition_encoder.null_condition_emb.expand_as(conditions)
+            conditions = torch.where(dropped, null, conditions)
+            loss = starter.loss(latents, torch.randn_like(latents), time.to(device), conditions).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, steps, rate * group["share"])
+            optimizer.step()
+            optimizer.zero_grad()
+        with torch.no_grad():
+            decay = min(AVERAGING, (step + 1) / (step + 10))
+            for name, value in starter.state_dict().items():
+                average[name].lerp_(value, 1 - decay)
+
+        running = loss.item() if step == first else 0.98 * running + 0.02 * loss.item()
+        if step % 50 == 49:
+            print(f"model {step + 1}/{steps} loss {running:.4f} clips {len(library.clips)}", flush=True)
+        if step % REFRESH_EVERY == REFRESH_EVERY - 1:
+            library.refresh()
+        if step % VALIDATE_EVERY == VALIDATE_EVERY - 1 or step + 1 == steps:
+            print(json.dumps({"step": step + 1, **validation(starter, average, library)}), flush=True)
+        if checkpoints.due() or step + 1 == steps:
+            checkpoints.save(
+                {
+                    "weights": starter.state_dict(),
+                    "average": average,
+                    "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                    "step": step + 1,
+                }
+            )
+
+
+def _optimizers(starter: Starter, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for everything else."""
+    inside, rest = [], []
+    for name, parameter in starter.named_parameters():
+        if parameter.requires_grad:
+            (inside if parameter.ndim == 2 and ".layers." in name else rest).append(parameter)
+    muon = torch.optim.Muon(
+        [{"params": inside, "share": 1.0}], lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+    )
+    adam = torch.optim.AdamW(
+        [{"params": rest, "share": 1.0}], lr=rate, betas=(0.9, 0.97), weight_decay=0.01, fused=True
+    )
+    return [muon, adam]
+
+
+def _draw(library: Library, rng: np.random.Generator) -> tuple[list[Clip], torch.Tensor, float]:
+    """A batch of one length: clips, their latents `[B, T, LATENT]`, and the seconds."""
+    if rng.random() < LONG_SHARE:
+        seconds = float(rng.choice(LONG_SECONDS))
+        stock = library.of_seconds(seconds)
+    else:
+        seconds = float(rng.choice(LOOP_LENGTHS))
+        stock = library.of_seconds(LOOP_SECONDS)
+    count = max(1, round(SECONDS_A_STEP / seconds))
+    held = {id(clip) for clip in library.clips[:HELD_BACK]}
+    stock = [clip for clip in stock if id(clip) not in held]
+    clips = [stock[i] for i in rng.integers(len(stock), size=count)]
+    return clips, torch.stack([_cut(clip, seconds, rng) for clip in clips]).float(), seconds
+
+
+def _cut(clip: Clip, seconds: float, rng: np.random.Generator) -> torch.Tensor:
+    """Latents `[T, LATENT]` of a stretch that starts on the first beat of a phrase."""
+    length, phrase = frames(seconds), 4 * clip.song.bar_seconds
+    starts = [frames(n * phrase) for n in range(8) if frames(n * phrase) + length <= len(clip.latents)]
+    start = starts[rng.integers(len(starts))]
+    return clip.latents[start : start + length]
+
+
+def _lyrics(rng: np.random.Generator) -> str:
+    """None, the usual word for none, or now and then any words, which the starter shall not mind."""
+    words = ("", "[Instrumental]", "la la la oh yeah", "[verse]\nlights are low tonight")
+    text = format_prompt("", 10)[1]
+    return text.replace("<|endoftext|>", words[rng.choice(4, p=[0.4, 0.4, 0.1, 0.1])] + "<|endoftext|>")
+
+
+@torch.no_grad()
+def validation(starter: Starter, average: dict[str, torch.Tensor], library: Library) -> dict[str, float]:
+    """Loss of the averaged weights on held-back clips, and with another clip's prompt: the gap is what it heeds."""
+    kept = {name: value.clone() for name, value in starter.state_dict().items()}
+    starter.load_state_dict(average)
+    rng = np.random.default_rng(0)
+    clips = [clip for clip in library.clips[:HELD_BACK] if clip.seconds == LOOP_SECONDS]
+    latents = torch.stack([clip.latents[: frames(10)] for clip in clips]).float().to(starter.transformer.device)
+    texts = [song_prompt(clip.song, 10, rng) for clip in clips]
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(latents.shape, generator=generator).to(latents)
+    time = torch.linspace(0.03, 0.99, len(clips))[torch.randperm(len(clips), generator=generator)].to(latents)
+    result = {}
+    with torch.autocast(latents.device.type, torch.bfloat16):
+        for name, words in (("right", texts), ("wrong", texts[11:] + texts[:11])):
+            losses = starter.loss(latents, noise, time, starter.conditions(words, format_prompt("", 10)[1]))
+            result[name] = round(losses.mean().item(), 4)
+            result[f"{name}_noisy"] = round(losses[time > 0.6].mean().item(), 4)
+    starter.load_state_dict(kept)
+    return result
+
+
+def load_starter(runs: Path) -> Starter:
+    """The averaged weights of the last checkpoint."""
+    saved: dict[str, Any] | None = Checkpoints(runs / "model.pt").load()
+    if saved is None:
+        raise FileNotFoundError(f"{runs / 'model.pt'}: train the model first")
+    starter = Starter()
+    starter.load_state_dict(saved["average"])
+    return starter.eval()
+
+
+def pack(runs: Path, target: Path) -> None:
+    """Put the last checkpoint together as an `AceStepPipeline` in bfloat16."""
+    starter = load_starter(runs)
+    decoder = runs / "decoder"
+    codec = AutoencoderOobleck.from_pretrained(decoder if decoder.exists() else runs / "codec-unit")
+    pipeline = AceStepPipeline(
+        vae=codec,
+        text_encoder=starter.text_encoder,
+        tokenizer=starter.tokenizer,
+        transformer=starter.transformer,
+        condition_encoder=starter.condition_encoder,
+        scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
+    )
+    pipeline.to(torch.bfloat16).save_pretrained(target)
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    print(f"{target}: {size / 1e6:.1f} MB, latents of {LATENT} channels")

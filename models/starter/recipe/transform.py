@@ -1,0 +1,114 @@
+"""Start the codec as a transform coder.
+
+Before any training, the codec's strided convolutions are set to lapped cosine transforms (MDCT), one inside the other,
+its last one to the principal components of what they give, and the decoder's to the transposes. All of these are
+orthonormal, so the untrained codec already returns the strongest components of the music in phase. Training then adds
+to it through the residual units, which start small, in place of having to find phase by itself: from random weights
+that takes longer than all the rest.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from diffusers import AutoencoderOobleck
+from torch import nn
+
+from .architecture import LATENT, STRIDES
+
+STRAIGHT = 2.0
+"""Log of beta of the Snake activations on the transform's channels: nearly linear at first."""
+RESIDUAL_SHARE = 0.1
+REST_SHARE = 0.1
+START_SCALE = -2.3
+"""Of the latents' deviation before softplus: about 0.1."""
+
+
+def lapped_cosine(hop: int) -> torch.Tensor:
+    """The MDCT's orthonormal basis with a sine window, `[hop, 2 * hop]`."""
+    n, k = np.arange(2 * hop), np.arange(hop)[:, None]
+    window = np.sin(np.pi / (2 * hop) * (n + 0.5))
+    basis = np.sqrt(2 / hop) * window * np.cos(np.pi / hop * (n + 0.5 + hop / 2) * (k + 0.5))
+    return torch.from_numpy(basis).float()
+
+
+def set_weight(convolution: nn.Module, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+    """Give a weight-normalised convolution this weight."""
+    with torch.no_grad():
+        convolution.weight_v.copy_(weight)
+        convolution.weight_g.copy_(weight.flatten(1).norm(dim=1).clamp_min(1e-6).view(-1, 1, 1))
+        if bias is not None:
+            convolution.bias.copy_(bias)
+
+
+def weight_of(convolution: nn.Module) -> torch.Tensor:
+    """The weight that a weight-normalised convolution applies."""
+    direction = convolution.weight_v / convolution.weight_v.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1)
+    return (convolution.weight_g * direction).detach().clone()
+
+
+def _straighten(snake: nn.Module, channels: int) -> None:
+    with torch.no_grad():
+        snake.beta[:, :channels] = STRAIGHT
+
+
+@torch.no_grad()
+def start_as_transform(codec: AutoencoderOobleck, audio: torch.Tensor) -> None:
+    """Set `codec`'s weights as described above; `audio` `[B, 1, T]` gives the principal components."""
+    encoder, decoder = codec.encoder, codec.decoder
+    for module in codec.modules():
+        if type(module).__name__ == "OobleckResidualUnit":
+            module.conv2.weight_g.mul_(RESIDUAL_SHARE)
+            module.conv2.bias.mul_(RESIDUAL_SHARE)
+
+    first = REST_SHARE * weight_of(encoder.conv1)
+    first[0] = 0
+    first[0, 0, 3] = 1
+    set_weight(encoder.conv1, first, torch.zeros_like(encoder.conv1.bias))
+    last = REST_SHARE * weight_of(decoder.conv2)
+    last[0, 0, 3] = 1
+    set_weight(decoder.conv2, last)
+    _straighten(decoder.snake1, 1)
+
+    channels = 1
+    for stride, down, up in zip(STRIDES, encoder.block, reversed(list(decoder.block)), strict=True):
+        basis = lapped_cosine(stride)
+        for unit in (down.res_unit1, down.res_unit2, down.res_unit3):
+            _straighten(unit.snake1, channels)
+        _straighten(down.snake1, channels)
+        analysis = REST_SHARE * weight_of(down.conv1)
+        synthesis = REST_SHARE * weight_of(up.conv_t1)
+        analysis[: channels * stride] *= REST_SHARE
+        synthesis[: channels * stride] *= REST_SHARE
+        for channel in range(channels):
+            rows = slice(channel * stride, (channel + 1) * stride)
+            analysis[rows, channel] += basis
+            if channels * stride <= synthesis.shape[0]:
+                synthesis[rows, channel] += basis
+        set_weight(down.conv1, analysis, torch.zeros_like(down.conv1.bias))
+        set_weight(up.conv_t1, synthesis, torch.zeros_like(up.conv_t1.bias))
+        channels *= stride
+        _straighten(up.snake1, channels)
+    _straighten(encoder.snake1, channels)
+
+    hidden: list[torch.Tensor] = []
+    hook = encoder.snake1.register_forward_hook(lambda module, inputs, output: hidden.append(output))
+    # Pre-emphasis: a component's rank counts what is heard, not only what is strong, which is bass.
+    encoder(audio - 0.8 * torch.nn.functional.pad(audio, (1, 0))[..., :-1])
+    encoder(audio)
+    hook.remove()
+    emphasised, plain = (h.transpose(0, 1).flatten(1)[:channels] for h in hidden)
+    _, vectors = torch.linalg.eigh(torch.cov(emphasised))
+    components = vectors[:, -LATENT:].T.flip(0)
+    deviation = (components @ plain).std(dim=1)
+
+    picking = 0.01 * weight_of(encoder.conv2)
+    picking[:LATENT, :channels, 1] = components / deviation[:, None]
+    bias = torch.zeros_like(encoder.conv2.bias)
+    bias[LATENT:] = START_SCALE
+    set_weight(encoder.conv2, picking, bias)
+
+    spreading = REST_SHARE * weight_of(decoder.conv1)
+    spreading[:channels] *= REST_SHARE
+    spreading[:channels, :, 3] += (components * deviation[:, None]).T
+    set_weight(decoder.conv1, spreading, torch.zeros_like(decoder.conv1.bias))
