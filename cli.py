@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from contract import GenerateRequest, TrainRequest
 from edge.errors import describe_validation
 from errors import Refusal
+from preprocessing import decode
 from settings import settings
 from storage import Storage, keys, open_storage
 
@@ -93,19 +94,23 @@ def _files(paths: str | None) -> list[Path]:
 
 def _train(storage: Storage, fields: dict[str, Any], files: list[Path]) -> None:
     """The files are stored as an upload would be, so that the twin can be trained again from them."""
+    job_id = str(uuid.uuid4())
+    names = [f"{number:02d}_{keys.safe_filename(file.name)}" for number, file in enumerate(files)]
+    producer_id = fields["producer_id"]
+    sources = {"upload_paths": [f"/data/uploads/{producer_id}/{job_id}/{name}" for name in names], "job_id": job_id}
+    request = _parsed(TrainRequest, fields | sources)
+    for file in files:
+        try:
+            decode.probe(file)
+        except decode.BadAudio as reason:
+            raise Refusal(400, f"--paths: {file}: {reason}") from reason
+    for name, file in zip(names, files, strict=True):
+        storage.put_file(keys.upload(request.producer_id, job_id, name), file)
+
     from training.intake import Intake
     from training.jobs import JobRecord
-    from training.run import run
+    from training.run import run  # seconds of imports, only for who gets here
 
-    job_id = str(uuid.uuid4())
-    stored = [
-        keys.upload(str(fields["producer_id"]), job_id, f"{number:02d}_{keys.safe_filename(file.name)}")
-        for number, file in enumerate(files)
-    ]
-    sources = {"upload_paths": [keys.to_path(key) for key in stored], "job_id": job_id}
-    request = _parsed(TrainRequest, fields | sources)
-    for key, file in zip(stored, files, strict=True):
-        storage.put_file(key, file)
     record = Intake(storage, settings()).admit(request)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:

@@ -16,6 +16,7 @@ class LocalRunners(dict[str, Any]):
     def __missing__(self, name: str) -> LocalRunner:
         service = next(row.service for row in TABLE if row.name == name)
         runner = self[name] = LocalRunner(service.inner())
+        runner.runner.settled.wait()
         return runner
 
 
@@ -30,7 +31,6 @@ class LocalRunner:
         return self
 
     async def describe(self) -> RunnerState:
-        await asyncio.to_thread(self.runner.settled.wait)
         state: RunnerState = await self.runner.describe()
         return state
 

@@ -6,6 +6,7 @@ make demo
 from __future__ import annotations
 
 import base64
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -30,7 +31,8 @@ _POLL_SECONDS = 1.0
 
 
 def main() -> int:
-    FOLDER.mkdir(exist_ok=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir()
     beat = FOLDER / "beat.flac"
     wave = render(sample_song(np.random.default_rng(7), STYLE), 60)
     soundfile.write(beat, wave.T, 48_000)

@@ -97,6 +97,7 @@ def _adapter(adapted: torch.nn.Module, recipe: Recipe) -> Iterator[dict[str, Lor
     finally:
         for name, layer in layers.items():
             adapted.set_submodule(name, layer.get_base_layer())
+        del adapted.peft_config
 
 
 def _pair(layer: LoraLayer) -> LoraPair:

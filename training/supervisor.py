@@ -64,6 +64,8 @@ class Supervisor:
             await asyncio.sleep(HEARTBEAT.total_seconds())
 
     async def _train(self, job_id: str) -> None:
+        # Said here, since the process first spends seconds on importing what it needs.
+        await asyncio.to_thread(self.jobs.update, job_id, state="preparing")
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "training.run", job_id, cwd=ROOT, env=os.environ | {"PYTHONUNBUFFERED": "1"}
         )

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 import torch
 from diffusers import AceStepPipeline
+from diffusers.utils import logging
 from numpy.typing import NDArray
 
 from models.ace_step.sampling import Defaults, sample
@@ -34,6 +35,7 @@ class AceStep:
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Self:
+        logging.disable_progress_bar()
         try:
             pipeline = AceStepPipeline.from_pretrained(checkpoint.folder, dtype=dtype)
         except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:

@@ -1,0 +1,198 @@
+"""Training below the HTTP contract: the loop learns, the job's record is true whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import soundfile
+import torch
+
+from contract import TrainRequest
+from errors import Refusal
+from models.ace_step import AceStep
+from models.base import Text
+from models.checkpoints import resolve
+from models.starter.synthesiser import render, sample_song
+from models.tiny import ace_step as tiny
+from settings import Settings
+from storage import Storage, keys, open_storage
+from training.ace_step import AceStepTrainer
+from training.base import Recipe
+from training.intake import Intake
+from training.jobs import DESERTED, JobEnded, JobRecord, Jobs
+from training.loop import TrainingFailed, train
+from training.supervisor import Supervisor
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return open_storage((tmp_path / "data").as_uri())
+
+
+@pytest.fixture
+def jobs(storage: Storage) -> Jobs:
+    return Jobs(storage)
+
+
+def _request(**fields: object) -> TrainRequest:
+    return TrainRequest.model_validate(
+        {"producer_id": "ada", "upload_paths": ["/data/uploads/ada/j/beat.wav"]} | fields
+    )
+
+
+def _ignore(step: int, loss: float) -> None:
+    pass
+
+
+def _trainer(turbo: bool = True) -> AceStepTrainer:
+    model = AceStep.load(resolve("starter", "ace_step_test", tiny.build), torch.device("cpu"), torch.float32)
+    trainer = AceStepTrainer(model)
+    trainer.turbo = turbo
+    return trainer
+
+
+def _recipe(trainer: AceStepTrainer, **changes: object) -> Recipe:
+    return replace(trainer.recipe(60), **{"steps": 30, "batch": 2, "warmup": 3} | changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("turbo", [True, False])
+def test_the_loss_falls_and_the_model_is_left_as_it_was(turbo: bool) -> None:
+    trainer = _trainer(turbo)
+    before = {name: value.clone() for name, value in trainer.model.adapted.state_dict().items()}
+    audio = render(sample_song(np.random.default_rng(1), "techno"), 4, trainer.model.sample_rate)
+    examples = [trainer.example(audio, Text("techno", bpm=130))]
+    losses: list[float] = []
+    pairs = train(trainer, trainer.model.adapted, examples, _recipe(trainer), lambda step, loss: losses.append(loss))
+    assert np.mean(losses[-5:]) < 0.85 * np.mean(losses[:5])
+    assert all(pair.b.abs().max() > 0 for pair in pairs.values())
+    after = trainer.model.adapted.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_same_seed_trains_the_same_adapter() -> None:
+    trainer = _trainer()
+    examples = [trainer.example(render(sample_song(np.random.default_rng(2)), 3, 48_000), Text("beat"))]
+    one, same, other = (
+        train(trainer, trainer.model.adapted, examples, _recipe(trainer, steps=3, seed=seed), _ignore)
+        for seed in (1, 1, 2)
+    )
+    assert all(torch.equal(one[name].b, same[name].b) for name in one)
+    assert not all(torch.equal(one[name].a, other[name].a) for name in one)
+
+
+def test_a_loss_that_is_not_finite_ends_training() -> None:
+    trainer = _trainer()
+    example = trainer.example(render(sample_song(np.random.default_rng(2)), 2, 48_000), Text("beat"))
+    example["mean"][0, 3] = float("nan")
+    with pytest.raises(TrainingFailed, match="learning_rate"):
+        train(trainer, trainer.model.adapted, [example], _recipe(trainer, steps=3), _ignore)
+
+
+def test_a_job_is_found_by_its_id_and_its_tasks(jobs: Jobs) -> None:
+    record = jobs.create(_request(), "ace_step")
+    jobs.name_task(record.job_id, "0123abcd")
+    assert jobs.get("0123abcd").job_id == jobs.get(record.job_id).job_id == record.job_id
+    for absent in ("nothing", "../uploads", "", "a/b"):
+        with pytest.raises(Refusal, match="there is no job"):
+            jobs.get(absent)
+
+
+def test_a_job_id_stands_for_one_request(jobs: Jobs) -> None:
+    record = jobs.create(_request(job_id="j1"), "ace_step")
+    again = jobs.existing(_request(job_id="j1"))
+    assert again is not None and again.job_id == record.job_id
+    with pytest.raises(Refusal) as caught:
+        jobs.existing(_request(job_id="j1", seed=3))
+    assert caught.value.status == 409
+
+
+def test_places_in_the_queue(jobs: Jobs) -> None:
+    first, second, third = (jobs.create(_request(), "ace_step") for _ in range(3))
+    assert [jobs.answer(record).queue_position for record in (first, second, third)] == [1, 2, 3]
+    jobs.update(first.job_id, state="training")
+    assert [jobs.answer(jobs.get(record.job_id)).queue_position for record in (first, second, third)] == [None, 1, 2]
+
+
+def test_a_deserted_job_is_failed_and_stays_so(jobs: Jobs, storage: Storage) -> None:
+    record = jobs.create(_request(), "ace_step")
+    stale = record.model_copy(update={"state": "training", "updated_at": datetime.now(UTC) - DESERTED - timedelta(1)})
+    storage.put(keys.job_record(record.job_id), stale.model_dump_json(by_alias=False).encode())
+    assert jobs.get(record.job_id).state == "failed"
+    assert "while it was training" in str(jobs.get(record.job_id).error)
+    with pytest.raises(JobEnded):
+        jobs.update(record.job_id, step=4)
+
+
+def test_writers_of_one_record_lose_nothing(jobs: Jobs) -> None:
+    record = jobs.create(_request(), "ace_step")
+
+    async def write() -> None:
+        steps = (asyncio.to_thread(jobs.update, record.job_id, step=number) for number in range(10))
+        await asyncio.gather(asyncio.to_thread(jobs.update, record.job_id, loss=0.5), *steps)
+
+    asyncio.run(write())
+    assert jobs.get(record.job_id).loss == 0.5
+
+
+def _uploaded(storage: Storage, tmp_path: Path) -> TrainRequest:
+    beat = tmp_path / "beat.wav"
+    soundfile.write(beat, render(sample_song(np.random.default_rng(5)), 20, 44_100).T, 44_100)
+    storage.put_file(keys.upload("ada", "j", "beat.wav"), beat)
+    return _request(max_steps=100_000)
+
+
+def _supervised(
+    storage: Storage, record: JobRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: signal.Signals | None
+) -> JobRecord:
+    """Run the job under a supervisor until it trains, then kill its process or stop the supervisor."""
+    monkeypatch.setenv("STORAGE_URL", (tmp_path / "data").as_uri())
+    jobs = Jobs(storage)
+
+    async def supervise() -> None:
+        supervisor = Supervisor(jobs, at_once=1)
+        supervisor.start(record.job_id)
+        async with asyncio.timeout(180):
+            while not jobs.get(record.job_id).step:
+                await asyncio.sleep(0.3)
+        if kill is None:
+            await supervisor.stop()
+            return
+        for child in psutil.Process().children(recursive=True):
+            if record.job_id in child.cmdline():
+                child.send_signal(kill)
+        async with asyncio.timeout(30):
+            while jobs.get(record.job_id).state == "training":
+                await asyncio.sleep(0.3)
+
+    asyncio.run(supervise())
+    return jobs.get(record.job_id)
+
+
+@pytest.mark.parametrize(("kill", "reason"), [(signal.SIGKILL, "SIGKILL"), (None, "server was stopped")])
+def test_how_a_process_ended_is_written_down(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: signal.Signals | None, reason: str
+) -> None:
+    request = _uploaded(storage, tmp_path)
+    record = Intake(storage, Settings()).admit(request)
+    ended = _supervised(storage, record, tmp_path, monkeypatch, kill)
+    assert ended.state == "failed" and reason in str(ended.error)
+    # Nothing half-made is left where a twin would be.
+    assert not list(storage.list("loras/")) and not list(storage.list("models/"))
+
+
+def test_names_that_would_share_a_file_are_refused(storage: Storage, tmp_path: Path) -> None:
+    request = _uploaded(storage, tmp_path)
+    intake = Intake(storage, Settings())
+    intake.admit(request.model_copy(update={"model_name": "b_c"}))
+    storage.put(keys.upload("ada_b", "j", "beat.wav"), storage.get(keys.upload("ada", "j", "beat.wav")))
+    other = _request(producer_id="ada_b", model_name="c", upload_paths=["/data/uploads/ada_b/j/beat.wav"])
+    with pytest.raises(Refusal) as caught:
+        intake.admit(other)
+    assert caught.value.status == 409 and "ada:b_c" in caught.value.message
