@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ from .architecture import (
 from .data import TRAINING
 from .latents import LONG_SECONDS, LOOP_SECONDS, Clip, Library, frames
 from .prompts import NUMBERS, build_tokenizer, format_prompt, song_prompt
+from .sampling import DEFAULTS
 from .state import Checkpoints, learning_rate
 
 LOOP_LENGTHS = (6.0, 8.0, 10.0, 10.0, 10.0, 12.0, 15.0, 20.0)
 """Seconds that a step's loops may be cut to."""
 LONG_SHARE = 0.2
 """Share of steps on pieces with a form."""
-SECONDS_A_STEP = 160.0
+SECONDS_A_STEP = 120.0
 DROPPED = 0.12
 """Share of clips trained without their prompt, for guidance."""
 AVERAGING = 0.995
@@ -264,5 +266,7 @@ def pack(runs: Path, target: Path) -> None:
         scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
     )
     pipeline.to(torch.bfloat16).save_pretrained(target)
+    sampling = {**asdict(DEFAULTS), "guided": True}
+    (target / "sampling.json").write_text(json.dumps(sampling, indent=2) + "\n")
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{target}: {size / 1e6:.1f} MB, latents of {LATENT} channels")

@@ -1,0 +1,83 @@
+"""The starter's recipe in small, and the checkpoint that ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.starter.recipe import codec as codec_stage
+from models.starter.recipe.architecture import CLOCK_TEMPOS, HOP, LATENT, PATCH, SAMPLE_RATE, build_codec, clock
+from models.starter.recipe.data import TRAINING, Pool
+from models.starter.recipe.prompts import build_tokenizer, format_prompt, template_parts
+from models.starter.recipe.transform import lapped_cosine, start_as_transform
+
+CHECKPOINT = Path(__file__).parents[1] / "models" / "starter" / "ace_step"
+
+
+def test_the_lapped_transform_is_orthonormal() -> None:
+    basis = lapped_cosine(10)
+    assert torch.allclose(basis @ basis.T, torch.eye(10), atol=1e-5)
+    assert torch.allclose(basis[:, :10] @ basis[:, 10:].T, torch.zeros(10, 10), atol=1e-5)
+
+
+def test_the_codec_is_a_codec_before_training() -> None:
+    torch.manual_seed(0)
+    codec = build_codec()
+    audio = Pool(TRAINING, size=16, seconds=2.0).audio
+    start_as_transform(codec, torch.from_numpy(audio)[:, None])
+    decoded = codec_stage.reconstruct(codec, audio)
+    assert decoded.shape == audio.shape
+    assert codec_stage.reconstruction_table(audio, decoded)["si_sdr"] > 5
+
+
+def test_the_pool_goes_on_where_it_stopped() -> None:
+    pool = Pool(TRAINING, size=4, seconds=0.5)
+    for _ in range(3):
+        pool.renew()
+    assert np.array_equal(pool.audio, Pool(TRAINING, size=4, seconds=0.5, renewals=3).audio)
+
+
+def test_the_clocks_hands_turn_once_a_bar() -> None:
+    hands = clock(1200 * PATCH).reshape(1200, PATCH * LATENT)
+    token = PATCH * HOP / SAMPLE_RATE
+    index = list(CLOCK_TEMPOS).index(120)
+    bar = round(240 / 120 / token)
+    pair = hands[:, 2 * index : 2 * index + 2]
+    assert torch.allclose(pair[0], pair[bar], atol=1e-4)
+    assert not torch.allclose(pair[0], pair[bar // 2], atol=0.5)
+
+
+@pytest.mark.parametrize("text", ["", "Dark TRAP", "日本語 🎹 ß", "\x00\ud7ff", "zqxj " * 200, "<|endoftext|>"])
+def test_any_text_is_a_prompt(text: str) -> None:
+    tokenizer = build_tokenizer()
+    prompt, lyrics = format_prompt(text, 10, bpm=141, keyscale="C# minor")
+    for words in (prompt, lyrics):
+        tokens = tokenizer(words, truncation=True, max_length=256).input_ids
+        assert 0 < len(tokens) <= 256
+        assert max(tokens) < len(tokenizer)
+
+
+def test_the_format_costs_few_tokens() -> None:
+    tokenizer = build_tokenizer()
+    fixed = len(template_parts())
+    prompt = format_prompt("trap", 10, bpm=141, keyscale="C# minor", timesignature="4")[0]
+    assert len(tokenizer(prompt).input_ids) < fixed + 8
+
+
+@pytest.mark.skipif(not CHECKPOINT.is_dir(), reason="no trained weights in this checkout")
+def test_the_shipped_checkpoint_makes_music() -> None:
+    from models.starter.recipe.sampling import generate, load
+
+    size = sum(path.stat().st_size for path in CHECKPOINT.rglob("*") if path.is_file())
+    assert size <= 25e6
+    pipeline = load(CHECKPOINT)
+    fields = {"bpm": 124, "keyscale": "A minor", "timesignature": "4"}
+    audio = generate(pipeline, "deep house, 日本語", 4.0, 1, **fields)
+    again = generate(pipeline, "deep house, 日本語", 4.0, 1, **fields)
+    assert audio.shape[0] == pytest.approx(4.0 * pipeline.sample_rate, abs=pipeline.sample_rate * 0.1)
+    assert np.isfinite(audio).all()
+    assert np.abs(audio).max() > 0.05
+    assert np.array_equal(audio, again)
