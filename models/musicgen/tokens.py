@@ -57,7 +57,7 @@ def write(
 
 
 class _Writer:
-    """The state of one run. `live` holds the lines that are in the batch, by index, in the batch's order."""
+    """The state of one run. `_live` holds the lines that are in the batch, by index, in the batch's order."""
 
     def __init__(
         self,
@@ -69,17 +69,16 @@ class _Writer:
         config = model.decoder.config
         self._delays = delays(config.num_codebooks, config.audio_channels)
         self._pad = config.vocab_size  # the embeddings' last row
-        self._window = min(
-            round(_WINDOW_SECONDS * model.audio_encoder.config.frame_rate),
-            config.max_position_embeddings - 1 - max(self._delays),
-        )
+        trained = round(_WINDOW_SECONDS * model.audio_encoder.config.frame_rate)
+        self._window = min(trained, config.max_position_embeddings - 1 - max(self._delays))
         self._overlap = round(self._window * _OVERLAP)
         self._lines, self._sampling, self._decoder = lines, sampling, decoder
-        self._generators = [torch.Generator().manual_seed(line.seed) for line in lines]
         self._codes = [torch.full((config.num_codebooks, line.frames), _UNKNOWN, device=model.device) for line in lines]
-        self._live = list(range(len(lines)))
-        self._broken = torch.zeros(len(lines), dtype=torch.bool, device=model.device)
         self._results: dict[int, torch.Tensor | FloatingPointError] = {}
+        self._live = list(range(len(lines)))
+        self._generators = [torch.Generator().manual_seed(line.seed) for line in lines]
+        self._guidance = torch.tensor([line.guidance for line in lines], device=model.device)
+        self._broken = torch.zeros(len(lines), dtype=torch.bool, device=model.device)
 
     def run(self) -> list[torch.Tensor | FloatingPointError]:
         start = 0
@@ -102,35 +101,39 @@ class _Writer:
         for position in range(known, positions.shape[-1]):
             column = positions[:, :, position]
             column.copy_(torch.where(column == _UNKNOWN, self._next(read), column))
-            done = {row for row, end in enumerate(ends) if position == end + max(self._delays)}
-            for row in done:
-                index = self._live[row]
-                written = undelay(positions[row], self._delays)[:, : ends[row]]
-                self._codes[index][:, start : start + ends[row]] = written
-                if start + ends[row] == self._lines[index].frames:
-                    self._results[index] = self._codes[index]
-            if done or position % _LOOK_EVERY == 0:
-                broken = {row for row, bad in enumerate(self._broken.tolist()) if bad}
-                for row in broken:
-                    self._results[self._live[row]] = FloatingPointError("the model's logits are not finite")
-                stay = [row for row in range(len(ends)) if self._live[row] not in self._results]
-                if len(stay) < len(ends):
-                    positions, ends = positions[stay], [ends[row] for row in stay]
-                    self._keep(stay)
-                if not self._live:
+            last = [row for row, end in enumerate(ends) if position == end + max(self._delays)]
+            for row in last:
+                self._put_down(self._live[row], start, undelay(positions[row], self._delays)[:, : ends[row]])
+            if last or position % _LOOK_EVERY == 0:
+                stay = self._drop()
+                if not stay:
                     return
+                positions, ends = positions[stay], [ends[row] for row in stay]
             read = positions[:, :, position : position + 1]
 
     def _next(self, read: torch.Tensor) -> torch.Tensor:
         """The codes `[rows, K]` that follow those at the positions just written."""
         told, untold = self._decoder.step(read)
-        guidance = told.new_tensor([self._lines[index].guidance for index in self._live])
-        logits = torch.lerp(untold, told, guidance[:, None, None])
+        logits = torch.lerp(untold, told, self._guidance[:, None, None])
         self._broken |= ~torch.isfinite(logits).flatten(1).all(dim=1)
-        return choose(logits, self._sampling, [self._generators[index] for index in self._live])
+        return choose(logits, self._sampling, self._generators)
 
-    def _keep(self, rows: list[int]) -> None:
-        self._live = [self._live[row] for row in rows]
-        self._broken = self._broken[rows]
-        if rows:
-            self._decoder.keep(rows)
+    def _put_down(self, index: int, start: int, codes: torch.Tensor) -> None:
+        end = start + codes.shape[-1]
+        self._codes[index][:, start:end] = codes
+        if end == self._lines[index].frames:
+            self._results[index] = self._codes[index]
+
+    def _drop(self) -> list[int]:
+        """Take the rows that have all their codes, or will never have, out of the batch; those that stay."""
+        for row, broken in enumerate(self._broken.tolist()):
+            if broken:
+                self._results[self._live[row]] = FloatingPointError("the model's logits are not finite")
+        stay = [row for row, index in enumerate(self._live) if index not in self._results]
+        if len(stay) < len(self._live):
+            self._live = [self._live[row] for row in stay]
+            self._generators = [self._generators[row] for row in stay]
+            self._guidance, self._broken = self._guidance[stay], self._broken[stay]
+            if stay:
+                self._decoder.keep(stay)
+        return stay
