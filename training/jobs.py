@@ -120,7 +120,7 @@ class Jobs:
         """
         while True:
             record, etag = self._read(keys.job_record(job_id))
-            task_only = changes.keys() <= {"task_id"}
+            task_only = changes.keys() == {"task_id"}
             if record.state in TERMINAL and not task_only:
                 raise JobEnded(job_id)
             record = record.model_copy(update={"updated_at": datetime.now(UTC)} | changes)
