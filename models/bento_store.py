@@ -41,6 +41,10 @@ def load(header: Header) -> bytes | None:
 
 def delete(lora_id: str) -> None:
     """Remove every version from this machine's store."""
-    for model in bentoml.models.list(_name(lora_id)):
+    try:
+        versions = bentoml.models.list(_name(lora_id))
+    except NotFound:  # it was trained elsewhere, and never served here
+        return
+    for model in versions:
         with contextlib.suppress(NotFound):
             bentoml.models.delete(model.tag)
