@@ -1,3 +1,93 @@
 """What all tests share."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
 import models  # noqa: F401 - sets how threads wait before anything imports torch
+from tests.api import Api, Json, beat, running
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment that serves tiny checkpoints of the true architectures."""
+    from runners import TABLE
+
+    folder = tmp_path_factory.mktemp("tiny")
+    for row in TABLE:
+        row.load_tiny()(folder / row.name)
+    return {row.checkpoint.upper(): str(folder / row.name) for row in TABLE}
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> Iterator[Api]:
+    """A service with nothing set but its models."""
+    with running(tmp_path_factory.mktemp("service"), tiny) as service:
+        yield service
+
+
+PASSWORD = "öpen sesame"
+STRICT = {
+    "NAWFSIDE_APP_PASSWORD": PASSWORD,
+    "MAX_BODY_BYTES": "300000",
+    "MAX_UPLOAD_BYTES": "100000",
+    "MAX_DURATION_SECONDS": "3",
+    "ALLOW_NONCOMMERCIAL": "false",
+}
+
+
+@pytest.fixture(scope="session")
+def strict(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> Iterator[Api]:
+    """A service whose operator set every limit."""
+    with running(tmp_path_factory.mktemp("strict"), tiny | STRICT, backends=("ace_step",)) as service:
+        yield service
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A trained twin: what was sent, what the client was told at once, and what came of it."""
+
+    backend: str
+    request: Json
+    submitted: Json | None
+    result: Json
+
+    @property
+    def lora_id(self) -> str:
+        return f"{self.result['producer_id']}:{self.result['model_name']}"
+
+
+@pytest.fixture(scope="session")
+def twins(api: Api) -> dict[str, Twin]:
+    """A twin for each backend: ACE-Step's by the task, from WAV and FLAC; MusicGen's by waiting, from MP3."""
+    wav = api.upload("studio", beat(20), job_id="takes", filename="beat.wav")
+    flac = api.upload("studio", beat(180, "FLAC", number=8), job_id="takes", filename="set.flac")
+    mp3 = api.upload("studio", beat(30, "MP3", number=9, rate=44_100), job_id="takes", filename="loop.mp3")
+    task: Json = {
+        "producer_id": "studio",
+        "model_name": "ace_twin",
+        "upload_paths": [wav, flac],
+        "metadata_per_file": [{"title": "Beat", "bpm": 140}],
+        "job_id": "ace-job",
+        "max_steps": 8,
+    }
+    waiting: Json = {
+        "producerId": "studio",
+        "modelName": "music_twin",
+        "uploadPaths": [mp3],
+        "metadataPerFile": None,
+        "jobId": "music-job",
+        "backendOverride": "musicgen",
+        "maxSteps": 8,
+    }
+    submitted = api.post("/train/submit", **task)
+    music = api.post("/train", **waiting)
+    job = api.ended(submitted["task_id"])
+    assert job["state"] == "done", job
+    return {
+        "ace_step": Twin("ace_step", task, submitted, job["result"]),
+        "musicgen": Twin("musicgen", waiting, None, music),
+    }

@@ -1,0 +1,156 @@
+"""The service as its clients see it: a real server, plain HTTP, and the folder where it keeps things."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import soundfile
+from numpy.typing import NDArray
+
+from models.adapter_file import header_length
+from models.starter.synthesiser import render, sample_song
+from scripts.serving import Server, serving
+
+Json = dict[str, Any]
+Samples = NDArray[np.float64]  # (frames, channels); full scale is ±1
+
+BACKENDS = ("ace_step", "musicgen")
+# What the tiny checkpoints make, as the real ones do.
+RATES = {"ace_step": 48_000, "musicgen": 32_000}
+CHANNELS = {"ace_step": 2, "musicgen": 1}
+PATIENCE = 300.0
+
+
+@dataclass(frozen=True)
+class Api:
+    """A running service. `folder` is the storage's root, which clients know as `/data`."""
+
+    server: Server
+    client: httpx.Client
+    folder: Path
+
+    def post(self, path: str, **body: Any) -> Json:
+        return checked(self.client.post(path, json=body))
+
+    def get(self, path: str, **query: str) -> Json:
+        return checked(self.client.get(path, params=query))
+
+    def upload(self, producer: str, data: bytes, **more: Any) -> str:
+        path: str = self.post("/store-upload", producer_id=producer, content_base64=as_base64(data), **more)["path"]
+        return path
+
+    def generate(self, **body: Any) -> Samples:
+        """The samples of a short track with a fixed seed, unless the body says otherwise."""
+        made = self.post("/generate", **({"prompt": "dark trap", "duration_seconds": 2, "seed": 7} | body))
+        return decoded(base64.b64decode(made["audio_base64"]))[0]
+
+    def ended(self, some_id: str) -> Json:
+        """The job's record once it has ended."""
+        end = time.monotonic() + PATIENCE
+        while (job := self.get(f"/jobs/{some_id}"))["state"] not in ("done", "failed", "cancelled"):
+            assert time.monotonic() < end, job
+            time.sleep(0.3)
+        return job
+
+    def file(self, path: str) -> Path:
+        """The file behind a `/data/…` path."""
+        assert path.startswith("/data/")
+        return self.folder / path.removeprefix("/data/")
+
+    def stored(self) -> dict[str, tuple[int, int] | None]:
+        """Everything in storage, with size and time of change. Lock files hold nothing."""
+        found: dict[str, tuple[int, int] | None] = {}
+        for path in self.folder.rglob("*"):
+            name = path.relative_to(self.folder).as_posix()
+            if not name.startswith(".locks"):
+                status = path.stat()
+                found[name] = None if path.is_dir() else (status.st_size, status.st_mtime_ns)
+        return found
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.server.process.pid).children(recursive=True)
+
+    def process(self, service: str) -> psutil.Process:
+        """The process of one of the BentoML services."""
+        for process in self.children():
+            line = process.cmdline()
+            if "--service-name" in line and line[line.index("--service-name") + 1] == service:
+                return process
+        raise AssertionError(f"there is no process of {service}")
+
+
+@contextmanager
+def running(folder: Path, environment: dict[str, str], backends: tuple[str, ...] = BACKENDS) -> Iterator[Api]:
+    """A server of one's own with every one of `backends` ready."""
+    with (
+        serving(folder, environment) as server,
+        httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as client,
+    ):
+        api = Api(server, client, folder / "data")
+        wait_until_ready(api, backends)
+        yield api
+
+
+def wait_until_ready(api: Api, backends: tuple[str, ...] = BACKENDS, patience: float = PATIENCE) -> None:
+    end = time.monotonic() + patience
+    while True:
+        rows = {row["name"]: row for row in api.get("/backends")["backends"]}
+        if all(rows[name]["ready"] for name in backends):
+            return
+        assert time.monotonic() < end, rows
+        time.sleep(0.3)
+
+
+def checked(answer: httpx.Response) -> Json:
+    assert answer.status_code == 200, f"{answer.request.url}: {answer.status_code} {answer.text[:2000]}"
+    document: Json = answer.json()
+    return document
+
+
+def error_of(answer: httpx.Response, status: int) -> str:
+    """The sentence of an error, which has the contract's one shape."""
+    assert answer.status_code == status, answer.text[:2000]
+    assert answer.headers["content-type"] == "application/json"
+    document = answer.json()
+    assert list(document) == ["error"], document
+    error: str = document["error"]
+    assert isinstance(error, str) and error.strip() and "\n" not in error, document
+    return error
+
+
+def as_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def decoded(file: bytes) -> tuple[Samples, int]:
+    samples, rate = soundfile.read(io.BytesIO(file), always_2d=True)
+    return samples, rate
+
+
+def beat(seconds: float, format: str = "WAV", number: int = 7, rate: int = 48_000, channels: int = 2) -> bytes:
+    """A song of the synthesiser as a file."""
+    wave = render(sample_song(np.random.default_rng(number), "trap"), seconds, rate, channels)
+    file = io.BytesIO()
+    soundfile.write(file, wave.T, rate, format=format)
+    return file.getvalue()
+
+
+def with_header(adapter: bytes, **fields: str) -> bytes:
+    """The same adapter with other words in its header, such as another producer."""
+    length = header_length(adapter)
+    table = json.loads(adapter[8 : 8 + length])
+    table["__metadata__"] |= fields
+    header = json.dumps(table).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + adapter[8 + length :]
