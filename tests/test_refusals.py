@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
+from contract import GenerateRequest
+from errors import Refusal
+from front.generation import Generation
+from front.runners import Runners
+from runners.messages import RunnerState, TrackAnswer, TrackRequest
+from settings import Settings
+from storage import open_storage
 from tests.api import Api, Json, as_base64, beat, error_of, wait_until_ready
 from tests.conftest import PASSWORD, Twin
 
@@ -351,6 +361,31 @@ def test_many_errors_in_one_body_are_one_short_sentence(api: Api) -> None:
     unknown = {f"unknown{i}" * 100: i for i in range(5000)}
     answer = assert_refused(api, Case("", "/generate", 400, ("unknown0",), {"prompt": "x"} | unknown))
     assert len(answer.content) < 10_000
+
+
+def test_a_track_too_large_for_base64_is_refused_in_any_format(tmp_path: Path) -> None:
+    class Noise:
+        """A runner whose music nothing compresses."""
+
+        @property
+        def to_async(self) -> Noise:
+            return self
+
+        async def describe(self) -> RunnerState:
+            return RunnerState(ready=True, reason=None, checkpoint="noise", sample_rate=48_000, channels=2)
+
+        async def generate(self, requests: list[TrackRequest]) -> list[TrackAnswer]:
+            size = int(requests[0].seconds * 48_000 * 4)
+            return [TrackAnswer(pcm=np.random.default_rng(1).bytes(size), sample_rate=48_000, channels=2)]
+
+    settings = Settings()
+    storage = open_storage(tmp_path.as_uri())
+    generation = Generation(Runners({"ace_step": Noise()}, settings), storage, settings)
+    request = GenerateRequest(prompt="noise", duration_seconds=200, output_format="flac", backend_override="ace_step")
+    with pytest.raises(Refusal, match="duration_seconds") as refused:
+        asyncio.run(generation.make(request, as_base64=True))
+    assert refused.value.status == 413
+    assert list(storage.list("")) == []
 
 
 # Paths, methods, queries
