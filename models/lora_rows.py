@@ -77,10 +77,9 @@ class RowHooks:
         blended = [blend(row) for row in rows]
         self._handles = []
         self._stacks: dict[str, LoraPair] = {}
-        self._kept: torch.Tensor | None = None
         for name, layer in linear_layers(root).items():
             if any(name in pairs for pairs in blended):
-                self._stacks[name] = _stack([pairs.get(name) for pairs in blended], layer)
+                self._stacks[name] = stack([pairs.get(name) for pairs in blended], layer)
                 self._handles.append(layer.register_forward_hook(self._hook(name)))
 
     def keep(self, rows: torch.Tensor) -> None:
@@ -103,7 +102,8 @@ class RowHooks:
         return add_rows
 
 
-def _stack(pairs: Sequence[LoraPair | None], layer: torch.nn.Linear) -> LoraPair:
+def stack(pairs: Sequence[LoraPair | None], layer: torch.nn.Linear) -> LoraPair:
+    """A layer's pairs, a row each, as one: `a` `[rows, in, rank]`, `b` `[rows, rank, out]`; no pair is zeros."""
     rank = -(-max(pair.a.shape[1] for pair in pairs if pair is not None) // _RANK) * _RANK
     a = layer.weight.new_zeros(len(pairs), layer.in_features, rank)
     b = layer.weight.new_zeros(len(pairs), rank, layer.out_features)

@@ -68,7 +68,7 @@ class AceStepTrainer:
             noisy.append((t * noise + (1 - t) * x0).to(transformer.dtype))
             targets.append(noise - x0)
             times.append(t)
-        velocities = packed.velocities(transformer, streams, noisy, times)
+        velocities = packed.Pack(transformer, streams).velocities(noisy, times)
         losses = [(v.float() - target).square().mean() for v, target in zip(velocities, targets, strict=True)]
         return torch.stack(losses).mean()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -18,11 +18,15 @@ from diffusers.models.embeddings import apply_rotary_emb, get_1d_rotary_pos_embe
 from diffusers.models.transformers.ace_step_transformer import AceStepAttention, AceStepTransformer1DModel
 from torch import Tensor
 
-from models.adapters import LoraPair
-from models.lora_rows import add
+from models.adapters import LoraPair, linear_layers
+from models.lora_rows import add, stack
 
 Pairs = Mapping[str, LoraPair]
 KeyValue = tuple[Tensor, Tensor]
+
+# Tokens of padding that are worth having fewer blocks, as a part of all; and the block that always pads little.
+_PADDING = 0.02
+_SMALLEST_BLOCK = 32
 
 
 @dataclass
@@ -60,46 +64,26 @@ def stream(transformer: AceStepTransformer1DModel, context: Tensor, condition: T
     return Stream(context, pairs, attended)
 
 
-def velocities(
-    transformer: AceStepTransformer1DModel,
-    streams: Sequence[Stream],
-    latents: Sequence[Tensor],
-    timesteps: Sequence[float],
-) -> list[Tensor]:
-    """The predicted velocity of every stream.
+class Pack:
+    """Streams that go through the transformer together, until one of them leaves.
 
-    Args:
-        latents: noisy latents, `[1, T, C]` each, T its own.
-        timesteps: in [0, 1], one a stream.
-
-    Returns:
-        `[1, T, C]` each.
+    Each takes a whole number of blocks of tokens, and everything that is a stream's own (its adapter, its modulation)
+    is a block's own, so that no operation runs once for each stream but attention.
     """
-    return _Pack(transformer, streams, latents).forward(timesteps)
 
-
-class _Pack:
-    def __init__(
-        self, transformer: AceStepTransformer1DModel, streams: Sequence[Stream], latents: Sequence[Tensor]
-    ) -> None:
+    def __init__(self, transformer: AceStepTransformer1DModel, streams: Sequence[Stream]) -> None:
         self.transformer = transformer
         self.streams = streams
-        self.lengths = [x.shape[1] for x in latents]
-        patch = transformer.patch_size
-        patches = [-(-length // patch) for length in self.lengths]
-        self.spans = list(pairwise([0, *accumulate(patches)]))
-        self.frames = torch.cat(
-            [
-                F.pad(torch.cat([s.context, x], dim=-1), (0, 0, 0, -x.shape[1] % patch))
-                for s, x in zip(streams, latents, strict=True)
-            ],
-            dim=1,
-        )
-        device, dtype = self.frames.device, self.frames.dtype
+        self.lengths = [stream.context.shape[1] for stream in streams]
+        self.tokens = [-(-length // transformer.patch_size) for length in self.lengths]
+        self.block = _block(self.tokens)
+        blocks = [-(-count // self.block) for count in self.tokens]
+        self.starts = [self.block * start for start in accumulate([0, *blocks[:-1]])]
+        device, dtype = streams[0].context.device, streams[0].context.dtype
         self.owner = torch.repeat_interleave(
-            torch.arange(len(streams), device=device), torch.tensor(patches, device=device)
+            torch.arange(len(streams), device=device), torch.tensor(blocks, device=device)
         )
-        positions = torch.cat([torch.arange(n, device=device, dtype=torch.float32) for n in patches])
+        positions = torch.cat([torch.arange(n * self.block, device=device, dtype=torch.float32) for n in blocks])
         cos, sin = get_1d_rotary_pos_embed(
             transformer.head_dim,
             positions,
@@ -108,41 +92,62 @@ class _Pack:
             repeat_interleave_real=False,
         )
         self.rotary = (cos.to(dtype), sin.to(dtype))
-        self.bands = {n: _band(n, transformer.config.sliding_window, device) for n in set(patches)}
+        self.bands = {n: _band(n, transformer.config.sliding_window, device) for n in set(self.tokens)}
+        self.pairs = self._stacks()
 
-    def forward(self, timesteps: Sequence[float]) -> list[Tensor]:
+    def velocities(self, latents: Sequence[Tensor], timesteps: Sequence[float]) -> list[Tensor]:
+        """The predicted velocity of every stream, `[1, T, C]` each.
+
+        Args:
+            latents: noisy latents, `[1, T, C]` each, T its own.
+            timesteps: in [0, 1], one a stream.
+        """
         dit = self.transformer
-        t = torch.tensor(timesteps, device=self.frames.device, dtype=torch.float32).to(self.frames.dtype)
-        embedding, modulation = (
-            one + two
-            for one, two in zip(
-                self._time("time_embed", dit.time_embed, t),
-                self._time("time_embed_r", dit.time_embed_r, t - t),
-                strict=True,
-            )
-        )
-        h = dit.proj_in_conv(self.frames.transpose(1, 2)).transpose(1, 2)
+        frames = self._frames(latents)
+        t = torch.tensor(timesteps, device=frames.device, dtype=torch.float32).to(frames.dtype)
+        times = (self._time("time_embed", dit.time_embed, t), self._time("time_embed_r", dit.time_embed_r, t - t))
+        embedding, modulation = (one + two for one, two in zip(*times, strict=True))
+        h = dit.proj_in_conv(frames.transpose(1, 2)).transpose(1, 2)
+        h = h.reshape(-1, self.block, h.shape[-1])
         for index, layer in enumerate(dit.layers):
-            h = self._block(f"layers.{index}", index, layer, h, modulation)
-        shift, scale = self._per_token(dit.scale_shift_table + embedding.unsqueeze(1))
+            h = self._layer(f"layers.{index}", index, layer, h, modulation)
+        shift, scale = self._of_blocks(dit.scale_shift_table + embedding.unsqueeze(1))
         h = (dit.norm_out(h) * (1 + scale) + shift).type_as(h)
-        frames = dit.proj_out_conv(h.transpose(1, 2)).transpose(1, 2)
-        patch = dit.patch_size
-        return [
-            frames[:, start * patch : start * patch + length]
-            for (start, _), length in zip(self.spans, self.lengths, strict=True)
-        ]
+        frames = dit.proj_out_conv(h.reshape(1, -1, h.shape[-1]).transpose(1, 2)).transpose(1, 2)
+        starts = [start * dit.patch_size for start in self.starts]
+        return [frames[:, start : start + length] for start, length in zip(starts, self.lengths, strict=True)]
+
+    def _stacks(self) -> dict[str, LoraPair]:
+        """Every adapted layer's matrices, one of each a block; one a stream for the layers that see timesteps."""
+        stacks = {}
+        for name, layer in linear_layers(self.transformer).items():
+            if any(name in stream.pairs for stream in self.streams):
+                pair = stack([stream.pairs.get(name) for stream in self.streams], layer)
+                by_time = name.startswith("time_embed")
+                stacks[name] = pair if by_time else LoraPair(pair.a[self.owner], pair.b[self.owner])
+        return stacks
+
+    def _frames(self, latents: Sequence[Tensor]) -> Tensor:
+        """Context and latents of all streams end to end, each padded to its blocks, `[1, N · patch, 3C]`."""
+        unit = self.block * self.transformer.patch_size
+        return torch.cat(
+            [
+                F.pad(torch.cat([stream.context, x], dim=-1), (0, 0, 0, -x.shape[1] % unit))
+                for stream, x in zip(self.streams, latents, strict=True)
+            ],
+            dim=1,
+        )
 
     def _time(self, name: str, module: Any, t: Tensor) -> tuple[Tensor, Tensor]:
-        rows = list(pairwise(range(len(self.streams) + 1)))
-        x = module.time_sinusoid(t * module.scale).to(t.dtype)[None]
-        x = module.act1(self._linear(f"{name}.linear_1", module.linear_1, x, rows))
-        x = self._linear(f"{name}.linear_2", module.linear_2, x, rows)
-        modulation = self._linear(f"{name}.time_proj", module.time_proj, module.act2(x), rows)
-        return x[0], modulation[0].unflatten(1, (6, -1))
+        """`[streams, D]` and `[streams, 6, D]` of the timesteps `[streams]`."""
+        x = module.time_sinusoid(t * module.scale).to(t.dtype)[:, None]
+        x = module.act1(self._linear(f"{name}.linear_1", module.linear_1, x))
+        x = self._linear(f"{name}.linear_2", module.linear_2, x)
+        modulation = self._linear(f"{name}.time_proj", module.time_proj, module.act2(x))
+        return x[:, 0], modulation[:, 0].unflatten(1, (6, -1))
 
-    def _block(self, name: str, index: int, layer: Any, h: Tensor, modulation: Tensor) -> Tensor:
-        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = self._per_token(layer.scale_shift_table + modulation)
+    def _layer(self, name: str, index: int, layer: Any, h: Tensor, modulation: Tensor) -> Tensor:
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = self._of_blocks(layer.scale_shift_table + modulation)
         x = (layer.self_attn_norm(h) * (1 + scale) + shift).type_as(h)
         sliding = self.transformer.layer_types[index] == "sliding_attention"
         h = (h + self._self_attention(f"{name}.self_attn", layer.self_attn, x, sliding) * gate).type_as(h)
@@ -154,50 +159,57 @@ class _Pack:
         return (h + self._linear(f"{name}.mlp.down_proj", layer.mlp.down_proj, x) * gate_mlp).type_as(h)
 
     def _self_attention(self, name: str, attention: AceStepAttention, x: Tensor, sliding: bool) -> Tensor:
-        query = self._heads(f"{name}.to_q", attention.to_q, x, attention.heads)
-        key = self._heads(f"{name}.to_k", attention.to_k, x, attention.kv_heads)
-        value = self._heads(f"{name}.to_v", attention.to_v, x, attention.kv_heads).transpose(1, 2)
+        query = attention.norm_q(self._heads(f"{name}.to_q", attention.to_q, x, attention.heads))
+        key = attention.norm_k(self._heads(f"{name}.to_k", attention.to_k, x, attention.kv_heads))
+        value = self._heads(f"{name}.to_v", attention.to_v, x, attention.kv_heads)
         query, key = (
-            apply_rotary_emb(norm(part), self.rotary, use_real=True, use_real_unbind_dim=-2, sequence_dim=1)
-            for norm, part in ((attention.norm_q, query), (attention.norm_k, key))
+            apply_rotary_emb(part, self.rotary, use_real=True, use_real_unbind_dim=-2, sequence_dim=1)
+            for part in (query, key)
         )
-        query, key = query.transpose(1, 2), key.transpose(1, 2)
         rows = [
-            _attend(
-                attention,
-                query[:, :, start:end],
-                key[:, :, start:end],
-                value[:, :, start:end],
-                self.bands[end - start] if sliding else None,
+            _attend(attention, *(part[:, start : start + count].transpose(1, 2) for part in (query, key, value)), band)
+            for start, count, band in (
+                (start, count, self.bands[count] if sliding else None)
+                for start, count in zip(self.starts, self.tokens, strict=True)
             )
-            for start, end in self.spans
         ]
-        return self._linear(f"{name}.to_out.0", attention.to_out[0], torch.cat(rows, dim=1))
+        return self._linear(f"{name}.to_out.0", attention.to_out[0], self._in_blocks(rows))
 
     def _cross_attention(self, name: str, attention: AceStepAttention, x: Tensor, index: int) -> Tensor:
-        query = attention.norm_q(self._heads(f"{name}.to_q", attention.to_q, x, attention.heads)).transpose(1, 2)
+        query = attention.norm_q(self._heads(f"{name}.to_q", attention.to_q, x, attention.heads))
         rows = [
-            _attend(attention, query[:, :, start:end], *stream.attended[index], None)
-            for stream, (start, end) in zip(self.streams, self.spans, strict=True)
+            _attend(attention, query[:, start : start + count].transpose(1, 2), *stream.attended[index], None)
+            for stream, start, count in zip(self.streams, self.starts, self.tokens, strict=True)
         ]
-        return self._linear(f"{name}.to_out.0", attention.to_out[0], torch.cat(rows, dim=1))
+        return self._linear(f"{name}.to_out.0", attention.to_out[0], self._in_blocks(rows))
 
     def _heads(self, name: str, layer: Any, x: Tensor, heads: int) -> Tensor:
-        """`[1, N, heads, D]`."""
-        return self._linear(name, layer, x).unflatten(-1, (heads, self.transformer.head_dim))
+        """`[blocks, block, D]` to `[1, N, heads, head]`."""
+        return self._linear(name, layer, x).reshape(1, -1, heads, self.transformer.head_dim)
 
-    def _linear(self, name: str, layer: Any, x: Tensor, spans: Sequence[tuple[int, int]] | None = None) -> Tensor:
-        """One product for all rows, then each row's adapter on its own span of `[1, N, in]`."""
+    def _in_blocks(self, rows: Sequence[Tensor]) -> Tensor:
+        """Each stream's `[1, tokens, D]` to `[blocks, block, D]`."""
+        padded = [F.pad(row, (0, 0, 0, -row.shape[1] % self.block)) for row in rows]
+        return torch.cat(padded, dim=1).reshape(-1, self.block, rows[0].shape[-1])
+
+    def _linear(self, name: str, layer: Any, x: Tensor) -> Tensor:
+        """One product for all streams, and two for all their adapters, on `[blocks, block, in]`."""
         y: Tensor = layer(x)
-        for stream, (start, end) in zip(self.streams, spans or self.spans, strict=True):
-            pair = stream.pairs.get(name)
-            if pair is not None:
-                y[:, start:end] += (x[:, start:end] @ pair.a) @ pair.b
-        return y
+        pair = self.pairs.get(name)
+        return y if pair is None else torch.baddbmm(y, torch.bmm(x, pair.a), pair.b)
 
-    def _per_token(self, modulation: Tensor) -> tuple[Tensor, ...]:
-        """`[streams, k, D]` to k tensors `[1, N, D]`, each token with its own stream's values."""
-        return tuple(part[self.owner][None] for part in modulation.unbind(dim=1))
+    def _of_blocks(self, modulation: Tensor) -> tuple[Tensor, ...]:
+        """`[streams, k, D]` to k tensors `[blocks, 1, D]`."""
+        return tuple(part[:, None] for part in modulation[self.owner].unbind(dim=1))
+
+
+def _block(tokens: Sequence[int]) -> int:
+    """Tokens to a block: the largest number that pads the streams little, since each block holds its adapter anew."""
+    total = sum(tokens)
+    for size in range(max(tokens), _SMALLEST_BLOCK, -1):
+        if sum(-count % size for count in tokens) <= _PADDING * total:
+            return size
+    return _SMALLEST_BLOCK
 
 
 def _attend(attention: AceStepAttention, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

@@ -104,12 +104,16 @@ def sample(pipeline: AceStepPipeline, rows: Sequence[Row], defaults: Defaults) -
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one row is that row's answer
             states.append(error)
     running = [state for state in states if isinstance(state, _State)]
+    pack: packed.Pack | None = None
     while running:
-        streams = [stream for state in running for stream in state.streams]
+        if pack is None:
+            pack = packed.Pack(pipeline.transformer, [stream for state in running for stream in state.streams])
         latents = [state.latents for state in running for _ in state.streams]
         times = [state.time for state in running for _ in state.streams]
-        outputs = iter(packed.velocities(pipeline.transformer, streams, latents, times))
+        outputs = iter(pack.velocities(latents, times))
         for state in running:
             state.advance([next(outputs) for _ in state.streams])
-        running = [state for state in running if not state.done]
+        left = [state for state in running if not state.done]
+        if len(left) < len(running):
+            running, pack = left, None
     return [state.latents if isinstance(state, _State) else state for state in states]

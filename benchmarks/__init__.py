@@ -1,0 +1,1 @@
+"""Measurements that docs/ quotes; each is a command of its own and none is a test."""
