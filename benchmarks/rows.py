@@ -78,6 +78,20 @@ def operations(way: Callable[[], object]) -> int:
     return count.operations.total()
 
 
+def _with_adapters(
+    model: AceStepTransformer1DModel, adapters: list[dict[str, LoraPair]], targets: tuple[str, ...]
+) -> AceStepTransformer1DModel:
+    """The stock model with PEFT's adapters `twin0`, `twin1`, …"""
+    for number, pairs in enumerate(adapters):
+        name = f"twin{number}"
+        model.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(targets)), adapter_name=name)
+        layers = dict(model.named_modules())
+        for layer, pair in pairs.items():
+            layers[f"{layer}.lora_A.{name}"].weight.copy_(pair.a.T)
+            layers[f"{layer}.lora_B.{name}"].weight.copy_(pair.b.T)
+    return model
+
+
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -97,33 +111,22 @@ def main() -> None:
     base = packed.Pack(model, [packed.stream(model, context, condition, {}) for _ in range(ROWS)])
     mixed = packed.Pack(model, [packed.stream(model, context, condition, pairs) for pairs in adapters])
 
-    stock = build(options.hidden, options.layers)
-    for number, pairs in enumerate(adapters):
-        stock.add_adapter(
-            LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(targets)), adapter_name=f"twin{number}"
-        )
-        layers = dict(stock.named_modules())
-        for name, pair in pairs.items():
-            layers[f"{name}.lora_A.twin{number}"].weight.copy_(pair.a.T)
-            layers[f"{name}.lora_B.twin{number}"].weight.copy_(pair.b.T)
+    stock = _with_adapters(build(options.hidden, options.layers), adapters, targets)
+    t = torch.full((1,), 0.5)
+
+    def own() -> list[torch.Tensor]:
+        return mixed.velocities(latents, times)
 
     def one_by_one() -> list[torch.Tensor]:
         results = []
         for number, x in enumerate(latents):
             stock.set_adapter(f"twin{number}")
-            t = torch.full((1,), 0.5)
             results.append(stock(x, t, t, condition, context, return_dict=False)[0])
         return results
 
-    difference = max(
-        ((ours - theirs).abs().max() / theirs.std()).item()
-        for ours, theirs in zip(mixed.velocities(latents, times), one_by_one())
-    )
-    ways = {
-        "base batch": lambda: base.velocities(latents, times),
-        "own batch": lambda: mixed.velocities(latents, times),
-        "stock one by one": one_by_one,
-    }
+    pairs = zip(own(), one_by_one(), strict=True)
+    difference = max(((ours - theirs).abs().max() / theirs.std()).item() for ours, theirs in pairs)
+    ways = {"base batch": lambda: base.velocities(latents, times), "own batch": own, "stock one by one": one_by_one}
     taken = interleaved(ways, options.rounds)
     counted = {name: operations(way) for name, way in ways.items()}
     print(f"hidden {options.hidden}, {options.layers} layers, {'attention and MLP' if options.mlp else 'attention'}")

@@ -31,7 +31,9 @@ _MENDS = {
 
 
 def error_response(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": message}, status_code=status, headers=headers)
+    """`Retry-After` goes with what passes by itself."""
+    waits = {"retry-after": "5"} if status in (429, 503) else {}
+    return JSONResponse({"error": message}, status_code=status, headers=waits | (headers or {}))
 
 
 async def or_error(answer: Awaitable[Any], context: bentoml.Context | None = None) -> Any:

@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from contract import OutputFormat
 from runners.messages import TrackAnswer
@@ -24,6 +25,9 @@ _SOUNDFILE = {
     "opus": ("OGG", "OPUS"),
 }
 
+_LOSSY = ("mp3", "opus")
+_HEADROOM = 0.95
+
 
 def encode(track: TrackAnswer, output_format: OutputFormat) -> tuple[bytes, int]:
     """The file and its rate; 16-bit PCM for `wav` and `flac`. Opus knows few rates, of which 48 kHz holds every one."""
@@ -34,6 +38,16 @@ def encode(track: TrackAnswer, output_format: OutputFormat) -> tuple[bytes, int]
         import soxr
 
         samples, rate = soxr.resample(samples, rate, 48_000, quality="HQ"), 48_000
+    file = _write(samples, rate, container, subtype)
+    if output_format in _LOSSY:
+        # What is left out of the sound can raise its peaks: it is turned down by as much.
+        peak = np.abs(soundfile.read(io.BytesIO(file), dtype="float32")[0]).max()
+        if peak > 1:
+            file = _write((samples * (_HEADROOM / peak)).astype("<i2"), rate, container, subtype)
+    return file, rate
+
+
+def _write(samples: NDArray[np.int16], rate: int, container: str, subtype: str) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format=container, subtype=subtype)
-    return buffer.getvalue(), rate
+    return buffer.getvalue()

@@ -98,12 +98,11 @@ class Runners:
             Refusal: with the runner's status and sentence.
         """
         try:
-            answers: list[TrackAnswer] = await self.proxies[backend.name].to_async.generate(requests=[request])
+            answer: TrackAnswer = await self.proxies[backend.name].to_async.generate(request=request)
         except Exception as error:
             raise Refusal(
                 503, f"{backend.name} did not finish the track ({type(error).__name__}); try again"
             ) from error
-        answer = answers[0]
         if answer.error:
             raise Refusal(answer.status, answer.error)
         return answer

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from errors import Refusal
 from models import bento_store
 from models.adapter_file import Header, InvalidAdapter, header_length, parse_header
-from storage import AlreadyExists, Entry, NotFound, Storage, keys
+from storage import AlreadyExists, Changed, Entry, NotFound, Storage, keys
 
 # Enough for the header of an adapter on every layer of the real models: one read finds all of it.
 _HEADER_READ = 256 * 2**10
@@ -68,8 +68,11 @@ class Library:
             if producer in (None, twin.header.producer_id):
                 yield twin
 
-    def reserve(self, producer: str, model: str) -> None:
+    def reserve(self, producer: str, model: str, in_use: Callable[[str], bool] = lambda owner: True) -> None:
         """Take the twin's file name for it.
+
+        Args:
+            in_use: whether the twin that has the name is stored or being made; if neither, the name changes hands.
 
         Raises:
             Refusal: 409, another twin has the name.
@@ -78,13 +81,28 @@ class Library:
         key = keys.lora_owner(producer, model)
         try:
             self.storage.put(key, lora_id.encode(), if_absent=True)
+            return
         except AlreadyExists:
-            owner = self.storage.get(key).decode()
-            if owner != lora_id:
-                raise Refusal(
-                    409,
-                    f"model_name: {lora_id} and the twin {owner} would share a file name; choose another model_name",
-                ) from None
+            data, etag = self.storage.get_with_etag(key)
+        owner = data.decode()
+        if owner == lora_id:
+            return
+        try:
+            if not in_use(owner):
+                self.storage.put(key, lora_id.encode(), if_match=etag)
+                return
+        except Changed:
+            pass
+        raise Refusal(
+            409, f"model_name: {lora_id} and the twin {owner} would share a file name; choose another model_name"
+        )
+
+    def exists(self, lora_id: str) -> bool:
+        """Whether a file of the twin is stored."""
+        try:
+            return bool(self.find(lora_id))
+        except Refusal:
+            return False
 
     def save(self, data: bytes, header: Header) -> None:
         """Write the adapter to both of its paths and to the Bento model store. `header` is the file's own."""
@@ -95,22 +113,30 @@ class Library:
         bento_store.save(header, data)
 
     def delete(self, lora_id: str) -> None:
-        """Remove the twin from both paths and from the Bento model store.
+        """Remove the twin from both paths, damaged files of its included, and from the Bento model store.
 
         Raises:
             Refusal: 404.
         """
         producer, _, model = lora_id.partition(":")
-        for twin in self.find(lora_id):
-            self.storage.delete(twin.key)
-            if twin.key == keys.model(producer):
-                self.storage.delete(keys.model_config(producer))
+        self.find(lora_id)
+        self.storage.delete(keys.lora(producer, model))
+        if not self._of_another(keys.model(producer), lora_id):
+            self.storage.delete(keys.model(producer))
+            self.storage.delete(keys.model_config(producer))
         self.storage.delete(keys.lora_owner(producer, model))
         bento_store.delete(lora_id)
 
     def read(self, key: str) -> bytes:
         """An adapter file's bytes. Raises `NotFound`."""
         return self.storage.get(key)
+
+    def _of_another(self, key: str, lora_id: str) -> bool:
+        """Whether a valid twin lies there that is not this one."""
+        try:
+            return self._read(key).header.lora_id != lora_id
+        except (NotFound, InvalidAdapter):
+            return False
 
     def _read(self, key: str, entry: Entry | None = None) -> Twin:
         entry = entry or self.storage.stat(key)

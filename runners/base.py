@@ -1,16 +1,18 @@
-"""A runner: one loaded model, and the batches that BentoML's dispatcher gathers for it."""
+"""A runner: one loaded model, and the batches that it makes of what is asked of it."""
 
 from __future__ import annotations
 
 import logging
 import secrets
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import bentoml
 import numpy as np
 
 from errors import Refusal
+from runners.batching import Batcher
 from runners.messages import RunnerState, TrackAnswer, TrackRequest
 from runners.table import Backend
 from settings import settings
@@ -23,10 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("producer_twin.runner")
 
-# The dispatcher refuses requests that it expects to wait longer than this; music takes minutes, not milliseconds.
-MAX_LATENCY_MS = 3_600_000
-MAX_BATCH = 8
-
 
 class Runner:
     """Loads in the background, so that it can say why it is not ready instead of not being there."""
@@ -38,6 +36,7 @@ class Runner:
         self._checkpoint: Checkpoint | None = None
         self._adapters: Adapters | None = None
         self._reason: str | None = "its model is being loaded"
+        self._batcher = Batcher(self._make)
         self.settled = threading.Event()  # ready, or known not to be
         threading.Thread(target=self._settle, name="load", daemon=True).start()
 
@@ -47,15 +46,10 @@ class Runner:
 
         return TABLE.enabled(settings())[self.backend]
 
-    @bentoml.api(batchable=True, max_batch_size=MAX_BATCH, max_latency_ms=MAX_LATENCY_MS)
-    def generate(self, requests: list[TrackRequest]) -> list[TrackAnswer]:
-        """Make all tracks of a batch; each fails alone."""
-        if self._model is None or self._adapters is None:
-            reason = f"{self.backend} cannot serve: {self._reason}"
-            return [TrackAnswer(error=reason, status=503) for _ in requests]
-        rows: list[Row | Exception] = [self._row(request, self._adapters) for request in requests]
-        tracks = iter(self._model.generate([row for row in rows if not isinstance(row, Exception)]))
-        return [self._answer(row if isinstance(row, Exception) else next(tracks)) for row in rows]
+    @bentoml.api
+    async def generate(self, request: TrackRequest) -> TrackAnswer:
+        """Make a track, together with those that are asked for at the same time."""
+        return await self._batcher.submit(request)
 
     @bentoml.api
     async def describe(self) -> RunnerState:
@@ -69,6 +63,15 @@ class Runner:
             sample_rate=self._model.sample_rate if self._model else None,
             channels=self._model.channels if self._model else None,
         )
+
+    def _make(self, requests: Sequence[TrackRequest]) -> list[TrackAnswer]:
+        """All tracks of a batch; each fails alone."""
+        if self._model is None or self._adapters is None:
+            reason = f"{self.backend} cannot serve: {self._reason}"
+            return [TrackAnswer(error=reason, status=503) for _ in requests]
+        rows: list[Row | Exception] = [self._row(request, self._adapters) for request in requests]
+        tracks = iter(self._model.generate([row for row in rows if not isinstance(row, Exception)]))
+        return [self._answer(row if isinstance(row, Exception) else next(tracks)) for row in rows]
 
     def _settle(self) -> None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from runners import TABLE
@@ -34,6 +33,6 @@ class LocalRunner:
         state: RunnerState = await self.runner.describe()
         return state
 
-    async def generate(self, requests: list[TrackRequest]) -> list[TrackAnswer]:
-        answers: list[TrackAnswer] = await asyncio.to_thread(self.runner.generate, requests)
-        return answers
+    async def generate(self, request: TrackRequest) -> TrackAnswer:
+        answer: TrackAnswer = await self.runner.generate(request)
+        return answer

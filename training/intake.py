@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contract import TrainRequest
+from contract import TERMINAL, TrainRequest
 from models.library import Library
 from preprocessing.dataset import check_sources
 from runners import TABLE
@@ -29,5 +29,12 @@ class Intake:
         if existing:
             return existing
         check_sources(request, self.storage, self.settings)
-        self.library.reserve(request.producer_id, request.model_name)
+        self.library.reserve(request.producer_id, request.model_name, self._in_use)
         return self.jobs.create(request, backend.name)
+
+    def _in_use(self, lora_id: str) -> bool:
+        """Whether a twin is stored, or being made."""
+        producer, _, model = lora_id.partition(":")
+        return self.library.exists(lora_id) or any(
+            record.model_name == model and record.state not in TERMINAL for record in self.jobs.all(producer)
+        )

@@ -166,13 +166,10 @@ class Pack:
             apply_rotary_emb(part, self.rotary, use_real=True, use_real_unbind_dim=-2, sequence_dim=1)
             for part in (query, key)
         )
-        rows = [
-            _attend(attention, *(part[:, start : start + count].transpose(1, 2) for part in (query, key, value)), band)
-            for start, count, band in (
-                (start, count, self.bands[count] if sliding else None)
-                for start, count in zip(self.starts, self.tokens, strict=True)
-            )
-        ]
+        rows = []
+        for start, count in zip(self.starts, self.tokens, strict=True):
+            q, k, v = (part[:, start : start + count].transpose(1, 2) for part in (query, key, value))
+            rows.append(_attend(attention, q, k, v, self.bands[count] if sliding else None))
         return self._linear(f"{name}.to_out.0", attention.to_out[0], self._in_blocks(rows))
 
     def _cross_attention(self, name: str, attention: AceStepAttention, x: Tensor, index: int) -> Tensor:

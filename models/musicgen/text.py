@@ -7,13 +7,20 @@ from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBa
 
 from models.base import Text
 
+_MOST_LYRICS = 200
+
 
 def caption(text: Text) -> str:
-    """The prompt with tempo, key and metre appended, since MusicGen has no fields for them. It sings no lyrics."""
+    """The prompt with tempo, key, metre and the words appended, since MusicGen has no fields for them.
+
+    It does not sing: the words colour the music, and only their beginning is given, lest they drown the prompt.
+    """
+    words = " ".join(text.lyrics.split())[:_MOST_LYRICS]
     facts = [
         f"{text.bpm} bpm" if text.bpm is not None else None,
         text.key,
         f"{text.time_signature}/4 time" if text.time_signature else None,
+        f'with the words "{words}"' if words else None,
     ]
     return ", ".join(part for part in (text.prompt.strip(), *facts) if part)
 
