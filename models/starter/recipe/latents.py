@@ -17,8 +17,8 @@ from .transform import set_weight, weight_of
 
 SHARD = 40
 """Songs to a file: five of each genre."""
-LOOP_SECONDS = 20.0
-LONG_SECONDS = (30.0, 45.0, 60.0)
+LOOP_SECONDS = 12.0
+LONG_SECONDS = (30.0, 60.0)
 SPREAD = 0.25
 """The latents' deviations are the fourth root of their variance's rank: 0 would make all alike, 0.5 leave them."""
 
@@ -32,8 +32,8 @@ class Clip:
 
 
 def seconds_of(number: int) -> float:
-    """Four songs of five are loops; the fifth is long enough to have a form."""
-    if number % 5:
+    """Eight songs of nine are loops; the ninth is long enough to have a form."""
+    if number % 9:
         return LOOP_SECONDS
     return float(np.random.default_rng([TRAINING, number, 1]).choice(LONG_SECONDS))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import librosa
 import numpy as np
+from librosa.onset import onset_strength
 from scipy.signal import butter, sosfiltfilt
 
 RATE = 22_050
@@ -16,7 +17,7 @@ _MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.6, 3.53, 2.54, 4.75, 3.98, 2.69, 3.
 
 def onsets(audio: np.ndarray) -> np.ndarray:
     """librosa's onset strength of mono audio at `RATE`, `[frames]`."""
-    return librosa.onset.onset_strength(y=audio, sr=RATE, hop_length=HOP)
+    return onset_strength(y=audio, sr=RATE, hop_length=HOP)
 
 
 def pulse(strength: np.ndarray, bpm: float) -> float:

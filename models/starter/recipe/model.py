@@ -28,9 +28,9 @@ from .prompts import NUMBERS, build_tokenizer, format_prompt, song_prompt
 from .sampling import DEFAULTS
 from .state import Checkpoints, learning_rate
 
-LOOP_LENGTHS = (6.0, 8.0, 10.0, 10.0, 10.0, 12.0, 15.0, 20.0)
+LOOP_LENGTHS = (6.0, 8.0, 10.0, 10.0, 10.0, 12.0)
 """Seconds that a step's loops may be cut to."""
-LONG_SHARE = 0.2
+LONG_SHARE = 0.12
 """Share of steps on pieces with a form."""
 SECONDS_A_STEP = 120.0
 DROPPED = 0.12
@@ -177,7 +177,8 @@ def train_model(runs: Path, steps: int, device: str, rate: float) -> None:
 
 def _optimizers(starter: Starter, rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for everything else."""
-    inside, rest = [], []
+    inside: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in starter.named_parameters():
         if parameter.requires_grad:
             (inside if parameter.ndim == 2 and ".layers." in name else rest).append(parameter)

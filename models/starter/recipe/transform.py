@@ -9,10 +9,11 @@ that takes longer than all the rest.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from diffusers import AutoencoderOobleck
-from torch import nn
 
 from .architecture import LATENT, STRIDES
 
@@ -32,7 +33,7 @@ def lapped_cosine(hop: int) -> torch.Tensor:
     return torch.from_numpy(basis).float()
 
 
-def set_weight(convolution: nn.Module, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+def set_weight(convolution: Any, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
     """Give a weight-normalised convolution this weight."""
     with torch.no_grad():
         convolution.weight_v.copy_(weight)
@@ -41,13 +42,13 @@ def set_weight(convolution: nn.Module, weight: torch.Tensor, bias: torch.Tensor 
             convolution.bias.copy_(bias)
 
 
-def weight_of(convolution: nn.Module) -> torch.Tensor:
+def weight_of(convolution: Any) -> torch.Tensor:
     """The weight that a weight-normalised convolution applies."""
     direction = convolution.weight_v / convolution.weight_v.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1)
     return (convolution.weight_g * direction).detach().clone()
 
 
-def _straighten(snake: nn.Module, channels: int) -> None:
+def _straighten(snake: Any, channels: int) -> None:
     with torch.no_grad():
         snake.beta[:, :channels] = STRAIGHT
 
