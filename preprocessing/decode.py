@@ -7,6 +7,7 @@ the length of an MP3 without an index, and cuts it there.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 Samples = NDArray[np.float32]  # (frames, channels); full scale is ±1
 
 BLOCK = 65_536  # frames
+PADDING = 4_096  # frames; the most that an encoder adds to fill its last packet
 MAX_SECONDS = 4 * 3600
 MAX_CHANNELS = 32
 RATES = range(4_000, 384_001)
@@ -29,6 +31,7 @@ MAX_SAMPLES = MAX_SECONDS * 96_000 * 2
 MAX_PEAK = 2.0**31
 # MP3s with a broken frame or two are common, and play everywhere.
 MAX_DAMAGE = 0.1
+_CHANGES = "its sample rate or number of channels changes on the way; save it as a WAV file"
 
 
 class BadAudio(Exception):
@@ -50,13 +53,13 @@ class AudioInfo:
 
 def probe(path: Path) -> AudioInfo:
     """What the file is, from its header. Raises BadAudio if it is nothing that can be used."""
-    with path.open("rb") as file, _decoder(file) as decoder:
+    with path.open("rb", buffering=0) as file, _decoder(file) as decoder:
         return decoder.info
 
 
 def check_bytes(data: bytes) -> AudioInfo:
     """The same for bytes, of which the first and the last second are decoded as well. Quick, whatever the length."""
-    with _decoder(io.BytesIO(data)) as decoder:
+    with _decoder(_Memory(data)) as decoder:
         first = next(_checked(decoder.blocks(), decoder.info), None)
         if first is None:
             raise BadAudio("there is no sound in it")
@@ -66,7 +69,7 @@ def check_bytes(data: bytes) -> AudioInfo:
 
 def blocks(path: Path) -> Iterator[Samples]:
     """The file's samples, (up to about BLOCK, channels) at a time. Raises BadAudio at the first thing that is wrong."""
-    with path.open("rb") as file, _decoder(file) as decoder:
+    with path.open("rb", buffering=0) as file, _decoder(file) as decoder:
         yield from _checked(decoder.blocks(), decoder.info)
 
 
@@ -78,9 +81,23 @@ class _Decoder(Protocol):
     def check_end(self) -> None: ...
 
 
+class _Memory(io.BytesIO):
+    """Bytes as a file that stays where it is when sent before its start, as damaged headers make libsndfile do."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
+
+
 class _Sndfile:
     def __init__(self, file: BinaryIO, name: str) -> None:
-        self._file = soundfile.SoundFile(file)
+        if isinstance(file, io.FileIO):  # read by libsndfile itself, not through Python
+            os.lseek(file.fileno(), 0, os.SEEK_SET)
+            self._file = soundfile.SoundFile(file.fileno(), closefd=False)
+        else:
+            self._file = soundfile.SoundFile(file)
         self._frames: int = self._file.frames
         rate = self._file.samplerate
         if self._frames / rate > 1e9:
@@ -90,9 +107,11 @@ class _Sndfile:
 
     def blocks(self) -> Iterator[Samples]:
         done = 0
-        while len(block := self._file.read(BLOCK, dtype="float32", always_2d=True)):
+        # 16-bit samples are faster read as they are; the floats are the same.
+        plain = self._file.subtype == "PCM_16"
+        while len(block := self._file.read(BLOCK, dtype="int16" if plain else "float32", always_2d=True)):
             done += len(block)
-            yield block
+            yield block * np.float32(1 / 32768) if plain else block
         if done < self._frames - self.info.sample_rate:
             raise BadAudio(_ends_early(self.info.seconds, done / self.info.sample_rate))
 
@@ -117,18 +136,25 @@ class _FFmpeg:
         self.info = AudioInfo(name, stream.codec_context.sample_rate, stream.codec_context.channels, seconds)
 
     def blocks(self) -> Iterator[Samples]:
-        gathered: list[Samples] = []
-        size = done = 0
-        for samples in self._decoded():
-            gathered.append(samples)
-            size += len(samples)
-            done += len(samples)
-            if size >= BLOCK:
-                yield np.concatenate(gathered)
-                gathered, size = [], 0
-        if gathered:
-            yield np.concatenate(gathered)
-        if self._knows_its_length and done / self.info.sample_rate < self.info.seconds - 1:
+        import av
+
+        # Gathers the codec's frames, of a thousand samples each, without a detour through Python.
+        gathered = av.AudioFifo()
+        done = 0
+        for frame in self._decoded():
+            done += frame.samples
+            frame.pts = None
+            try:
+                gathered.write(frame)
+            except ValueError as error:
+                raise BadAudio(_CHANGES) from error
+            if gathered.samples >= BLOCK + PADDING:
+                yield self._samples(gathered.read(BLOCK))
+        beyond = done - round(self.info.seconds * self.info.sample_rate)
+        if gathered.samples:
+            block = self._samples(gathered.read())
+            yield block[:-beyond] if self._knows_its_length and 0 < beyond <= PADDING else block
+        if self._knows_its_length and -beyond > self.info.sample_rate:
             raise BadAudio(_ends_early(self.info.seconds, done / self.info.sample_rate))
 
     def check_end(self) -> None:
@@ -138,11 +164,18 @@ class _FFmpeg:
             if next(self._decoded(), None) is None:
                 raise BadAudio(_ends_early(self.info.seconds))
 
-    def _decoded(self) -> Iterator[Samples]:
-        """One frame of the codec at a time. Broken packets are left out, as players do, unless they are many."""
+    def _samples(self, frame: Any) -> Samples:
+        if frame.sample_rate != self.info.sample_rate or frame.layout.nb_channels != self.info.channels:
+            raise BadAudio(_CHANGES)
+        return frame.to_ndarray().T
+
+    def _decoded(self) -> Iterator[Any]:
+        """One frame of the codec at a time, of planes of floats. Broken packets are left out, as players do, unless
+        they are many."""
         import av
 
-        planes = av.AudioResampler(format="fltp")
+        is_plain = self._stream.codec_context.format.name == "fltp"
+        to_plain = av.AudioResampler(format="fltp")
         packets = broken = 0
         for packet in self._container.demux(self._stream):
             packets += 1
@@ -152,10 +185,7 @@ class _FFmpeg:
                 broken += 1
                 continue
             for frame in frames:
-                if frame.sample_rate != self.info.sample_rate or frame.layout.nb_channels != self.info.channels:
-                    raise BadAudio("its sample rate or number of channels changes on the way; save it as a WAV file")
-                for plane in planes.resample(frame):
-                    yield np.ascontiguousarray(plane.to_ndarray().T)
+                yield from [frame] if is_plain else to_plain.resample(frame)
         if broken > 1 + packets * MAX_DAMAGE:
             raise BadAudio(f"it is damaged: {broken} of its {packets} packets cannot be decoded")
 
@@ -235,7 +265,7 @@ def _checked(decoded: Iterator[Samples], info: AudioInfo) -> Iterator[Samples]:
     for block in decoded:
         done += len(block)
         _check_length(done / info.sample_rate, info)
-        if not np.abs(block).max(initial=0) <= MAX_PEAK:  # written so that NaN fails as well
+        if not max(block.max(initial=0), -block.min(initial=0)) <= MAX_PEAK:  # written so that NaN fails as well
             raise BadAudio("it has samples that are no numbers (NaN or infinity); export it again")
         yield block
 

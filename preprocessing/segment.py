@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,16 +43,19 @@ def segments(path: Path, rate: int = CONTRACT_RATE, channels: int = CONTRACT_CHA
     and resampling.
     """
     length = SECONDS * rate
-    gathered = np.empty((0, channels), np.float32)
-    start = 0
+    gathered = np.empty((length, channels), np.float32)
+    start = filled = 0
     for block in resampled(path, rate, channels):
-        gathered = np.concatenate([gathered, block])
-        while len(gathered) >= length:
-            yield _segment(gathered[:length], start, rate)
-            gathered = gathered[length:]
-            start += length
-    if len(gathered):
-        yield _segment(gathered, start, rate)
+        while len(block):
+            taken = block[: length - filled]
+            gathered[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            block = block[len(taken) :]
+            if filled == length:
+                yield _segment(gathered, start, rate)
+                start, filled = start + length, 0
+    if filled:
+        yield _segment(gathered[:filled], start, rate)
 
 
 def resampled(path: Path, rate: int, channels: int) -> Iterator[Samples]:
@@ -76,19 +80,29 @@ def mix(block: Samples, channels: int) -> Samples:
     """(frames, any) to (frames, channels): left as it is, or the mean of all channels, repeated."""
     if block.shape[1] == channels:
         return block
-    # In double precision: the sum of channels must not overflow.
-    mono = block.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
-    return np.repeat(mono, channels, axis=1)
+    mono = (block @ np.full(block.shape[1], 1 / block.shape[1], np.float32))[:, None]
+    return mono if channels == 1 else np.repeat(mono, channels, axis=1)
+
+
+def write_wav(path: Path, samples: Samples, rate: int) -> None:
+    """Write floats within ±1, (frames, channels), as a 16-bit WAV file."""
+    # libsndfile would wait for the disk after each file.
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(samples.shape[1])
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(to_pcm16(samples).astype("<i2", copy=False).tobytes())
 
 
 def to_pcm16(samples: Samples) -> np.ndarray:
     """Floats within ±1 as 16-bit integers of the same shape."""
-    return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+    scaled = samples * np.float32(32768)
+    return np.clip(np.rint(scaled, out=scaled), -32768, 32767, out=scaled).astype(np.int16)
 
 
 def _segment(samples: Samples, start: int, rate: int) -> Segment:
     seconds = len(samples) / rate
-    peak = float(np.abs(samples).max())
+    peak = float(max(samples.max(), -samples.min()))
     if seconds < SHORTEST:
         return Segment(start / rate, seconds, None, "short")
     if peak < SILENCE:
