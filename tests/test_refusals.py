@@ -374,9 +374,9 @@ def test_a_track_too_large_for_base64_is_refused_in_any_format(tmp_path: Path) -
         async def describe(self) -> RunnerState:
             return RunnerState(ready=True, reason=None, checkpoint="noise", sample_rate=48_000, channels=2)
 
-        async def generate(self, requests: list[TrackRequest]) -> list[TrackAnswer]:
-            size = int(requests[0].seconds * 48_000 * 4)
-            return [TrackAnswer(pcm=np.random.default_rng(1).bytes(size), sample_rate=48_000, channels=2)]
+        async def generate(self, request: TrackRequest) -> TrackAnswer:
+            size = int(request.seconds * 48_000 * 4)
+            return TrackAnswer(pcm=np.random.default_rng(1).bytes(size), sample_rate=48_000, channels=2)
 
     settings = Settings()
     storage = open_storage(tmp_path.as_uri())
