@@ -109,9 +109,7 @@ def test_neighbours_and_their_order_change_nothing(model: AceStep) -> None:
     together = model.generate(rows)
     backwards = model.generate(rows[::-1])[::-1]
     for single, one, other, row in zip(alone, together, backwards, rows, strict=True):
-        assert (
-            isinstance(single, np.ndarray) and isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
-        )
+        assert isinstance(single, np.ndarray) and isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
         assert single.shape == (model.channels, round(row.seconds * model.sample_rate))
         assert np.abs(single - one).max() <= 1 / 32768
         assert np.abs(single - other).max() <= 1 / 32768

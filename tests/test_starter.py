@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_the_shipped_checkpoint_makes_music() -> None:
     size = sum(path.stat().st_size for path in CHECKPOINT.rglob("*") if path.is_file())
     assert size <= 25e6
     pipeline = load(CHECKPOINT)
-    fields = {"bpm": 124, "keyscale": "A minor", "timesignature": "4"}
+    fields: dict[str, Any] = {"bpm": 124, "keyscale": "A minor", "timesignature": "4"}
     audio = generate(pipeline, "deep house, 日本語", 4.0, 1, **fields)
     again = generate(pipeline, "deep house, 日本語", 4.0, 1, **fields)
     assert audio.shape[0] == pytest.approx(4.0 * pipeline.sample_rate, abs=pipeline.sample_rate * 0.1)
