@@ -1,4 +1,4 @@
-"""What a clip is said to be: from a client's metadata and from tags to the text that the conditioner reads.
+"""What a clip is said to be: from metadata, analysis and tags to the text that the conditioner reads.
 
 This is the one place where metadata is understood. Names are taken in any spelling (`timeSignature`, `time_signature`,
 `Time Signature`); names and values that are not understood are ignored.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from preprocessing.choice import LIKELY
 
 NOTHING_KNOWN = "instrumental beat"
 MAX_VALUE = 200  # characters of one value
@@ -26,6 +28,10 @@ _TEXT = [
     ("mood", "moods"),
 ]
 _KEY = re.compile(r"([A-Ga-g])\s*([#♯b♭]|sharp|flat)?\s*(M|m|(?i:maj|major)|(?i:min|minor))?", re.ASCII)
+_BPM_IN_NAME = re.compile(r"(?<!\d)(\d{2,3})[ _-]?bpm(?![a-z])", re.IGNORECASE | re.ASCII)
+_KEY_IN_NAME = re.compile(
+    r"(?<![A-Za-z])([A-G](?:[#♯b♭]m|[#♯b♭]?[ _-]?(?i:min(?:or)?|maj(?:or)?)))(?![A-Za-z])", re.ASCII
+)
 _METERS = {"2": "2", "3": "3", "4": "4", "6": "6", "2/4": "2", "3/4": "3", "4/4": "4", "6/8": "6"}
 
 
@@ -53,31 +59,60 @@ class Tags:
         return ", ".join(_distinct([self.sub_genre, self.drum_texture, self.synth_type, self.mood]))
 
 
-def caption(metadata: Mapping[str, Any], tags: Tags | None = None) -> Caption:
+@dataclass(frozen=True)
+class Known:
+    """What is known of a clip: its file as the client named it, the client's metadata, the analysis as the record has
+    it, and a line of tags, Gemini's or as somebody has edited them."""
+
+    path: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    analysis: Mapping[str, Any] = field(default_factory=dict)
+    tags: str = ""
+
+
+def normalize_dataset(clips: Iterable[Known]) -> list[Caption]:
+    """The caption of each clip, as the conditioner reads it: text, and the fields that a backend may have for more."""
+    return [caption(clip) for clip in clips]
+
+
+def caption(clip: Known) -> Caption:
     """The caption of a clip. The client's words come first, then the tags', then the title; none comes twice.
 
-    A title alone says nothing of the sound, so it follows the words for a beat of which nothing is known.
+    A title alone says nothing of the sound, so it follows the words for a beat of which nothing is known. For bpm and
+    key the metadata counts, else what the file's name says ("night_140bpm_F#m.wav"), else the analysis where it is
+    rather right than wrong.
     """
-    known = {re.sub(r"[^a-z]", "", str(name).lower()): value for name, value in metadata.items()}
-    heard = [tags.line()] if tags else []
-    words = _distinct([*(text for names in _TEXT for text in _texts(_first(known, names))), *heard])
+    known = {re.sub(r"[^a-z]", "", str(name).lower()): value for name, value in clip.metadata.items()}
+    words = _distinct([*(text for names in _TEXT for text in _texts(_first(known, names))), clean(clip.tags, MAX_TEXT)])
     text = ", ".join(_distinct([*(words or [NOTHING_KNOWN]), *_texts(_first(known, ("title", "name")))]))
+    named_bpm, named_key = _from_name(clip.path)
     return Caption(
         text[:MAX_TEXT].rstrip(", "),
-        _bpm(_first(known, ("bpm", "tempo"))),
-        _key(_first(known, ("key", "keyscale", "musicalkey"))),
+        _bpm(_first(known, ("bpm", "tempo"))) or named_bpm or _bpm(_likely(clip.analysis, "bpm")),
+        _key(_first(known, ("key", "keyscale", "musicalkey"))) or named_key or _key(_likely(clip.analysis, "key")),
         _METERS.get(str(_first(known, ("timesignature", "meter"))).replace(" ", "")),
     )
 
 
-def clean(text: str) -> str:
+def clean(text: str, limit: int = MAX_VALUE) -> str:
     """One line of printable text of a limited length."""
     printable = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(printable.split())[:MAX_VALUE].strip(" ,")
+    return " ".join(printable.split())[:limit].strip(" ,")
 
 
 def _first(known: Mapping[str, Any], names: Iterable[str]) -> Any:
     return next((known[name] for name in names if known.get(name) is not None), None)
+
+
+def _likely(analysis: Mapping[str, Any], name: str) -> Any:
+    return analysis.get(name) if (analysis.get(f"{name}_confidence") or 0) >= LIKELY else None
+
+
+def _from_name(path: str) -> tuple[int | None, str | None]:
+    """Tempo and key as producers write them into file names. A bare "Am" may be a word."""
+    name = path.rpartition("/")[2]
+    bpm, key = _BPM_IN_NAME.search(name), _KEY_IN_NAME.search(name)
+    return _bpm(bpm[1]) if bpm else None, _key(key[1].replace("_", " ").replace("-", " ")) if key else None
 
 
 def _texts(value: Any) -> list[str]:

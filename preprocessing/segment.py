@@ -5,6 +5,8 @@ from __future__ import annotations
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
+from math import ceil
 from pathlib import Path
 from typing import Literal
 
@@ -12,11 +14,12 @@ import numpy as np
 import soxr
 
 from preprocessing.decode import Samples, blocks, probe
+from preprocessing.levels import SILENCE
 
 SECONDS = 15
 SHORTEST = 1.0  # seconds; a tail below is dropped
 PEAK = 10 ** (-1 / 20)  # −1 dBFS
-SILENCE = 10 ** (-60 / 20)  # −60 dBFS
+PHRASE = 4  # bars; most music is made of multiples
 
 CONTRACT_RATE, CONTRACT_CHANNELS = 44_100, 1
 
@@ -36,24 +39,40 @@ class Segment:
     dropped: Dropped | None = None
 
 
-def segments(path: Path, rate: int = CONTRACT_RATE, channels: int = CONTRACT_CHANNELS) -> Iterator[Segment]:
-    """Cut a song into consecutive segments of 15 s. Raises BadAudio, possibly after the first of them.
+@dataclass(frozen=True)
+class Grid:
+    """Where to cut, in seconds: at `first`, which is less than `seconds`, and every `seconds` after it."""
 
-    Silent ones, and a last one under 1 s, come without samples. The level that decides is that after mixing
-    and resampling.
+    first: float = 0.0
+    seconds: float = SECONDS
+
+
+def bar_grid(downbeat: float, bar: float) -> Grid:
+    """Pieces of as many whole bars as fit into 15 s, of whole phrases if one fits. All in seconds."""
+    bars = max(1, int(SECONDS / bar))
+    return Grid(downbeat, (bars - bars % PHRASE if bars > PHRASE else bars) * bar)
+
+
+def segments(
+    path: Path, rate: int = CONTRACT_RATE, channels: int = CONTRACT_CHANNELS, grid: Grid | None = None
+) -> Iterator[Segment]:
+    """Cut a song into consecutive segments, of 15 s by default. Raises BadAudio, possibly after the first of them.
+
+    Silent ones, and those under 1 s, come without samples. The level that decides is that after mixing and resampling.
     """
-    length = SECONDS * rate
-    gathered = np.empty((length, channels), np.float32)
-    start = filled = 0
+    grid = grid or Grid()
+    ends = (round((grid.first + number * grid.seconds) * rate) for number in count(0 if grid.first else 1))
+    gathered = np.empty((ceil(grid.seconds * rate) + 1, channels), np.float32)
+    start, end, filled = 0, next(ends), 0
     for block in resampled(path, rate, channels):
         while len(block):
-            taken = block[: length - filled]
+            taken = block[: end - start - filled]
             gathered[filled : filled + len(taken)] = taken
             filled += len(taken)
             block = block[len(taken) :]
-            if filled == length:
-                yield _segment(gathered, start, rate)
-                start, filled = start + length, 0
+            if start + filled == end:
+                yield _segment(gathered[:filled], start, rate)
+                start, end, filled = end, next(ends), 0
     if filled:
         yield _segment(gathered[:filled], start, rate)
 

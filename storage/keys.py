@@ -71,6 +71,11 @@ def job_text(job: str, stem: str) -> str:
     return f"job_data/{job}/text/{stem}.txt"
 
 
+def tag_cache(digest: str) -> str:
+    """What was once heard in a segment; `digest` is of all that was asked, the sound included."""
+    return f"tag_cache/{digest}.json"
+
+
 # What comes out.
 def lora(producer: str, model: str) -> str:
     return f"loras/{producer}_{model}.safetensors"

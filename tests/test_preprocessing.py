@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from contract import State, TrainRequest
 from errors import Refusal
 from preprocessing import view
-from preprocessing.captions import NOTHING_KNOWN, Caption, Tags, caption
+from preprocessing.captions import NOTHING_KNOWN, Caption, Known, caption
 from preprocessing.dataset import Dataset, check_sources, prepare
 from preprocessing.decode import BadAudio, blocks, check_bytes, probe
 from preprocessing.segment import load, segments, to_pcm16
@@ -293,13 +293,13 @@ print(count, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle) // 1024
     ],
 )
 def test_captions_by_example(metadata: dict[str, Any], expected: Caption) -> None:
-    assert caption(metadata) == expected
+    assert caption(Known(metadata=metadata)) == expected
 
 
 def test_captions_with_tags() -> None:
-    tags = Tags("drill", "sliding 808", "glassy pad", "tense")
-    assert caption({"genre": "drill", "title": "X"}, tags).text == "drill, sliding 808, glassy pad, tense, X"
-    assert caption({}, Tags("", "", "", "")).text == NOTHING_KNOWN
+    line = "drill, sliding 808, glassy pad, tense"
+    assert caption(Known(metadata={"genre": "drill", "title": "X"}, tags=line)).text == f"{line}, X"
+    assert caption(Known(tags="  \n")).text == NOTHING_KNOWN
 
 
 @given(
@@ -309,7 +309,7 @@ def test_captions_with_tags() -> None:
     )
 )
 def test_any_metadata_makes_one_line(metadata: dict[str, Any]) -> None:
-    made = caption(metadata)
+    made = caption(Known(metadata=metadata))
     assert made.text
     assert made.text.isprintable()
     assert made.bpm is None or 30 <= made.bpm <= 300

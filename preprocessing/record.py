@@ -1,0 +1,88 @@
+"""The dataset's record: what came in, what came out, what was left out and why. docs/preprocessing.md describes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from contract import TrainRequest
+from preprocessing.songs import Piece, Song
+from preprocessing.tag import Tagging
+from settings import Settings
+from storage import keys
+
+SCHEMA = 2
+
+
+def make_record(
+    request: TrainRequest, job_id: str, songs: Sequence[Song], tagging: Tagging | None, settings: Settings
+) -> dict[str, Any]:
+    """As it is stored: JSON that everybody reads."""
+    pieces = [piece for song in songs for piece in song.pieces]
+    record = {
+        "schema": SCHEMA,
+        "producer_id": request.producer_id,
+        "job_id": job_id,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "profile": "raw" if request.skip_preprocess else request.profile or settings.segment_profile,
+        "seconds": round(sum(piece.seconds for piece in pieces), 3),
+        "files": [_file(song) for song in songs],
+        "segments": [_segment(job_id, number, piece) for number, piece in enumerate(pieces)],
+        "tagging": tagging and _tagging(pieces, tagging, settings),
+    }
+    # Metadata is any JSON that Python reads, which knows NaN.
+    return json.loads(json.dumps(record), parse_constant=lambda _: None)
+
+
+def _file(song: Song) -> dict[str, Any]:
+    source = song.source
+    return {
+        "source": source.shown,
+        "path": keys.to_path(source.key),
+        "sha256": digest(source.path),
+        "bytes": source.path.stat().st_size,
+        "format": source.info.format,
+        "sample_rate": source.info.sample_rate,
+        "channels": source.info.channels,
+        "seconds": song.analysis.levels.seconds,
+        "metadata": song.metadata,
+        "analysis": song.analysis.record(),
+        "duplicate_of": song.duplicate_of,
+        "cut_on": song.cut_on,
+        "segments": len(song.pieces),
+        "dropped": dict(song.dropped),
+    }
+
+
+def _segment(job_id: str, number: int, piece: Piece) -> dict[str, Any]:
+    return {
+        "path": keys.to_path(keys.job_audio(job_id, number, piece.path.suffix[1:])),
+        "sha256": digest(piece.path),
+        "file": piece.song,
+        "start": round(piece.start, 3),
+        "seconds": round(piece.seconds, 3),
+        "caption": piece.caption and asdict(piece.caption),
+        "tags": piece.tags and asdict(piece.tags),
+    }
+
+
+def _tagging(pieces: Sequence[Piece], tagging: Tagging, settings: Settings) -> dict[str, Any]:
+    tagged = sum(piece.tags is not None for piece in pieces)
+    return {
+        "model": settings.gemini_model,
+        "tagged": tagged,
+        "untagged": len(pieces) - tagged,
+        "calls": tagging.calls,
+        "reason": tagging.reason,
+    }
+
+
+def digest(path: Path) -> str:
+    """SHA-256, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

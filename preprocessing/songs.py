@@ -1,0 +1,90 @@
+"""A source as a song: listened to, and cut into the pieces that are trained on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from contract import SegmentOn
+from preprocessing.analysis import Analysis, analyse
+from preprocessing.captions import Caption, Known, Tags, caption
+from preprocessing.segment import (
+    CONTRACT_RATE,
+    SHORTEST,
+    Grid,
+    bar_grid,
+    segments,
+    write_wav,
+)
+from preprocessing.sources import Source
+
+# A bar of 6/8 has three of the beats that bpm counts.
+BEATS = {"2": 2, "3": 3, "4": 4, "6": 3}
+
+
+@dataclass
+class Piece:
+    """A clip in the making. `listen` is what the tagger gets: a WAV file of 15 s or less."""
+
+    path: Path
+    listen: Path
+    song: int
+    start: float
+    seconds: float
+    tags: Tags | None = None
+    caption: Caption | None = None
+
+
+@dataclass
+class Song:
+    """`cut_on` is what its pieces were cut on in the end; `dropped` counts what was left out, by reason."""
+
+    source: Source
+    metadata: dict[str, Any]
+    analysis: Analysis
+    duplicate_of: int | None = None
+    cut_on: Literal["time", "beat", "nothing"] = "nothing"
+    pieces: list[Piece] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def known(self, tags: str = "") -> Known:
+        return Known(self.source.shown, self.metadata, self.analysis.record(), tags)
+
+
+def listen(source: Source, metadata: dict[str, Any]) -> Song:
+    """Decode a source from end to end. Raises BadAudio."""
+    said = caption(Known(source.shown, metadata))
+    return Song(source, metadata, analyse(source.path, BEATS[said.time_signature or "4"], said.bpm))
+
+
+def cut(song: Song, folder: Path, first: int, rate: int, channels: int, segment_on: SegmentOn) -> None:
+    """Write the song's segments as `seg_<first>.wav` and on. Where its bars are not known, they are cut on time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    bars = song.analysis.bars if segment_on == "beat" else None
+    song.cut_on = "beat" if bars else "time"
+    grid = bar_grid(bars.first, bars.seconds) if bars else Grid()
+    for segment in segments(song.source.path, rate, channels, grid):
+        if segment.samples is None:
+            song.dropped[segment.dropped or ""] += 1
+            continue
+        path = folder / f"seg_{first + len(song.pieces):04d}.wav"
+        write_wav(path, segment.samples, rate)
+        song.pieces.append(Piece(path, path, song.source.index, segment.start, segment.seconds))
+
+
+def keep_whole(song: Song, workdir: Path) -> None:
+    """Take the source as it is. The tagger gets its first audible segment."""
+    seconds = song.analysis.levels.seconds
+    if seconds < SHORTEST:
+        song.dropped["short"] += 1
+        return
+    audible = next((each.samples for each in segments(song.source.path) if each.samples is not None), None)
+    if audible is None:
+        song.dropped["silent"] += 1
+        return
+    excerpt = workdir / "excerpts" / f"{song.source.index:04d}.wav"
+    excerpt.parent.mkdir(exist_ok=True)
+    write_wav(excerpt, audible, CONTRACT_RATE)
+    song.pieces.append(Piece(song.source.path, excerpt, song.source.index, 0.0, seconds))
