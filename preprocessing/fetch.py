@@ -15,7 +15,9 @@ import ssl
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import httpcore
@@ -27,7 +29,8 @@ from settings import Settings
 from storage.keys import shown
 
 AT_ONCE = 4
-TRIES = 3
+TRIES = 3  # without a byte more than before
+WAIT = 0.5  # seconds before another try
 MAX_REDIRECTS = 5
 MAX_URL = 4096
 TIMEOUTS = {"connect": 10.0, "read": 20.0, "write": 20.0, "pool": 10.0}  # seconds; silence, not the whole transfer
@@ -68,9 +71,10 @@ def fetch(urls: list[str], directory: Path, settings: Settings, field: str = "up
     Raises Refusal for the first that fails, by its index and without its query, which may hold a secret.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    allowance = _Allowance(settings.fetch_max_total_bytes)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         jobs = [
-            pool.submit(_fetch_one, url, directory / f"clip_{index:04d}", settings, f"{field}[{index}]")
+            pool.submit(_fetch_one, url, directory / f"clip_{index:04d}", settings, f"{field}[{index}]", allowance)
             for index, url in enumerate(urls)
         ]
         try:
@@ -137,18 +141,60 @@ def _parse(url: str, field: str) -> httpx.URL:
     return parsed
 
 
-def _fetch_one(url: str, target: Path, settings: Settings, field: str) -> Path:
+class _Allowance:
+    """What all files of a request may take together, in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = self._left = limit
+        self._lock = Lock()
+
+    def take(self, size: int) -> bool:
+        """Whether there is room for so many more; a negative size gives room back."""
+        with self._lock:
+            self._left -= size
+            return self._left >= 0
+
+
+@dataclass
+class _Partial:
+    """What has arrived of a file. `validator` is what the server calls this version of it, if it can tell versions."""
+
+    path: Path
+    allowance: _Allowance
+    size: int = 0
+    validator: bytes = b""
+
+    def headers(self) -> dict[bytes | str, bytes | str]:
+        """To ask for the rest only, or for everything if the file is another one by now (RFC 9110, 13.1.5)."""
+        if not (self.size and self.validator):
+            return {}
+        return {b"Range": b"bytes=%d-" % self.size, b"If-Range": self.validator}
+
+    def begin(self, names: dict[bytes, str]) -> None:
+        """Forget what there is: the file comes from its start."""
+        self.allowance.take(-self.size)
+        self.size = 0
+        self.path.write_bytes(b"")
+        tag = names.get(b"etag", "")
+        self.validator = (names.get(b"last-modified", "") if tag.startswith("W/") or not tag else tag).encode("latin-1")
+
+
+def _fetch_one(url: str, target: Path, settings: Settings, field: str, allowance: _Allowance) -> Path:
     where = f"{field}: {without_secrets(url)}"
     deadline = time.monotonic() + settings.fetch_timeout_seconds
     parsed = _parse(url, field)
-    for left in reversed(range(TRIES)):
+    partial = _Partial(target, allowance)
+    tries = TRIES
+    while True:
+        before = partial.size
         try:
-            _download(parsed, target, settings, field, deadline)
+            _download(parsed, partial, settings, field, deadline)
             break
         except _Again as error:
-            if not left or time.monotonic() > deadline:
+            tries = TRIES if partial.validator and partial.size > before else tries - 1
+            if not tries or time.monotonic() > deadline:
                 raise Refusal(400, f"{where}: {error}") from error
-            time.sleep(0.5)
+            time.sleep(WAIT)
     try:
         extension = probe(target).format
     except BadAudio as error:
@@ -156,8 +202,8 @@ def _fetch_one(url: str, target: Path, settings: Settings, field: str) -> Path:
     return target.rename(target.with_suffix(f".{extension}"))
 
 
-def _download(url: httpx.URL, target: Path, settings: Settings, field: str, deadline: float) -> None:
-    """Follow redirects to the file, and write it. Raises Refusal, or _Again."""
+def _download(url: httpx.URL, partial: _Partial, settings: Settings, field: str, deadline: float) -> None:
+    """Follow redirects to the file, and write what is missing of it. Raises Refusal, or _Again."""
     where = f"{field}: {without_secrets(str(url))}"
     door = _Door(settings, deadline)
     # Certificates as httpx has them; the environment may name another bundle, which is the operator's word.
@@ -165,7 +211,7 @@ def _download(url: httpx.URL, target: Path, settings: Settings, field: str, dead
         try:
             for _ in range(MAX_REDIRECTS + 1):
                 address = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-                headers = HEADERS | {b"Host": url.netloc}
+                headers = HEADERS | {b"Host": url.netloc} | partial.headers()
                 with pool.stream("GET", address, headers=headers, extensions={"timeout": TIMEOUTS}) as answer:
                     names = {name.lower(): value.decode("latin-1") for name, value in answer.headers}
                     if answer.status in (301, 302, 303, 307, 308) and b"location" in names:
@@ -173,11 +219,19 @@ def _download(url: httpx.URL, target: Path, settings: Settings, field: str, dead
                         continue
                     if answer.status >= 500 or answer.status == 429:
                         raise _Again(f"the server answered {answer.status}")
-                    if answer.status != 200:
+                    if answer.status == 416 and partial.size:  # it is shorter by now
+                        partial.begin({})
+                        raise _Again("the file changes while it is fetched; try again later")
+                    goes_on = answer.status == 206 and partial.size > 0
+                    if answer.status != 200 and not goes_on:
                         raise Refusal(400, f"{where}: the server answered {answer.status}; check the link")
                     if names.get(b"content-encoding", "identity") != "identity":
                         raise Refusal(400, f"{where}: the server sends it compressed; use a link to the plain file")
-                    _write(answer.iter_stream(), names.get(b"content-length", ""), target, settings, where)
+                    if not goes_on:
+                        partial.begin(names)
+                    elif not names.get(b"content-range", "").startswith(f"bytes {partial.size}-"):
+                        raise Refusal(400, f"{where}: the server sent another part than the one asked for")
+                    _write(answer.iter_stream(), names.get(b"content-length", ""), partial, settings, where)
                     return
             raise Refusal(400, f"{where}: more than {MAX_REDIRECTS} redirects; use the last link")
         except _NotPublic as error:
@@ -193,17 +247,19 @@ def _download(url: httpx.URL, target: Path, settings: Settings, field: str, dead
             raise _Again("the server cannot be reached, or the transfer broke; check the link") from error
 
 
-def _write(chunks: Iterable[bytes], promised: str, target: Path, settings: Settings, where: str) -> None:
+def _write(chunks: Iterable[bytes], promised: str, partial: _Partial, settings: Settings, where: str) -> None:
     limit = settings.fetch_max_bytes
     too_large = Refusal(400, f"{where}: it is larger than the {limit} bytes that can be fetched; send a smaller file")
-    if promised.isdecimal() and int(promised) > limit:
+    if promised.isdecimal() and partial.size + int(promised) > limit:
         raise too_large
-    size = 0
-    with target.open("wb") as file:
+    with partial.path.open("ab") as file:
         for chunk in chunks:
-            size += len(chunk)
-            if size > limit:
+            partial.size += len(chunk)
+            if partial.size > limit:
                 raise too_large
+            if not partial.allowance.take(len(chunk)):
+                total = partial.allowance.limit
+                raise Refusal(400, f"{where}: with it the files are over the {total} bytes of a request; send fewer")
             file.write(chunk)
 
 

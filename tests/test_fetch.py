@@ -38,6 +38,7 @@ WAV = _wav()
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     asked: list[str]
+    ranges: list[int]
 
     def do_GET(self) -> None:
         type(self).asked.append(self.path)
@@ -70,6 +71,24 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             else:
                 self._answer(WAV)
+        elif path.startswith("/parts/"):  # breaks off after each 10,000 bytes; what it goes on with depends on the name
+            kind = path.removeprefix("/parts/")
+            start = int((self.headers["Range"] or "bytes=0-")[6:-1])
+            tag = f'"{len(self.asked)}"' if kind == "changing" else '"v1"'
+            if self.headers["If-Range"] not in (None, tag) or kind == "deaf":
+                start = 0
+            self.ranges.append(start)
+            self.send_response(206 if start else 200)
+            if kind != "untagged":
+                self.send_header("ETag", tag)
+            if start:
+                shift = int(kind == "liar")
+                self.send_header("Content-Range", f"bytes {start + shift}-{len(WAV) - 1}/{len(WAV)}")
+            self.send_header("Content-Length", str(len(WAV) - start))
+            self.end_headers()
+            most = len(WAV) if kind == "changing" and len(self.asked) == 3 else 10_000
+            self.wfile.write(WAV[start : start + most])
+            self.close_connection = True
         elif path == "/busy":
             self._answer(b"", status=503)
         elif path == "/drip":
@@ -105,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[ThreadingHTTPServer]:
     """A server on the loopback; `RequestHandlerClass.asked` lists the paths asked for."""
-    handler = type("Handler", (_Handler,), {"asked": []})
+    handler = type("Handler", (_Handler,), {"asked": [], "ranges": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
         yield running
@@ -155,6 +174,43 @@ def test_size_is_limited_whether_promised_or_not(base: str, tmp_path: Path) -> N
     for path in ("beat", "chunked"):
         with pytest.raises(Refusal, match="larger than the 10000 bytes"):
             fetch([f"{base}/{path}"], tmp_path, _settings(fetch_max_bytes=10_000))
+
+
+def test_all_files_together_are_limited(base: str, tmp_path: Path) -> None:
+    config = _settings(fetch_max_total_bytes=3 * len(WAV))
+    fetch([f"{base}/beat", f"{base}/parts/tagged", f"{base}/broken"], tmp_path / "a", config)
+    with pytest.raises(Refusal, match="with it the files are over") as refusal:
+        fetch([f"{base}/beat"] * 4, tmp_path / "b", config)
+    assert refusal.value.status == 400
+
+
+@pytest.fixture
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("preprocessing.fetch.WAIT", 0.0)
+
+
+def test_a_broken_transfer_goes_on_where_it_was(
+    server: ThreadingHTTPServer, base: str, tmp_path: Path, no_wait: None
+) -> None:
+    (path,) = fetch([f"{base}/parts/tagged"], tmp_path, _settings())
+    assert path.read_bytes() == WAV
+    assert server.RequestHandlerClass.ranges == [0, 10_000, 20_000, 30_000]  # type: ignore[attr-defined]
+
+
+def test_a_file_that_changed_meanwhile_is_fetched_anew(
+    server: ThreadingHTTPServer, base: str, tmp_path: Path, no_wait: None
+) -> None:
+    (path,) = fetch([f"{base}/parts/changing"], tmp_path, _settings())
+    assert path.read_bytes() == WAV
+    assert server.RequestHandlerClass.ranges == [0, 0, 0]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"), [("untagged", "transfer broke"), ("deaf", "transfer broke"), ("liar", "another part")]
+)
+def test_transfers_that_cannot_go_on_end(base: str, tmp_path: Path, no_wait: None, kind: str, says: str) -> None:
+    with pytest.raises(Refusal, match=says):
+        fetch([f"{base}/parts/{kind}"], tmp_path, _settings())
 
 
 def test_time_is_limited_for_the_whole_transfer(base: str, tmp_path: Path) -> None:
