@@ -30,12 +30,12 @@ from .state import Checkpoints, learning_rate
 
 LOOP_LENGTHS = (6.0, 8.0, 10.0, 10.0, 10.0, 12.0)
 """Seconds that a step's loops may be cut to."""
-LONG_SHARE = 0.12
+LONG_SHARE = 0.1
 """Share of steps on pieces with a form."""
-SECONDS_A_STEP = 120.0
+SECONDS_A_STEP = 100.0
 DROPPED = 0.12
 """Share of clips trained without their prompt, for guidance."""
-AVERAGING = 0.995
+AVERAGING = 0.99
 HELD_BACK = 40
 """Clips kept for the validation loss."""
 REFRESH_EVERY = 200

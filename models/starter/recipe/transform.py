@@ -36,8 +36,10 @@ def lapped_cosine(hop: int) -> torch.Tensor:
 def set_weight(convolution: Any, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
     """Give a weight-normalised convolution this weight."""
     with torch.no_grad():
+        # A row of zeros has no direction, and its normalised weight would not be a number.
+        weight = weight + 1e-6 * (weight.flatten(1).norm(dim=1) == 0).view(-1, 1, 1)
         convolution.weight_v.copy_(weight)
-        convolution.weight_g.copy_(weight.flatten(1).norm(dim=1).clamp_min(1e-6).view(-1, 1, 1))
+        convolution.weight_g.copy_(weight.flatten(1).norm(dim=1).view(-1, 1, 1))
         if bias is not None:
             convolution.bias.copy_(bias)
 
