@@ -97,7 +97,7 @@ def _downloaded(name: str, token: str | None) -> Checkpoint:
             info = HfApi(token=token).model_info(repo, revision=revision or None, files_metadata=True)
             _check_disk(name, sum(file.size or 0 for file in info.siblings or []), Path(HF_HUB_CACHE))
             log.info("downloading %s (an interrupted download goes on where it stopped)", name)
-            folder = snapshot_download(repo, revision=info.sha, allow_patterns=_PATTERNS, token=token)
+            folder = snapshot_download(repo, revision=revision or None, allow_patterns=_PATTERNS, token=token)
     except CheckpointError:
         raise
     except Exception as error:  # the hub's client, its HTTP library and the disk all raise their own
