@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 BASS = 24  # semitones from C1
 HARMONY = 2.0  # its weight; the others' is 1
-FIRST_SOUND, SPREAD = 3.0, 0.04  # the weight, and how far (seconds) from it a bar may begin
+FIRST_SOUND, SPREAD = 6.0, 0.04  # the weight, and how far (seconds) from it a bar may begin
 
 
 def downbeat(heard: Heard, bpm: float, beats_per_bar: int) -> float:
@@ -45,7 +45,8 @@ def downbeat(heard: Heard, bpm: float, beats_per_bar: int) -> float:
         votes += HARMONY * at(over_time(_change(voices, half_bar)), bar)
     distance = (places - heard.start + bar / 2) % bar - bar / 2
     votes += FIRST_SOUND * np.exp(-((distance / SPREAD) ** 2))
-    return float(places[votes.argmax()])
+    first = float(places[votes.argmax()])
+    return 0.0 if min(first, bar - first) < SPREAD else first  # no splinter before the first bar
 
 
 def _rise(pitches: Array) -> Array:

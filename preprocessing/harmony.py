@@ -1,7 +1,8 @@
-"""The key: the one whose profile fits the notes of the whole song, and whose triad the song begins with.
+"""The key: the one whose profiles the notes fit, those of the whole song and those that it begins with.
 
-The profiles are those of C. Krumhansl, Cognitive Foundations of Musical Pitch, 1990. They alone often cannot tell a
-key from its relative, which has the same notes; what a piece begins with often can, as loops begin at home.
+Krumhansl's profiles (Cognitive Foundations of Musical Pitch, 1990) alone often cannot tell a key from its relative,
+which has the same notes; what a piece begins with often can, as loops begin at home. So profiles of both were fitted
+(by `python -m benchmarks.preprocessing fit`) and are weighed together with his.
 """
 
 from __future__ import annotations
@@ -17,17 +18,26 @@ from preprocessing.hearing import PITCHES_PER_SECOND, Heard
 Array = NDArray[np.float64]
 
 NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
-# The mode, its third in semitones, its profile.
-MODES = (
-    ("major", 4, (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)),
-    ("minor", 3, (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)),
+MODES = ("major", "minor")
+PROFILES = (
+    (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
+    (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
 )
-KEYS = tuple(f"{note} {mode}" for mode, *_ in MODES for note in NOTES)
+KEYS = tuple(f"{note} {mode}" for mode in MODES for note in NOTES)
 BEGINNING = 1.0  # seconds from the first sound
 AUDIBLE = 0.05  # of the loudest moment
 
-# Of each kind of evidence, as `evidence` lists them; see preprocessing.choice.
-WEIGHTS = np.array([9.07, 29.1, 25.8, 26.7])
+# Of each kind of evidence, as `evidence` lists them: the correlation with Krumhansl's profile; then the shares of the
+# twelve notes from the tonic up.
+WEIGHTS = np.array(
+    [
+        8.0,
+        *(24.26, -4.93, -34.6, -22.97, 16.89, 1.28, 5.77, 6.18, 15.61, -5.98, -7.88, 2.05),  # whole, major
+        *(0.05, -31.74, -49.24, 12.4, 3.23, -16.64, -0.11, 28.89, -3.1, 31.44, 14.67, 14.46),  # whole, minor
+        *(-0.72, 12.51, -28.5, -4.16, 18.19, -7.79, -7.81, 6.31, 16.47, -17.67, 6.61, 2.82),  # beginning, major
+        *(18.44, 1.78, -5.8, 11.13, 12.03, -36.38, 10.61, 10.75, -21.79, 14.73, -13.69, 1.92),  # beginning, minor
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -44,19 +54,20 @@ def harmony(heard: Heard) -> Harmony:
 
 
 def evidence(heard: Heard) -> Array:
-    """(24, 4): for each of KEYS the profile's correlation, and the share of its root, fifth and third at first."""
-    whole = _chroma(heard.pitches)
-    loudness = heard.pitches.sum(axis=0)
+    """(24, 49): for each of KEYS, what WEIGHTS weighs."""
+    pitches = heard.pitches / heard.pitches.max()
+    loudness = pitches.sum(axis=0)
     first = int(np.argmax(loudness > AUDIBLE * loudness.max()))
-    # Of the beginning the logarithm: there the bass must not drown the chord.
-    scaled = np.log1p(100 * heard.pitches / heard.pitches.max())
-    beginning = _chroma(scaled[:, first : first + round(BEGINNING * PITCHES_PER_SECOND)])
-    rows = []
-    for _, third, profile in MODES:
-        for root in range(12):
-            fit = np.corrcoef(np.roll(profile, root), whole)[0, 1] if whole.std() else 0.0
-            rows.append([fit, *(beginning[(root + step) % 12] for step in (0, 7, third))])
-    return np.array(rows)
+    opening = pitches[:, first : first + round(BEGINNING * PITCHES_PER_SECOND)]
+    # Roots and logarithms, so that the bass does not drown the chords.
+    whole, beginning = _chroma(np.sqrt(pitches)), _chroma(np.log1p(100 * opening))
+    plain = _chroma(pitches)
+    rows = np.zeros((24, 49))
+    for number, row in enumerate(rows):
+        mode, root = divmod(number, 12)
+        row[0] = np.corrcoef(np.roll(PROFILES[mode], root), plain)[0, 1] if plain.std() else 0.0
+        row[1:].reshape(2, 2, 12)[:, mode] = np.roll([whole, beginning], -root, axis=1)
+    return rows
 
 
 def _chroma(pitches: NDArray[np.floating]) -> Array:

@@ -23,14 +23,15 @@ SLOWEST, FASTEST = 55.0, 190.0  # beats a minute
 CANDIDATES = 12
 MULTIPLES = (0.25, 0.5, 1, 2, 4, 8)  # of a beat, at which repetition is looked for
 MODERATE = 115.0
+FAINT = 0.05  # the sum of three autocorrelations up to which nothing repeats
 
 # Of each kind of evidence, as `evidence` lists them; see preprocessing.choice.
 WEIGHTS = np.array(
     [
-        *(-1.0, 1.12, 1.65, -1.05, 3.8, 1.94),  # low sound
-        *(0.34, 0.92, 0.07, 0.61, 1.46, 0.51),  # high sound
-        *(-0.76, 1.71, 0.68, 0.62, 2.36, 0.95),  # all sound
-        *(0.9, -1.43),  # octaves above MODERATE, and their square
+        *(-5.52, 1.01, 4.27, -3.09, 7.68, 4.51),  # low sound
+        *(1.4, -0.19, 0.09, 0.76, 3.21, 0.82),  # high sound
+        *(-0.12, 3.76, -0.51, 1.69, 5.0, -0.25),  # all sound
+        *(0.5, -2.32),  # octaves above MODERATE, and their square
     ]
 )
 
@@ -64,7 +65,7 @@ def evidence(onsets: Array) -> tuple[Array, Array]:
     repeats = [_autocorrelation(row) for row in onsets]
     tempos = np.exp(np.arange(np.log(SLOWEST), np.log(FASTEST), 0.01))
     comb = np.sum([_around(repeats[2], multiple, tempos) for multiple in (1, 2, 4)], axis=0)
-    peaks = np.flatnonzero((comb[1:-1] > 0) & (comb[1:-1] >= comb[:-2]) & (comb[1:-1] >= comb[2:])) + 1
+    peaks = np.flatnonzero((comb[1:-1] > FAINT) & (comb[1:-1] >= comb[:-2]) & (comb[1:-1] >= comb[2:])) + 1
     tempos = tempos[peaks[np.argsort(-comb[peaks])[:CANDIDATES]]]
     octaves = np.log2(tempos / MODERATE)
     kinds = [_around(row, multiple, tempos) for row in repeats for multiple in MULTIPLES]

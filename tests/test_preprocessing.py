@@ -365,8 +365,8 @@ def test_a_dataset_from_uploads(store: Storage, tmp_path: Path) -> None:
         ("seg_0002.wav", 15, 1),
         ("seg_0003.wav", 1, 1),
     ]
-    assert made.clips[0].caption == Caption(f"{NOTHING_KNOWN}, One", 120)
-    assert made.clips[2].caption == Caption(NOTHING_KNOWN)
+    assert made.clips[0].caption == Caption(f"{NOTHING_KNOWN}, One", 120, "A major")  # a chord of A, C# and E
+    assert made.clips[2].caption == Caption(NOTHING_KNOWN, None, "A major")
     for clip in made.clips:
         info = soundfile.info(clip.path)
         assert (info.samplerate, info.channels, info.subtype, info.format) == (RATE, 1, "PCM_16", "WAV")

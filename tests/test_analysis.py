@@ -1,0 +1,277 @@
+"""Levels, tempo, key, bars and duplicates; cutting on bars; datasets brought back from their record."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from contract import TrainRequest
+from errors import Refusal
+from models.starter.synthesiser import Song, render, sample_song
+from preprocessing import dataset as datasets
+from preprocessing.analysis import Analysis, analyse
+from preprocessing.captions import Caption, Known, caption, normalize_dataset
+from preprocessing.dataset import Dataset, prepare, restore
+from preprocessing.duplicates import duplicates
+from preprocessing.levels import Meter
+from preprocessing.segment import Grid, bar_grid, segments
+from settings import Settings
+from storage import Storage, keys, open_storage
+
+RATE = 44_100
+
+
+def levels(samples: np.ndarray, rate: int = RATE, block: int = 4096) -> Any:
+    samples = samples.astype(np.float32)
+    meter = Meter(rate, samples.shape[1])
+    for start in range(0, len(samples), block):
+        meter.add(samples[start : start + block])
+    return meter.levels()
+
+
+def sine(seconds: float, hertz: float = 997.0, level: float = 1.0, rate: int = RATE) -> np.ndarray:
+    return level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)[:, None]
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000, 96_000])
+def test_loudness_by_the_standards_own_examples(rate: int) -> None:
+    """BS.1770-4: a 997 Hz sine at full scale on one channel is −3.01 LKFS; EBU Tech 3341, cases 1, 3 and 6."""
+    assert levels(sine(5, rate=rate), rate).loudness == pytest.approx(-3.01, abs=0.03)
+    both = np.repeat(sine(20, 1000, 10 ** (-23 / 20), rate), 2, axis=1)
+    assert levels(both, rate).loudness == pytest.approx(-23, abs=0.1)
+    quiet = both * 10 ** (-13 / 20)
+    assert levels(np.concatenate([quiet[: 10 * rate], both, quiet[: 10 * rate]]), rate).loudness == pytest.approx(
+        -23, abs=0.1
+    )
+    surround = np.repeat(sine(20, 1000, 1, rate), 6, axis=1)
+    surround = surround * 10 ** (np.array([-28, -28, -24, -200, -30, -30]) / 20)
+    assert levels(surround, rate).loudness == pytest.approx(-23, abs=0.1)
+
+
+def test_levels_of_nothing_and_of_something() -> None:
+    nothing = levels(np.zeros((RATE, 2)))
+    assert (nothing.peak, nothing.loudness, nothing.clipped, nothing.silent) == (None, None, 0, 1.0)
+    assert levels(np.empty((0, 1))).seconds == 0
+    half = levels(np.concatenate([sine(1, level=0.5), np.zeros((RATE, 1))]))
+    assert (half.peak, half.silent, half.seconds) == (pytest.approx(-6.02, abs=0.01), 1.0, 2.0)
+    assert levels(sine(1)).clipped == 0  # one sample at full scale now and then is a normalised peak
+    flat = np.clip(1.5 * sine(1, 100), -1, 1)
+    assert levels(flat, block=RATE).clipped == np.count_nonzero(np.abs(flat) >= 0.9999)
+    assert levels(flat).clipped == pytest.approx(np.count_nonzero(np.abs(flat) >= 0.9999), rel=0.01)
+
+
+def write(song: Song, path: Path, seconds: float = 30) -> Path:
+    soundfile.write(path, render(song, seconds, RATE, 2).T, RATE)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("genre", "fixed"),
+    [
+        ("house", {"bpm": 124, "root": 9, "mode": "minor"}),
+        ("trap", {"bpm": 141, "root": 2, "mode": "minor"}),
+        ("synthwave", {"bpm": 96, "root": 0, "mode": "major", "drums": False}),
+    ],
+)
+def test_tempo_key_and_bars_of_songs(genre: str, fixed: dict[str, Any], tmp_path: Path) -> None:
+    song = sample_song(np.random.default_rng(1), genre, **{"drums": True} | fixed)
+    found = analyse(write(song, tmp_path / "a.wav", 40))
+    assert found.rhythm
+    assert found.harmony
+    assert found.bars
+    assert found.rhythm.bpm == pytest.approx(song.bpm, rel=0.005)
+    assert found.harmony.key == song.key
+    assert found.bars.seconds == pytest.approx(song.bar_seconds, rel=0.005)
+    away = (found.bars.first + song.bar_seconds / 2) % song.bar_seconds - song.bar_seconds / 2
+    assert abs(away) < 0.05
+    record = found.record()
+    assert json.loads(json.dumps(record)) == record
+    assert 0 < record["bpm_confidence"] <= 1
+    assert 0 < record["key_confidence"] <= 1
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        np.zeros((RATE * 5, 2)),
+        sine(0.5),
+        np.zeros((1, 1)),
+        0.1 * np.random.default_rng(0).normal(size=(RATE * 6, 1)),
+        np.repeat(sine(6), 8, axis=1),
+        np.full((RATE * 4, 1), 0.5),
+        np.eye(1, RATE * 5).T,
+    ],
+    ids=["silence", "short", "one sample", "noise", "a tone on eight channels", "direct current", "one click"],
+)
+def test_what_is_no_song_is_no_trouble(samples: np.ndarray, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", samples, RATE)
+    found = analyse(tmp_path / "a.wav")
+    assert found.levels.seconds == pytest.approx(len(samples) / RATE, abs=0.001)
+    assert not any(isinstance(value, float) and math.isnan(value) for value in found.record().values())
+
+
+def test_the_same_song_twice(tmp_path: Path) -> None:
+    song = sample_song(np.random.default_rng(5), "lofi", drums=True)
+    samples = render(song, 20, RATE, 2).T
+    soundfile.write(tmp_path / "0.wav", samples, RATE)
+    write(replace(song, root=(song.root + 1) % 12), tmp_path / "1.wav", 20)
+    soundfile.write(tmp_path / "2.mp3", samples, RATE)
+    write(replace(song, seed=song.seed + 1), tmp_path / "3.wav", 20)
+    late = np.concatenate([np.zeros((1500, 2)), 0.3 * samples])
+    soundfile.write(tmp_path / "4.ogg", late, RATE)
+    soundfile.write(tmp_path / "5.wav", render(song, 20, 48_000, 1).T, 48_000)
+    soundfile.write(tmp_path / "6.wav", samples[: 15 * RATE], RATE)  # a shorter edit
+    soundfile.write(tmp_path / "7.wav", np.zeros((20 * RATE, 1)), RATE)
+    soundfile.write(tmp_path / "8.wav", np.zeros((20 * RATE, 1)), RATE)
+    songs = [analyse(path) for path in sorted(tmp_path.iterdir())]
+    assert duplicates(songs) == [None, None, 0, None, 0, 0, None, None, None]
+
+
+def test_pieces_of_whole_bars() -> None:
+    assert bar_grid(0.5, 240 / 140) == Grid(0.5, 8 * 240 / 140)
+    assert bar_grid(0.0, 2.0) == Grid(0.0, 8.0)  # seven fit, four are a phrase
+    assert bar_grid(0.0, 4.5) == Grid(0.0, 13.5)
+    assert bar_grid(0.0, 6.0) == Grid(0.0, 12.0)
+    assert bar_grid(0.0, 20.0) == Grid(0.0, 20.0)
+
+
+def test_cutting_on_a_grid(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", sine(30), RATE)
+    made = list(segments(tmp_path / "a.wav", grid=Grid(1.25, 10.0001)))
+    assert [round(segment.start, 3) for segment in made] == [0, 1.25, 11.25, 21.25]
+    assert sum(segment.seconds for segment in made) == pytest.approx(30, abs=1e-6)
+    made = list(segments(tmp_path / "a.wav", grid=Grid(0.4, 10)))
+    assert [segment.dropped for segment in made] == ["short", None, None, None]
+
+
+def heard(bpm: float | None, bpm_confidence: float | None, key: str | None, key_confidence: float | None) -> Any:
+    return {"bpm": bpm, "bpm_confidence": bpm_confidence, "key": key, "key_confidence": key_confidence}
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        (Known("night_140bpm_F#m.wav"), (140, "F# minor")),
+        (Known("/data/uploads/p/j/dark 92 BPM - Eb minor (mix).mp3"), (92, "Eb minor")),
+        (Known("https://example.com/x/C_maj-loop.wav"), (None, "C major")),
+        (Known("I Am here, 2 bpm or 5000bpm, A-minority.wav"), (None, None)),
+        (Known("a.wav", {}, heard(119.96, 0.9, "G major", 0.7)), (120, "G major")),
+        (Known("a.wav", {}, heard(120, 0.4, "G major", 0.3)), (None, None)),
+        (Known("a.wav", {}, heard(None, None, None, None)), (None, None)),
+        (Known("b_100bpm_Dmin.wav", {"bpm": 90}, heard(120, 1.0, "G major", 1.0)), (90, "D minor")),
+    ],
+)
+def test_bpm_and_key_are_the_clients_then_the_names_then_ours(known: Known, expected: tuple[Any, Any]) -> None:
+    made = caption(known)
+    assert (made.bpm, made.key) == expected
+    assert normalize_dataset([known, known]) == [made, made]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Storage:
+    return open_storage((tmp_path / "store").as_uri())
+
+
+def make(store: Storage, workdir: Path, job: str = "j", **body: Any) -> Dataset:
+    request = TrainRequest.model_validate({"producer_id": "p"} | body)
+    return prepare(request, job, store, workdir / job, Settings(), native_rate=48_000, native_channels=2)
+
+
+@pytest.fixture
+def beat(store: Storage, tmp_path: Path) -> Song:
+    """Stored as one.flac, and once more as two.mp3."""
+    song = sample_song(np.random.default_rng(1), "house", bpm=124, root=9, mode="minor", drums=True)
+    store.put_file("uploads/p/u/one.flac", write(song, tmp_path / "one.flac", 40))
+    store.put_file("uploads/p/u/two.mp3", write(song, tmp_path / "two.mp3", 40))
+    return song
+
+
+def test_a_dataset_cut_on_bars_without_its_duplicate(
+    store: Storage, beat: Song, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.put("uploads/p/u/short.wav", (write(beat, tmp_path / "short.wav", 2.5)).read_bytes())
+    paths = [f"/data/uploads/p/u/{name}" for name in ("one.flac", "two.mp3", "short.wav")]
+    made = make(store, tmp_path, upload_paths=paths, segment_on="beat")
+    first, second, third = made.record["files"]
+    assert [file["duplicate_of"] for file in made.record["files"]] == [None, 0, None]
+    assert [file["cut_on"] for file in made.record["files"]] == ["beat", "nothing", "time"]
+    assert (second["segments"], "two.mp3 is left out" in caplog.text) == (0, True)
+    assert first["analysis"]["bpm"] == pytest.approx(124, abs=0.1)
+    bar = beat.bar_seconds
+    for part in made.record["segments"]:
+        if part["file"] == 0:
+            away = (part["start"] + bar / 2) % bar - bar / 2
+            assert abs(away) < 0.05
+    assert [part["seconds"] for part in made.record["segments"] if part["file"] == 0][:-1] == pytest.approx(
+        [4 * bar] * 5, abs=0.05
+    )
+    assert {clip.caption for clip in made.clips if clip.song == 0} == {Caption("instrumental beat", 124, "A minor")}
+    assert third["analysis"]["bpm"] is None
+
+
+def test_the_clients_tempo_decides_the_bars(store: Storage, beat: Song, tmp_path: Path) -> None:
+    paths = ["/data/uploads/p/u/one.flac"]
+    body: dict[str, Any] = {
+        "upload_paths": paths,
+        "segment_on": "beat",
+        "metadata_per_file": [{"bpm": 62, "key": "C major"}],
+    }
+    made = make(store, tmp_path, **body)
+    assert made.record["files"][0]["analysis"]["bar_seconds"] == pytest.approx(2 * beat.bar_seconds, rel=0.005)
+    assert {(clip.caption.bpm, clip.caption.key) for clip in made.clips} == {(62, "C major")}
+
+
+def test_a_dataset_comes_back_from_its_record(store: Storage, beat: Song, tmp_path: Path) -> None:
+    body: dict[str, Any] = {
+        "upload_paths": ["/data/uploads/p/u/one.flac"],
+        "metadata_per_file": [{"title": "T", "x": float("nan")}],
+    }
+    made = make(store, tmp_path, **body)
+    record = json.loads(store.get(keys.dataset_record("p", "j")))
+    again = restore(record, store, tmp_path / "again")
+    assert again.record == record
+    assert [(clip.caption, clip.song) for clip in again.clips] == [(clip.caption, clip.song) for clip in made.clips]
+    assert [clip.seconds for clip in again.clips] == pytest.approx([clip.seconds for clip in made.clips], abs=0.001)
+    assert [hashlib.sha256(clip.path.read_bytes()).hexdigest() for clip in again.clips] == [
+        part["sha256"] for part in record["segments"]
+    ]
+    # Texts may be written and edited by hand.
+    store.put(keys.job_text("j", "seg_0001"), b"warm organ,\nsunny\n")
+    edited = restore(record, store, tmp_path / "edited")
+    assert [clip.caption.text for clip in edited.clips][:2] == ["instrumental beat, T", "warm organ, sunny, T"]
+    store.put(keys.job_audio("j", 1), b"another")
+    with pytest.raises(Refusal, match="not as it was") as refusal:
+        restore(record, store, tmp_path / "changed")
+    assert refusal.value.status == 409
+    store.delete(keys.job_audio("j", 1))
+    with pytest.raises(Refusal, match="it is gone"):
+        restore(record, store, tmp_path / "gone")
+
+
+def test_a_full_disk_is_an_answer(store: Storage, beat: Song, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> Iterator[Any]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = [entry.key for entry in store.list("")]
+    for name in ("cut", "collect"):
+        with monkeypatch.context() as patch:
+            patch.setattr(datasets, name, full)
+            with pytest.raises(Refusal, match="disk for temporary files is full") as refusal:
+                make(store, tmp_path, name, upload_paths=["/data/uploads/p/u/one.flac"])
+            assert refusal.value.status == 507
+    assert [entry.key for entry in store.list("")] == before
+
+
+def test_silent_songs_are_not_each_others_duplicates() -> None:
+    quiet = Analysis(levels(np.zeros((RATE, 1))))
+    assert duplicates([quiet, quiet]) == [None, None]
