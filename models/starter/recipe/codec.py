@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from . import measures
 from .architecture import HOP, LATENT, SAMPLE_RATE, build_codec
 from .data import TRAINING, VALIDATION, Pool, audio_of, song_number
+from .levels import LEVELS, unit_levels
 from .losses import codec_loss
 from .state import Checkpoints, learning_rate
 from .transform import start_as_transform
@@ -25,6 +26,7 @@ CUT = 76 * HOP
 """Samples of a training cut, half a second."""
 RENEW_EVERY = 3
 KL_WEIGHT = 2e-3
+LEVEL_WEIGHT = 4.0
 NOISE = 0.15
 """Deviation of the noise on the latents in the decoder's stage; the latents' own is 1."""
 
@@ -63,15 +65,16 @@ def train_codec(runs: Path, steps: int, batch: int, device: str, compile_it: boo
         audio = torch.from_numpy(pool.cuts(rng, batch, CUT)).to(device)
         with torch.autocast(device, torch.bfloat16), torch.set_grad_enabled(whole):
             mean, scale = encoder(audio).float().chunk(2, dim=1)
-        penalty = mean.new_zeros(())
+        penalty = levels = mean.new_zeros(())
         if whole:
             deviation = F.softplus(scale) + 1e-4
+            levels = F.mse_loss(mean[:, :LEVELS], unit_levels(audio[:, 0]))
             penalty = 0.5 * (mean.square() + deviation.square() - 2 * deviation.log() - 1).mean()
         else:
             deviation = NOISE * torch.rand(len(mean), 1, 1, device=device).expand_as(mean)
         with torch.autocast(device, torch.bfloat16):
             estimate = decoder(mean + deviation * torch.randn_like(mean))
-        loss = codec_loss(estimate.float()[:, 0], audio[:, 0]) + KL_WEIGHT * penalty
+        loss = codec_loss(estimate.float()[:, 0], audio[:, 0]) + KL_WEIGHT * penalty + LEVEL_WEIGHT * levels
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -81,7 +84,8 @@ def train_codec(runs: Path, steps: int, batch: int, device: str, compile_it: boo
             pool.renew()
         mean_loss += loss.item() / 50
         if step % 50 == 49:
-            print(f"{stage} {step + 1}/{steps} loss {mean_loss:.4f} kl {float(penalty):.2f}", flush=True)
+            parts = f"loss {mean_loss:.4f} kl {float(penalty):.2f} levels {float(levels):.3f}"
+            print(f"{stage} {step + 1}/{steps} {parts}", flush=True)
             mean_loss = 0.0
         if checkpoints.due() or step + 1 == steps:
             checkpoints.save({"codec": codec.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1})

@@ -13,14 +13,16 @@ from diffusers import AutoencoderOobleck
 from ..synthesiser import Song
 from .architecture import HOP, LATENT, SAMPLE_RATE, encode_mean
 from .data import TRAINING, audio_of, song_number
+from .levels import LEVELS
 from .transform import set_weight, weight_of
 
 SHARD = 40
 """Songs to a file: five of each genre."""
 LOOP_SECONDS = 12.0
 LONG_SECONDS = (30.0, 60.0)
+LEVEL_DEVIATION = 1.5
 SPREAD = 0.25
-"""The latents' deviations are the fourth root of their variance's rank: 0 would make all alike, 0.5 leave them."""
+"""The components' deviations are their variances to this power: 0 would make all alike, 0.5 leave them."""
 
 
 @dataclass
@@ -40,41 +42,37 @@ def seconds_of(number: int) -> float:
 
 @torch.no_grad()
 def unit_codec(runs: Path) -> AutoencoderOobleck:
-    """The trained codec with its latents turned to their principal components, the strongest scaled to lead.
+    """The trained codec with its latents brought to a fixed scale.
 
-    Noise drowns a weak component first, so the model decides on the strong ones, level and bass, before the weak ones,
-    phases of fine tones. The turn goes into the convolutions on both sides of the latent: nothing else changes.
+    The level channels lead. The others are turned to their principal components and scaled so that the strong ones
+    lead, since noise drowns the weak ones first: the model decides on rhythm, then on tones, then on their phases. All
+    of it goes into the convolutions on both sides of the latent and changes nothing else.
     """
     target = runs / "codec-unit"
     if target.exists():
         return AutoencoderOobleck.from_pretrained(target).eval()
     codec = AutoencoderOobleck.from_pretrained(runs / "codec").eval()
     songs = [song_number(TRAINING, 10_000 + number) for number in range(64)]
-    audio = torch.from_numpy(np.stack([audio_of(song, 6.0) for song in songs]))[:, None]
+    audio = torch.from_numpy(np.stack([audio_of(song, 4.0) for song in songs]))[:, None]
     latents = torch.cat([encode_mean(codec, part) for part in audio.split(8)]).transpose(0, 1).flatten(1)
-    center = latents.mean(1)
-    values, vectors = torch.linalg.eigh(torch.cov(latents))
-    values, turn = values.flip(0), vectors.T.flip(0)
-    target_deviation = (values / values.mean()) ** SPREAD
-    target_deviation /= target_deviation.square().mean().sqrt()
-    gain = target_deviation / values.sqrt()
-    print("latent deviations", [round(float(value), 2) for value in target_deviation], flush=True)
+    mean = latents.mean(1)
+    values, vectors = torch.linalg.eigh(torch.cov(latents[LEVELS:]))
+    values, components = values.flip(0), vectors.T.flip(0)
+    deviation = (values / values.mean()) ** SPREAD
+    print("latent deviations", [round(float(value), 2) for value in deviation], flush=True)
 
-    head = codec.encoder.conv2
+    turn = torch.zeros(LATENT, LATENT)
+    turn[:LEVELS, :LEVELS] = torch.diag(LEVEL_DEVIATION / latents[:LEVELS].std(1))
+    turn[LEVELS:, LEVELS:] = (deviation / values.sqrt())[:, None] * components
+    head, tail = codec.encoder.conv2, codec.decoder.conv1
     weight, bias = weight_of(head), head.bias.clone()
-    weight[:LATENT] = torch.einsum("ij,jkt->ikt", gain[:, None] * turn, weight[:LATENT])
-    bias[:LATENT] = gain * (turn @ (bias[:LATENT] - center))
+    weight[:LATENT] = torch.einsum("ij,jkt->ikt", turn, weight[:LATENT])
+    bias[:LATENT] = turn @ (bias[:LATENT] - mean)
     # What samples the posterior shall add little noise, the same to each channel.
-    weight[LATENT:] = 0
-    bias[LATENT:] = -4.0
+    weight[LATENT:], bias[LATENT:] = 0, -4.0
     set_weight(head, weight, bias)
-
-    tail = codec.decoder.conv1
     weight, bias = weight_of(tail), tail.bias.clone()
-    back = turn.T / gain[None, :]
-    bias += weight.sum(2) @ center
-    weight = torch.einsum("ojt,ji->oit", weight, back)
-    set_weight(tail, weight, bias)
+    set_weight(tail, torch.einsum("ojt,ji->oit", weight, turn.inverse()), bias + weight.sum(2) @ mean)
     codec.save_pretrained(target)
     return codec
 

@@ -16,6 +16,7 @@ import torch
 from diffusers import AutoencoderOobleck
 
 from .architecture import LATENT, STRIDES
+from .levels import LEVELS, WAVES, unit_levels
 
 STRAIGHT = 2.0
 """Log of beta of the Snake activations on the transform's channels: nearly linear at first."""
@@ -94,24 +95,60 @@ def start_as_transform(codec: AutoencoderOobleck, audio: torch.Tensor) -> None:
         _straighten(up.snake1, channels)
     _straighten(encoder.snake1, channels)
 
-    hidden: list[torch.Tensor] = []
-    hook = encoder.snake1.register_forward_hook(lambda module, inputs, output: hidden.append(output))
     # Pre-emphasis: a component's rank counts what is heard, not only what is strong, which is bass.
-    encoder(audio - 0.8 * torch.nn.functional.pad(audio, (1, 0))[..., :-1])
-    encoder(audio)
-    hook.remove()
-    emphasised, plain = (h.transpose(0, 1).flatten(1)[:channels] for h in hidden)
-    _, vectors = torch.linalg.eigh(torch.cov(emphasised))
-    components = vectors[:, -LATENT:].T.flip(0)
-    deviation = (components @ plain).std(dim=1)
+    emphasised = _features(codec, audio - 0.8 * torch.nn.functional.pad(audio, (1, 0))[..., :-1])
+    plain = _features(codec, audio)
+    _, vectors = torch.linalg.eigh(torch.cov(emphasised[:channels]))
+    components = vectors[:, -WAVES:].T.flip(0)
+    deviation = (components @ plain[:channels]).std(dim=1)
+    _start_detectors(codec, plain[:channels], audio)
 
     picking = 0.01 * weight_of(encoder.conv2)
-    picking[:LATENT, :channels, 1] = components / deviation[:, None]
+    picking[LEVELS:LATENT, :channels, 1] = components / deviation[:, None]
     bias = torch.zeros_like(encoder.conv2.bias)
     bias[LATENT:] = START_SCALE
+    picking[:LEVELS, :, 1], bias[:LEVELS] = _read_levels(_features(codec, audio), audio)
     set_weight(encoder.conv2, picking, bias)
 
     spreading = REST_SHARE * weight_of(decoder.conv1)
     spreading[:channels] *= REST_SHARE
-    spreading[:channels, :, 3] += (components * deviation[:, None]).T
+    spreading[:channels, LEVELS:, 3] += (components * deviation[:, None]).T
     set_weight(decoder.conv1, spreading, torch.zeros_like(decoder.conv1.bias))
+
+
+def _features(codec: AutoencoderOobleck, audio: torch.Tensor) -> torch.Tensor:
+    """What the encoder's last convolution sees, `[channels, frames]`."""
+    seen: list[torch.Tensor] = []
+    hook = codec.encoder.snake1.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    codec.encoder(audio)
+    hook.remove()
+    return seen[0].transpose(0, 1).flatten(1)
+
+
+def _start_detectors(codec: AutoencoderOobleck, coefficients: torch.Tensor, audio: torch.Tensor) -> None:
+    """Give the spare channels copies of the coefficients that tell most of a level; their activation squares them."""
+    levels = unit_levels(audio[:, 0]).transpose(0, 1).flatten(1)
+    size = coefficients.abs().sqrt()
+    unit = (size - size.mean(1, keepdim=True)) / (size.std(1, keepdim=True) + 1e-6)
+    telling = unit @ levels.T / levels.shape[1]
+    convolution = codec.encoder.block[-1].conv1
+    weight, bias = weight_of(convolution), convolution.bias.clone()
+    spare = list(range(len(coefficients), weight.shape[0]))
+    each = len(spare) // LEVELS
+    for level in range(LEVELS):
+        for row, source in zip(spare[level * each :], telling[:, level].topk(each).indices.tolist(), strict=False):
+            weight[row] = 0.5 / (coefficients[source].std() + 1e-3) * weight[source]
+            bias[row] = 0
+    set_weight(convolution, weight, bias)
+
+
+def _read_levels(features: torch.Tensor, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Least squares from features to levels: weight `[LEVELS, channels]` and bias `[LEVELS]`."""
+    levels = unit_levels(audio[:, 0]).transpose(0, 1).flatten(1).double()
+    inputs = torch.cat([features, torch.ones_like(features[:1])]).double()
+    gram = inputs @ inputs.T
+    gram += 1e-3 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    readout = torch.linalg.solve(gram, inputs @ levels.T).T
+    explained = 1 - (readout @ inputs - levels).square().mean(1) / levels.var(1)
+    print("levels explained", [round(float(value), 2) for value in explained], flush=True)
+    return readout[:, :-1].float(), readout[:, -1].float()
