@@ -101,6 +101,19 @@ def test_opus_and_aac(tmp_path: Path) -> None:
         assert np.abs(samples).max() == pytest.approx(np.abs(tone(3)).max(), rel=0.05)
 
 
+def test_what_encoders_add_is_removed(tmp_path: Path) -> None:
+    """A click is where it was, and nothing follows the end, in formats whose files tell of the encoder's delay."""
+    song = tone(3)
+    song[RATE : RATE + 50] = 1.0
+    aac(tmp_path / "a.m4a", song)
+    soundfile.write(tmp_path / "a.mp3", song, RATE)
+    soundfile.write(tmp_path / "a.ogg", song, RATE)
+    for path in tmp_path.iterdir():
+        samples = np.concatenate(list(blocks(path)))
+        assert len(samples) == len(song), path.name
+        assert np.abs(samples[:, 0]).argmax() / RATE == pytest.approx(1, abs=0.002), path.name
+
+
 def test_an_mp3_without_an_index_is_read_to_its_end(tmp_path: Path) -> None:
     """Loud first, so that its length as guessed from its first frames is far too short."""
     song = np.concatenate([np.random.default_rng(0).normal(0, 0.3, (RATE * 5, 2)), np.zeros((RATE * 15, 2))])
@@ -176,8 +189,9 @@ def test_strange_but_good_files(tmp_path: Path) -> None:
         assert sum(len(block) for block in blocks(tmp_path / "x")) == len(samples)
 
 
-def test_random_bytes_never_crash() -> None:
-    """Noise behind every format's first bytes, and good files with some bytes changed."""
+def test_random_bytes_never_crash(capfd: pytest.CaptureFixture[str]) -> None:
+    """Noise behind every format's first bytes, and good files with some bytes changed. (More of them, and through the
+    whole of `prepare`: `python -m benchmarks.preprocessing fuzz`.)"""
     source = random.Random(1)
     good = [wav(tone(0.3), format="WAV"), wav(tone(0.3), format="FLAC"), wav(tone(0.3), format="OGG")]
     good.append(wav(tone(0.3), format="MP3"))
@@ -192,6 +206,7 @@ def test_random_bytes_never_crash() -> None:
             data = bytes(changed)
         with suppress(BadAudio):
             check_bytes(data)
+    assert "Traceback" not in capfd.readouterr().err  # of callbacks, which print it and go on
 
 
 def _decibel(samples: np.ndarray) -> float:
@@ -544,4 +559,4 @@ def test_the_newest_record_is_there_at_any_time(store: Storage, tmp_path: Path) 
 def test_the_front_can_import_it_cheaply() -> None:
     code = "import preprocessing.dataset, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"torch", "librosa", "google.genai", "boto3"} & set(done.stdout.split())
+    assert not {"torch", "librosa", "numba", "google.genai", "boto3"} & set(done.stdout.split())
