@@ -6,7 +6,8 @@
     python -m benchmarks.preprocessing fit        the weights of the analysis, from 160 other songs
     python -m benchmarks.preprocessing fuzz       1,000 damaged files, none of which may crash or hang it
 
-`speed` needs ffmpeg and pydub, which nothing else here does: `apt-get install ffmpeg`, `pip install pydub`.
+`speed` and `memory` need ffmpeg, and `speed` pydub, which nothing else here does: `apt-get install ffmpeg`,
+`pip install pydub`.
 """
 
 from __future__ import annotations
@@ -115,47 +116,46 @@ def _run(name: str, path: Path) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _song(path: Path, hours: float) -> None:
-    """A minute of the synthesiser over and over, each time a little later and at another level."""
+def _song(folder: Path, hours: float) -> Iterator[Path]:
+    """A minute of the synthesiser over and over, each time a little later and at another level: as WAV, as MP3."""
     from models.starter.synthesiser import render, sample_song
 
     minute = render(sample_song(np.random.default_rng(3), "house"), 60, RATE, 2).T
-    with soundfile.SoundFile(path, "w", RATE, 2) as file:
+    plain, packed = folder / "song.wav", folder / "song.mp3"
+    with soundfile.SoundFile(plain, "w", RATE, 2) as file:
         for number in range(round(hours * 60)):
             file.write(np.roll(minute, 1000 * number, axis=0) * (0.5 + 0.05 * (7 * number % 10)))
+    yield plain
+    subprocess.run(["ffmpeg", "-v", "error", "-i", plain, "-b:a", "192k", packed], check=True)
+    plain.unlink()
+    yield packed
 
 
 def speed(hours: float, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for suffix in ("wav", "mp3"):
-            path = Path(folder) / f"song.{suffix}"
-            _song(path, hours)
+        for path in _song(Path(folder), hours):
             taken: dict[str, list[dict[str, float]]] = {"ours": [], "pydub": []}
             for _ in range(rounds):
                 for name, runs in taken.items():
                     runs.append(_run(name, path))
-            print(f"{hours:g} h of {suffix}, {rounds} rounds in turns, medians:")
+            print(f"{hours:g} h of {path.suffix[1:]}, {rounds} rounds in turns, medians:")
             for name, runs in taken.items():
                 wall, cpu, peak = (statistics.median(run[key] for run in runs) for key in ("wall", "cpu", "peak_mb"))
                 print(f"  {name:6} {wall:6.2f} s, {cpu:6.2f} s of CPU, {peak:5.0f} MiB, {runs[0]['pieces']:g} segments")
             for key in ("wall", "cpu"):
                 ratios = [b[key] / a[key] for a, b in zip(taken["ours"], taken["pydub"])]
                 print(f"  {key}: {statistics.median(ratios):.2f} times as fast (rounds: {min(ratios):.2f} at least)")
-            path.unlink()
 
 
 def memory(hours: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for suffix in ("mp3", "wav"):
-            path = Path(folder) / f"song.{suffix}"
-            _song(path, hours)
+        for path in _song(Path(folder), hours):
             used = _run("job", path)
             above = used["peak_mb"] - used["idle_mb"]
             print(
-                f"{hours:g} h of {suffix}: {above:.0f} MiB above {used['idle_mb']:.0f} idle; "
+                f"{hours:g} h of {path.suffix[1:]}: {above:.0f} MiB above {used['idle_mb']:.0f} idle; "
                 f"{used['wall']:.0f} s, {used['cpu']:.0f} s of CPU for the whole job, analysis included"
             )
-            path.unlink()
 
 
 # The analysis.
