@@ -17,6 +17,7 @@ from contract import GenerateAnswer, GenerateRequest, StoreUploadAnswer, StoreUp
 from edge.errors import OneShape, or_error
 from edge.guard import Guard
 from edge.submit import CheckedSubmit
+from errors import Refusal
 from front import uploads
 from front.generation import Generation
 from front.routes import application
@@ -70,7 +71,7 @@ class Front:
             headers = {"x-backend": made.backend, "x-seed": str(made.seed), "x-output-path": made.path}
             return Response(made.file, media_type=made.media_type, headers=headers)
         return GenerateAnswer(
-            audio_base64=base64.b64encode(made.file).decode(),
+            audio_base64=(await asyncio.to_thread(base64.b64encode, made.file)).decode(),
             backend=made.backend,
             seed=made.seed,
             sample_rate=made.sample_rate,
@@ -85,6 +86,10 @@ def _attribute(backend: str) -> str:
 
 def _compose() -> bentoml.Service[Any]:
     """The front with a dependency on the runner of every row; BentoML reads them when it decorates the class."""
+    try:
+        TABLE.choose(None, settings())
+    except Refusal as refusal:
+        raise ValueError(refusal.message) from None
     for name, backend in TABLE.enabled(settings()).items():
         setattr(Front, _attribute(name), bentoml.depends(backend.service))
     front = bentoml.asgi_app(application(bentoml.get_current_service))(Front)

@@ -16,13 +16,18 @@ ROOT = Path(__file__).resolve().parent
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 
+def default_storage() -> Path:
+    """`data` in the project; for a served Bento, in the folder it is served from, since the next Bento replaces it."""
+    return (Path.cwd() if (ROOT.parent / "bento.yaml").exists() else ROOT) / "data"
+
+
 class Settings(BaseSettings):
     """An attribute is the environment variable of the same name in upper case; an empty one means unset."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore")
 
     # Where things are kept: `file:///folder` or `s3://bucket/prefix`.
-    storage_url: str = Field(default_factory=lambda: (ROOT / "data").as_uri())
+    storage_url: str = Field(default_factory=lambda: default_storage().as_uri())
     s3_endpoint_url: str | None = None
 
     # Models.

@@ -68,6 +68,10 @@ class CheckedSubmit:
                 start = message
                 return
             assert start is not None
+            if start["status"] >= 400:
+                await send(start)
+                await send(message)
+                return
             answer = json.loads(message["body"])
             if "task_id" in answer:
                 await asyncio.to_thread(self.intake().jobs.name_task, job_id, answer["task_id"])

@@ -67,7 +67,7 @@ class Header:
             fields: dict[str, Any] = {name: metadata[name] for name in cls.__dataclass_fields__}
             datetime.fromisoformat(fields["created_at"])
             return cls(**fields | {"rank": int(fields["rank"])})
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise InvalidAdapter(f"its header is incomplete: {error}") from error
 
 
@@ -103,3 +103,10 @@ def parse_header(header: bytes, file_size: int) -> Header:
     if not any(name.endswith(".lora_A.weight") for name in table):
         raise InvalidAdapter("it holds no adapter weights")
     return Header.from_metadata(metadata if isinstance(metadata, dict) else {})
+
+
+def adapted_layers(data: bytes) -> list[str]:
+    """The last parts of the names of the layers that a valid file adapts, such as `q_proj`."""
+    table = json.loads(data[8 : 8 + header_length(data)])
+    suffix = ".lora_A.weight"
+    return sorted({name.removesuffix(suffix).rsplit(".", 1)[-1] for name in table if name.endswith(suffix)})

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from pathlib import Path
 
 import bentoml
-from bentoml.exceptions import BentoMLException, NotFound
+from bentoml.exceptions import BentoMLException
 
 from models.adapter_file import Header
+
+log = logging.getLogger("producer_twin.bento_store")
 
 _FILE = "adapter_model.safetensors"
 
@@ -23,19 +26,22 @@ def _name(lora_id: str) -> str:
 
 
 def save(header: Header, data: bytes) -> None:
-    """Put the file there, unless this very version is there."""
+    """Put the file there, unless this very version is there. Storage has it anyway: a full disk is no failure."""
     tag = f"{_name(header.lora_id)}:{header.version}"
     labels = {"backend": header.backend, "producer_id": header.producer_id, "model_name": header.model_name}
     # Two processes may bring the same version at once: one of them wins, and it is the same file.
-    with contextlib.suppress(BentoMLException), bentoml.models.create(tag, labels=labels) as model:
-        Path(model.path_of(_FILE)).write_bytes(data)
+    try:
+        with contextlib.suppress(BentoMLException), bentoml.models.create(tag, labels=labels) as model:
+            Path(model.path_of(_FILE)).write_bytes(data)
+    except OSError as error:
+        log.warning("%s is not in the model store: %s", header.lora_id, error)
 
 
 def load(header: Header) -> bytes | None:
     """The file, or None if it is not in this machine's store."""
     try:
         return Path(bentoml.models.get(f"{_name(header.lora_id)}:{header.version}").path_of(_FILE)).read_bytes()
-    except (NotFound, OSError):
+    except (BentoMLException, OSError):  # it is not there, or only a part of it
         return None
 
 
@@ -43,8 +49,14 @@ def delete(lora_id: str) -> None:
     """Remove every version from this machine's store."""
     try:
         versions = bentoml.models.list(_name(lora_id))
-    except NotFound:  # it was trained elsewhere, and never served here
+    except BentoMLException:  # it was trained elsewhere and never served here, or only a part of it is here
         return
     for model in versions:
-        with contextlib.suppress(NotFound):
+        with contextlib.suppress(BentoMLException):
             bentoml.models.delete(model.tag)
+
+
+def discard(header: Header) -> None:
+    """Remove one version that turned out to be damaged."""
+    with contextlib.suppress(BentoMLException):
+        bentoml.models.delete(f"{_name(header.lora_id)}:{header.version}")

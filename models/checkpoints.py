@@ -86,6 +86,8 @@ def _downloaded(name: str, token: str | None) -> Checkpoint:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.file_download import repo_folder_name
+    from huggingface_hub.utils._paths import filter_repo_objects
 
     repo, _, revision = name.partition("@")
     try:
@@ -95,7 +97,9 @@ def _downloaded(name: str, token: str | None) -> Checkpoint:
             )
         except LocalEntryNotFoundError:
             info = HfApi(token=token).model_info(repo, revision=revision or None, files_metadata=True)
-            _check_disk(name, sum(file.size or 0 for file in info.siblings or []), Path(HF_HUB_CACHE))
+            wanted = filter_repo_objects(info.siblings or [], allow_patterns=_PATTERNS, key=lambda file: file.rfilename)
+            had = _size(Path(HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model"))
+            _check_disk(name, sum(file.size or 0 for file in wanted) - had, Path(HF_HUB_CACHE))
             log.info("downloading %s (an interrupted download goes on where it stopped)", name)
             folder = snapshot_download(repo, revision=revision or None, allow_patterns=_PATTERNS, token=token)
     except CheckpointError:
@@ -105,6 +109,10 @@ def _downloaded(name: str, token: str | None) -> Checkpoint:
         raise CheckpointError(f"{name}: the hub did not serve it: {reason}") from error
     # A snapshot's folder is named by its commit, which identifies its contents.
     return Checkpoint(name, Path(folder), hashlib.sha256(f"{repo}@{Path(folder).name}".encode()).hexdigest())
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def _check_disk(name: str, needed: int, cache: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from errors import Refusal
 from models import bento_store
-from models.adapter_file import Header, InvalidAdapter, header_length, parse_header
+from models.adapter_file import Header, InvalidAdapter, adapted_layers, header_length, parse_header
 from storage import AlreadyExists, Changed, Entry, NotFound, Storage, keys
 
 # Enough for the header of an adapter on every layer of the real models: one read finds all of it.
@@ -107,7 +107,7 @@ class Library:
     def save(self, data: bytes, header: Header) -> None:
         """Write the adapter to both of its paths and to the Bento model store. `header` is the file's own."""
         self.reserve(header.producer_id, header.model_name)
-        self.storage.put(keys.model_config(header.producer_id), _peft_config(header))
+        self.storage.put(keys.model_config(header.producer_id), _peft_config(header, adapted_layers(data)))
         self.storage.put(keys.model(header.producer_id), data)
         self.storage.put(keys.lora(header.producer_id, header.model_name), data)
         bento_store.save(header, data)
@@ -149,14 +149,14 @@ class Library:
         return Twin(key, parse_header(start[8:end], entry.size), entry.size)
 
 
-def _peft_config(header: Header) -> bytes:
+def _peft_config(header: Header, layers: list[str]) -> bytes:
     """What makes `models/<producer>/` a PEFT folder. Alpha equals the rank, since the scale is folded into B."""
     config = {
         "peft_type": "LORA",
         "r": header.rank,
         "lora_alpha": header.rank,
         "base_model_name_or_path": header.base,
-        "target_modules": None,
+        "target_modules": layers,
         "bias": "none",
     }
     return json.dumps(config, indent=2).encode()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 
 from errors import Refusal
 from models import bento_store
-from models.adapter_file import InvalidAdapter
+from models.adapter_file import Header, InvalidAdapter
 from models.adapters import AdapterWeights, decode
 from models.base import Model
 from models.checkpoints import Checkpoint
 from runners.messages import AdapterRef
 from storage import NotFound, Storage
+
+log = logging.getLogger("producer_twin.runner")
 
 # How many bytes of adapters stay in memory, the least recently used leaving first.
 BUDGET = 2 * 2**30
@@ -31,8 +34,7 @@ class Adapters:
         """The adapter's weights.
 
         Raises:
-            Refusal: 404 where it is gone; 409 where it cannot serve with this checkpoint; 422-like damage is a 404
-                as well, since then there is no such twin, saying what is wrong with the file.
+            Refusal: 404 where it is gone or its file is damaged; 409 where it was trained on another checkpoint.
         """
         header = ref.header
         if header.base_sha256 != self.checkpoint.sha256:
@@ -43,7 +45,7 @@ class Adapters:
             )
         weights = self._kept.get(header.sha256)
         if weights is None:
-            weights = self._load(ref)
+            weights = self._local(header) or self._stored(ref)
             self._kept[header.sha256] = weights
             self._bytes += _size(weights)
             while self._bytes > BUDGET and len(self._kept) > 1:
@@ -51,19 +53,35 @@ class Adapters:
         self._kept.move_to_end(header.sha256)
         return weights
 
-    def _load(self, ref: AdapterRef) -> AdapterWeights:
-        local = bento_store.load(ref.header)
+    def _local(self, header: Header) -> AdapterWeights | None:
+        """From the Bento model store, unless it is not there or damaged."""
+        data = bento_store.load(header)
+        if data is None:
+            return None
         try:
-            data = self.storage.get(ref.key) if local is None else local
-            weights = decode(data, self.model)
-            if weights.header.sha256 != ref.header.sha256:
-                raise InvalidAdapter("it was replaced meanwhile; send the request again")
-        except NotFound:
-            raise Refusal(404, f"lora_id: {ref.header.lora_id} was deleted meanwhile") from None
+            return self._decoded(data, header)
         except InvalidAdapter as reason:
-            raise Refusal(404, f"lora_id: {ref.header.lora_id} cannot be used: {reason}") from reason
-        if local is None:
-            bento_store.save(ref.header, data)
+            log.warning("%s in the model store is not used: %s", header.lora_id, reason)
+            bento_store.discard(header)
+            return None
+
+    def _stored(self, ref: AdapterRef) -> AdapterWeights:
+        """From storage, and into the Bento model store."""
+        header = ref.header
+        try:
+            data = self.storage.get(ref.key)
+            weights = self._decoded(data, header)
+        except NotFound:
+            raise Refusal(404, f"lora_id: {header.lora_id} was deleted meanwhile") from None
+        except InvalidAdapter as reason:
+            raise Refusal(404, f"lora_id: {header.lora_id} cannot be used: {reason}") from reason
+        bento_store.save(header, data)
+        return weights
+
+    def _decoded(self, data: bytes, header: Header) -> AdapterWeights:
+        weights = decode(data, self.model)
+        if weights.header.sha256 != header.sha256:
+            raise InvalidAdapter("it was replaced meanwhile; send the request again")
         return weights
 
 

@@ -33,7 +33,7 @@ class Batcher:
         self._worker: asyncio.Task[None] | None = None
 
     async def submit(self, request: TrackRequest) -> TrackAnswer:
-        """The request's track, or why there is none. A caller that goes away gives its place up."""
+        """The request's track, or why there is none. A caller that is cancelled gives its place up."""
         if len(self._waiting) >= MOST_WAITING:
             return TrackAnswer(error=f"{MOST_WAITING} requests wait already; try again in some seconds", status=503)
         answer: asyncio.Future[TrackAnswer] = asyncio.get_running_loop().create_future()

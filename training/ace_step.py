@@ -57,13 +57,13 @@ class AceStepTrainer:
         transformer = pipeline.transformer
         streams, noisy, targets, times = [], [], [], []
         for example in examples:
-            x0 = self._window(example, generator)
+            x0, start = self._window(example, generator)
             t = self._time(generator)
             noise = torch.randn(x0.shape, generator=generator).to(x0.device)
             condition = example["condition"]
             if not self.turbo and torch.rand((), generator=generator) < _CONDITION_DROPOUT:
                 condition = conditions.null(pipeline, condition)
-            context = conditions.context(pipeline, x0.shape[1])
+            context = conditions.context(pipeline, start + x0.shape[1])[:, start:]
             streams.append(packed.stream(transformer, context, condition, {}))
             noisy.append((t * noise + (1 - t) * x0).to(transformer.dtype))
             targets.append(noise - x0)
@@ -72,14 +72,14 @@ class AceStepTrainer:
         losses = [(v.float() - target).square().mean() for v, target in zip(velocities, targets, strict=True)]
         return torch.stack(losses).mean()
 
-    def _window(self, example: Example, generator: torch.Generator) -> torch.Tensor:
-        """A draw from the posterior of a random window of the clip, `[1, T, C]`."""
+    def _window(self, example: Example, generator: torch.Generator) -> tuple[torch.Tensor, int]:
+        """A draw from the posterior of a random window of the clip, `[1, T, C]`, and the window's first frame."""
         mean, deviation = example["mean"], example["deviation"]
         length = min(mean.shape[1], conditions.frames(self.model.pipeline, _WINDOW_SECONDS))
         start = int(torch.randint(mean.shape[1] - length + 1, (), generator=generator))
         draw = torch.randn((1, length, mean.shape[2]), generator=generator).to(mean.device)
         span = slice(start, start + length)
-        return mean[:, span] + deviation[:, span] * draw
+        return mean[:, span] + deviation[:, span] * draw, start
 
     def _time(self, generator: torch.Generator) -> float:
         if self.turbo:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,11 +13,11 @@ from pydantic import ValidationError
 
 from contract import TERMINAL, JobAnswer, State, TrainAnswer, TrainRequest, is_id
 from errors import Refusal
-from storage import AlreadyExists, Changed, NotFound, Storage, keys
+from storage import AlreadyExists, Changed, NotFound, Storage, Unavailable, keys
 
 # Whoever works on a job writes its record this often at least; a record this much older has been deserted.
 HEARTBEAT = timedelta(seconds=2)
-DESERTED = timedelta(seconds=15)
+DESERTED = timedelta(seconds=60)
 
 
 class JobEnded(Exception):
@@ -112,16 +114,16 @@ class Jobs:
             answer.queue_position = len(ahead) + 1
         return answer
 
-    def update(self, job_id: str, **changes: Any) -> JobRecord:
+    def update(self, job_id: str, expect: State | None = None, **changes: Any) -> JobRecord:
         """Change fields of a job that has not ended.
 
         Raises:
-            JobEnded: it has.
+            JobEnded: it has, or it is not in the state `expect`.
         """
         while True:
             record, etag = self._read(keys.job_record(job_id))
             task_only = changes.keys() == {"task_id"}
-            if record.state in TERMINAL and not task_only:
+            if (record.state in TERMINAL and not task_only) or expect not in (None, record.state):
                 raise JobEnded(job_id)
             record = record.model_copy(update={"updated_at": datetime.now(UTC)} | changes)
             try:
@@ -129,6 +131,32 @@ class Jobs:
                 return record
             except Changed:
                 continue
+
+    def claim(self, job_id: str) -> None:
+        """Take a queued job on. Raises `JobEnded` if another server did."""
+        self.update(job_id, expect="queued", state="preparing")
+
+    @contextmanager
+    def heartbeat(self, job_id: str) -> Iterator[None]:
+        """Within the context a thread shows that the job is not deserted, whatever the caller is busy with."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(HEARTBEAT.total_seconds()):
+                try:
+                    self.update(job_id)
+                except JobEnded:
+                    return
+                except Unavailable:
+                    continue
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def fail(self, job_id: str, error: str, status: int = 500) -> None:
         """End the job with its reason, unless it has ended."""

@@ -74,10 +74,9 @@ def _rate(step: int, recipe: Recipe) -> float:
 
 def _precision(device: torch.device) -> str:
     """bfloat16 where the hardware multiplies it fast; master weights stay as they are."""
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    return "bf16" if fast else "no"
+    if device.type == "cpu":
+        return "bf16" if torch.cpu._is_avx512_bf16_supported() else "no"
+    return "bf16" if device.type == "cuda" else "no"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -11,8 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from contract import State, TrainRequest
 from errors import Refusal
@@ -26,7 +29,7 @@ from preprocessing import segment
 from preprocessing.dataset import Clip, Dataset, prepare
 from runners import TABLE, Backend
 from settings import Settings, settings
-from storage import Storage, open_storage
+from storage import Storage, Unavailable, open_storage
 from training.base import Example, Recipe, Trainer
 from training.jobs import JobEnded, JobRecord, Jobs
 from training.loop import OnStep, TrainingFailed, train
@@ -35,6 +38,9 @@ log = logging.getLogger("producer_twin.training")
 
 # A record is written no more often than this, whatever the speed of the steps.
 _REPORT_SECONDS = 0.5
+# How long storage may be away when the adapter is to be written.
+_PATIENCE_SECONDS = 900.0
+_RETRY_SECONDS = 5.0
 # Changes the job's record and returns it.
 Report = Callable[..., JobRecord]
 # Serving goes first where both share the cores.
@@ -45,14 +51,16 @@ def run(job_id: str, storage: Storage, config: Settings, on_progress: Callable[[
     """Carry out a queued job and return its last record. What goes wrong is written down there, not raised."""
     jobs = Jobs(storage)
 
-    def report(**changes: object) -> JobRecord:
+    def report(**changes: Any) -> JobRecord:
         record = jobs.update(job_id, **changes)
         on_progress(record)
         return record
 
     try:
-        _carry_out(report(state="preparing"), storage, config, report)
-        jobs.finish(jobs.get(job_id))
+        record = report(state="preparing")
+        with jobs.heartbeat(job_id):
+            _carry_out(record, storage, config, report)
+            patiently(lambda: jobs.finish(record))
     except JobEnded:
         log.info("job %s was ended by someone else", job_id)
     except Refusal as error:
@@ -80,13 +88,31 @@ def _carry_out(record: JobRecord, storage: Storage, config: Settings, report: Re
     report(state="evaluating")
     data = encode(_header(record, checkpoint, recipe), pairs, model)
     # What was made is read back by the code that serves it before anyone is told that it exists.
-    Library(storage).save(data, decode(data, model).header)
+    header = decode(data, model).header
+    patiently(lambda: Library(storage).save(data, header))
+
+
+def patiently(write: Callable[[], object]) -> None:
+    """Write what took long to make: storage that is away for a while must not cost it."""
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            write()
+            return
+        except Unavailable as error:
+            if time.monotonic() > end:
+                raise
+            log.warning("%s; trying again", error)
+            time.sleep(_RETRY_SECONDS)
 
 
 def _load(backend: Backend, config: Settings) -> tuple[Checkpoint, Model]:
     device = pick_device(config.train_device or config.device)
     checkpoint = resolve(backend.checkpoint_name(config), backend.name, backend.load_tiny(), config.hf_token)
-    return checkpoint, backend.load_model_class().load(checkpoint, device, pick_dtype(config.dtype, device))
+    dtype = pick_dtype(config.dtype, device)
+    if dtype is torch.float16:
+        dtype = torch.bfloat16  # gradients leave float16's range
+    return checkpoint, backend.load_model_class().load(checkpoint, device, dtype)
 
 
 def _dataset(
@@ -151,7 +177,9 @@ def _progress(recipe: Recipe, report: Report) -> OnStep:
             reported = now
             speed = step / (now - started)
             left = (recipe.steps - step) / speed
-            report(step=step, loss=loss, steps_per_second=round(speed, 3), seconds_left=round(left, 1))
+            # How far it is may be told late, or not at all.
+            with contextlib.suppress(Unavailable):
+                report(step=step, loss=loss, steps_per_second=round(speed, 3), seconds_left=round(left, 1))
 
     return on_step
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Protocol
 
 import bentoml
@@ -11,7 +12,7 @@ from configuration import service_config
 from contract import TERMINAL, TrainAnswer, TrainRequest
 from errors import Refusal
 from settings import settings
-from storage import open_storage
+from storage import Unavailable, open_storage
 from training.intake import Intake
 from training.jobs import JobRecord, Jobs
 from training.supervisor import Supervisor
@@ -62,7 +63,8 @@ async def wait(jobs: Jobs, record: JobRecord) -> TrainAnswer:
     """Until the job has ended. The record is asked, not the process, since the record outlives it."""
     while record.state not in TERMINAL:
         await asyncio.sleep(_POLL_SECONDS)
-        record = await asyncio.to_thread(jobs.get, record.job_id)
+        with contextlib.suppress(Unavailable):  # training goes on while storage is away, and so does waiting
+            record = await asyncio.to_thread(jobs.get, record.job_id)
     if record.result is None:
         raise Refusal(record.error_status or 500, f"job {record.job_id} {record.state}: {record.error}")
     return record.result

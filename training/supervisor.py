@@ -46,6 +46,8 @@ class Supervisor:
         except asyncio.CancelledError:
             await asyncio.to_thread(self.jobs.fail, job_id, "the server was stopped while the job was under way", 503)
             raise
+        except JobEnded:
+            log.info("job %s is not ours to do any more", job_id)
         except Exception:
             log.exception("job %s", job_id)
             await asyncio.to_thread(self.jobs.fail, job_id, "the training process could not be started")
@@ -64,8 +66,8 @@ class Supervisor:
             await asyncio.sleep(HEARTBEAT.total_seconds())
 
     async def _train(self, job_id: str) -> None:
-        # Said here, since the process first spends seconds on importing what it needs.
-        await asyncio.to_thread(self.jobs.update, job_id, state="preparing")
+        # Claimed here, since the process first spends seconds on importing what it needs.
+        await asyncio.to_thread(self.jobs.claim, job_id)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "training.run", job_id, cwd=ROOT, env=os.environ | {"PYTHONUNBUFFERED": "1"}
         )

@@ -27,6 +27,8 @@ KeyValue = tuple[Tensor, Tensor]
 # Tokens of padding that are worth having fewer blocks, as a part of all; and the block that always pads little.
 _PADDING = 0.02
 _SMALLEST_BLOCK = 32
+# Bytes that a pack's copies of adapters may take; beyond, a layer's are made when it is their turn.
+_COPIES = 2**29
 
 
 @dataclass
@@ -118,14 +120,23 @@ class Pack:
         return [frames[:, start : start + length] for start, length in zip(starts, self.lengths, strict=True)]
 
     def _stacks(self) -> dict[str, LoraPair]:
-        """Every adapted layer's matrices, one of each a block; one a stream for the layers that see timesteps."""
+        """Every adapted layer's matrices: one of each a block, copied once, unless that would take much memory.
+
+        A layer that sees timesteps has one a stream.
+        """
         stacks = {}
         for name, layer in linear_layers(self.transformer).items():
             if any(name in stream.pairs for stream in self.streams):
                 pair = stack([stream.pairs.get(name) for stream in self.streams], layer)
-                by_time = name.startswith("time_embed")
-                stacks[name] = pair if by_time else LoraPair(pair.a[self.owner], pair.b[self.owner])
-        return stacks
+                stacks[name] = pair
+        copied = sum((pair.a[0].nbytes + pair.b[0].nbytes) * len(self.owner) for pair in stacks.values())
+        if copied > _COPIES:
+            return stacks
+        return {name: pair if _sees_time(name) else self._by_block(pair) for name, pair in stacks.items()}
+
+    def _by_block(self, pair: LoraPair) -> LoraPair:
+        """`[streams, …]` to `[blocks, …]`."""
+        return LoraPair(pair.a[self.owner], pair.b[self.owner])
 
     def _frames(self, latents: Sequence[Tensor]) -> Tensor:
         """Context and latents of all streams end to end, each padded to its blocks, `[1, N · patch, 3C]`."""
@@ -193,11 +204,17 @@ class Pack:
         """One product for all streams, and two for all their adapters, on `[blocks, block, in]`."""
         y: Tensor = layer(x)
         pair = self.pairs.get(name)
+        if pair is not None and len(pair.a) != len(x):
+            pair = self._by_block(pair)
         return y if pair is None else torch.baddbmm(y, torch.bmm(x, pair.a), pair.b)
 
     def _of_blocks(self, modulation: Tensor) -> tuple[Tensor, ...]:
         """`[streams, k, D]` to k tensors `[blocks, 1, D]`."""
         return tuple(part[:, None] for part in modulation[self.owner].unbind(dim=1))
+
+
+def _sees_time(name: str) -> bool:
+    return name.startswith("time_embed")
 
 
 def _block(tokens: Sequence[int]) -> int:
