@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +12,10 @@ from hypothesis import HealthCheck, settings
 
 import models  # noqa: F401 - sets how threads wait before anything imports torch
 from tests.api import Api, Json, beat, running
+
+# The tests' own model store, not the user's; BentoML reads this when it is imported.
+_model_store = tempfile.TemporaryDirectory(prefix="bentoml-")
+os.environ["BENTOML_HOME"] = _model_store.name
 
 # How long an example takes says what else the machine does.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
