@@ -69,7 +69,7 @@ def analyse(path: Path, beats_per_bar: int = 4, bpm: float | None = None) -> Ana
         ear.add(block)
     levels = meter.levels()
     samples = ear.samples()
-    if len(samples) < SHORTEST * hearing.RATE or np.abs(samples).max() < SILENCE:
+    if len(samples) < SHORTEST * hearing.RATE or max(samples.max(), -samples.min()) < SILENCE:
         return Analysis(levels)
     heard = hearing.hear(samples)
     tempo = rhythm(heard)
@@ -92,16 +92,17 @@ class _Ear:
 
     def __init__(self, rate: int) -> None:
         self._stream = soxr.ResampleStream(rate, hearing.RATE, 1, dtype="float32")
-        self._parts: list[Samples] = []
-        self._missing = HEARD_SECONDS * hearing.RATE
+        self._kept = np.empty(HEARD_SECONDS * hearing.RATE, np.float32)
+        self._length = 0
 
     def add(self, block: Samples, last: bool = False) -> None:
-        if self._missing > 0:
-            part = self._stream.resample_chunk(np.ascontiguousarray(mix(block, 1)), last)[: self._missing, 0]
-            self._parts.append(part)
-            self._missing -= len(part)
+        if self._length < len(self._kept):
+            heard = self._stream.resample_chunk(np.ascontiguousarray(mix(block, 1)), last)[:, 0]
+            part = self._kept[self._length : self._length + len(heard)]
+            part[:] = heard[: len(part)]
+            self._length += len(part)
 
     def samples(self) -> Samples:
         """(frames,)"""
         self.add(np.empty((0, 1), np.float32), last=True)
-        return np.concatenate(self._parts)
+        return self._kept[: self._length]

@@ -184,8 +184,10 @@ class _FFmpeg:
             except av.InvalidDataError:
                 broken += 1
                 continue
-            for frame in frames:
-                yield from [frame] if is_plain else to_plain.resample(frame)
+            if is_plain:
+                yield from frames
+            else:
+                yield from (plain for frame in frames for plain in to_plain.resample(frame))
         if broken > 1 + packets * MAX_DAMAGE:
             raise BadAudio(f"it is damaged: {broken} of its {packets} packets cannot be decoded")
 

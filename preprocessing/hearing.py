@@ -47,14 +47,14 @@ def hear(samples: Samples) -> Heard:
     """Listen to a song: (frames,) at RATE, mono, at least a second of it, not silent."""
     import librosa
 
-    samples = samples / np.abs(samples).max()
-    loud = np.concatenate([_mel_decibels(chunk) for chunk in _overlapping(samples)], axis=1)
+    peak = np.float32(max(samples.max(), -samples.min()))
+    loud = np.concatenate([_mel_decibels(chunk / peak) for chunk in _overlapping(samples)], axis=1)
     rise = np.maximum(0, np.diff(loud, axis=1, prepend=loud[:, :1]))
     low, middle, high = (band.mean(axis=0) for band in np.split(rise, [6, 24]))
     onsets = np.stack([low, high, low + middle + high])
     tuning = librosa.estimate_tuning(y=samples[max(0, len(samples) // 2 - 10 * RATE) :][: 20 * RATE], sr=RATE)
-    pitches = np.concatenate([_semitones(chunk, tuning) for chunk in _pieces(samples)], axis=1)
-    start = int(np.argmax(np.abs(samples) > _AUDIBLE)) / RATE
+    pitches = np.concatenate([_semitones(chunk / peak, tuning) for chunk in _pieces(samples)], axis=1)
+    start = int(np.argmax((samples > _AUDIBLE * peak) | (samples < -_AUDIBLE * peak))) / RATE
     loud = loud[:, round(start * ONSETS_PER_SECOND) :]  # so that silence before it does not matter
     frames = loud.shape[1] // _PRINT_FRAMES
     coarse = loud[:, : frames * _PRINT_FRAMES].reshape(_MELS, frames, _PRINT_FRAMES).mean(axis=2)
@@ -63,9 +63,13 @@ def hear(samples: Samples) -> Heard:
 
 def _overlapping(samples: Samples) -> Iterator[Samples]:
     """Chunks whose frames of _WINDOW, ONSET_HOP apart and centred, continue each other's."""
-    padded = np.pad(samples, _WINDOW // 2)
-    for start in range(0, len(padded) - _WINDOW + 1, _CHUNK):
-        yield padded[start : start + _CHUNK + _WINDOW - ONSET_HOP]
+    half = _WINDOW // 2
+    for start in range(0, len(samples) + 1, _CHUNK):
+        chunk = samples[max(0, start - half) : start - half + _CHUNK + _WINDOW - ONSET_HOP]
+        before = half if start == 0 else 0
+        after = min(half, max(0, start + _CHUNK + half - ONSET_HOP - len(samples)))
+        if before + len(chunk) + after >= _WINDOW:
+            yield np.pad(chunk, (before, after))
 
 
 def _pieces(samples: Samples) -> Iterator[Samples]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import wave
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from math import ceil
@@ -79,7 +80,7 @@ def segments(
 
 def resampled(path: Path, rate: int, channels: int) -> Iterator[Samples]:
     """A song's blocks at `rate` in Hz with `channels`. Raises BadAudio."""
-    mixed = (mix(block, channels) for block in blocks(path))
+    mixed = (mix(block, channels) for block in _ahead(blocks(path)))
     source_rate = probe(path).sample_rate
     if source_rate == rate:
         yield from mixed
@@ -88,6 +89,15 @@ def resampled(path: Path, rate: int, channels: int) -> Iterator[Samples]:
     for block in mixed:
         yield stream.resample_chunk(block)
     yield stream.resample_chunk(np.empty((0, channels), np.float32), last=True)
+
+
+def _ahead(items: Iterator[Samples]) -> Iterator[Samples]:
+    """The same, each one made while the one before is worked on: decoding lets other threads run."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
 
 
 def load(path: Path, rate: int, channels: int) -> Samples:
