@@ -2,7 +2,7 @@
 
     python -m benchmarks.preprocessing speed      one hour of WAV and of MP3, against pydub with ffmpeg, in turns
     python -m benchmarks.preprocessing memory     the peak for a file of three hours
-    python -m benchmarks.preprocessing analysis   bpm and key of 40 fixed songs of the synthesiser
+    python -m benchmarks.preprocessing analysis   bpm and key of 40 fixed songs of the synthesiser (--first: of others)
     python -m benchmarks.preprocessing fit        the weights of the analysis, from 160 other songs
     python -m benchmarks.preprocessing fuzz       1,000 damaged files, none of which may crash or hang it
 
@@ -181,9 +181,9 @@ def _measure(seed: int) -> dict[str, Any]:
     return found | {"song": song, "fold": folds[0] if folds else None, "right_key": found["key"] == song.key}
 
 
-def analysis() -> None:
+def analysis(first: int) -> None:
     with _pool() as pool:
-        found = list(pool.map(_measure, MEASURED))
+        found = list(pool.map(_measure, (first + number for number in MEASURED)))
     for one in found:
         song = one["song"]
         print(
@@ -193,10 +193,12 @@ def analysis() -> None:
     right = np.array([one["fold"] == 1 for one in found])
     octaves = np.array([one["fold"] in (2, 0.5, 3, 1 / 3) for one in found])
     keys = np.array([one["right_key"] for one in found])
+    sure = np.array([[one["bpm_confidence"] or 0, one["key_confidence"] or 0] for one in found])
     print(f"bpm within 4 %: {right.mean():.1%}; a double, half or triple of it: {octaves.mean():.1%}")
-    print(f"bpm confidence, AUC: {_auc(right, np.array([one['bpm_confidence'] or 0 for one in found])):.3f}")
     print(f"key exactly right: {keys.mean():.1%}")
-    print(f"key confidence, AUC: {_auc(keys, np.array([one['key_confidence'] for one in found])):.3f}")
+    print(f"confidence, AUC: bpm {_auc(right, sure[:, 0]):.3f} ({np.count_nonzero(~right)} wrong), ", end="")
+    print(f"key {_auc(keys, sure[:, 1]):.3f} ({np.count_nonzero(~keys)} wrong), ", end="")
+    print(f"both {_auc(np.concatenate([right, keys]), np.concatenate([sure[:, 0], sure[:, 1]])):.3f}")
 
 
 def _auc(right: NDArray[np.bool_], confidence: Array) -> float:
@@ -345,7 +347,7 @@ def main() -> None:
 
     command("speed", speed, hours=1.0, rounds=3)
     command("memory", memory, hours=3.0)
-    command("analysis", analysis)
+    command("analysis", analysis, first=0)
     command("fit", fit)
     command("fuzz", fuzz, count=1000, seed=1)
     one = commands.add_parser("child")
