@@ -10,10 +10,20 @@ import pytest
 import torch
 
 from models.starter.recipe import codec as codec_stage
-from models.starter.recipe.architecture import CLOCK_TEMPOS, HOP, LATENT, PATCH, SAMPLE_RATE, build_codec, clock
+from models.starter.recipe.architecture import (
+    CLOCK_TEMPOS,
+    HOP,
+    LATENT,
+    PATCH,
+    SAMPLE_RATE,
+    build_codec,
+    clock,
+    encode_mean,
+)
 from models.starter.recipe.data import TRAINING, Pool
+from models.starter.recipe.levels import LEVELS, unit_levels
 from models.starter.recipe.prompts import build_tokenizer, format_prompt, template_parts
-from models.starter.recipe.transform import lapped_cosine, start_as_transform
+from models.starter.recipe.transform import lapped_cosine, set_weight, start_as_transform, weight_of
 
 CHECKPOINT = Path(__file__).parents[1] / "models" / "starter" / "ace_step"
 
@@ -32,6 +42,22 @@ def test_the_codec_is_a_codec_before_training() -> None:
     decoded = codec_stage.reconstruct(codec, audio)
     assert decoded.shape == audio.shape
     assert codec_stage.reconstruction_table(audio, decoded)["si_sdr"] > 5
+
+
+def test_a_row_of_zeros_stays_a_number() -> None:
+    convolution = build_codec().encoder.conv2
+    set_weight(convolution, torch.zeros_like(weight_of(convolution)))
+    assert torch.isfinite(convolution(torch.ones(1, convolution.in_channels, 8))).all()
+
+
+def test_loudness_is_read_from_the_latents() -> None:
+    torch.manual_seed(0)
+    codec = build_codec()
+    audio = torch.from_numpy(Pool(TRAINING, size=32, seconds=2.0).audio)
+    start_as_transform(codec, audio[:, None])
+    with torch.no_grad():
+        levels = encode_mean(codec, audio[:, None])[:, :LEVELS]
+    assert (levels - unit_levels(audio)).square().mean() < 0.5
 
 
 def test_the_pool_goes_on_where_it_stopped() -> None:

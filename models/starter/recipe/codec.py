@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from . import measures
 from .architecture import HOP, LATENT, SAMPLE_RATE, build_codec
 from .data import TRAINING, VALIDATION, Pool, audio_of, song_number
-from .levels import LEVELS, unit_levels
+from .levels import LEVELS, WAVES, unit_levels
 from .losses import codec_loss
 from .state import Checkpoints, learning_rate
 from .transform import start_as_transform
@@ -27,8 +27,10 @@ CUT = 76 * HOP
 RENEW_EVERY = 3
 KL_WEIGHT = 2e-3
 LEVEL_WEIGHT = 4.0
-NOISE = 0.15
-"""Deviation of the noise on the latents in the decoder's stage; the latents' own is 1."""
+LEVEL_NOISE, WAVE_NOISE = 0.1, 0.5
+"""Largest deviation of the noise on the latents in the decoder's stage, where the latents' own are 1.5 and about 1.
+
+A model gets loudness nearly right and waves only roughly; a decoder that has met such latents keeps to the loudness."""
 
 
 def train_codec(runs: Path, steps: int, batch: int, device: str, compile_it: bool, stage: str = "codec") -> None:
@@ -71,7 +73,8 @@ def train_codec(runs: Path, steps: int, batch: int, device: str, compile_it: boo
             levels = F.mse_loss(mean[:, :LEVELS], unit_levels(audio[:, 0]))
             penalty = 0.5 * (mean.square() + deviation.square() - 2 * deviation.log() - 1).mean()
         else:
-            deviation = NOISE * torch.rand(len(mean), 1, 1, device=device).expand_as(mean)
+            largest = mean.new_tensor([LEVEL_NOISE] * LEVELS + [WAVE_NOISE] * WAVES).view(1, -1, 1)
+            deviation = largest * torch.rand(len(mean), 1, 1, device=device)
         with torch.autocast(device, torch.bfloat16):
             estimate = decoder(mean + deviation * torch.randn_like(mean))
         loss = codec_loss(estimate.float()[:, 0], audio[:, 0]) + KL_WEIGHT * penalty + LEVEL_WEIGHT * levels
