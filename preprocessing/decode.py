@@ -31,7 +31,6 @@ MAX_SAMPLES = MAX_SECONDS * 96_000 * 2
 MAX_PEAK = 2.0**31
 # MP3s with a broken frame or two are common, and play everywhere.
 MAX_DAMAGE = 0.1
-_CHANGES = "its sample rate or number of channels changes on the way; save it as a WAV file"
 
 
 class BadAudio(Exception):
@@ -142,17 +141,17 @@ class _FFmpeg:
         gathered = av.AudioFifo()
         done = 0
         for frame in self._decoded():
+            # The fifo itself would write frames of fewer channels from memory that is not theirs.
+            if frame.layout.nb_channels != self.info.channels or frame.sample_rate != self.info.sample_rate:
+                raise BadAudio("its sample rate or number of channels changes on the way; save it as a WAV file")
             done += frame.samples
             frame.pts = None
-            try:
-                gathered.write(frame)
-            except ValueError as error:
-                raise BadAudio(_CHANGES) from error
+            gathered.write(frame)
             if gathered.samples >= BLOCK + PADDING:
-                yield self._samples(gathered.read(BLOCK))
+                yield gathered.read(BLOCK).to_ndarray().T
         beyond = done - round(self.info.seconds * self.info.sample_rate)
         if gathered.samples:
-            block = self._samples(gathered.read())
+            block = gathered.read().to_ndarray().T
             yield block[:-beyond] if self._knows_its_length and 0 < beyond <= PADDING else block
         if self._knows_its_length and -beyond > self.info.sample_rate:
             raise BadAudio(_ends_early(self.info.seconds, done / self.info.sample_rate))
@@ -163,11 +162,6 @@ class _FFmpeg:
             self._container.seek(int(wanted), stream=self._stream)
             if next(self._decoded(), None) is None:
                 raise BadAudio(_ends_early(self.info.seconds))
-
-    def _samples(self, frame: Any) -> Samples:
-        if frame.sample_rate != self.info.sample_rate or frame.layout.nb_channels != self.info.channels:
-            raise BadAudio(_CHANGES)
-        return frame.to_ndarray().T
 
     def _decoded(self) -> Iterator[Any]:
         """One frame of the codec at a time, of planes of floats. Broken packets are left out, as players do, unless

@@ -174,6 +174,14 @@ def test_hostile_files_are_refused_by_name(name: str, tmp_path: Path) -> None:
             list(segments(tmp_path / "x.wav"))
 
 
+@pytest.mark.parametrize("first", [1, 2])
+def test_an_mp3_that_changes_on_the_way(first: int, tmp_path: Path) -> None:
+    halves = [wav(tone(2, channels=channels), format="MP3") for channels in (first, 3 - first)]
+    (tmp_path / "x.mp3").write_bytes(b"".join(halves))
+    with pytest.raises(BadAudio, match="changes on the way"):
+        list(blocks(tmp_path / "x.mp3"))
+
+
 def test_strange_but_good_files(tmp_path: Path) -> None:
     for samples, rate, kind in (
         (np.array([[0.5]]), RATE, "PCM_16"),
