@@ -138,7 +138,7 @@ class _FFmpeg:
         import av
 
         # Gathers the codec's frames, of a thousand samples each, without a detour through Python.
-        gathered = av.AudioFifo()
+        gathered: Any = av.AudioFifo()
         done = 0
         for frame in self._decoded():
             # The fifo itself would write frames of fewer channels from memory that is not theirs.
