@@ -24,6 +24,7 @@ from .architecture import (
 )
 from .data import TRAINING
 from .latents import LONG_SECONDS, LOOP_SECONDS, Clip, Library, frames
+from .levels import LEVELS
 from .prompts import NUMBERS, build_tokenizer, format_prompt, song_prompt
 from .sampling import DEFAULTS
 from .state import Checkpoints, learning_rate
@@ -239,8 +240,32 @@ def validation(starter: Starter, average: dict[str, torch.Tensor], library: Libr
             losses = starter.loss(latents, noise, time, starter.conditions(words, format_prompt("", 10)[1]))
             result[name] = round(losses.mean().item(), 4)
             result[f"{name}_noisy"] = round(losses[time > 0.6].mean().item(), 4)
+        result["levels_from_noise"] = round(_levels_from_noise(starter, latents, noise, texts), 3)
     starter.load_state_dict(kept)
     return result
+
+
+def _levels_from_noise(
+    starter: Starter, latents: torch.Tensor, noise: torch.Tensor, texts: list[str], time: float = 0.98
+) -> float:
+    """How well the prompt alone foretells loudness over time: correlation with the held-back clips, mean over them.
+
+    The earliest sign of rhythm. It rises long before generated music has a pulse.
+    """
+    times = torch.full((len(latents),), time).to(latents)
+    noisy = (1 - time) * latents + time * noise
+    clock = starter.condition_encoder.silence_latent[:, : latents.shape[1]]
+    velocity = starter.transformer(
+        hidden_states=noisy,
+        timestep=times,
+        timestep_r=times,
+        encoder_hidden_states=starter.conditions(texts, format_prompt("", 10)[1]),
+        context_latents=torch.cat([clock, torch.ones_like(clock)], -1).expand(len(latents), -1, -1),
+        return_dict=False,
+    )[0]
+    guess, truth = ((x - x.mean(1, keepdim=True))[..., :LEVELS] for x in (noisy - time * velocity.float(), latents))
+    likeness = (guess * truth).sum(1) / (guess.norm(dim=1) * truth.norm(dim=1) + 1e-6)
+    return float(likeness.mean())
 
 
 def load_starter(runs: Path) -> Starter:
