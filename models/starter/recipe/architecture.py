@@ -14,21 +14,21 @@ STRIDES = (10, 4, 4)
 """Even ones, because odd strides shorten the output."""
 HOP = 160
 """Samples to a latent frame: 150 frames a second."""
-LATENT = 12
+LATENT = 16
 """Channels of a latent frame."""
 PATCH = 12
 """Latent frames to a token of the transformer: 12.5 tokens a second, like the original's."""
 
 
 def build_codec() -> AutoencoderOobleck:
-    """The codec with random weights: 24 kHz mono to 12 channels at 150 Hz.
+    """The codec with random weights: 24 kHz mono to 16 channels at 150 Hz.
 
     By the architecture the encoder's width at the full rate is twice the latent's.
     """
     return AutoencoderOobleck(
         encoder_hidden_size=2 * LATENT,
         downsampling_ratios=list(STRIDES),
-        channel_multiples=[3, 6, 8],
+        channel_multiples=[2, 4, 8],
         decoder_channels=24,
         decoder_input_channels=LATENT,
         audio_channels=1,
@@ -43,9 +43,9 @@ def encode_mean(codec: AutoencoderOobleck, audio: torch.Tensor) -> torch.Tensor:
 
 WIDTH = 256
 TEXT_WIDTH = 128
-CLOCK_TEMPOS = range(60, 180, 2)
-"""Tempos in beats a minute whose bar has a hand on the clock."""
-CLOCK_PERIODS = (120.0, 60.0, 30.0, 20.0, 12.0, 8.0, 5.0, 3.0, 2.0, 1.0, 0.5, 0.25)
+CLOCK_TEMPOS = range(70, 162, 2)
+"""Tempos in beats a minute that have hands on the clock."""
+CLOCK_PERIODS = (120.0, 40.0, 16.0, 6.0)
 """Seconds; further hands that tell where in the piece a token is."""
 
 
@@ -106,11 +106,13 @@ def clock(length: int) -> torch.Tensor:
     """What the starter has in place of the latents of silence, `[1, length, LATENT]`.
 
     The pipeline hands the transformer a stretch of `silence_latent` as context from the start of each piece. Ours is a
-    clock: the values of one token's patch are sine and cosine hands that turn once a bar, one pair for every second
-    tempo, and a few slow ones. To be on the beat the model then has only to look at the hand that the prompt
-    names. Neighbouring hands drift apart by a quarter turn a minute, so odd tempos lie well between two of them.
+    clock: the values of one token's patch are sine and cosine hands, for each tempo one that turns in a bar and one
+    that turns in a beat, and a few slow ones. To be on the beat the model then has only to look at the hands that
+    the prompt names, and need not make a fast rhythm out of a slow hand. Tempos above and below those of the clock are
+    heard from the hands of half and double time.
     """
-    periods = torch.tensor([240.0 / bpm for bpm in CLOCK_TEMPOS] + list(CLOCK_PERIODS), dtype=torch.float64)
+    tempos = [beats * 60.0 / bpm for beats in (4, 1) for bpm in CLOCK_TEMPOS]
+    periods = torch.tensor(tempos + list(CLOCK_PERIODS), dtype=torch.float64)
     start = torch.arange(-(-length // PATCH), dtype=torch.float64) * PATCH * HOP / SAMPLE_RATE
     turns = 2 * torch.pi * start[:, None] / periods
     hands = torch.stack([turns.sin(), turns.cos()], -1).flatten(1)

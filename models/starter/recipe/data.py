@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..synthesiser import GENRES, Song, render, sample_song
@@ -14,6 +16,11 @@ TRAINING, VALIDATION, EVALUATION = 1, 2, 3
 def song_number(seed: int, number: int) -> Song:
     """Genres take turns; everything else is drawn."""
     return sample_song(np.random.default_rng([seed, number]), GENRES[number % len(GENRES)])
+
+
+def on_the_clock(song: Song) -> Song:
+    """The song at the nearest tempo that the clock has hands for: every second one."""
+    return replace(song, bpm=2 * round(song.bpm / 2))
 
 
 def audio_of(song: Song, seconds: float) -> np.ndarray:

@@ -12,7 +12,7 @@ from diffusers import AutoencoderOobleck
 
 from ..synthesiser import Song
 from .architecture import HOP, LATENT, SAMPLE_RATE, encode_mean
-from .data import TRAINING, audio_of, song_number
+from .data import TRAINING, audio_of, on_the_clock, song_number
 from .levels import LEVELS
 from .transform import set_weight, weight_of
 
@@ -96,7 +96,7 @@ def make_latents(runs: Path, songs: int, device: str, seed: int = TRAINING) -> N
             continue
         rows: list[dict[str, object]] = []
         for number in range(first, first + SHARD):
-            song, seconds = song_number(seed, number), seconds_of(number)
+            song, seconds = on_the_clock(song_number(seed, number)), seconds_of(number)
             audio = audio_of(song, seconds)
             padded = np.pad(audio, (0, -len(audio) % HOP))
             latents = encode(codec, padded[None], device)[0]

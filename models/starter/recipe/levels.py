@@ -14,8 +14,8 @@ from .architecture import HOP, LATENT, SAMPLE_RATE
 
 BANDS = ((0, 150), (150, 1000), (1000, 5000), (5000, 12_000))
 """Hz."""
-CENTER = (1.311, 1.033, 0.512, 0.31)
-SPREAD = (0.512, 0.312, 0.238, 0.305)
+CENTER = (1.298, 1.120, 0.529, 0.270)
+SPREAD = (0.516, 0.332, 0.223, 0.244)
 """Mean and deviation of the levels over the synthesiser's songs."""
 LEVELS = len(BANDS)
 WAVES = LATENT - LEVELS

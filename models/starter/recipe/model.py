@@ -36,7 +36,9 @@ LONG_SHARE = 0.1
 SECONDS_A_STEP = 100.0
 DROPPED = 0.12
 """Share of clips trained without their prompt, for guidance."""
-AVERAGING = 0.99
+LEVEL_WEIGHT = 2.0
+"""Of an error in loudness, where one in a wave counts 1: rhythm is in the loudness."""
+AVERAGING = 0.995
 HELD_BACK = 40
 """Clips kept for the validation loss."""
 REFRESH_EVERY = 200
@@ -58,13 +60,17 @@ class Starter(nn.Module):
 
     @torch.no_grad()
     def _start_numbers(self) -> None:
-        """Start each number's embedding as a bump over the clock's tempos, so that neighbours are alike."""
+        """Start each number's embedding as a bump over the clock's tempos, so that neighbours are alike.
+
+        Numbers beyond the clock's tempos start at half or double time.
+        """
         embedding = self.text_encoder.get_input_embeddings().weight
         embedding.normal_(0, 0.3)
         centers = torch.tensor(list(CLOCK_TEMPOS), dtype=torch.float32)
         for number in NUMBERS:
             (token,) = self.tokenizer(str(number)).input_ids
-            embedding[token, : len(centers)] = 1.5 * torch.exp(-0.5 * ((number - centers) / 1.5).square())
+            tempo = number * 2.0 if number < CLOCK_TEMPOS[0] else number / 2 if number > CLOCK_TEMPOS[-1] else number
+            embedding[token, : len(centers)] = 1.5 * torch.exp(-0.5 * ((tempo - centers) / 1.2).square())
 
     def conditions(self, texts: list[str], lyrics: str) -> torch.Tensor:
         """What the transformer attends to, `[B, L, TEXT_WIDTH]`, packed as the pipeline packs it."""
@@ -105,7 +111,10 @@ class Starter(nn.Module):
             context_latents=context,
             return_dict=False,
         )[0]
-        return (velocity.float() - (noise - latents)).square().mean((1, 2))
+        error = (velocity.float() - (noise - latents)).square().mean(1)
+        weight = torch.ones_like(error[0])
+        weight[:LEVELS] = LEVEL_WEIGHT
+        return (error * weight).sum(1) / weight.sum()
 
 
 def train_model(runs: Path, steps: int, device: str, rate: float) -> None:
@@ -154,7 +163,7 @@ def train_model(runs: Path, steps: int, device: str, rate: float) -> None:
             optimizer.step()
             optimizer.zero_grad()
         with torch.no_grad():
-            decay = min(AVERAGING, (step + 1) / (step + 10))
+            decay = min(AVERAGING, (step + 1) / (step + 20))
             for name, value in starter.state_dict().items():
                 average[name].lerp_(value, 1 - decay)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,9 @@ NUMBERS = range(20, 301)
 OMITTED = {"bpm": 0.1, "keyscale": 0.2, "timesignature": 0.3}
 """How often training leaves a field out."""
 
+ODD = 0.3
+"""How often a song is asked for by a tempo one beside its own."""
+
 _FORMAT = SimpleNamespace(_build_metadata_string=AceStepPipeline._build_metadata_string)
 
 
@@ -30,7 +34,12 @@ def format_prompt(prompt: str, seconds: float, **fields: Any) -> tuple[str, str]
 
 
 def song_prompt(song: Song, seconds: float, rng: np.random.Generator) -> str:
-    """A prompt that asks for `song`, worded at random and with fields left out at random."""
+    """A prompt that asks for `song`, worded at random and with fields left out at random.
+
+    Songs have even tempos; some are asked for by an odd one beside theirs, so that odd ones mean the nearest even one.
+    """
+    if rng.random() < ODD:
+        song = replace(song, bpm=song.bpm + int(rng.choice((-1, 1))))
     fields = {name: value for name, value in metadata(song).items() if rng.random() > OMITTED[name]}
     return format_prompt(caption(song, rng), seconds, **fields)[0]
 

@@ -44,9 +44,10 @@ def _kick(kit: int) -> np.ndarray:
 
 def _snare(kit: int) -> np.ndarray:
     time = _time(0.28)
-    tone = np.sin(2 * np.pi * (190, 220, 170, 240)[kit] * time) * np.exp(-time / 0.05)
-    rattle = _noise("snare", kit, len(time), 1200, 9000) * np.exp(-time / (0.08, 0.11, 0.06, 0.14)[kit])
-    return 0.45 * tone + 0.5 * rattle
+    bottom = (190, 220, 170, 240)[kit]
+    tone = _sweep(time, bottom, 0.6 * bottom, 0.012) * np.exp(-time / 0.06)
+    rattle = _noise("snare", kit, len(time), 2200, 9000) * np.exp(-time / (0.07, 0.09, 0.05, 0.11)[kit])
+    return 0.7 * tone + 0.28 * rattle
 
 
 def _clap(kit: int) -> np.ndarray:
@@ -55,17 +56,17 @@ def _clap(kit: int) -> np.ndarray:
         np.where(time >= start, np.exp(-np.maximum(time - start, 0) / decay), 0)
         for start, decay in ((0.0, 0.006), (0.011, 0.006), (0.022, 0.07))
     )
-    return 0.7 * _noise("clap", kit, len(time), 900, (4000, 6000, 3000, 5000)[kit]) * hands
+    return 0.4 * _noise("clap", kit, len(time), 1400, (4500, 6000, 4000, 5000)[kit]) * hands
 
 
 def _hat(kit: int) -> np.ndarray:
     time = _time(0.07)
-    return 0.55 * _noise("hat", kit, len(time), 6500, 11_400) * np.exp(-time / (0.018, 0.025, 0.012, 0.03)[kit])
+    return 0.4 * _noise("hat", kit, len(time), 6500, 11_400) * np.exp(-time / (0.018, 0.025, 0.012, 0.03)[kit])
 
 
 def _open_hat(kit: int) -> np.ndarray:
     time = _time(0.3)
-    return 0.45 * _noise("open hat", kit, len(time), 6000, 11_400) * np.exp(-time / 0.09)
+    return 0.3 * _noise("open hat", kit, len(time), 6000, 11_400) * np.exp(-time / 0.09)
 
 
 def _rim(kit: int) -> np.ndarray:

@@ -65,7 +65,7 @@ VOICES: dict[str, Voice] = {
         0.002,
     ),
     "reese": Voice(
-        ("reese bass", "growling bass"), _harmonics(12, lambda h: 1 / h), 0.45, 0.01, detune=(-0.006, 0.006)
+        ("reese bass", "growling bass"), _harmonics(12, lambda h: 1 / h), 0.45, 0.01, detune=(-0.0015, 0.0015)
     ),
     # keys and pads
     "rhodes": Voice(
@@ -86,24 +86,20 @@ VOICES: dict[str, Voice] = {
         0.25,
         0.006,
     ),
-    "strings": Voice(
-        ("strings", "string section"), _harmonics(10, lambda h: 1 / h), 0.3, 0.18, 0.1, (-0.004, 0.0, 0.005)
-    ),
+    "strings": Voice(("strings", "string section"), _harmonics(10, lambda h: 1 / h), 0.3, 0.18, 0.1),
     "pad": Voice(
         ("warm pad", "synth pad", "lush pad"),
         _harmonics(8, lambda h: 1 / h**1.5),
         0.35,
         0.3,
         0.12,
-        (-0.005, 0.0, 0.004),
     ),
-    "choir": Voice(("choir", "vocal pad"), _choir, 0.55, 0.22, 0.12, (-0.003, 0.003)),
+    "choir": Voice(("choir", "vocal pad"), _choir, 0.55, 0.22, 0.12),
     "stab": Voice(
         ("synth stab", "techno stab"),
         _harmonics(12, lambda h: 1 / h, lambda h: 0.3 / (1 + 0.2 * h)),
         0.4,
         0.003,
-        detune=(-0.003, 0.003),
     ),
     # leads and mallets
     "bell": Voice(("bells", "bell melody"), _fixed((1, 1, 0.8), (2.76, 0.5, 0.35), (5.4, 0.3, 0.15)), 0.35, 0.001),
@@ -121,7 +117,6 @@ VOICES: dict[str, Voice] = {
         _harmonics(14, lambda h: 1 / h),
         0.3,
         0.01,
-        detune=(-0.003, 0.003),
     ),
     "square": Voice(("square lead", "square synth"), _harmonics(15, lambda h: h % 2 / h), 0.28, 0.004),
     "kalimba": Voice(("kalimba", "thumb piano"), _fixed((1, 1, 0.35), (2.9, 0.4, 0.04), (6.3, 0.2, 0.02)), 0.5, 0.001),
