@@ -7,13 +7,14 @@ has every key of the tree as a function. An object appears whole or not at all, 
     storage.put(keys.lora("p", "m"), data, if_absent=True)
 """
 
-from storage.base import AlreadyExists, BadKey, Changed, Entry, NotFound, Storage, Unavailable
+from storage.base import AlreadyExists, BadKey, Changed, Damaged, Entry, NotFound, Storage, Unavailable
 from storage.places import open_storage
 
 __all__ = [
     "AlreadyExists",
     "BadKey",
     "Changed",
+    "Damaged",
     "Entry",
     "NotFound",
     "Storage",

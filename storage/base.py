@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from errors import Refusal
 
@@ -15,12 +15,17 @@ CHUNK = 2**20
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of an object without reading it: `size` in bytes, `modified` with its time zone."""
+    """What is known of an object without reading it: `size` in bytes, `modified` with its time zone.
+
+    `sha256` is that of the contents as they were written; it is left out by `list`, and where an object came into the
+    storage by another way.
+    """
 
     key: str
     size: int
     modified: datetime
     etag: str
+    sha256: str | None = None
 
 
 class NotFound(Exception):
@@ -43,8 +48,18 @@ class Unavailable(Refusal):
     """The storage cannot be reached or does not let us (503), or is full (507)."""
 
 
+class Damaged(Refusal):
+    """The object is not what was written: its digest differs (500). Reading it anew is of no use; a copy may be."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(500, f"/data/{key}: it was damaged in storage; restore it from a copy, or store it again")
+
+
 class Storage(Protocol):
     """Objects by key. Every method may raise `Unavailable`, and `BadKey` before anything is done.
+
+    What is written carries its digest, and reading a whole object checks it: `get`, `get_with_etag` and `get_file` may
+    raise `Damaged`.
 
     An etag is an opaque string that differs between two different contents written to one key.
     Instances may be shared by threads.
@@ -53,8 +68,11 @@ class Storage(Protocol):
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """Write the object and return its etag. Raises AlreadyExists or Changed, having written nothing."""
 
-    def put_file(self, key: str, path: Path, *, if_absent: bool = False) -> str:
-        """Write the object from a file, in constant memory, and return its etag."""
+    def put_file(self, key: str, source: Path | BinaryIO, *, if_absent: bool = False) -> str:
+        """Write the object from a file (an open one from its start), in constant memory, and return its etag.
+
+        Raises AlreadyExists, having written nothing.
+        """
 
     def get(self, key: str) -> bytes:
         """The object. Raises NotFound."""
@@ -79,3 +97,13 @@ class Storage(Protocol):
 
     def delete(self, key: str) -> bool:
         """Remove the object; False if it was not there."""
+
+    def local(self, key: str) -> Path | None:
+        """The object as a file of this machine, to be read only; None where there is none."""
+
+    def link(self, key: str, seconds: int, media_type: str) -> str | None:
+        """A URL where anybody may read the object for so long; None where the place has no such thing."""
+
+    def upload_link(self, key: str, seconds: int, size: int) -> tuple[str, dict[str, str]] | None:
+        """A URL where anybody may PUT `size` bytes once for so long, unless there is such an object, and the headers
+        to send; None where the place has no such thing."""

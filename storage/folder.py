@@ -5,22 +5,25 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
 import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from stat import S_ISREG
 from time import time_ns
 from typing import BinaryIO
 
 from storage import keys
-from storage.base import CHUNK, AlreadyExists, Changed, Entry, NotFound, Unavailable
+from storage.base import CHUNK, AlreadyExists, Changed, Damaged, Entry, NotFound, Unavailable
 
 # Writers of one key take turns by a lock file. As all keys share a fixed number of them, none needs removing.
 LOCKS = 64
+
+# The attribute that holds a file's digest: it comes and goes with the file, in the one rename.
+_DIGEST = "user.producer_twin.sha256"
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
@@ -35,19 +38,21 @@ class Folder:
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         with os_errors(key, writing=True), self._new_file(key) as (file, target):
             file.write(data)
-            return self._publish(file, target, key, if_absent, if_match)
+            return self._publish(file, target, key, sha256(data).hexdigest(), if_absent, if_match)
 
-    def put_file(self, key: str, path: Path, *, if_absent: bool = False) -> str:
-        with path.open("rb") as source, os_errors(key, writing=True), self._new_file(key) as (file, target):
-            shutil.copyfileobj(source, file, CHUNK)
-            return self._publish(file, target, key, if_absent, None)
+    def put_file(self, key: str, source: Path | BinaryIO, *, if_absent: bool = False) -> str:
+        with opened(source) as stream, os_errors(key, writing=True), self._new_file(key) as (file, target):
+            digest = copy(stream, file)
+            return self._publish(file, target, key, digest, if_absent, None)
 
     def get(self, key: str) -> bytes:
         return self.get_with_etag(key)[0]
 
     def get_with_etag(self, key: str) -> tuple[bytes, str]:
         with os_errors(key), self._path(key).open("rb") as file:
-            return file.read(), _etag(os.fstat(file.fileno()))
+            data = file.read()
+            _check(key, file, sha256(data).hexdigest())
+            return data, _etag(os.fstat(file.fileno()))
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         with os_errors(key), self._path(key).open("rb") as file:
@@ -56,17 +61,19 @@ class Folder:
 
     def get_file(self, key: str, path: Path) -> None:
         with os_errors(key), self._path(key).open("rb") as source, replacing(path) as target:
-            shutil.copyfileobj(source, target, CHUNK)
+            _check(key, source, copy(source, target))
 
     def stat(self, key: str) -> Entry | None:
         try:
             with os_errors(key):
-                status = self._path(key).stat()
+                path = self._path(key)
+                status = path.stat()
         except NotFound:
             return None
         if not S_ISREG(status.st_mode):
             return None
-        return Entry(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC), _etag(status))
+        modified = datetime.fromtimestamp(status.st_mtime, UTC)
+        return Entry(key, status.st_size, modified, _etag(status), _digest(path, status))
 
     def list(self, prefix: str) -> Iterator[Entry]:
         folder = keys.check_prefix(prefix).rpartition("/")[0]
@@ -91,6 +98,19 @@ class Folder:
             return False
         return True
 
+    def local(self, key: str) -> Path | None:
+        try:
+            path = self._path(key)
+        except FileNotFoundError:
+            return None
+        return path if path.is_file() else None
+
+    def link(self, key: str, seconds: int, media_type: str) -> None:
+        return None
+
+    def upload_link(self, key: str, seconds: int, size: int) -> None:
+        return None
+
     def _path(self, key: str) -> Path:
         """The key's file, symbolic links followed. Raises FileNotFoundError if it is outside the root."""
         path = Path(os.path.realpath(self.root / keys.check(key)))
@@ -106,11 +126,14 @@ class Folder:
         with _hidden_file(target.parent) as file:
             yield file, target
 
-    def _publish(self, file: BinaryIO, target: Path, key: str, if_absent: bool, if_match: str | None) -> str:
+    def _publish(
+        self, file: BinaryIO, target: Path, key: str, digest: str, if_absent: bool, if_match: str | None
+    ) -> str:
         file.flush()
         # The etag is made of the time, and the file system's clock ticks too slowly for quick writes.
         now = time_ns()
         os.utime(file.fileno(), ns=(now, now))
+        _write_digest(file, digest)
         os.fsync(file.fileno())
         etag = _etag(os.fstat(file.fileno()))
         with self._lock(key):
@@ -152,6 +175,45 @@ def _hidden_file(folder: Path) -> Iterator[BinaryIO]:
             yield file
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
+    """A file by its path, or an open one from its start."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            yield file
+    else:
+        source.seek(0)
+        yield source
+
+
+def copy(source: BinaryIO, target: BinaryIO) -> str:
+    """Copy in pieces, and return the digest of what went over."""
+    digest = sha256()
+    while chunk := source.read(CHUNK):
+        digest.update(chunk)
+        target.write(chunk)
+    return digest.hexdigest()
+
+
+def _write_digest(file: BinaryIO, digest: str) -> None:
+    """Beside the time of writing: a file that somebody else wrote over since has no digest of ours."""
+    with suppress(AttributeError, OSError):  # macOS and some file systems have no such attributes
+        os.setxattr(file.fileno(), _DIGEST, f"{digest} {os.fstat(file.fileno()).st_mtime_ns}".encode())
+
+
+def _digest(file: Path | int, status: os.stat_result) -> str | None:
+    try:
+        digest, _, written = os.getxattr(file, _DIGEST).decode().partition(" ")
+    except (AttributeError, OSError):
+        return None
+    return digest if written == str(status.st_mtime_ns) else None
+
+
+def _check(key: str, file: BinaryIO, digest: str) -> None:
+    if _digest(file.fileno(), os.fstat(file.fileno())) not in (None, digest):
+        raise Damaged(key)
 
 
 def _make_folders(folder: Path) -> None:

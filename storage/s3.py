@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -14,16 +17,19 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from storage import keys
-from storage.base import CHUNK, AlreadyExists, Changed, Entry, NotFound, Unavailable
-from storage.folder import os_errors, replacing
+from storage.base import AlreadyExists, Changed, Damaged, Entry, NotFound, Unavailable
+from storage.folder import copy, opened, os_errors, replacing
 
-# From this size on, a file goes up in parts, several at once. boto3 cannot do that on a condition.
+# From this size on, a file goes up in parts. boto3's own upload in parts knows no conditions.
 MULTIPART_BYTES = 64 * 2**20
+PART_BYTES = 8 * 2**20  # S3 takes at most 10,000 parts
+AT_ONCE = 3
 
-_ABSENT = {"404", "NoSuchKey", "NotFound"}
+_ABSENT = {"404", "NoSuchKey", "NoSuchUpload", "NotFound"}
 _FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull"}
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class S3:
@@ -34,10 +40,11 @@ class S3:
         self._prefix = f"{prefix}/" if prefix else ""
         config = Config(
             signature_version="s3v4",
-            # Four tries with backoff ride out a short outage, and fail well within half a minute.
+            # Four tries with backoff ride out a short outage, and fail within half a minute even where a server that
+            # hangs takes all of each try's time.
             retries={"mode": "standard", "total_max_attempts": 4},
             connect_timeout=3,
-            read_timeout=10,
+            read_timeout=5,
             max_pool_connections=32,
             # A custom server seldom has the bucket in its host name.
             s3={"addressing_style": "path" if endpoint else "auto"},
@@ -49,23 +56,27 @@ class S3:
         self._client = boto3.session.Session().client("s3", endpoint_url=endpoint, config=config)
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
-        return self._put(key, data, if_absent, if_match)
+        return self._put(key, data, sha256(data).hexdigest(), if_absent, if_match)
 
-    def put_file(self, key: str, path: Path, *, if_absent: bool = False) -> str:
-        if path.stat().st_size < MULTIPART_BYTES or if_absent:
-            with path.open("rb") as file:
-                return self._put(key, file, if_absent, None)
-        with self._told(key):
-            self._client.upload_file(str(path), self.bucket, self._name(key))
-        if entry := self.stat(key):
-            return entry.etag
-        raise Changed(key)
+    def put_file(self, key: str, source: Path | BinaryIO, *, if_absent: bool = False) -> str:
+        with opened(source) as file:
+            digest = file_digest(file, "sha256").hexdigest()
+            size = file.tell()
+            file.seek(0)
+            if size < MULTIPART_BYTES:
+                return self._put(key, file, digest, if_absent, None)
+            return self._put_parts(key, file, digest, if_absent)
 
     def get(self, key: str) -> bytes:
         return self.get_with_etag(key)[0]
 
     def get_with_etag(self, key: str) -> tuple[bytes, str]:
-        return self._read(key, lambda answer: (answer["Body"].read(), _bare(answer["ETag"])))
+        def take(answer: Any) -> tuple[bytes, str]:
+            data: bytes = answer["Body"].read()
+            _check(key, answer, sha256(data).hexdigest())
+            return data, _bare(answer["ETag"])
+
+        return self._read(key, take)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         entry = self.stat(key)
@@ -78,7 +89,7 @@ class S3:
 
     def get_file(self, key: str, path: Path) -> None:
         with os_errors(key, writing=True), replacing(path) as target:
-            self._read(key, lambda answer: _copy(answer["Body"], target))
+            self._read(key, lambda answer: _check(key, answer, _copy(answer["Body"], target)))
 
     def stat(self, key: str) -> Entry | None:
         try:
@@ -86,7 +97,8 @@ class S3:
                 answer = self._client.head_object(Bucket=self.bucket, Key=self._name(key))
         except NotFound:
             return None
-        return Entry(key, answer["ContentLength"], answer["LastModified"], _bare(answer["ETag"]))
+        digest = answer["Metadata"].get("sha256")
+        return Entry(key, answer["ContentLength"], answer["LastModified"], _bare(answer["ETag"]), digest)
 
     def list(self, prefix: str) -> Iterator[Entry]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -108,25 +120,74 @@ class S3:
             self._client.delete_object(Bucket=self.bucket, Key=self._name(key))
         return there
 
+    def local(self, key: str) -> None:
+        return None
+
+    def link(self, key: str, seconds: int, media_type: str) -> str:
+        wanted = {"Bucket": self.bucket, "Key": self._name(key), "ResponseContentType": media_type}
+        return str(self._client.generate_presigned_url("get_object", Params=wanted, ExpiresIn=seconds))
+
+    def upload_link(self, key: str, seconds: int, size: int) -> tuple[str, dict[str, str]]:
+        wanted = {"Bucket": self.bucket, "Key": self._name(key), "ContentLength": size, "IfNoneMatch": "*"}
+        url = self._client.generate_presigned_url("put_object", Params=wanted, ExpiresIn=seconds)
+        # The length is signed as well; whoever sends the bytes sends it by itself.
+        return str(url), {"If-None-Match": "*"}
+
     def _name(self, key: str) -> str:
         return self._prefix + keys.check(key)
 
-    def _put(self, key: str, body: bytes | BinaryIO, if_absent: bool, if_match: str | None) -> str:
-        mark = uuid.uuid4().hex
-        request: dict[str, Any] = {"Body": body, "Metadata": {"put": mark}}
+    def _put(
+        self, key: str, body: bytes | BinaryIO, digest: str, if_absent: bool = False, if_match: str | None = None
+    ) -> str:
+        request: dict[str, Any] = {"Body": body}
         if if_absent:
             request["IfNoneMatch"] = "*"
         if if_match is not None:
             request["IfMatch"] = f'"{if_match}"'
+        mark = uuid.uuid4().hex
+        named = {"Bucket": self.bucket, "Key": self._name(key), "Metadata": {"put": mark, "sha256": digest}}
+        return self._on_condition(key, mark, if_match is not None, lambda: self._client.put_object(**named, **request))
+
+    def _put_parts(self, key: str, file: BinaryIO, digest: str, if_absent: bool) -> str:
+        """In parts, several at once. The condition is asked for where the parts become an object."""
+        if if_absent and self.stat(key):
+            raise AlreadyExists(key)
+        mark = uuid.uuid4().hex
+        named = {"Bucket": self.bucket, "Key": self._name(key)}
+        with self._told(key):
+            upload = self._client.create_multipart_upload(**named, Metadata={"put": mark, "sha256": digest})
+        named["UploadId"] = upload["UploadId"]
+
+        def send(part: tuple[int, bytes]) -> dict[str, Any]:
+            number, data = part
+            answer = self._client.upload_part(**named, PartNumber=number, Body=data)
+            return {"PartNumber": number, "ETag": answer["ETag"]}
+
+        condition = {"IfNoneMatch": "*"} if if_absent else {}
         try:
             with self._told(key):
-                answer = self._client.put_object(Bucket=self.bucket, Key=self._name(key), **request)
-            return _bare(answer["ETag"])
+                parts = {"Parts": list(_side_by_side(send, _parts(file)))}
+            return self._on_condition(
+                key,
+                mark,
+                False,
+                lambda: self._client.complete_multipart_upload(**named, MultipartUpload=parts, **condition),
+            )
+        except BaseException:
+            with suppress(BotoCoreError, ClientError):
+                self._client.abort_multipart_upload(**named)
+            raise
+
+    def _on_condition(self, key: str, mark: str, if_match: bool, write: Callable[[], Any]) -> str:
+        """Write, and return the etag."""
+        try:
+            with self._told(key):
+                return _bare(write()["ETag"])
         except (AlreadyExists, NotFound) as error:
             # If the answer to our own success was lost, the retry finds our object in the way.
             if etag := self._etag_of(key, mark):
                 return etag
-            if if_match is not None:
+            if if_match:
                 raise Changed(key) from error
             raise
 
@@ -179,11 +240,34 @@ class S3:
             raise Unavailable(503, message) from error
 
 
-def _copy(source: Any, target: BinaryIO) -> None:
+def _copy(source: Any, target: BinaryIO) -> str:
     target.seek(0)
     target.truncate()
-    for chunk in source.iter_chunks(CHUNK):
-        target.write(chunk)
+    return copy(source, target)
+
+
+def _check(key: str, answer: Any, digest: str) -> None:
+    if answer["Metadata"].get("sha256", digest) != digest:
+        raise Damaged(key)
+
+
+def _parts(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    number = 0
+    while data := file.read(PART_BYTES):
+        number += 1
+        yield number, data
+
+
+def _side_by_side(do: Callable[[T], R], items: Iterator[T]) -> Iterator[R]:
+    """`do` of each, in order, AT_ONCE at a time; no item is taken before there is somebody to do it."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        under_way: deque[Future[R]] = deque()
+        for item in items:
+            under_way.append(pool.submit(do, item))
+            if len(under_way) == AT_ONCE:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
 
 
 def _bare(etag: str) -> str:

@@ -32,7 +32,7 @@ from preprocessing.dataset import Dataset, check_sources, prepare
 from preprocessing.decode import BadAudio, blocks, check_bytes, probe
 from preprocessing.segment import load, segments, to_pcm16
 from settings import Settings
-from storage import Storage, keys, open_storage
+from storage import Storage, keys, open_storage, turns
 
 RATE = 44_100
 KINDS = {
@@ -519,7 +519,7 @@ def test_audio_that_cannot_be_used_leaves_nothing(
 
 
 def test_two_jobs_never_mix_in_the_view(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view, "POLL", 0.01)
+    monkeypatch.setattr(turns, "POLL", 0.01)
 
     def publish(job: int) -> None:
         files: dict[str, view.Content] = {
@@ -536,20 +536,20 @@ def test_two_jobs_never_mix_in_the_view(store: Storage, monkeypatch: pytest.Monk
 
 
 def test_the_turn_of_a_dead_process_is_taken_over(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view, "POLL", 0.01)
-    monkeypatch.setattr(view, "EXPIRY", 0.3)
-    monkeypatch.setattr(view, "RENEW", 0.05)
+    monkeypatch.setattr(turns, "POLL", 0.01)
+    monkeypatch.setattr(turns, "EXPIRY", 0.3)
+    monkeypatch.setattr(turns, "RENEW", 0.05)
     store.put(keys.training_turn("p"), b'{"job_id": "dead"}')
     start = time.monotonic()
     view.replace(store, "p", "alive", {keys.training_audio("p", 0): b"new"}, b"record")
     assert 0.3 <= time.monotonic() - start < 3
     assert store.get(keys.training_record("p")) == b"record"
     # Who stood still and lost the turn finds out, and does no more.
-    with view._turn(store, "p", "slow") as check:
+    with turns.turn(store, keys.training_turn("p"), "slow") as check:
         check()
         store.put(keys.training_turn("p"), b'{"job_id": "faster"}')
         time.sleep(0.2)
-        with pytest.raises(view._Lost):
+        with pytest.raises(turns.Lost):
             check()
     assert store.get(keys.training_turn("p")) == b'{"job_id": "faster"}'
 

@@ -12,15 +12,17 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import storage.s3
 from errors import Refusal
-from storage import AlreadyExists, BadKey, Changed, NotFound, Storage, Unavailable, keys, open_storage
+from storage import AlreadyExists, BadKey, Changed, Damaged, NotFound, Storage, Unavailable, keys, open_storage
 from tests.s3_server import BUCKET, CREDENTIALS, S3Server, s3_server, serve_s3
 
 __all__ = ["s3_server"]
@@ -92,6 +94,80 @@ def test_files_go_and_come_whole(store: Storage, tmp_path: Path, monkeypatch: py
     assert [path.name for path in copy.parent.iterdir()] == ["copy"]
     with pytest.raises(FileNotFoundError):
         store.put_file("big", tmp_path / "nothing")
+
+
+def test_a_large_file_that_is_in_the_way_stays(store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage.s3, "MULTIPART_BYTES", 1_000_000)
+    monkeypatch.setattr(storage.s3, "PART_BYTES", 5 * 2**20)
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(12_000_000))
+    with source.open("rb", buffering=0) as file:
+        store.put_file("big", file, if_absent=True)
+    entry = store.stat("big")
+    assert entry is not None and entry.size == 12_000_000
+    assert entry.sha256 == sha256(source.read_bytes()).hexdigest()
+    with pytest.raises(AlreadyExists):
+        store.put_file("big", source, if_absent=True)
+    if isinstance(store, storage.s3.S3):
+        # One that comes while the parts are under way wins; what was sent is not left behind.
+        monkeypatch.setattr(store, "stat", lambda key: None)
+        with pytest.raises(AlreadyExists):
+            store.put_file("big", source, if_absent=True)
+        assert not store._client.list_multipart_uploads(Bucket=BUCKET).get("Uploads")
+
+
+def test_a_flipped_byte_is_found(place: Place, store: Storage, tmp_path: Path) -> None:
+    """As a disk flips it: without a word to the file system. In the bucket, another's bytes under our digest."""
+    store.put("a", b"0123456789")
+    path = store.local("a")
+    if path is not None:
+        times = path.stat()
+        with path.open("r+b") as file:
+            file.write(b"1")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    else:
+        assert isinstance(store, storage.s3.S3)
+        metadata = {"sha256": sha256(b"0123456789").hexdigest()}
+        store._client.put_object(Bucket=BUCKET, Key=store._name("a"), Body=b"1123456789", Metadata=metadata)
+    for read in (store.get, store.get_with_etag, lambda key: store.get_file(key, tmp_path / "copy")):
+        with pytest.raises(Damaged, match="/data/a"):
+            read("a")
+    assert not (tmp_path / "copy").exists()
+    store.put("a", b"new")
+    assert store.get("a") == b"new"
+
+
+def test_a_file_that_was_edited_by_hand_is_read(tmp_path: Path) -> None:
+    store = open_storage(tmp_path.as_uri())
+    store.put("a", b"ours")
+    (tmp_path / "a").write_bytes(b"theirs")
+    entry = store.stat("a")
+    assert store.get("a") == b"theirs" and entry is not None and entry.sha256 is None
+
+
+def test_a_link_is_good_for_who_has_it(store: Storage) -> None:
+    store.put("outputs/base/n.wav", b"0123456789")
+    link = store.link("outputs/base/n.wav", 60, "audio/wav")
+    if link is None:
+        path = store.local("outputs/base/n.wav")
+        assert path is not None and path.read_bytes() == b"0123456789"
+        return
+    part = httpx.get(link, headers={"range": "bytes=2-4"})
+    assert (part.status_code, part.content, part.headers["content-type"]) == (206, b"234", "audio/wav")
+    assert httpx.get(link.replace("n.wav", "m.wav")).status_code == 403
+
+
+def test_an_upload_link_takes_one_object_of_its_size(store: Storage) -> None:
+    given = store.upload_link("uploads/p/j/a.wav", 60, 10)
+    if given is None:
+        assert store.local("uploads/p/j/a.wav") is None
+        return
+    url, headers = given
+    assert httpx.put(url, content=b"0" * 11, headers=headers).status_code == 403
+    assert httpx.put(url, content=b"0" * 10).status_code == 403  # without its condition
+    assert httpx.put(url, content=b"0" * 10, headers=headers).status_code == 200
+    assert httpx.put(url, content=b"1" * 10, headers=headers).status_code == 412
+    assert store.get("uploads/p/j/a.wav") == b"0" * 10
 
 
 def test_delete(store: Storage) -> None:
