@@ -131,12 +131,13 @@ def _train(storage: Storage, fields: dict[str, Any], files: list[Path]) -> None:
 def _generate(storage: Storage, request: GenerateRequest, out: Path) -> None:
     from front.generation import Generation
     from front.runners import Runners
+    from models.library import Library
     from runners.local import LocalRunners
 
     if request.seed is None:
         request = request.model_copy(update={"seed": secrets.randbelow(2**32)})
     with console.status("generating"):
-        generation = Generation(Runners(LocalRunners(), settings()), storage, settings())
+        generation = Generation(Runners(LocalRunners(), settings()), Library(storage), settings())
         made = asyncio.run(generation.make(request, as_base64=False))
     out.write_bytes(made.file)
     print(f"{out}: {made.seconds:.1f} s by {made.backend}, seed {made.seed}, also stored as {made.path}")

@@ -15,6 +15,8 @@ from pydantic.alias_generators import to_camel
 
 ID_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"
 _ID = re.compile(ID_PATTERN)
+VERSION_PATTERN = r"^[0-9a-f]{16}$"
+_VERSION = re.compile(VERSION_PATTERN)
 
 MAX_FILES = 100
 MAX_PROMPT = 2_000
@@ -25,7 +27,9 @@ MAX_AUDIO_BASE64 = 48 * 2**20
 ID_RULE = "1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot"
 
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
-LoraId = Annotated[str, StringConstraints(pattern=ID_PATTERN[:-1] + ":" + ID_PATTERN[1:])]
+# The twin as it is now, or a version of it.
+LoraId = Annotated[str, StringConstraints(pattern=ID_PATTERN[:-1] + ":" + ID_PATTERN[1:-1] + "(@[0-9a-f]{16})?$")]
+Version = Annotated[str, StringConstraints(pattern=VERSION_PATTERN)]
 
 State = Literal["queued", "preparing", "tagging", "training", "evaluating", "done", "failed", "cancelled"]
 STATES = get_args(State)
@@ -39,6 +43,11 @@ OutputFormat = Literal["wav", "flac", "mp3", "opus"]
 def is_id(text: str) -> bool:
     """Whether `text` may be a producer, model or job id."""
     return bool(_ID.fullmatch(text))  # `match` lets `$` pass before a last newline
+
+
+def is_version(text: str) -> bool:
+    """Whether `text` may be a twin's version."""
+    return bool(_VERSION.fullmatch(text))
 
 
 def _both_spellings(name: str) -> AliasChoices:
@@ -77,6 +86,30 @@ class StoreUploadAnswer(Answer):
     path: str
     producer_id: str
     job_id: str
+
+
+class UploadFields(Request):
+    """`POST /uploads`: the fields of the form beside its `file`."""
+
+    producer_id: Id
+    job_id: Id | None = None
+    filename: str | None = Field(None, min_length=1, max_length=255)
+
+
+class UploadLinkRequest(Request):
+    """`POST /uploads/link`: the client will put a file of so many bytes into the bucket by itself."""
+
+    producer_id: Id
+    job_id: Id | None = None
+    filename: str = Field("audio.wav", min_length=1, max_length=255)
+    bytes: int = Field(gt=0)
+
+
+class UploadLinkAnswer(StoreUploadAnswer):
+    url: str
+    method: str
+    headers: dict[str, str]
+    expires_in: int
 
 
 class TrainRequest(Request):
@@ -175,6 +208,7 @@ class GenerateRequest(Request):
     steps: int | None = Field(None, ge=1, le=200)
     guidance: float | None = Field(None, ge=0, le=20, allow_inf_nan=False)
     output_format: OutputFormat = "wav"
+    response: Literal["base64", "url"] = "base64"
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -185,6 +219,17 @@ class GenerateRequest(Request):
 
 class GenerateAnswer(Answer):
     audio_base64: str
+    backend: str
+    seed: int
+    sample_rate: int
+    duration_seconds: float
+    output_path: str
+
+
+class GenerateLinkAnswer(Answer):
+    """With `response: "url"`: where the track may be fetched, by a player or a browser."""
+
+    url: str
     backend: str
     seed: int
     sample_rate: int
@@ -222,3 +267,14 @@ class LoraAnswer(Answer):
     created_at: datetime
     bytes: int
     sha256: str
+
+
+class VersionAnswer(LoraAnswer):
+    """A row of `GET /loras/{id}/versions`: `current` is what the id stands for now."""
+
+    job_id: str
+    current: bool
+
+
+class RollbackRequest(Request):
+    version: Version

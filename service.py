@@ -10,15 +10,23 @@ import base64
 from typing import Any
 
 import bentoml
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from configuration import service_config
-from contract import GenerateAnswer, GenerateRequest, StoreUploadAnswer, StoreUploadRequest, TrainAnswer, TrainRequest
+from contract import (
+    GenerateAnswer,
+    GenerateLinkAnswer,
+    GenerateRequest,
+    StoreUploadAnswer,
+    StoreUploadRequest,
+    TrainAnswer,
+    TrainRequest,
+)
 from edge.errors import OneShape, or_error
 from edge.guard import Guard
 from edge.submit import CheckedSubmit
 from errors import Refusal
-from front import uploads
+from front import outputs, uploads
 from front.generation import Generation
 from front.routes import application
 from front.runners import Runners
@@ -44,7 +52,7 @@ class Front:
         self.intake = Intake(self.storage, self.settings)
         proxies = {name: getattr(self, _attribute(name)) for name in TABLE.enabled(self.settings)}
         self.runners = Runners(proxies, self.settings)
-        self.generation = Generation(self.runners, self.storage, self.settings)
+        self.generation = Generation(self.runners, self.library, self.settings)
 
     async def __is_ready__(self) -> bool:
         return await self.runners.any_ready()
@@ -65,8 +73,19 @@ class Front:
         return await or_error(train_and_wait(self.intake, self.training.to_async, body))
 
     async def _generate(self, body: GenerateRequest, accept: str) -> GenerateAnswer | Response:
-        raw = accept.startswith("audio/")
-        made = await self.generation.make(body, as_base64=not raw)
+        linked = body.response == "url"
+        raw = not linked and accept.startswith("audio/")
+        made = await self.generation.make(body, as_base64=not (linked or raw))
+        if linked:
+            answer = GenerateLinkAnswer(
+                url=outputs.link(made.key, self.storage, self.settings),
+                backend=made.backend,
+                seed=made.seed,
+                sample_rate=made.sample_rate,
+                duration_seconds=made.seconds,
+                output_path=made.path,
+            )
+            return JSONResponse(answer.model_dump())
         if raw:
             headers = {"x-backend": made.backend, "x-seed": str(made.seed), "x-output-path": made.path}
             return Response(made.file, media_type=made.media_type, headers=headers)

@@ -43,7 +43,8 @@ class Settings(BaseSettings):
     # Serving.
     max_duration_seconds: float | None = Field(None, gt=0)
     max_body_bytes: int = Field(96 * 2**20, gt=0)
-    max_upload_bytes: int = Field(50 * 2**20, gt=0)
+    max_upload_bytes: int = Field(2 * 2**30, gt=0)
+    link_seconds: int = Field(3600, gt=0, le=7 * 24 * 3600)  # S3 signs for a week at most
     nawfside_app_password: str | None = None
 
     # The profile of a training request that names none (preprocessing.segment says what they are).

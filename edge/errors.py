@@ -14,7 +14,7 @@ import bentoml
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from contract import ID_PATTERN, ID_RULE
+from contract import ID_PATTERN, ID_RULE, VERSION_PATTERN
 from errors import Refusal
 from storage.keys import shown
 
@@ -79,8 +79,10 @@ def _snake(name: str) -> str:
 def _pattern_mend(pattern: str) -> str:
     if pattern == ID_PATTERN:
         return f"it must be {ID_RULE}"
+    if pattern == VERSION_PATTERN:
+        return "it must be a version as /loras/{id}/versions lists them, 16 of 0-9 a-f"
     if ":" in pattern:
-        return f"it must be producer_id:model_name, each {ID_RULE}"
+        return f"it must be producer_id:model_name, each {ID_RULE}; @version may follow"
     return f"it must match {pattern}"
 
 

@@ -12,6 +12,9 @@ from settings import Settings
 
 PASSWORD_HEADER = "x-train-password"
 _JSON = {"/store-upload", "/train", "/train/submit", "/generate"}
+_FORMS = {"/uploads", "/loras/import"}
+# What a form may take beside its file.
+_FORM_BYTES = 2**16
 
 
 class Guard:
@@ -19,7 +22,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
-        self.limit = settings.max_body_bytes
+        self.settings = settings
         self.password = settings.nawfside_app_password
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,13 +36,14 @@ class Guard:
         # BentoML stores a task's headers in its database: the password has done its work and goes no further.
         scope = dict(scope, headers=list(scope["headers"]))
         del MutableHeaders(scope=scope)[PASSWORD_HEADER]
-        body = _Limited(receive, self.limit)
+        limit = self._limit(scope)
+        body = _Limited(receive, limit)
 
         async def unless_too_large(message: Message) -> None:
             if not body.exceeded:
                 await send(message)
             elif message["type"] == "http.response.start":
-                await error_response(413, _too_large(self.limit))(scope, receive, send)
+                await error_response(413, _too_large(scope, limit))(scope, receive, send)
 
         await self.app(scope, body, unless_too_large)
 
@@ -48,12 +52,18 @@ class Guard:
         if self.password and writes(scope) and not self._knows(headers.get(PASSWORD_HEADER, "")):
             return 401, f"{PASSWORD_HEADER}: send the password of this service in this header"
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self.limit:
-            return 413, _too_large(self.limit)
+        if not length.isdigit() or int(length) > self._limit(scope):
+            return 413, _too_large(scope, self._limit(scope))
         kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
         if scope["method"] == "POST" and scope["path"] in _JSON and kind != "application/json":
             return 415, "content-type: send application/json"
         return None
+
+    def _limit(self, scope: Scope) -> int:
+        """Files that go to disk as they come may be larger than what is held in memory."""
+        if scope["path"] in _FORMS:
+            return self.settings.max_upload_bytes + _FORM_BYTES
+        return self.settings.max_body_bytes
 
     def _knows(self, given: str) -> bool:
         assert self.password is not None
@@ -66,7 +76,7 @@ def writes(scope: Scope) -> bool:
     path, method = scope["path"], scope["method"]
     if path == "/store-upload" or path.startswith(("/uploads", "/train")):
         return True
-    return method not in ("GET", "HEAD", "OPTIONS") and path.startswith(("/jobs/", "/loras/"))
+    return method not in ("GET", "HEAD", "OPTIONS") and path.startswith(("/jobs/", "/loras/", "/producers/"))
 
 
 class _Limited:
@@ -89,6 +99,9 @@ class _Limited:
         return message
 
 
-def _too_large(limit: int) -> str:
-    size = f"{limit / 2**20:.3g} MB" if limit >= 2**20 else f"{limit} bytes"
-    return f"the body is over {size}; send less (MAX_BODY_BYTES is the operator's limit)"
+def _too_large(scope: Scope, limit: int) -> str:
+    size = f"{limit / 2**20:.4g} MB" if limit >= 2**20 else f"{limit} bytes"
+    if scope["path"] in _FORMS:
+        return f"the body is over {size}; send a smaller file (MAX_UPLOAD_BYTES is the operator's limit)"
+    mend = "send the file to /uploads instead" if scope["path"] == "/store-upload" else "send less"
+    return f"the body is over {size}; {mend} (MAX_BODY_BYTES is the operator's limit)"

@@ -15,7 +15,7 @@ from models.library import Library, Twin
 from runners import TABLE, Backend
 from runners.messages import AdapterRef, TrackRequest
 from settings import Settings
-from storage import Storage, keys
+from storage import keys
 
 _DEFAULT_SECONDS = 60.0
 
@@ -30,14 +30,18 @@ class Generated:
     seed: int
     sample_rate: int
     seconds: float
-    path: str
+    key: str
+
+    @property
+    def path(self) -> str:
+        return keys.to_path(self.key)
 
 
 class Generation:
-    def __init__(self, runners: Runners, storage: Storage, settings: Settings) -> None:
+    def __init__(self, runners: Runners, library: Library, settings: Settings) -> None:
         self.runners = runners
-        self.storage = storage
-        self.library = Library(storage)
+        self.storage = library.storage
+        self.library = library
         self.settings = settings
 
     async def make(self, request: GenerateRequest, as_base64: bool) -> Generated:
@@ -46,7 +50,7 @@ class Generation:
         Raises:
             Refusal: with the field and the mend.
         """
-        twins = await asyncio.to_thread(self.library.find, request.lora_id) if request.lora_id else []
+        twins = await asyncio.to_thread(self.library.find_or_recall, request.lora_id) if request.lora_id else []
         backend = await self._backend(request, twins)
         seconds = self._seconds(request, backend)
         seed = secrets.randbelow(2**32) if request.seed is None else request.seed
@@ -78,7 +82,7 @@ class Generation:
             seed=seed,
             sample_rate=rate,
             seconds=samples / track.sample_rate,
-            path=keys.to_path(key),
+            key=key,
         )
 
     async def _backend(self, request: GenerateRequest, twins: list[Twin]) -> Backend:
@@ -126,8 +130,8 @@ class Generation:
     def _too_large(self, seconds: float) -> Refusal:
         return Refusal(
             413,
-            f"duration_seconds: {seconds:g} s are over {MAX_AUDIO_BASE64 // 2**20} MB as base64; ask for the "
-            "bytes with the header Accept: audio/wav, for a compressed output_format, or for less",
+            f"duration_seconds: {seconds:g} s are over {MAX_AUDIO_BASE64 // 2**20} MB as base64; ask for a link "
+            'with response: "url", for the bytes with the header Accept: audio/wav, or for less',
         )
 
     async def _track(self, backend: Backend, row: TrackRequest, twins: list[Twin], strength: float):  # type: ignore[no-untyped-def]
@@ -136,7 +140,7 @@ class Generation:
             return await self.runners.generate(backend, row)
         refusals: list[Refusal] = []
         for twin in twins:
-            adapter = AdapterRef(key=twin.key, header=twin.header, strength=strength)
+            adapter = AdapterRef(key=twin.key, spares=twin.spares, header=twin.header, strength=strength)
             try:
                 return await self.runners.generate(backend, row.model_copy(update={"adapters": [adapter]}))
             except Refusal as refusal:

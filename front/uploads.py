@@ -1,36 +1,93 @@
-"""`/store-upload`."""
+"""A producer's files, in whichever of three ways they come: base64 in JSON, a form, or past us into the bucket."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import io
 import uuid
+from hashlib import file_digest, sha256
 
-from contract import StoreUploadAnswer, StoreUploadRequest
+from contract import StoreUploadAnswer, StoreUploadRequest, UploadFields, UploadLinkAnswer, UploadLinkRequest
 from errors import Refusal
-from preprocessing.decode import BadAudio, check_bytes
+from preprocessing.decode import BadAudio, check_bytes, check_file
 from settings import Settings
 from storage import AlreadyExists, Storage, keys
+
+# A browser must begin within this time; what is under way may take longer.
+_LINK_SECONDS = 3600
 
 
 def store(request: StoreUploadRequest, storage: Storage, settings: Settings) -> StoreUploadAnswer:
     """Check the audio and keep it. The same bytes at the same path again are welcome, others are not."""
-    filename = keys.safe_filename(request.filename)
+    key, answer = _place(request.producer_id, request.job_id, request.filename)
     data = _decoded(request.content_base64, settings.max_upload_bytes)
     try:
         check_bytes(data)
     except BadAudio as reason:
         raise Refusal(400, f"content_base64: {reason}") from reason
-    job_id = request.job_id or str(uuid.uuid4())
-    key = keys.upload(request.producer_id, job_id, filename)
     try:
         storage.put(key, data, if_absent=True)
     except AlreadyExists:
-        if storage.get(key) != data:
-            raise Refusal(
-                409, f"filename: {keys.to_path(key)} holds another file; choose another filename or job_id"
-            ) from None
-    return StoreUploadAnswer(path=keys.to_path(key), producer_id=request.producer_id, job_id=job_id)
+        _welcome_again(storage, key, sha256(data).hexdigest())
+    return answer
+
+
+def store_file(
+    fields: UploadFields, name: str, file: io.FileIO, storage: Storage, settings: Settings
+) -> StoreUploadAnswer:
+    """The same for a file on disk, in constant memory. `name` is the client's, where the fields have none."""
+    key, answer = _place(fields.producer_id, fields.job_id, fields.filename or name or "audio.wav")
+    if file.seek(0, io.SEEK_END) > settings.max_upload_bytes:
+        raise too_large("file", settings)
+    try:
+        check_file(file)
+    except BadAudio as reason:
+        raise Refusal(400, f"file: {reason}") from reason
+    try:
+        storage.put_file(key, file, if_absent=True)
+    except AlreadyExists:
+        file.seek(0)
+        _welcome_again(storage, key, file_digest(file, "sha256").hexdigest())
+    return answer
+
+
+def link(request: UploadLinkRequest, storage: Storage, settings: Settings) -> UploadLinkAnswer:
+    """Where the client may put the file by itself. What it puts there is looked at when it is trained on."""
+    key, answer = _place(request.producer_id, request.job_id, request.filename)
+    if request.bytes > settings.max_upload_bytes:
+        raise too_large("bytes", settings)
+    if storage.stat(key):
+        raise _taken(key)
+    made = storage.upload_link(key, _LINK_SECONDS, request.bytes)
+    if made is None:
+        raise Refusal(409, "this service keeps its files in a folder, which has no links: send the file to /uploads")
+    url, headers = made
+    return UploadLinkAnswer(**answer.model_dump(), url=url, method="PUT", headers=headers, expires_in=_LINK_SECONDS)
+
+
+def too_large(field: str, settings: Settings) -> Refusal:
+    limit = settings.max_upload_bytes
+    size = f"{limit / 2**20:.3g} MB" if limit >= 2**20 else f"{limit} bytes"
+    return Refusal(413, f"{field}: the file is over {size}; send a shorter or compressed one")
+
+
+def _place(producer: str, job: str | None, filename: str) -> tuple[str, StoreUploadAnswer]:
+    """The key, and what the client is told."""
+    job_id = job or str(uuid.uuid4())
+    key = keys.upload(producer, job_id, keys.safe_filename(filename))
+    return key, StoreUploadAnswer(path=keys.to_path(key), producer_id=producer, job_id=job_id)
+
+
+def _welcome_again(storage: Storage, key: str, digest: str) -> None:
+    """Raises Refusal (409) unless the object that is there has this digest."""
+    entry = storage.stat(key)
+    if entry is None or (entry.sha256 or sha256(storage.get(key)).hexdigest()) != digest:
+        raise _taken(key)
+
+
+def _taken(key: str) -> Refusal:
+    return Refusal(409, f"filename: {keys.to_path(key)} holds another file; choose another filename or job_id")
 
 
 def _decoded(text: str, limit: int) -> bytes:

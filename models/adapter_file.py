@@ -8,14 +8,18 @@ to be read right. What else is known about the adapter stands in the safetensors
 from __future__ import annotations
 
 import json
+import re
 import struct
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 PREFIX = "base_model.model."
 _MAX_HEADER = 16 * 2**20
 _FORMAT = "producer-twin/1"
+# The digest of the header itself, computed with zeros in its place.
+_SEAL = re.compile(rb'("header_sha256": ?")([0-9a-f]{64})(")')
 
 
 class InvalidAdapter(ValueError):
@@ -57,7 +61,9 @@ class Header:
         return self.sha256[:16]
 
     def to_metadata(self) -> dict[str, str]:
-        return {"format": "pt", "twin": _FORMAT} | {name: str(value) for name, value in asdict(self).items()}
+        """As text, and a place for `seal`."""
+        fields = {name: str(value) for name, value in asdict(self).items()}
+        return {"format": "pt", "twin": _FORMAT, "header_sha256": "0" * 64} | fields
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, str]) -> Header:
@@ -69,6 +75,19 @@ class Header:
             return cls(**fields | {"rank": int(fields["rank"])})
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidAdapter(f"its header is incomplete: {error}") from error
+
+
+def seal(data: bytes) -> bytes:
+    """The file with its header's digest filled in: every byte of it is under a digest then."""
+    end = 8 + header_length(data)
+    sealed, count = _SEAL.subn(rb"\g<1>%b\g<3>" % _header_digest(data[8:end]), data[8:end])
+    if count != 1:
+        raise ValueError("the header has no place for its digest")
+    return data[:8] + sealed + data[end:]
+
+
+def _header_digest(header: bytes) -> bytes:
+    return sha256(_SEAL.sub(rb"\g<1>%b\g<3>" % (b"0" * 64), header)).hexdigest().encode()
 
 
 def header_length(start: bytes) -> int:
@@ -85,7 +104,7 @@ def parse_header(header: bytes, file_size: int) -> Header:
     """Read the JSON header (without its eight bytes of length) of a file of `file_size` bytes.
 
     Raises:
-        InvalidAdapter: not a safetensors file, truncated, no adapter tensors, or no header of a twin.
+        InvalidAdapter: not a safetensors file, truncated, no adapter tensors, no header of a twin, or a damaged one.
     """
     try:
         table = json.loads(header)
@@ -102,7 +121,11 @@ def parse_header(header: bytes, file_size: int) -> Header:
         raise InvalidAdapter("it is truncated")
     if not any(name.endswith(".lora_A.weight") for name in table):
         raise InvalidAdapter("it holds no adapter weights")
-    return Header.from_metadata(metadata if isinstance(metadata, dict) else {})
+    parsed = Header.from_metadata(metadata if isinstance(metadata, dict) else {})
+    found = _SEAL.search(header)
+    if found is None or found[2] != _header_digest(header):
+        raise InvalidAdapter("its header does not match its digest")
+    return parsed
 
 
 def adapted_layers(data: bytes) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load, save
 
-from models.adapter_file import PREFIX, Header, InvalidAdapter, header_length, parse_header
+from models.adapter_file import PREFIX, Header, InvalidAdapter, header_length, parse_header, seal
 
 if TYPE_CHECKING:
     from models.base import Model
@@ -52,7 +52,7 @@ def encode(header: Header, pairs: Mapping[str, LoraPair], model: Model) -> bytes
         tensors[f"{name}.lora_B.weight"] = pair.b.T.float().cpu().contiguous()
     plain = save(tensors)
     payload = plain[8 + header_length(plain) :]
-    return save(tensors, replace(header, sha256=hashlib.sha256(payload).hexdigest()).to_metadata())
+    return seal(save(tensors, replace(header, sha256=hashlib.sha256(payload).hexdigest()).to_metadata()))
 
 
 def decode(data: bytes, model: Model) -> AdapterWeights:

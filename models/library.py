@@ -1,18 +1,31 @@
-"""The twins in storage: found by id, listed, saved to every place that clients know, deleted from all of them."""
+"""The twins in storage: found by id, listed, saved to every place that clients know, deleted from all of them.
+
+What a twin is now is said by `loras/<producer>_<model>.safetensors`, which is one object and so never a mixture.
+`models/<producer>/` is the producer's newest as a PEFT folder, and `lora_versions/` has every version under its own
+name, which nobody writes over. Writers of one producer's twins take turns, so that all places agree in the end.
+"""
 
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import TypeVar
 
 from errors import Refusal
 from models import bento_store
 from models.adapter_file import Header, InvalidAdapter, adapted_layers, header_length, parse_header
-from storage import AlreadyExists, Changed, Entry, NotFound, Storage, keys
+from storage import AlreadyExists, Changed, Damaged, Entry, NotFound, Storage, Unavailable, keys
+from storage.turns import Lost, turn
 
 # Enough for the header of an adapter on every layer of the real models: one read finds all of it.
 _HEADER_READ = 256 * 2**10
+# How many twins' headers are remembered for when storage is away.
+_KNOWN = 4096
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -23,11 +36,13 @@ class Twin:
         key: where it lies.
         header: whose it is and what it fits.
         size: bytes of the file.
+        spares: where the same file may lie as well, if this one turns out to be damaged or is replaced meanwhile.
     """
 
     key: str
     header: Header
     size: int
+    spares: tuple[str, ...] = ()
 
 
 class Library:
@@ -35,27 +50,40 @@ class Library:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
+        self._known: OrderedDict[str, list[Twin]] = OrderedDict()
 
     def find(self, lora_id: str) -> list[Twin]:
-        """The twin's file, from either path: usually twice the same, at least once.
+        """The twin's file: from either path, usually twice the same, or that of the version which the id names.
 
         Raises:
             Refusal: 404, saying what was found instead where something was.
         """
-        producer, _, model = lora_id.partition(":")
-        found, reasons = [], []
-        for key in (keys.lora(producer, model), keys.model(producer)):
-            try:
-                twin = self._read(key)
-                if twin.header.lora_id != lora_id:
-                    raise InvalidAdapter(f"it is the twin {twin.header.lora_id}")
-                found.append(twin)
-            except NotFound:
-                continue
-            except InvalidAdapter as reason:
-                reasons.append(f"{keys.to_path(key)} was skipped: {reason}")
+        name, _, version = lora_id.partition("@")
+        found, reasons = self._copies(name, self._places(name, version))
+        if version:
+            found = [twin for twin in found if twin.header.version == version][:1]
+        elif not found:
+            # Neither path has it, so the copy of what was last put there serves.
+            last = self._published(name)
+            found = self._copies(name, [keys.lora_version(*_parts(name), last)])[0] if last else []
         if not found:
-            raise Refusal(404, "; ".join([f"lora_id: there is no twin {lora_id}; train it first", *reasons]))
+            self._known.pop(lora_id, None)
+            mend = f"see /loras/{name}/versions" if version else "train it first"
+            raise Refusal(404, "; ".join([f"lora_id: there is no twin {lora_id}; {mend}", *reasons]))
+        return found
+
+    def find_or_recall(self, lora_id: str) -> list[Twin]:
+        """The same, and while storage is away what was found last: a runner may have it in its cache."""
+        try:
+            found = self.find(lora_id)
+        except Unavailable:
+            if lora_id not in self._known:
+                raise
+            return self._known[lora_id]
+        self._known[lora_id] = found
+        self._known.move_to_end(lora_id)
+        while len(self._known) > _KNOWN:
+            self._known.popitem(last=False)
         return found
 
     def all(self, producer: str | None = None) -> Iterator[Twin]:
@@ -67,6 +95,23 @@ class Library:
                 continue
             if producer in (None, twin.header.producer_id):
                 yield twin
+
+    def versions(self, lora_id: str) -> list[Twin]:
+        """Every version of a twin, the newest first. Raises Refusal (404) if there is none."""
+        found = {}
+        for entry in self.storage.list(keys.lora_versions(*_parts(lora_id))):
+            try:
+                twin = self._read(entry.key, entry)
+            except (NotFound, InvalidAdapter):
+                continue
+            found[twin.header.version] = twin
+        try:
+            present = self.find(lora_id)[0]
+            found.setdefault(present.header.version, present)
+        except Refusal:
+            if not found:
+                raise
+        return sorted(found.values(), key=lambda twin: twin.header.created_at, reverse=True)
 
     def reserve(self, producer: str, model: str, in_use: Callable[[str], bool] = lambda owner: True) -> None:
         """Take the twin's file name for it.
@@ -84,7 +129,7 @@ class Library:
             return
         except AlreadyExists:
             data, etag = self.storage.get_with_etag(key)
-        owner = data.decode()
+        owner = data.decode().partition("@")[0]
         if owner == lora_id:
             return
         try:
@@ -105,31 +150,138 @@ class Library:
             return False
 
     def save(self, data: bytes, header: Header) -> None:
-        """Write the adapter to both of its paths and to the Bento model store. `header` is the file's own."""
-        self.reserve(header.producer_id, header.model_name)
-        self.storage.put(keys.model_config(header.producer_id), _peft_config(header, adapted_layers(data)))
-        self.storage.put(keys.model(header.producer_id), data)
-        self.storage.put(keys.lora(header.producer_id, header.model_name), data)
+        """Make this the twin's version: in storage, and in the Bento model store. `header` is the file's own."""
+        producer, model = header.producer_id, header.model_name
+        self.reserve(producer, model)
+        self.storage.put(keys.lora_version(producer, model, header.version), data)
+        self._publish(data, header, newest=True)
         bento_store.save(header, data)
 
-    def delete(self, lora_id: str) -> None:
-        """Remove the twin from both paths, damaged files of its included, and from the Bento model store.
+    def roll_back(self, lora_id: str, version: str) -> Twin:
+        """Make a version that a twin had its version again. Whoever generates with the present one ends undisturbed.
+
+        Raises:
+            Refusal: 404 where there is no such version, or every copy of it is damaged.
+        """
+        twin = self.find(f"{lora_id}@{version}")[0]
+        data = self.read(twin)
+        self.reserve(*_parts(lora_id))
+        self._publish(data, twin.header, newest=False)
+        return self.find(lora_id)[0]
+
+    def delete(self, lora_id: str) -> list[str]:
+        """Remove the twin from both paths, all its versions, damaged files included, and the Bento model store.
+
+        Returns the keys that went.
 
         Raises:
             Refusal: 404.
         """
-        producer, _, model = lora_id.partition(":")
-        self.find(lora_id)
-        self.storage.delete(keys.lora(producer, model))
-        if not self._of_another(keys.model(producer), lora_id):
-            self.storage.delete(keys.model(producer))
-            self.storage.delete(keys.model_config(producer))
-        self.storage.delete(keys.lora_owner(producer, model))
-        bento_store.delete(lora_id)
+        producer, model = _parts(lora_id)
+        self.versions(lora_id)
+        for name in [name for name in self._known if name.partition("@")[0] == lora_id]:
+            self._known.pop(name, None)
 
-    def read(self, key: str) -> bytes:
-        """An adapter file's bytes. Raises `NotFound`."""
-        return self.storage.get(key)
+        def remove(check: Callable[[], None]) -> list[str]:
+            # What others find the twin by goes last: if this breaks off, it can be done again.
+            doomed = [entry.key for entry in self.storage.list(keys.lora_versions(producer, model))]
+            if not self._of_another(keys.model(producer), lora_id):
+                doomed += [keys.model_config(producer), keys.model(producer)]
+            doomed.append(keys.lora(producer, model))
+            if self._owner(lora_id) == lora_id:
+                doomed.append(keys.lora_owner(producer, model))
+            gone = []
+            for key in doomed:
+                check()
+                if self.storage.delete(key):
+                    gone.append(key)
+            return gone
+
+        gone = self._in_turn(producer, f"delete {lora_id}", remove)
+        bento_store.delete(lora_id)
+        return gone
+
+    def read(self, twin: Twin) -> bytes:
+        """The whole file, from wherever it is as its digest says.
+
+        Raises:
+            Refusal: 404 where it is gone, or every copy is damaged.
+        """
+        damaged = False
+        for key in (twin.key, *twin.spares):
+            try:
+                data = self.storage.get(key)
+            except NotFound:
+                continue
+            except Damaged:
+                damaged = True
+                continue
+            if is_whole(data, twin.header):
+                return data
+            damaged = True
+        name = f"{twin.header.lora_id}@{twin.header.version}"
+        if damaged:
+            raise Refusal(404, f"lora_id: every copy of {name} in storage is damaged; train it again, or roll back")
+        raise Refusal(404, f"lora_id: {name} was deleted meanwhile")
+
+    def _publish(self, data: bytes, header: Header, newest: bool) -> None:
+        """Put a version where clients look. `newest` says that it is the producer's newest as well."""
+        producer, model = header.producer_id, header.model_name
+
+        def write(check: Callable[[], None]) -> None:
+            if newest or not self._of_another(keys.model(producer), header.lora_id):
+                self.storage.put(keys.model_config(producer), _peft_config(header, adapted_layers(data)))
+                check()
+                self.storage.put(keys.model(producer), data)
+            check()
+            self.storage.put(keys.lora(producer, model), data)
+            self.storage.put(keys.lora_owner(producer, model), f"{header.lora_id}@{header.version}".encode())
+
+        self._in_turn(producer, f"{header.lora_id}@{header.version}", write)
+
+    def _in_turn(self, producer: str, who: str, work: Callable[[Callable[[], None]], T]) -> T:
+        """Do what can be done again, again until no other writer came between."""
+        while True:
+            try:
+                with turn(self.storage, keys.lora_turn(producer), who) as check:
+                    return work(check)
+            except Lost:
+                continue
+
+    def _places(self, lora_id: str, version: str) -> list[str]:
+        producer, model = _parts(lora_id)
+        versioned = [keys.lora_version(producer, model, version)] if version else []
+        return [*versioned, keys.lora(producer, model), keys.model(producer)]
+
+    def _copies(self, lora_id: str, places: list[str]) -> tuple[list[Twin], list[str]]:
+        """The twin's files in some places, and why others are none."""
+        found, reasons = [], []
+        for key in places:
+            try:
+                twin = self._read(key)
+                if twin.header.lora_id != lora_id:
+                    raise InvalidAdapter(f"it is the twin {twin.header.lora_id}")
+                found.append(twin)
+            except NotFound:
+                continue
+            except InvalidAdapter as reason:
+                reasons.append(f"{keys.to_path(key)} was skipped: {reason}")
+        return found, reasons
+
+    def _published(self, lora_id: str) -> str | None:
+        """The version that was last put where clients look, None if that is not known."""
+        try:
+            owner, _, version = self.storage.get(keys.lora_owner(*_parts(lora_id))).decode().partition("@")
+        except (NotFound, Damaged):
+            return None
+        return version if owner == lora_id and version else None
+
+    def _owner(self, lora_id: str) -> str | None:
+        """Whose the twin's file name is."""
+        try:
+            return self.storage.get(keys.lora_owner(*_parts(lora_id))).decode().partition("@")[0]
+        except NotFound:
+            return None
 
     def _of_another(self, key: str, lora_id: str) -> bool:
         """Whether a valid twin lies there that is not this one."""
@@ -146,7 +298,24 @@ class Library:
         end = 8 + header_length(start)
         if end > len(start):
             start += self.storage.get_range(key, len(start), end - len(start))
-        return Twin(key, parse_header(start[8:end], entry.size), entry.size)
+        header = parse_header(start[8:end], entry.size)
+        producer, model = header.producer_id, header.model_name
+        places = keys.lora_version(producer, model, header.version), keys.lora(producer, model), keys.model(producer)
+        return Twin(key, header, entry.size, tuple(place for place in places if place != key))
+
+
+def is_whole(data: bytes, header: Header) -> bool:
+    """Whether this is the file with this header, every byte of it."""
+    try:
+        end = 8 + header_length(data)
+        return parse_header(data[8:end], len(data)) == header and sha256(data[end:]).hexdigest() == header.sha256
+    except InvalidAdapter:
+        return False
+
+
+def _parts(lora_id: str) -> tuple[str, str]:
+    producer, _, model = lora_id.partition(":")
+    return producer, model
 
 
 def _peft_config(header: Header, layers: list[str]) -> bytes:

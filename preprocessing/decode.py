@@ -58,7 +58,17 @@ def probe(path: Path) -> AudioInfo:
 
 def check_bytes(data: bytes) -> AudioInfo:
     """The same for bytes, of which the first and the last second are decoded as well. Quick, whatever the length."""
-    with _decoder(_Memory(data)) as decoder:
+    return _check_ends(_Memory(data))
+
+
+def check_file(file: io.FileIO) -> AudioInfo:
+    """The same for a file."""
+    file.seek(0)
+    return _check_ends(file)
+
+
+def _check_ends(file: BinaryIO | io.FileIO) -> AudioInfo:
+    with _decoder(file) as decoder:  # type: ignore[arg-type]
         first = next(_checked(decoder.blocks(), decoder.info), None)
         if first is None:
             raise BadAudio("there is no sound in it")

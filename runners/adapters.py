@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 
 from errors import Refusal
 from models import bento_store
@@ -11,8 +12,9 @@ from models.adapter_file import Header, InvalidAdapter
 from models.adapters import AdapterWeights, decode
 from models.base import Model
 from models.checkpoints import Checkpoint
+from models.library import Library, Twin
 from runners.messages import AdapterRef
-from storage import NotFound, Storage
+from storage import Storage
 
 log = logging.getLogger("producer_twin.runner")
 
@@ -24,7 +26,8 @@ class Adapters:
     """Kept by content: a twin that was trained anew is another one. For one thread at a time, as its runner is."""
 
     def __init__(self, storage: Storage, model: Model, checkpoint: Checkpoint) -> None:
-        self.storage = storage
+        self.library = Library(storage)
+        self._saver = ThreadPoolExecutor(1, thread_name_prefix="model-store")
         self.model = model
         self.checkpoint = checkpoint
         self._kept: OrderedDict[str, AdapterWeights] = OrderedDict()
@@ -68,14 +71,12 @@ class Adapters:
     def _stored(self, ref: AdapterRef) -> AdapterWeights:
         """From storage, and into the Bento model store."""
         header = ref.header
+        data = self.library.read(Twin(ref.key, header, 0, ref.spares))
         try:
-            data = self.storage.get(ref.key)
             weights = self._decoded(data, header)
-        except NotFound:
-            raise Refusal(404, f"lora_id: {header.lora_id} was deleted meanwhile") from None
         except InvalidAdapter as reason:
             raise Refusal(404, f"lora_id: {header.lora_id} cannot be used: {reason}") from reason
-        bento_store.save(header, data)
+        self._saver.submit(bento_store.save, header, data)  # nobody waits for that
         return weights
 
     def _decoded(self, data: bytes, header: Header) -> AdapterWeights:

@@ -8,9 +8,10 @@ from models.adapter_file import Header
 
 
 class AdapterRef(BaseModel):
-    """An adapter as the front found it: where it lies, what it is, how strongly it is to work."""
+    """An adapter as the front found it: where it lies, where else, what it is, how strongly it is to work."""
 
     key: str
+    spares: tuple[str, ...] = ()
     header: Header
     strength: float = 1.0
 

@@ -82,7 +82,8 @@ def lora(producer: str, model: str) -> str:
 
 
 def lora_owner(producer: str, model: str) -> str:
-    """Says which twin the file name above belongs to, since `a_b` + `c` and `a` + `b_c` would share it."""
+    """Says which twin the file name above belongs to, since `a_b` + `c` and `a` + `b_c` would share it, and which
+    version of it was put there."""
     return f"lora_owners/{producer}_{model}"
 
 
@@ -92,6 +93,20 @@ def model(producer: str) -> str:
 
 def model_config(producer: str) -> str:
     return f"models/{producer}/adapter_config.json"
+
+
+def lora_versions(producer: str, model: str | None = None) -> str:
+    """The folder of every version that a twin, or a producer's twins, ever had."""
+    return f"lora_versions/{producer}/{model}/" if model else f"lora_versions/{producer}/"
+
+
+def lora_version(producer: str, model: str, version: str) -> str:
+    return f"{lora_versions(producer, model)}{version}.safetensors"
+
+
+def lora_turn(producer: str) -> str:
+    """Whose turn it is to write a producer's twins: a version takes several objects."""
+    return f"lora_turns/{producer}.json"
 
 
 def output(producer: str | None, name: str, extension: str) -> str:

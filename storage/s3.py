@@ -60,7 +60,7 @@ class S3:
 
     def put_file(self, key: str, source: Path | BinaryIO, *, if_absent: bool = False) -> str:
         with opened(source) as file:
-            digest = file_digest(file, "sha256").hexdigest()
+            digest = file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
             size = file.tell()
             file.seek(0)
             if size < MULTIPART_BYTES:

@@ -18,7 +18,7 @@ import psutil
 import soundfile
 from numpy.typing import NDArray
 
-from models.adapter_file import header_length
+from models.adapter_file import header_length, seal
 from models.starter.synthesiser import render, sample_song
 from scripts.serving import Server, serving
 
@@ -153,4 +153,4 @@ def with_header(adapter: bytes, **fields: str) -> bytes:
     table["__metadata__"] |= fields
     header = json.dumps(table).encode()
     header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + adapter[8 + length :]
+    return seal(len(header).to_bytes(8, "little") + header + adapter[8 + length :])

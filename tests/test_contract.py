@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from safetensors.numpy import load, save
 
-from models.adapter_file import header_length
+from models.adapter_file import header_length, seal
 from tests.api import (
     BACKENDS,
     CHANNELS,
@@ -390,7 +390,7 @@ def misshapen(adapter: bytes) -> bytes:
     plain = save(tensors)
     header = json.loads(adapter[8 : 8 + header_length(adapter)])["__metadata__"]
     digest = hashlib.sha256(plain[8 + header_length(plain) :]).hexdigest()
-    return save(tensors, header | {"sha256": digest})
+    return seal(save(tensors, header | {"sha256": digest}))
 
 
 DAMAGE = {

@@ -19,6 +19,7 @@ from contract import GenerateRequest
 from errors import Refusal
 from front.generation import Generation
 from front.runners import Runners
+from models.library import Library
 from runners.messages import RunnerState, TrackAnswer, TrackRequest
 from settings import Settings
 from storage import open_storage
@@ -380,7 +381,7 @@ def test_a_track_too_large_for_base64_is_refused_in_any_format(tmp_path: Path) -
 
     settings = Settings()
     storage = open_storage(tmp_path.as_uri())
-    generation = Generation(Runners({"ace_step": Noise()}, settings), storage, settings)
+    generation = Generation(Runners({"ace_step": Noise()}, settings), Library(storage), settings)
     request = GenerateRequest(prompt="noise", duration_seconds=200, output_format="flac", backend_override="ace_step")
     with pytest.raises(Refusal, match="duration_seconds") as refused:
         asyncio.run(generation.make(request, as_base64=True))
@@ -430,9 +431,13 @@ def get(path: str, status: int, *names: str, method: str = "GET") -> Case:
     get("/train/retry?task_id=x", 404, method="POST"),
     *(get(f"/jobs/ace-job/{what}", 404) for what in ("events", "report", "report.json")),
     *(get(f"/jobs/ace-job/{what}", 404, method="POST") for what in ("cancel", "resume")),
-    *(get(f"/loras/studio:ace_twin/{what}", 404) for what in ("versions", "file")),
-    get("/loras/studio:ace_twin/rollback", 404, method="POST"),
-    get("/uploads", 404, method="POST"),
+    *(get(f"/loras/no:body/{what}", 404, "lora_id", "no:body") for what in ("versions", "file")),
+    get("/loras/studio:ace_twin/file?version=0123456789abcdef", 404, "lora_id", "@0123456789abcdef"),
+    get("/loras/studio:ace_twin/file?version=%0A/..", 404, "lora_id"),
+    get("/data/outputs/base/nothing.wav", 404, "/data/outputs/base/nothing.wav"),
+    get("/data/outputs/", 404),
+    get("/data/outputs/..%2floras/studio_ace_twin.safetensors", 404),
+    get("/data/outputs/%2e%2e/loras/studio_ace_twin.safetensors", 404),
 )
 def test_what_is_not_there(api: Api, twins: dict[str, Twin], case: Case) -> None:
     assert_refused(api, case)

@@ -1,0 +1,39 @@
+"""Stored tracks, as links: the bucket's own where there is one, else served from here, by ranges too."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import PurePosixPath
+
+from starlette.responses import FileResponse, RedirectResponse, Response
+
+from errors import Refusal
+from front.audio import EXTENSIONS, MEDIA_TYPES
+from settings import Settings
+from storage import Storage, keys
+
+_TYPES = {EXTENSIONS[name]: kind for name, kind in MEDIA_TYPES.items()}
+
+
+def link(key: str, storage: Storage, settings: Settings) -> str:
+    """Where a track may be fetched: a URL of the bucket for a while, or a path of this service."""
+    return storage.link(key, settings.link_seconds, media_type(key)) or keys.to_path(key)
+
+
+async def serve(key: str, storage: Storage, settings: Settings) -> Response:
+    """A track of `outputs/`. Nothing else of the tree can be fetched like this.
+
+    Raises:
+        Refusal: 404.
+    """
+    if keys.is_key(key):
+        if path := await asyncio.to_thread(storage.local, key):
+            return FileResponse(path, media_type=media_type(key))
+        url = storage.link(key, settings.link_seconds, media_type(key))
+        if url and await asyncio.to_thread(storage.stat, key) is not None:
+            return RedirectResponse(url)
+    raise Refusal(404, f"there is nothing at {keys.ROOT}{keys.shown(key)}")
+
+
+def media_type(key: str) -> str:
+    return _TYPES.get(PurePosixPath(key).suffix[1:], "application/octet-stream")

@@ -1,0 +1,112 @@
+"""The routes of the twins."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contract import LoraAnswer, RollbackRequest, VersionAnswer, is_version
+from errors import Refusal
+from front.handlers import Front, body, json_answer, lora_id, producer_of, query
+from models.adapter_file import Header
+from models.library import Twin
+from runners import TABLE
+from storage import keys
+
+
+async def list_all(front: Front, request: Request) -> Response:
+    found = await asyncio.to_thread(list, front.library.all(producer_of(query(request, "producer_id"))))
+    return json_answer({"loras": [LoraAnswer(**await _row(front, twin)).model_dump(mode="json") for twin in found]})
+
+
+async def inspect(front: Front, request: Request) -> Response:
+    found = await asyncio.to_thread(front.library.find, lora_id(request))
+    return json_answer(LoraAnswer(**await _row(front, found[0])))
+
+
+async def delete(front: Front, request: Request) -> Response:
+    name = lora_id(request)
+    await asyncio.to_thread(front.library.delete, name)
+    return json_answer({"lora_id": name, "deleted": True})
+
+
+async def versions(front: Front, request: Request) -> Response:
+    name = lora_id(request)
+
+    def collect() -> tuple[list[Twin], str | None]:
+        found = front.library.versions(name)
+        try:
+            return found, front.library.find(name)[0].header.version
+        except Refusal:  # its files are gone or damaged, and a version is to be rolled back to
+            return found, None
+
+    found, current = await asyncio.to_thread(collect)
+    rows = [
+        VersionAnswer(
+            **await _row(front, twin), job_id=twin.header.job_id, current=twin.header.version == current
+        ).model_dump(mode="json")
+        for twin in found
+    ]
+    return json_answer({"lora_id": name, "versions": rows})
+
+
+async def roll_back(front: Front, request: Request) -> Response:
+    name = lora_id(request)
+    wanted = await body(request, RollbackRequest)
+    twin = await asyncio.to_thread(front.library.roll_back, name, wanted.version)
+    return json_answer(LoraAnswer(**await _row(front, twin)))
+
+
+async def export(front: Front, request: Request) -> Response:
+    """The adapter file as it is, `?version=` for another than the present one."""
+    name = lora_id(request)
+    version = query(request, "version").get("version")
+    if version is not None and not is_version(version):
+        raise Refusal(404, f"lora_id: there is no twin {name}@{keys.shown(version)}; see /loras/{name}/versions")
+
+    def read() -> tuple[Twin, bytes]:
+        twin = front.library.find(f"{name}@{version}" if version else name)[0]
+        return twin, front.library.read(twin)
+
+    twin, data = await asyncio.to_thread(read)
+    filename = f"{twin.header.producer_id}_{twin.header.model_name}.safetensors"
+    headers = {"content-disposition": f'attachment; filename="{filename}"', "x-version": twin.header.version}
+    return Response(data, media_type="application/octet-stream", headers=headers)
+
+
+async def _row(front: Front, twin: Twin) -> dict[str, Any]:
+    header = twin.header
+    reason = await _why_not(front, header)
+    return {
+        "lora_id": header.lora_id,
+        "producer_id": header.producer_id,
+        "model_name": header.model_name,
+        "backend": header.backend,
+        "version": header.version,
+        "rank": header.rank,
+        "base": header.base,
+        "usable": reason is None,
+        "reason": reason,
+        "created_at": header.created_at,
+        "bytes": twin.size,
+        "sha256": header.sha256,
+    }
+
+
+async def _why_not(front: Front, header: Header) -> str | None:
+    """What keeps a twin from being used just now; None if nothing does."""
+    backend = TABLE.enabled(front.settings).get(header.backend)
+    if backend is None:
+        return f"{header.backend} is not served here"
+    state = await front.runners.state(backend)
+    if not state.ready:
+        return f"{header.backend} cannot serve: {state.reason}"
+    if state.base_sha256 != header.base_sha256:
+        return (
+            f"it was trained on {header.base} as it was then; {state.checkpoint} is served now: "
+            f"train it again (POST /loras/{header.lora_id}/retrain)"
+        )
+    return None

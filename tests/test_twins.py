@@ -1,0 +1,208 @@
+"""Twins and files as clients handle them: versions, rolling back, uploads that stream, links."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+import soundfile
+
+from tests.api import Api, Json, beat, checked, decoded, error_of
+
+CLIP = beat(4, rate=44_100)
+
+
+def trained(api: Api, name: str, **more: object) -> str:
+    """Train `keeper:<name>` a little, and answer its version."""
+    path = api.upload("keeper", CLIP, job_id="clip", filename="clip.wav")
+    api.post("/train", producer_id="keeper", model_name=name, upload_paths=[path], max_steps=2, **more)
+    version: str = api.get(f"/loras/keeper:{name}")["version"]
+    return version
+
+
+@pytest.fixture(scope="module")
+def versions(api: Api) -> list[str]:
+    """Two versions of `keeper:two`, the older first."""
+    return [trained(api, "two", seed=seed) for seed in (1, 2)]
+
+
+def rolled_back(api: Api, version: str) -> Json:
+    return api.post("/loras/keeper:two/rollback", version=version)
+
+
+def test_training_again_makes_a_version(api: Api, versions: list[str]) -> None:
+    old, new = versions
+    rows = api.get("/loras/keeper:two/versions")["versions"]
+    assert [(row["version"], row["current"], row["usable"]) for row in rows] == [(new, True, True), (old, False, True)]
+    assert all(api.get(f"/jobs/{row['job_id']}")["state"] == "done" for row in rows)
+
+
+def test_a_version_is_asked_for_and_rolled_back_to(api: Api, versions: list[str]) -> None:
+    old, new = versions
+    sounds = {version: api.generate(lora_id=f"keeper:two@{version}") for version in versions}
+    assert not np.array_equal(sounds[old], sounds[new])
+    assert np.array_equal(api.generate(lora_id="keeper:two"), sounds[new])
+    assert rolled_back(api, old)["version"] == old
+    assert np.array_equal(api.generate(lora_id="keeper:two"), sounds[old])
+    assert np.array_equal(api.generate(lora_id=f"keeper:two@{new}"), sounds[new])
+    stored = [
+        api.file(f"/data/{path}").read_bytes()
+        for path in ("loras/keeper_two", "lora_versions/keeper/two/" + old)
+        for path in [path + ".safetensors"]
+    ]
+    assert stored[0] == stored[1] == api.file("/data/models/keeper/adapter_model.safetensors").read_bytes()
+    assert rolled_back(api, new)["version"] == new
+
+
+def test_a_version_that_is_not_there(api: Api, versions: list[str]) -> None:
+    gone = "0" * 16
+    for answer in (
+        api.client.post("/loras/keeper:two/rollback", json={"version": gone}),
+        api.client.post("/generate", json={"prompt": "x", "lora_id": f"keeper:two@{gone}"}),
+        api.client.get("/loras/keeper:two/file", params={"version": gone}),
+    ):
+        assert f"keeper:two@{gone}" in error_of(answer, 404)
+    assert "version" in error_of(api.client.post("/loras/keeper:two/rollback", json={"version": "latest"}), 400)
+    assert "version" in error_of(api.client.post("/loras/keeper:two/rollback", json={}), 400)
+
+
+def test_the_file_is_exported(api: Api, versions: list[str]) -> None:
+    for version in versions:
+        answer = api.client.get("/loras/keeper:two/file", params={"version": version})
+        assert answer.content == api.file(f"/data/lora_versions/keeper/two/{version}.safetensors").read_bytes()
+        assert answer.headers["x-version"] == version
+        assert "keeper_two.safetensors" in answer.headers["content-disposition"]
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_flipped_byte_is_refused_or_fetched_from_another_copy(api: Api) -> None:
+    version = trained(api, "flipped")
+    sound = api.generate(lora_id="keeper:flipped")
+    copies = ["loras/keeper_flipped", "models/keeper/adapter_model", f"lora_versions/keeper/flipped/{version}"]
+    files = [api.file(f"/data/{copy}.safetensors") for copy in copies]
+    whole = files[0].read_bytes()
+    for file in files[:2]:
+        flip(file)
+    answer = api.client.get("/loras/keeper:flipped/file")
+    assert answer.content == whole
+    assert np.array_equal(api.generate(lora_id="keeper:flipped"), sound)
+    flip(files[2])
+    assert "damaged" in error_of(api.client.get("/loras/keeper:flipped/file"), 404)
+    # A byte of the header is under a digest as well.
+    header = bytearray(whole)
+    header[header.index(b'"rank"') + 9] ^= 1
+    for file in files:
+        file.write_bytes(header)
+    assert "digest" in error_of(api.client.get("/loras/keeper:flipped"), 404)
+
+
+def test_deleting_leaves_nothing(api: Api) -> None:
+    for seed in (1, 2):
+        trained(api, "doomed", seed=seed)
+    checked(api.client.delete("/loras/keeper:doomed"))
+    left = [name for name in api.stored() if "doomed" in name and not name.startswith(("jobs", "job_data"))]
+    assert left in ([], ["lora_versions/keeper/doomed"])  # a folder without a file is nothing
+    store = api.server.log.parent / "bentoml"
+    assert not [path for path in store.rglob("model.yaml") if "doomed" in path.read_text()]
+    for path in ("/loras/keeper:doomed", "/loras/keeper:doomed/versions", "/loras/keeper:doomed/file"):
+        error_of(api.client.get(path), 404)
+
+
+# Uploads
+
+
+def sent(api: Api, data: bytes, name: str = "beat.wav", **fields: str) -> httpx.Response:
+    return api.client.post("/uploads", files={"file": (name, data)}, data=fields)
+
+
+def test_a_form_does_what_store_upload_does(api: Api) -> None:
+    answer = checked(sent(api, CLIP, producer_id="forms", job_id="j", filename="a b.wav"))
+    assert answer == {"path": "/data/uploads/forms/j/a b.wav", "producer_id": "forms", "job_id": "j"}
+    assert api.file(answer["path"]).read_bytes() == CLIP
+    assert api.upload("forms", CLIP, job_id="j", filename="a b.wav") == answer["path"]
+    assert checked(sent(api, CLIP, producerId="forms", jobId="j", filename="a b.wav")) == answer
+    other = sent(api, beat(1), producer_id="forms", job_id="j", filename="a b.wav")
+    assert "another file" in error_of(other, 409)
+    assert api.file(answer["path"]).read_bytes() == CLIP
+    named = checked(sent(api, CLIP, "../Ünter.wav", producer_id="forms", job_id=""))
+    assert named["path"] == f"/data/uploads/forms/{named['job_id']}/Ünter.wav"
+
+
+def test_forms_that_are_refused(api: Api) -> None:
+    before = api.stored()
+    good = {"producer_id": "forms"}
+    assert "producer_id" in error_of(sent(api, CLIP), 400)
+    assert "colour" in error_of(sent(api, CLIP, colour="red", **good), 400)
+    assert "file: it is not audio" in error_of(sent(api, b"no audio at all", **good), 400)
+    assert "cut off" in error_of(sent(api, CLIP[:-1000], **good), 400)
+    assert "file" in error_of(api.client.post("/uploads", data=good, files={"song": CLIP}), 400)
+    assert "content-type" in error_of(api.client.post("/uploads", json=good), 415)
+    torn = {"content-type": "multipart/form-data; boundary=x"}
+    error_of(api.client.post("/uploads", content=b"--x\r\nnonsense", headers=torn), 400)
+    error_of(api.client.post("/uploads", content=b"", headers={"content-type": "multipart/form-data"}), 400)
+    link: Json = {"producer_id": "forms", "bytes": 1000}
+    assert "/uploads" in error_of(api.client.post("/uploads/link", json=link), 409)
+    assert api.stored() == before
+
+
+def test_half_a_gigabyte_takes_no_memory(api: Api, tmp_path: Path) -> None:
+    large = tmp_path / "large.wav"
+    rate = 96_000
+    with soundfile.SoundFile(large, "w", rate, 2, subtype="FLOAT") as file:
+        block = np.random.default_rng(0).uniform(-0.5, 0.5, (rate * 10, 2)).astype(np.float32)
+        for _ in range(66):
+            file.write(block)
+    assert large.stat().st_size > 500_000_000
+    front = api.process("ProducerTwin")
+    sent(api, CLIP, producer_id="large")
+    before = peak(front)
+    with large.open("rb") as body:
+        answer = api.client.post("/uploads", files={"file": body}, data={"producer_id": "large", "job_id": "j"})
+    path = api.file(checked(answer)["path"])
+    grown = peak(front) - before
+    assert path.stat().st_size == large.stat().st_size
+    path.unlink()
+    assert grown <= 64 * 2**20, f"{grown / 2**20:.0f} MiB"
+
+
+def peak(process: psutil.Process) -> int:
+    """The most memory that the process ever had at once."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+# Links
+
+
+def test_a_track_as_a_link(api: Api) -> None:
+    body: Json = {"prompt": "dark trap", "duration_seconds": 2, "seed": 7}
+    made = api.post("/generate", **body, response="url")
+    assert made["url"] == made["output_path"] and "audio_base64" not in made
+    whole = api.client.get(made["url"])
+    assert whole.headers["content-type"] == "audio/wav" and whole.headers["accept-ranges"] == "bytes"
+    assert np.array_equal(decoded(whole.content)[0], api.generate())
+    part = api.client.get(made["url"], headers={"range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, whole.content[100:200])
+    assert part.headers["content-range"] == f"bytes 100-199/{len(whole.content)}"
+    error_of(api.client.get(made["url"], headers={"range": f"bytes={len(whole.content)}-"}), 416)
+    assert api.client.head(made["url"]).headers["content-length"] == str(len(whole.content))
+    opus = api.post("/generate", **body, response="url", output_format="opus")
+    fetched = api.client.get(opus["url"])
+    assert fetched.headers["content-type"] == "audio/ogg"
+    assert soundfile.info(io.BytesIO(fetched.content)).subtype == "OPUS"
+
+
+def test_only_tracks_are_served(api: Api, versions: list[str]) -> None:
+    secret = "loras/keeper_two.safetensors"
+    assert api.file(f"/data/{secret}").is_file()
+    for path in (f"/data/{secret}", f"/data/outputs/../{secret}", f"/data/outputs/%2e%2e/{secret}"):
+        error_of(api.client.get(path), 404)
