@@ -27,7 +27,7 @@ def main() -> None:
         stage.add_argument("--steps", type=int, default=steps)
         stage.add_argument("--batch", type=int, default=6)
     stage = stages.add_parser("latents")
-    stage.add_argument("--songs", type=int, default=1200)
+    stage.add_argument("--songs", type=int, default=1440)
     stage = stages.add_parser("model")
     stage.add_argument("--steps", type=int, default=6000)
     stage.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     elif options.stage == "latents":
         from .latents import make_latents
 
-        make_latents(runs, options.songs, device)
+        make_latents(runs, options.songs, device, not options.no_compile)
     elif options.stage == "model":
         from .model import train_model
 

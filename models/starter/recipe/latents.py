@@ -34,8 +34,8 @@ class Clip:
 
 
 def seconds_of(number: int) -> float:
-    """Eight songs of nine are loops; the ninth is long enough to have a form."""
-    if number % 9:
+    """Of seventeen songs one is long enough to have a form, the others are loops."""
+    if number % 17:
         return LOOP_SECONDS
     return float(np.random.default_rng([TRAINING, number, 1]).choice(LONG_SECONDS))
 
@@ -85,9 +85,35 @@ def encode(codec: AutoencoderOobleck, audio: np.ndarray, device: str) -> torch.T
     return mean.transpose(1, 2).half().cpu()
 
 
-def make_latents(runs: Path, songs: int, device: str, seed: int = TRAINING) -> None:
+class SongEncoder:
+    """Encodes songs of any length in windows of one length, since compiled code is made for one length."""
+
+    MARGIN = 48
+    """Latent frames on both sides of a window that are dropped: the encoder looks that far."""
+
+    def __init__(self, codec: AutoencoderOobleck, device: str, compile_it: bool) -> None:
+        self.encoder = torch.compile(codec.encoder, dynamic=False) if compile_it else codec.encoder
+        self.device = device
+
+    @torch.no_grad()
+    def __call__(self, audio: np.ndarray) -> torch.Tensor:
+        """Latent means `[T, LATENT]`, half precision, of mono audio `[samples]`."""
+        count, window = -(-len(audio) // HOP), frames(LOOP_SECONDS)
+        windows = -(-count // window)
+        padded = np.pad(audio, (self.MARGIN * HOP, (windows * window + self.MARGIN) * HOP - len(audio)))
+        parts = []
+        for number in range(windows):
+            first = number * window
+            cut = padded[first * HOP : (first + window + 2 * self.MARGIN) * HOP]
+            with torch.autocast(self.device, torch.bfloat16):
+                mean = self.encoder(torch.from_numpy(cut)[None, None].to(self.device))[0, :LATENT]
+            parts.append(mean[:, self.MARGIN : self.MARGIN + window])
+        return torch.cat(parts, 1)[:, :count].T.half().cpu()
+
+
+def make_latents(runs: Path, songs: int, device: str, compile_it: bool, seed: int = TRAINING) -> None:
     """Encode the first `songs` songs, a file for every 40; files that exist are left alone."""
-    codec = unit_codec(runs).to(device)
+    encode_song = SongEncoder(unit_codec(runs).to(device).requires_grad_(False), device, compile_it)
     folder = runs / "latents"
     folder.mkdir(parents=True, exist_ok=True)
     for first in range(0, songs, SHARD):
@@ -97,9 +123,7 @@ def make_latents(runs: Path, songs: int, device: str, seed: int = TRAINING) -> N
         rows: list[dict[str, object]] = []
         for number in range(first, first + SHARD):
             song, seconds = on_the_clock(song_number(seed, number)), seconds_of(number)
-            audio = audio_of(song, seconds)
-            padded = np.pad(audio, (0, -len(audio) % HOP))
-            latents = encode(codec, padded[None], device)[0]
+            latents = encode_song(audio_of(song, seconds))
             rows.append({"song": json.dumps(song.as_dict()), "seconds": seconds, "latents": latents})
         partial = path.with_suffix(".partial")
         torch.save(rows, partial)

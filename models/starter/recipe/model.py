@@ -33,7 +33,7 @@ LOOP_LENGTHS = (6.0, 8.0, 10.0, 10.0, 10.0, 12.0)
 """Seconds that a step's loops may be cut to."""
 LONG_SHARE = 0.1
 """Share of steps on pieces with a form."""
-SECONDS_A_STEP = 100.0
+SECONDS_A_STEP = 150.0
 DROPPED = 0.12
 """Share of clips trained without their prompt, for guidance."""
 LEVEL_WEIGHT = 2.0
