@@ -1,0 +1,97 @@
+"""How every process of the service writes its log: a line an event, as text or as JSON, with the ids to follow it by.
+
+A request's id travels with it from the front to the runners as W3C baggage, which BentoML's client sends on. A job's
+id is its training process's own.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from opentelemetry import baggage, context
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from settings import Settings
+
+_REQUEST = "producer_twin.request_id"
+_job: ContextVar[str] = ContextVar("job_id", default="")
+
+_TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s%(ids)s"
+_JSON = "{levelname}{name}{message}{process}"
+_NAMES = {"timestamp": "time", "levelname": "level", "name": "logger"}
+# What writes by handlers of its own.
+_OTHERS = ("bentoml", "uvicorn.error", "circus")
+
+
+def configure(settings: Settings) -> None:
+    """Give this process's log its form. Called by each process as it starts; a second call changes nothing."""
+    own = logging.getLogger("producer_twin")
+    own.setLevel(settings.log_level)
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(logging.StreamHandler(sys.stderr))
+    as_json = settings.log_format == "json"
+    formatter = _json() if as_json else _Text(_TEXT)
+    handlers = list(root.handlers)
+    if as_json:
+        handlers += [handler for name in _OTHERS for handler in logging.getLogger(name).handlers]
+    for handler in dict.fromkeys(handlers):
+        handler.setFormatter(formatter)
+        if not any(isinstance(known, _Ids) for known in handler.filters):
+            handler.addFilter(_Ids())
+
+
+@contextmanager
+def request(request_id: str) -> Iterator[None]:
+    """Within the context, whatever is logged, here and in the processes that are called, belongs to this request."""
+    token = context.attach(baggage.set_baggage(_REQUEST, request_id))
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+@contextmanager
+def job(job_id: str) -> Iterator[None]:
+    """The same for a job, in its own process."""
+    token = _job.set(job_id)
+    try:
+        yield
+    finally:
+        _job.reset(token)
+
+
+def request_id() -> str:
+    """Of the request that is being served, empty outside of one."""
+    return str(baggage.get_baggage(_REQUEST) or "")
+
+
+def _json() -> logging.Formatter:
+    return JsonFormatter(
+        _JSON, style="{", rename_fields=_NAMES, timestamp=True, reserved_attrs=[*RESERVED_ATTRS, "ids", "taskName"]
+    )
+
+
+class _Ids(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        ids = {"request_id": request_id(), "job_id": _job.get()}
+        known = {name: value for name, value in ids.items() if value}
+        record.__dict__.update(known)
+        record.ids = "".join(f" {name}={value}" for name, value in known.items())
+        return True
+
+
+class _Text(logging.Formatter):
+    """One line an event, whatever a client's words in it hold; a traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        line = super().formatMessage(record)
+        return "".join(character if character.isprintable() else "?" for character in line)
