@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from opentelemetry import baggage, context
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from settings import Settings
 
 _REQUEST = "producer_twin.request_id"
-_job: ContextVar[str] = ContextVar("job_id", default="")
+_job = ""
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s%(ids)s"
 _JSON = "{levelname}{name}{message}{process}"
@@ -31,8 +30,10 @@ _NAMES = {"timestamp": "time", "levelname": "level", "name": "logger"}
 _OTHERS = ("bentoml", "uvicorn.error", "circus")
 
 
-def configure(settings: Settings) -> None:
-    """Give this process's log its form. Called by each process as it starts; a second call changes nothing."""
+def configure(settings: Settings, job_id: str = "") -> None:
+    """Give this process's log its form. Each process calls it as it starts; one that works on a job says on which."""
+    global _job
+    _job = job_id or _job
     own = logging.getLogger("producer_twin")
     own.setLevel(settings.log_level)
     root = logging.getLogger()
@@ -59,16 +60,6 @@ def request(request_id: str) -> Iterator[None]:
         context.detach(token)
 
 
-@contextmanager
-def job(job_id: str) -> Iterator[None]:
-    """The same for a job, in its own process."""
-    token = _job.set(job_id)
-    try:
-        yield
-    finally:
-        _job.reset(token)
-
-
 def request_id() -> str:
     """Of the request that is being served, empty outside of one."""
     return str(baggage.get_baggage(_REQUEST) or "")
@@ -82,7 +73,7 @@ def _json() -> logging.Formatter:
 
 class _Ids(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        ids = {"request_id": request_id(), "job_id": _job.get()}
+        ids = {"request_id": request_id(), "job_id": _job}
         known = {name: value for name, value in ids.items() if value}
         record.__dict__.update(known)
         record.ids = "".join(f" {name}={value}" for name, value in known.items())
@@ -92,6 +83,6 @@ class _Ids(logging.Filter):
 class _Text(logging.Formatter):
     """One line an event, whatever a client's words in it hold; a traceback keeps its lines."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+    def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)
         return "".join(character if character.isprintable() else "?" for character in line)

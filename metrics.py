@@ -1,7 +1,7 @@
 """What operators can graph of us, beside BentoML's own metrics: `GET /metrics` has those of all processes in one.
 
-Names end with their unit, labels are few: none of them is a client's word. docs/operations.md says what each answers, and
-deploy/grafana/ draws them.
+Names end with their unit, labels are few: none of them is a client's word. docs/operations.md says what each answers,
+and deploy/grafana/ draws them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ REQUESTS = Histogram(
 )
 REFUSALS = Counter("producer_twin_refusals_total", "Requests answered with an error, by cause", ["route", "cause"])
 MUSIC = Counter("producer_twin_music_seconds_total", "Seconds of music that were answered", ["backend"])
-BODIES = Gauge(
-    "producer_twin_bodies_bytes", "Request bodies that are held in memory", multiprocess_mode="livesum"
-)
+BODIES = Gauge("producer_twin_bodies_bytes", "Request bodies that are held in memory", multiprocess_mode="livesum")
 
 # A runner. A batch's fill is rows / batches, its speed music / time.
 BATCHES = Histogram(

@@ -12,6 +12,7 @@ from typing import Any
 import bentoml
 from starlette.responses import JSONResponse, Response
 
+import logs
 from configuration import service_config
 from contract import (
     GenerateAnswer,
@@ -22,8 +23,11 @@ from contract import (
     TrainAnswer,
     TrainRequest,
 )
+from edge.access import Access
 from edge.errors import OneShape, or_error
 from edge.guard import Guard
+from edge.journal import Journal
+from edge.keys import KeyRing
 from edge.submit import CheckedSubmit
 from errors import Refusal
 from front import outputs, uploads
@@ -42,11 +46,13 @@ from training.service import Training, train_and_wait
 class Front:
     """Storage, the runners and the trainer behind one HTTP contract. It never imports torch."""
 
-    training = bentoml.depends(Training)
+    training = bentoml.depends(Training, url=settings().training_url)
 
     def __init__(self) -> None:
         self.settings = settings()
+        logs.configure(self.settings)
         self.storage = open_storage(self.settings.storage_url, self.settings.s3_endpoint_url)
+        self.ring = KeyRing(self.storage)
         self.jobs = Jobs(self.storage)
         self.library = Library(self.storage)
         self.intake = Intake(self.storage, self.settings)
@@ -110,10 +116,12 @@ def _compose() -> bentoml.Service[Any]:
     except Refusal as refusal:
         raise ValueError(refusal.message) from None
     for name, backend in TABLE.enabled(settings()).items():
-        setattr(Front, _attribute(name), bentoml.depends(backend.service))
+        setattr(Front, _attribute(name), bentoml.depends(backend.service, url=settings().runner_urls.get(name)))
     front = bentoml.asgi_app(application(bentoml.get_current_service))(Front)
     service = bentoml.service(**service_config("ProducerTwin"))(front)
+    service.add_asgi_middleware(Journal)
     service.add_asgi_middleware(OneShape)
+    service.add_asgi_middleware(Access, settings=settings(), ring=lambda: bentoml.get_current_service().ring)
     service.add_asgi_middleware(Guard, settings=settings())
     service.add_asgi_middleware(CheckedSubmit, intake=lambda: bentoml.get_current_service().intake)
     return service

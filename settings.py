@@ -47,6 +47,28 @@ class Settings(BaseSettings):
     link_seconds: int = Field(3600, gt=0, le=7 * 24 * 3600)  # S3 signs for a week at most
     nawfside_app_password: str | None = None
 
+    # Who is served (edge.access); API keys are in storage (edge.keys). The two limits are of keys that name none.
+    allow_anonymous: bool = False
+    key_requests_per_minute: int = Field(600, ge=1)
+    key_jobs_at_once: int = Field(20, ge=0)
+
+    # Bodies in memory, all requests' together, and the longest silence within one.
+    max_bodies_bytes: int = Field(2**30, gt=0)
+    body_silence_seconds: float = Field(30.0, gt=0)
+
+    # Services that run elsewhere, by the backend's name; those of this machine are started with the front.
+    runner_urls: dict[str, str] = Field(default_factory=dict)
+    training_url: str | None = None
+
+    # Logs.
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    # Signs what is generated (front.manifest): PEM files, and a timestamp authority's URL.
+    c2pa_certificate: Path | None = None
+    c2pa_private_key: Path | None = None
+    c2pa_timestamp_url: str | None = None
+
     # The profile of a training request that names none (preprocessing.segment says what they are).
     segment_profile: Profile = "contract"
 

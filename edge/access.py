@@ -19,6 +19,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edge.errors import error_response
+from edge.journal import note
 from edge.keys import SCOPES, Key, KeyRing
 from edge.rates import Rates
 from errors import Refusal
@@ -33,7 +34,8 @@ _ADMIN = frozenset({"admin"})
 _READS = ("GET", "HEAD")
 _ROUTES: list[tuple[tuple[str, ...], str, frozenset[str]]] = [
     (("POST",), r"/generate", _GENERATE),
-    (_READS, r"/(backends|status|loras(/.*)?|data/outputs/.*|docs\.json)?", _ANY),
+    (_READS, r"/loras/.*/file", _TRAIN),
+    (_READS, r"/(backends|status|loras(/.*)?|data/outputs/.*|(docs|schema)\.json|static_content/.*)?", _ANY),
     (_READS, r"/(jobs|datasets)(/.*)?", _TRAIN),
     (("POST", "GET", "PUT"), r"/(store-upload|uploads(/.*)?|train(/.*)?)", _TRAIN),
     (("POST", "DELETE"), r"/(jobs|loras|producers)/.*", _TRAIN),
@@ -62,12 +64,13 @@ class Principal:
 
 LOCAL = Principal("this machine")
 # Outside of a request (the command line, a job) the service acts for itself.
-_current: ContextVar[Principal] = ContextVar("principal", default=Principal("the service"))
+ITSELF = Principal("the service")
+_current: ContextVar[Principal | None] = ContextVar("principal", default=None)
 
 
 def principal() -> Principal:
     """Who asks for what is being done."""
-    return _current.get()
+    return _current.get() or ITSELF
 
 
 def sees(producer: str) -> bool:
@@ -77,6 +80,7 @@ def sees(producer: str) -> bool:
 
 def own(producer: str, field: str = "producer_id") -> None:
     """Refuse (403) to write for a producer that the key is not for. It tells nothing of whether there is one."""
+    note(producer_id=shown(producer))
     if not sees(producer):
         raise Refusal(403, f"{field}: this API key is not for {shown(producer)}; use that producer's")
 
@@ -86,6 +90,14 @@ def room_for_a_job(under_way: Iterable[str]) -> None:
     most = principal().jobs_at_once
     if most is not None and sum(map(sees, under_way)) >= most:
         raise Refusal(429, f"{most} jobs of this API key are under way; wait for one to end, or cancel one")
+
+
+class _TooOften(Refusal):
+    """429. `wait` is in seconds."""
+
+    def __init__(self, wait: int, message: str) -> None:
+        super().__init__(429, message)
+        self.wait = wait
 
 
 class Access:
@@ -106,20 +118,18 @@ class Access:
             return
         try:
             who = await asyncio.to_thread(self._identify, scope)
+            note(principal=who.name)
+            self._within_rate(who)
             self._permit(who, scope)
         except Refusal as refusal:
             headers = {"www-authenticate": _challenge(scope)} if refusal.status == 401 else {}
+            if isinstance(refusal, _TooOften):
+                headers = {"retry-after": str(refusal.wait)}
             await error_response(refusal.status, refusal.message, headers)(scope, receive, send)
-            return
-        wait = self.rates.wait(who.name, who.requests_per_minute) if who.requests_per_minute else 0
-        if wait:
-            sentence = f"more than {who.requests_per_minute} requests a minute; try again in {wait} s"
-            await error_response(429, sentence, {"retry-after": str(wait)})(scope, receive, send)
             return
         # BentoML stores a task's headers in its database: the key has done its work and goes no further.
         scope = dict(scope, headers=list(scope["headers"]))
         del MutableHeaders(scope=scope)["authorization"]
-        scope.setdefault("state", {})["principal"] = who.name
         token = _current.set(who)
         try:
             await self.app(scope, receive, send)
@@ -155,6 +165,12 @@ class Access:
             key.requests_per_minute or config.key_requests_per_minute,
             config.key_jobs_at_once if key.jobs_at_once is None else key.jobs_at_once,
         )
+
+    def _within_rate(self, who: Principal) -> None:
+        """Raises _TooOften."""
+        most = who.requests_per_minute
+        if most and (wait := self.rates.wait(who.name, most)):
+            raise _TooOften(wait, f"more than {most} requests a minute; try again in {wait} s")
 
     def _permit(self, who: Principal, scope: Scope) -> None:
         needed = needed_scopes(scope["method"], scope["path"])

@@ -1,12 +1,16 @@
-"""What is refused before a body is read: too large, of the wrong type, without the password."""
+"""What is refused before a body is read, or while it is: too large, too slow, of the wrong type, without the password,
+or more at once than there is memory for."""
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+import metrics
 from edge.errors import error_response
 from settings import Settings
 
@@ -15,6 +19,8 @@ _JSON = {"/store-upload", "/train", "/train/submit", "/generate"}
 _FORMS = {"/uploads", "/loras/import"}
 # What a form may take beside its file.
 _FORM_BYTES = 2**16
+# The largest JSON body but that of an upload, whatever the operator allows.
+_PLAIN_BYTES = 8 * 2**20
 
 
 class Guard:
@@ -24,6 +30,7 @@ class Guard:
         self.app = app
         self.settings = settings
         self.password = settings.nawfside_app_password
+        self.room = _Room(settings.max_bodies_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -37,15 +44,33 @@ class Guard:
         scope = dict(scope, headers=list(scope["headers"]))
         del MutableHeaders(scope=scope)[PASSWORD_HEADER]
         limit = self._limit(scope)
-        body = _Limited(receive, limit)
+        room = None if scope["path"] in _FORMS else self.room  # a form goes to disk as it comes
+        body = _Body(receive, limit, self.settings.body_silence_seconds, room)
+        refusals = {
+            "large": (413, _too_large(scope, limit)),
+            "slow": (408, f"no more of the body came within {self.settings.body_silence_seconds:g} s; send it again"),
+            "many": (503, "too many large requests at once; try again in some seconds"),
+        }
+        answered = False
 
-        async def unless_too_large(message: Message) -> None:
-            if not body.exceeded:
-                await send(message)
-            elif message["type"] == "http.response.start":
-                await error_response(413, _too_large(scope, limit))(scope, receive, send)
+        async def unless_broken_off(message: Message) -> None:
+            nonlocal answered
+            if body.broken_off and not answered:
+                return
+            answered = True
+            await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                body.let_go()  # a task goes on after its answer
 
-        await self.app(scope, body, unless_too_large)
+        try:
+            await self.app(scope, body, unless_broken_off)
+        except ClientDisconnect:
+            if not body.broken_off:
+                raise
+        finally:
+            body.let_go()
+        if body.broken_off and not answered:
+            await error_response(*refusals[body.broken_off])(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
@@ -63,7 +88,9 @@ class Guard:
         """Files that go to disk as they come may be larger than what is held in memory."""
         if scope["path"] in _FORMS:
             return self.settings.max_upload_bytes + _FORM_BYTES
-        return self.settings.max_body_bytes
+        if scope["path"] == "/store-upload":
+            return self.settings.max_body_bytes
+        return min(self.settings.max_body_bytes, _PLAIN_BYTES)
 
     def _knows(self, given: str) -> bool:
         assert self.password is not None
@@ -79,24 +106,63 @@ def writes(scope: Scope) -> bool:
     return method not in ("GET", "HEAD", "OPTIONS") and path.startswith(("/jobs/", "/loras/", "/producers/"))
 
 
-class _Limited:
-    """Counts a body as it comes, for one whose length was not stated; over the limit it breaks off."""
+class _Room:
+    """What all bodies together may take of memory, in bytes."""
 
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self.receive = receive
+    def __init__(self, limit: int) -> None:
         self.left = limit
 
-    @property
-    def exceeded(self) -> bool:
-        return self.left < 0
+    def take(self, size: int) -> bool:
+        """Whether there was room for so many more; a negative size gives room back."""
+        if size > self.left:
+            return False
+        self.left -= size
+        metrics.BODIES.inc(size)
+        return True
+
+
+class _Body:
+    """A body as it comes. It breaks off, and says why, if it is too large, too slow, or there is no room for it."""
+
+    def __init__(self, receive: Receive, limit: int, silence: float, room: _Room | None) -> None:
+        self.receive = receive
+        self.silence = silence
+        self.room = room
+        self.left = limit
+        self.taken = 0
+        self.broken_off = ""
+        self.ended = False
 
     async def __call__(self) -> Message:
-        message = await self.receive()
-        if message["type"] == "http.request":
-            self.left -= len(message.get("body", b""))
-            if self.exceeded:
-                return {"type": "http.disconnect"}
+        if self.ended:
+            return await self.receive()  # it waits for the client to go away
+        try:
+            async with asyncio.timeout(self.silence):
+                message = await self.receive()
+        except TimeoutError:
+            return self._break_off("slow")
+        if message["type"] != "http.request":
+            return message
+        size = len(message.get("body", b""))
+        self.left -= size
+        if self.left < 0:
+            return self._break_off("large")
+        if self.room:
+            if not self.room.take(size):
+                return self._break_off("many")
+            self.taken += size
+        self.ended = not message.get("more_body", False)
         return message
+
+    def let_go(self) -> None:
+        if self.room and self.taken:
+            self.room.take(-self.taken)
+            self.taken = 0
+
+    def _break_off(self, why: str) -> Message:
+        self.broken_off = why
+        self.ended = True
+        return {"type": "http.disconnect"}
 
 
 def _too_large(scope: Scope, limit: int) -> str:

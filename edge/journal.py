@@ -9,6 +9,8 @@ import logging
 import re
 import time
 import uuid
+from contextvars import ContextVar
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,12 +26,24 @@ audit = logging.getLogger("producer_twin.audit")
 
 HEADER = "x-request-id"
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
 # Watchers ask for these every few seconds.
 _QUIET = {"/livez", "/readyz", "/healthz", "/metrics"}
 _ROUTES = re.compile(
     r"/(generate|store-upload|uploads(?:/link)?|train(?:/submit|/status|/get)?|backends|status|metrics|livez|readyz"
     r"|jobs|loras(?:/import)?|datasets|data/outputs)(?=/|$)"
 )
+
+
+# What is written down of the request that is being served.
+_facts: ContextVar[dict[str, Any] | None] = ContextVar("facts", default=None)
+
+
+def note(**facts: Any) -> None:
+    """Add to what is written down of this request."""
+    known = _facts.get()
+    if known is not None:
+        known.update(facts)
 
 
 class Journal:
@@ -44,7 +58,8 @@ class Journal:
             return
         given = Headers(scope=scope).get(HEADER, "")
         request_id = given if _PLAIN.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {})
+        facts: dict[str, Any] = {"principal": "nobody"}
+        token = _facts.set(facts)
         start = time.perf_counter()
         status = 0
 
@@ -56,13 +71,16 @@ class Journal:
             await send(message)
             # A task goes on after its answer.
             if message["type"] == "http.response.body" and not message.get("more_body", False):
-                _write_down(scope, status, time.perf_counter() - start)
+                _write_down(scope, status, time.perf_counter() - start, facts)
 
-        with logs.request(request_id):
-            await self.app(scope, receive, name)
+        try:
+            with logs.request(request_id):
+                await self.app(scope, receive, name)
+        finally:
+            _facts.reset(token)
 
 
-def _write_down(scope: Scope, status: int, seconds: float) -> None:
+def _write_down(scope: Scope, status: int, seconds: float, noted: dict[str, Any]) -> None:
     route, method, path = route_of(scope["path"]), scope["method"], shown(scope["path"])
     metrics.REQUESTS.labels(route, method if method in _METHODS else "other", str(status)).observe(seconds)
     if status >= 400:
@@ -74,17 +92,15 @@ def _write_down(scope: Scope, status: int, seconds: float) -> None:
         "status": status,
         "milliseconds": round(seconds * 1000, 1),
         "client": client,
-        "principal": scope["state"].get("principal", "nobody"),
+        **noted,
     }
     sentence = "%s %s → %d in %.0f ms, for %s at %s"
-    words = (method, path, status, seconds * 1000, facts["principal"], client)
+    words = (method, path, status, seconds * 1000, noted["principal"], client)
     if scope["path"] not in _QUIET:
         log.info(sentence, *words, extra=facts)
     if changes(scope):
-        audit.info(sentence, *words, extra=facts | {"about": scope["state"].get("about")})
-
-
-_METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
+        about = "".join(f" {name}={value}" for name, value in noted.items() if name != "principal")
+        audit.info(sentence + "%s", *words, about, extra=facts)
 
 
 def changes(scope: Scope) -> bool:

@@ -12,7 +12,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract import TrainRequest
+from edge import access
 from edge.errors import describe_validation, error_response
+from edge.journal import note
 from errors import Refusal
 from training.intake import Intake
 
@@ -35,6 +37,9 @@ class CheckedSubmit:
             return
         if path in _BY_TASK:
             scope = dict(scope, query_string=_in_snake_case(scope["query_string"]))
+            if not await asyncio.to_thread(self._may_see, scope["query_string"]):
+                await error_response(404, "task_id: there is no such task")(scope, receive, send)
+                return
         if path != "/train/submit" or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
@@ -58,6 +63,15 @@ class CheckedSubmit:
         scope = dict(scope, headers=[*headers, (b"content-length", str(len(named)).encode())])
         await self.app(scope, _replay(named, receive), self._naming(record.job_id, send))
 
+    def _may_see(self, query: bytes) -> bool:
+        """Whether the task's job is of a producer that the API key is for."""
+        if access.principal().producers is None:
+            return True
+        try:
+            return access.sees(self.intake().jobs.get(dict(parse_qsl(query.decode())).get("task_id", "")).producer_id)
+        except Refusal:
+            return False
+
     def _naming(self, job_id: str, send: Send) -> Send:
         """Adds the job's id to the answer, and the task's id to the job."""
         start: Message | None = None
@@ -76,6 +90,7 @@ class CheckedSubmit:
             if "task_id" in answer:
                 await asyncio.to_thread(self.intake().jobs.name_task, job_id, answer["task_id"])
                 answer["job_id"] = job_id
+                note(job_id=job_id)
             body = json.dumps(answer).encode()
             headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]
             await send({**start, "headers": [*headers, (b"content-length", str(len(body)).encode())]})

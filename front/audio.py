@@ -9,6 +9,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from contract import OutputFormat
+from front.provenance import Provenance
 from runners.messages import TrackAnswer
 
 MEDIA_TYPES: dict[OutputFormat, str] = {
@@ -29,8 +30,11 @@ _LOSSY = ("mp3", "opus")
 _HEADROOM = 0.95
 
 
-def encode(track: TrackAnswer, output_format: OutputFormat) -> tuple[bytes, int]:
-    """The file and its rate; 16-bit PCM for `wav` and `flac`. Opus knows few rates, of which 48 kHz holds every one."""
+def encode(track: TrackAnswer, output_format: OutputFormat, provenance: Provenance) -> tuple[bytes, int]:
+    """The file, which says where it comes from, and its rate.
+
+    16-bit PCM for `wav` and `flac`. Opus knows few rates, of which 48 kHz holds every one.
+    """
     samples = np.frombuffer(track.pcm, dtype="<i2").reshape(-1, track.channels)
     rate = track.sample_rate
     container, subtype = _SOUNDFILE[output_format]
@@ -38,16 +42,20 @@ def encode(track: TrackAnswer, output_format: OutputFormat) -> tuple[bytes, int]
         import soxr
 
         samples, rate = soxr.resample(samples, rate, 48_000, quality="HQ"), 48_000
-    file = _write(samples, rate, container, subtype)
+    tags = provenance.tags(output_format)
+    file = _write(samples, rate, container, subtype, tags)
     if output_format in _LOSSY:
         # What is left out of the sound can raise its peaks: it is turned down by as much.
         peak = np.abs(soundfile.read(io.BytesIO(file), dtype="float32")[0]).max()
         if peak > 1:
-            file = _write((samples * (_HEADROOM / peak)).astype("<i2"), rate, container, subtype)
+            file = _write((samples * (_HEADROOM / peak)).astype("<i2"), rate, container, subtype, tags)
     return file, rate
 
 
-def _write(samples: NDArray[np.int16], rate: int, container: str, subtype: str) -> bytes:
+def _write(samples: NDArray[np.int16], rate: int, container: str, subtype: str, tags: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, format=container, subtype=subtype)
+    with soundfile.SoundFile(buffer, "w", rate, samples.shape[1], format=container, subtype=subtype) as file:
+        for name, text in tags.items():
+            setattr(file, name, text)
+        file.write(samples)
     return buffer.getvalue()

@@ -7,11 +7,15 @@ import secrets
 import uuid
 from dataclasses import dataclass
 
+import metrics
 from contract import MAX_AUDIO_BASE64, GenerateRequest
+from edge import access
 from errors import Refusal
 from front import audio
+from front.manifest import signer_of
+from front.provenance import Provenance
 from front.runners import Runners
-from models.library import Library, Twin
+from models.library import Library, Twin, no_twin
 from runners import TABLE, Backend
 from runners.messages import AdapterRef, TrackRequest
 from settings import Settings
@@ -43,6 +47,7 @@ class Generation:
         self.storage = library.storage
         self.library = library
         self.settings = settings
+        self.signer = signer_of(settings)
 
     async def make(self, request: GenerateRequest, as_base64: bool) -> Generated:
         """Make, store and return a track.
@@ -50,7 +55,7 @@ class Generation:
         Raises:
             Refusal: with the field and the mend.
         """
-        twins = await asyncio.to_thread(self.library.find_or_recall, request.lora_id) if request.lora_id else []
+        twins = await self._twins(request)
         backend = await self._backend(request, twins)
         seconds = self._seconds(request, backend)
         seed = secrets.randbelow(2**32) if request.seed is None else request.seed
@@ -68,12 +73,21 @@ class Generation:
         if as_base64:
             await self._check_size(request, backend, seconds)
         track = await self._track(backend, row, twins, request.lora_scale)
-        file, rate = await asyncio.to_thread(audio.encode, track, request.output_format)
+        provenance = Provenance(
+            backend=backend.name,
+            base=(await self.runners.state(backend)).checkpoint,
+            seed=seed,
+            twins=tuple(f"{twin.header.lora_id}@{twin.header.version}" for twin in twins[:1]),
+        )
+        file, rate = await asyncio.to_thread(audio.encode, track, request.output_format, provenance)
+        if self.signer:
+            file = await asyncio.to_thread(self.signer.sign, file, request.output_format, provenance)
         if as_base64 and len(file) * 4 / 3 > MAX_AUDIO_BASE64:
             raise self._too_large(seconds)
         producer = request.lora_id.partition(":")[0] if request.lora_id else None
         key = keys.output(producer, str(uuid.uuid4()), audio.EXTENSIONS[request.output_format])
         await asyncio.to_thread(self.storage.put, key, file)
+        metrics.MUSIC.labels(backend.name).inc(len(track.pcm) / (2 * track.channels * track.sample_rate))
         samples = len(track.pcm) // (2 * track.channels)
         return Generated(
             file=file,
@@ -84,6 +98,14 @@ class Generation:
             seconds=samples / track.sample_rate,
             key=key,
         )
+
+    async def _twins(self, request: GenerateRequest) -> list[Twin]:
+        """The files of the twin that is asked for. Another producer's is not there."""
+        if request.lora_id is None:
+            return []
+        if not access.sees(request.lora_id.partition(":")[0]):
+            raise no_twin(request.lora_id)
+        return await asyncio.to_thread(self.library.find_or_recall, request.lora_id)
 
     async def _backend(self, request: GenerateRequest, twins: list[Twin]) -> Backend:
         if request.backend_override:

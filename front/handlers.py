@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from contract import is_id
+from edge import access
 from edge.errors import describe_validation
 from errors import Refusal
 from front.runners import Runners
@@ -18,7 +19,7 @@ from models.library import Library
 from settings import Settings
 from storage import Storage, keys
 from training.intake import Intake
-from training.jobs import Jobs
+from training.jobs import JobRecord, Jobs, no_job
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -84,10 +85,18 @@ def producer_of(fields: dict[str, str]) -> str | None:
     return producer
 
 
+def job_of(front: Front, request: Request) -> JobRecord:
+    """The job of the path. One that is another producer's is not there."""
+    record = front.jobs.get(request.path_params["id"])
+    if not access.sees(record.producer_id):
+        raise no_job(request.path_params["id"])
+    return record
+
+
 def lora_id(request: Request) -> str:
     producer, model = request.path_params["producer"], request.path_params["model"]
     name = f"{producer}:{model}"
-    if not is_id(producer) or not is_id(model):
+    if not is_id(producer) or not is_id(model) or not access.sees(producer):
         raise Refusal(404, f"lora_id: there is no twin {keys.shown(name)}")
     return name
 

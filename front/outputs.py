@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from starlette.responses import FileResponse, RedirectResponse, Response
 
+from edge import access
 from errors import Refusal
 from front.audio import EXTENSIONS, MEDIA_TYPES
 from settings import Settings
@@ -26,13 +27,19 @@ async def serve(key: str, storage: Storage, settings: Settings) -> Response:
     Raises:
         Refusal: 404.
     """
-    if keys.is_key(key):
+    if keys.is_key(key) and _may_hear(key):
         if path := await asyncio.to_thread(storage.local, key):
             return FileResponse(path, media_type=media_type(key))
         url = storage.link(key, settings.link_seconds, media_type(key))
         if url and await asyncio.to_thread(storage.stat, key) is not None:
             return RedirectResponse(url)
     raise Refusal(404, f"there is nothing at {keys.ROOT}{keys.shown(key)}")
+
+
+def _may_hear(key: str) -> bool:
+    """A twin's track is its producer's; the base model's is whose the link is."""
+    _, kind, producer, *_ = [*key.split("/"), "", ""]
+    return kind != "twins" or access.sees(producer)
 
 
 def media_type(key: str) -> str:

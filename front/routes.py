@@ -12,11 +12,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from contract import STATES, JobAnswer, State, UploadFields, UploadLinkRequest, is_id
+from edge import access
 from edge.errors import or_error
 from errors import Refusal
 from front import outputs, twins, uploads
 from front.forms import form, on_disk
-from front.handlers import Front, Handler, body, json_answer, producer_of, query
+from front.handlers import Front, Handler, body, job_of, json_answer, producer_of, query
 from preprocessing import view
 from storage import keys
 
@@ -52,21 +53,26 @@ async def list_jobs(front: Front, request: Request) -> Response:
         raise Refusal(400, f"state: use one of {', '.join(STATES)}")
 
     def collect() -> list[JobAnswer]:
-        return [front.jobs.answer(record) for record in front.jobs.all(producer, cast("State | None", state))]
+        records = front.jobs.all(producer, cast("State | None", state))
+        return [front.jobs.answer(record) for record in records if access.sees(record.producer_id)]
 
     return json_answer({"jobs": [job.model_dump(mode="json") for job in await asyncio.to_thread(collect)]})
 
 
 async def job(front: Front, request: Request) -> Response:
     def read() -> JobAnswer:
-        return front.jobs.answer(front.jobs.get(request.path_params["id"]))
+        return front.jobs.answer(job_of(front, request))
 
     return json_answer(await asyncio.to_thread(read))
 
 
 async def dataset(front: Front, request: Request) -> Response:
     producer = request.path_params["producer"]
-    record = await asyncio.to_thread(view.newest, front.storage, producer) if is_id(producer) else None
+    record = (
+        await asyncio.to_thread(view.newest, front.storage, producer)
+        if is_id(producer) and access.sees(producer)
+        else None
+    )
     if record is None:
         raise Refusal(404, f"producer_id: {keys.shown(producer)} has no dataset yet; train first")
     return Response(record, media_type="application/json")

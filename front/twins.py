@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contract import LoraAnswer, RollbackRequest, VersionAnswer, is_version
+from edge import access
 from errors import Refusal
 from front.handlers import Front, body, json_answer, lora_id, producer_of, query
 from models.adapter_file import Header
@@ -18,7 +19,8 @@ from storage import keys
 
 
 async def list_all(front: Front, request: Request) -> Response:
-    found = await asyncio.to_thread(list, front.library.all(producer_of(query(request, "producer_id"))))
+    stored = front.library.all(producer_of(query(request, "producer_id")))
+    found = await asyncio.to_thread(lambda: [twin for twin in stored if access.sees(twin.header.producer_id)])
     return json_answer({"loras": [LoraAnswer(**await _row(front, twin)).model_dump(mode="json") for twin in found]})
 
 

@@ -9,6 +9,8 @@ import uuid
 from hashlib import file_digest, sha256
 
 from contract import StoreUploadAnswer, StoreUploadRequest, UploadFields, UploadLinkAnswer, UploadLinkRequest
+from edge import access
+from edge.journal import note
 from errors import Refusal
 from preprocessing.decode import BadAudio, check_bytes, check_file
 from settings import Settings
@@ -73,9 +75,11 @@ def too_large(field: str, settings: Settings) -> Refusal:
 
 
 def _place(producer: str, job: str | None, filename: str) -> tuple[str, StoreUploadAnswer]:
-    """The key, and what the client is told."""
+    """The key, and what the client is told. Raises Refusal (403) for a producer that is another's."""
+    access.own(producer)
     job_id = job or str(uuid.uuid4())
     key = keys.upload(producer, job_id, keys.safe_filename(filename))
+    note(object=key)
     return key, StoreUploadAnswer(path=keys.to_path(key), producer_id=producer, job_id=job_id)
 
 

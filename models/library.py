@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
@@ -45,6 +45,12 @@ class Twin:
     spares: tuple[str, ...] = ()
 
 
+def no_twin(lora_id: str, reasons: Sequence[str] = ()) -> Refusal:
+    name, _, version = lora_id.partition("@")
+    mend = f"see /loras/{name}/versions" if version else "train it first"
+    return Refusal(404, "; ".join([f"lora_id: there is no twin {lora_id}; {mend}", *reasons]))
+
+
 class Library:
     """What is stored is read anew each time: another replica may have trained or deleted a twin meanwhile."""
 
@@ -68,8 +74,7 @@ class Library:
             found = self._copies(name, [keys.lora_version(*_parts(name), last)])[0] if last else []
         if not found:
             self._known.pop(lora_id, None)
-            mend = f"see /loras/{name}/versions" if version else "train it first"
-            raise Refusal(404, "; ".join([f"lora_id: there is no twin {lora_id}; {mend}", *reasons]))
+            raise no_twin(lora_id, reasons)
         return found
 
     def find_or_recall(self, lora_id: str) -> list[Twin]:

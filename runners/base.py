@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import bentoml
 import numpy as np
 
+import logs
 from errors import Refusal
 from runners.batching import Batcher
 from runners.messages import RunnerState, TrackAnswer, TrackRequest
@@ -32,6 +33,7 @@ class Runner:
     backend: ClassVar[str]
 
     def __init__(self) -> None:
+        logs.configure(settings())
         self._model: Model | None = None
         self._checkpoint: Checkpoint | None = None
         self._adapters: Adapters | None = None

@@ -76,6 +76,16 @@ def tag_cache(digest: str) -> str:
     return f"tag_cache/{digest}.json"
 
 
+# Who is served.
+def api_keys() -> str:
+    return "api_keys/"
+
+
+def api_key(key: str) -> str:
+    """What is known of an API key, by its id; see edge.keys."""
+    return f"api_keys/{key}.json"
+
+
 # What comes out.
 def lora(producer: str, model: str) -> str:
     return f"loras/{producer}_{model}.safetensors"

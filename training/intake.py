@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contract import TERMINAL, TrainRequest
+from edge import access
 from models.library import Library
 from preprocessing.dataset import check_sources
 from runners import TABLE
@@ -24,10 +25,12 @@ class Intake:
         Raises:
             Refusal: the request is not acceptable; nothing was written.
         """
+        access.own(request.producer_id)
         backend = TABLE.choose(request.backend_override, self.settings)
         existing = self.jobs.existing(request)
         if existing:
             return existing
+        access.room_for_a_job(record.producer_id for record in self.jobs.all() if record.state not in TERMINAL)
         check_sources(request, self.storage, self.settings)
         self.library.reserve(request.producer_id, request.model_name, self._in_use)
         return self.jobs.create(request, backend.name)

@@ -97,7 +97,7 @@ class Jobs:
             except NotFound:
                 continue
             return self._mourn(record)
-        raise Refusal(404, f"job_id: there is no job {keys.shown(some_id)}")
+        raise no_job(some_id)
 
     def all(self, producer: str | None = None, state: State | None = None) -> Iterator[JobRecord]:
         """Jobs, the newest first."""
@@ -186,6 +186,10 @@ class Jobs:
             return JobRecord.model_validate_json(data), etag
         except ValidationError as error:
             raise Refusal(500, f"the record {keys.to_path(key)} is damaged") from error
+
+
+def no_job(some_id: str) -> Refusal:
+    return Refusal(404, f"job_id: there is no job {keys.shown(some_id)}")
 
 
 def result_of(record: JobRecord) -> TrainAnswer:

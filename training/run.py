@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import logs
 from contract import State, TrainRequest
 from errors import Refusal
 from models.adapter_file import Header
@@ -185,10 +186,10 @@ def _progress(recipe: Recipe, report: Report) -> OnStep:
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    config = settings()
+    logs.configure(config, job_id=sys.argv[1])
     if hasattr(os, "nice"):
         os.nice(_NICE)
-    config = settings()
     storage = open_storage(config.storage_url, config.s3_endpoint_url)
     run(sys.argv[1], storage, config, on_progress=lambda record: None)
     return 0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import Protocol
 
 import bentoml
 
+import logs
 from configuration import service_config
 from contract import TERMINAL, TrainAnswer, TrainRequest
 from errors import Refusal
@@ -16,6 +18,8 @@ from storage import Unavailable, open_storage
 from training.intake import Intake
 from training.jobs import JobRecord, Jobs
 from training.supervisor import Supervisor
+
+log = logging.getLogger("producer_twin.training")
 
 _POLL_SECONDS = 0.5
 
@@ -28,6 +32,7 @@ class Starter(Protocol):
 class Training:
     def __init__(self) -> None:
         config = settings()
+        logs.configure(config)
         storage = open_storage(config.storage_url, config.s3_endpoint_url)
         self.intake = Intake(storage, config)
         self.supervisor = Supervisor(Jobs(storage), config.train_jobs_at_once)
@@ -39,6 +44,7 @@ class Training:
     @bentoml.api
     async def start(self, job_id: str) -> None:
         """Work on a job that is in the queue; answers at once."""
+        log.info("job %s was handed over", job_id)
         self.supervisor.start(job_id)
 
     @bentoml.task
