@@ -40,12 +40,12 @@ def configure(settings: Settings, job_id: str = "") -> None:
     if not root.handlers:
         root.addHandler(logging.StreamHandler(sys.stderr))
     as_json = settings.log_format == "json"
-    formatter = _json() if as_json else _Text(_TEXT)
     handlers = list(root.handlers)
     if as_json:
         handlers += [handler for name in _OTHERS for handler in logging.getLogger(name).handlers]
     for handler in dict.fromkeys(handlers):
-        handler.setFormatter(formatter)
+        if not isinstance(handler.formatter, _Text):
+            handler.setFormatter(_json() if as_json else _Text(handler.formatter))
         if not any(isinstance(known, _Ids) for known in handler.filters):
             handler.addFilter(_Ids())
 
@@ -81,7 +81,16 @@ class _Ids(logging.Filter):
 
 
 class _Text(logging.Formatter):
-    """One line an event, whatever a client's words in it hold; a traceback keeps its lines."""
+    """One line an event, whatever a client's words in it hold; a traceback keeps its lines. What others log is left to
+    the handler's former formatter."""
+
+    def __init__(self, others: logging.Formatter | None) -> None:
+        super().__init__(_TEXT)
+        self._others = others or logging.Formatter()
+
+    def format(self, record: logging.LogRecord) -> str:
+        own = record.name.startswith("producer_twin")
+        return super().format(record) if own else self._others.format(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.preprocessing speed      one hour of WAV and of MP3, against pydub with ffmpeg, in turns
     python -m benchmarks.preprocessing memory     the peak for a file of three hours
-    python -m benchmarks.preprocessing analysis   bpm and key of 40 fixed songs of the synthesiser (--first: of others)
+    python -m benchmarks.preprocessing analysis   bpm and key of 40 fixed songs of the synthesiser (or of others)
     python -m benchmarks.preprocessing fit        the weights of the analysis, from 160 other songs
     python -m benchmarks.preprocessing fuzz       1,000 damaged files, none of which may crash or hang it
 
@@ -181,9 +181,9 @@ def _measure(seed: int) -> dict[str, Any]:
     return found | {"song": song, "fold": folds[0] if folds else None, "right_key": found["key"] == song.key}
 
 
-def analysis(first: int) -> None:
+def analysis(first: int, songs: int) -> None:
     with _pool() as pool:
-        found = list(pool.map(_measure, (first + number for number in MEASURED)))
+        found = list(pool.map(_measure, range(first, first + songs)))
     for one in found:
         song = one["song"]
         print(
@@ -347,7 +347,7 @@ def main() -> None:
 
     command("speed", speed, hours=1.0, rounds=3)
     command("memory", memory, hours=3.0)
-    command("analysis", analysis, first=0)
+    command("analysis", analysis, first=MEASURED[0], songs=len(MEASURED))
     command("fit", fit)
     command("fuzz", fuzz, count=1000, seed=1)
     one = commands.add_parser("child")
