@@ -6,6 +6,7 @@ fields are errors.
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self, get_args
@@ -21,6 +22,8 @@ _VERSION = re.compile(VERSION_PATTERN)
 MAX_FILES = 100
 MAX_PROMPT = 2_000
 MAX_LYRICS = 8_000
+MAX_METADATA = 16 * 2**10  # characters of one file's, as JSON
+MAX_METADATA_DEPTH = 8
 MAX_AUDIO_BASE64 = 48 * 2**20
 
 # The rule that the patterns cannot say by themselves, used in messages.
@@ -48,6 +51,12 @@ def is_id(text: str) -> bool:
 def is_version(text: str) -> bool:
     """Whether `text` may be a twin's version."""
     return bool(_VERSION.fullmatch(text))
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether lists and dictionaries lie within each other more than so many times."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(most == 0 or _is_deeper(item, most - 1) for item in items)
 
 
 def _both_spellings(name: str) -> AliasChoices:
@@ -142,6 +151,13 @@ class TrainRequest(Request):
                 f"metadata_per_file: {len(self.metadata_per_file)} entries for {len(self.sources)} files; "
                 "send at most one a file"
             )
+        for index, entry in enumerate(self.metadata_per_file):
+            # The depth first, since what writes JSON has a limit of its own.
+            if _is_deeper(entry, MAX_METADATA_DEPTH) or len(json.dumps(entry)) > MAX_METADATA:
+                raise ValueError(
+                    f"metadata_per_file[{index}]: it is over {MAX_METADATA // 2**10} KB of JSON or "
+                    f"{MAX_METADATA_DEPTH} levels deep; send what describes the music"
+                )
         return self
 
     @property

@@ -6,9 +6,12 @@ It says what the tags say, and that nobody has changed the file since. WAV, FLAC
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import soundfile
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 _MEDIA_TYPES: dict[OutputFormat, str] = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg"}
 # IPTC's word for what a model made by itself.
 _SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+_UNKNOWN_ISSUER = "signingCredential.untrusted"
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
 
@@ -35,7 +39,7 @@ class ManifestSigner:
         algorithm = getattr(c2pa.C2paSigningAlg, _algorithm(key))
         self._info = c2pa.C2paSignerInfo(algorithm, chain, key, timestamp_url.encode() if timestamp_url else None)
         try:
-            c2pa.Signer.from_info(self._info).close()
+            self._try()
         except c2pa.C2paError as error:
             raise ValueError(f"C2PA_CERTIFICATE, C2PA_PRIVATE_KEY: they cannot sign: {error}") from None
 
@@ -50,6 +54,20 @@ class ManifestSigner:
         with c2pa.Signer.from_info(self._info) as signer, c2pa.Builder(_manifest(provenance)) as builder:
             builder.sign(signer, media_type, io.BytesIO(file), signed)
         return signed.getvalue()
+
+    def _try(self) -> None:
+        """Sign a moment of silence, and read it as others will. Raises C2paError."""
+        import c2pa
+
+        silence = io.BytesIO()
+        soundfile.write(silence, np.zeros(100, np.int16), 8000, format="WAV")
+        signed = io.BytesIO(self.sign(silence.getvalue(), "wav", Provenance("none", "none", 0)))
+        with c2pa.Reader("audio/wav", signed) as reader:
+            found = json.loads(reader.json())
+        # Whether a reader trusts the issuer is the reader's list's word.
+        wrong = [one["code"] for one in found.get("validation_status", []) if one["code"] != _UNKNOWN_ISSUER]
+        if wrong:
+            raise c2pa.C2paError(", ".join(wrong))
 
 
 def signer_of(settings: Settings) -> ManifestSigner | None:

@@ -91,11 +91,14 @@ class Api:
 
 
 @contextmanager
-def running(folder: Path, environment: dict[str, str], backends: tuple[str, ...] = BACKENDS) -> Iterator[Api]:
-    """A server of one's own with every one of `backends` ready."""
+def running(
+    folder: Path, environment: dict[str, str], backends: tuple[str, ...] = BACKENDS, token: str | None = None
+) -> Iterator[Api]:
+    """A server of one's own with every one of `backends` ready. `token`: an API key that the client sends."""
+    headers = {"authorization": f"Bearer {token}"} if token else {}
     with (
         serving(folder, environment) as server,
-        httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as client,
+        httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False, headers=headers) as client,
     ):
         api = Api(server, client, folder / "data")
         wait_until_ready(api, backends)
