@@ -1,4 +1,6 @@
-"""What operators can graph of us, beside BentoML's own metrics: `GET /metrics` has those of all processes in one.
+"""What operators can graph: `GET /metrics` has the figures of all processes in one, BentoML's own of the runners too.
+
+BentoML's own of the front are off: they have the path as a label, so that a stranger could fill the memory.
 
 Names end with their unit, labels are few: none of them is a client's word. docs/operations.md says what each answers,
 and deploy/grafana/ draws them.
@@ -6,7 +8,20 @@ and deploy/grafana/ draws them.
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+import os
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+MEDIA_TYPE = CONTENT_TYPE_LATEST
 
 # The front.
 REQUESTS = Histogram(
@@ -32,6 +47,16 @@ WAITING = Gauge("producer_twin_waiting", "Tracks that wait for a batch", ["backe
 ADAPTERS = Counter(
     "producer_twin_adapter_loads_total", "Twins that were wanted, by where they were found", ["backend", "found"]
 )
+
+
+def text() -> str:
+    """Of all processes that the server started, in Prometheus' text format."""
+    registry = REGISTRY
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+    return generate_latest(registry).decode()
+
 
 CAUSES = {
     400: "bad input",

@@ -32,6 +32,7 @@ from edge.submit import CheckedSubmit
 from errors import Refusal
 from front import outputs, uploads
 from front.generation import Generation
+from front.overview import Overview
 from front.routes import application
 from front.runners import Runners
 from models.library import Library
@@ -58,6 +59,7 @@ class Front:
         self.intake = Intake(self.storage, self.settings)
         proxies = {name: getattr(self, _attribute(name)) for name in TABLE.enabled(self.settings)}
         self.runners = Runners(proxies, self.settings)
+        self.overview = Overview()
         self.generation = Generation(self.runners, self.library, self.settings)
 
     async def __is_ready__(self) -> bool:

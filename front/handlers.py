@@ -14,6 +14,7 @@ from contract import is_id
 from edge import access
 from edge.errors import describe_validation
 from errors import Refusal
+from front.overview import Overview
 from front.runners import Runners
 from models.library import Library
 from settings import Settings
@@ -28,6 +29,7 @@ class Front(Protocol):
     """What the routes need of the front service."""
 
     runners: Runners
+    overview: Overview
     jobs: Jobs
     intake: Intake
     library: Library

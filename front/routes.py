@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+import metrics
 from contract import STATES, JobAnswer, State, UploadFields, UploadLinkRequest, is_id
 from edge import access
 from edge.errors import or_error
@@ -24,6 +25,15 @@ from storage import keys
 
 async def backends(front: Front, request: Request) -> Response:
     return json_answer({"backends": [row.model_dump(mode="json") for row in await front.runners.describe()]})
+
+
+async def status(front: Front, request: Request) -> Response:
+    return await front.overview.page(front, request)
+
+
+async def prometheus(front: Front, request: Request) -> Response:
+    text = await asyncio.to_thread(metrics.text) + await front.overview.metrics(front)
+    return Response(text, media_type=metrics.MEDIA_TYPE)
 
 
 async def upload(front: Front, request: Request) -> Response:
@@ -94,6 +104,8 @@ def application(front: Callable[[], Front]) -> Starlette:
     return Starlette(
         routes=[
             route("/backends", GET=backends),
+            route("/status", GET=status),
+            route("/metrics", GET=prometheus),
             route("/uploads", POST=upload),
             route("/uploads/link", POST=upload_link),
             route("/data/outputs/{rest:path}", GET=output),

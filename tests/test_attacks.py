@@ -27,7 +27,7 @@ from safetensors.numpy import save
 
 from contract import TrainRequest
 from edge import keys as api_keys
-from models.adapter_file import Header
+from models.adapter_file import Header, seal
 from storage import Storage, keys, open_storage
 from tests.api import Api, as_base64, beat, error_of, running
 from training.jobs import Jobs
@@ -50,7 +50,7 @@ class Guarded:
 
 def _twin(storage: Storage, producer: str, model: str) -> None:
     header = Header(producer, model, "ace_step", SECRET, "0" * 64, 1, "job", "2026-01-01T00:00:00+00:00", "1" * 64)
-    data = save({"base_model.model.x.lora_A.weight": np.zeros((1, 1), np.float32)}, header.to_metadata())
+    data = seal(save({"base_model.model.x.lora_A.weight": np.zeros((1, 1), np.float32)}, header.to_metadata()))
     storage.put(keys.lora(producer, model), data)
     storage.put(keys.lora_owner(producer, model), header.lora_id.encode())
 
@@ -365,4 +365,17 @@ def test_metrics_tell_refusals_by_their_cause(guarded: Guarded) -> None:
     guarded.ask("ada", "GET", "/metrics")
     text = guarded.ask("operator", "GET", "/metrics").text
     assert 'producer_twin_refusals_total{cause="not allowed",route="/metrics"}' in text
+    assert 'producer_twin_backend_ready{backend="ace_step"} 1' in text
+    assert 'producer_twin_jobs{state="failed"}' in text
     assert "bob" not in text
+
+
+def test_the_page_for_people(guarded: Guarded) -> None:
+    page = guarded.ask("operator", "GET", "/status")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "bobs-job" in page.text
+    assert SECRET in page.text
+    assert SECRET not in guarded.ask("ada", "GET", "/status").text
+    challenge = httpx.get(f"{guarded.api.server.url}/status", trust_env=False)
+    assert challenge.headers["www-authenticate"].startswith("Basic")
