@@ -1,5 +1,6 @@
 # make serve    set up if needed, then serve on $HOST:$PORT
 # make test     set up if needed, then lint, type check and test
+# make audit    dangerous code, licences; make advisories: known holes in what is installed (asks PyPI)
 # make demo     upload, train, generate with and without the twin, draw both
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := .venv/bin
 
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup serve test check test-browser demo bento clean
+.PHONY: setup serve test check audit advisories test-browser demo bento clean
 
 setup: .venv/serve.ready
 
@@ -47,6 +48,18 @@ test-browser: .venv/browser.ready
 
 demo: .venv/serve.ready
 	@$(BIN)/python -m scripts.demo
+
+.venv/audit.ready: .venv/test.ready requirements/audit.txt
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/audit.txt
+	touch $@
+
+audit: .venv/audit.ready
+	.venv/audit/bin/bandit --quiet --recursive --configfile pyproject.toml .
+	.venv/audit/bin/pip-licenses --python $(BIN)/python --summary > /dev/null
+
+advisories: .venv/audit.ready
+	.venv/audit/bin/pip-audit --requirement requirements/constraints.txt --no-deps --disable-pip
 
 bento: .venv/serve.ready
 	$(BIN)/bentoml build

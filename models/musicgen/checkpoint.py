@@ -20,8 +20,8 @@ def load(
         CheckpointError: the folder holds no MusicGen that transformers can read, such as a melody one.
     """
     try:
-        model = MusicgenForConditionalGeneration.from_pretrained(checkpoint.folder, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)
+        model = MusicgenForConditionalGeneration.from_pretrained(checkpoint.folder, dtype=torch.float32)  # nosec B615 - a folder
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)  # nosec B615 - a folder
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{checkpoint.name}: not a MusicGen checkpoint: {_reason(error)}") from error
     if model.config.model_type != "musicgen":

@@ -94,5 +94,8 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|endoftext|>", pad_token="<|endoftext|>", padding_side="right"
+        tokenizer_object=tokenizer,
+        eos_token="<|endoftext|>",  # nosec B106
+        pad_token="<|endoftext|>",  # nosec B106
+        padding_side="right",
     )
