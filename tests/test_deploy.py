@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,17 @@ def test_the_dashboard_asks_for_what_there_is() -> None:
     known |= {f"{name}_{part}" for name in known for part in ("bucket", "sum", "count")}
     source = Path(Overview.metrics.__code__.co_filename).read_text()
     assert asked <= known | set(re.findall(r"producer_twin_[a-z_]+", source))
+
+
+UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "h": 3600}
+LIMIT = re.compile(r"\| ([\d,]+)(?: (\w+))?[^|]*\| `([\w.]+)` \|")
+
+
+def test_the_documented_limits_are_the_codes() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    rows = LIMIT.findall(text[text.index("## Limits") : text.index("## What can be seen")])
+    assert len(rows) >= 20
+    for number, unit, where in rows:
+        module, _, name = where.rpartition(".")
+        real = getattr(import_module(module), name) if module else Settings.model_fields[name.lower()].default
+        assert int(number.replace(",", "")) * UNITS.get(unit, 1) == real, where
