@@ -36,6 +36,12 @@ LONG_SHARE = 0.1
 SECONDS_A_STEP = 150.0
 DROPPED = 0.12
 """Share of clips trained without their prompt, for guidance."""
+RHYTHM_FIRST, RHYTHM_SHARE, RHYTHM_SHARE_LATER = 1700, 0.75, 0.3
+"""Share of steps on rhythm alone in the first so many steps, and after them.
+
+Such a step sees little but noise and is judged by loudness only, so it has nothing to go by but the prompt and the
+clock. Among all other things to learn, a model was seen to find its way from the prompt's tempo to the clock's hands
+not within 1,000 steps; so it found it within 75."""
 LEVEL_WEIGHT = 2.0
 """Of an error in loudness, where one in a wave counts 1: rhythm is in the loudness."""
 AVERAGING = 0.995
@@ -96,7 +102,12 @@ class Starter(nn.Module):
         return self._no_reference
 
     def loss(
-        self, latents: torch.Tensor, noise: torch.Tensor, time: torch.Tensor, conditions: torch.Tensor
+        self,
+        latents: torch.Tensor,
+        noise: torch.Tensor,
+        time: torch.Tensor,
+        conditions: torch.Tensor,
+        levels_only: bool = False,
     ) -> torch.Tensor:
         """Squared error of the velocity for each clip `[B]`; latents and noise `[B, T, LATENT]`, time `[B]`."""
         count, length, _ = latents.shape
@@ -112,7 +123,7 @@ class Starter(nn.Module):
             return_dict=False,
         )[0]
         error = (velocity.float() - (noise - latents)).square().mean(1)
-        weight = torch.ones_like(error[0])
+        weight = torch.full_like(error[0], 0.0 if levels_only else 1.0)
         weight[:LEVELS] = LEVEL_WEIGHT
         return (error * weight).sum(1) / weight.sum()
 
@@ -141,20 +152,18 @@ def train_model(runs: Path, steps: int, device: str, rate: float) -> None:
     for step in range(first, steps):
         rng = np.random.default_rng([TRAINING, 7, step])
         torch.manual_seed(step)
-        clips, latents, seconds = _draw(library, rng)
+        rhythm = bool(rng.random() < (RHYTHM_SHARE if step < RHYTHM_FIRST else RHYTHM_SHARE_LATER))
+        clips, latents, seconds = _draw(library, rng, 0.0 if rhythm else LONG_SHARE)
         texts = [song_prompt(clip.song, seconds, rng) for clip in clips]
         latents = latents.to(device)
-        count = len(clips)
-        # Half of the times lean to the noisy end, where rhythm and form are decided.
-        time = torch.where(
-            torch.rand(count) < 0.5, torch.rand(count), torch.sigmoid(torch.randn(count) * 1.2 + 1.0)
-        ).clamp(0.002, 0.999)
-        dropped = (torch.rand(count, device=device) < DROPPED).view(-1, 1, 1)
+        time = _times(len(clips), rhythm)
+        dropped = (torch.rand(len(clips), device=device) < DROPPED).view(-1, 1, 1)
         with sdpa_kernel(SDPBackend.MATH), torch.autocast(device, torch.bfloat16):
             conditions = starter.conditions(texts, _lyrics(rng))
             null = starter.condition_encoder.null_condition_emb.expand_as(conditions)
             conditions = torch.where(dropped, null, conditions)
-            loss = starter.loss(latents, torch.randn_like(latents), time.to(device), conditions).mean()
+            noise = torch.randn_like(latents)
+            loss = starter.loss(latents, noise, time.to(device), conditions, levels_only=rhythm).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         for optimizer in optimizers:
@@ -167,7 +176,8 @@ def train_model(runs: Path, steps: int, device: str, rate: float) -> None:
             for name, value in starter.state_dict().items():
                 average[name].lerp_(value, 1 - decay)
 
-        running = loss.item() if step == first else 0.98 * running + 0.02 * loss.item()
+        if not rhythm:
+            running = 0.98 * running + 0.02 * loss.item() if running else loss.item()
         if step % 50 == 49:
             print(f"model {step + 1}/{steps} loss {running:.4f} clips {len(library.clips)}", flush=True)
         if step % REFRESH_EVERY == REFRESH_EVERY - 1:
@@ -201,9 +211,17 @@ def _optimizers(starter: Starter, rate: float) -> list[torch.optim.Optimizer]:
     return [muon, adam]
 
 
-def _draw(library: Library, rng: np.random.Generator) -> tuple[list[Clip], torch.Tensor, float]:
+def _times(count: int, rhythm: bool) -> torch.Tensor:
+    """A time for each clip, `[B]`: half of them lean to the noisy end, where rhythm and form are decided."""
+    if rhythm:
+        return 0.93 + 0.069 * torch.rand(count)
+    noisy = torch.sigmoid(torch.randn(count) * 1.2 + 1.0)
+    return torch.where(torch.rand(count) < 0.5, torch.rand(count), noisy).clamp(0.002, 0.999)
+
+
+def _draw(library: Library, rng: np.random.Generator, long_share: float) -> tuple[list[Clip], torch.Tensor, float]:
     """A batch of one length: clips, their latents `[B, T, LATENT]`, and the seconds."""
-    if rng.random() < LONG_SHARE:
+    if rng.random() < long_share:
         seconds = float(rng.choice(LONG_SECONDS))
         stock = library.of_seconds(seconds)
     else:
