@@ -9,6 +9,7 @@ from math import ceil
 
 # So many askers are remembered; the one not heard of for longest is forgotten, which gives it a full bucket.
 REMEMBERED = 10_000
+_ROUNDING = 1e-6  # of a request; whoever waited as long as was said may ask
 
 
 class Rates:
@@ -23,8 +24,8 @@ class Rates:
         now = self._clock()
         left, since = self._buckets.pop(who, (float(per_minute), now))
         left = min(float(per_minute), left + (now - since) * per_minute / 60)
-        passes = left >= 1
-        self._buckets[who] = (left - passes, now)
+        passes = left >= 1 - _ROUNDING
+        self._buckets[who] = (max(0.0, left - passes), now)
         if len(self._buckets) > REMEMBERED:
             self._buckets.popitem(last=False)
         return 0 if passes else max(1, ceil((1 - left) * 60 / per_minute))
