@@ -9,6 +9,7 @@ import base64
 import io
 import json
 import pickle
+import re
 import socket
 import time
 import zipfile
@@ -27,6 +28,7 @@ from safetensors.numpy import save
 
 from contract import TrainRequest
 from edge import keys as api_keys
+from front.routes import application
 from models.adapter_file import Header, seal
 from storage import Storage, keys, open_storage
 from tests.api import Api, as_base64, beat, error_of, running
@@ -254,6 +256,27 @@ def test_it_is_refused_and_changes_nothing(guarded: Guarded, attack: Attack) -> 
     assert SECRET not in error
     assert guarded.api.stored() == before
     assert not Path("/tmp/pwned-by-pickle").exists()
+
+
+def test_no_route_leads_to_anothers(guarded: Guarded) -> None:
+    """Whatever routes there are, and come to be: one that names a producer or a job is closed to the others."""
+    names = {"{producer}": "bob", "{model}": "night", "{id}": "bobs-job"}
+    tried = 0
+    for route in application(lambda: None).routes:  # type: ignore[arg-type, return-value]
+        path = str(route.path)  # type: ignore[attr-defined]
+        if not any(name in path for name in names):
+            continue
+        for name, value in names.items():
+            path = path.replace(name, value)
+        path = re.sub(r"\{.*?\}", "x", path)
+        for method in route.methods or ():  # type: ignore[attr-defined]
+            before = guarded.api.stored()
+            answer = guarded.ask("ada", method, path, json={"version": "1" * 16})
+            assert answer.status_code in (403, 404), (method, path, answer.text)
+            assert SECRET not in answer.text
+            assert guarded.api.stored() == before
+            tried += 1
+    assert tried >= 8
 
 
 def test_what_is_anothers_answers_like_what_is_not_there(guarded: Guarded) -> None:
