@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from settings import ROOT
+import traces
+from settings import ROOT, settings
 
 
 @lru_cache(maxsize=1)
@@ -25,4 +26,4 @@ def service_config(name: str) -> dict[str, Any]:
     Raises:
         KeyError: there is no section; every service has one, so that an operator finds it.
     """
-    return {"name": name} | _services()[name]
+    return {"name": name} | _services()[name] | traces.service_section(settings())

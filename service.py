@@ -13,6 +13,7 @@ import bentoml
 from starlette.responses import JSONResponse, Response
 
 import logs
+import traces
 from configuration import service_config
 from contract import (
     GenerateAnswer,
@@ -52,6 +53,7 @@ class Front:
     def __init__(self) -> None:
         self.settings = settings()
         logs.configure(self.settings)
+        traces.configure(self.settings)
         self.storage = open_storage(self.settings.storage_url, self.settings.s3_endpoint_url)
         self.ring = KeyRing(self.storage)
         self.jobs = Jobs(self.storage)

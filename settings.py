@@ -64,6 +64,10 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
+    # Traces: where OpenTelemetry's collector takes OTLP over HTTP, and which share of requests is traced.
+    otel_exporter_otlp_endpoint: str | None = None
+    traces_sampled: float = Field(1.0, ge=0, le=1)
+
     # Signs what is generated (front.manifest): PEM files, and a timestamp authority's URL.
     c2pa_certificate: Path | None = None
     c2pa_private_key: Path | None = None

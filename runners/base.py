@@ -12,6 +12,7 @@ import bentoml
 import numpy as np
 
 import logs
+import traces
 from errors import Refusal
 from runners.batching import Batcher
 from runners.messages import RunnerState, TrackAnswer, TrackRequest
@@ -34,6 +35,7 @@ class Runner:
 
     def __init__(self) -> None:
         logs.configure(settings())
+        traces.configure(settings())
         self._model: Model | None = None
         self._checkpoint: Checkpoint | None = None
         self._adapters: Adapters | None = None

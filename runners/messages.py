@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from models.adapter_file import Header
 
@@ -38,6 +38,9 @@ class TrackAnswer(BaseModel):
         pcm: 16-bit little-endian samples, interleaved.
         error, status: the sentence for the client and its HTTP status.
     """
+
+    # As text where the runner is on another machine: what is sent there is JSON.
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     pcm: bytes = b""
     sample_rate: int = 0

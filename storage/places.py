@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from storage.base import Storage
 from storage.folder import Folder
+from storage.traced import traced
 
 
 def open_storage(url: str, endpoint: str | None = None) -> Storage:
@@ -16,9 +17,9 @@ def open_storage(url: str, endpoint: str | None = None) -> Storage:
     """
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.path.startswith("/") and parts.netloc in ("", "localhost"):
-        return Folder(Path(unquote(parts.path)))
+        return traced(Folder(Path(unquote(parts.path))))
     if parts.scheme == "s3" and parts.netloc:
         from storage.s3 import S3  # boto3 takes half a second to import: only who uses it pays
 
-        return S3(parts.netloc, unquote(parts.path).strip("/"), endpoint)
+        return traced(S3(parts.netloc, unquote(parts.path).strip("/"), endpoint))
     raise ValueError(f"STORAGE_URL: {url} is neither file:///folder nor s3://bucket/prefix")

@@ -10,6 +10,7 @@ from typing import Protocol
 import bentoml
 
 import logs
+import traces
 from configuration import service_config
 from contract import TERMINAL, TrainAnswer, TrainRequest
 from errors import Refusal
@@ -33,6 +34,7 @@ class Training:
     def __init__(self) -> None:
         config = settings()
         logs.configure(config)
+        traces.configure(config)
         storage = open_storage(config.storage_url, config.s3_endpoint_url)
         self.intake = Intake(storage, config)
         self.supervisor = Supervisor(Jobs(storage), config.train_jobs_at_once)
