@@ -14,7 +14,7 @@ import metrics
 from edge.errors import error_response
 from settings import Settings
 
-PASSWORD_HEADER = "x-train-password"  # nosec B105 - its name
+PASSWORD_HEADER = "x-train-password"  # nosec B105
 _JSON = {"/store-upload", "/train", "/train/submit", "/generate"}
 _FORMS = {"/uploads", "/loras/import"}
 # What a form may take beside its file.

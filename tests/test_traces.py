@@ -71,7 +71,7 @@ class _Collector(BaseHTTPRequestHandler):
 
 
 def test_a_trace_goes_from_the_front_to_the_runner(tmp_path: Path, tiny: dict[str, str]) -> None:
-    handler = type("Collector", (_Collector,), {"spans": []})
+    handler: type[_Collector] = type("Collector", (_Collector,), {"spans": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as collector:
         threading.Thread(target=collector.serve_forever, args=(0.05,), daemon=True).start()
         endpoint = f"http://127.0.0.1:{collector.server_address[1]}"

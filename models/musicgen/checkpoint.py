@@ -20,8 +20,9 @@ def load(
         CheckpointError: the folder holds no MusicGen that transformers can read, such as a melody one.
     """
     try:
-        model = MusicgenForConditionalGeneration.from_pretrained(checkpoint.folder, dtype=torch.float32)  # nosec B615 - a folder
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)  # nosec B615 - a folder
+        # From a folder, never from the hub, so there is no revision to name.
+        model = MusicgenForConditionalGeneration.from_pretrained(checkpoint.folder, dtype=torch.float32)  # nosec B615
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)  # nosec B615
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{checkpoint.name}: not a MusicGen checkpoint: {_reason(error)}") from error
     if model.config.model_type != "musicgen":
