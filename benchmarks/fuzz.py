@@ -1,0 +1,177 @@
+"""Damaged input for every parser of a stranger's bytes, until the time is over: audio, adapters, JSON bodies.
+
+    python -m benchmarks.fuzz --seconds 3600
+
+Each case must be taken or refused by the one exception that the parser names. Whatever else is raised ends the run with
+the case written to fuzz-failure.bin, and a crash of the process shows as such; --seed goes on from another place.
+(The whole of preprocessing, and what it leaves behind: `python -m benchmarks.preprocessing fuzz`.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from pydantic import BaseModel, ValidationError
+
+from contract import GenerateRequest, StoreUploadRequest, TrainRequest
+from models.ace_step import AceStep
+from models.adapter_file import Header, InvalidAdapter, header_length, parse_header
+from models.adapters import LoraPair, decode, encode, linear_layers
+from models.checkpoints import resolve
+from models.tiny import ace_step as tiny
+from preprocessing.captions import Known, caption
+from preprocessing.decode import BadAudio, check_bytes
+from preprocessing.segment import segments
+
+# A case that takes longer is a failure as well.
+SLOWEST = 20.0
+
+Parser = Callable[[bytes], None]
+
+
+def audio(folder: Path) -> tuple[list[bytes], Parser]:
+    """Headers, both ends, and every sample of every format."""
+    sound = 0.3 * np.sin(np.outer(np.arange(16_000), [0.05, 0.07]))
+    good = []
+    for kind in ("WAV", "FLAC", "OGG", "MP3", "AIFF", "RF64"):
+        file = io.BytesIO()
+        soundfile.write(file, sound, 16_000, format=kind)
+        good.append(file.getvalue())
+    opus = io.BytesIO()
+    soundfile.write(opus, sound, 16_000, format="OGG", subtype="OPUS")
+    good.append(opus.getvalue())
+
+    def parse(data: bytes) -> None:
+        path = folder / "case"
+        path.write_bytes(data)
+        try:
+            check_bytes(data)
+            for _ in segments(path):
+                pass
+        except BadAudio:
+            return
+
+    return good, parse
+
+
+def adapters(_: Path) -> tuple[list[bytes], Parser]:
+    checkpoint = resolve("starter", "ace_step_fuzz", tiny.build)
+    model = AceStep.load(checkpoint, torch.device("cpu"), torch.float32)
+    pairs = {
+        name: LoraPair(torch.randn(layer.in_features, 2), torch.randn(2, layer.out_features))
+        for name, layer in linear_layers(model.adapted).items()
+        if name.endswith(("to_q", "to_v"))
+    }
+    header = Header("ada", "night", "ace_step", "starter", checkpoint.sha256, 2, "j", "2026-01-01T00:00:00+00:00", "")
+
+    def parse(data: bytes) -> None:
+        try:
+            end = 8 + header_length(data[:8])
+            parse_header(data[8:end], len(data))
+        except InvalidAdapter:
+            pass
+        try:
+            decode(data, model)
+        except InvalidAdapter:
+            return
+
+    return [encode(header, pairs, model)], parse
+
+
+def bodies(_: Path) -> tuple[list[bytes], Parser]:
+    models: list[type[BaseModel]] = [GenerateRequest, TrainRequest, StoreUploadRequest]
+    song = {"title": "x", "bpm": 120, "key": "Am", "tags": ["a", "b"], "timeSignature": "3/4", "deep": {"a": [1, None]}}
+    good: list[Any] = [
+        {"prompt": "a beat", "loraId": "a:b", "durationSeconds": 3.5, "key": "A minor", "bpm": 90, "seed": 1},
+        {"producer_id": "p", "uploadUrls": ["https://example.com/a.wav"], "metadataPerFile": [song], "maxSteps": 3},
+        {"producer_id": "p", "content_base64": "UklGRg==", "filename": "ä/../b.wav"},
+    ]
+
+    def parse(data: bytes) -> None:
+        for model in models:
+            try:
+                request = model.model_validate_json(data)
+            except ValidationError as error:
+                error.errors(include_context=False, include_input=False)
+                continue
+            if isinstance(request, TrainRequest):
+                for metadata in request.metadata:
+                    caption(Known(request.sources[0], metadata))
+            request.model_dump_json()
+
+    return [json.dumps(body).encode() for body in good], parse
+
+
+KINDS = {"audio": audio, "adapters": adapters, "bodies": bodies}
+
+
+def damaged(good: list[bytes], source: random.Random) -> bytes:
+    """A good file with bytes changed, cut out, doubled, or with what numbers at their limits look like."""
+    data = bytearray(source.choice(good))
+    reach = len(data) if source.random() < 0.5 else min(len(data), 300)  # headers are where it hurts
+    for _ in range(source.randrange(1, 12)):
+        place = source.randrange(max(1, min(reach, len(data))))
+        match source.randrange(6):
+            case 0:
+                data[place : place + 1] = bytes([source.randrange(256)])
+            case 1:
+                del data[place : place + source.randrange(1, 64)]
+            case 2:
+                data[place:place] = data[place : place + source.randrange(1, 64)]
+            case 3:
+                data[place : place + 4] = source.choice(
+                    [b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f"]
+                )
+            case 4:
+                data[place:place] = source.choice(
+                    [b"999999999999", b"-1", b"null", b"[[[[", b'"', b"\\u0000", b"1e400"]
+                )
+            case 5:
+                del data[place:]
+    return bytes(data)
+
+
+def run(seconds: float, seed: int) -> None:
+    source = random.Random(seed)
+    counted: Counter[str] = Counter()
+    slowest: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        made = {name: make(Path(folder)) for name, make in KINDS.items()}
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for name, (good, parse) in made.items():
+                data = damaged(good, source)
+                start = time.perf_counter()
+                try:
+                    parse(data)
+                    taken = time.perf_counter() - start
+                    if taken > SLOWEST:
+                        raise TimeoutError(f"it took {taken:.1f} s")
+                except Exception:
+                    Path("fuzz-failure.bin").write_bytes(data)
+                    print(f"{name}: case {counted[name]} of seed {seed}, in fuzz-failure.bin:")
+                    raise
+                counted[name] += 1
+                slowest[name] = max(slowest.get(name, 0.0), taken)
+    for name, count in counted.items():
+        print(f"{name}: {count} cases, the slowest took {slowest[name]:.2f} s, nothing but refusals by name")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=3600.0)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    run(given.seconds, given.seed)
