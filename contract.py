@@ -127,6 +127,7 @@ class TrainRequest(Request):
     producer_id: Id
     upload_urls: list[str] | None = Field(None, min_length=1, max_length=MAX_FILES)
     upload_paths: list[str] | None = Field(None, min_length=1, max_length=MAX_FILES)
+    dataset_job_id: Id | None = None
     model_name: Id = "nawfside_lora"
     metadata_per_file: list[dict[str, Any] | None] = Field(default_factory=list)
     job_id: Id | None = None
@@ -144,6 +145,10 @@ class TrainRequest(Request):
     def _one_source(self) -> Self:
         if self.upload_urls and self.upload_paths:
             raise ValueError("upload_paths, upload_urls: send one of the two, not both")
+        if self.dataset_job_id:
+            if self.upload_urls or self.upload_paths or self.metadata_per_file:
+                raise ValueError("dataset_job_id: its dataset is complete; leave out the files and their metadata")
+            return self
         if not self.upload_urls and not self.upload_paths:
             raise ValueError("upload_paths: send the paths that /store-upload answered, or upload_urls")
         if len(self.metadata_per_file) > len(self.sources):
@@ -294,3 +299,31 @@ class VersionAnswer(LoraAnswer):
 
 class RollbackRequest(Request):
     version: Version
+
+
+class ImportFields(Request):
+    """`POST /loras/import`: the fields of the form beside its `file`."""
+
+    producer_id: Id
+    model_name: Id
+    backend: str | None = None
+
+
+class ImportAnswer(LoraAnswer):
+    """`notes` say what the file did not say, and had to be taken for granted."""
+
+    notes: list[str]
+
+
+class RetrainRequest(Request):
+    """`POST /loras/{id}/retrain`: what shall differ from the training before."""
+
+    job_id: Id | None = None
+    max_steps: int | None = Field(None, ge=1, le=100_000)
+    seed: int | None = Field(None, ge=0, lt=2**32)
+
+
+class RetrainAnswer(Answer):
+    job_id: str
+    lora_id: str
+    state: State

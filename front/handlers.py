@@ -54,7 +54,7 @@ def parsed(model: type[T], fields: Any) -> T:
 
 
 async def body(request: Request, model: type[T]) -> T:
-    """The JSON body as the model.
+    """The JSON body as the model; none at all is an empty one.
 
     Raises:
         Refusal: 400, 415.
@@ -63,7 +63,7 @@ async def body(request: Request, model: type[T]) -> T:
     if kind != "application/json":
         raise Refusal(415, "content-type: send application/json")
     try:
-        return model.model_validate_json(await request.body())
+        return model.model_validate_json(await request.body() or b"{}")
     except ClientDisconnect:
         # Also how a body over the limit ends; the guard answers that.
         raise Refusal(400, "the body ended too early") from None

@@ -119,9 +119,11 @@ def application(front: Callable[[], Front]) -> Starlette:
             route("/jobs", GET=list_jobs),
             route("/jobs/{id}", GET=job),
             route("/loras", GET=twins.list_all),
+            route("/loras/import", POST=twins.bring),
             route(twin, GET=twins.inspect, DELETE=twins.delete),
             route(f"{twin}/versions", GET=twins.versions),
             route(f"{twin}/rollback", POST=twins.roll_back),
+            route(f"{twin}/retrain", POST=twins.retrain),
             route(f"{twin}/file", GET=twins.export),
             route("/datasets/{producer}", GET=dataset),
         ]

@@ -10,7 +10,7 @@ from typing import Any
 from contract import BackendAnswer
 from errors import Refusal
 from runners import TABLE, Backend
-from runners.messages import RunnerState, TrackAnswer, TrackRequest
+from runners.messages import AdoptAnswer, AdoptRequest, RunnerState, TrackAnswer, TrackRequest
 from settings import Settings
 
 _STATE_SECONDS = 1.0
@@ -103,6 +103,20 @@ class Runners:
             raise Refusal(
                 503, f"{backend.name} did not finish the track ({type(error).__name__}); try again"
             ) from error
+        if answer.error:
+            raise Refusal(answer.status, answer.error)
+        return answer
+
+    async def adopt(self, backend: Backend, request: AdoptRequest) -> AdoptAnswer:
+        """An adapter from elsewhere in our form.
+
+        Raises:
+            Refusal: 400 with why it does not fit, 503.
+        """
+        try:
+            answer: AdoptAnswer = await self.proxies[backend.name].to_async.adopt(request=request)
+        except Exception as error:
+            raise Refusal(503, f"{backend.name} did not answer ({type(error).__name__}); try again") from error
         if answer.error:
             raise Refusal(answer.status, answer.error)
         return answer

@@ -8,9 +8,20 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contract import LoraAnswer, RollbackRequest, VersionAnswer, is_version
+from contract import (
+    ImportAnswer,
+    ImportFields,
+    LoraAnswer,
+    RetrainAnswer,
+    RetrainRequest,
+    RollbackRequest,
+    VersionAnswer,
+    is_version,
+)
 from edge import access
 from errors import Refusal
+from front import imports
+from front.forms import form
 from front.handlers import Front, body, json_answer, lora_id, producer_of, query
 from models.adapter_file import Header
 from models.library import Twin
@@ -77,6 +88,28 @@ async def export(front: Front, request: Request) -> Response:
     filename = f"{twin.header.producer_id}_{twin.header.model_name}.safetensors"
     headers = {"content-disposition": f'attachment; filename="{filename}"', "x-version": twin.header.version}
     return Response(data, media_type="application/octet-stream", headers=headers)
+
+
+async def bring(front: Front, request: Request) -> Response:
+    """An adapter made elsewhere. The form's `file` may come twice: the adapter and its adapter_config.json."""
+    async with form(request, ImportFields) as (fields, files):
+        if sum(file.size or 0 for file in files) > imports.MAX_BYTES:
+            raise Refusal(413, f"file: it is over {imports.MAX_BYTES // 2**20} MB, more than any adapter has")
+        contents = {file.filename or "": await file.read() for file in files}
+    twin, notes = await imports.adopt(
+        contents, fields.producer_id, fields.model_name, fields.backend, front.runners, front.library, front.settings
+    )
+    return json_answer(ImportAnswer(**await _row(front, twin), notes=notes))
+
+
+async def retrain(front: Front, request: Request) -> Response:
+    """The twin anew from what it was trained on, on the checkpoint that is served now."""
+    name = lora_id(request)
+    wanted = await body(request, RetrainRequest)
+    record = await asyncio.to_thread(front.intake.admit_again, name, wanted)
+    if record.state == "queued":
+        await front.training.to_async.start(job_id=record.job_id)
+    return json_answer(RetrainAnswer(job_id=record.job_id, lora_id=name, state=record.state))
 
 
 async def _row(front: Front, twin: Twin) -> dict[str, Any]:

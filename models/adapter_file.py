@@ -36,7 +36,7 @@ class Header:
         base: the checkpoint it was trained on, as configured.
         base_sha256: that checkpoint's digest; it serves only with the same one.
         rank: largest rank of its layers.
-        job_id: the job that trained it.
+        job_id: the job that trained it; empty for one that was imported.
         created_at: ISO 8601, UTC.
         sha256: digest of the tensor bytes after the header.
     """

@@ -48,11 +48,17 @@ def encode(header: Header, pairs: Mapping[str, LoraPair], model: Model) -> bytes
     tensors: dict[str, torch.Tensor] = {}
     for module, pair in pairs.items():
         name = PREFIX + model.file_name(module)
-        tensors[f"{name}.lora_A.weight"] = pair.a.T.float().cpu().contiguous()
-        tensors[f"{name}.lora_B.weight"] = pair.b.T.float().cpu().contiguous()
+        tensors[f"{name}.lora_A.weight"] = pair.a.T.float().cpu()
+        tensors[f"{name}.lora_B.weight"] = pair.b.T.float().cpu()
+    return write(tensors, header)
+
+
+def write(tensors: dict[str, torch.Tensor], header: Header) -> bytes:
+    """The file of tensors that have its names and its scale. `header.sha256` is filled in here."""
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     plain = save(tensors)
-    payload = plain[8 + header_length(plain) :]
-    return seal(save(tensors, replace(header, sha256=hashlib.sha256(payload).hexdigest()).to_metadata()))
+    digest = hashlib.sha256(plain[8 + header_length(plain) :]).hexdigest()
+    return seal(save(tensors, replace(header, sha256=digest).to_metadata()))
 
 
 def decode(data: bytes, model: Model) -> AdapterWeights:

@@ -162,6 +162,13 @@ class Library:
         self._publish(data, header, newest=True)
         bento_store.save(header, data)
 
+    def add(self, data: bytes) -> Twin:
+        """`save` of a file with its own header. Returns the twin."""
+        end = 8 + header_length(data)
+        header = parse_header(data[8:end], len(data))
+        self.save(data, header)
+        return Twin(keys.lora(header.producer_id, header.model_name), header, len(data))
+
     def roll_back(self, lora_id: str, version: str) -> Twin:
         """Make a version that a twin had its version again. Whoever generates with the present one ends undisturbed.
 

@@ -36,7 +36,7 @@ from preprocessing.tag import Tagging, require_key, tag
 from settings import Settings
 from storage import NotFound, Storage, keys
 
-__all__ = ["Clip", "Dataset", "check_sources", "prepare", "restore"]
+__all__ = ["Clip", "Dataset", "check_sources", "prepare", "restore", "stored"]
 
 log = logging.getLogger("producer_twin.preprocessing")
 
@@ -135,6 +135,24 @@ def restore(record: Mapping[str, Any], storage: Storage, workdir: Path) -> Datas
         for path, caption, part in zip(paths, normalize_dataset(known), parts, strict=True)
     ]
     return Dataset(clips, dict(record))
+
+
+def stored(request: TrainRequest, storage: Storage) -> dict[str, Any] | None:
+    """The record of the dataset that the request names, None if it brings its own files.
+
+    Raises Refusal (409) if there is none.
+    """
+    if not request.dataset_job_id:
+        return None
+    try:
+        record: dict[str, Any] = json.loads(
+            storage.get(keys.dataset_record(request.producer_id, request.dataset_job_id))
+        )
+    except NotFound:
+        raise Refusal(
+            409, f"dataset_job_id: {request.dataset_job_id} left no dataset, or it is gone; train from the files"
+        ) from None
+    return record
 
 
 def _incomplete(path: str) -> Refusal:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
 import bentoml
@@ -15,7 +17,7 @@ import logs
 import traces
 from errors import Refusal
 from runners.batching import Batcher
-from runners.messages import RunnerState, TrackAnswer, TrackRequest
+from runners.messages import AdoptAnswer, AdoptRequest, RunnerState, TrackAnswer, TrackRequest
 from runners.table import Backend
 from settings import settings
 from storage import open_storage
@@ -67,6 +69,34 @@ class Runner:
             sample_rate=self._model.sample_rate if self._model else None,
             channels=self._model.channels if self._model else None,
         )
+
+    @bentoml.api
+    async def adopt(self, request: AdoptRequest) -> AdoptAnswer:
+        """Bring an adapter from elsewhere into our form, if it fits the model."""
+        return await asyncio.to_thread(self._adopt, request)
+
+    def _adopt(self, request: AdoptRequest) -> AdoptAnswer:
+        from models.adapter_file import Header, InvalidAdapter
+        from models.foreign import adopt
+
+        if self._model is None or self._checkpoint is None:
+            return AdoptAnswer(error=f"{self.backend} cannot check it: {self._reason}", status=503)
+        header = Header(
+            producer_id=request.producer_id,
+            model_name=request.model_name,
+            backend=self.backend,
+            base=self._checkpoint.name,
+            base_sha256=self._checkpoint.sha256,
+            rank=0,
+            job_id="",
+            created_at=datetime.now(UTC).isoformat(),
+            sha256="",
+        )
+        try:
+            adopted = adopt(request.data, request.config, header, self._model)
+        except InvalidAdapter as reason:
+            return AdoptAnswer(error=str(reason), status=400)
+        return AdoptAnswer(data=adopted.data, notes=adopted.notes)
 
     def _make(self, requests: Sequence[TrackRequest]) -> list[TrackAnswer]:
         """All tracks of a batch; each fails alone."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from runners import TABLE
 from runners.base import Runner
-from runners.messages import RunnerState, TrackAnswer, TrackRequest
+from runners.messages import AdoptAnswer, AdoptRequest, RunnerState, TrackAnswer, TrackRequest
 
 
 class LocalRunners(dict[str, Any]):
@@ -35,4 +35,8 @@ class LocalRunner:
 
     async def generate(self, request: TrackRequest) -> TrackAnswer:
         answer: TrackAnswer = await self.runner.generate(request)
+        return answer
+
+    async def adopt(self, request: AdoptRequest) -> AdoptAnswer:
+        answer: AdoptAnswer = await self.runner.adopt(request)
         return answer

@@ -67,3 +67,21 @@ class RunnerState(BaseModel):
     base_sha256: str | None = None
     sample_rate: int | None = None
     channels: int | None = None
+
+
+class AdoptRequest(BaseModel):
+    """An adapter that was made elsewhere, and whose it shall be."""
+
+    data: bytes
+    config: bytes | None = None
+    producer_id: str
+    model_name: str
+
+
+class AdoptAnswer(BaseModel):
+    """The adapter in our form, or why there is none."""
+
+    data: bytes = b""
+    notes: list[str] = []
+    error: str | None = None
+    status: int = 200

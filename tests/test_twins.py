@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 
 import httpx
@@ -11,7 +12,7 @@ import psutil
 import pytest
 import soundfile
 
-from tests.api import Api, Json, beat, checked, decoded, error_of
+from tests.api import Api, Json, beat, checked, decoded, error_of, with_header
 
 CLIP = beat(4, rate=44_100)
 
@@ -115,6 +116,76 @@ def test_deleting_leaves_nothing(api: Api) -> None:
     assert not [path for path in store.rglob("model.yaml") if "doomed" in path.read_text()]
     for path in ("/loras/keeper:doomed", "/loras/keeper:doomed/versions", "/loras/keeper:doomed/file"):
         error_of(api.client.get(path), 404)
+
+
+# Import and retraining
+
+
+def imported(api: Api, files: list[tuple[str, bytes]], **fields: str) -> httpx.Response:
+    data = {"producer_id": "guest", "model_name": "brought"} | fields
+    return api.client.post("/loras/import", data=data, files=[("file", file) for file in files])
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as target:
+        for name, data in files.items():
+            target.writestr(name, data)
+    return archive.getvalue()
+
+
+def test_a_twin_of_another_service_is_imported(api: Api, versions: list[str]) -> None:
+    exported = api.client.get("/loras/keeper:two/file").content
+    row = checked(imported(api, [("two.safetensors", exported)], backend="ace_step"))
+    assert (row["lora_id"], row["usable"], row["notes"]) == ("guest:brought", True, [])
+    assert np.array_equal(api.generate(lora_id="guest:brought"), api.generate(lora_id="keeper:two"))
+    # As a PEFT folder, in whichever form; without a backend, it is found.
+    config = api.file("/data/models/keeper/adapter_config.json").read_bytes()
+    folder = {"x/adapter_model.safetensors": exported, "x/adapter_config.json": config, "x/README.md": b"hello"}
+    for files in (
+        [("adapter.zip", zipped(folder))],
+        [("adapter_model.safetensors", exported), ("adapter_config.json", config)],
+    ):
+        again = checked(imported(api, files))
+        assert (again["version"], again["backend"]) == (row["version"], "ace_step")
+    assert "imported" in error_of(api.client.post("/loras/guest:brought/retrain"), 409)
+
+
+def test_imports_that_are_refused(api: Api, versions: list[str]) -> None:
+    exported = api.client.get("/loras/keeper:two/file").content
+    before = api.stored()
+    good = ("two.safetensors", exported)
+    assert "musicgen" in error_of(imported(api, [good], backend="musicgen"), 400)
+    assert "backend" in error_of(imported(api, [good], backend="vinyl"), 400)
+    assert "producer_id" in error_of(imported(api, [good], producer_id="a/b"), 400)
+    assert "safetensors" in error_of(imported(api, [("two.bin", exported)]), 400)
+    assert "safetensors" in error_of(imported(api, [("two.safetensors", b"no")]), 400)
+    assert "zip" in error_of(
+        imported(api, [("two.zip", zipped({"a.safetensors": exported, "b.safetensors": exported}))]), 400
+    )
+    assert "zip" in error_of(imported(api, [("two.zip", zipped({"a.safetensors": exported})[:-200])]), 400)
+    old = with_header(exported, base_sha256="0" * 64)
+    assert "another checkpoint" in error_of(imported(api, [("old.safetensors", old)], backend="ace_step"), 400)
+    assert api.stored() == before
+
+
+def test_a_twin_of_an_old_checkpoint_is_trained_again(api: Api) -> None:
+    trained(api, "aged", seed=4)
+    path = api.file("/data/loras/keeper_aged.safetensors")
+    (version,) = [row["version"] for row in api.get("/loras/keeper:aged/versions")["versions"]]
+    old = with_header(path.read_bytes(), base_sha256="0" * 64)
+    for place in (path, api.file(f"/data/lora_versions/keeper/aged/{version}.safetensors")):
+        place.write_bytes(old)
+    api.file("/data/models/keeper/adapter_model.safetensors").unlink()
+    assert "/loras/keeper:aged/retrain" in api.get("/loras/keeper:aged")["reason"]
+    begun = api.post("/loras/keeper:aged/retrain")
+    job = api.ended(begun["job_id"])
+    assert job["state"] == "done", job
+    row = api.get("/loras/keeper:aged")
+    assert row["usable"] and job["total_steps"] == 2
+    # The same seed and data, without what was uploaded: it is the same twin.
+    assert row["version"] == version
+    assert "keeper:nobody" in error_of(api.client.post("/loras/keeper:nobody/retrain"), 404)
 
 
 # Uploads

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from contract import TERMINAL, TrainRequest
+from contract import TERMINAL, RetrainRequest, TrainRequest
 from edge import access
+from errors import Refusal
 from models.library import Library
-from preprocessing.dataset import check_sources
+from preprocessing.dataset import check_sources, stored
 from runners import TABLE
 from settings import Settings
 from storage import Storage
@@ -32,8 +33,33 @@ class Intake:
             return existing
         access.room_for_a_job(record.producer_id for record in self.jobs.all() if record.state not in TERMINAL)
         check_sources(request, self.storage, self.settings)
+        stored(request, self.storage)
         self.library.reserve(request.producer_id, request.model_name, self._in_use)
         return self.jobs.create(request, backend.name)
+
+    def admit_again(self, lora_id: str, changes: RetrainRequest) -> JobRecord:
+        """A job that makes a twin anew from the dataset that it was trained on.
+
+        Raises:
+            Refusal: 404, there is no such twin; 409, what it was trained on is not known or not stored any more.
+        """
+        header = self.library.versions(lora_id)[0].header
+        if not header.job_id:
+            raise Refusal(
+                409, f"lora_id: {lora_id} was imported, so that there is nothing to train it on; import it anew"
+            )
+        try:
+            before = self.jobs.get(header.job_id).request
+        except Refusal:
+            raise Refusal(
+                409, f"lora_id: the record of the job that made {lora_id} is gone; train it from its files"
+            ) from None
+        kept = before.model_dump(
+            exclude={"job_id", "upload_paths", "upload_urls", "metadata_per_file", "tag_before_train"}
+        )
+        source = {"dataset_job_id": before.dataset_job_id or header.job_id, "backend_override": header.backend}
+        asked = changes.model_dump(exclude_none=True)
+        return self.admit(TrainRequest.model_validate(kept | source | asked))
 
     def _in_use(self, lora_id: str) -> bool:
         """Whether a twin is stored, or being made."""

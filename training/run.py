@@ -27,7 +27,7 @@ from models.checkpoints import Checkpoint, CheckpointError, resolve
 from models.device import pick_device, pick_dtype
 from models.library import Library
 from preprocessing import segment
-from preprocessing.dataset import Clip, Dataset, prepare
+from preprocessing.dataset import Clip, Dataset, prepare, restore, stored
 from runners import TABLE, Backend
 from settings import Settings, settings
 from storage import Storage, Unavailable, open_storage
@@ -122,6 +122,8 @@ def _dataset(
     def tell(state: State) -> None:
         report(state=state)
 
+    if known := stored(record.request, storage):
+        return restore(known, storage, folder)
     return prepare(
         record.request,
         record.job_id,

@@ -1,0 +1,195 @@
+"""Adapters made elsewhere: as PEFT and diffusers write them themselves, and with the names of ComfyUI and kohya."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AceStepPipeline
+from peft import LoraConfig, get_peft_model
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import load_file, save
+
+from models.ace_step import AceStep
+from models.adapter_file import Header, InvalidAdapter
+from models.adapters import decode, linear_layers
+from models.checkpoints import resolve
+from models.foreign import adopt
+from models.musicgen import MusicGen
+from models.tiny import ace_step as tiny_ace_step
+from models.tiny import musicgen as tiny_musicgen
+
+RANK, ALPHA = 4, 12
+HEADER = Header("p", "m", "ace_step", "starter", "b" * 64, 0, "", "2026-01-01T00:00:00+00:00", "")
+Deltas = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def model() -> AceStep:
+    return AceStep.load(resolve("starter", "ace_step_test", tiny_ace_step.build), torch.device("cpu"), torch.float32)
+
+
+def peft_of(root: torch.nn.Module, **more: object) -> torch.nn.Module:
+    """PEFT's own model around a copy, its adapter's weights random."""
+    torch.manual_seed(3)
+    settings = {"r": RANK, "lora_alpha": ALPHA, "target_modules": ["to_q", "to_out.0"], "init_lora_weights": False}
+    return get_peft_model(copy.deepcopy(root), LoraConfig(**settings | more))  # type: ignore[arg-type]
+
+
+def deltas(peft: torch.nn.Module) -> Deltas:
+    """What PEFT itself says that it adds to each layer."""
+    return {
+        name.removeprefix("base_model.model."): layer.get_delta_weight("default").detach()
+        for name, layer in peft.named_modules()
+        if hasattr(layer, "get_delta_weight")
+    }
+
+
+def adopted(model: AceStep | MusicGen, data: bytes, config: bytes | None = None, header: Header = HEADER) -> Deltas:
+    made = adopt(data, config, header, model)
+    assert made.header.producer_id == "p" and made.header.base_sha256 == "b" * 64
+    return {name: (pair.a @ pair.b).T for name, pair in decode(made.data, model).pairs.items()}
+
+
+def assert_same(found: Deltas, wanted: Deltas) -> None:
+    assert found.keys() == wanted.keys() and wanted
+    for name in wanted:
+        torch.testing.assert_close(found[name], wanted[name], rtol=1e-4, atol=1e-6)
+
+
+def saved_by_peft(peft: torch.nn.Module, folder: Path) -> tuple[bytes, bytes]:
+    peft.save_pretrained(folder)  # type: ignore[operator]
+    return (folder / "adapter_model.safetensors").read_bytes(), (folder / "adapter_config.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"use_rslora": True},
+        {"rank_pattern": {"to_out.0": 2}, "alpha_pattern": {"layers.0.self_attn.to_q": 1}},
+    ],
+    ids=["plain", "rank-stabilised", "by pattern"],
+)
+def test_a_peft_folder(model: AceStep, tmp_path: Path, more: dict[str, object]) -> None:
+    peft = peft_of(model.adapted, **more)
+    assert_same(adopted(model, *saved_by_peft(peft, tmp_path)), deltas(peft))
+
+
+def test_an_original_ace_step_folder(model: AceStep, tmp_path: Path) -> None:
+    """The original's decoder has other names for the same layers."""
+    peft = peft_of(model.adapted)
+    _, config = saved_by_peft(peft, tmp_path)
+    path = tmp_path / "adapter_model.safetensors"
+    renamed = {
+        key.replace(".to_q.", ".q_proj.").replace(".to_out.0.", ".o_proj."): tensor
+        for key, tensor in load_file(path).items()
+    }
+    assert renamed.keys().isdisjoint(load_file(path))
+    assert_same(adopted(model, save(renamed), config), deltas(peft))
+    in_app = {f"base_model.model.decoder.{key.removeprefix('base_model.model.')}": t for key, t in renamed.items()}
+    assert_same(adopted(model, save(in_app), config), deltas(peft))
+
+
+def test_a_file_of_diffusers(model: AceStep, tmp_path: Path) -> None:
+    peft = peft_of(model.adapted)
+    config = peft.peft_config["default"].to_dict()  # type: ignore[union-attr, operator]
+    layers = {key.removeprefix("base_model.model."): t for key, t in get_peft_model_state_dict(peft).items()}
+    AceStepPipeline.save_lora_weights(
+        str(tmp_path), transformer_lora_layers=layers, transformer_lora_adapter_metadata=config
+    )
+    (file,) = tmp_path.iterdir()
+    assert_same(adopted(model, file.read_bytes()), deltas(peft))
+
+
+NAMINGS: dict[str, Callable[[str], str]] = {
+    "comfyui": lambda module: f"diffusion_model.{module}",
+    "kohya": lambda module: "lora_unet_" + module.replace(".", "_"),
+}
+
+
+@pytest.mark.parametrize("naming", NAMINGS)
+def test_the_names_of_other_tools(model: AceStep, naming: str) -> None:
+    peft = peft_of(model.adapted)
+    tensors: dict[str, torch.Tensor] = {}
+    for key, tensor in get_peft_model_state_dict(peft).items():  # type: ignore[arg-type]
+        module, _, part = key.removeprefix("base_model.model.").rpartition(".lora_")
+        name = NAMINGS[naming](model.file_name(module))
+        tensors[f"{name}.lora_{'down' if part.startswith('A') else 'up'}.weight"] = tensor.half()
+        tensors[f"{name}.alpha"] = torch.tensor(float(ALPHA))
+    found, wanted = adopted(model, save(tensors)), deltas(peft)
+    assert found.keys() == wanted.keys()
+    for name in wanted:
+        torch.testing.assert_close(found[name], wanted[name], rtol=0, atol=5e-3 * float(wanted[name].std()) * 10)
+
+
+def test_without_an_alpha_it_is_the_rank_and_that_is_said(model: AceStep) -> None:
+    peft = peft_of(model.adapted, lora_alpha=RANK)
+    made = adopt(save(dict(get_peft_model_state_dict(peft))), None, HEADER, model)  # type: ignore[arg-type]
+    assert any("alpha" in note for note in made.notes)
+    assert_same({n: (p.a @ p.b).T for n, p in decode(made.data, model).pairs.items()}, deltas(peft))
+
+
+def test_our_own_file_comes_back(model: AceStep) -> None:
+    peft = peft_of(model.adapted, lora_alpha=RANK)
+    made = adopt(save(dict(get_peft_model_state_dict(peft))), None, HEADER, model)  # type: ignore[arg-type]
+    again = adopt(made.data, None, HEADER, model)
+    assert (again.header.sha256, again.notes) == (made.header.sha256, [])
+
+
+def test_musicgen_by_peft(tmp_path: Path) -> None:
+    checkpoint = resolve("starter", "musicgen_test", tiny_musicgen.build)
+    musicgen = MusicGen.load(checkpoint, torch.device("cpu"), torch.float32)
+    peft = peft_of(musicgen.model, target_modules=r"decoder\..*(q_proj|fc1)")
+    found = adopted(
+        musicgen, *saved_by_peft(peft, tmp_path), header=Header(**HEADER.__dict__ | {"backend": "musicgen"})
+    )
+    assert_same(found, {name.removeprefix("decoder."): delta for name, delta in deltas(peft).items()})
+
+
+def tensors_of(model: AceStep) -> dict[str, torch.Tensor]:
+    return dict(get_peft_model_state_dict(peft_of(model.adapted)))  # type: ignore[arg-type]
+
+
+Damage = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
+REFUSED: dict[str, tuple[Damage, dict[str, object], str]] = {
+    "another model": (lambda t: {key.replace("layers", "blocks"): v for key, v in t.items()}, {}, "matches nothing"),
+    "a text encoder's": (
+        lambda t: {key.replace("base_model.model.", "text_encoder."): v for key, v in t.items()},
+        {},
+        "matches nothing",
+    ),
+    "another width": (lambda t: {k: torch.cat([v, v], 1) if "lora_A" in k else v for k, v in t.items()}, {}, "layer"),
+    "one half": (lambda t: {key: v for key, v in t.items() if "lora_A" in key}, {}, "lora_B|half"),
+    "zeros": (lambda t: {key: v * 0 for key, v in t.items()}, {}, "zero"),
+    "not finite": (lambda t: {key: v * float("nan") for key, v in t.items()}, {}, "finite"),
+    "nothing": (lambda t: {}, {}, "no adapter weights"),
+    "whole layers": (lambda t: t, {"modules_to_save": ["proj_out"]}, "modules_to_save"),
+    "biases": (lambda t: t, {"bias": "all"}, "biases"),
+    "another kind": (lambda t: t, {"peft_type": "IA3"}, "IA3"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_does_not_fit_is_refused_with_the_reason(model: AceStep, kind: str) -> None:
+    change, config, reason = REFUSED[kind]
+    with pytest.raises(InvalidAdapter, match=reason):
+        adopt(save(change(tensors_of(model))), json.dumps(config).encode() if config else None, HEADER, model)
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\3\4", b"\x80\x02}q", save({"a": torch.ones(1)})[:-1]])
+def test_what_is_no_safetensors_file(model: AceStep, data: bytes) -> None:
+    with pytest.raises(InvalidAdapter, match="safetensors"):
+        adopt(data, None, HEADER, model)
+
+
+def test_a_layer_with_a_pattern_is_not_one_with_a_longer_name(model: AceStep) -> None:
+    """`linear_1` must not take what is said of another layer that ends alike."""
+    assert len(linear_layers(model.adapted)) > 10
+    peft = peft_of(model.adapted, target_modules=["linear_1", "linear_2"], alpha_pattern={"linear_1": 1})
+    config = json.dumps({"lora_alpha": ALPHA, "r": RANK, "alpha_pattern": {"linear_1": 1}}).encode()
+    assert_same(adopted(model, save(dict(get_peft_model_state_dict(peft))), config), deltas(peft))  # type: ignore[arg-type]
