@@ -1,6 +1,7 @@
 """Train and generate from a shell, without a server.
 
 python cli.py --task train --producer-id my_producer --paths a.wav,b.wav
+python cli.py --task migrate --from /old/data
 python cli.py --task generate --prompt "808 trap beat" --lora-id my_producer:nawfside_lora --duration 30
 """
 
@@ -30,6 +31,8 @@ from storage import Storage, keys, open_storage
 class Task(StrEnum):
     train = "train"
     generate = "generate"
+    migrate = "migrate"
+    clean = "clean"
 
 
 console = Console(stderr=True)
@@ -48,8 +51,9 @@ def main(
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same result.")] = None,
     backend: Annotated[str | None, typer.Option(help="ace_step or musicgen.")] = None,
     out: Annotated[Path, typer.Option(help="generate: the file; its extension is the format.")] = Path("track.wav"),
+    source: Annotated[Path | None, typer.Option("--from", help="migrate: the /data folder to take over.")] = None,
 ) -> None:
-    """Train a twin from audio files, or generate a track."""
+    """Train a twin from audio files, generate a track, take over a /data folder, or remove what is old."""
     logging.basicConfig(level=logging.WARNING)
     storage = open_storage(settings().storage_url, settings().s3_endpoint_url)
     try:
@@ -61,6 +65,10 @@ def main(
                 "seed": seed,
             }
             _train(storage, fields | {"backend_override": backend}, _files(paths))
+        elif task is Task.migrate:
+            _migrate(storage, source)
+        elif task is Task.clean:
+            _clean(storage)
         else:
             fields = {"prompt": prompt, "lora_id": lora_id, "duration_seconds": duration, "seed": seed}
             output = {"output_format": out.suffix.removeprefix("."), "backend_override": backend}
@@ -130,6 +138,7 @@ def _train(storage: Storage, fields: dict[str, Any], files: list[Path]) -> None:
 
 def _generate(storage: Storage, request: GenerateRequest, out: Path) -> None:
     from front.generation import Generation
+    from front.outbox import Outbox, outbox_folder
     from front.runners import Runners
     from models.library import Library
     from runners.local import LocalRunners
@@ -137,10 +146,40 @@ def _generate(storage: Storage, request: GenerateRequest, out: Path) -> None:
     if request.seed is None:
         request = request.model_copy(update={"seed": secrets.randbelow(2**32)})
     with console.status("generating"):
-        generation = Generation(Runners(LocalRunners(), settings()), Library(storage), settings())
+        outbox = Outbox(storage, settings().storage_url, outbox_folder())
+        generation = Generation(Runners(LocalRunners(), settings()), Library(storage), outbox, settings())
         made = asyncio.run(generation.make(request, as_base64=False))
     out.write_bytes(made.file)
     print(f"{out}: {made.seconds:.1f} s by {made.backend}, seed {made.seed}, also stored as {made.path}")
+
+
+def _migrate(storage: Storage, source: Path | None) -> None:
+    from front.migration import migrate
+    from front.runners import Runners
+    from models.library import Library
+    from runners.local import LocalRunners
+
+    if source is None:
+        raise Refusal(400, "--from: name the folder to take over")
+    with console.status("moving in"):
+        library, runners = Library(storage), Runners(LocalRunners(), settings())
+        moved = asyncio.run(migrate(source, storage, library, runners, settings()))
+    for folder, count in moved.count.items():
+        print(f"{folder}: {count} files copied")
+    for path, lora_id in moved.twins.items():
+        print(f"{path}: is now the twin {lora_id}")
+    if moved.there:
+        print(f"{moved.there} were here already")
+    for path, reason in moved.skipped.items():
+        print(f"{path}: skipped, {reason}")
+
+
+def _clean(storage: Storage) -> None:
+    from training.jobs import Jobs
+    from training.retention import clean
+
+    gone = clean(storage, Jobs(storage), settings())
+    print("; ".join(f"{kind}: {count} removed" for kind, count in gone.items()) or "there was nothing to remove")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from edge.submit import CheckedSubmit
 from errors import Refusal
 from front import outputs, uploads
 from front.generation import Generation
+from front.outbox import Outbox, outbox_folder
 from front.overview import Overview
 from front.routes import application
 from front.runners import Runners
@@ -42,6 +43,7 @@ from settings import settings
 from storage import open_storage
 from training.intake import Intake
 from training.jobs import Jobs
+from training.retention import keep_clean
 from training.service import Training, train_and_wait
 
 
@@ -62,7 +64,9 @@ class Front:
         proxies = {name: getattr(self, _attribute(name)) for name in TABLE.enabled(self.settings)}
         self.runners = Runners(proxies, self.settings)
         self.overview = Overview()
-        self.generation = Generation(self.runners, self.library, self.settings)
+        self.outbox = Outbox(self.storage, self.settings.storage_url, outbox_folder())
+        keep_clean(self.storage, self.jobs, self.settings)
+        self.generation = Generation(self.runners, self.library, self.outbox, self.settings)
 
     async def __is_ready__(self) -> bool:
         return await self.runners.any_ready()
@@ -88,7 +92,7 @@ class Front:
         made = await self.generation.make(body, as_base64=not (linked or raw))
         if linked:
             answer = GenerateLinkAnswer(
-                url=outputs.link(made.key, self.storage, self.settings),
+                url=outputs.link(made.key, self.storage, self.outbox, self.settings),
                 backend=made.backend,
                 seed=made.seed,
                 sample_rate=made.sample_rate,

@@ -82,6 +82,12 @@ class Settings(BaseSettings):
     fetch_timeout_seconds: float = Field(120.0, gt=0)
     fetch_allow_loopback: bool = False
 
+    # Housekeeping: what goes by age, in days, and what one producer may store. None is without end.
+    keep_uploads_days: float | None = Field(None, gt=0)
+    keep_datasets_days: float | None = Field(None, gt=0)
+    keep_outputs_days: float | None = Field(None, gt=0)
+    producer_max_bytes: int | None = Field(None, gt=0)
+
     # Training.
     train_jobs_at_once: int = Field(1, ge=1)
 

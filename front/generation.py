@@ -14,6 +14,7 @@ from errors import Refusal
 from front import audio
 from front.manifest import signer_of
 from front.provenance import Provenance
+from front.outbox import Outbox
 from front.runners import Runners
 from models.library import Library, Twin, no_twin
 from runners import TABLE, Backend
@@ -42,9 +43,9 @@ class Generated:
 
 
 class Generation:
-    def __init__(self, runners: Runners, library: Library, settings: Settings) -> None:
+    def __init__(self, runners: Runners, library: Library, outbox: Outbox, settings: Settings) -> None:
         self.runners = runners
-        self.storage = library.storage
+        self.outbox = outbox
         self.library = library
         self.settings = settings
         self.signer = signer_of(settings)
@@ -86,7 +87,7 @@ class Generation:
             raise self._too_large(seconds)
         producer = request.lora_id.partition(":")[0] if request.lora_id else None
         key = keys.output(producer, str(uuid.uuid4()), audio.EXTENSIONS[request.output_format])
-        await asyncio.to_thread(self.storage.put, key, file)
+        await asyncio.to_thread(self.outbox.put, key, file)
         metrics.MUSIC.labels(backend.name).inc(len(track.pcm) / (2 * track.channels * track.sample_rate))
         samples = len(track.pcm) // (2 * track.channels)
         return Generated(

@@ -14,6 +14,7 @@ from contract import is_id
 from edge import access
 from edge.errors import describe_validation
 from errors import Refusal
+from front.outbox import Outbox
 from front.overview import Overview
 from front.runners import Runners
 from models.library import Library
@@ -34,6 +35,7 @@ class Front(Protocol):
     intake: Intake
     library: Library
     storage: Storage
+    outbox: Outbox
     settings: Settings
     training: Any
 

@@ -39,13 +39,16 @@ async def adopt(
     Raises:
         Refusal: with the reason; nothing was stored.
     """
-    data, config = _adapter(files)
-    request = AdoptRequest(data=data, config=config, producer_id=producer, model_name=model)
-    answer = await _fitted(request, backend, runners, settings)
+    answer = await converted(files, producer, model, backend, runners, settings)
     return await asyncio.to_thread(library.add, answer.data), answer.notes
 
 
-async def _fitted(request: AdoptRequest, backend: str | None, runners: Runners, settings: Settings) -> AdoptAnswer:
+async def converted(
+    files: dict[str, bytes], producer: str, model: str, backend: str | None, runners: Runners, settings: Settings
+) -> AdoptAnswer:
+    """The adapter in our form. Raises Refusal with the reason why there is none."""
+    data, config = _adapter(files)
+    request = AdoptRequest(data=data, config=config, producer_id=producer, model_name=model)
     chosen = [TABLE.choose(backend, settings)] if backend else list(TABLE.enabled(settings).values())
     refusals: list[tuple[Backend, Refusal]] = []
     for each in chosen:

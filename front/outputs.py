@@ -10,25 +10,28 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from edge import access
 from errors import Refusal
 from front.audio import EXTENSIONS, MEDIA_TYPES
+from front.outbox import Outbox
 from settings import Settings
 from storage import Storage, keys
 
 _TYPES = {EXTENSIONS[name]: kind for name, kind in MEDIA_TYPES.items()}
 
 
-def link(key: str, storage: Storage, settings: Settings) -> str:
+def link(key: str, storage: Storage, outbox: Outbox, settings: Settings) -> str:
     """Where a track may be fetched: a URL of the bucket for a while, or a path of this service."""
+    if outbox.waiting(key):
+        return keys.to_path(key)
     return storage.link(key, settings.link_seconds, media_type(key)) or keys.to_path(key)
 
 
-async def serve(key: str, storage: Storage, settings: Settings) -> Response:
+async def serve(key: str, storage: Storage, outbox: Outbox, settings: Settings) -> Response:
     """A track of `outputs/`. Nothing else of the tree can be fetched like this.
 
     Raises:
         Refusal: 404.
     """
     if keys.is_key(key) and _may_hear(key):
-        if path := await asyncio.to_thread(storage.local, key):
+        if path := await asyncio.to_thread(storage.local, key) or outbox.waiting(key):
             return FileResponse(path, media_type=media_type(key))
         url = storage.link(key, settings.link_seconds, media_type(key))
         if url and await asyncio.to_thread(storage.stat, key) is not None:

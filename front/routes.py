@@ -16,7 +16,7 @@ from contract import STATES, JobAnswer, State, UploadFields, UploadLinkRequest, 
 from edge import access
 from edge.errors import or_error
 from errors import Refusal
-from front import outputs, twins, uploads
+from front import outputs, producers, twins, uploads
 from front.forms import form, on_disk
 from front.handlers import Front, Handler, body, job_of, json_answer, producer_of, query
 from preprocessing import view
@@ -53,7 +53,7 @@ async def upload_link(front: Front, request: Request) -> Response:
 
 
 async def output(front: Front, request: Request) -> Response:
-    return await outputs.serve(f"outputs/{request.path_params['rest']}", front.storage, front.settings)
+    return await outputs.serve(f"outputs/{request.path_params['rest']}", front.storage, front.outbox, front.settings)
 
 
 async def list_jobs(front: Front, request: Request) -> Response:
@@ -86,6 +86,23 @@ async def dataset(front: Front, request: Request) -> Response:
     if record is None:
         raise Refusal(404, f"producer_id: {keys.shown(producer)} has no dataset yet; train first")
     return Response(record, media_type="application/json")
+
+
+async def producer(front: Front, request: Request) -> Response:
+    name = _producer(request)
+    return json_answer(await asyncio.to_thread(producers.usage, name, front.storage, front.settings))
+
+
+async def delete_producer(front: Front, request: Request) -> Response:
+    name = _producer(request)
+    return json_answer(await asyncio.to_thread(producers.delete, name, front.storage, front.jobs, front.library))
+
+
+def _producer(request: Request) -> str:
+    name: str = request.path_params["producer"]
+    if not is_id(name):
+        raise Refusal(404, f"producer_id: nothing is stored for {keys.shown(name)}")
+    return name
 
 
 async def _guarded(handler: Handler, front: Front, request: Request) -> Response:
@@ -125,6 +142,7 @@ def application(front: Callable[[], Front]) -> Starlette:
             route(f"{twin}/rollback", POST=twins.roll_back),
             route(f"{twin}/retrain", POST=twins.retrain),
             route(f"{twin}/file", GET=twins.export),
+            route("/producers/{producer}", GET=producer, DELETE=delete_producer),
             route("/datasets/{producer}", GET=dataset),
         ]
     )

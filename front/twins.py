@@ -27,6 +27,7 @@ from models.adapter_file import Header
 from models.library import Twin
 from runners import TABLE
 from storage import keys
+from storage.belongings import check_room
 
 
 async def list_all(front: Front, request: Request) -> Response:
@@ -93,8 +94,11 @@ async def export(front: Front, request: Request) -> Response:
 async def bring(front: Front, request: Request) -> Response:
     """An adapter made elsewhere. The form's `file` may come twice: the adapter and its adapter_config.json."""
     async with form(request, ImportFields) as (fields, files):
-        if sum(file.size or 0 for file in files) > imports.MAX_BYTES:
+        size = sum(file.size or 0 for file in files)
+        if size > imports.MAX_BYTES:
             raise Refusal(413, f"file: it is over {imports.MAX_BYTES // 2**20} MB, more than any adapter has")
+        limit = front.settings.producer_max_bytes
+        await asyncio.to_thread(check_room, front.storage, fields.producer_id, size, limit)
         contents = {file.filename or "": await file.read() for file in files}
     twin, notes = await imports.adopt(
         contents, fields.producer_id, fields.model_name, fields.backend, front.runners, front.library, front.settings

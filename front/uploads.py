@@ -15,6 +15,7 @@ from errors import Refusal
 from preprocessing.decode import BadAudio, check_bytes, check_file
 from settings import Settings
 from storage import AlreadyExists, Storage, keys
+from storage.belongings import check_room
 
 # A browser must begin within this time; what is under way may take longer.
 _LINK_SECONDS = 3600
@@ -28,6 +29,7 @@ def store(request: StoreUploadRequest, storage: Storage, settings: Settings) -> 
         check_bytes(data)
     except BadAudio as reason:
         raise Refusal(400, f"content_base64: {reason}") from reason
+    _make_room(key, request.producer_id, len(data), storage, settings)
     try:
         storage.put(key, data, if_absent=True)
     except AlreadyExists:
@@ -40,12 +42,14 @@ def store_file(
 ) -> StoreUploadAnswer:
     """The same for a file on disk, in constant memory. `name` is the client's, where the fields have none."""
     key, answer = _place(fields.producer_id, fields.job_id, fields.filename or name or "audio.wav")
-    if file.seek(0, io.SEEK_END) > settings.max_upload_bytes:
+    size = file.seek(0, io.SEEK_END)
+    if size > settings.max_upload_bytes:
         raise too_large("file", settings)
     try:
         check_file(file)
     except BadAudio as reason:
         raise Refusal(400, f"file: {reason}") from reason
+    _make_room(key, fields.producer_id, size, storage, settings)
     try:
         storage.put_file(key, file, if_absent=True)
     except AlreadyExists:
@@ -61,6 +65,7 @@ def link(request: UploadLinkRequest, storage: Storage, settings: Settings) -> Up
         raise too_large("bytes", settings)
     if storage.stat(key):
         raise _taken(key)
+    check_room(storage, request.producer_id, request.bytes, settings.producer_max_bytes)
     made = storage.upload_link(key, _LINK_SECONDS, request.bytes)
     if made is None:
         raise Refusal(409, "this service keeps its files in a folder, which has no links: send the file to /uploads")
@@ -81,6 +86,12 @@ def _place(producer: str, job: str | None, filename: str) -> tuple[str, StoreUpl
     key = keys.upload(producer, job_id, keys.safe_filename(filename))
     note(object=key)
     return key, StoreUploadAnswer(path=keys.to_path(key), producer_id=producer, job_id=job_id)
+
+
+def _make_room(key: str, producer: str, size: int, storage: Storage, settings: Settings) -> None:
+    """Raises Refusal (413) unless the producer may store it, or has."""
+    if settings.producer_max_bytes is not None and storage.stat(key) is None:
+        check_room(storage, producer, size, settings.producer_max_bytes)
 
 
 def _welcome_again(storage: Storage, key: str, digest: str) -> None:

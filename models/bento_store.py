@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import bentoml
@@ -18,11 +20,12 @@ from models.adapter_file import Header
 
 log = logging.getLogger("producer_twin.bento_store")
 
+_PREFIX = "twin-"
 _FILE = "adapter_model.safetensors"
 
 
 def _name(lora_id: str) -> str:
-    return f"twin-{hashlib.sha256(lora_id.encode()).hexdigest()[:40]}"
+    return f"{_PREFIX}{hashlib.sha256(lora_id.encode()).hexdigest()[:40]}"
 
 
 def save(header: Header, data: bytes) -> None:
@@ -54,6 +57,32 @@ def delete(lora_id: str) -> None:
     for model in versions:
         with contextlib.suppress(BentoMLException):
             bentoml.models.delete(model.tag)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A version in this machine's store."""
+
+    producer_id: str
+    model_name: str
+    version: str
+    tag: bentoml.Tag
+
+    def remove(self) -> None:
+        with contextlib.suppress(BentoMLException):
+            bentoml.models.delete(self.tag)
+
+
+def kept() -> Iterator[Kept]:
+    """Every version of every twin in this machine's store."""
+    try:
+        models = bentoml.models.list()
+    except BentoMLException:  # something in it is half-written; another time, then
+        return
+    for model in models:
+        labels = model.info.labels
+        if model.tag.name.startswith(_PREFIX) and model.tag.version and {"producer_id", "model_name"} <= labels.keys():
+            yield Kept(labels["producer_id"], labels["model_name"], model.tag.version, model.tag)
 
 
 def discard(header: Header) -> None:

@@ -8,6 +8,7 @@ name, which nobody writes over. Writers of one producer's twins take turns, so t
 from __future__ import annotations
 
 import json
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from storage.turns import Lost, turn
 _HEADER_READ = 256 * 2**10
 # How many twins' headers are remembered for when storage is away.
 _KNOWN = 4096
+_AWAY_SECONDS = 3.0
 
 T = TypeVar("T")
 
@@ -57,6 +59,7 @@ class Library:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self._known: OrderedDict[str, list[Twin]] = OrderedDict()
+        self._away_until = 0.0
 
     def find(self, lora_id: str) -> list[Twin]:
         """The twin's file: from either path, usually twice the same, or that of the version which the id names.
@@ -79,12 +82,17 @@ class Library:
 
     def find_or_recall(self, lora_id: str) -> list[Twin]:
         """The same, and while storage is away what was found last: a runner may have it in its cache."""
+        known = self._known.get(lora_id)
+        if known and time.monotonic() < self._away_until:
+            return known
         try:
             found = self.find(lora_id)
         except Unavailable:
-            if lora_id not in self._known:
+            if not known:
                 raise
-            return self._known[lora_id]
+            # Not every request need find out anew that it is away.
+            self._away_until = time.monotonic() + _AWAY_SECONDS
+            return known
         self._known[lora_id] = found
         self._known.move_to_end(lora_id)
         while len(self._known) > _KNOWN:
@@ -147,6 +155,17 @@ class Library:
             409, f"model_name: {lora_id} and the twin {owner} would share a file name; choose another model_name"
         )
 
+    def presence(self) -> Callable[[str, str, str], bool]:
+        """Whether storage has a file of a twin's version, as it is now: by producer, model, and version."""
+        folders = ("loras/", "lora_versions/", "models/")
+        stored = {entry.key for folder in folders for entry in self.storage.list(folder)}
+
+        def has(producer: str, model: str, version: str) -> bool:
+            places = keys.lora(producer, model), keys.model(producer), keys.lora_version(producer, model, version)
+            return not stored.isdisjoint(places)
+
+        return has
+
     def exists(self, lora_id: str) -> bool:
         """Whether a file of the twin is stored."""
         try:
@@ -181,8 +200,21 @@ class Library:
         self._publish(data, twin.header, newest=False)
         return self.find(lora_id)[0]
 
-    def delete(self, lora_id: str) -> list[str]:
+    def names(self, producer: str) -> Iterator[str]:
+        """The keys of the file names that are taken for a producer's twins, stored or not."""
+        for entry in self.storage.list(f"lora_owners/{producer}_"):
+            try:
+                owner = self.storage.get(entry.key).decode()
+            except NotFound:
+                continue
+            if owner.partition(":")[0] == producer:
+                yield entry.key
+
+    def delete(self, lora_id: str, even_damaged: bool = False) -> list[str]:
         """Remove the twin from both paths, all its versions, damaged files included, and the Bento model store.
+
+        Args:
+            even_damaged: whether to do so without a whole file that says that there is such a twin.
 
         Returns the keys that went.
 
@@ -190,7 +222,8 @@ class Library:
             Refusal: 404.
         """
         producer, model = _parts(lora_id)
-        self.versions(lora_id)
+        if not even_damaged:
+            self.versions(lora_id)
         for name in [name for name in self._known if name.partition("@")[0] == lora_id]:
             self._known.pop(name, None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from errors import Refusal
@@ -55,6 +56,13 @@ class Adapters:
                 self._bytes -= _size(self._kept.popitem(last=False)[1])
         self._kept.move_to_end(header.sha256)
         return weights
+
+    def forget(self, gone: Callable[[Header], bool]) -> None:
+        """Drop from memory what is gone. May be called from another thread."""
+        for name, weights in list(self._kept.items()):
+            if gone(weights.header) and name in self._kept:
+                del self._kept[name]
+                self._bytes -= _size(weights)
 
     def _local(self, header: Header) -> AdapterWeights | None:
         """From the Bento model store, unless it is not there or damaged."""

@@ -117,6 +117,7 @@ class Runner:
         from models.checkpoints import CheckpointError, resolve
         from models.device import pick_device, pick_dtype
         from runners.adapters import Adapters
+        from runners.sweep import keep_swept
 
         config, row = settings(), self.row
         if not row.commercial_use:
@@ -137,6 +138,7 @@ class Runner:
         self._checkpoint = checkpoint
         self._adapters = Adapters(storage, model, checkpoint)
         self._model, self._reason = model, None
+        keep_swept(storage, self._adapters)
         log.info("%s is ready: %s on %s", row.name, checkpoint.name, device)
 
     def _row(self, request: TrackRequest, adapters: Adapters) -> Row | Exception:

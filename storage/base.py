@@ -98,6 +98,9 @@ class Storage(Protocol):
     def delete(self, key: str) -> bool:
         """Remove the object; False if it was not there."""
 
+    def tidy(self, seconds: float) -> int:
+        """Remove what writers that died so many seconds ago left half-written; how many there were."""
+
     def local(self, key: str) -> Path | None:
         """The object as a file of this machine, to be read only; None where there is none."""
 

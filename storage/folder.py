@@ -25,6 +25,7 @@ LOCKS = 64
 # The attribute that holds a file's digest: it comes and goes with the file, in the one rename.
 _DIGEST = "user.producer_twin.sha256"
 
+_NEW = ".new-"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
@@ -98,6 +99,17 @@ class Folder:
             return False
         return True
 
+    def tidy(self, seconds: float) -> int:
+        oldest = time_ns() - seconds * 1e9
+        count = 0
+        for folder, _, files in os.walk(self.root):
+            for path in (Path(folder, name) for name in files if name.startswith(_NEW)):
+                with suppress(FileNotFoundError):
+                    if path.stat().st_mtime_ns < oldest:
+                        path.unlink()
+                        count += 1
+        return count
+
     def local(self, key: str) -> Path | None:
         try:
             path = self._path(key)
@@ -169,7 +181,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _hidden_file(folder: Path) -> Iterator[BinaryIO]:
-    path = folder / f".new-{uuid.uuid4().hex}"
+    path = folder / f"{_NEW}{uuid.uuid4().hex}"
     try:
         with path.open("xb") as file:
             yield file

@@ -71,6 +71,11 @@ def job_text(job: str, stem: str) -> str:
     return f"job_data/{job}/text/{stem}.txt"
 
 
+def job_folders(job: str) -> tuple[str, ...]:
+    """Where all lies that a job has beside its record."""
+    return f"job_data/{job}/", f"job_runs/{job}/"
+
+
 def tag_cache(digest: str) -> str:
     """What was once heard in a segment; `digest` is of all that was asked, the sound included."""
     return f"tag_cache/{digest}.json"
@@ -103,6 +108,18 @@ def model(producer: str) -> str:
 
 def model_config(producer: str) -> str:
     return f"models/{producer}/adapter_config.json"
+
+
+def producer_folders(producer: str) -> dict[str, str]:
+    """Where a producer's objects lie, by their kind."""
+    return {
+        "uploads": f"uploads/{producer}/",
+        "datasets": f"datasets/{producer}/",
+        "training_data": training_folder(producer),
+        "models": f"models/{producer}/",
+        "lora_versions": lora_versions(producer),
+        "outputs": f"outputs/twins/{producer}/",
+    }
 
 
 def lora_versions(producer: str, model: str | None = None) -> str:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -119,6 +120,20 @@ class S3:
         with self._told(key):
             self._client.delete_object(Bucket=self.bucket, Key=self._name(key))
         return there
+
+    def tidy(self, seconds: float) -> int:
+        oldest = datetime.now(UTC) - timedelta(seconds=seconds)
+        count = 0
+        with self._told(self._prefix):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.bucket, Prefix=self._prefix
+            )
+            for upload in (upload for page in pages for upload in page.get("Uploads", [])):
+                if upload["Initiated"] < oldest:
+                    named = {"Bucket": self.bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+                    self._client.abort_multipart_upload(**named)
+                    count += 1
+        return count
 
     def local(self, key: str) -> None:
         return None

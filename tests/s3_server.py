@@ -28,8 +28,25 @@ CREDENTIALS = {
 
 @dataclass
 class S3Server:
+    """A server that can be killed, and started again with what it had."""
+
     endpoint: str
-    process: subprocess.Popen[bytes]
+    command: list[str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command, stdout=output, stderr=output, env=os.environ | CREDENTIALS, start_new_session=True
+            )
+        _wait_until_it_writes(self)
+
+    def kill(self) -> None:
+        if self.process:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
 
     def url(self, prefix: str) -> str:
         """A STORAGE_URL of its own for whoever asks with a prefix of its own."""
@@ -48,18 +65,12 @@ def serve_s3() -> Iterator[S3Server]:
         *("-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"),
         "-master.telemetry=false",
     ]
-    log = Path(folder, "log")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, env=os.environ | CREDENTIALS, start_new_session=True
-        )
-    server = S3Server(f"http://127.0.0.1:{s3}", process)
+    server = S3Server(f"http://127.0.0.1:{s3}", command, Path(folder, "log"))
     try:
-        _wait_until_it_writes(server, log)
+        server.start()
         yield server
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        server.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -92,7 +103,7 @@ def _free(port: int) -> bool:
     return True
 
 
-def _wait_until_it_writes(server: S3Server, log: Path) -> None:
+def _wait_until_it_writes(server: S3Server) -> None:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
@@ -108,6 +119,6 @@ def _wait_until_it_writes(server: S3Server, log: Path) -> None:
             client.put_object(Bucket=BUCKET, Key="ready", Body=b"")
             return
         except (BotoCoreError, ClientError) as error:
-            if time.monotonic() > deadline or server.process.poll() is not None:
-                raise RuntimeError(f"SeaweedFS did not start: {log.read_text()[-2000:]}") from error
+            if time.monotonic() > deadline or server.process is None or server.process.poll() is not None:
+                raise RuntimeError(f"SeaweedFS did not start: {server.log.read_text()[-2000:]}") from error
             time.sleep(0.1)

@@ -97,7 +97,7 @@ def test_an_original_ace_step_folder(model: AceStep, tmp_path: Path) -> None:
 
 def test_a_file_of_diffusers(model: AceStep, tmp_path: Path) -> None:
     peft = peft_of(model.adapted)
-    config = peft.peft_config["default"].to_dict()  # type: ignore[union-attr, operator]
+    config = peft.peft_config["default"].to_dict()  # type: ignore[union-attr, operator, index]
     layers = {key.removeprefix("base_model.model."): t for key, t in get_peft_model_state_dict(peft).items()}
     AceStepPipeline.save_lora_weights(
         str(tmp_path), transformer_lora_layers=layers, transformer_lora_adapter_metadata=config

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import bentoml
@@ -10,6 +13,7 @@ import pytest
 import torch
 from peft import PeftConfig
 
+from contract import TrainRequest
 from errors import Refusal
 from models import bento_store
 from models.ace_step import AceStep
@@ -20,8 +24,15 @@ from models.library import Library
 from models.tiny import ace_step as tiny
 from runners.adapters import Adapters
 from runners.messages import AdapterRef
+from runners.sweep import sweep
+from settings import Settings
 from storage import Storage, keys, open_storage
+from tests.s3_server import S3Server, s3_server
+from training.jobs import Jobs
+from training.retention import clean
 from training.run import patiently
+
+__all__ = ["s3_server"]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +50,22 @@ def storage(tmp_path: Path) -> Storage:
     return open_storage((tmp_path / "data").as_uri())
 
 
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str | None]:
+    """What open_storage is called with."""
+    if request.param == "folder":
+        return (tmp_path / "shared").as_uri(), None
+    server: S3Server = request.getfixturevalue("s3_server")
+    return server.url(f"library/{uuid.uuid4().hex}"), server.endpoint
+
+
 def _stored(storage: Storage, model: AceStep, checkpoint: Checkpoint, name: str, scale: float = 1.0) -> Header:
+    data, header = _made(model, checkpoint, name, scale)
+    Library(storage).save(data, header)
+    return header
+
+
+def _made(model: AceStep, checkpoint: Checkpoint, name: str, scale: float = 1.0) -> tuple[bytes, Header]:
     pairs = {
         layer: LoraPair(torch.full((linear.in_features, 2), scale), torch.ones(2, linear.out_features))
         for layer, linear in linear_layers(model.adapted).items()
@@ -47,9 +73,7 @@ def _stored(storage: Storage, model: AceStep, checkpoint: Checkpoint, name: str,
     }
     header = Header("ada", name, "ace_step", "starter", checkpoint.sha256, 2, "j", "2026-01-01T00:00:00+00:00", "")
     data = encode(header, pairs, model)
-    header = decode(data, model).header
-    Library(storage).save(data, header)
-    return header
+    return data, decode(data, model).header
 
 
 def _cached(header: Header) -> Path:
@@ -113,3 +137,109 @@ def test_storage_that_is_away_for_a_while_costs_nothing(monkeypatch: pytest.Monk
 
     patiently(write)
     assert len(attempts) == 4
+
+
+def test_of_eight_writers_one_wins_and_readers_see_no_mixture(
+    place: tuple[str, str | None], model: AceStep, checkpoint: Checkpoint
+) -> None:
+    files = {
+        header.version: (data, header) for data, header in (_made(model, checkpoint, "raced", n) for n in range(8))
+    }
+    assert len(files) == 8
+    Library(open_storage(*place)).save(*files[min(files)])
+    stop = threading.Event()
+
+    def read() -> int:
+        library = Library(open_storage(*place))
+        count = 0
+        while not stop.is_set():
+            twin = library.find("ada:raced")[0]
+            assert library.read(twin) == files[twin.header.version][0]
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(10) as pool:
+        readers = [pool.submit(read) for _ in range(2)]
+        writers = [pool.submit(Library(open_storage(*place)).save, *file) for file in files.values()]
+        for writer in writers:
+            writer.result()
+        stop.set()
+        assert all(reader.result() for reader in readers)
+    storage = open_storage(*place)
+    twin = Library(storage).find("ada:raced")[0]
+    winner = files[twin.header.version][0]
+    copies = (keys.lora("ada", "raced"), keys.model("ada"), keys.lora_version("ada", "raced", twin.header.version))
+    assert [storage.get(key) for key in copies] == [winner] * 3
+    assert {twin.header.version for twin in Library(storage).versions("ada:raced")} == files.keys()
+
+
+def test_the_copy_that_was_last_put_there_serves_where_both_paths_are_damaged(
+    storage: Storage, model: AceStep, checkpoint: Checkpoint
+) -> None:
+    library = Library(storage)
+    old = _stored(storage, model, checkpoint, "spare")
+    _stored(storage, model, checkpoint, "spare", scale=2.0)
+    library.roll_back("ada:spare", old.version)
+    for key in (keys.lora("ada", "spare"), keys.model("ada")):
+        storage.put(key, b"placeholder")
+    assert library.find("ada:spare")[0].header == old
+
+
+def test_while_storage_is_away_what_was_found_last_is_recalled(
+    storage: Storage, model: AceStep, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from storage import Unavailable
+
+    library = Library(storage)
+    header = _stored(storage, model, checkpoint, "recalled")
+    assert library.find_or_recall("ada:recalled")[0].header == header
+
+    def away(key: str) -> None:
+        raise Unavailable(503, "storage cannot be reached")
+
+    with monkeypatch.context() as context:
+        context.setattr(storage, "stat", away)
+        assert library.find_or_recall("ada:recalled")[0].header == header
+        with pytest.raises(Unavailable):
+            library.find_or_recall("ada:unknown")
+    library.delete("ada:recalled")
+    monkeypatch.setattr(storage, "stat", away)
+    with pytest.raises(Unavailable):
+        library.find_or_recall("ada:recalled")
+
+
+def test_a_twin_that_was_deleted_elsewhere_leaves_our_caches(
+    storage: Storage, model: AceStep, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapters = Adapters(storage, model, checkpoint)
+    kept, gone = (_stored(storage, model, checkpoint, name, n) for n, name in enumerate(("kept", "gone"), 2))
+    for header in (kept, gone):
+        adapters.get(AdapterRef(key=keys.lora("ada", header.model_name), header=header))
+    with monkeypatch.context() as context:  # another machine's model store is not ours to empty
+        context.setattr(bento_store, "delete", lambda lora_id: None)
+        Library(storage).delete("ada:gone")
+    assert _cached(gone).exists()
+    sweep(storage, adapters)
+    assert bento_store.load(gone) is None and bento_store.load(kept) is not None
+    assert list(adapters._kept) == [kept.sha256]
+
+
+def test_what_is_old_goes_and_twins_stay(place: tuple[str, str | None], model: AceStep, checkpoint: Checkpoint) -> None:
+    storage = open_storage(*place)
+    _stored(storage, model, checkpoint, "stays")
+    for key in ("uploads/ada/j/a.wav", "datasets/ada/j/dataset.json", "job_data/j/audio/seg_0000.wav"):
+        storage.put(key, b"x")
+    storage.put(keys.output("ada", "n", "wav"), b"x")
+    twins = {entry.key for folder in ("loras/", "models/", "lora_versions/") for entry in storage.list(folder)}
+    moment = 1e-9
+    assert clean(storage, Jobs(storage), Settings(keep_uploads_days=1.0)) == {}
+    assert clean(storage, Jobs(storage), Settings(keep_uploads_days=moment)) == {"uploads": 1}
+    assert clean(storage, Jobs(storage), Settings(keep_outputs_days=moment)) == {"outputs": 1}
+    jobs = Jobs(storage)
+    request = TrainRequest(producer_id="ada", dataset_job_id="j", job_id="again")
+    jobs.create(request, "ace_step")
+    assert clean(storage, jobs, Settings(keep_datasets_days=moment)) == {}  # a job trains on it
+    jobs.fail("again", "so that it has ended")
+    assert clean(storage, jobs, Settings(keep_datasets_days=moment)) == {"datasets": 2}
+    left = {entry.key for entry in storage.list("")}
+    assert twins <= left and len(twins) == 4

@@ -18,6 +18,7 @@ import pytest
 from contract import GenerateRequest
 from errors import Refusal
 from front.generation import Generation
+from front.outbox import Outbox
 from front.runners import Runners
 from models.library import Library
 from runners.messages import RunnerState, TrackAnswer, TrackRequest
@@ -381,7 +382,9 @@ def test_a_track_too_large_for_base64_is_refused_in_any_format(tmp_path: Path) -
 
     settings = Settings()
     storage = open_storage(tmp_path.as_uri())
-    generation = Generation(Runners({"ace_step": Noise()}, settings), Library(storage), settings)
+    generation = Generation(
+        Runners({"ace_step": Noise()}, settings), Library(storage), Outbox(storage, "x", tmp_path / "outbox"), settings
+    )
     request = GenerateRequest(prompt="noise", duration_seconds=200, output_format="flac", backend_override="ace_step")
     with pytest.raises(Refusal, match="duration_seconds") as refused:
         asyncio.run(generation.make(request, as_base64=True))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -12,7 +14,8 @@ import psutil
 import pytest
 import soundfile
 
-from tests.api import Api, Json, beat, checked, decoded, error_of, with_header
+from tests.api import Api, Json, as_base64, beat, checked, decoded, error_of, with_header
+from tests.conftest import PASSWORD
 
 CLIP = beat(4, rate=44_100)
 
@@ -249,6 +252,84 @@ def peak(process: psutil.Process) -> int:
     """The most memory that the process ever had at once."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+@pytest.fixture
+def small_disk(api: Api) -> Iterator[str]:
+    """A producer whose uploads and tracks lie on file systems of 1 MB. Needs root."""
+    folders = [api.folder / "uploads/small", api.folder / "outputs/twins/small"]
+    mounted = []
+    try:
+        for folder in folders:
+            folder.mkdir(parents=True)
+            mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+            if subprocess.run(mount, capture_output=True).returncode:
+                pytest.skip("mounting a small file system needs root")
+            mounted.append(folder)
+        yield "small"
+    finally:
+        for folder in mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_507_and_all_is_well_afterwards(api: Api, versions: list[str], small_disk: str) -> None:
+    large, small = beat(8), beat(1)
+    assert len(large) > 2**20 > len(small) * 2
+    exported = with_header(api.client.get("/loras/keeper:two/file").content, producer_id=small_disk)
+    api.file("/data/loras/small_two.safetensors").write_bytes(exported)
+    before = api.stored()
+    for answer in (
+        sent(api, large, producer_id=small_disk, job_id="j"),
+        api.client.post("/store-upload", json={"producer_id": small_disk, "content_base64": as_base64(large)}),
+        api.client.post("/generate", json={"prompt": "x", "lora_id": "small:two", "duration_seconds": 8, "seed": 1}),
+    ):
+        assert "full" in error_of(answer, 507)
+    assert {name for name, is_file in api.stored().items() if is_file} == {
+        n for n, is_file in before.items() if is_file
+    }
+    assert checked(sent(api, small, producer_id=small_disk, job_id="j"))["path"]
+    api.generate(lora_id="small:two", duration_seconds=1)
+
+
+# Producers
+
+
+def test_what_one_producer_may_store(strict: Api) -> None:
+    headers = {b"x-train-password": PASSWORD.encode()}
+    song = beat(2.5, rate=8_000)
+    assert 75_000 < len(song) < 100_000
+
+    def upload(job: str) -> httpx.Response:
+        fields = {"producer_id": "greedy", "job_id": job}
+        return strict.client.post("/uploads", files={"file": song}, data=fields, headers=headers)
+
+    checked(upload("one"))
+    checked(upload("one"))  # it is there already
+    assert "greedy" in error_of(upload("two"), 413)
+    body = {"producer_id": "greedy", "content_base64": as_base64(song)}
+    assert "PRODUCER" not in error_of(strict.client.post("/store-upload", json=body, headers=headers), 413)
+    usage = strict.get("/producers/greedy")
+    assert (usage["bytes"], usage["limit"], usage["by"]) == (len(song), 150_000, {"uploads": len(song)})
+    error_of(strict.client.delete("/producers/greedy"), 401)
+    checked(strict.client.delete("/producers/greedy", headers=headers))
+    checked(upload("two"))
+
+
+def test_all_that_belongs_to_a_producer_goes(api: Api) -> None:
+    path = api.upload("leaver", CLIP, job_id="clip", filename="clip.wav")
+    neighbour = api.upload("leaver_too", CLIP, job_id="clip", filename="clip.wav")
+    job = api.post("/train", producer_id="leaver", model_name="last", upload_paths=[path], max_steps=1)["job_id"]
+    api.generate(lora_id="leaver:last", duration_seconds=1)
+    usage = api.get("/producers/leaver")
+    assert usage["bytes"] > len(CLIP) and usage["by"]["outputs"] > 0 and usage["by"]["lora_versions"] > 0
+    gone = checked(api.client.delete("/producers/leaver"))
+    assert {path, "/data/loras/leaver_last.safetensors", f"/data/jobs/{job}.json"} <= set(gone["deleted"])
+    assert gone["bytes"] >= usage["bytes"]
+    left = [name for name, is_file in api.stored().items() if is_file and ("leaver" in name or job in name)]
+    assert left == [neighbour.removeprefix("/data/")]
+    error_of(api.client.get("/loras/leaver:last"), 404)
+    error_of(api.client.get(f"/jobs/{job}"), 404)
+    assert "leaver" in error_of(api.client.delete("/producers/leaver"), 404)
 
 
 # Links

@@ -10,6 +10,7 @@ from preprocessing.dataset import check_sources, stored
 from runners import TABLE
 from settings import Settings
 from storage import Storage
+from storage.belongings import check_room
 from training.jobs import JobRecord, Jobs
 
 
@@ -34,6 +35,7 @@ class Intake:
         access.room_for_a_job(record.producer_id for record in self.jobs.all() if record.state not in TERMINAL)
         check_sources(request, self.storage, self.settings)
         stored(request, self.storage)
+        check_room(self.storage, request.producer_id, 0, self.settings.producer_max_bytes)
         self.library.reserve(request.producer_id, request.model_name, self._in_use)
         return self.jobs.create(request, backend.name)
 

@@ -31,6 +31,7 @@ from preprocessing.dataset import Clip, Dataset, prepare, restore, stored
 from runners import TABLE, Backend
 from settings import Settings, settings
 from storage import Storage, Unavailable, open_storage
+from storage.patient import Patient
 from training.base import Example, Recipe, Trainer
 from training.jobs import JobEnded, JobRecord, Jobs
 from training.loop import OnStep, TrainingFailed, train
@@ -122,6 +123,8 @@ def _dataset(
     def tell(state: State) -> None:
         report(state=state)
 
+    # What was begun is not given up because storage is away for a while.
+    storage = Patient(storage, _PATIENCE_SECONDS)
     if known := stored(record.request, storage):
         return restore(known, storage, folder)
     return prepare(

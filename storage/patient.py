@@ -1,0 +1,75 @@
+"""Storage for work that took long: while the place is away it waits, instead of costing the work."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from storage.base import Entry, Storage, Unavailable
+
+log = logging.getLogger("producer_twin.storage")
+
+T = TypeVar("T")
+
+RETRY_SECONDS = 2.0
+
+
+class Patient:
+    """Every call is made again for so many seconds while it fails for a cause that passes (503)."""
+
+    def __init__(self, storage: Storage, seconds: float) -> None:
+        self._storage = storage
+        self._seconds = seconds
+
+    def _wait_for(self, call: Callable[[], T]) -> T:
+        end = time.monotonic() + self._seconds
+        while True:
+            try:
+                return call()
+            except Unavailable as error:
+                if error.status != 503 or time.monotonic() > end:
+                    raise
+                log.warning("%s; trying again", error)
+                time.sleep(RETRY_SECONDS)
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        return self._wait_for(lambda: self._storage.put(key, data, if_absent=if_absent, if_match=if_match))
+
+    def put_file(self, key: str, source: Path | BinaryIO, *, if_absent: bool = False) -> str:
+        return self._wait_for(lambda: self._storage.put_file(key, source, if_absent=if_absent))
+
+    def get(self, key: str) -> bytes:
+        return self._wait_for(lambda: self._storage.get(key))
+
+    def get_with_etag(self, key: str) -> tuple[bytes, str]:
+        return self._wait_for(lambda: self._storage.get_with_etag(key))
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        return self._wait_for(lambda: self._storage.get_range(key, start, length))
+
+    def get_file(self, key: str, path: Path) -> None:
+        self._wait_for(lambda: self._storage.get_file(key, path))
+
+    def stat(self, key: str) -> Entry | None:
+        return self._wait_for(lambda: self._storage.stat(key))
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        return iter(self._wait_for(lambda: [*self._storage.list(prefix)]))
+
+    def delete(self, key: str) -> bool:
+        return self._wait_for(lambda: self._storage.delete(key))
+
+    def local(self, key: str) -> Path | None:
+        return self._storage.local(key)
+
+    def link(self, key: str, seconds: int, media_type: str) -> str | None:
+        return self._storage.link(key, seconds, media_type)
+
+    def upload_link(self, key: str, seconds: int, size: int) -> tuple[str, dict[str, str]] | None:
+        return self._storage.upload_link(key, seconds, size)
+
+    def tidy(self, seconds: float) -> int:
+        return self._storage.tidy(seconds)
