@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from models.bento_store import home
 from storage import Storage, Unavailable
 from storage.folder import os_errors, replacing
 
@@ -83,9 +84,7 @@ class Outbox:
 
 def outbox_folder() -> Path:
     """Beside the Bento model store: on this machine, and there again after a restart."""
-    from bentoml._internal.configuration.containers import BentoMLContainer
-
-    return Path(BentoMLContainer.bentoml_home.get()) / "producer-twin-outbox"
+    return home() / "producer-twin-outbox"
 
 
 def _visible(folder: Path) -> Iterator[Path]:

@@ -24,6 +24,13 @@ _PREFIX = "twin-"
 _FILE = "adapter_model.safetensors"
 
 
+def home() -> Path:
+    """BentoML's folder on this machine."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    return Path(BentoMLContainer.bentoml_home.get())
+
+
 def _name(lora_id: str) -> str:
     return f"{_PREFIX}{hashlib.sha256(lora_id.encode()).hexdigest()[:40]}"
 
@@ -75,14 +82,14 @@ class Kept:
 
 def kept() -> Iterator[Kept]:
     """Every version of every twin in this machine's store."""
-    try:
-        models = bentoml.models.list()
-    except BentoMLException:  # something in it is half-written; another time, then
-        return
-    for model in models:
-        labels = model.info.labels
-        if model.tag.name.startswith(_PREFIX) and model.tag.version and {"producer_id", "model_name"} <= labels.keys():
-            yield Kept(labels["producer_id"], labels["model_name"], model.tag.version, model.tag)
+    # Not by BentoML's own list, which fails as a whole where one entry is damaged.
+    for folder in home().glob(f"models/{_PREFIX}*/*/"):
+        tag = bentoml.Tag(folder.parent.name, folder.name)
+        try:
+            labels = bentoml.models.get(tag).info.labels
+        except (BentoMLException, OSError):
+            continue
+        yield Kept(labels["producer_id"], labels["model_name"], folder.name, tag)
 
 
 def discard(header: Header) -> None:

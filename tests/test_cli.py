@@ -66,6 +66,8 @@ def test_a_twin_is_trained_and_heard(tmp_path: Path, environment: dict[str, str]
         (("--task", "train", "--producer-id", "ada", "--paths", "/no/such.wav"), "/no/such.wav"),
         (("--task", "train", "--producer-id", "../a", "--paths", __file__), "producer_id"),
         (("--task", "train", "--producer-id", "ada", "--paths", __file__), "test_cli.py"),
+        (("--task", "migrate"), "--from"),
+        (("--task", "migrate", "--from", "/no/such"), "/no/such"),
         (("--task", "generate"), "prompt"),
         (("--task", "generate", "--prompt", "x", "--lora-id", "ada:absent"), "ada:absent"),
         (("--task", "generate", "--prompt", "x", "--out", "track.xyz"), "output_format"),

@@ -1,0 +1,102 @@
+"""Two servers over one bucket: what a twin costs the first time, and how soon it is everywhere.
+
+python -m benchmarks.storage [--rounds 8]
+
+- first generation with a twin that only S3 has, against fetching its file plus a warm generation, interleaved
+- from a job's end on one server to a track with its twin from the other
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+
+from models.adapter_file import header_length
+from models.library import Library
+from runners import TABLE
+from storage import open_storage
+from tests.api import Api, beat, running, with_header
+from tests.s3_server import CREDENTIALS, serve_s3
+
+BODY = {"prompt": "dark trap", "duration_seconds": 2, "seed": 7}
+
+
+def timed(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def train(api: Api, name: str) -> datetime:
+    """When the job ended, by its record."""
+    path = api.upload("ada", beat(4, rate=44_100), job_id="clip", filename="clip.wav")
+    body = {"producer_id": "ada", "model_name": name, "upload_paths": [path], "max_steps": 1, "rank": 128}
+    job = api.ended(api.post("/train/submit", **body)["job_id"])
+    assert job["state"] == "done", job
+    return datetime.fromisoformat(job["updated_at"])
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--rounds", type=int, default=8)
+    rounds: int = arguments.parse_args().rounds
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        s3 = stack.enter_context(serve_s3())
+        tiny = {}
+        for row in TABLE:
+            row.load_tiny()(folder / row.name)
+            tiny[row.checkpoint.upper()] = str(folder / row.name)
+        cloud = {"STORAGE_URL": s3.url("bench"), "S3_ENDPOINT_URL": s3.endpoint, "ALLOW_NONCOMMERCIAL": "false"}
+        here, there = (
+            stack.enter_context(running(folder / name, tiny | CREDENTIALS | cloud, backends=("ace_step",)))
+            for name in ("here", "there")
+        )
+        os.environ.update(CREDENTIALS)
+        storage = open_storage(cloud["STORAGE_URL"], s3.endpoint)
+
+        delays = []
+        for number in range(3):
+            end = train(here, f"t{number}").timestamp()
+            there.post("/generate", **BODY, lora_id=f"ada:t{number}")
+            delays.append(time.time() - end)
+        twin = Library(storage).find("ada:t0")[0]
+        data = Library(storage).read(twin)
+        ratios, firsts, fetches, warms = [], [], [], []
+        for number in range(rounds):
+            # The same size and another content, which no cache has.
+            name = f"n{number}"
+            storage.put(f"loras/ada_{name}.safetensors", _another(data, name, number))
+            fetch = timed(lambda name=name: storage.get(f"loras/ada_{name}.safetensors"))  # type: ignore[misc]
+            first = timed(lambda name=name: there.post("/generate", **BODY, lora_id=f"ada:{name}"))  # type: ignore[misc]
+            warm = timed(lambda name=name: there.post("/generate", **BODY, lora_id=f"ada:{name}"))  # type: ignore[misc]
+            firsts.append(first)
+            fetches.append(fetch)
+            warms.append(warm)
+            ratios.append(first / (fetch + warm))
+        print(f"adapter of {len(data) / 2**20:.1f} MB, {rounds} rounds, medians")
+        print(f"first / (fetch + warm)   {statistics.median(ratios):.3f}  ({min(ratios):.3f}–{max(ratios):.3f})")
+        print(
+            f"first {statistics.median(firsts):.3f} s, fetch {statistics.median(fetches):.3f} s, "
+            f"warm {statistics.median(warms):.3f} s"
+        )
+        print("job's end on one server → track from the other: " + ", ".join(f"{delay:.2f} s" for delay in delays))
+
+
+def _another(data: bytes, name: str, number: int) -> bytes:
+    """The adapter under another name, its last number another, with digests that are right."""
+    start = 8 + header_length(data)
+    payload = data[start:-4] + (number + 1).to_bytes(4, "little")
+    return with_header(data[:start] + payload, model_name=name, sha256=sha256(payload).hexdigest())
+
+
+if __name__ == "__main__":
+    main()

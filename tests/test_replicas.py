@@ -1,0 +1,143 @@
+"""Two servers that share one bucket and no disk, and a bucket that goes away for a while."""
+
+from __future__ import annotations
+
+import base64
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from storage import Storage, open_storage
+from tests.api import Api, Json, beat, checked, decoded, error_of, running
+from tests.s3_server import CREDENTIALS, S3Server, serve_s3
+
+CLIP = beat(4, rate=44_100)
+AWAY_SECONDS = 10.0
+ONE_BACKEND = {"ALLOW_NONCOMMERCIAL": "false"}
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A bucket of its own, and a server over it. It has a folder for its log and its caches, not for data."""
+
+    s3: S3Server
+    url: str
+    tiny: dict[str, str]
+
+    @contextmanager
+    def server(self, folder: Path) -> Iterator[Api]:
+        own = {"STORAGE_URL": self.url, "S3_ENDPOINT_URL": self.s3.endpoint}
+        with running(folder, self.tiny | CREDENTIALS | ONE_BACKEND | own, backends=("ace_step",)) as api:
+            yield api
+
+    @property
+    def storage(self) -> Storage:
+        return open_storage(self.url, self.s3.endpoint)
+
+
+@pytest.fixture(scope="module")
+def cloud(tiny: dict[str, str]) -> Iterator[Cloud]:
+    with pytest.MonkeyPatch.context() as environment, serve_s3() as s3:
+        for name, value in CREDENTIALS.items():
+            environment.setenv(name, value)
+        yield Cloud(s3, s3.url(uuid.uuid4().hex), tiny)
+
+
+@pytest.fixture(scope="module")
+def first(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with cloud.server(tmp_path_factory.mktemp("first")) as api:
+        yield api
+
+
+def submitted(api: Api, name: str, steps: int) -> str:
+    path = api.upload("ada", CLIP, job_id="clip", filename="clip.wav")
+    body = {"producer_id": "ada", "model_name": name, "upload_paths": [path], "max_steps": steps}
+    job: str = api.post("/train/submit", **body)["job_id"]
+    return job
+
+
+def test_a_twin_of_one_server_is_generated_with_on_the_other(
+    cloud: Cloud, first: Api, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with cloud.server(tmp_path_factory.mktemp("second")) as second:
+        job = submitted(first, "shared", steps=2)
+        assert second.ended(job)["state"] == "done"
+        assert second.get("/loras/ada:shared")["usable"]
+        sound = second.generate(lora_id="ada:shared")
+        assert np.array_equal(sound, first.generate(lora_id="ada:shared"))
+        assert not np.array_equal(sound, second.generate())
+        # A link is the bucket's own: no server is in the way.
+        made = second.post("/generate", prompt="dark trap", duration_seconds=2, seed=7, response="url")
+        assert made["url"].startswith(cloud.s3.endpoint)
+        fetched = httpx.get(made["url"], headers={"range": "bytes=0-9"})
+        assert fetched.status_code == 206 and fetched.headers["content-type"] == "audio/wav"
+        led = first.client.get(made["output_path"], follow_redirects=True)
+        assert np.array_equal(decoded(led.content)[0], second.generate())
+        # What a browser puts past both is trained on.
+        link: Json = first.post("/uploads/link", producer_id="ada", filename="mine.wav", bytes=len(CLIP))
+        checked_put = httpx.request(link["method"], link["url"], headers=link["headers"], content=CLIP)
+        assert checked_put.status_code == 200
+        assert (
+            checked(
+                second.client.post(
+                    "/uploads",
+                    files={"file": ("mine.wav", CLIP)},
+                    data={"producer_id": "ada", "job_id": link["job_id"]},
+                )
+            )["path"]
+            == link["path"]
+        )
+        checked(second.client.delete("/loras/ada:shared"))
+        error_of(first.client.post("/generate", json={"prompt": "x", "lora_id": "ada:shared"}), 404)
+        assert not [entry.key for entry in cloud.storage.list("") if "shared" in entry.key]
+
+
+def test_a_bucket_that_is_away_for_ten_seconds(cloud: Cloud, first: Api) -> None:
+    assert first.ended(submitted(first, "cached", steps=1))["state"] == "done"
+    body: Json = {"prompt": "dark trap", "duration_seconds": 2, "seed": 7, "lora_id": "ada:cached"}
+    sound = first.post("/generate", **body)["audio_base64"]
+    job = submitted(first, "lasting", steps=150)
+    while first.get(f"/jobs/{job}")["state"] in ("queued", "preparing"):
+        time.sleep(0.2)
+
+    def timed(path: str, **request: object) -> tuple[float, httpx.Response]:
+        start = time.monotonic()
+        answer = first.client.post(path, timeout=120, **request)  # type: ignore[arg-type]
+        return time.monotonic() - start, answer
+
+    upload = {"files": {"file": ("late.wav", CLIP)}, "data": {"producer_id": "ada", "job_id": "late"}}
+    cloud.s3.kill()
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            uploading = pool.submit(timed, "/uploads", **upload)
+            cached = [pool.submit(timed, "/generate", json=body) for _ in range(2)]
+            unknown = pool.submit(timed, "/generate", json=body | {"lora_id": "ada:unknown"})
+            time.sleep(AWAY_SECONDS)
+    finally:
+        cloud.s3.start()
+    for took, answer in (uploading.result(), unknown.result()):
+        assert took < 30
+        assert "storage" in error_of(answer, 503)
+    made = []
+    for _, answer in [each.result() for each in cached]:
+        assert checked(answer)["audio_base64"] == sound
+        made.append(answer.json()["output_path"].removeprefix("/data/"))
+    assert first.ended(job)["state"] == "done"
+    assert first.get("/loras/ada:lasting")["usable"]
+    # What lagged has come; what was refused has left nothing, and may be sent again.
+    end = time.monotonic() + 30
+    while any(cloud.storage.stat(key) is None for key in made):
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    assert [cloud.storage.get(key) for key in made] == [base64.b64decode(sound)] * 2
+    assert cloud.storage.stat("uploads/ada/late/late.wav") is None
+    checked(first.client.post("/uploads", **upload))  # type: ignore[arg-type]
+    assert cloud.storage.get("uploads/ada/late/late.wav") == CLIP
