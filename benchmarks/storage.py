@@ -16,14 +16,12 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 
-from models.adapter_file import header_length
 from models.library import Library
 from runners import TABLE
 from storage import open_storage
-from tests.api import Api, beat, running, with_header
+from tests.api import Api, another, beat, running
 from tests.s3_server import CREDENTIALS, serve_s3
 
 BODY = {"prompt": "dark trap", "duration_seconds": 2, "seed": 7}
@@ -74,7 +72,7 @@ def main() -> None:
         for number in range(rounds):
             # The same size and another content, which no cache has.
             name = f"n{number}"
-            storage.put(f"loras/ada_{name}.safetensors", _another(data, name, number))
+            storage.put(f"loras/ada_{name}.safetensors", another(data, 1 + number / 100, model_name=name))
             fetch = timed(lambda name=name: storage.get(f"loras/ada_{name}.safetensors"))  # type: ignore[misc]
             first = timed(lambda name=name: there.post("/generate", **BODY, lora_id=f"ada:{name}"))  # type: ignore[misc]
             warm = timed(lambda name=name: there.post("/generate", **BODY, lora_id=f"ada:{name}"))  # type: ignore[misc]
@@ -89,13 +87,6 @@ def main() -> None:
             f"warm {statistics.median(warms):.3f} s"
         )
         print("job's end on one server → track from the other: " + ", ".join(f"{delay:.2f} s" for delay in delays))
-
-
-def _another(data: bytes, name: str, number: int) -> bytes:
-    """The adapter under another name, its last number another, with digests that are right."""
-    start = 8 + header_length(data)
-    payload = data[start:-4] + (number + 1).to_bytes(4, "little")
-    return with_header(data[:start] + payload, model_name=name, sha256=sha256(payload).hexdigest())
 
 
 if __name__ == "__main__":
