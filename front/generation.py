@@ -13,8 +13,8 @@ from edge import access
 from errors import Refusal
 from front import audio
 from front.manifest import signer_of
-from front.provenance import Provenance
 from front.outbox import Outbox
+from front.provenance import Provenance
 from front.runners import Runners
 from models.library import Library, Twin, no_twin
 from runners import TABLE, Backend

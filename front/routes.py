@@ -100,7 +100,7 @@ async def delete_producer(front: Front, request: Request) -> Response:
 
 def _producer(request: Request) -> str:
     name: str = request.path_params["producer"]
-    if not is_id(name):
+    if not is_id(name) or not access.sees(name):
         raise Refusal(404, f"producer_id: nothing is stored for {keys.shown(name)}")
     return name
 

@@ -94,6 +94,7 @@ async def export(front: Front, request: Request) -> Response:
 async def bring(front: Front, request: Request) -> Response:
     """An adapter made elsewhere. The form's `file` may come twice: the adapter and its adapter_config.json."""
     async with form(request, ImportFields) as (fields, files):
+        access.own(fields.producer_id)
         size = sum(file.size or 0 for file in files)
         if size > imports.MAX_BYTES:
             raise Refusal(413, f"file: it is over {imports.MAX_BYTES // 2**20} MB, more than any adapter has")
