@@ -66,7 +66,7 @@ def test_a_tree_is_taken_over_once(tree: Path, tmp_path: Path, model: AceStep, r
     storage.put("datasets/ada_b/job/clip_0000.wav", b"ours")
     moved = moved_in(tree.parent, storage, runners)
     assert moved.count == {"uploads": 1, "training_data": 2}
-    assert moved.twins == {"loras/ada_b_night.safetensors": "ada_b:night"}
+    assert moved.twins == {"loras/ada_b_night.safetensors": "ada_b:night"}, moved.skipped
     assert set(moved.skipped) == {
         "uploads/ada_b/job/empty.wav",
         "uploads/ada_b/.hidden/x.wav",

@@ -151,6 +151,7 @@ def test_a_twin_of_another_service_is_imported(api: Api, versions: list[str]) ->
     assert (row["lora_id"], row["usable"], row["notes"]) == ("guest:brought", True, [])
     assert np.array_equal(api.generate(lora_id="guest:brought"), api.generate(lora_id="keeper:two"))
     # As a PEFT folder, in whichever form; without a backend, it is found.
+    rolled_back(api, versions[1])  # which makes it the producer's PEFT folder
     config = api.file("/data/models/keeper/adapter_config.json").read_bytes()
     folder = {"x/adapter_model.safetensors": exported, "x/adapter_config.json": config, "x/README.md": b"hello"}
     for files in (
