@@ -74,6 +74,7 @@ def test_pods_are_locked_down_and_watched() -> None:
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
         assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
         assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        assert container["workingDir"] == "/home/bentoml/bento/src"  # where a Bento's image has the code
         module = container["args"][2].partition(":")[0]
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
 
