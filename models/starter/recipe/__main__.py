@@ -40,9 +40,7 @@ def main() -> None:
     stage = stages.add_parser("adapt")
     stage.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     stage.add_argument("--style", action="append", default=[], help="an unseen style; default: all of them")
-    stage.add_argument("--seconds", type=float, default=150.0, help="of training")
-    stage.add_argument("--rate", type=float, default=1.5e-3)
-    stage.add_argument("--rank", type=int, default=16)
+    stage.add_argument("--steps", type=int, help="default: as many as the service takes")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore", message=".*weight_norm.*")
@@ -78,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
     elif options.stage == "adapt":
         from .adapt import adapt
 
-        adapt(options.checkpoint, tuple(options.style), options.seconds, options.rate, options.rank, device)
+        adapt(options.checkpoint, tuple(options.style), options.steps, device)
 
 
 if __name__ == "__main__":

@@ -77,14 +77,6 @@ def unit_codec(runs: Path) -> AutoencoderOobleck:
     return codec
 
 
-@torch.no_grad()
-def encode(codec: AutoencoderOobleck, audio: np.ndarray, device: str) -> torch.Tensor:
-    """Latent means `[B, T, LATENT]`, half precision, of mono audio `[B, samples]`."""
-    with torch.autocast(device, torch.bfloat16):
-        mean = encode_mean(codec, torch.from_numpy(audio)[:, None].to(device))
-    return mean.transpose(1, 2).half().cpu()
-
-
 class SongEncoder:
     """Encodes songs of any length in windows of one length, since compiled code is made for one length."""
 
