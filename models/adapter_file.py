@@ -2,7 +2,7 @@
 
 Tensors are named `base_model.model.<module>.lora_A.weight` `[rank, in]` and `….lora_B.weight` `[out, rank]`, with
 the original model's module names and alpha / rank folded into B, since that is the form that needs no second file
-to be read right. What else is known about the adapter stands in the safetensors metadata. Reading it needs no torch.
+to be read right. DoRA, LoKr and LoHa adapters have PEFT's names for theirs (`lora_magnitude_vector`, `lokr_…`, `hada_…`). What else is known about the adapter stands in the safetensors metadata. Reading it needs no torch.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _MAX_HEADER = 16 * 2**20
 _FORMAT = "producer-twin/1"
 # The digest of the header itself, computed with zeros in its place.
 _SEAL = re.compile(rb'("header_sha256": ?")([0-9a-f]{64})(")')
+# What the name of an adapter's tensor has after its module's.
+PARTS = (".lora_", ".lokr_", ".hada_")
 
 
 class InvalidAdapter(ValueError):
@@ -119,7 +121,7 @@ def parse_header(header: bytes, file_size: int) -> Header:
         raise InvalidAdapter("it is not a safetensors file") from error
     if 8 + len(header) + end != file_size:
         raise InvalidAdapter("it is truncated")
-    if not any(name.endswith(".lora_A.weight") for name in table):
+    if not any(part in name for name in table for part in PARTS):
         raise InvalidAdapter("it holds no adapter weights")
     parsed = Header.from_metadata(metadata if isinstance(metadata, dict) else {})
     found = _SEAL.search(header)
@@ -128,8 +130,17 @@ def parse_header(header: bytes, file_size: int) -> Header:
     return parsed
 
 
+def module_and_part(name: str) -> tuple[str, str]:
+    """A tensor's name as its module's, without the prefix, and the rest, such as `lora_A.weight`; "" if it is none."""
+    for part in PARTS:
+        module, found, rest = name.removeprefix(PREFIX).rpartition(part)
+        if found:
+            return module, part[1:] + rest
+    return name, ""
+
+
 def adapted_layers(data: bytes) -> list[str]:
     """The last parts of the names of the layers that a valid file adapts, such as `q_proj`."""
     table = json.loads(data[8 : 8 + header_length(data)])
-    suffix = ".lora_A.weight"
-    return sorted({name.removesuffix(suffix).rsplit(".", 1)[-1] for name in table if name.endswith(suffix)})
+    modules = {module for module, part in map(module_and_part, table) if part}
+    return sorted({module.rsplit(".", 1)[-1] for module in modules})

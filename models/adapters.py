@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load, save
 
-from models.adapter_file import PREFIX, Header, InvalidAdapter, header_length, parse_header, seal
+from models.adapter_file import PREFIX, Header, InvalidAdapter, header_length, module_and_part, parse_header, seal
+from models.changes import Change
+from models.changes import read as read_change
 
 if TYPE_CHECKING:
     from models.base import Model
@@ -32,10 +34,22 @@ class LoraPair:
 
 @dataclass(frozen=True)
 class AdapterWeights:
-    """An adapter that was checked against a model: module name of `model.adapted` → its pair."""
+    """An adapter that was checked against a model.
+
+    Attributes:
+        header: whose it is.
+        pairs: module name of `model.adapted` → its pair.
+        changes: the same for layers that it changes in another way; they keep its row from mixing with others.
+    """
 
     header: Header
     pairs: Mapping[str, LoraPair]
+    changes: Mapping[str, Change] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        pairs = sum(pair.a.nbytes + pair.b.nbytes for pair in self.pairs.values())
+        return pairs + sum(change.nbytes for change in self.changes.values())
 
 
 def linear_layers(root: torch.nn.Module) -> dict[str, torch.nn.Linear]:
@@ -73,20 +87,24 @@ def decode(data: bytes, model: Model) -> AdapterWeights:
         raise InvalidAdapter(f"it was trained for {header.backend}, not for {model.backend}")
     if hashlib.sha256(data[8 + length :]).hexdigest() != header.sha256:
         raise InvalidAdapter("its contents do not match its digest")
-    tensors = load(data)
     layers = {model.file_name(name): (name, layer) for name, layer in linear_layers(model.adapted).items()}
-    pairs: dict[str, LoraPair] = {}
-    for key in sorted(tensors):
-        module, _, kind = key.removeprefix(PREFIX).rpartition(".lora_")
-        if kind not in ("A.weight", "B.weight") or module not in layers:
+    parts: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in sorted(load(data).items()):
+        module, part = module_and_part(key)
+        if not part or module not in layers:
             raise InvalidAdapter(f"{key} matches nothing in {model.backend}")
-        if kind == "B.weight":
-            continue
+        if not torch.isfinite(tensor).all():
+            raise InvalidAdapter(f"{module} holds values that are not finite")
+        parts.setdefault(module, {})[part] = tensor
+    pairs: dict[str, LoraPair] = {}
+    changes: dict[str, Change] = {}
+    for module, own in parts.items():
         name, layer = layers[module]
-        pairs[name] = _pair(module, tensors, layer, model)
-    if len(pairs) * 2 != len(tensors):
-        raise InvalidAdapter("some of its layers have only one half")
-    return AdapterWeights(header, pairs)
+        if own.keys() <= {"lora_A.weight", "lora_B.weight"}:
+            pairs[name] = _pair(module, own, layer, model)
+        else:
+            changes[name] = read_change(module, own, layer)
+    return AdapterWeights(header, pairs, changes)
 
 
 def read(path: Path, model: Model) -> AdapterWeights:
@@ -94,11 +112,10 @@ def read(path: Path, model: Model) -> AdapterWeights:
     return decode(path.read_bytes(), model)
 
 
-def _pair(module: str, tensors: Mapping[str, torch.Tensor], layer: torch.nn.Linear, model: Model) -> LoraPair:
-    a = tensors[f"{PREFIX}{module}.lora_A.weight"]
-    b = tensors.get(f"{PREFIX}{module}.lora_B.weight")
-    if b is None:
-        raise InvalidAdapter(f"{module} has no lora_B")
+def _pair(module: str, parts: Mapping[str, torch.Tensor], layer: torch.nn.Linear, model: Model) -> LoraPair:
+    if len(parts) != 2:
+        raise InvalidAdapter(f"{module} has only one half of its adapter")
+    a, b = parts["lora_A.weight"], parts["lora_B.weight"]
     if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
         raise InvalidAdapter(f"{module}: lora_A {tuple(a.shape)} and lora_B {tuple(b.shape)} do not fit together")
     if (b.shape[0], a.shape[1]) != (layer.out_features, layer.in_features):
@@ -106,8 +123,6 @@ def _pair(module: str, tensors: Mapping[str, torch.Tensor], layer: torch.nn.Line
             f"{module} is for a layer of {a.shape[1]} → {b.shape[0]}, the model's has "
             f"{layer.in_features} → {layer.out_features}"
         )
-    if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
-        raise InvalidAdapter(f"{module} holds values that are not finite")
     return LoraPair(
         a.T.to(model.device, model.dtype).contiguous(),
         b.T.to(model.device, model.dtype).contiguous(),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # What one row came to: its audio, float32 `[channels, samples]` within ±1, or why that row alone failed.
 Track = NDArray[np.float32] | Exception
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Row:
         seed: the same row with the same seed gives the same audio, alone or among others.
         steps: denoising steps, for models that denoise.
         guidance: classifier-free guidance scale.
+        shift: of the timesteps towards noise, for models that denoise.
+        temperature: above 1 more is left to chance, 0 is the likeliest; for models that draw tokens.
         adapters: the twins of this row, each with its strength; empty for the base model.
     """
 
@@ -56,10 +60,49 @@ class Row:
     seed: int
     steps: int | None = None
     guidance: float | None = None
+    shift: float | None = None
+    temperature: float | None = None
     adapters: Sequence[tuple[AdapterWeights, float]] = ()
 
 
-class Model(Protocol):
+# Work that can be interrupted: at every `yield` another batch may go first. The result is what it returns.
+Interruptible = Generator[None, None, None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a row will take, known before anything is computed for it.
+
+    Attributes:
+        steps: of its batch.
+        cost: of one step, in a unit of the model's own (such as tokens).
+        lane: only rows of the same lane can be in a batch; `None` is the lane of all that can be mixed.
+    """
+
+    steps: int
+    cost: float
+    lane: Hashable = None
+
+
+class Run(Protocol):
+    """A row on its way: everything that is its own, so that it can move from one batch to another."""
+
+    @property
+    def steps_left(self) -> int: ...
+
+
+class Batch(Protocol):
+    """Runs that take their steps together, until it is given up for another one."""
+
+    def step(self) -> Interruptible:
+        """Take every run one step further. One that breaks off halfway has changed none of them."""
+        ...
+
+
+R = TypeVar("R", bound=Run)
+
+
+class Model(Protocol[R]):
     """A loaded checkpoint. It is not safe to call from two threads at once."""
 
     backend: ClassVar[str]
@@ -86,6 +129,57 @@ class Model(Protocol):
         """The name that adapter files give to the Linear layer `module` of `adapted`."""
         ...
 
-    def generate(self, rows: Sequence[Row]) -> list[Track]:
-        """Make the audio of every row, in order. A row that fails does not touch the others."""
+    @property
+    def overhead(self) -> float:
+        """What a step costs beyond its rows' own costs, in the same unit: small where one row fills the device."""
         ...
+
+    def plan(self, row: Row) -> Plan:
+        """What the row will take. Raises what is wrong with it."""
+        ...
+
+    def begin(self, row: Row) -> R:
+        """Everything that is computed once for a row. Raises what is wrong with it."""
+        ...
+
+    def batch(self, runs: Sequence[R]) -> Batch:
+        """Runs of one lane, from now on together; the batches that they were in are over."""
+        ...
+
+    def finish(self, run: R, row: Row) -> Generator[None, None, NDArray[np.float32]]:
+        """The audio of a run with no steps left. Raises what is wrong with it."""
+        ...
+
+    def generate(self, rows: Sequence[Row]) -> list[Track]:
+        """The audio of every row, in order, all in as few batches as can be. A row that fails fails alone."""
+        tracks: dict[int, Track] = {}
+        lanes: dict[Hashable, dict[int, R]] = {}
+        for index, row in enumerate(rows):
+            try:
+                lanes.setdefault(self.plan(row).lane, {})[index] = self.begin(row)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one row is that row's answer
+                tracks[index] = error
+        for runs in lanes.values():
+            self._run(list(runs.values()))
+            for index, run in runs.items():
+                try:
+                    tracks[index] = completed(self.finish(run, rows[index]))
+                except Exception as error:  # noqa: BLE001 - as above
+                    tracks[index] = error
+        return [tracks[index] for index in range(len(rows))]
+
+    def _run(self, runs: Sequence[R]) -> None:
+        while left := [run for run in runs if run.steps_left]:
+            batch = self.batch(left)
+            for _ in range(min(run.steps_left for run in left)):
+                completed(batch.step())
+
+
+def completed(work: Generator[None, None, T]) -> T:
+    """What interruptible work returns, done without interruption."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: T = end.value
+            return result

@@ -3,12 +3,14 @@
 A row's adapters (none, one, or a blend) become one pair of matrices a layer: blending is concatenation along the
 rank with each strength folded into B, so that whatever a row asks for costs two small matrix products. This is the
 unmerged form of LoRA (Hu et al., 2021) with a pair for each row, as S-LoRA (Sheng et al., 2023) serves it.
+
+What is no pair of small matrices runs in a lane of its own: a batch whose rows all have these very adapters, and for
+which the layers' weights are made once. The model's own weights are never touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 
@@ -18,8 +20,12 @@ from models.adapters import AdapterWeights, LoraPair, linear_layers
 # Ranks are padded to a multiple: with fewer columns a CPU's matrix product rounds differently, and a row's result would
 # depend on whether another row's adapter is larger.
 _RANK = 16
+# Above this a row does not mix with others: all of them would pay for its rank.
+MIXED_RANK = 64
 
 RowAdapters = Sequence[tuple[AdapterWeights, float]]
+Pairs = Mapping[str, LoraPair]
+Weights = Mapping[str, torch.Tensor]
 
 
 def check(root: torch.nn.Module, adapters: RowAdapters) -> None:
@@ -30,12 +36,25 @@ def check(root: torch.nn.Module, adapters: RowAdapters) -> None:
     """
     layers = linear_layers(root)
     for weights, _ in adapters:
-        for name, pair in weights.pairs.items():
+        for name in (*weights.pairs, *weights.changes):
             if name not in layers:
                 raise InvalidAdapter(f"{name} matches nothing in the model")
+        for name, pair in weights.pairs.items():
             shape = (layers[name].in_features, layers[name].out_features)
             if (pair.a.shape[0], pair.b.shape[1]) != shape or pair.a.shape[1] != pair.b.shape[0]:
                 raise InvalidAdapter(f"{name} is {tuple(pair.a.shape)} × {tuple(pair.b.shape)}, not for {shape}")
+
+
+def lane(adapters: RowAdapters) -> Hashable:
+    """What the other rows of a batch must have in common with a row of these adapters; `None` where they mix."""
+    active = [(weights, strength) for weights, strength in adapters if strength]
+    if any(weights.changes for weights, _ in active):
+        return tuple((weights.header.sha256, strength) for weights, strength in active)
+    ranks: dict[str, int] = {}
+    for weights, _ in active:
+        for name, pair in weights.pairs.items():
+            ranks[name] = ranks.get(name, 0) + pair.a.shape[1]
+    return "large" if max(ranks.values(), default=0) > MIXED_RANK else None
 
 
 def blend(adapters: RowAdapters) -> dict[str, LoraPair]:
@@ -52,54 +71,25 @@ def blend(adapters: RowAdapters) -> dict[str, LoraPair]:
     return blended
 
 
+def changed(root: torch.nn.Module, adapters: RowAdapters) -> dict[str, torch.Tensor]:
+    """The weights `[out, in]` of the layers that a row's adapters change in another way than by a pair."""
+    layers = linear_layers(root)
+    weights: dict[str, torch.Tensor] = {}
+    for adapter, strength in adapters:
+        for name, change in adapter.changes.items() if strength else ():
+            base = layers[name].weight
+            weights[name] = weights.get(name, base) + strength * change.of(base)
+    return weights
+
+
+def linear(layer: torch.nn.Linear, x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """The layer with its own weight, or with another."""
+    return layer(x) if weight is None else torch.nn.functional.linear(x, weight, layer.bias)
+
+
 def add(y: torch.Tensor, x: torch.Tensor, pair: LoraPair | None) -> torch.Tensor:
     """A layer's output `y` `[..., out]` for input `x` `[..., in]`, with one row's adapter added."""
     return y if pair is None else y + (x @ pair.a) @ pair.b
-
-
-@contextmanager
-def attached(root: torch.nn.Module, rows: Sequence[RowAdapters]) -> Iterator[RowHooks]:
-    """Within the context, row i of every batch that passes through `root` is changed by `rows[i]`.
-
-    For models whose layers see `[rows, tokens, features]`. Rows may be dropped on the way with `keep`.
-    """
-    hooks = RowHooks(root, rows)
-    try:
-        yield hooks
-    finally:
-        hooks.remove()
-
-
-class RowHooks:
-    """The pairs of all rows, stacked: `a` `[rows, in, rank]`, `b` `[rows, rank, out]`, smaller ranks zero-padded."""
-
-    def __init__(self, root: torch.nn.Module, rows: Sequence[RowAdapters]) -> None:
-        blended = [blend(row) for row in rows]
-        self._handles = []
-        self._stacks: dict[str, LoraPair] = {}
-        for name, layer in linear_layers(root).items():
-            if any(name in pairs for pairs in blended):
-                self._stacks[name] = stack([pairs.get(name) for pairs in blended], layer)
-                self._handles.append(layer.register_forward_hook(self._hook(name)))
-
-    def keep(self, rows: torch.Tensor) -> None:
-        """From now on the batch holds only these of its present rows, `[kept]` indices."""
-        for name, stack in self._stacks.items():
-            self._stacks[name] = LoraPair(stack.a[rows], stack.b[rows])
-
-    def remove(self) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _hook(self, name: str):  # type: ignore[no-untyped-def]
-        def add_rows(_layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...], y: torch.Tensor) -> torch.Tensor:
-            stack, x = self._stacks[name], inputs[0]
-            if x.shape[0] != stack.a.shape[0]:
-                raise ValueError(f"{name}: a batch of {x.shape[0]} for {stack.a.shape[0]} rows of adapters")
-            tokens = x.reshape(x.shape[0], -1, x.shape[-1])
-            return torch.baddbmm(y.reshape(*tokens.shape[:2], -1), tokens @ stack.a, stack.b).reshape(y.shape)
-
-        return add_rows
 
 
 def stack(pairs: Sequence[LoraPair | None], layer: torch.nn.Linear) -> LoraPair:
@@ -112,3 +102,12 @@ def stack(pairs: Sequence[LoraPair | None], layer: torch.nn.Linear) -> LoraPair:
             a[row, :, : pair.a.shape[1]] = pair.a
             b[row, : pair.b.shape[0]] = pair.b
     return LoraPair(a, b)
+
+
+def stacks(root: torch.nn.Module, rows: Sequence[Pairs]) -> dict[str, LoraPair]:
+    """The stacked pairs of every layer that any row's adapter changes."""
+    return {
+        name: stack([pairs.get(name) for pairs in rows], layer)
+        for name, layer in linear_layers(root).items()
+        if any(name in pairs for pairs in rows)
+    }

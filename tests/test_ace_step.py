@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from models.ace_step import AceStep
-from models.ace_step.sampling import Defaults, sample
+from models.ace_step.sampling import Defaults, Run
 from models.adapter_file import Header, InvalidAdapter
 from models.adapters import AdapterWeights, LoraPair, decode, encode, linear_layers
 from models.base import Row, Text

@@ -17,13 +17,14 @@ from transformers import MusicgenForConditionalGeneration
 
 from models.adapter_file import PREFIX, Header, InvalidAdapter
 from models.adapters import AdapterWeights, LoraPair, decode, encode, linear_layers
-from models.base import Row, Text
+from models.base import Row, Text, completed
 from models.checkpoints import Checkpoint, CheckpointError, resolve
+from models.lora_rows import blend
 from models.loudness import PEAK
 from models.musicgen import MusicGen, audio
 from models.musicgen.pattern import delay, delays, undelay
 from models.musicgen.text import caption
-from models.musicgen.tokens import Line, write
+from models.musicgen.tokens import Batch, Line, Run
 from models.tiny import musicgen as tiny
 from training.loop import train
 from training.musicgen import MusicGenTrainer
@@ -109,9 +110,12 @@ def _play(model: MusicGen, *rows: Row) -> list[NDArray[np.float32]]:
 
 
 def _write(model: MusicGen, *lines: Line, greedy: bool = False) -> list[torch.Tensor]:
-    results = write(model.model, lines, replace(model.sampling, greedy=greedy))
-    assert all(isinstance(codes, torch.Tensor) for codes in results), results
-    return [codes for codes in results if isinstance(codes, torch.Tensor)]
+    runs = [Run(model.model, replace(line, temperature=0.0) if greedy else line) for line in lines]
+    while left := [run for run in runs if run.steps_left]:
+        batch = Batch(model.model, left)
+        for _ in range(min(run.steps_left for run in left)):
+            completed(batch.step())
+    return [run.codes for run in runs]
 
 
 def _lines(model: MusicGen) -> list[Line]:
@@ -123,7 +127,7 @@ def _lines(model: MusicGen) -> list[Line]:
         for text, frames, seed, guidance in zip(texts, (60, 41, 75, 60, 1), range(5), (3.0, 1.0, 4.5, 3.0, 2.0))
     ]
     mixtures = [[(one, 1.0)], [], [(two, 0.7)], [(one, 0.5), (two, -0.3)], []]
-    return [replace(line, adapters=mixture) for line, mixture in zip(lines, mixtures, strict=True)]
+    return [replace(line, pairs=blend(mixture)) for line, mixture in zip(lines, mixtures, strict=True)]
 
 
 def test_a_row_is_the_same_alone_and_among_strangers(model: MusicGen) -> None:
@@ -188,8 +192,8 @@ def test_two_halves_of_an_adapter_are_the_adapter(model: MusicGen) -> None:
     weights, line = _adapter(model, 8, 1), _lines(model)[1]
     whole, halves = _write(
         model,
-        replace(line, adapters=[(weights, 1.0)]),
-        replace(line, adapters=[(weights, 0.5), (weights, 0.5)]),
+        replace(line, pairs=blend([(weights, 1.0)])),
+        replace(line, pairs=blend([(weights, 0.5), (weights, 0.5)])),
     )
     assert torch.equal(whole, halves)
 
@@ -199,8 +203,8 @@ def test_adapters_equal_merged_weights(model: MusicGen) -> None:
     merged = copy.deepcopy(model.model)
     for name, pair in weights.pairs.items():
         merged.decoder.get_submodule(name).weight.data += 0.8 * (pair.a @ pair.b).T
-    (expected,) = _write(MusicGen(merged, model.tokenizer), replace(line, adapters=()), greedy=True)
-    beside = _write(model, *_lines(model), replace(line, adapters=[(weights, 0.8)]), greedy=True)
+    (expected,) = _write(MusicGen(merged, model.tokenizer), replace(line, pairs=blend(())), greedy=True)
+    beside = _write(model, *_lines(model), replace(line, pairs=blend([(weights, 0.8)])), greedy=True)
     assert torch.equal(beside[-1], expected)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import ClassVar, Self
 
 import numpy as np
@@ -11,18 +11,23 @@ from diffusers import AceStepPipeline
 from diffusers.utils import logging
 from numpy.typing import NDArray
 
-from models.ace_step.sampling import Defaults, sample
-from models.base import Row, Track
+from models.ace_step import conditions, sampling
+from models.ace_step.decoding import decode
+from models.ace_step.sampling import Batch, Defaults, Run
+from models.base import Model, Plan, Row
 from models.checkpoints import Checkpoint, CheckpointError
+from models.lora_rows import check, lane
 from models.loudness import normalise
 
 # The names that the original model gives to what diffusers renamed; adapter files use the original's.
 _ORIGINAL = {".to_q": ".q_proj", ".to_k": ".k_proj", ".to_v": ".v_proj", ".to_out.0": ".o_proj"}
-# Above this the decoder works in tiles, since its memory grows with the length.
-_TILED_SECONDS = 60.0
+# What a step costs beyond its tokens, in tokens: launching it, reading the weights, gathering rows. Measured on a CPU
+# (benchmarks/rows.py); on a GPU, where it decides how many rows are worth waiting for each other, an estimate.
+_OVERHEAD = {"cpu": 40.0}
+_OVERHEAD_ELSEWHERE = 2500.0
 
 
-class AceStep:
+class AceStep(Model[Run]):
     """A loaded ACE-Step 1.5 checkpoint."""
 
     backend: ClassVar[str] = "ace_step"
@@ -67,22 +72,29 @@ class AceStep:
                 return module.removesuffix(ours) + original
         return module
 
-    def generate(self, rows: Sequence[Row]) -> list[Track]:
-        latents = sample(self.pipeline, rows, self.defaults)
-        return [
-            result if isinstance(result, Exception) else self._decode(result, row.seconds)
-            for row, result in zip(rows, latents, strict=True)
-        ]
+    @property
+    def overhead(self) -> float:
+        return _OVERHEAD.get(self.device.type, _OVERHEAD_ELSEWHERE)
 
-    @torch.inference_mode()
-    def _decode(self, latents: torch.Tensor, seconds: float) -> Track:
-        """`[1, T, C]` to audio. Each row alone: a padded tail would be heard at the edge."""
-        vae = self.pipeline.vae
-        try:
-            if not torch.isfinite(latents).all():
-                raise FloatingPointError("the model made values that are not finite")
-            vae.use_tiling = seconds > _TILED_SECONDS
-            audio: NDArray[np.float32] = vae.decode(latents.transpose(1, 2)).sample[0].float().cpu().numpy()
-            return normalise(audio[:, : round(seconds * self.sample_rate)])
-        except Exception as error:  # noqa: BLE001 - one row's failure is its own answer
-            return error
+    def plan(self, row: Row) -> Plan:
+        check(self.adapted, row.adapters)
+        tokens = -(-conditions.frames(self.pipeline, row.seconds) // self.pipeline.transformer.patch_size)
+        return Plan(
+            steps=sampling.steps(row, self.defaults),
+            cost=tokens * sampling.streams(row, self.defaults),
+            lane=lane(row.adapters),
+        )
+
+    def begin(self, row: Row) -> Run:
+        return Run(self.pipeline, row, self.defaults)
+
+    def batch(self, runs: Sequence[Run]) -> Batch:
+        return Batch(self.pipeline, runs)
+
+    def finish(self, run: Run, row: Row) -> Generator[None, None, NDArray[np.float32]]:
+        if not torch.isfinite(run.latents).all():
+            raise FloatingPointError("the model made values that are not finite")
+        # Each row alone: a padded tail would be heard at the edge.
+        audio = yield from decode(self.pipeline.vae, run.latents)
+        samples: NDArray[np.float32] = audio[:, : round(row.seconds * self.sample_rate)].float().cpu().numpy()
+        return normalise(samples)

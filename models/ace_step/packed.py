@@ -7,7 +7,7 @@ The arithmetic is that of diffusers' `AceStepTransformer1DModel.forward`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
@@ -18,10 +18,10 @@ from diffusers.models.embeddings import apply_rotary_emb, get_1d_rotary_pos_embe
 from diffusers.models.transformers.ace_step_transformer import AceStepAttention, AceStepTransformer1DModel
 from torch import Tensor
 
-from models.adapters import LoraPair, linear_layers
-from models.lora_rows import add, stack
+from models.adapters import LoraPair
+from models.base import completed
+from models.lora_rows import Pairs, Weights, add, linear, stacks
 
-Pairs = Mapping[str, LoraPair]
 KeyValue = tuple[Tensor, Tensor]
 
 # Tokens of padding that are worth having fewer blocks, as a part of all; and the block that always pads little.
@@ -38,36 +38,47 @@ class Stream:
     Attributes:
         context: `[1, T, 2C]`.
         pairs: the adapter's matrices by layer.
+        weights: of layers that have others than the model's own.
         attended: each layer's key and value of the condition, `[1, heads, L, D]`; they are the same in all steps.
     """
 
     context: Tensor
     pairs: Pairs
+    weights: Weights = field(default_factory=dict)
     attended: list[KeyValue] = field(default_factory=list)
 
 
-def stream(transformer: AceStepTransformer1DModel, context: Tensor, condition: Tensor, pairs: Pairs) -> Stream:
+def stream(
+    transformer: AceStepTransformer1DModel,
+    context: Tensor,
+    condition: Tensor,
+    pairs: Pairs,
+    weights: Weights | None = None,
+) -> Stream:
     """Prepare a sequence: everything that does not change from step to step is computed here.
 
     Args:
         context: `[1, T, 2C]`.
         condition: `[1, L, D]`.
     """
-    name = "condition_embedder"
-    embedded = add(transformer.condition_embedder(condition), condition, pairs.get(name))
-    attended = []
+    result = Stream(context, pairs, weights or {})
+
+    def apply(name: str, layer: Any, x: Tensor) -> Tensor:
+        return add(linear(layer, x, result.weights.get(name)), x, pairs.get(name))
+
+    embedded = apply("condition_embedder", transformer.condition_embedder, condition)
     for index, layer in enumerate(transformer.layers):
         attention, prefix = layer.cross_attn, f"layers.{index}.cross_attn"
-        key = add(attention.to_k(embedded), embedded, pairs.get(f"{prefix}.to_k"))
-        value = add(attention.to_v(embedded), embedded, pairs.get(f"{prefix}.to_v"))
+        key = apply(f"{prefix}.to_k", attention.to_k, embedded)
+        value = apply(f"{prefix}.to_v", attention.to_v, embedded)
         key = attention.norm_k(key.unflatten(-1, (attention.kv_heads, attention.head_dim)))
         value = value.unflatten(-1, (attention.kv_heads, attention.head_dim))
-        attended.append((key.transpose(1, 2), value.transpose(1, 2)))
-    return Stream(context, pairs, attended)
+        result.attended.append((key.transpose(1, 2), value.transpose(1, 2)))
+    return result
 
 
 class Pack:
-    """Streams that go through the transformer together, until one of them leaves.
+    """Streams that go through the transformer together, until one of them leaves. All have the same `weights`.
 
     Each takes a whole number of blocks of tokens, and everything that is a stream's own (its adapter, its modulation)
     is a block's own, so that no operation runs once for each stream but attention.
@@ -76,6 +87,7 @@ class Pack:
     def __init__(self, transformer: AceStepTransformer1DModel, streams: Sequence[Stream]) -> None:
         self.transformer = transformer
         self.streams = streams
+        self.weights = streams[0].weights
         self.lengths = [stream.context.shape[1] for stream in streams]
         self.tokens = [-(-length // transformer.patch_size) for length in self.lengths]
         self.block = _block(self.tokens)
@@ -104,6 +116,12 @@ class Pack:
             latents: noisy latents, `[1, T, C]` each, T its own.
             timesteps: in [0, 1], one a stream.
         """
+        return completed(self.forward(latents, timesteps))
+
+    def forward(
+        self, latents: Sequence[Tensor], timesteps: Sequence[float]
+    ) -> Generator[None, None, list[Tensor]]:
+        """`velocities`, with a pause after each layer."""
         dit = self.transformer
         frames = self._frames(latents)
         t = torch.tensor(timesteps, device=frames.device, dtype=torch.float32).to(frames.dtype)
@@ -113,6 +131,7 @@ class Pack:
         h = h.reshape(-1, self.block, h.shape[-1])
         for index, layer in enumerate(dit.layers):
             h = self._layer(f"layers.{index}", index, layer, h, modulation)
+            yield
         shift, scale = self._of_blocks(dit.scale_shift_table + embedding.unsqueeze(1))
         h = (dit.norm_out(h) * (1 + scale) + shift).type_as(h)
         frames = dit.proj_out_conv(h.reshape(1, -1, h.shape[-1]).transpose(1, 2)).transpose(1, 2)
@@ -124,15 +143,11 @@ class Pack:
 
         A layer that sees timesteps has one a stream.
         """
-        stacks = {}
-        for name, layer in linear_layers(self.transformer).items():
-            if any(name in stream.pairs for stream in self.streams):
-                pair = stack([stream.pairs.get(name) for stream in self.streams], layer)
-                stacks[name] = pair
-        copied = sum((pair.a[0].nbytes + pair.b[0].nbytes) * len(self.owner) for pair in stacks.values())
+        pairs = stacks(self.transformer, [stream.pairs for stream in self.streams])
+        copied = sum((pair.a[0].nbytes + pair.b[0].nbytes) * len(self.owner) for pair in pairs.values())
         if copied > _COPIES:
-            return stacks
-        return {name: pair if _sees_time(name) else self._by_block(pair) for name, pair in stacks.items()}
+            return pairs
+        return {name: pair if _sees_time(name) else self._by_block(pair) for name, pair in pairs.items()}
 
     def _by_block(self, pair: LoraPair) -> LoraPair:
         """`[streams, …]` to `[blocks, …]`."""
@@ -202,7 +217,7 @@ class Pack:
 
     def _linear(self, name: str, layer: Any, x: Tensor) -> Tensor:
         """One product for all streams, and two for all their adapters, on `[blocks, block, in]`."""
-        y: Tensor = layer(x)
+        y = linear(layer, x, self.weights.get(name))
         pair = self.pairs.get(name)
         if pair is not None and len(pair.a) != len(x):
             pair = self._by_block(pair)

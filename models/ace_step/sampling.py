@@ -12,8 +12,8 @@ from diffusers import AceStepPipeline
 from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
 
 from models.ace_step import conditions, packed
-from models.base import Row
-from models.lora_rows import blend
+from models.base import Interruptible, Row
+from models.lora_rows import blend, changed
 
 # The authors' adaptive projected guidance: momentum, and the largest norm of an update.
 _MOMENTUM = -0.75
@@ -44,23 +44,32 @@ class Defaults:
         return cls(**{**vars(kind), **json.loads(own.read_text())}) if own.exists() else kind
 
 
-class _State:
-    """A row on its way from noise to music."""
+class Run:
+    """A row on its way from noise to music.
 
+    Attributes:
+        latents: `[1, T, C]`.
+        streams: what goes through the transformer for it: with the condition, and where it is guided without.
+        times: from 1 to 0, one more than there are steps.
+        step: how many are done.
+    """
+
+    @torch.inference_mode()
     def __init__(self, pipeline: AceStepPipeline, row: Row, defaults: Defaults) -> None:
         transformer = pipeline.transformer
         length = conditions.frames(pipeline, row.seconds)
         condition = conditions.encode(pipeline, row.text, row.seconds)
         context = conditions.context(pipeline, length)
-        pairs = blend(row.adapters)
+        pairs, weights = blend(row.adapters), changed(transformer, row.adapters)
         self.guidance = defaults.guidance if row.guidance is None else row.guidance
-        self.streams = [packed.stream(transformer, context, condition, pairs)]
-        if defaults.guided and self.guidance > 1:
+        self.streams = [packed.stream(transformer, context, condition, pairs, weights)]
+        if streams(row, defaults) == 2:
             null = conditions.null(pipeline, condition)
-            self.streams.append(packed.stream(transformer, context, null, pairs))
+            self.streams.append(packed.stream(transformer, context, null, pairs, weights))
         self.momentum = MomentumBuffer(momentum=_MOMENTUM)
-        times = torch.linspace(1, 0, (row.steps or defaults.steps) + 1)
-        self.times = (defaults.shift * times / (1 + (defaults.shift - 1) * times)).tolist()
+        times = torch.linspace(1, 0, steps(row, defaults) + 1)
+        shift = defaults.shift if row.shift is None else row.shift
+        self.times: list[float] = (shift * times / (1 + (shift - 1) * times)).tolist()
         generator = torch.Generator().manual_seed(row.seed)
         shape = (1, length, transformer.config.audio_acoustic_hidden_dim)
         # Drawn on the CPU, so that a seed means the same music on every device.
@@ -69,11 +78,11 @@ class _State:
 
     @property
     def time(self) -> float:
-        return float(self.times[self.step])
+        return self.times[self.step]
 
     @property
-    def done(self) -> bool:
-        return self.step == len(self.times) - 1
+    def steps_left(self) -> int:
+        return len(self.times) - 1 - self.step
 
     def advance(self, velocities: Sequence[torch.Tensor]) -> None:
         """One Euler step along the (guided) velocity, `[1, T, C]` each: conditional, then unconditional."""
@@ -94,26 +103,28 @@ class _State:
         self.step += 1
 
 
-@torch.inference_mode()
-def sample(pipeline: AceStepPipeline, rows: Sequence[Row], defaults: Defaults) -> list[torch.Tensor | Exception]:
-    """Latents `[1, T, C]` of every row, in order; a row that cannot be prepared is its exception."""
-    states: list[_State | Exception] = []
-    for row in rows:
-        try:
-            states.append(_State(pipeline, row, defaults))
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one row is that row's answer
-            states.append(error)
-    running = [state for state in states if isinstance(state, _State)]
-    pack: packed.Pack | None = None
-    while running:
-        if pack is None:
-            pack = packed.Pack(pipeline.transformer, [stream for state in running for stream in state.streams])
-        latents = [state.latents for state in running for _ in state.streams]
-        times = [state.time for state in running for _ in state.streams]
-        outputs = iter(pack.velocities(latents, times))
-        for state in running:
-            state.advance([next(outputs) for _ in state.streams])
-        left = [state for state in running if not state.done]
-        if len(left) < len(running):
-            running, pack = left, None
-    return [state.latents if isinstance(state, _State) else state for state in states]
+class Batch:
+    """Runs that share their steps, wherever each of them is on its way."""
+
+    @torch.inference_mode()
+    def __init__(self, pipeline: AceStepPipeline, runs: Sequence[Run]) -> None:
+        self.runs = runs
+        self.pack = packed.Pack(pipeline.transformer, [stream for run in runs for stream in run.streams])
+
+    @torch.inference_mode()
+    def step(self) -> Interruptible:
+        latents = [run.latents for run in self.runs for _ in run.streams]
+        times = [run.time for run in self.runs for _ in run.streams]
+        velocities = iter((yield from self.pack.forward(latents, times)))
+        for run in self.runs:
+            run.advance([next(velocities) for _ in run.streams])
+
+
+def steps(row: Row, defaults: Defaults) -> int:
+    return row.steps or defaults.steps
+
+
+def streams(row: Row, defaults: Defaults) -> int:
+    """How often the row goes through the transformer in each step."""
+    guidance = defaults.guidance if row.guidance is None else row.guidance
+    return 2 if defaults.guided and guidance > 1 else 1

@@ -1,137 +1,210 @@
-"""A step of the decoder for a batch whose rows can leave: transformers' modules, our own key and value cache."""
+"""A step of the decoder for rows that are each at a position of their own: transformers' modules, our own cache."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import MusicgenForCausalLM
-from transformers.models.musicgen.modeling_musicgen import MusicgenAttention
 
-from models.lora_rows import RowAdapters, RowHooks, attached
+from models.adapters import LoraPair
+from models.lora_rows import Pairs, Weights, add, linear, stacks
+
+KeyValue = tuple[Tensor, Tensor]
 
 # Matrix products on a CPU round differently with the number of rows left over from their blocks of 4, and attention
 # with the number of keys left over from its own. Whole blocks keep a row's float32 logits the same to the last bit
-# whoever else is in the batch: two rows are four with guidance, and texts are padded. (Measured with MKL's kernels for
-# SSE4, AVX2 and AVX-512; half precision on a GPU promises no such thing.)
-_ROWS = 2
-_TEXT = 64
+# whoever else is in the batch. (Measured with MKL's kernels for SSE4, AVX2 and AVX-512; half precision on a GPU
+# promises no such thing.)
+_ROWS = 4
+_KEYS = 64
+_LAYERS = "model.decoder.layers"
 
 
-@contextmanager
-def batch(
-    model: MusicgenForCausalLM, texts: Sequence[torch.Tensor], adapters: Sequence[RowAdapters]
-) -> Iterator[Batch]:
-    """Decode rows together, each with its own text `[L, hidden]` and adapters."""
-    slots = _filling(len(texts), torch.device("cpu")).tolist()
-    with attached(model, [adapters[row] for row in slots] * 2) as hooks:
-        yield Batch(model, [texts[row] for row in slots], len(texts), hooks)
+@dataclass
+class Reader:
+    """What the decoder needs of a row from its first to its last position.
 
-
-class Batch:
-    """The rows' caches. Inside, every row is there twice for guidance: all with their text, then all without.
-
-    Shapes: R = 2 × slots, where slots is the number of rows filled up to a multiple of `_ROWS`; H heads of width D.
+    Attributes:
+        text: each layer's keys and values of its text, `[L, H, D]`.
+        pairs, weights: its adapters.
+        seen: each layer's keys and values of the positions that it has read, `[2, n, H, D]`: with its text, without.
     """
 
-    def __init__(self, model: MusicgenForCausalLM, texts: Sequence[torch.Tensor], rows: int, hooks: RowHooks) -> None:
-        self._heads = model.lm_heads
+    text: Sequence[KeyValue]
+    pairs: Pairs
+    weights: Weights
+    seen: Sequence[KeyValue] = ()
+
+
+def reader(model: MusicgenForCausalLM, text: Tensor, pairs: Pairs, weights: Weights) -> Reader:
+    """Begin a row with the text `[L, hidden]`."""
+    padded = pad(text, (0, 0, 0, -text.shape[0] % _KEYS))
+
+    def project(name: str, layer: Any) -> Tensor:
+        y = add(linear(layer, padded, weights.get(name)), padded, pairs.get(name))
+        return y[: text.shape[0]]
+
+    keys_values = []
+    for index, layer in enumerate(model.model.decoder.layers):
+        attention, name = layer.encoder_attn, f"{_LAYERS}.{index}.encoder_attn"
+        heads = (attention.num_heads, attention.head_dim)
+        key, value = project(f"{name}.k_proj", attention.k_proj), project(f"{name}.v_proj", attention.v_proj)
+        keys_values.append((key.unflatten(-1, heads), value.unflatten(-1, heads)))
+    return Reader(keys_values, pairs, weights)
+
+
+class Decoder:
+    """Readers in lockstep. Inside, every row is there twice for guidance: all with their text, then all without.
+
+    Shapes: R = 2 × slots, where slots is the number of rows filled up so that R is a multiple of `_ROWS`; P positions;
+    H heads of width D.
+    """
+
+    def __init__(self, model: MusicgenForCausalLM, readers: Sequence[Reader], positions: int) -> None:
+        self._model = model
         self._stack = model.model.decoder
-        self._hooks = hooks
-        self._rows = rows
-        self._filling = _filling(rows, model.device)
-        self._length = 0
-        self._self: list[tuple[torch.Tensor, torch.Tensor]] = []
-        length = -(-max(text.shape[0] for text in texts) // _TEXT) * _TEXT
-        states = torch.stack([pad(text, (0, 0, 0, length - text.shape[0])) for text in texts])
-        mask = states.new_zeros(len(texts), 1, 1, length)
-        for row, text in enumerate(texts):
-            mask[row, ..., text.shape[0] :] = float("-inf")
-        # Without a text the states are zero: so are keys and values, and what is attended to does not matter.
-        states = torch.cat([states, torch.zeros_like(states)])
-        self._text_mask = mask.repeat(2, 1, 1, 1)
-        self._text = [
-            (_split(layer.encoder_attn, layer.encoder_attn.k_proj(states)),
-             _split(layer.encoder_attn, layer.encoder_attn.v_proj(states)))
-            for layer in self._stack.layers
-        ]  # fmt: skip
+        self._rows = len(readers)
+        slots = -(-self._rows // (_ROWS // 2)) * (_ROWS // 2)
+        # Which row is in each slot: all in order, the last one standing in for what lacks.
+        filling = [min(slot, self._rows - 1) for slot in range(slots)]
+        self._filling = torch.tensor(filling, device=model.device)
+        self._all = torch.arange(2 * slots, device=model.device)
+        self._weights = readers[0].weights
+        self._pairs = stacks(model, [readers[row].pairs for row in filling * 2])
+        # Only rows with a text attend to one: without, keys and values are zero, and so is what is attended to.
+        self._told = -(-slots // _ROWS) * _ROWS
+        self._told_pairs = {name: LoraPair(p.a[: self._told], p.b[: self._told]) for name, p in self._pairs.items()}
+        self._text, self._text_mask = self._stacked_texts([readers[row] for row in (filling * 2)[: self._told]])
+        self._seen = self._stacked_seen([readers[row] for row in filling], positions)
+        for row, each in enumerate(readers):
+            each.seen = [(key[row::slots], value[row::slots]) for key, value in self._seen]
 
-    def begin(self, positions: int) -> None:
-        """Forget what was read, and make room for so many positions."""
-        self._length = 0
-        rows = self._text_mask.shape[0]
-        self._self = []
-        for layer in self._stack.layers:
-            attention = layer.self_attn
-            shape = (rows, attention.num_heads, positions, attention.head_dim)
-            self._self.append((self._text_mask.new_empty(shape), self._text_mask.new_empty(shape)))
+    def read(self, row: int, codes: Tensor) -> None:
+        """Read the beginning of one row, `[K, n]` at positions from 0, whatever it had read before."""
+        slots, count = len(self._filling), codes.shape[-1]
+        own = [row, slots + row]
+        pairs = {name: LoraPair(pair.a[own], pair.b[own]) for name, pair in self._pairs.items()}
+        told = {name: LoraPair(pair.a[:1], pair.b[:1]) for name, pair in pairs.items()}
+        positions = torch.arange(count, device=codes.device)
+        x = self._embed(codes[None].expand(2, -1, -1), positions)
+        for index, layer in enumerate(self._stack.layers):
+            name = f"{_LAYERS}.{index}"
+            query, key, value = self._heads(f"{name}.self_attn", layer, x, pairs)
+            for cached, part in zip(self._seen[index], (key, value), strict=True):
+                cached[row::slots, :count] = part
+            x = x + self._out(f"{name}.self_attn", layer.self_attn, _attend(query, key, value, causal=True), pairs)
+            key, value = (part[row : row + 1] for part in self._text[index])
+            x[:1] += self._of_text(name, layer, x[:1], (key, value), self._text_mask[row : row + 1], told)
+            x = x + self._mlp(name, layer, x, pairs)
 
-    def step(self, codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Read the codes at the next positions, `[rows, K, S]`.
-
-        Only at the beginning may S be more than 1: attention to a part of what is read needs no mask otherwise.
+    def step(self, codes: Tensor, at: Tensor, most: int) -> tuple[Tensor, Tensor]:
+        """Read every row's codes `[rows, K]` at its own position `at` `[rows]`, of which `most` is the last.
 
         Returns:
             The logits of the position that follows, float32 `[rows, K, V]`, with and without the text.
         """
-        slots = codes[self._filling].repeat(2, 1, 1)
-        start, self._length = self._length, self._length + codes.shape[-1]
-        stack = self._stack
-        x = sum(embed(slots[:, index]) for index, embed in enumerate(stack.embed_tokens))
-        x = x + stack.embed_positions.weights[start : self._length].to(x.dtype)
-        for layer, own, text in zip(stack.layers, self._self, self._text, strict=True):
-            x = x + self._attend(layer.self_attn, layer.self_attn_layer_norm(x), own, start)
-            x = x + self._read_text(layer.encoder_attn, layer.encoder_attn_layer_norm(x), text)
-            x = x + layer.fc2(layer.activation_fn(layer.fc1(layer.final_layer_norm(x))))
-        last = stack.layer_norm(x[:, -1:])
-        logits = torch.stack([head(last)[:, 0] for head in self._heads], dim=1).float()
-        told, untold = logits.chunk(2)
-        return told[: self._rows], untold[: self._rows]
+        slots = len(self._filling)
+        at = at[self._filling].repeat(2)
+        x = self._embed(codes[self._filling].repeat(2, 1)[..., None], at[:, None])
+        length = -(-(most + 1) // _KEYS) * _KEYS
+        unseen = torch.arange(length, device=at.device) > at[:, None]
+        mask = torch.zeros_like(unseen, dtype=x.dtype).masked_fill_(unseen, float("-inf"))[:, None, None]
+        for index, layer in enumerate(self._stack.layers):
+            name = f"{_LAYERS}.{index}"
+            query, key, value = self._heads(f"{name}.self_attn", layer, x, self._pairs)
+            keys, values = self._seen[index]
+            keys.index_put_((self._all, at), key[:, 0])
+            values.index_put_((self._all, at), value[:, 0])
+            seen = _attend(query, keys[:, :length], values[:, :length], mask)
+            x = x + self._out(f"{name}.self_attn", layer.self_attn, seen, self._pairs)
+            told = self._of_text(name, layer, x[: self._told], self._text[index], self._text_mask, self._told_pairs)
+            x[:slots] += told[:slots]
+            x = x + self._mlp(name, layer, x, self._pairs)
+        x = self._stack.layer_norm(x)
+        heads = [
+            self._linear(f"lm_heads.{index}", head, x, self._pairs) for index, head in enumerate(self._model.lm_heads)
+        ]
+        logits = torch.cat(heads, dim=1).float()
+        return logits[: self._rows], logits[slots : slots + self._rows]
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """From now on the batch holds only these of its present rows."""
-        slots, device = self._text_mask.shape[0] // 2, self._text_mask.device
-        self._rows = len(rows)
-        self._filling = _filling(len(rows), device)
-        kept = torch.tensor(rows, device=device)[self._filling]
-        index = torch.cat([kept, slots + kept])
-        self._hooks.keep(index)
-        self._text_mask = self._text_mask[index]
-        self._text = [(keys[index], values[index]) for keys, values in self._text]
-        self._self = [(keys[index], values[index]) for keys, values in self._self]
+    def _embed(self, codes: Tensor, positions: Tensor) -> Tensor:
+        """`[R, K, S]` at `[R, S]` or `[S]` as `[R, S, hidden]`."""
+        x: Tensor = sum(embed(codes[:, index]) for index, embed in enumerate(self._stack.embed_tokens))  # type: ignore[assignment]
+        return x + self._stack.embed_positions.weights[positions].to(x.dtype)
 
-    def _attend(
-        self,
-        attention: MusicgenAttention,
-        x: torch.Tensor,
-        cache: tuple[torch.Tensor, torch.Tensor],
-        start: int,
-    ) -> torch.Tensor:
-        keys, values = cache
-        keys[:, :, start : self._length] = _split(attention, attention.k_proj(x))
-        values[:, :, start : self._length] = _split(attention, attention.v_proj(x))
-        seen = scaled_dot_product_attention(
-            _split(attention, attention.q_proj(x)),
-            keys[:, :, : self._length],
-            values[:, :, : self._length],
-            is_causal=x.shape[1] > 1,
+    def _heads(self, name: str, layer: Any, x: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value of the positions themselves, `[R, S, H, D]`."""
+        attention, x = layer.self_attn, layer.self_attn_layer_norm(x)
+        heads = (attention.num_heads, attention.head_dim)
+        query, key, value = (
+            self._linear(f"{name}.{part}", getattr(attention, part), x, pairs).unflatten(-1, heads)
+            for part in ("q_proj", "k_proj", "v_proj")
         )
-        return attention.out_proj(seen.transpose(1, 2).flatten(2))
+        return query, key, value
 
-    def _read_text(
-        self, attention: MusicgenAttention, x: torch.Tensor, cache: tuple[torch.Tensor, torch.Tensor]
-    ) -> torch.Tensor:
-        seen = scaled_dot_product_attention(_split(attention, attention.q_proj(x)), *cache, attn_mask=self._text_mask)
-        return attention.out_proj(seen.transpose(1, 2).flatten(2))
+    def _of_text(self, name: str, layer: Any, x: Tensor, text: KeyValue, mask: Tensor, pairs: Pairs) -> Tensor:
+        attention, name = layer.encoder_attn, f"{name}.encoder_attn"
+        query = self._linear(f"{name}.q_proj", attention.q_proj, layer.encoder_attn_layer_norm(x), pairs)
+        query = query.unflatten(-1, (attention.num_heads, attention.head_dim))
+        return self._out(name, attention, _attend(query, *text, mask), pairs)
+
+    def _out(self, name: str, attention: Any, x: Tensor, pairs: Pairs) -> Tensor:
+        return self._linear(f"{name}.out_proj", attention.out_proj, x, pairs)
+
+    def _mlp(self, name: str, layer: Any, x: Tensor, pairs: Pairs) -> Tensor:
+        x = layer.activation_fn(self._linear(f"{name}.fc1", layer.fc1, layer.final_layer_norm(x), pairs))
+        return self._linear(f"{name}.fc2", layer.fc2, x, pairs)
+
+    def _linear(self, name: str, layer: Any, x: Tensor, pairs: Pairs) -> Tensor:
+        """One product for all rows, and two for all their adapters."""
+        y = linear(layer, x, self._weights.get(name))
+        pair = pairs.get(name)
+        return y if pair is None else torch.baddbmm(y, torch.bmm(x, pair.a), pair.b)
+
+    def _stacked_texts(self, readers: Sequence[Reader]) -> tuple[list[KeyValue], Tensor]:
+        """Each layer's `[told, L, H, D]`, and what of it is padding."""
+        longest = max(each.text[0][0].shape[0] for each in readers)
+        length = -(-longest // _KEYS) * _KEYS
+        first = readers[0].text[0][0]
+        mask = first.new_full((len(readers), 1, 1, length), float("-inf"))
+        for row, each in enumerate(readers):
+            mask[row, ..., : each.text[0][0].shape[0]] = 0
+
+        def stacked(parts: Sequence[Tensor]) -> Tensor:
+            return torch.stack([pad(part, (0, 0, 0, 0, 0, length - part.shape[0])) for part in parts])
+
+        layers = range(len(readers[0].text))
+        texts = [
+            (stacked([each.text[index][0] for each in readers]), stacked([each.text[index][1] for each in readers]))
+            for index in layers
+        ]
+        return texts, mask
+
+    def _stacked_seen(self, readers: Sequence[Reader], positions: int) -> list[KeyValue]:
+        """Each layer's `[R, P, H, D]`, zero where nothing was read yet: what is masked must be finite."""
+        slots = len(readers)
+        length = -(-positions // _KEYS) * _KEYS
+        stacked = []
+        for index, layer in enumerate(self._stack.layers):
+            shape = (2 * slots, length, layer.self_attn.num_heads, layer.self_attn.head_dim)
+            parts = []
+            for part in range(2):
+                whole = layer.self_attn.k_proj.weight.new_zeros(shape)
+                for row, each in enumerate(readers):
+                    if each.seen:
+                        seen = each.seen[index][part][:, :length]
+                        whole[row::slots, : seen.shape[1]] = seen
+                parts.append(whole)
+            stacked.append((parts[0], parts[1]))
+        return stacked
 
 
-def _split(attention: MusicgenAttention, x: torch.Tensor) -> torch.Tensor:
-    """`[R, S, H × D]` as `[R, H, S, D]`."""
-    return x.unflatten(2, (attention.num_heads, attention.head_dim)).transpose(1, 2)
-
-
-def _filling(rows: int, device: torch.device) -> torch.Tensor:
-    """Which row is in each slot, `[slots]`: all in order, the last one standing in for what lacks."""
-    return torch.arange(-(-rows // _ROWS) * _ROWS, device=device).clamp(max=rows - 1)
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+    """`[R, S, H, D]` each as `[R, S, H · D]`."""
+    query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+    return scaled_dot_product_attention(query, key, value, mask, is_causal=causal).transpose(1, 2).flatten(2)

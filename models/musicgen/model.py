@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
-from models.base import Row, Text, Track
+from models.base import Model, Plan, Row, Text
 from models.checkpoints import Checkpoint
-from models.lora_rows import check
+from models.lora_rows import blend, changed, check, lane
 from models.loudness import normalise
-from models.musicgen import audio, tokens
+from models.musicgen import audio
 from models.musicgen.checkpoint import load
 from models.musicgen.sampling import Sampling
 from models.musicgen.text import encode
+from models.musicgen.tokens import Batch, Line, Run, Windows
+
+# What a step costs beyond its rows, in rows: above all, reading the weights. Measured on a CPU (benchmarks/rows.py);
+# on a GPU, where it decides how many rows are worth waiting for each other, an estimate.
+_OVERHEAD = {"cpu": 15.0}
+_OVERHEAD_ELSEWHERE = 200.0
 
 
-class MusicGen:
+class MusicGen(Model[Run]):
     """A loaded MusicGen checkpoint, mono or stereo.
 
     Attributes:
@@ -69,34 +77,39 @@ class MusicGen:
         """`[L, hidden]`, what the decoder reads of a text."""
         return encode(self.model, self.tokenizer, text)
 
-    def generate(self, rows: Sequence[Row]) -> list[Track]:
-        tracks: dict[int, Track] = {}
-        lines: dict[int, tokens.Line] = {}
-        for index, row in enumerate(rows):
-            try:
-                lines[index] = self._line(row)
-            except Exception as error:  # noqa: BLE001 - one row's failure is its own answer
-                tracks[index] = error
-        written = tokens.write(self.model, list(lines.values()), self.sampling)
-        for index, codes in zip(lines, written, strict=True):
-            tracks[index] = self._track(codes, rows[index].seconds)
-        return [tracks[index] for index in range(len(rows))]
+    @property
+    def overhead(self) -> float:
+        return _OVERHEAD.get(self.device.type, _OVERHEAD_ELSEWHERE)
 
-    def _line(self, row: Row) -> tokens.Line:
+    def plan(self, row: Row) -> Plan:
         check(self.adapted, row.adapters)
-        return tokens.Line(
+        return Plan(steps=Windows.of(self.model).steps(self._frames(row)), cost=1.0, lane=lane(row.adapters))
+
+    def line(self, row: Row) -> Line:
+        return Line(
             text=self.encode_text(row.text),
-            frames=math.ceil(row.seconds * self.frame_rate),
+            frames=self._frames(row),
             seed=row.seed,
             guidance=self.sampling.guidance if row.guidance is None else row.guidance,
-            adapters=row.adapters,
+            temperature=self.sampling.temperature if row.temperature is None else row.temperature,
+            top_k=self.sampling.top_k,
+            pairs=blend(row.adapters),
+            weights=changed(self.adapted, row.adapters),
         )
 
-    def _track(self, codes: torch.Tensor | Exception, seconds: float) -> Track:
-        if isinstance(codes, Exception):
-            return codes
-        try:
-            wave = audio.decode(self.codec, codes, self.channels)
-            return normalise(wave[:, : round(seconds * self.sample_rate)])
-        except Exception as error:  # noqa: BLE001 - one row's failure is its own answer
-            return error
+    def begin(self, row: Row) -> Run:
+        return Run(self.model, self.line(row))
+
+    def batch(self, runs: Sequence[Run]) -> Batch:
+        return Batch(self.model, runs)
+
+    @torch.inference_mode()
+    def finish(self, run: Run, row: Row) -> Generator[None, None, NDArray[np.float32]]:
+        if run.broken:
+            raise FloatingPointError("the model's logits are not finite")
+        wave = audio.decode(self.codec, run.codes, self.channels)
+        return normalise(wave[:, : round(row.seconds * self.sample_rate)])
+        yield
+
+    def _frames(self, row: Row) -> int:
+        return math.ceil(row.seconds * self.frame_rate)

@@ -17,14 +17,12 @@ class Sampling:
     Attributes:
         guidance: classifier-free guidance scale of a row that names none.
         top_k: only so many of the likeliest codes can be drawn.
-        temperature: above 1 flattens the distribution.
-        greedy: take the likeliest code instead of drawing one.
+        temperature: of a row that names none; above 1 flattens the distribution, 0 takes the likeliest code.
     """
 
     guidance: float = 3.0
     top_k: int = 250
     temperature: float = 1.0
-    greedy: bool = False
 
     @classmethod
     def of(cls, config: GenerationConfig) -> Self:
@@ -36,17 +34,18 @@ class Sampling:
         )
 
 
-def choose(logits: torch.Tensor, sampling: Sampling, generators: Sequence[torch.Generator]) -> torch.Tensor:
-    """The next codes `[B, K]` from guided logits `[B, K, V]`; row i draws from its own `generators[i]` alone.
+def choose(logits: torch.Tensor, top_k: int, generators: Sequence[torch.Generator | None]) -> torch.Tensor:
+    """The next codes `[B, K]` from logits `[B, K, V]`; row i draws from its own `generators[i]` alone.
 
     To draw from probabilities p is to take the largest p / e with e from an exponential distribution, which is how
-    `torch.multinomial` does it. Here e comes from the CPU, so that a seed means the same on every device.
+    `torch.multinomial` does it. Here e comes from the CPU, so that a seed means the same on every device. A row without
+    a generator takes the likeliest.
     """
-    if sampling.greedy:
-        return logits.argmax(dim=-1)
-    kept = logits / sampling.temperature
-    if sampling.top_k < logits.shape[-1]:
-        smallest = kept.topk(sampling.top_k, dim=-1).values[..., -1:]
-        kept = kept.masked_fill(kept < smallest, float("-inf"))
-    noise = torch.stack([torch.empty(logits.shape[1:]).exponential_(generator=each) for each in generators])
-    return (kept.softmax(dim=-1) / noise.to(logits.device, non_blocking=True)).argmax(dim=-1)
+    if top_k < logits.shape[-1]:
+        smallest = logits.topk(top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < smallest, float("-inf"))
+    shape = logits.shape[1:]
+    noise = torch.stack(
+        [torch.empty(shape).exponential_(generator=each) if each else torch.ones(shape) for each in generators]
+    )
+    return (logits.softmax(dim=-1) / noise.to(logits.device, non_blocking=True)).argmax(dim=-1)

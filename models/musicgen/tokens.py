@@ -1,22 +1,23 @@
-"""The loop over tokens: rows of their own text, length, seed, guidance and adapters, written together.
+"""The loop over tokens: rows of their own text, length, seed, guidance and adapters, each at its own position.
 
 Tracks longer than the window that the decoder was trained on go on in further windows, each of which begins with the
-last part of what is there, as MusicGen's authors do it. All rows are at the same position of the same window, so that
-they stay one batch; a row that has all its codes leaves it.
+last part of what is there, as MusicGen's authors do it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 from transformers import MusicgenForConditionalGeneration
 
-from models.lora_rows import RowAdapters
-from models.musicgen.decoder import Batch, batch
+from models.base import Interruptible
+from models.lora_rows import Pairs, Weights
+from models.musicgen.decoder import Decoder, reader
 from models.musicgen.pattern import delay, delays, undelay
-from models.musicgen.sampling import Sampling, choose
+from models.musicgen.sampling import choose
 
 # The length that MusicGen was trained on, and how much of it the next window takes over.
 _WINDOW_SECONDS = 30.0
@@ -35,105 +36,159 @@ class Line:
         frames: how many.
         seed: of what is drawn.
         guidance: classifier-free guidance scale.
-        adapters: of this row.
+        temperature: of the distribution that is drawn from; 0 takes the likeliest.
+        top_k: only so many of the likeliest codes can be drawn.
+        pairs, weights: its adapters.
     """
 
-    text: torch.Tensor
+    text: Tensor
     frames: int
     seed: int
     guidance: float
-    adapters: RowAdapters = ()
+    temperature: float = 1.0
+    top_k: int = 250
+    pairs: Pairs = field(default_factory=dict)
+    weights: Weights = field(default_factory=dict)
 
 
-@torch.inference_mode()
-def write(
-    model: MusicgenForConditionalGeneration, lines: Sequence[Line], sampling: Sampling
-) -> list[torch.Tensor | FloatingPointError]:
-    """The codes of each line, `[K, frames]`, or that its logits were not finite."""
-    if not lines:
-        return []
-    with batch(model.decoder, [line.text for line in lines], [line.adapters for line in lines]) as decoder:
-        return _Writer(model, lines, sampling, decoder).run()
+@dataclass(frozen=True)
+class Windows:
+    """How a track is cut into what the decoder writes at once, in frames."""
 
+    length: int
+    overlap: int
+    delays: Sequence[int]
 
-class _Writer:
-    """The state of one run. `_live` holds the lines that are in the batch, by index, in the batch's order."""
-
-    def __init__(
-        self,
-        model: MusicgenForConditionalGeneration,
-        lines: Sequence[Line],
-        sampling: Sampling,
-        decoder: Batch,
-    ) -> None:
+    @classmethod
+    def of(cls, model: MusicgenForConditionalGeneration) -> Windows:
         config = model.decoder.config
-        self._delays = delays(config.num_codebooks, config.audio_channels)
-        self._pad = config.vocab_size  # the embeddings' last row
+        by = delays(config.num_codebooks, config.audio_channels)
         trained = round(_WINDOW_SECONDS * model.audio_encoder.config.frame_rate)
-        self._window = min(trained, config.max_position_embeddings - 1 - max(self._delays))
-        self._overlap = round(self._window * _OVERLAP)
-        self._lines, self._sampling, self._decoder = lines, sampling, decoder
-        self._codes = [torch.full((config.num_codebooks, line.frames), _UNKNOWN, device=model.device) for line in lines]
-        self._results: dict[int, torch.Tensor | FloatingPointError] = {}
-        self._live = list(range(len(lines)))
-        self._generators = [torch.Generator().manual_seed(line.seed) for line in lines]
-        self._guidance = torch.tensor([line.guidance for line in lines], device=model.device)
-        self._broken = torch.zeros(len(lines), dtype=torch.bool, device=model.device)
+        length = min(trained, config.max_position_embeddings - 1 - max(by))
+        return cls(length, round(length * _OVERLAP), by)
 
-    def run(self) -> list[torch.Tensor | FloatingPointError]:
-        start = 0
-        while self._live:
-            self._write_window(start)
-            start += self._window - self._overlap
-        return [self._results[index] for index in range(len(self._lines))]
+    def steps(self, frames: int, start: int = 0) -> int:
+        """Of the window that starts at frame `start` of a track, and of all that follow."""
+        steps = 0
+        while True:
+            end = min(frames, start + self.length)
+            steps += end - start - (self.overlap if start else 0) + max(self.delays)
+            if end == frames:
+                return steps
+            start += self.length - self.overlap
 
-    def _write_window(self, start: int) -> None:
-        """Write all live lines' frames from `start` up to the window's end."""
-        ends = [min(self._lines[index].frames - start, self._window) for index in self._live]
-        frames = self._codes[0].new_full((len(ends), len(self._delays), max(ends)), self._pad)
-        for row, (index, end) in enumerate(zip(self._live, ends)):
-            frames[row, :, :end] = self._codes[index][:, start : start + end]
-        # Where this says unknown a code is to be chosen; what is known, and padding, stays.
-        positions = delay(frames, self._delays, self._pad)
-        known = 1 + (self._overlap if start else 0)
-        self._decoder.begin(positions.shape[-1] - 1)
-        read = positions[:, :, :known]
-        for position in range(known, positions.shape[-1]):
-            column = positions[:, :, position]
-            column.copy_(torch.where(column == _UNKNOWN, self._next(read), column))
-            last = [row for row, end in enumerate(ends) if position == end + max(self._delays)]
-            for row in last:
-                self._put_down(self._live[row], start, undelay(positions[row], self._delays)[:, : ends[row]])
-            if last or position % _LOOK_EVERY == 0:
-                stay = self._drop()
-                if not stay:
-                    return
-                positions, ends = positions[stay], [ends[row] for row in stay]
-            read = positions[:, :, position : position + 1]
 
-    def _next(self, read: torch.Tensor) -> torch.Tensor:
-        """The codes `[rows, K]` that follow those at the positions just written."""
-        told, untold = self._decoder.step(read)
-        logits = torch.lerp(untold, told, self._guidance[:, None, None])
+class Run:
+    """A line on its way. `positions` `[K, P]` is the present window: what is written, and `_UNKNOWN`.
+
+    Attributes:
+        next: the position that is written next; all before it are known.
+        steps_left: 0 too once it is known that there will be no audio.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, model: MusicgenForConditionalGeneration, line: Line) -> None:
+        self.line = line
+        self.windows = Windows.of(model)
+        self.pad = model.decoder.config.vocab_size  # the embeddings' last row
+        self.reader = reader(model.decoder, line.text, line.pairs, line.weights)
+        # Drawn on the CPU, so that a seed means the same music on every device.
+        self.generator = torch.Generator().manual_seed(line.seed) if line.temperature else None
+        self.codes = torch.full((len(self.windows.delays), line.frames), _UNKNOWN, device=model.device)
+        self.broken = False
+        self._open(0)
+
+    @property
+    def begins(self) -> bool:
+        """Whether nothing of the present window was read yet."""
+        return self.next == self.known
+
+    @property
+    def most_positions(self) -> int:
+        """Of any window of the track."""
+        return 1 + min(self.line.frames, self.windows.length) + max(self.windows.delays)
+
+    @property
+    def steps_left(self) -> int:
+        if self.broken or self.complete:
+            return 0
+        later = self.line.frames > self._end
+        following = self.windows.steps(self.line.frames, self._following) if later else 0
+        return self.positions.shape[-1] - self.next + following
+
+    @property
+    def complete(self) -> bool:
+        return self.next == self.positions.shape[-1] and self._end == self.line.frames
+
+    def written(self) -> None:
+        """The position `next` was written."""
+        self.next += 1
+        if self.next == self.positions.shape[-1]:
+            frames = undelay(self.positions, self.windows.delays)
+            self.codes[:, self._start : self._end] = frames
+            if self._end < self.line.frames:
+                self._open(self._following)
+
+    @property
+    def _following(self) -> int:
+        return self._start + self.windows.length - self.windows.overlap
+
+    def _open(self, start: int) -> None:
+        self._start, self._end = start, min(self.line.frames, start + self.windows.length)
+        self.positions = delay(self.codes[:, self._start : self._end], self.windows.delays, self.pad)
+        self.next = self.known = 1 + (self.windows.overlap if start else 0)
+
+
+class Batch:
+    """Runs that are written together. Their `positions` are parts of one tensor, `[rows, K, P]`."""
+
+    @torch.inference_mode()
+    def __init__(self, model: MusicgenForConditionalGeneration, runs: Sequence[Run]) -> None:
+        self.runs = runs
+        most = max(run.most_positions for run in runs)
+        self._decoder = Decoder(model.decoder, [run.reader for run in runs], most)
+        device = model.device
+        self._positions = torch.full((len(runs), len(runs[0].windows.delays), most), runs[0].pad, device=device)
+        for row in range(len(runs)):
+            self._take_in(row)
+        self._rows = torch.arange(len(runs), device=device)
+        self._next = torch.tensor([run.next for run in runs], device=device)
+        self._guidance = torch.tensor([run.line.guidance for run in runs], device=device)[:, None, None]
+        self._temperature = torch.tensor([run.line.temperature or 1.0 for run in runs], device=device)[:, None, None]
+        self._broken = torch.zeros(len(runs), dtype=torch.bool, device=device)
+        self._taken = 0
+
+    @torch.inference_mode()
+    def step(self) -> Interruptible:
+        for row, run in enumerate(self.runs):
+            # A window that takes over the end of the last one: all of it but the last position.
+            if run.begins and run.known > 1:
+                self._decoder.read(row, run.positions[:, : run.known - 1])
+                yield
+        codes = self._positions[self._rows, :, self._next - 1]
+        told, untold = self._decoder.step(codes, self._next - 1, max(run.next for run in self.runs) - 1)
+        logits = torch.lerp(untold, told, self._guidance)
         self._broken |= ~torch.isfinite(logits).flatten(1).all(dim=1)
-        return choose(logits, self._sampling, self._generators)
+        chosen = choose(logits / self._temperature, self.runs[0].line.top_k, [run.generator for run in self.runs])
+        # What is known already, and padding, stays.
+        column = self._positions[self._rows, :, self._next]
+        self._positions[self._rows, :, self._next] = torch.where(column == _UNKNOWN, chosen, column)
+        self._next += 1
+        self._taken += 1
+        for row, run in enumerate(self.runs):
+            run.written()
+            if run.next == run.known:
+                self._take_in(row)
+                self._next[row] = run.next
+        if self._taken % _LOOK_EVERY == 0 or any(run.complete for run in self.runs):
+            for run, broken in zip(self.runs, self._broken.tolist(), strict=True):
+                run.broken |= broken
+        return
+        yield
 
-    def _put_down(self, index: int, start: int, codes: torch.Tensor) -> None:
-        end = start + codes.shape[-1]
-        self._codes[index][:, start:end] = codes
-        if end == self._lines[index].frames:
-            self._results[index] = self._codes[index]
-
-    def _drop(self) -> list[int]:
-        """Take the rows that have all their codes, or will never have, out of the batch; those that stay."""
-        for row, broken in enumerate(self._broken.tolist()):
-            if broken:
-                self._results[self._live[row]] = FloatingPointError("the model's logits are not finite")
-        stay = [row for row, index in enumerate(self._live) if index not in self._results]
-        if len(stay) < len(self._live):
-            self._live = [self._live[row] for row in stay]
-            self._generators = [self._generators[row] for row in stay]
-            self._guidance, self._broken = self._guidance[stay], self._broken[stay]
-            if stay:
-                self._decoder.keep(stay)
-        return stay
+    def _take_in(self, row: int) -> None:
+        """A run's window becomes a part of the batch's tensor."""
+        run = self.runs[row]
+        count = run.positions.shape[-1]
+        self._positions[row, :, :count] = run.positions
+        run.positions = self._positions[row, :, :count]
