@@ -228,6 +228,8 @@ class GenerateRequest(Request):
     time_signature: Literal["2", "3", "4", "6"] | None = None
     steps: int | None = Field(None, ge=1, le=200)
     guidance: float | None = Field(None, ge=0, le=20, allow_inf_nan=False)
+    shift: float | None = Field(None, ge=0.1, le=20, allow_inf_nan=False)
+    temperature: float | None = Field(None, ge=0, le=5, allow_inf_nan=False)
     output_format: OutputFormat = "wav"
     response: Literal["base64", "url"] = "base64"
 

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
 
     # Serving.
     max_duration_seconds: float | None = Field(None, gt=0)
+    generate_timeout_seconds: float = Field(1800.0, gt=0)
     max_body_bytes: int = Field(96 * 2**20, gt=0)
     max_upload_bytes: int = Field(2 * 2**30, gt=0)
     link_seconds: int = Field(3600, gt=0, le=7 * 24 * 3600)  # S3 signs for a week at most

@@ -64,12 +64,15 @@ class Generation:
             prompt=request.prompt,
             seconds=seconds,
             seed=seed,
+            patience=self.settings.generate_timeout_seconds,
             lyrics=request.lyrics,
             bpm=request.bpm,
             key=request.key,
             time_signature=request.time_signature,
             steps=request.steps,
             guidance=request.guidance,
+            shift=request.shift,
+            temperature=request.temperature,
         )
         if as_base64:
             await self._check_size(request, backend, seconds)

@@ -2,7 +2,8 @@
 
 Tensors are named `base_model.model.<module>.lora_A.weight` `[rank, in]` and `….lora_B.weight` `[out, rank]`, with
 the original model's module names and alpha / rank folded into B, since that is the form that needs no second file
-to be read right. DoRA, LoKr and LoHa adapters have PEFT's names for theirs (`lora_magnitude_vector`, `lokr_…`, `hada_…`). What else is known about the adapter stands in the safetensors metadata. Reading it needs no torch.
+to be read right. DoRA, LoKr and LoHa adapters have PEFT's names for theirs (`lora_magnitude_vector`, `lokr_…`,
+`hada_…`). What else is known about the adapter stands in the safetensors metadata. Reading it needs no torch.
 """
 
 from __future__ import annotations

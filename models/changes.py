@@ -26,7 +26,7 @@ class Change(Protocol):
 
 @dataclass(frozen=True)
 class Dora:
-    """Direction and magnitude apart (Liu et al., 2024). `up` `[out, rank]`, `down` `[rank, in]`, `magnitude` `[out]`."""
+    """Direction and magnitude (Liu et al., 2024): `up` `[out, rank]`, `down` `[rank, in]`, `magnitude` `[out]`."""
 
     up: Tensor
     down: Tensor

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 
 from errors import Refusal
 from models import bento_store
@@ -19,27 +21,39 @@ from storage import Storage
 
 log = logging.getLogger("producer_twin.runner")
 
-# How many bytes of adapters stay in memory, the least recently used leaving first.
+# How many bytes of adapters stay in memory.
 BUDGET = 2 * 2**30
 
 
 class Adapters:
-    """Kept by content: a twin that was trained anew is another one. For one thread at a time, as its runner is."""
+    """Kept by content: a twin that was trained anew is another one. For one event loop."""
 
-    def __init__(self, storage: Storage, model: Model, checkpoint: Checkpoint) -> None:
+    def __init__(self, storage: Storage, model: Model, checkpoint: Checkpoint, budget: int = BUDGET) -> None:
         self.library = Library(storage)
         self._saver = ThreadPoolExecutor(1, thread_name_prefix="model-store")
         self.model = model
         self.checkpoint = checkpoint
+        self.budget = budget
         self._kept: OrderedDict[str, AdapterWeights] = OrderedDict()
-        self._bytes = 0
+        self._loading: dict[tuple[str, str], asyncio.Task[AdapterWeights]] = {}
+        self._held: Counter[str] = Counter()
 
-    def get(self, ref: AdapterRef) -> AdapterWeights:
-        """The adapter's weights.
+    @asynccontextmanager
+    async def held(self, refs: Sequence[AdapterRef]) -> AsyncIterator[list[AdapterWeights]]:
+        """The adapters' weights, which stay in memory within the context.
 
         Raises:
-            Refusal: 404 where it is gone or its file is damaged; 409 where it was trained on another checkpoint.
+            Refusal: 404 where one is gone or its file is damaged; 409 where it was trained on another checkpoint.
         """
+        names = [ref.header.sha256 for ref in refs]
+        self._held.update(names)
+        try:
+            yield [await self._get(ref) for ref in refs]
+        finally:
+            self._held.subtract(names)
+            self._evict()
+
+    async def _get(self, ref: AdapterRef) -> AdapterWeights:
         header = ref.header
         if header.base_sha256 != self.checkpoint.sha256:
             raise Refusal(
@@ -49,20 +63,47 @@ class Adapters:
             )
         weights = self._kept.get(header.sha256)
         if weights is None:
-            weights = self._local(header) or self._stored(ref)
-            self._kept[header.sha256] = weights
-            self._bytes += _size(weights)
-            while self._bytes > BUDGET and len(self._kept) > 1:
-                self._bytes -= _size(self._kept.popitem(last=False)[1])
+            # Whoever asks for it meanwhile waits for the same load, which goes on if one of them goes away.
+            load = self._loading.get((header.sha256, ref.key)) or self._begin(ref)
+            weights = await asyncio.shield(load)
+        self._kept[header.sha256] = weights
         self._kept.move_to_end(header.sha256)
         return weights
 
     def forget(self, gone: Callable[[Header], bool]) -> None:
         """Drop from memory what is gone. May be called from another thread."""
         for name, weights in list(self._kept.items()):
-            if gone(weights.header) and name in self._kept:
-                del self._kept[name]
-                self._bytes -= _size(weights)
+            if gone(weights.header):
+                self._kept.pop(name, None)
+
+    def _begin(self, ref: AdapterRef) -> asyncio.Task[AdapterWeights]:
+        name = (ref.header.sha256, ref.key)
+
+        async def load() -> AdapterWeights:
+            try:
+                weights = await asyncio.to_thread(self._load, ref)
+                self._kept[ref.header.sha256] = weights
+                self._evict()
+                return weights
+            finally:
+                del self._loading[name]
+
+        task = self._loading[name] = asyncio.create_task(load())
+        return task
+
+    def _evict(self) -> None:
+        """Least recently used first; what is held stays, even beyond the budget."""
+        kept = list(self._kept.items())
+        size = sum(weights.nbytes for _, weights in kept)
+        for name, weights in kept:
+            if size <= self.budget:
+                break
+            if not self._held[name]:
+                size -= weights.nbytes
+                self._kept.pop(name, None)
+
+    def _load(self, ref: AdapterRef) -> AdapterWeights:
+        return self._local(ref.header) or self._stored(ref)
 
     def _local(self, header: Header) -> AdapterWeights | None:
         """From the Bento model store, unless it is not there or damaged."""
@@ -92,7 +133,3 @@ class Adapters:
         if weights.header.sha256 != header.sha256:
             raise InvalidAdapter("it was replaced meanwhile; send the request again")
         return weights
-
-
-def _size(weights: AdapterWeights) -> int:
-    return sum(t.numel() * t.element_size() for pair in weights.pairs.values() for t in (pair.a, pair.b))

@@ -1,4 +1,4 @@
-"""A runner: one loaded model, and the batches that it makes of what is asked of it."""
+"""A runner: one loaded model, and what is asked of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import threading
-from collections.abc import Sequence
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,16 +16,17 @@ import numpy as np
 import logs
 import traces
 from errors import Refusal
-from runners.batching import Batcher
 from runners.messages import AdoptAnswer, AdoptRequest, RunnerState, TrackAnswer, TrackRequest
 from runners.table import Backend
 from settings import settings
 from storage import open_storage
 
 if TYPE_CHECKING:
+    from models.adapters import AdapterWeights
     from models.base import Model, Row, Track
     from models.checkpoints import Checkpoint
     from runners.adapters import Adapters
+    from runners.worker import Worker
 
 log = logging.getLogger("producer_twin.runner")
 
@@ -42,7 +43,7 @@ class Runner:
         self._checkpoint: Checkpoint | None = None
         self._adapters: Adapters | None = None
         self._reason: str | None = "its model is being loaded"
-        self._batcher = Batcher(self._make)
+        self._worker: Worker | None = None
         self.settled = threading.Event()  # ready, or known not to be
         threading.Thread(target=self._settle, name="load", daemon=True).start()
 
@@ -54,8 +55,17 @@ class Runner:
 
     @bentoml.api
     async def generate(self, request: TrackRequest) -> TrackAnswer:
-        """Make a track, together with those that are asked for at the same time."""
-        return await self._batcher.submit(request)
+        """Make a track, beside all the others that are asked for."""
+        if self._model is None or self._adapters is None or self._worker is None:
+            return TrackAnswer(error=f"{self.backend} cannot serve: {self._reason}", status=503)
+        deadline = time.monotonic() + request.patience
+        try:
+            self._worker.admit()
+            async with self._adapters.held(request.adapters) as adapters:
+                track = await self._worker.track(self._row(request, adapters), deadline)
+        except Exception as error:  # noqa: BLE001 - it is the answer
+            track = error
+        return await asyncio.to_thread(self._answer, track, request)
 
     @bentoml.api
     async def describe(self) -> RunnerState:
@@ -98,15 +108,6 @@ class Runner:
             return AdoptAnswer(error=str(reason), status=400)
         return AdoptAnswer(data=adopted.data, notes=adopted.notes)
 
-    def _make(self, requests: Sequence[TrackRequest]) -> list[TrackAnswer]:
-        """All tracks of a batch; each fails alone."""
-        if self._model is None or self._adapters is None:
-            reason = f"{self.backend} cannot serve: {self._reason}"
-            return [TrackAnswer(error=reason, status=503) for _ in requests]
-        rows: list[Row | Exception] = [self._row(request, self._adapters) for request in requests]
-        tracks = iter(self._model.generate([row for row in rows if not isinstance(row, Exception)]))
-        return [self._answer(row if isinstance(row, Exception) else next(tracks)) for row in rows]
-
     def _settle(self) -> None:
         try:
             self._load()
@@ -117,7 +118,9 @@ class Runner:
         from models.checkpoints import CheckpointError, resolve
         from models.device import pick_device, pick_dtype
         from runners.adapters import Adapters
+        from runners.scheduler import Scheduler
         from runners.sweep import keep_swept
+        from runners.worker import Worker
 
         config, row = settings(), self.row
         if not row.commercial_use:
@@ -137,23 +140,37 @@ class Runner:
         storage = open_storage(config.storage_url, config.s3_endpoint_url)
         self._checkpoint = checkpoint
         self._adapters = Adapters(storage, model, checkpoint)
+        self._worker = Worker(Scheduler(model))
         self._model, self._reason = model, None
         keep_swept(storage, self._adapters)
         log.info("%s is ready: %s on %s", row.name, checkpoint.name, device)
 
-    def _row(self, request: TrackRequest, adapters: Adapters) -> Row | Exception:
+    def _row(self, request: TrackRequest, adapters: list[AdapterWeights]) -> Row:
         from models.base import Row, Text
 
-        try:
-            chosen = [(adapters.get(ref), ref.strength) for ref in request.adapters]
-        except Exception as error:  # noqa: BLE001 - one request's adapter must not fail its neighbours
-            return error
-        text = Text(request.prompt, request.lyrics, request.bpm, request.key, request.time_signature)
-        return Row(text, request.seconds, request.seed, request.steps, request.guidance, chosen)
+        strengths = [ref.strength for ref in request.adapters]
+        return Row(
+            text=Text(request.prompt, request.lyrics, request.bpm, request.key, request.time_signature),
+            seconds=request.seconds,
+            seed=request.seed,
+            steps=request.steps,
+            guidance=request.guidance,
+            shift=request.shift,
+            temperature=request.temperature,
+            adapters=list(zip(adapters, strengths, strict=True)),
+        )
 
-    def _answer(self, track: Track) -> TrackAnswer:
+    def _answer(self, track: Track, request: TrackRequest) -> TrackAnswer:
+        from runners.scheduler import Expired
+
         if isinstance(track, Refusal):
             return TrackAnswer(error=track.message, status=track.status)
+        if isinstance(track, Expired):
+            return TrackAnswer(
+                error=f"the track was not done within {request.patience:g} s (GENERATE_TIMEOUT_SECONDS); "
+                "ask for a shorter one, or later",
+                status=504,
+            )
         if isinstance(track, Exception):
             incident = secrets.token_hex(4)
             log.error("%s failed (incident %s)", self.backend, incident, exc_info=track)

@@ -17,17 +17,24 @@ class AdapterRef(BaseModel):
 
 
 class TrackRequest(BaseModel):
-    """One row for a runner's batch. `None` leaves the choice to the model."""
+    """One row for a runner's batch. `None` leaves the choice to the model.
+
+    Attributes:
+        patience: seconds after which the track is given up.
+    """
 
     prompt: str
     seconds: float
     seed: int
+    patience: float
     lyrics: str = ""
     bpm: int | None = None
     key: str | None = None
     time_signature: str | None = None
     steps: int | None = None
     guidance: float | None = None
+    shift: float | None = None
+    temperature: float | None = None
     adapters: list[AdapterRef] = []
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers import AceStepPipeline
 
 from models.ace_step import AceStep
-from models.ace_step.sampling import Defaults, Run
+from models.ace_step.sampling import Batch, Defaults, Run
 from models.adapter_file import Header, InvalidAdapter
 from models.adapters import AdapterWeights, LoraPair, decode, encode, linear_layers
-from models.base import Row, Text
+from models.base import Row, Text, completed
 from models.checkpoints import resolve
 from models.tiny import ace_step as tiny
 
@@ -61,6 +63,14 @@ def _rows(model: AceStep) -> list[Row]:
         Row(Text("house", lyrics="la la la"), 3.33, seed=3, guidance=2.5, adapters=[(one, 1.0)]),
         Row(Text("techno ☃", bpm=131), 1.1, seed=4, steps=11, adapters=[(one, 0.5), (two, -0.7)]),
     ]
+
+
+def sample(pipeline: AceStepPipeline, rows: Sequence[Row], defaults: Defaults) -> list[torch.Tensor]:
+    """The latents of rows that take their steps together."""
+    runs = [Run(pipeline, row, defaults) for row in rows]
+    while left := [run for run in runs if run.steps_left]:
+        completed(Batch(pipeline, left).step())
+    return [run.latents for run in runs]
 
 
 def _stock(model: AceStep, row: Row, defaults: Defaults) -> torch.Tensor:

@@ -25,13 +25,33 @@ MODEL = '''
 import numpy as np
 import torch
 
+from models.base import Model, Plan
+from models.lora_rows import add, blend, check, lane
 
-class Hum:
+
+class Tone:
+    steps_left = 1
+
+
+class Tones:
+    def __init__(self, runs):
+        self.runs = runs
+
+    def step(self):
+        for run in self.runs:
+            run.steps_left -= 1
+        return
+        yield
+
+
+class Hum(Model):
     backend = "hum"
+    overhead = 0.0
     sample_rate = 16_000
     channels = 1
     dtype = torch.float32
     device = torch.device("cpu")
+    adapted = None
 
     def __init__(self):
         self.adapted = torch.nn.Sequential(torch.nn.Linear(1, 1))
@@ -45,17 +65,23 @@ class Hum:
     def file_name(self, module):
         return module
 
-    @torch.no_grad()
-    def generate(self, rows):
-        from models.lora_rows import attached
+    def plan(self, row):
+        check(self.adapted, row.adapters)
+        return Plan(steps=1, cost=row.seconds, lane=lane(row.adapters))
 
-        tracks = []
-        for row in rows:
-            with attached(self.adapted, [row.adapters]):
-                pitch = self.adapted(torch.ones(1, 1, 1)).item()
-            time = np.arange(round(row.seconds * self.sample_rate)) / self.sample_rate
-            tracks.append(0.5 * np.sin(2 * np.pi * pitch * time, dtype=np.float32)[None])
-        return tracks
+    def begin(self, row):
+        return Tone()
+
+    def batch(self, runs):
+        return Tones(runs)
+
+    @torch.no_grad()
+    def finish(self, run, row):
+        one = torch.ones(1, 1)
+        pitch = add(self.adapted(one), one, blend(row.adapters).get("0")).item()
+        time = np.arange(round(row.seconds * self.sample_rate)) / self.sample_rate
+        return 0.5 * np.sin(2 * np.pi * pitch * time, dtype=np.float32)[None]
+        yield
 
 
 def build(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import uuid
@@ -18,7 +19,7 @@ from errors import Refusal
 from models import bento_store
 from models.ace_step import AceStep
 from models.adapter_file import Header
-from models.adapters import LoraPair, decode, encode, linear_layers
+from models.adapters import AdapterWeights, LoraPair, decode, encode, linear_layers
 from models.checkpoints import Checkpoint, resolve
 from models.library import Library
 from models.tiny import ace_step as tiny
@@ -80,6 +81,11 @@ def _cached(header: Header) -> Path:
     return Path(bentoml.models.get(f"{bento_store._name(header.lora_id)}:{header.version}").path)
 
 
+async def _held(adapters: Adapters, ref: AdapterRef) -> AdapterWeights:
+    async with adapters.held([ref]) as (weights,):
+        return weights
+
+
 @pytest.mark.parametrize("damage", ["short", "no file", "no yaml"])
 def test_a_damaged_copy_gives_way_to_storage(
     storage: Storage, model: AceStep, checkpoint: Checkpoint, damage: str
@@ -91,13 +97,14 @@ def test_a_damaged_copy_gives_way_to_storage(
     else:
         (copy / ("adapter_model.safetensors" if damage == "no file" else "model.yaml")).unlink()
     ref = AdapterRef(key=keys.lora("ada", header.model_name), header=header)
-    assert Adapters(storage, model, checkpoint).get(ref).header == header
+    assert asyncio.run(_held(Adapters(storage, model, checkpoint), ref)).header == header
 
 
 def test_a_twin_of_another_checkpoint_is_not_used(storage: Storage, model: AceStep, checkpoint: Checkpoint) -> None:
     header = _stored(storage, model, Checkpoint("starter", checkpoint.folder, "f" * 64), "old")
     with pytest.raises(Refusal) as caught:
-        Adapters(storage, model, checkpoint).get(AdapterRef(key=keys.lora("ada", "old"), header=header))
+        ref = AdapterRef(key=keys.lora("ada", "old"), header=header)
+        asyncio.run(_held(Adapters(storage, model, checkpoint), ref))
     assert caught.value.status == 409 and "train it again" in caught.value.message
 
 

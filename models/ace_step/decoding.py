@@ -11,7 +11,7 @@ from torch import Tensor
 
 # Latent frames to a piece: the decoder's memory grows with it, and how long another row waits for its end.
 _PIECE = 250
-# What a sample sees of either side: of a convolution over 7, and of a block's residual units, with dilations 1, 3 and 9.
+# What a sample sees on either side: of a convolution over 7; of a block's residual units, dilated by 1, 3 and 9.
 _CONVOLUTION = 3
 _UNITS = 3 * (1 + 3 + 9)
 

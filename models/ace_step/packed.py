@@ -118,9 +118,7 @@ class Pack:
         """
         return completed(self.forward(latents, timesteps))
 
-    def forward(
-        self, latents: Sequence[Tensor], timesteps: Sequence[float]
-    ) -> Generator[None, None, list[Tensor]]:
+    def forward(self, latents: Sequence[Tensor], timesteps: Sequence[float]) -> Generator[None, None, list[Tensor]]:
         """`velocities`, with a pause after each layer."""
         dit = self.transformer
         frames = self._frames(latents)

@@ -25,6 +25,8 @@ from models.musicgen.tokens import Batch, Line, Run, Windows
 # on a GPU, where it decides how many rows are worth waiting for each other, an estimate.
 _OVERHEAD = {"cpu": 15.0}
 _OVERHEAD_ELSEWHERE = 200.0
+# Below this the likeliest code is as good as certain, and what is divided by it overflows.
+_COLDEST = 0.01
 
 
 class MusicGen(Model[Run]):
@@ -86,12 +88,13 @@ class MusicGen(Model[Run]):
         return Plan(steps=Windows.of(self.model).steps(self._frames(row)), cost=1.0, lane=lane(row.adapters))
 
     def line(self, row: Row) -> Line:
+        temperature = self.sampling.temperature if row.temperature is None else row.temperature
         return Line(
             text=self.encode_text(row.text),
             frames=self._frames(row),
             seed=row.seed,
             guidance=self.sampling.guidance if row.guidance is None else row.guidance,
-            temperature=self.sampling.temperature if row.temperature is None else row.temperature,
+            temperature=temperature if temperature >= _COLDEST else 0.0,
             top_k=self.sampling.top_k,
             pairs=blend(row.adapters),
             weights=changed(self.adapted, row.adapters),

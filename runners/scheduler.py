@@ -1,0 +1,211 @@
+"""Which rows take the next step together.
+
+Rows come and go between steps, and between the layers of a step where a shorter one comes. The shortest remaining work
+goes first, since that keeps everyone's wait the shortest in the mean; whoever has waited for several times its own work
+goes before all who came later, so that long rows finish too. Rows share a batch where that is worth it:
+
+    time of a step ∝ overhead + the sum of its rows' costs
+
+A row that joins a batch saves all that wait the overhead of steps of its own, and costs all in the batch its own part
+of every step. On a device that one row fills, the overhead is small and alike rows go one after the other; where the
+overhead is large, as with a decoder's weights that are read for each token, everyone joins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.base import Batch, Model, Plan, Row, Run, Track
+
+# Rows in a batch, and seconds of music in all, which is what its memory grows with.
+MOST_ROWS = 8
+MOST_SECONDS = 600.0
+# Rows for which memory is held, those included whose steps were interrupted.
+MOST_BEGUN = 16
+# How many times its own work a row waits before it goes first.
+PATIENCE = 4.0
+# Work that is saved is saved for those too who come while it lasts: at a load of 3/4, for so many for each that waits.
+TO_COME = 4.0
+
+
+class Expired(Exception):
+    """A row's deadline passed before it was done."""
+
+
+@dataclass(eq=False)
+class Ticket:
+    """A row's place. `arrived` is the scheduler's clock then; `alone` after a batch failed with it."""
+
+    row: Row
+    plan: Plan
+    deadline: float
+    arrived: float
+    run: Run | None = None
+    group: Group | None = None
+    finishing: bool = False
+    alone: bool = False
+
+
+@dataclass(eq=False)
+class Group:
+    """Tickets whose runs are in one batch. `work` is what they are in the middle of."""
+
+    tickets: list[Ticket]
+    batch: Batch | None
+    work: Generator[None, None, Any] | None = field(default=None)
+
+
+class Scheduler:
+    """For one thread. Its clock counts work: a row's cost and overhead, for each step taken."""
+
+    def __init__(self, model: Model[Any]) -> None:
+        self.model = model
+        self.tickets: list[Ticket] = []
+        self._clock = 0.0
+        self._group: Group | None = None
+        self._changed = False
+
+    def add(self, row: Row, deadline: float = float("inf")) -> Ticket:
+        """Queue a row. `deadline` is by `time.monotonic`. Raises what is wrong with the row."""
+        ticket = Ticket(row, self.model.plan(row), deadline, self._clock)
+        self.tickets.append(ticket)
+        self._changed = True
+        return ticket
+
+    def drop(self, ticket: Ticket) -> None:
+        """Nobody waits for it any more."""
+        if ticket in self.tickets:
+            self._remove(ticket)
+
+    def turn(self) -> list[tuple[Ticket, Track]]:
+        """A stretch of work on one batch, as long as a layer or a token takes; the tickets that are answered by it."""
+        answers: list[tuple[Ticket, Track]] = []
+        now = time.monotonic()
+        for ticket in [ticket for ticket in self.tickets if ticket.deadline <= now]:
+            self._remove(ticket)
+            answers.append((ticket, Expired()))
+        if self._changed or self._group is None:
+            self._group, self._changed = self._chosen(answers), False
+        group = self._group
+        if group is None:
+            return answers
+        try:
+            if group.work is None:
+                group.work = self._work(group)
+            next(group.work)
+        except StopIteration as end:
+            group.work = None
+            self._stepped(group, end.value, answers)
+        except Exception as error:  # noqa: BLE001 - a batch's failure is answered, and others go on
+            self._failed(group, error, answers)
+        return answers
+
+    def _chosen(self, answers: list[tuple[Ticket, Track]]) -> Group | None:
+        """The first ticket's group, with all that are worth having along; those in the middle of a step end it before."""
+        begun = [ticket for ticket in self.tickets if ticket.run]
+        tickets = sorted(self.tickets if len(begun) < MOST_BEGUN else begun, key=self._rank)
+        while tickets:
+            first = tickets[0]
+            if first.group and first.group.work:
+                return first.group
+            members = [first]
+            for ticket in tickets[1:]:
+                if self._joins(ticket, members):
+                    members.append(ticket)
+            interrupted = [ticket.group for ticket in members if ticket.group and ticket.group.work]
+            if interrupted:
+                return interrupted[0]
+            if first.group and set(first.group.tickets) == set(members):
+                return first.group
+            bad = [ticket for ticket in members if not self._begun(ticket, answers)]
+            if not bad:
+                return self._gathered(members)
+            tickets = [ticket for ticket in tickets if ticket not in bad]
+        return None
+
+    def _rank(self, ticket: Ticket) -> tuple[float, ...]:
+        step = self.model.overhead + ticket.plan.cost
+        if self._clock - ticket.arrived > PATIENCE * ticket.plan.steps * step:
+            return (0, ticket.arrived)
+        left = ticket.run.steps_left if ticket.run else ticket.plan.steps
+        return (1, max(left, 1) * step, ticket.arrived)
+
+    def _joins(self, ticket: Ticket, members: list[Ticket]) -> bool:
+        together = [*members, ticket]
+        if (
+            any(each.alone or each.finishing for each in together)
+            or ticket.plan.lane != members[0].plan.lane
+            or len(members) == MOST_ROWS
+            or sum(each.row.seconds for each in together) > MOST_SECONDS
+        ):
+            return False
+        waiting = len(self.tickets) - len(members)
+        return self.model.overhead * waiting * TO_COME >= ticket.plan.cost * len(members)
+
+    def _begun(self, ticket: Ticket, answers: list[tuple[Ticket, Track]]) -> bool:
+        try:
+            ticket.run = ticket.run or self.model.begin(ticket.row)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one row is that row's answer
+            self._remove(ticket)
+            answers.append((ticket, error))
+            return False
+        return True
+
+    def _gathered(self, members: list[Ticket]) -> Group:
+        for old in {ticket.group for ticket in members if ticket.group}:
+            for ticket in old.tickets:
+                ticket.group = None
+        group = Group(members, None)
+        for ticket in members:
+            ticket.group = group
+        return group
+
+    def _work(self, group: Group) -> Generator[None, None, Any]:
+        first = group.tickets[0]
+        if first.finishing:
+            return self.model.finish(first.run, first.row)
+        if group.batch is None:
+            group.batch = self.model.batch([ticket.run for ticket in group.tickets])
+        return group.batch.step()
+
+    def _stepped(self, group: Group, result: Any, answers: list[tuple[Ticket, Track]]) -> None:
+        self._clock += self.model.overhead + sum(ticket.plan.cost for ticket in group.tickets)
+        if group.tickets[0].finishing:
+            self._remove(group.tickets[0])
+            answers.append((group.tickets[0], result))
+            return
+        for ticket in [ticket for ticket in group.tickets if ticket in self.tickets]:
+            if ticket.run and not ticket.run.steps_left:
+                ticket.finishing = True
+                self._part(group)
+        if any(ticket not in self.tickets for ticket in group.tickets):
+            self._part(group)
+        self._changed |= any(ticket.group is not group for ticket in self.tickets)
+
+    def _failed(self, group: Group, error: Exception, answers: list[tuple[Ticket, Track]]) -> None:
+        """A row alone is to blame; of several it shows when each goes on alone."""
+        group.work = None
+        self._part(group)
+        if len(group.tickets) == 1:
+            self._remove(group.tickets[0])
+            answers.append((group.tickets[0], error))
+        for ticket in group.tickets:
+            ticket.alone = True
+
+    def _part(self, group: Group) -> None:
+        for ticket in group.tickets:
+            ticket.group = None
+        self._changed = True
+        if self._group is group:
+            self._group = None
+
+    def _remove(self, ticket: Ticket) -> None:
+        """At once, except that the others in its batch end the step that they are in."""
+        self.tickets.remove(ticket)
+        group, self._changed = ticket.group, True
+        if group and (group.work is None or not any(each in self.tickets for each in group.tickets)):
+            group.work = None
+            self._part(group)

@@ -1,0 +1,100 @@
+"""The thread that a model works in, and the way to it from an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from dataclasses import dataclass
+
+from errors import Refusal
+from models.base import Row, Track
+from runners.scheduler import Scheduler, Ticket
+
+log = logging.getLogger("producer_twin.runner")
+
+# Rows that may be there at once; one more is refused at once rather than after a timeout.
+MOST_PRESENT = 64
+
+
+@dataclass(eq=False)
+class _Order:
+    """A row that is waited for."""
+
+    row: Row
+    deadline: float
+    answer: asyncio.Future[Track]
+    loop: asyncio.AbstractEventLoop
+    ticket: Ticket | None = None
+
+    def give(self, track: Track) -> None:
+        def settle() -> None:
+            if not self.answer.done():
+                self.answer.set_result(track)
+
+        self.loop.call_soon_threadsafe(settle)
+
+
+class Worker:
+    """Everything that touches the scheduler and its model happens in one thread."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._inbox: queue.SimpleQueue[_Order] = queue.SimpleQueue()
+        self._orders: dict[Ticket, _Order] = {}
+        self._waiting = 0
+        threading.Thread(target=self._work, name="model", daemon=True).start()
+
+    def admit(self) -> None:
+        """Raises `Refusal` if there are too many already."""
+        if self._waiting >= MOST_PRESENT:
+            raise Refusal(503, f"{MOST_PRESENT} requests are being served already; try again in some seconds")
+
+    async def track(self, row: Row, deadline: float = float("inf")) -> Track:
+        """The row's track, or why there is none. Who is cancelled frees its row at the next step.
+
+        Args:
+            deadline: by `time.monotonic`; past it the row is given up.
+
+        Raises:
+            Refusal: 503, too many are there already.
+        """
+        self.admit()
+        loop = asyncio.get_running_loop()
+        order = _Order(row, deadline, loop.create_future(), loop)
+        self._waiting += 1
+        self._inbox.put(order)
+        try:
+            return await order.answer
+        finally:
+            self._waiting -= 1
+            if order.answer.cancelled():
+                self._inbox.put(order)  # the second time it is taken back
+
+    def _work(self) -> None:
+        while True:
+            while not self._scheduler.tickets or not self._inbox.empty():
+                self._take(self._inbox.get())
+            try:
+                for ticket, track in self._scheduler.turn():
+                    self._orders.pop(ticket).give(track)
+            except Exception as error:  # a fault of the scheduler's own must not leave everyone waiting
+                log.exception("the scheduler failed")
+                for ticket in list(self._scheduler.tickets):
+                    self._scheduler.drop(ticket)
+                for order in self._orders.values():
+                    order.give(error)
+                self._orders.clear()
+
+    def _take(self, order: _Order) -> None:
+        if order.ticket or order.answer.done():
+            if order.ticket in self._orders:
+                del self._orders[order.ticket]
+                self._scheduler.drop(order.ticket)
+            return
+        try:
+            order.ticket = self._scheduler.add(order.row, order.deadline)
+            self._orders[order.ticket] = order
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a row is that row's answer
+            order.give(error)

@@ -1,0 +1,269 @@
+"""Who goes first, who goes together, and that nobody is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from errors import Refusal
+from models.base import Interruptible, Model, Plan, Row, Text
+from runners import scheduler, worker
+from runners.scheduler import Expired, Scheduler, Ticket
+from runners.worker import Worker
+
+LAYERS = 3
+
+
+@dataclass(eq=False)
+class Count:
+    """A run that counts down."""
+
+    row: Row
+    steps_left: int
+
+
+class Counts:
+    def __init__(self, model: Counting, runs: Sequence[Count]) -> None:
+        self.model, self.runs = model, runs
+
+    def step(self) -> Interruptible:
+        names = sorted(run.row.text.prompt for run in self.runs)
+        for _ in range(LAYERS):
+            self.model.work.append(names)
+            yield
+        assert self.model.go.wait(30)
+        if "breaks" in names:
+            raise RuntimeError("out of memory")
+        for run in self.runs:
+            run.steps_left -= 1
+
+
+class Counting(Model[Count]):
+    """A model whose rows take as many steps as they say and cost a step what they are long; a track is its seed."""
+
+    overhead = 0.0
+
+    def __init__(self, overhead: float = 0.0) -> None:
+        self.overhead = overhead
+        self.work: list[list[str]] = []  # which rows were in the batch, for each layer
+        self.go = threading.Event()
+        self.go.set()
+
+    def plan(self, row: Row) -> Plan:
+        if row.text.prompt == "misfit":
+            raise ValueError("misfit")
+        return Plan(row.steps or 1, row.seconds, row.text.key)
+
+    def begin(self, row: Row) -> Count:
+        if row.text.prompt == "bad":
+            raise ValueError("bad")
+        return Count(row, row.steps or 1)
+
+    def batch(self, runs: Sequence[Count]) -> Counts:
+        return Counts(self, runs)
+
+    def finish(self, run: Count, row: Row) -> Generator[None, None, NDArray[np.float32]]:
+        assert run.row is row and not run.steps_left
+        yield
+        return np.array([row.seed], np.float32)
+
+
+def _row(name: str = "x", seconds: float = 1.0, steps: int = 2, seed: int = 0, lane: str | None = None) -> Row:
+    return Row(Text(name, key=lane), seconds, seed, steps)
+
+
+def _all(scheduler: Scheduler) -> dict[Ticket, Any]:
+    """Every answer there is to be."""
+    answers = {}
+    for _ in range(100_000):
+        if not scheduler.tickets:
+            return answers
+        for ticket, track in scheduler.turn():
+            assert ticket not in answers, "answered twice"
+            answers[ticket] = track
+    raise AssertionError("it never ends")
+
+
+def _order(model: Counting) -> list[str]:
+    """The batches in the order of their work, without repetitions."""
+    names = ["+".join(sorted(batch)) for batch in model.work]
+    return [name for index, name in enumerate(names) if index == 0 or names[index - 1] != name]
+
+
+def test_a_short_row_that_comes_late_goes_first_between_layers() -> None:
+    model = Counting()
+    each = Scheduler(model)
+    each.add(_row("long", 60))
+    each.turn()
+    each.add(_row("short", 5))
+    _all(each)
+    assert _order(model) == ["long", "short", "long"]
+    assert model.work[:2] == [["long"], ["short"]], "it waits for a layer, not for a step"
+    assert sum(batch == ["long"] for batch in model.work) == 2 * LAYERS, "no layer is computed twice"
+
+
+def test_what_is_worth_it_shares_a_batch() -> None:
+    model = Counting(overhead=15)
+    each = Scheduler(model)
+    rows = [each.add(_row(str(number), 1, steps=4 + number)) for number in range(4)]
+    assert len(_all(each)) == len(rows)
+    assert _order(model) == ["0+1+2+3", "1+2+3", "2+3", "3"]
+
+
+def test_who_comes_late_joins_where_steps_are_shared() -> None:
+    model = Counting(overhead=15)
+    each = Scheduler(model)
+    each.add(_row("first", 1, steps=10))
+    for _ in range(2 * LAYERS):
+        each.turn()
+    each.add(_row("second", 1, steps=3))
+    _all(each)
+    assert _order(model) == ["first", "first+second", "first"]
+    assert sum("first" in batch for batch in model.work) == 10 * LAYERS
+
+
+def test_lanes_do_not_mix() -> None:
+    model = Counting(overhead=100)
+    each = Scheduler(model)
+    for lane in ("a", "b", "a", "b"):
+        each.add(_row(lane, lane=lane))
+    _all(each)
+    assert _order(model) == ["a+a", "b+b"]
+
+
+def test_a_batch_has_its_limits() -> None:
+    model = Counting(overhead=1e6)
+    each = Scheduler(model)
+    for _ in range(scheduler.MOST_ROWS + 3):
+        each.add(_row())
+    for _ in range(3):
+        each.add(_row("long", scheduler.MOST_SECONDS / 2, steps=9))
+    _all(each)
+    assert max(map(len, model.work)) == scheduler.MOST_ROWS
+    assert max(batch.count("long") for batch in model.work) == 2
+
+
+def test_a_long_row_is_not_put_off_forever() -> None:
+    model = Counting()
+    each = Scheduler(model)
+    long = each.add(_row("long", 10))
+    answers: list[Ticket] = []
+    for number in range(1000):
+        if number % 4 == 0:
+            each.add(_row("short", 1))  # as fast as they are made
+        answers += [ticket for ticket, _ in each.turn()]
+        if long in answers:
+            break
+    done = sum(len(batch) * (10 if batch == ["long"] else 1) for batch in model.work) / LAYERS
+    assert done <= (scheduler.PATIENCE + 2) * 20
+
+
+def test_one_row_fails_alone() -> None:
+    model = Counting(overhead=100)
+    each = Scheduler(model)
+    good = [each.add(_row(str(seed), seed=seed)) for seed in range(3)]
+    bad, breaks = each.add(_row("bad")), each.add(_row("breaks"))
+    with pytest.raises(ValueError, match="misfit"):
+        each.add(_row("misfit"))
+    answers = _all(each)
+    assert [answers[ticket].tolist() for ticket in good] == [[0], [1], [2]]
+    assert isinstance(answers[bad], ValueError) and isinstance(answers[breaks], RuntimeError)
+
+
+def test_who_goes_away_frees_its_row_at_the_next_step() -> None:
+    model = Counting(overhead=100)
+    each = Scheduler(model)
+    gone, stays = each.add(_row("gone", steps=50)), each.add(_row("stays", steps=3))
+    each.turn()
+    each.drop(gone)
+    assert list(_all(each)) == [stays]
+    assert model.work.count(["gone", "stays"]) == LAYERS and model.work.count(["stays"]) == 2 * LAYERS
+
+
+def test_a_deadline_frees_the_row() -> None:
+    model = Counting(overhead=100)
+    each = Scheduler(model)
+    late, stays = each.add(_row("late", steps=50), deadline=time.monotonic()), each.add(_row("stays"))
+    answers = _all(each)
+    assert isinstance(answers[late], Expired) and answers[stays].tolist() == [0]
+    assert ["late"] not in model.work
+
+
+_ROWS = st.builds(
+    _row,
+    name=st.sampled_from(["x", "x", "x", "bad", "breaks"]),
+    seconds=st.sampled_from([1.0, 5.0, 60.0, 400.0]),
+    steps=st.integers(1, 5),
+    seed=st.integers(1, 1000),
+    lane=st.sampled_from([None, None, "a", "b"]),
+)
+
+
+@given(
+    overhead=st.sampled_from([0.0, 10.0, 1e4]),
+    moves=st.lists(st.one_of(_ROWS, st.integers(0, 30), st.just("turn")), max_size=40),
+)
+def test_everyone_is_answered_once_with_their_own(overhead: float, moves: list[Row | int | str]) -> None:
+    each = Scheduler(Counting(overhead))
+    added: list[Ticket] = []
+    dropped: set[Ticket] = set()
+    answers: dict[Ticket, Any] = {}
+    for move in moves:
+        if isinstance(move, Row):
+            added.append(each.add(move))
+        elif isinstance(move, int):
+            if move < len(added) and added[move] not in answers:
+                each.drop(added[move])
+                dropped.add(added[move])
+        else:
+            answers |= dict(each.turn())
+    assert len([ticket for ticket in each.tickets if ticket.run]) <= scheduler.MOST_BEGUN + scheduler.MOST_ROWS
+    answers |= _all(each)
+    assert answers.keys() == set(added) - dropped
+    for ticket, track in answers.items():
+        if ticket.row.text.prompt == "x":
+            assert track.tolist() == [ticket.row.seed]
+        else:
+            assert isinstance(track, Exception)
+
+
+def test_requests_from_an_event_loop() -> None:
+    async def scenario() -> None:
+        model = Counting(overhead=100)
+        each = Worker(Scheduler(model))
+        model.go.clear()
+        many = [asyncio.create_task(each.track(_row(seed=seed))) for seed in range(worker.MOST_PRESENT)]
+        gone = many.pop()
+        await asyncio.sleep(0.05)
+        with pytest.raises(Refusal, match="try again") as refused:
+            await each.track(_row())
+        assert refused.value.status == 503
+        gone.cancel()
+        model.go.set()
+        tracks = await asyncio.wait_for(asyncio.gather(*many), 60)
+        assert [int(track[0]) for track in tracks if not isinstance(track, Exception)] == list(range(len(many)))
+        assert isinstance(await each.track(_row("misfit")), ValueError)
+        assert not isinstance(await each.track(_row(seed=7)), Exception), "it goes on"
+
+    asyncio.run(scenario())
+
+
+def test_the_scheduler_s_own_fault_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        each = Worker(Scheduler(Counting()))
+        with monkeypatch.context() as patch:
+            patch.setattr(Scheduler, "_chosen", lambda *_: 1 / 0)
+            assert isinstance(await asyncio.wait_for(each.track(_row()), 30), ZeroDivisionError)
+        assert not isinstance(await asyncio.wait_for(each.track(_row()), 30), Exception)
+
+    asyncio.run(scenario())
