@@ -25,6 +25,7 @@ MAX_LYRICS = 8_000
 MAX_METADATA = 16 * 2**10  # characters of one file's, as JSON
 MAX_METADATA_DEPTH = 8
 MAX_AUDIO_BASE64 = 48 * 2**20
+MAX_BLEND = 8
 
 # The rule that the patterns cannot say by themselves, used in messages.
 ID_RULE = "1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot"
@@ -213,11 +214,19 @@ class JobAnswer(Answer):
     previews: list[Preview] = Field(default_factory=list)
 
 
+class BlendPart(Request):
+    """A twin of a blend. Weights are shares: what they add up to makes nothing louder."""
+
+    lora_id: LoraId
+    weight: float = Field(1.0, ge=-1, le=1, allow_inf_nan=False)
+
+
 class GenerateRequest(Request):
-    """`POST /generate`: a track from a prompt, in a twin's style where `lora_id` names one."""
+    """`POST /generate`: a track from a prompt, in the style of a twin (`lora_id`) or between several (`loras`)."""
 
     prompt: str = Field(min_length=1, max_length=MAX_PROMPT)
     lora_id: LoraId | None = None
+    loras: list[BlendPart] | None = Field(None, min_length=1, max_length=MAX_BLEND)
     duration_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
     backend_override: str | None = None
     seed: int | None = Field(None, ge=0, lt=2**32)
@@ -238,6 +247,25 @@ class GenerateRequest(Request):
         if not self.prompt.strip():
             raise ValueError("prompt: it is blank; describe the music")
         return self
+
+    @model_validator(mode="after")
+    def _one_way_to_name_twins(self) -> Self:
+        if self.lora_id and self.loras:
+            raise ValueError("lora_id, loras: send one of the two, not both")
+        names = [part.lora_id for part in self.loras or ()]
+        if len(set(names)) < len(names):
+            raise ValueError("loras: a twin is in it twice; add its weights up")
+        if self.loras and not any(part.weight for part in self.loras):
+            raise ValueError("loras: all weights are 0; leave loras out for the base model")
+        return self
+
+    @property
+    def strengths(self) -> dict[str, float]:
+        """Each twin by its id, with how strongly it works: all together as strongly as `lora_scale` says."""
+        if self.lora_id:
+            return {self.lora_id: self.lora_scale}
+        total = sum(abs(part.weight) for part in self.loras or ())
+        return {part.lora_id: self.lora_scale * part.weight / total for part in self.loras or ()}
 
 
 class GenerateAnswer(Answer):

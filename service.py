@@ -29,6 +29,7 @@ from edge.errors import OneShape, or_error
 from edge.guard import Guard
 from edge.journal import Journal
 from edge.keys import KeyRing
+from edge.leaving import Leaving
 from edge.submit import CheckedSubmit
 from errors import Refusal
 from front import outputs, uploads
@@ -124,6 +125,7 @@ def _compose() -> bentoml.Service[Any]:
     except Refusal as refusal:
         raise ValueError(refusal.message) from None
     for name, backend in TABLE.enabled(settings()).items():
+        backend.service.add_asgi_middleware(Leaving)
         setattr(Front, _attribute(name), bentoml.depends(backend.service, url=settings().runner_urls.get(name)))
     front = bentoml.asgi_app(application(bentoml.get_current_service))(Front)
     service = bentoml.service(**service_config("ProducerTwin"))(front)
@@ -131,6 +133,7 @@ def _compose() -> bentoml.Service[Any]:
     service.add_asgi_middleware(OneShape)
     service.add_asgi_middleware(Access, settings=settings(), ring=lambda: bentoml.get_current_service().ring)
     service.add_asgi_middleware(Guard, settings=settings())
+    service.add_asgi_middleware(Leaving)
     service.add_asgi_middleware(CheckedSubmit, intake=lambda: bentoml.get_current_service().intake)
     return service
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+from torch.utils._python_dispatch import TorchDispatchMode
+
+# What moves no data on a device is not launched there.
+_VIEWS = ("view", "reshape", "transpose", "permute", "slice", "select", "unsqueeze", "squeeze", "split", "expand", "t")
 
 
 @dataclass(frozen=True)
@@ -15,7 +22,7 @@ class Ratio:
 
     Attributes:
         median: of the ratios.
-        low, high: the middle half of them lies between.
+        low, high: the median's confidence interval of 95 %, or the widest that so few rounds allow.
     """
 
     median: float
@@ -24,6 +31,39 @@ class Ratio:
 
     def __str__(self) -> str:
         return f"{self.median:.2f} ({self.low:.2f}–{self.high:.2f})"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A line of the table: with a target, or for comparison. `low` and `high` are `nan` where it is not timed."""
+
+    name: str
+    target: str
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def met(self) -> bool:
+        if not self.target:
+            return True
+        bound = float(self.target.split()[1])
+        return self.value >= bound if self.target.startswith("≥") else self.value <= bound
+
+    def __str__(self) -> str:
+        spread = "" if math.isnan(self.low) else f"({self.low:.3g}–{self.high:.3g})"
+        return f"{self.name:<78}{self.target:>10}{self.value:>11.3g} {spread:<14}{'' if self.met else 'missed'}"
+
+
+def median(values: Sequence[float]) -> Ratio:
+    """The median, and its confidence interval by order statistics, which assumes nothing of the distribution."""
+    ordered, n = sorted(values), len(values)
+    outside, below = 0, 0.0
+    while outside < (n - 1) // 2 and below + math.comb(n, outside) / 2**n <= 0.025:
+        below += math.comb(n, outside) / 2**n
+        outside += 1
+    cut = max(outside - 1, 0)
+    return Ratio(statistics.median(ordered), ordered[cut], ordered[-1 - cut])
 
 
 def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -44,6 +84,29 @@ def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
 
 def ratio(taken: Mapping[str, list[float]], name: str, to: str) -> Ratio:
     """`name`'s time over `to`'s, paired by round."""
-    ratios = sorted(a / b for a, b in zip(taken[name], taken[to], strict=True))
-    low, median, high = statistics.quantiles(ratios, n=4)
-    return Ratio(median, low, high)
+    return median([a / b for a, b in zip(taken[name], taken[to], strict=True)])
+
+
+def compared(what: str, target: str, taken: Mapping[str, list[float]], name: str, to: str) -> Figure:
+    found = ratio(taken, name, to)
+    return Figure(what, target, found.median, found.low, found.high)
+
+
+class _Count(TorchDispatchMode):
+    """Counts the operations that a device would launch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        name = func.__name__.split(".")[0]
+        if not name.startswith(_VIEWS):
+            self.operations[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def operations(way: Callable[[], object]) -> int:
+    with _Count() as count:
+        way()
+    return count.operations.total()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import metrics
@@ -18,7 +19,7 @@ from front.provenance import Provenance
 from front.runners import Runners
 from models.library import Library, Twin, no_twin
 from runners import TABLE, Backend
-from runners.messages import AdapterRef, TrackRequest
+from runners.messages import AdapterRef, TrackAnswer, TrackRequest
 from settings import Settings
 from storage import keys
 
@@ -76,19 +77,19 @@ class Generation:
         )
         if as_base64:
             await self._check_size(request, backend, seconds)
-        track = await self._track(backend, row, twins, request.lora_scale)
+        track = await self._track(backend, row, twins, list(request.strengths.values()))
         provenance = Provenance(
             backend=backend.name,
             base=(await self.runners.state(backend)).checkpoint,
             seed=seed,
-            twins=tuple(f"{twin.header.lora_id}@{twin.header.version}" for twin in twins[:1]),
+            twins=tuple(f"{found[0].header.lora_id}@{found[0].header.version}" for found in twins),
         )
         file, rate = await asyncio.to_thread(audio.encode, track, request.output_format, provenance)
         if self.signer:
             file = await asyncio.to_thread(self.signer.sign, file, request.output_format, provenance)
         if as_base64 and len(file) * 4 / 3 > MAX_AUDIO_BASE64:
             raise self._too_large(seconds)
-        producer = request.lora_id.partition(":")[0] if request.lora_id else None
+        producer = twins[0][0].header.producer_id if twins else None
         key = keys.output(producer, str(uuid.uuid4()), audio.EXTENSIONS[request.output_format])
         await asyncio.to_thread(self.outbox.put, key, file)
         metrics.MUSIC.labels(backend.name).inc(len(track.pcm) / (2 * track.channels * track.sample_rate))
@@ -103,26 +104,31 @@ class Generation:
             key=key,
         )
 
-    async def _twins(self, request: GenerateRequest) -> list[Twin]:
-        """The files of the twin that is asked for. Another producer's is not there."""
-        if request.lora_id is None:
-            return []
-        if not access.sees(request.lora_id.partition(":")[0]):
-            raise no_twin(request.lora_id)
-        return await asyncio.to_thread(self.library.find_or_recall, request.lora_id)
+    async def _twins(self, request: GenerateRequest) -> Sequence[list[Twin]]:
+        """The files of each twin that is asked for. Another producer's is not there."""
+        for lora_id in request.strengths:
+            if not access.sees(lora_id.partition(":")[0]):
+                raise no_twin(lora_id)
+        lookups = [asyncio.to_thread(self.library.find_or_recall, lora_id) for lora_id in request.strengths]
+        return await asyncio.gather(*lookups)
 
-    async def _backend(self, request: GenerateRequest, twins: list[Twin]) -> Backend:
+    async def _backend(self, request: GenerateRequest, twins: Sequence[list[Twin]]) -> Backend:
+        headers = [found[0].header for found in twins]
         if request.backend_override:
             chosen = TABLE.choose(request.backend_override, self.settings)
-            if twins and twins[0].header.backend != chosen.name:
-                raise Refusal(
-                    409,
-                    f"lora_id: {request.lora_id} was trained for {twins[0].header.backend}; "
-                    f"leave out backend_override or set it to that",
-                )
+            for header in headers:
+                if header.backend != chosen.name:
+                    raise Refusal(
+                        409,
+                        f"lora_id: {header.lora_id} was trained for {header.backend}; "
+                        f"leave out backend_override or set it to that",
+                    )
             return await self.runners.serving(chosen, may_fall_back=False)
+        if len({header.backend for header in headers}) > 1:
+            kinds = ", ".join(f"{header.lora_id} for {header.backend}" for header in headers)
+            raise Refusal(409, f"loras: twins of different backends cannot be blended ({kinds})")
         if twins:
-            return await self.runners.serving(self._own_backend(twins[0]), may_fall_back=False)
+            return await self.runners.serving(self._own_backend(twins[0][0]), may_fall_back=False)
         return await self.runners.serving(TABLE.choose(None, self.settings), may_fall_back=True)
 
     def _own_backend(self, twin: Twin) -> Backend:
@@ -160,15 +166,20 @@ class Generation:
             'with response: "url", for the bytes with the header Accept: audio/wav, or for less',
         )
 
-    async def _track(self, backend: Backend, row: TrackRequest, twins: list[Twin], strength: float):  # type: ignore[no-untyped-def]
-        """With a twin, its first file that the runner can use; never the base model in its place."""
-        if not twins:
-            return await self.runners.generate(backend, row)
+    async def _track(
+        self, backend: Backend, row: TrackRequest, twins: Sequence[list[Twin]], strengths: Sequence[float]
+    ) -> TrackAnswer:
+        """With each twin's first file that the runner can use; never the base model in its place."""
         refusals: list[Refusal] = []
-        for twin in twins:
-            adapter = AdapterRef(key=twin.key, spares=twin.spares, header=twin.header, strength=strength)
+        # A twin lies at one path or at two; what is damaged at one is tried at the other.
+        for attempt in range(max(map(len, twins), default=1)):
+            files = [found[min(attempt, len(found) - 1)] for found in twins]
+            adapters = [
+                AdapterRef(key=twin.key, spares=twin.spares, header=twin.header, strength=strength)
+                for twin, strength in zip(files, strengths, strict=True)
+            ]
             try:
-                return await self.runners.generate(backend, row.model_copy(update={"adapters": [adapter]}))
+                return await self.runners.generate(backend, row.model_copy(update={"adapters": adapters}))
             except Refusal as refusal:
                 if refusal.status != 404:
                     raise

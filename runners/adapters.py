@@ -51,6 +51,7 @@ class Adapters:
             yield [await self._get(ref) for ref in refs]
         finally:
             self._held.subtract(names)
+            self._held = +self._held
             self._evict()
 
     async def _get(self, ref: AdapterRef) -> AdapterWeights:

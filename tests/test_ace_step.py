@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from diffusers import AceStepPipeline
+from safetensors.torch import save
 
-from models.ace_step import AceStep
+from models import changes
+from models.ace_step import AceStep, decoding
 from models.ace_step.sampling import Batch, Defaults, Run
-from models.adapter_file import Header, InvalidAdapter
+from models.adapter_file import Header, InvalidAdapter, header_length, module_and_part
 from models.adapters import AdapterWeights, LoraPair, decode, encode, linear_layers
 from models.base import Row, Text, completed
 from models.checkpoints import resolve
@@ -208,3 +212,90 @@ def test_the_tiny_checkpoint_is_always_the_same(tmp_path: Path) -> None:
         tiny.build(tmp_path / name)
     first, second = (resolve(str(tmp_path / name), "ace_step", tiny.build) for name in ("one", "two"))
     assert first.sha256 == second.sha256
+
+
+def test_audio_in_pieces_is_the_audio_as_a_whole(model: AceStep, monkeypatch: pytest.MonkeyPatch) -> None:
+    latents = torch.randn(1, 130, model.pipeline.vae.config.decoder_input_channels)
+    with torch.inference_mode():
+        whole = model.pipeline.vae.decode(latents.transpose(1, 2)).sample[0]
+    monkeypatch.setattr(decoding, "_PIECE", 40)
+    pieces = completed(decoding.decode(model.pipeline.vae, latents))
+    assert pieces.shape == whole.shape
+    assert (pieces - whole).abs().max() <= 1e-5 * whole.std()
+
+
+def test_what_does_not_mix_equals_merged_weights(model: AceStep) -> None:
+    """DoRA, LoKr and LoHa, each in its lane beside a row of the base model, as a blend too, by way of the file."""
+    generator = torch.Generator().manual_seed(1)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator) * 0.3
+
+    tensors: dict[str, torch.Tensor] = {}
+    for name, layer in linear_layers(model.adapted).items():
+        key, out, into = f"base_model.model.{model.file_name(name)}", layer.out_features, layer.in_features
+        if name.endswith("self_attn.to_q"):
+            tensors[f"{key}.lora_A.weight"], tensors[f"{key}.lora_B.weight"] = random(4, into), random(out, 4)
+            tensors[f"{key}.lora_magnitude_vector"] = random(out) + 1
+        elif name.endswith("to_v"):
+            tensors[f"{key}.lokr_w1"] = random(out // 8, into // 8)
+            tensors[f"{key}.lokr_w2_a"], tensors[f"{key}.lokr_w2_b"] = random(8, 2), random(2, 8)
+        elif name.endswith("down_proj"):
+            for part, shape in {"w1_a": (out, 2), "w1_b": (2, into), "w2_a": (out, 2), "w2_b": (2, into)}.items():
+                tensors[f"{key}.hada_{part}"] = random(*shape)
+    payload = save(tensors)
+    digest = hashlib.sha256(payload[8 + header_length(payload) :]).hexdigest()
+    weights = decode(save(tensors, replace(_header(4), sha256=digest).to_metadata()), model)
+    assert len(weights.changes) == 8 and not weights.pairs
+
+    def merged(strength: float) -> AceStep:
+        pipeline = copy.copy(model.pipeline)
+        pipeline.transformer = copy.deepcopy(model.pipeline.transformer)
+        layers = linear_layers(pipeline.transformer)
+        for name, change in weights.changes.items():
+            layers[name].weight.data += strength * change.of(layers[name].weight)
+        return AceStep(pipeline, model.defaults)
+
+    plain = Row(Text("beat"), 1.0, seed=1)
+    base, half, whole = model.generate(
+        [plain, replace(plain, adapters=[(weights, 0.5)]), replace(plain, adapters=[(weights, 1.0)])]
+    )
+    for ours, theirs in ((base, model), (half, merged(0.5)), (whole, merged(1.0))):
+        (expected,) = theirs.generate([plain])
+        assert isinstance(ours, np.ndarray) and isinstance(expected, np.ndarray)
+        assert np.abs(ours - expected).max() <= 1e-4
+    assert isinstance(base, np.ndarray) and np.abs(base - whole).max() > 0.01
+
+
+@pytest.mark.parametrize("kind", ["dora", "lokr", "loha"])
+def test_changes_are_those_of_peft(kind: str) -> None:
+    from peft import LoHaConfig, LoKrConfig, LoraConfig, get_peft_model, get_peft_model_state_dict
+
+    torch.manual_seed(0)
+    config = {
+        "dora": LoraConfig(r=4, lora_alpha=4, use_dora=True, target_modules=["0"], init_lora_weights=False),
+        "lokr": LoKrConfig(r=4, alpha=4, target_modules=["0"], init_weights=False),
+        "loha": LoHaConfig(r=4, alpha=4, target_modules=["0"], init_weights=False),
+    }[kind]
+    layer = torch.nn.Linear(24, 16)
+    peft = get_peft_model(torch.nn.Sequential(copy.deepcopy(layer)), config)  # type: ignore[arg-type]
+    parts = {module_and_part(name)[1]: part for name, part in get_peft_model_state_dict(peft).items()}
+    change = changes.read("0", parts, layer)
+    x = torch.randn(3, 24)
+    expected = peft(x)
+    ours = torch.nn.functional.linear(x, layer.weight + change.of(layer.weight), layer.bias)
+    assert torch.allclose(ours, expected, atol=1e-5) and not torch.allclose(ours, layer(x), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ({"lokr_w1": torch.ones(2, 2)}, "lacks lokr_w2"),
+        ({"lokr_w1": torch.ones(2, 2), "lokr_w2": torch.ones(3, 3)}, "is for a layer of"),
+        ({"hada_w1_a": torch.ones(2, 2)}, "no adapter that is known"),
+        ({"lokr_w1": torch.ones(2, 2), "lokr_w2_a": torch.ones(3, 3), "lokr_w2_b": torch.ones(2, 2)}, "fit together"),
+    ],
+)
+def test_parts_that_make_no_change_are_refused(parts: dict[str, torch.Tensor], reason: str) -> None:
+    with pytest.raises(InvalidAdapter, match=reason):
+        changes.read("x", parts, torch.nn.Linear(8, 8))

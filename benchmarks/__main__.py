@@ -1,0 +1,103 @@
+"""Batches of strangers against one by one, against PEFT's mixed batch, and against the base model.
+
+    python -m benchmarks [--rounds 7] [--only dit,strangers,tokens,latecomer,served,footprint]
+
+Prints a table and keeps it in docs/benchmarks.json and docs/benchmarks.svg, in which what is not measured this time
+stays as it was. Ways of doing the same work take turns within a run, and their times are compared round by round:
+medians, with confidence intervals of 95 %. In-process times are CPU time in one thread; what goes through the server
+is wall time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+import torch
+
+from benchmarks import dit, footprint, latecomer, served, tokens
+from benchmarks.measure import Figure
+from settings import ROOT
+
+PARTS: dict[str, Callable[[int], Iterator[Figure]]] = {
+    "dit": dit.measure,
+    "strangers": dit.strangers,
+    "tokens": tokens.measure,
+    "latecomer": latecomer.measure,
+    "served": served.measure,
+    "footprint": footprint.measure,
+}
+TABLE, PICTURE = ROOT / "docs" / "benchmarks.json", ROOT / "docs" / "benchmarks.svg"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
+    options = parser.parse_args()
+    table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
+    for part in options.only.split(","):
+        torch.set_num_threads(os.cpu_count() or 1 if part == "served" else 1)
+        figures = []
+        for figure in PARTS[part](options.rounds):
+            print(figure, flush=True)
+            figures.append({name: _plain(value) for name, value in asdict(figure).items()})
+        machine = f"{os.cpu_count()} × {_processor()}, torch {torch.__version__}"
+        table[part] = {
+            "date": time.strftime("%Y-%m-%d"),
+            "machine": machine,
+            "rounds": options.rounds,
+            "figures": figures,
+        }
+    table = {part: table[part] for part in PARTS if part in table}
+    TABLE.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n")
+    draw(table)
+
+
+def draw(table: dict) -> None:
+    """Each ratio beside its target, on a logarithmic scale."""
+    import matplotlib.pyplot as plt
+
+    figures = [Figure(**_unplain(each)) for part in table.values() for each in part["figures"]]
+    shown = [each for each in figures if each.target]
+    fig, axes = plt.subplots(figsize=(11, 0.34 * len(shown) + 1))
+    for row, each in enumerate(reversed(shown)):
+        bound = float(each.target.split()[1])
+        # To the right is better: how many times better than the target.
+        better = [max(value, 1e-12) / bound for value in (each.value, each.low, each.high)]
+        if each.target.startswith("≤"):
+            better = [1 / value for value in better]
+        colour = "tab:green" if each.met else "tab:red"
+        axes.plot(better[0], row, "o", color=colour)
+        if not math.isnan(each.low):
+            axes.plot(better[1:], [row, row], "-", color=colour)
+        axes.text(1.01, row, f"{each.value:.3g}", transform=axes.get_yaxis_transform(), va="center")
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set(xscale="log", xlim=(0.2, 100), xlabel="times better than the target", yticks=range(len(shown)))
+    axes.set_yticklabels([f"{each.name}  {each.target}" for each in reversed(shown)], fontsize=8)
+    fig.savefig(PICTURE, bbox_inches="tight", metadata={"Date": None})
+
+
+def _plain(value: object) -> object:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _unplain(figure: dict) -> dict:
+    return {name: math.nan if value is None else value for name, value in figure.items()}
+
+
+def _processor() -> str:
+    with open("/proc/cpuinfo") as info:
+        return next(
+            (line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), platform.machine()
+        )
+
+
+if __name__ == "__main__":
+    main()

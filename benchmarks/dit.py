@@ -1,0 +1,142 @@
+"""ACE-Step's transformer: rows with another adapter each, rows of different lengths, and what becomes of a row."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import torch
+
+from benchmarks import models
+from benchmarks.measure import Figure, compared, interleaved, median, operations
+from models.ace_step import packed
+from models.ace_step.sampling import Batch, Run
+from models.adapters import linear_layers
+from models.base import Row, Text, completed
+from models.lora_rows import stack
+
+ROWS, FRAMES, TEXT = 8, 250, 64
+LENGTHS = (10, 30, 60, 120)
+STRANGERS = 8
+
+
+@torch.inference_mode()
+def measure(rounds: int) -> Iterator[Figure]:
+    model = models.dit()
+    context, condition = torch.randn(1, FRAMES, 128), torch.randn(1, TEXT, models.HIDDEN)
+    latents = [torch.randn(1, FRAMES, 64) for _ in range(ROWS)]
+    times = [0.5] * ROWS
+    targets = {"attention": models.DIT_ATTENTION, "attention and MLP": models.DIT_ATTENTION + models.DIT_MLP}
+    adapters = {
+        where: [models.adapter(model, "ace_step", names, seed) for seed in range(ROWS)]
+        for where, names in targets.items()
+    }
+
+    def pack(weights: list) -> packed.Pack:
+        return packed.Pack(model, [packed.stream(model, context, condition, each) for each in weights])
+
+    base = pack([{}] * ROWS)
+    mixed = {where: pack([each.pairs for each in weights]) for where, weights in adapters.items()}
+    peft = models.in_peft(copy.deepcopy(model), adapters["attention"], models.DIT_ATTENTION)
+    names = [f"twin{number}" for number in range(ROWS)]
+    t = torch.full((ROWS,), 0.5)
+    batch = (torch.cat(latents), t, t, condition.expand(ROWS, -1, -1), context.expand(ROWS, -1, -1))
+
+    def one_by_one() -> list[torch.Tensor]:
+        results = []
+        for number, x in enumerate(latents):
+            peft.set_adapter(names[number])
+            results.append(peft(x, t[:1], t[:1], condition, context, return_dict=False)[0])
+        return results
+
+    ways = {
+        "base": lambda: base.velocities(latents, times),
+        "attention": lambda: mixed["attention"].velocities(latents, times),
+        "attention and MLP": lambda: mixed["attention and MLP"].velocities(latents, times),
+        "PEFT mixed": lambda: peft(*batch, return_dict=False, adapter_names=names),
+        "one by one": one_by_one,
+    }
+    expected = torch.cat(one_by_one())
+    off = (torch.cat(ways["attention"]()) - expected).abs().max() / expected.std()
+    yield Figure("DiT: largest difference to PEFT one by one, of the deviation", "≤ 1e-4", off.item())
+    taken = interleaved(ways, rounds)
+    for where, target in (("attention", "≥ 0.92"), ("attention and MLP", "≥ 0.90")):
+        yield compared(f"DiT: throughput of 8 adapters on {where} / base batch", target, taken, "base", where)
+    yield compared("DiT: the same by PEFT's mixed batch, attention", "", taken, "base", "PEFT mixed")
+    yield compared("DiT: the same by set_adapter for each request, attention", "", taken, "base", "one by one")
+    counted = {name: operations(way) for name, way in ways.items()}
+    for name, target in (("attention", "≤ 1.2"), ("attention and MLP", "≤ 1.2"), ("PEFT mixed", "")):
+        yield Figure(f"DiT: operations of 8 adapters, {name} / base", target, counted[name] / counted["base"])
+    yield from lengths(model, rounds)
+    yield writing(rounds)
+
+
+def lengths(model: object, rounds: int) -> Iterator[Figure]:
+    condition = torch.randn(1, TEXT, models.HIDDEN)
+    latents = [torch.randn(1, 25 * seconds, 64) for seconds in LENGTHS]
+    streams = [packed.stream(model, torch.randn(1, x.shape[1], 128), condition, {}) for x in latents]  # type: ignore[arg-type]
+    together = packed.Pack(model, streams)  # type: ignore[arg-type]
+    each = [packed.Pack(model, [stream]) for stream in streams]  # type: ignore[arg-type]
+    ways = {
+        "together": lambda: together.velocities(latents, [0.5] * len(latents)),
+        "alone": lambda: [pack.velocities([x], [0.5]) for pack, x in zip(each, latents, strict=True)],
+    }
+    taken = interleaved(ways, rounds)
+    yield compared("DiT: 10, 30, 60, 120 s in one batch / the sum of each alone", "≤ 1.05", taken, "together", "alone")
+
+
+def writing(rounds: int) -> Figure:
+    """22 MB: rank 16 on all attention of 24 layers of width 2048 in bfloat16, into a row that is ready."""
+    layers = {
+        name: layer
+        for name, layer in linear_layers(models.dit(2048, 1)).items()
+        if name.endswith(models.DIT_ATTENTION) and "layers." in name
+    }
+    half = [layer.to(torch.bfloat16) for layer in layers.values()] * 24
+    pairs = [
+        models.LoraPair(
+            torch.randn(layer.in_features, models.RANK).bfloat16(),
+            torch.randn(models.RANK, layer.out_features).bfloat16(),
+        )
+        for layer in half
+    ]
+    rows = [stack([pair], layer) for pair, layer in zip(pairs, half, strict=True)]
+    size = sum(pair.a.nbytes + pair.b.nbytes for pair in pairs) / 1e6
+
+    def write() -> None:
+        for row, pair in zip(rows, pairs, strict=True):
+            row.a[0].copy_(pair.a)
+            row.b[0].copy_(pair.b)
+
+    taken = median([1000 * seconds for seconds in interleaved({"write": write}, 10 * rounds)["write"]])
+    return Figure(
+        f"DiT: ms to write an adapter of {size:.0f} MB into its row", "≤ 2", taken.median, taken.low, taken.high
+    )
+
+
+@torch.inference_mode()
+def strangers(rounds: int) -> Iterator[Figure]:
+    """A row alone, and the same row among seven others, by ours and by the stock pipeline."""
+    model = models.ace_step()
+    twins = [models.adapter(model.adapted, "ace_step", models.DIT_ATTENTION, seed) for seed in range(STRANGERS)]
+    rows = [
+        Row(Text("beat " * (1 + 7 * number), bpm=90 + number), 3.0 + number, seed=number, adapters=[(twin, 1.0)])
+        for number, twin in enumerate(twins)
+    ]
+
+    def sampled(some: list[Row]) -> torch.Tensor:
+        runs = [Run(model.pipeline, row, model.defaults) for row in some]
+        while any(run.steps_left for run in runs):
+            completed(Batch(model.pipeline, runs).step())
+        return runs[0].latents
+
+    def stock(prompts: list[str]) -> torch.Tensor:
+        generators = [torch.Generator().manual_seed(number) for number in range(len(prompts))]
+        return model.pipeline(prompt=prompts, audio_duration=4.0, generator=generators, output_type="latent").audios[:1]
+
+    for name, target, one, other in (
+        ("ours", "≤ 1e-5", sampled(rows[:1]), sampled(rows)),
+        ("stock pipeline", "", stock([rows[0].text.prompt]), stock([row.text.prompt for row in rows])),
+    ):
+        off = (one - other).abs().max() / one.std()
+        yield Figure(f"ACE-Step, {name}: a row alone against among 7 strangers, of its deviation", target, off.item())

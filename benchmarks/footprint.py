@@ -1,0 +1,103 @@
+"""What adapters in storage cost that are not used, and what memory a long run takes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil
+import torch
+
+from benchmarks.measure import Figure
+from contract import GenerateRequest
+from front.generation import Generation
+from front.runners import Runners
+from models.ace_step import AceStep
+from models.adapter_file import Header
+from models.adapters import LoraPair, encode, linear_layers
+from models.checkpoints import resolve
+from models.tiny import ace_step as tiny
+from runners.local import LocalRunners
+from settings import settings
+from storage import Storage, keys, open_storage
+
+STORED = (10, 1_000, 10_000)
+GENERATIONS, TWINS, WARM = 1_000, 100, 200
+
+
+class _Counting:
+    """A storage that counts what is asked of it."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls[name] += 1
+        return getattr(self.storage, name)
+
+
+def measure(rounds: int) -> Iterator[Figure]:
+    with TemporaryDirectory() as folder:
+        yield from asyncio.run(_measured(Path(folder)))
+
+
+async def _measured(folder: Path) -> list[Figure]:
+    config = settings().model_copy(update={"storage_url": (folder / "data").as_uri()})
+    storage = open_storage(config.storage_url, None)
+    counting = _Counting(storage)
+    checkpoint = resolve("starter", "ace_step", tiny.build)
+    model = AceStep.load(checkpoint, torch.device("cpu"), torch.float32)
+    runners = LocalRunners()
+    await asyncio.to_thread(runners.__getitem__, "ace_step")
+    adapters = runners["ace_step"].runner._adapters
+    assert adapters is not None
+    adapters.storage = counting
+    generation = Generation(Runners(runners, config), counting, config)  # type: ignore[arg-type]
+    opened: Counter[str] = Counter()
+    sys.addaudithook(lambda event, _: opened.update([event]) if event == "open" else None)
+
+    async def made(number: int) -> None:
+        request = GenerateRequest(prompt="x", lora_id=f"p:{number}", duration_seconds=0.5, seed=1, steps=1)
+        await generation.make(request, as_base64=False)
+
+    def store(number: int) -> None:
+        pairs = {
+            name: LoraPair(torch.full((layer.in_features, 1), 0.01 * number), torch.ones(1, layer.out_features))
+            for name, layer in linear_layers(model.adapted).items()
+            if name.endswith("self_attn.to_q")
+        }
+        header = Header(
+            "p", str(number), "ace_step", "starter", checkpoint.sha256, 1, "j", "2026-01-01T00:00:00+00:00", ""
+        )
+        storage.put(keys.lora("p", str(number)), encode(header, pairs, model))
+
+    stored, costs = 0, []
+    for count in STORED:
+        for number in range(stored, count):
+            store(number)
+        stored = count
+        counting.calls.clear()
+        opened.clear()
+        await made(count - 1)  # never used before
+        costs.append((counting.calls.total(), opened["open"]))
+    process = psutil.Process()
+    resident = []
+    for number in range(GENERATIONS):
+        await made(number % TWINS)
+        if number + 1 in (WARM, GENERATIONS):
+            resident.append(process.memory_info().rss)
+    calls, files = ({cost[part] for cost in costs} for part in (0, 1))
+    more = "with 10, 1,000 and 10,000 stored, most / least"
+    return [
+        Figure(f"storage calls for a generation {more}", "≤ 1", max(calls) / min(calls)),
+        Figure(f"files opened for a generation {more}", "≤ 1", max(files) / min(files)),
+        Figure(
+            "resident memory after 1,000 generations with 100 twins / after 200", "≤ 1.02", resident[1] / resident[0]
+        ),
+    ]

@@ -1,0 +1,47 @@
+"""A request of 5 s that comes early in the run of one of 60 s."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from benchmarks import models
+from benchmarks.measure import Figure, median
+from models.base import Row, Text
+from runners.scheduler import Scheduler, Ticket
+
+EARLY = 3  # layers
+
+
+def measure(rounds: int) -> Iterator[Figure]:
+    model = models.ace_step()
+    long, short = Row(Text("long"), 60.0, 1), Row(Text("short"), 5.0, 2)
+
+    def served(first: Row, then: Row | None = None) -> dict[int, float]:
+        """CPU time from its arrival until each is answered."""
+        scheduler = Scheduler(model)
+        begun: dict[Ticket, float] = {scheduler.add(first): time.process_time()}
+        answered: dict[int, float] = {}
+        turns = 0
+        while scheduler.tickets:
+            for ticket, track in scheduler.turn():
+                assert not isinstance(track, Exception), track
+                answered[id(ticket.row)] = time.process_time() - begun[ticket]
+            turns += 1
+            if then and turns == EARLY:
+                begun[scheduler.add(then)] = time.process_time()
+        return answered
+
+    waits, delays = [], []
+    for number in range(rounds + 1):
+        alone_short, alone_long = served(short)[id(short)], served(long)[id(long)]
+        both = served(long, short)
+        if number:
+            waits.append(both[id(short)] / alone_short)
+            delays.append(both[id(long)] / alone_long)
+    for what, target, values in (
+        ("a request of 5 s early in one of 60 s / alone", "≤ 1.5", waits),
+        ("what it costs the one of 60 s / alone", "≤ 1.25", delays),
+    ):
+        found = median(values)
+        yield Figure(f"ACE-Step: {what}", target, found.median, found.low, found.high)
