@@ -11,7 +11,7 @@ from benchmarks import models
 from benchmarks.measure import Figure, compared, interleaved, median, operations
 from models.ace_step import packed
 from models.ace_step.sampling import Batch, Run
-from models.adapters import linear_layers
+from models.adapters import LoraPair, linear_layers
 from models.base import Row, Text, completed
 from models.lora_rows import stack
 
@@ -94,7 +94,7 @@ def writing(rounds: int) -> Figure:
     }
     half = [layer.to(torch.bfloat16) for layer in layers.values()] * 24
     pairs = [
-        models.LoraPair(
+        LoraPair(
             torch.randn(layer.in_features, models.RANK).bfloat16(),
             torch.randn(models.RANK, layer.out_features).bfloat16(),
         )

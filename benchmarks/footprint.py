@@ -97,7 +97,5 @@ async def _measured(folder: Path) -> list[Figure]:
     return [
         Figure(f"storage calls for a generation {more}", "≤ 1", max(calls) / min(calls)),
         Figure(f"files opened for a generation {more}", "≤ 1", max(files) / min(files)),
-        Figure(
-            "resident memory after 1,000 generations with 100 twins / after 200", "≤ 1.02", resident[1] / resident[0]
-        ),
+        Figure("resident memory: 1,000 generations with 100 twins / 200", "≤ 1.02", resident[1] / resident[0]),
     ]

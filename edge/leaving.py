@@ -22,11 +22,10 @@ class Leaving:
         read: list[Message] = []
         while not read or read[-1].get("more_body", False):
             read.append(await receive())
-        unread = iter(read)
         gone: asyncio.Future[Message] = asyncio.ensure_future(_disconnected(receive))
 
         async def replay() -> Message:
-            return next(unread, None) or await asyncio.shield(gone)
+            return read.pop(0) if read else await asyncio.shield(gone)
 
         answer = asyncio.ensure_future(self.app(scope, replay, send))
         try:

@@ -104,7 +104,7 @@ class Scheduler:
         return answers
 
     def _chosen(self, answers: list[tuple[Ticket, Track]]) -> Group | None:
-        """The first ticket's group, with all that are worth having along; those in the middle of a step end it before."""
+        """The first ticket's group, with all that are worth having along, once they have ended their step."""
         begun = [ticket for ticket in self.tickets if ticket.run]
         tickets = sorted(self.tickets if len(begun) < MOST_BEGUN else begun, key=self._rank)
         while tickets:

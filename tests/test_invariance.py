@@ -19,7 +19,7 @@ from models.changes import Dora
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
 from models.tiny import ace_step, musicgen
-from runners.scheduler import Scheduler
+from runners.scheduler import Scheduler, Ticket
 
 ONE_STEP = 1 / 32768
 KINDS: dict[str, tuple[type[Model[Any]], Any, tuple[str, ...]]] = {
@@ -120,8 +120,8 @@ def test_when_others_come_changes_nothing(
     def check(rows: list[Row], data: st.DataObject) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(type(model), "overhead", data.draw(st.sampled_from([0.0, 1e6])))
-            scheduler, tracks = Scheduler(model), {}
-            tickets = []
+            scheduler, tickets = Scheduler(model), []
+            tracks: dict[Ticket, Track] = {}
             for row in rows:
                 tickets.append(scheduler.add(row))
                 for _ in range(data.draw(st.integers(0, 40))):
