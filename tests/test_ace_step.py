@@ -17,7 +17,7 @@ from safetensors.torch import save
 from models import changes
 from models.ace_step import AceStep, decoding
 from models.ace_step.sampling import Batch, Defaults, Run
-from models.adapter_file import Header, InvalidAdapter, header_length, module_and_part
+from models.adapter_file import Header, InvalidAdapter, header_length, module_and_part, seal
 from models.adapters import AdapterWeights, LoraPair, decode, encode, linear_layers
 from models.base import Row, Text, completed
 from models.checkpoints import resolve
@@ -245,7 +245,7 @@ def test_what_does_not_mix_equals_merged_weights(model: AceStep) -> None:
                 tensors[f"{key}.hada_{part}"] = random(*shape)
     payload = save(tensors)
     digest = hashlib.sha256(payload[8 + header_length(payload) :]).hexdigest()
-    weights = decode(save(tensors, replace(_header(4), sha256=digest).to_metadata()), model)
+    weights = decode(seal(save(tensors, replace(_header(4), sha256=digest).to_metadata())), model)
     assert len(weights.changes) == 8 and not weights.pairs
 
     def merged(strength: float) -> AceStep:

@@ -299,7 +299,7 @@ def test_steps_and_guidance_are_taken(api: Api, backend: str) -> None:
 
 def test_null_is_the_same_as_leaving_a_field_out(api: Api) -> None:
     optional = ["lora_id", "backend_override", "lora_scale", "lyrics", "bpm", "key", "time_signature", "steps"]
-    nulls: Json = dict.fromkeys([*optional, "guidance", "output_format"])
+    nulls: Json = dict.fromkeys([*optional, "loras", "guidance", "shift", "temperature", "output_format"])
     assert np.array_equal(api.generate(**nulls), api.generate())
 
 
@@ -370,6 +370,19 @@ def paths(api: Api, producer: str, model: str = "twin") -> list[Path]:
 def put(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+
+
+@both_backends
+def test_a_blend_has_the_strength_of_one(api: Api, twins: dict[str, Twin], backend: str) -> None:
+    """A twin and its double in equal parts are the twin, whatever their weights add up to."""
+    one, double = twins[backend].lora_id, f"double{backend}:twin"
+    put(paths(api, f"double{backend}")[0], adapter_of(api, twins[backend], f"double{backend}"))
+    blend = [{"lora_id": one, "weight": 1}, {"loraId": double}]
+    assert np.abs(api.generate(loras=blend) - api.generate(lora_id=one)).max() <= 1.01 / 32768
+    half = api.generate(loras=[{"lora_id": one, "weight": 0.3}, {"lora_id": double, "weight": 0.3}], lora_scale=0.5)
+    assert np.abs(half - api.generate(lora_id=one, lora_scale=0.5)).max() <= 1.01 / 32768
+    cancelled = api.generate(loras=[{"lora_id": one, "weight": 1}, {"lora_id": double, "weight": -1}])
+    assert np.abs(cancelled - api.generate(backend_override=backend)).max() <= 0.01
 
 
 @both_backends

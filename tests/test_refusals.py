@@ -347,6 +347,14 @@ BAD_LORAS = {
     *(generate(f"key {bad!r}", "key", key=bad) for bad in ("H minor", "A", "a minor", "A minor\n")),
     *(generate(f"metre {bad!r}", "time_signature", time_signature=bad) for bad in ("5", "4/4", 4)),
     *(generate(f"steps {bad!r}", "steps", steps=bad) for bad in (0, 201, 1.5)),
+    generate("twins twice", "lora_id, loras", lora_id="a:b", loras=[{"lora_id": "a:c"}]),
+    generate("no blend", "loras", loras=[]),
+    generate("a blend of nothing", "loras", "0", loras=[{"lora_id": "a:b", "weight": 0}]),
+    generate("a twin twice in a blend", "loras", "twice", loras=[{"lora_id": "a:b"}, {"lora_id": "a:b"}]),
+    generate("a weight over 1", "loras.0.weight", loras=[{"lora_id": "a:b", "weight": 1.1}]),
+    generate("a strange field in a blend", "loras.0.scale", loras=[{"lora_id": "a:b", "scale": 1}]),
+    *(generate(f"shift {bad!r}", "shift", shift=bad) for bad in (0, 21, float("nan"))),
+    *(generate(f"temperature {bad!r}", "temperature", temperature=bad) for bad in (-1, 6, float("nan"))),
     *(generate(f"guidance {bad!r}", "guidance", guidance=bad) for bad in (-1, 21, float("nan"))),
     *(generate(f"format {bad!r}", "output_format", output_format=bad) for bad in ("aac", "WAV", "", 5)),
 )
@@ -551,6 +559,22 @@ def test_without_noncommercial_weights_there_is_no_musicgen(strict: Api) -> None
         answer = strict.client.post(path, json=body | {"backend_override": "musicgen"}, headers=KNOWN)
         assert "backend_override" in error_of(answer, 400)
     assert not any("MusicGenRunner" in child.cmdline() for child in strict.children())
+
+
+# A client that goes away
+
+
+def test_who_goes_away_frees_the_runner(api: Api) -> None:
+    runner = api.process("AceStepRunner")
+    minutes = GENERATE | {"backend_override": "ace_step", "duration_seconds": 600, "steps": 200}
+    with pytest.raises(httpx.ReadTimeout):
+        api.client.post("/generate", json=minutes, headers={"accept": "audio/wav"}, timeout=3)
+    end = time.monotonic() + 60
+    while (used := sum(runner.cpu_times()[:2])) is not None:
+        time.sleep(1)
+        if sum(runner.cpu_times()[:2]) - used < 0.1:
+            break
+        assert time.monotonic() < end, "it goes on though nobody waits"
 
 
 # A crash

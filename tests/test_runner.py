@@ -1,0 +1,179 @@
+"""A runner's adapters in memory, and the end of its patience."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from errors import Refusal
+from models.ace_step import AceStep
+from models.adapter_file import Header
+from models.adapters import LoraPair, decode, encode, linear_layers
+from models.checkpoints import Checkpoint, resolve
+from models.library import Library
+from models.tiny import ace_step as tiny
+from runners.adapters import Adapters
+from runners.local import LocalRunners
+from runners.messages import AdapterRef, TrackRequest
+from settings import settings
+from storage import Storage, keys, open_storage
+
+TWINS = 4
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    return resolve("starter", "ace_step_test", tiny.build)
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint: Checkpoint) -> AceStep:
+    return AceStep.load(checkpoint, torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    return open_storage((tmp_path_factory.mktemp("data")).as_uri())
+
+
+@pytest.fixture(scope="module")
+def refs(storage: Storage, model: AceStep, checkpoint: Checkpoint) -> list[AdapterRef]:
+    """Adapters in storage, all of one size, that no model store has."""
+    found = []
+    for number in range(TWINS):
+        pairs = {
+            name: LoraPair(torch.full((layer.in_features, 2), 1.0 + number), torch.ones(2, layer.out_features))
+            for name, layer in linear_layers(model.adapted).items()
+            if name.endswith("to_q")
+        }
+        header = Header(
+            "ada", f"kept{number}", "ace_step", "starter", checkpoint.sha256, 2, "j", "2026-01-01T00:00:00+00:00", ""
+        )
+        data = encode(header, pairs, model)
+        key = keys.lora("ada", f"kept{number}")
+        storage.put(key, data)
+        found.append(AdapterRef(key=key, header=decode(data, model).header))
+    return found
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys that were read from storage."""
+    read: list[str] = []
+    reading = Library.read
+
+    def counted(library: Library, twin: object) -> bytes:
+        read.append(twin.key)  # type: ignore[attr-defined]
+        return reading(library, twin)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Library, "read", counted)
+    monkeypatch.setattr("models.bento_store.load", lambda _: None)
+    monkeypatch.setattr("models.bento_store.save", lambda *_: None)
+    return read
+
+
+def _sized(storage: Storage, model: AceStep, checkpoint: Checkpoint, refs: list[AdapterRef], count: int) -> Adapters:
+    """A cache with room for so many."""
+    size = decode(storage.get(refs[0].key), model).nbytes
+    return Adapters(storage, model, checkpoint, budget=count * size)
+
+
+async def _use(adapters: Adapters, *refs: AdapterRef) -> None:
+    async with adapters.held(refs) as weights:
+        assert [each.header.sha256 for each in weights] == [ref.header.sha256 for ref in refs]
+
+
+def test_the_least_recently_used_leaves(
+    storage: Storage, model: AceStep, checkpoint: Checkpoint, refs: list[AdapterRef], loads: list[str]
+) -> None:
+    async def scenario() -> None:
+        adapters = _sized(storage, model, checkpoint, refs, 2)
+        for number in (0, 1, 0, 2, 0, 1):
+            await _use(adapters, refs[number])
+
+    asyncio.run(scenario())
+    assert loads == [refs[number].key for number in (0, 1, 2, 1)]
+
+
+def test_what_is_in_use_stays(
+    storage: Storage, model: AceStep, checkpoint: Checkpoint, refs: list[AdapterRef], loads: list[str]
+) -> None:
+    async def scenario() -> None:
+        adapters = _sized(storage, model, checkpoint, refs, 1)
+        async with adapters.held(refs[:2]):
+            await _use(adapters, refs[2])
+            await _use(adapters, refs[0], refs[1])
+        assert len(adapters._kept) == 1, "and what is too much leaves when it is let go"
+
+    asyncio.run(scenario())
+    assert loads == [ref.key for ref in refs[:3]]
+
+
+def test_an_adapter_is_loaded_once_for_all_who_wait(
+    storage: Storage,
+    model: AceStep,
+    checkpoint: Checkpoint,
+    refs: list[AdapterRef],
+    loads: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    go = threading.Event()
+    reading = Library.read
+
+    def slowly(library: Library, twin: object) -> bytes:
+        assert go.wait(30)
+        return reading(library, twin)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Library, "read", slowly)
+
+    async def scenario() -> None:
+        adapters = _sized(storage, model, checkpoint, refs, 4)
+        waiting = [asyncio.create_task(_use(adapters, refs[0])) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        waiting[0].cancel()  # the one that began it
+        go.set()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert isinstance(results[0], asyncio.CancelledError) and results[1:] == [None] * 4
+
+    asyncio.run(scenario())
+    assert loads == [refs[0].key]
+
+
+def test_what_cannot_be_loaded_is_asked_for_again(
+    storage: Storage, model: AceStep, checkpoint: Checkpoint, refs: list[AdapterRef], loads: list[str]
+) -> None:
+    async def scenario() -> None:
+        adapters = _sized(storage, model, checkpoint, refs, 4)
+        missing = refs[3].model_copy(update={"key": "loras/nowhere.safetensors"})
+        with pytest.raises(Refusal):
+            await _use(adapters, refs[0], missing)
+        await _use(adapters, refs[3])
+
+    asyncio.run(scenario())
+
+
+@pytest.fixture
+def runners(tiny: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalRunners]:
+    for name, value in (tiny | {"STORAGE_URL": tmp_path.as_uri()}).items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    yield LocalRunners()
+    settings.cache_clear()
+
+
+def test_patience_ends(runners: LocalRunners) -> None:
+    async def scenario() -> None:
+        late, made = await asyncio.gather(
+            runners["ace_step"].generate(TrackRequest(prompt="x", seconds=600, seed=1, steps=200, patience=0.5)),
+            runners["ace_step"].generate(TrackRequest(prompt="x", seconds=1, seed=1, patience=600)),
+        )
+        assert late.status == 504 and "GENERATE_TIMEOUT_SECONDS" in str(late.error)
+        assert made.status == 200 and made.pcm
+
+    runners["ace_step"]  # loads in its own thread
+    asyncio.run(scenario())
