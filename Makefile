@@ -10,7 +10,7 @@ BIN := .venv/bin
 
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup serve test check audit advisories test-browser demo bento clean
+.PHONY: setup serve test check audit advisories test-browser test-audiocraft benchmarks demo bento clean
 
 setup: .venv/serve.ready
 
@@ -41,10 +41,21 @@ check: .venv/test.ready
 	$(BIN)/mypy .
 
 test: check
-	$(BIN)/python -m pytest tests --ignore=tests/browser
+	$(BIN)/python -m pytest tests --ignore=tests/browser --ignore=tests/audiocraft
 
 test-browser: .venv/browser.ready
 	$(BIN)/python -m pytest tests/browser
+
+# audiocraft pins versions that do not install beside the others: it gets an environment of its own on top of theirs.
+build/audiocraft.ready: .venv/test.ready requirements/audiocraft.txt
+	$(PYTHON) -m venv --without-pip build/audiocraft
+	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > \
+		"$$(build/audiocraft/bin/python -c 'import site; print(site.getsitepackages()[0])')/below.pth"
+	$(BIN)/python -m pip --python build/audiocraft/bin/python install --quiet --no-deps -r requirements/audiocraft.txt
+	touch $@
+
+test-audiocraft: build/audiocraft.ready
+	build/audiocraft/bin/python -m pytest tests/audiocraft
 
 demo: .venv/serve.ready
 	@$(BIN)/python -m scripts.demo
@@ -60,6 +71,9 @@ audit: .venv/audit.ready
 
 advisories: .venv/audit.ready
 	.venv/audit/bin/pip-audit --requirement requirements/constraints.txt --no-deps --disable-pip
+
+benchmarks: .venv/test.ready
+	$(BIN)/python -m benchmarks
 
 bento: .venv/serve.ready
 	$(BIN)/bentoml build

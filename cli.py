@@ -3,6 +3,7 @@
 python cli.py --task train --producer-id my_producer --paths a.wav,b.wav
 python cli.py --task migrate --from /old/data
 python cli.py --task generate --prompt "808 trap beat" --lora-id my_producer:nawfside_lora --duration 30
+python cli.py --task import --paths audiocraft_checkpoint/ --out musicgen/    # then MUSICGEN_MODEL=musicgen/
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Task(StrEnum):
     generate = "generate"
     migrate = "migrate"
     clean = "clean"
+    import_ = "import"
 
 
 console = Console(stderr=True)
@@ -42,7 +44,10 @@ T = TypeVar("T", bound=BaseModel)
 def main(
     task: Annotated[Task, typer.Option(help="What to do.")],
     producer_id: Annotated[str | None, typer.Option(help="train: whose twin.")] = None,
-    paths: Annotated[str | None, typer.Option(help="train: audio files of this machine, separated by commas.")] = None,
+    paths: Annotated[
+        str | None,
+        typer.Option(help="train: audio files of this machine, separated by commas; import: audiocraft's folder."),
+    ] = None,
     model_name: Annotated[str | None, typer.Option(help="train: the twin's name.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="train: how many steps, instead of the default.")] = None,
     prompt: Annotated[str | None, typer.Option(help="generate: what to play.")] = None,
@@ -50,10 +55,16 @@ def main(
     duration: Annotated[float | None, typer.Option(help="generate: seconds.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same result.")] = None,
     backend: Annotated[str | None, typer.Option(help="ace_step or musicgen.")] = None,
-    out: Annotated[Path, typer.Option(help="generate: the file; its extension is the format.")] = Path("track.wav"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="generate: the file (track.wav); its extension is the format. import: a new folder."),
+    ] = None,
+    text_encoder: Annotated[
+        str | None, typer.Option(help="import: a folder or hub id of the T5, if not the one that is named in there.")
+    ] = None,
     source: Annotated[Path | None, typer.Option("--from", help="migrate: the /data folder to take over.")] = None,
 ) -> None:
-    """Train a twin from audio files, generate a track, take over a /data folder, or remove what is old."""
+    """Train a twin, generate a track, take over a /data folder, remove what is old, or import audiocraft's MusicGen."""
     logging.basicConfig(level=logging.WARNING)
     storage = open_storage(settings().storage_url, settings().s3_endpoint_url)
     try:
@@ -69,7 +80,10 @@ def main(
             _migrate(storage, source)
         elif task is Task.clean:
             _clean(storage)
+        elif task is Task.import_:
+            _import(paths, out, text_encoder)
         else:
+            out = out or Path("track.wav")
             fields = {"prompt": prompt, "lora_id": lora_id, "duration_seconds": duration, "seed": seed}
             output = {"output_format": out.suffix.removeprefix("."), "backend_override": backend}
             _generate(storage, _parsed(GenerateRequest, fields | output), out)
@@ -134,6 +148,20 @@ def _train(storage: Storage, fields: dict[str, Any], files: list[Path]) -> None:
     if record.result is None:
         _end(f"job {record.job_id} {record.state}: {record.error}")
     print(record.result.model_dump_json(indent=2))
+
+
+def _import(source: str | None, out: Path | None, text_encoder: str | None) -> None:
+    if not source or not out:
+        _end("--paths: name the folder with state_dict.bin and compression_state_dict.bin, and with --out a new one")
+    from models.checkpoints import CheckpointError  # seconds of imports, only for who gets here
+    from models.musicgen.audiocraft import convert
+
+    try:
+        with console.status("importing"):
+            convert(Path(source), out, text_encoder)
+    except CheckpointError as error:
+        _end(str(error))
+    print(f"{out}: serve it with MUSICGEN_MODEL={out.resolve()}")
 
 
 def _generate(storage: Storage, request: GenerateRequest, out: Path) -> None:
