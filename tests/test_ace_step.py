@@ -190,8 +190,8 @@ def test_diffusers_loads_the_file_and_makes_the_same_music(model: AceStep, tmp_p
         (lambda data: data[:-10], "truncated"),
         (lambda data: b"placeholder", "safetensors"),
         (lambda data: data[:-4] + b"\x00\x01\x02\x03", "digest"),
-        (lambda data: data.replace(b"q_proj", b"x_proj"), "matches nothing"),
-        (lambda data: data.replace(b'"ace_step"', b'"musicgen"'), "musicgen"),
+        (lambda data: seal(data.replace(b"q_proj", b"x_proj")), "matches nothing"),
+        (lambda data: seal(data.replace(b'"ace_step"', b'"musicgen"')), "musicgen"),
     ],
 )
 def test_damaged_adapters_are_refused_by_name(model: AceStep, damage, reason: str) -> None:  # type: ignore[no-untyped-def]

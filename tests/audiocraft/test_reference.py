@@ -53,7 +53,7 @@ SEANET: dict[str, Any] = {
 PROMPTS = ["808 trap beat, dark synth", "warm keys"]
 
 
-class Conditioner(TextConditioner):
+class Conditioner(TextConditioner):  # type: ignore[misc]
     """audiocraft's T5 conditioner, with a T5 that is at hand."""
 
     def __init__(self, folder: Path) -> None:
