@@ -327,8 +327,6 @@ BAD_LORAS = {
     generate("a number for a prompt", "prompt", prompt=5),
     generate("an endless prompt", "prompt", prompt="x" * 2001),
     generate("an unknown field", "mood", mood="dark"),
-    generate("a field of later", "response", response="url"),
-    generate("another field of later", "loras", loras=[{"lora_id": "a:b", "weight": 1}]),
     *(generate(f"{seconds} seconds", "duration_seconds", duration_seconds=seconds) for seconds in BAD_SECONDS),
     generate("too long for MusicGen", "duration_seconds", duration_seconds=301, backend_override="musicgen"),
     generate("too much for base64", "Accept", status=413, duration_seconds=600),
