@@ -16,11 +16,13 @@ import torch
 from benchmarks.measure import Figure
 from contract import GenerateRequest
 from front.generation import Generation
+from front.outbox import Outbox
 from front.runners import Runners
 from models.ace_step import AceStep
 from models.adapter_file import Header
 from models.adapters import LoraPair, encode, linear_layers
 from models.checkpoints import resolve
+from models.library import Library
 from models.tiny import ace_step as tiny
 from runners.local import LocalRunners
 from settings import settings
@@ -57,8 +59,9 @@ async def _measured(folder: Path) -> list[Figure]:
     await asyncio.to_thread(runners.__getitem__, "ace_step")
     adapters = runners["ace_step"].runner._adapters
     assert adapters is not None
-    adapters.storage = counting
-    generation = Generation(Runners(runners, config), counting, config)  # type: ignore[arg-type]
+    adapters.library = Library(counting)  # type: ignore[arg-type]
+    outbox = Outbox(counting, config.storage_url, folder / "outbox")  # type: ignore[arg-type]
+    generation = Generation(Runners(runners, config), Library(counting), outbox, config)  # type: ignore[arg-type]
     opened: Counter[str] = Counter()
     sys.addaudithook(lambda event, _: opened.update([event]) if event == "open" else None)
 

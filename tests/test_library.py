@@ -221,7 +221,7 @@ def test_a_twin_that_was_deleted_elsewhere_leaves_our_caches(
     adapters = Adapters(storage, model, checkpoint)
     kept, gone = (_stored(storage, model, checkpoint, name, n) for n, name in enumerate(("kept", "gone"), 2))
     for header in (kept, gone):
-        adapters.get(AdapterRef(key=keys.lora("ada", header.model_name), header=header))
+        asyncio.run(_held(adapters, AdapterRef(key=keys.lora("ada", header.model_name), header=header)))
     with monkeypatch.context() as context:  # another machine's model store is not ours to empty
         context.setattr(bento_store, "delete", lambda lora_id: None)
         Library(storage).delete("ada:gone")
