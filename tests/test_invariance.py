@@ -63,7 +63,7 @@ def _rows(draw: st.DrawFn, twins: list[AdapterWeights]) -> Row:
     blend = draw(st.lists(st.tuples(st.sampled_from(twins), st.sampled_from([1.0, 0.5, -0.3])), max_size=2))
     return Row(
         Text(draw(st.sampled_from(["x", "dark trap", "warm keys " * 9])), bpm=draw(st.sampled_from([None, 90]))),
-        seconds=draw(st.sampled_from([0.04, 0.5, 0.77, 1.6])),
+        seconds=draw(st.sampled_from([0.04, 0.3, 0.77, 1.3])),
         seed=draw(st.integers(0, 3)),
         steps=draw(st.integers(1, 3)),
         guidance=draw(st.sampled_from([None, 1.0, 4.0])),
@@ -80,7 +80,7 @@ def _same(one: Track, other: Track) -> bool:
 
 def _for_all(kind: tuple[Model[Any], list[AdapterWeights]], most: int, check: Callable[..., None]) -> None:
     rows = st.lists(_rows(kind[1]), min_size=2, max_size=most)
-    settings(max_examples=8, deadline=None)(given(rows=rows, data=st.data())(check))()
+    settings(max_examples=5, deadline=None)(given(rows=rows, data=st.data())(check))()
 
 
 def test_an_order_changes_nothing(kind: tuple[Model[Any], list[AdapterWeights]]) -> None:

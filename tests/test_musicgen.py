@@ -22,6 +22,7 @@ from models.checkpoints import Checkpoint, CheckpointError, resolve
 from models.lora_rows import blend
 from models.loudness import PEAK
 from models.musicgen import MusicGen, audio
+from models.musicgen.audiocraft import CODEC_FILE, LM_FILE, convert
 from models.musicgen.pattern import delay, delays, undelay
 from models.musicgen.text import caption
 from models.musicgen.tokens import Batch, Line, Run
@@ -368,3 +369,35 @@ def test_what_is_no_musicgen_is_refused_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a MusicGen checkpoint") as refusal:
         MusicGen.load(Checkpoint("mine", tmp_path, "0"), torch.device("cpu"), torch.float32)
     assert "\n" not in str(refusal.value)
+
+
+class _Command:
+    """What a malicious checkpoint would have run when it is read."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str, ...]]:
+        return print, ("this must not run",)
+
+
+@pytest.mark.parametrize(
+    ("package", "reason"),
+    [
+        (None, "no such file"),
+        ([1], "no best_state"),
+        ({"best_state": {}}, "xp.cfg cannot be read"),
+        ({"best_state": {}, "xp.cfg": "just words"}, "xp.cfg cannot be read"),
+        ({"best_state": {}, "xp.cfg": "{}"}, "not a MusicGen that is driven by text"),
+        ({"best_state": _Command(), "xp.cfg": "{}"}, "not a checkpoint of audiocraft's"),
+    ],
+)
+def test_what_is_no_checkpoint_of_audiocrafts_is_not_imported(
+    package: Any, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (LM_FILE, CODEC_FILE):
+        if package is not None:
+            torch.save(package, tmp_path / name)
+    with pytest.raises(CheckpointError, match=reason) as refusal:
+        convert(tmp_path, tmp_path / "out")
+    assert "\n" not in str(refusal.value) and not (tmp_path / "out").exists()
+    assert "must not run" not in capsys.readouterr().out
+    with pytest.raises(CheckpointError, match="exists already"):
+        convert(tmp_path, tmp_path)
