@@ -152,7 +152,9 @@ class Library:
         except Changed:
             pass
         raise Refusal(
-            409, f"model_name: {lora_id} and the twin {owner} would share a file name; choose another model_name"
+            # Not whose it is, which may be none of the client's business.
+            409,
+            f"model_name: the file name of {lora_id} is another producer's twin's; choose another model_name",
         )
 
     def presence(self) -> Callable[[str, str, str], bool]:

@@ -77,6 +77,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> I
         storage.put(keys.output(producer, "track", "wav"), SONG)
         _twin(storage, producer, "night")
     path = keys.to_path(keys.upload("bob", "takes", "bob.wav"))
+    _twin(storage, "ada_night", "x")
     jobs = Jobs(storage)
     jobs.create(TrainRequest(producer_id="bob", upload_paths=[path], job_id="bobs-job", model_name="night"), "ace_step")
     jobs.name_task("bobs-job", "bobs-task")
@@ -164,6 +165,7 @@ ATTACKS = [
     train("train as another", 403, producer_id="bob"),
     train("train on another's file", 404, upload_paths=["/data/uploads/bob/takes/bob.wav"]),
     train("take another's job id", 409, job_id="bobs-job"),
+    train("take another's file name", 409, model_name="night_x"),
     # Beyond the key
     Attack("train with a key for listening", "POST", "/train/submit", (403,), TRAIN, "ada listens"),
     Attack("upload with a key for listening", "POST", "/store-upload", (403,), UPLOAD, "ada listens"),
@@ -254,6 +256,7 @@ def test_it_is_refused_and_changes_nothing(guarded: Guarded, attack: Attack) -> 
     error = error_of(answer, answer.status_code)
     assert answer.status_code in attack.statuses, error
     assert SECRET not in error
+    assert "ada_night:" not in error
     assert guarded.api.stored() == before
     assert not Path("/tmp/pwned-by-pickle").exists()
 
@@ -306,7 +309,7 @@ def test_lists_hold_ones_own_only(guarded: Guarded) -> None:
         assert {row["producer_id"] for row in loras.json()["loras"]} <= {"ada"}
         assert jobs.json()["jobs"] == []
         assert SECRET not in jobs.text
-    assert len(guarded.ask("operator", "GET", "/loras").json()["loras"]) == 2
+    assert len(guarded.ask("operator", "GET", "/loras").json()["loras"]) == 3
     assert len(guarded.ask("bob", "GET", "/jobs").json()["jobs"]) == 1
 
 
