@@ -10,7 +10,7 @@ BIN := .venv/bin
 
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup serve test check audit advisories test-browser test-audiocraft benchmarks demo bento clean
+.PHONY: setup serve test check audit advisories contract-fuzz test-browser test-audiocraft benchmarks demo bento clean
 
 setup: .venv/serve.ready
 
@@ -74,6 +74,11 @@ advisories: .venv/audit.ready
 
 benchmarks: .venv/test.ready
 	$(BIN)/python -m benchmarks
+
+contract-fuzz: .venv/serve.ready requirements/fuzz.txt
+	test -x .venv/fuzz/bin/st || $(PYTHON) -m venv .venv/fuzz
+	.venv/fuzz/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/fuzz.txt
+	$(BIN)/python -m benchmarks.contract_fuzz
 
 bento: .venv/serve.ready
 	$(BIN)/bentoml build

@@ -1,4 +1,4 @@
-"""Schemathesis' hook: what must hold for every answer, whatever was asked. `make contract-fuzz` runs it."""
+"""Schemathesis' hook: what must hold for every answer, whatever was asked. benchmarks/contract_fuzz.py runs it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,50 @@
+"""Requests made up from the OpenAPI document against a server of its own: no failure of ours, every error of one shape.
+
+    make contract-fuzz                        some 20,000 requests
+    python -m benchmarks.contract_fuzz --examples 100
+
+/train is left out: it waits for trainings, and takes what /train/submit takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from runners import TABLE
+from scripts.serving import serving
+from settings import ROOT
+
+ST = ROOT / ".venv" / "fuzz" / "bin" / "st"
+
+
+def run(examples: int, workers: int) -> int:
+    with tempfile.TemporaryDirectory(prefix="contract-fuzz-") as name:
+        folder = Path(name)
+        environment = {"MAX_DURATION_SECONDS": "1", "LOG_LEVEL": "WARNING"}
+        for row in TABLE:
+            row.load_tiny()(folder / row.name)
+            environment[row.checkpoint.upper()] = str(folder / row.name)
+        with serving(folder, environment) as server:
+            common = [
+                *(str(ST), "run", f"{server.url}/docs.json", "--checks", "one_shape", "--phases", "coverage,fuzzing"),
+                *("--suppress-health-check", "all", "--continue-on-failure", "--no-color", "--exclude-path", "/train"),
+            ]
+            hooks = {"SCHEMATHESIS_HOOKS": "benchmarks.one_shape", "PYTHONPATH": str(ROOT)}
+            # Tracks take a second each: fewer of them.
+            cheap = [*common, "-n", str(examples), "-w", str(workers), "--exclude-path", "/generate"]
+            dear = [*common, "-n", str(examples // 8), "--include-path", "/generate"]
+            codes = [subprocess.run(command, env=os.environ | hooks).returncode for command in (cheap, dear)]
+        return max(codes)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--examples", type=int, default=1200, help="at most, for each operation")
+    parser.add_argument("--workers", type=int, default=3)
+    given = parser.parse_args()
+    sys.exit(run(given.examples, given.workers))
