@@ -11,7 +11,8 @@ import base64
 import binascii
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -63,9 +64,19 @@ class Principal:
 
 
 LOCAL = Principal("this machine")
+NOBODY = Principal("nobody", frozenset(), frozenset())
 # Outside of a request (the command line, a job) the service acts for itself.
 ITSELF = Principal("the service")
 _current: ContextVar[Principal | None] = ContextVar("principal", default=None)
+
+
+@contextmanager
+def _acting(who: Principal) -> Iterator[None]:
+    token = _current.set(who)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def principal() -> Principal:
@@ -116,6 +127,10 @@ class Access:
         if scope["type"] != "http" or scope["path"] in _OPEN:
             await self.app(scope, receive, send)
             return
+        if scope["method"] == "OPTIONS":  # a browser's question before the question, which carries no key
+            with _acting(NOBODY):
+                await self.app(scope, receive, send)
+            return
         try:
             who = await asyncio.to_thread(self._identify, scope)
             note(principal=who.name)
@@ -130,11 +145,8 @@ class Access:
         # BentoML stores a task's headers in its database: the key has done its work and goes no further.
         scope = dict(scope, headers=list(scope["headers"]))
         del MutableHeaders(scope=scope)["authorization"]
-        token = _current.set(who)
-        try:
+        with _acting(who):
             await self.app(scope, receive, send)
-        finally:
-            _current.reset(token)
 
     def _identify(self, scope: Scope) -> Principal:
         """Raises Refusal (401)."""

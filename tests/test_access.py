@@ -300,6 +300,13 @@ def test_with_a_key_everybody_needs_one(store: Storage) -> None:
     assert (status, "train" in document["error"]) == (403, True)
 
 
+def test_browsers_may_ask_what_they_may_ask(store: Storage) -> None:
+    keys.create(store, "web", ["admin"])
+    app, served = guarded(store)
+    assert answer(app, scope("/generate", "OPTIONS", client="10.0.0.5", origin="https://example.com"))[0] == 200
+    assert not served.asked[0][0].sees("ada")
+
+
 @pytest.mark.parametrize(
     "value", ["Bearer", "Bearer ", "Basic", "Basic !!!", "Basic YQ==", "Digest x", "x", "bearer  ptk_a_b", "Bearer a b"]
 )
@@ -349,13 +356,10 @@ def test_no_more_pass_than_a_bucket_lets(pauses: list[float], per_minute: int) -
 
 
 def test_jobs_at_once() -> None:
-    token = access._current.set(Principal("key", producers=frozenset({"ada"}), jobs_at_once=2))
-    try:
+    with access._acting(Principal("key", producers=frozenset({"ada"}), jobs_at_once=2)):
         access.room_for_a_job(["ada", "bob", "bob", "bob"])
         with pytest.raises(Refusal) as refusal:
             access.room_for_a_job(["ada", "bob", "ada"])
-    finally:
-        access._current.reset(token)
     assert refusal.value.status == 429
     access.room_for_a_job(["ada"] * 1000)  # the service itself
 
