@@ -34,16 +34,20 @@ REFUSALS = Counter("producer_twin_refusals_total", "Requests answered with an er
 MUSIC = Counter("producer_twin_music_seconds_total", "Seconds of music that were answered", ["backend"])
 BODIES = Gauge("producer_twin_bodies_bytes", "Request bodies that are held in memory", multiprocess_mode="livesum")
 
-# A runner. A batch's fill is rows / batches, its speed music / time.
-BATCHES = Histogram(
-    "producer_twin_batch_seconds",
-    "How long batches took",
+# A runner. A step is one of every track that is under way; their rows and seconds tell how full and how fast they are.
+PRESENT = Gauge(
+    "producer_twin_tracks_present",
+    "Tracks that a runner makes or that wait there",
     ["backend"],
-    buckets=(0.25, 1, 2.5, 5, 10, 30, 60, 180, 600),
+    multiprocess_mode="livesum",
 )
-BATCH_ROWS = Histogram("producer_twin_batch_rows", "Tracks in a batch", ["backend"], buckets=(1, 2, 3, 4, 6, 8, 16))
-BATCH_MUSIC = Counter("producer_twin_batch_music_seconds_total", "Seconds of music that batches made", ["backend"])
-WAITING = Gauge("producer_twin_waiting", "Tracks that wait for a batch", ["backend"], multiprocess_mode="livesum")
+STEP_SECONDS = Histogram(
+    "producer_twin_step_seconds",
+    "How long steps took",
+    ["backend"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60),
+)
+STEP_ROWS = Histogram("producer_twin_step_rows", "Tracks in a step", ["backend"], buckets=(1, 2, 3, 4, 6, 8, 16, 32))
 ADAPTERS = Counter(
     "producer_twin_adapter_loads_total", "Twins that were wanted, by where they were found", ["backend", "found"]
 )
