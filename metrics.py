@@ -34,20 +34,20 @@ REFUSALS = Counter("producer_twin_refusals_total", "Requests answered with an er
 MUSIC = Counter("producer_twin_music_seconds_total", "Seconds of music that were answered", ["backend"])
 BODIES = Gauge("producer_twin_bodies_bytes", "Request bodies that are held in memory", multiprocess_mode="livesum")
 
-# A runner. A step is one of every track that is under way; their rows and seconds tell how full and how fast they are.
+# A runner. A turn is a layer or a token of all tracks of a batch; rows and seconds tell how full and how fast turns are.
 PRESENT = Gauge(
     "producer_twin_tracks_present",
     "Tracks that a runner makes or that wait there",
     ["backend"],
     multiprocess_mode="livesum",
 )
-STEP_SECONDS = Histogram(
-    "producer_twin_step_seconds",
-    "How long steps took",
+TURN_SECONDS = Histogram(
+    "producer_twin_turn_seconds",
+    "How long turns took",
     ["backend"],
-    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
 )
-STEP_ROWS = Histogram("producer_twin_step_rows", "Tracks in a step", ["backend"], buckets=(1, 2, 3, 4, 6, 8, 16, 32))
+TURN_ROWS = Histogram("producer_twin_turn_rows", "Tracks in a turn", ["backend"], buckets=(1, 2, 3, 4, 6, 8, 16, 32))
 ADAPTERS = Counter(
     "producer_twin_adapter_loads_total", "Twins that were wanted, by where they were found", ["backend", "found"]
 )

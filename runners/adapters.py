@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
+import metrics
 from errors import Refusal
 from models import bento_store
 from models.adapter_file import Header, InvalidAdapter
@@ -28,7 +29,10 @@ BUDGET = 2 * 2**30
 class Adapters:
     """Kept by content: a twin that was trained anew is another one. For one event loop."""
 
-    def __init__(self, storage: Storage, model: Model, checkpoint: Checkpoint, budget: int = BUDGET) -> None:
+    def __init__(
+        self, storage: Storage, model: Model, checkpoint: Checkpoint, budget: int = BUDGET, backend: str = ""
+    ) -> None:
+        self._backend = backend
         self.library = Library(storage)
         self._saver = ThreadPoolExecutor(1, thread_name_prefix="model-store")
         self.model = model
@@ -63,7 +67,9 @@ class Adapters:
                 f"{self.checkpoint.name} is served now: train it again",
             )
         weights = self._kept.get(header.sha256)
-        if weights is None:
+        if weights:
+            self._found("memory")
+        else:
             # Whoever asks for it meanwhile waits for the same load, which goes on if one of them goes away.
             load = self._loading.get((header.sha256, ref.key)) or self._begin(ref)
             weights = await asyncio.shield(load)
@@ -104,7 +110,14 @@ class Adapters:
                 self._kept.pop(name, None)
 
     def _load(self, ref: AdapterRef) -> AdapterWeights:
-        return self._local(ref.header) or self._stored(ref)
+        if local := self._local(ref.header):
+            self._found("model store")
+            return local
+        self._found("storage")
+        return self._stored(ref)
+
+    def _found(self, where: str) -> None:
+        metrics.ADAPTERS.labels(self._backend, where).inc()
 
     def _local(self, header: Header) -> AdapterWeights | None:
         """From the Bento model store, unless it is not there or damaged."""

@@ -139,8 +139,8 @@ class Runner:
             return
         storage = open_storage(config.storage_url, config.s3_endpoint_url)
         self._checkpoint = checkpoint
-        self._adapters = Adapters(storage, model, checkpoint)
-        self._worker = Worker(Scheduler(model))
+        self._adapters = Adapters(storage, model, checkpoint, backend=row.name)
+        self._worker = Worker(Scheduler(model), row.name)
         self._model, self._reason = model, None
         keep_swept(storage, self._adapters)
         log.info("%s is ready: %s on %s", row.name, checkpoint.name, device)

@@ -64,6 +64,7 @@ class Scheduler:
     def __init__(self, model: Model[Any]) -> None:
         self.model = model
         self.tickets: list[Ticket] = []
+        self.rows = 0  # that took part in the last turn
         self._clock = 0.0
         self._group: Group | None = None
         self._changed = False
@@ -90,6 +91,7 @@ class Scheduler:
         if self._changed or self._group is None:
             self._group, self._changed = self._chosen(answers), False
         group = self._group
+        self.rows = len(group.tickets) if group else 0
         if group is None:
             return answers
         try:

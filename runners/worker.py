@@ -8,6 +8,7 @@ import queue
 import threading
 from dataclasses import dataclass
 
+import metrics
 from errors import Refusal
 from models.base import Row, Track
 from runners.scheduler import Scheduler, Ticket
@@ -39,8 +40,10 @@ class _Order:
 class Worker:
     """Everything that touches the scheduler and its model happens in one thread."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, backend: str = "") -> None:
         self._scheduler = scheduler
+        self._present = metrics.PRESENT.labels(backend)
+        self._turn_seconds, self._turn_rows = metrics.TURN_SECONDS.labels(backend), metrics.TURN_ROWS.labels(backend)
         self._inbox: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         self._orders: dict[Ticket, _Order] = {}
         self._waiting = 0
@@ -66,7 +69,8 @@ class Worker:
         self._waiting += 1
         self._inbox.put(order)
         try:
-            return await order.answer
+            with self._present.track_inprogress():
+                return await order.answer
         finally:
             self._waiting -= 1
             if order.answer.cancelled():
@@ -77,7 +81,10 @@ class Worker:
             while not self._scheduler.tickets or not self._inbox.empty():
                 self._take(self._inbox.get())
             try:
-                for ticket, track in self._scheduler.turn():
+                with self._turn_seconds.time():
+                    ended = self._scheduler.turn()
+                self._turn_rows.observe(self._scheduler.rows)
+                for ticket, track in ended:
                     self._orders.pop(ticket).give(track)
             except Exception as error:  # a fault of the scheduler's own must not leave everyone waiting
                 log.exception("the scheduler failed")

@@ -393,6 +393,8 @@ def test_metrics_tell_refusals_by_their_cause(guarded: Guarded) -> None:
     assert 'producer_twin_refusals_total{cause="not allowed",route="/metrics"}' in text
     assert 'producer_twin_backend_ready{backend="ace_step"} 1' in text
     assert 'producer_twin_jobs{state="failed"}' in text
+    assert re.search(r'producer_twin_turn_rows_count\{backend="ace_step"\} [1-9]', text)  # from another process
+    assert 'producer_twin_music_seconds_total{backend="ace_step"}' in text
     assert "bob" not in text
 
 
