@@ -34,7 +34,7 @@ REFUSALS = Counter("producer_twin_refusals_total", "Requests answered with an er
 MUSIC = Counter("producer_twin_music_seconds_total", "Seconds of music that were answered", ["backend"])
 BODIES = Gauge("producer_twin_bodies_bytes", "Request bodies that are held in memory", multiprocess_mode="livesum")
 
-# A runner. A turn is a layer or a token of all tracks of a batch; rows and seconds tell how full and how fast turns are.
+# A runner. A turn is a layer or a token of all tracks of a batch; rows and seconds tell how full and fast turns are.
 PRESENT = Gauge(
     "producer_twin_tracks_present",
     "Tracks that a runner makes or that wait there",
