@@ -1,6 +1,7 @@
 """Train and generate from a shell, without a server.
 
 python cli.py --task train --producer-id my_producer --paths a.wav,b.wav
+python cli.py --task resume --job-id <the id that an interrupted training printed>
 python cli.py --task migrate --from /old/data
 python cli.py --task generate --prompt "808 trap beat" --lora-id my_producer:nawfside_lora --duration 30
 python cli.py --task import --paths audiocraft_checkpoint/ --out musicgen/    # then MUSICGEN_MODEL=musicgen/
@@ -9,12 +10,14 @@ python cli.py --task import --paths audiocraft_checkpoint/ --out musicgen/    # 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 import uuid
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Never, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Never, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -26,11 +29,16 @@ from edge.errors import describe_validation
 from errors import Refusal
 from preprocessing import decode
 from settings import settings
-from storage import Storage, keys, open_storage
+from storage import NotFound, Storage, keys, open_storage
+
+if TYPE_CHECKING:
+    from training.intake import Intake
+    from training.jobs import JobRecord
 
 
 class Task(StrEnum):
     train = "train"
+    resume = "resume"
     generate = "generate"
     migrate = "migrate"
     clean = "clean"
@@ -50,6 +58,7 @@ def main(
     ] = None,
     model_name: Annotated[str | None, typer.Option(help="train: the twin's name.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="train: how many steps, instead of the default.")] = None,
+    job_id: Annotated[str | None, typer.Option(help="resume: the job that goes on.")] = None,
     prompt: Annotated[str | None, typer.Option(help="generate: what to play.")] = None,
     lora_id: Annotated[str | None, typer.Option(help="generate: a twin, producer_id:model_name.")] = None,
     duration: Annotated[float | None, typer.Option(help="generate: seconds.")] = None,
@@ -64,7 +73,7 @@ def main(
     ] = None,
     source: Annotated[Path | None, typer.Option("--from", help="migrate: the /data folder to take over.")] = None,
 ) -> None:
-    """Train a twin, generate a track, take over a /data folder, remove what is old, or import audiocraft's MusicGen."""
+    """Train a twin or resume it, generate a track, take a /data folder over, remove what is old, import a MusicGen."""
     logging.basicConfig(level=logging.WARNING)
     storage = open_storage(settings().storage_url, settings().s3_endpoint_url)
     try:
@@ -76,6 +85,10 @@ def main(
                 "seed": seed,
             }
             _train(storage, fields | {"backend_override": backend}, _files(paths))
+        elif task is Task.resume:
+            if not job_id:
+                raise Refusal(400, "--job-id: name the job that is to go on")
+            _work(storage, lambda intake: intake.resume(job_id))
         elif task is Task.migrate:
             _migrate(storage, source)
         elif task is Task.clean:
@@ -129,23 +142,35 @@ def _train(storage: Storage, fields: dict[str, Any], files: list[Path]) -> None:
     for name, file in zip(names, files, strict=True):
         storage.put_file(keys.upload(request.producer_id, job_id, name), file)
 
-    from training.intake import Intake
-    from training.jobs import JobRecord
-    from training.run import run  # seconds of imports, only for who gets here
+    _work(storage, lambda intake: intake.admit(request))
 
-    record = Intake(storage, settings()).admit(request)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"))
+
+def _work(storage: Storage, take: Callable[[Intake], JobRecord]) -> None:
+    """Carry out the job that `take` gets, here and now. Ctrl-C ends it within a step, and it can go on later."""
+    from training.intake import Intake
+    from training.run import run  # seconds of imports, only for who gets here
+    from training.stop import Stop
+
+    stop = Stop()
+    stop.listen()
+    record = take(Intake(storage, settings()))
+    if record.state != "queued":
+        raise Refusal(409, f"--job-id: {record.job_id} is {record.state}, by another process")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        bar = progress.add_task("queued", total=None, loss="")
+        bar = progress.add_task("queued", total=None, told="")
 
         def show(record: JobRecord) -> None:
-            loss = "" if record.loss is None else f"loss {record.loss:.4f}"
+            told = {"loss": record.loss, "held out": record.held_out_loss, "steps/s": record.steps_per_second}
+            text = ", ".join(f"{name} {value:.4g}" for name, value in told.items() if value is not None)
             progress.update(
-                bar, description=record.state, completed=record.step or 0, total=record.total_steps, loss=loss
+                bar, description=record.state, completed=record.step or 0, total=record.total_steps, told=text
             )
 
-        record = run(record.job_id, storage, settings(), show)
-    if record.result is None:
+        record = run(record.job_id, record.attempt, storage, settings(), show, stop)
+    _tell_report(storage, record)
+    if record.state != "done" or record.result is None:
+        console.print(f"go on with: python cli.py --task resume --job-id {record.job_id}", highlight=False)
         _end(f"job {record.job_id} {record.state}: {record.error}")
     print(record.result.model_dump_json(indent=2))
 
@@ -162,6 +187,19 @@ def _import(source: str | None, out: Path | None, text_encoder: str | None) -> N
     except CheckpointError as error:
         _end(str(error))
     print(f"{out}: serve it with MUSICGEN_MODEL={out.resolve()}")
+
+
+def _tell_report(storage: Storage, record: JobRecord) -> None:
+    try:
+        report = json.loads(storage.get(keys.report(record.job_id)))
+    except NotFound:
+        return
+    for warning in (report["data"] or {}).get("warnings", []):
+        console.print(f"[yellow]note:[/yellow] {warning}", highlight=False)
+    if verdict := report["verdict"]:
+        console.print(f"[bold]{verdict['verdict']}[/bold]: {verdict['sentence']} {verdict['advice']}", highlight=False)
+    if report["complete"]:
+        console.print(f"report: {keys.to_path(keys.report_page(record.job_id))} in storage", highlight=False)
 
 
 def _generate(storage: Storage, request: GenerateRequest, out: Path) -> None:

@@ -304,7 +304,7 @@ class BackendAnswer(Answer):
 
 
 class LoraAnswer(Answer):
-    """A row of `GET /loras`."""
+    """A row of `GET /loras`. `reason` says why it is not usable, or that it is partial."""
 
     lora_id: str
     producer_id: str
@@ -321,10 +321,14 @@ class LoraAnswer(Answer):
 
 
 class VersionAnswer(LoraAnswer):
-    """A row of `GET /loras/{id}/versions`: `current` is what the id stands for now."""
+    """A row of `GET /loras/{id}/versions`: `current` is what the id stands for now.
+
+    `partial` says how far the training came that was cancelled, `step/steps`; null where it came to its end.
+    """
 
     job_id: str
     current: bool
+    partial: str | None = None
 
 
 class RollbackRequest(Request):

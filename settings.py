@@ -91,6 +91,8 @@ class Settings(BaseSettings):
 
     # Training.
     train_jobs_at_once: int = Field(1, ge=1)
+    train_checkpoint_seconds: float = Field(30.0, ge=0)
+    train_gpu_bytes: int | None = Field(None, gt=0)  # a job waits for so much GPU memory; unset: it takes what is free
 
     # Tagging.
     gemini_api_key: str | None = None

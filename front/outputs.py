@@ -1,4 +1,4 @@
-"""Stored tracks, as links: the bucket's own where there is one, else served from here, by ranges too."""
+"""Stored tracks and pictures, as links: the bucket's own where there is one, else served from here, by ranges too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from front.outbox import Outbox
 from settings import Settings
 from storage import Storage, keys
 
-_TYPES = {EXTENSIONS[name]: kind for name, kind in MEDIA_TYPES.items()}
+_TYPES = {EXTENSIONS[name]: kind for name, kind in MEDIA_TYPES.items()} | {"png": "image/png"}
 
 
 def link(key: str, storage: Storage, outbox: Outbox, settings: Settings) -> str:
@@ -25,7 +25,7 @@ def link(key: str, storage: Storage, outbox: Outbox, settings: Settings) -> str:
 
 
 async def serve(key: str, storage: Storage, outbox: Outbox, settings: Settings) -> Response:
-    """A track of `outputs/`. Nothing else of the tree can be fetched like this.
+    """What is stored there. Only tracks and previews can be fetched like this: the caller sees to the key.
 
     Raises:
         Refusal: 404.
@@ -41,8 +41,8 @@ async def serve(key: str, storage: Storage, outbox: Outbox, settings: Settings) 
 
 def _may_hear(key: str) -> bool:
     """A twin's track is its producer's; the base model's is whose the link is."""
-    _, kind, producer, *_ = [*key.split("/"), "", ""]
-    return kind != "twins" or access.sees(producer)
+    root, kind, producer, *_ = [*key.split("/"), "", ""]
+    return (root, kind) != ("outputs", "twins") or access.sees(producer)
 
 
 def media_type(key: str) -> str:

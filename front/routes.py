@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -12,13 +11,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import metrics
-from contract import STATES, JobAnswer, State, UploadFields, UploadLinkRequest, is_id
+from contract import UploadFields, UploadLinkRequest, is_id
 from edge import access
 from edge.errors import or_error
 from errors import Refusal
-from front import outputs, producers, twins, uploads
+from front import jobs, outputs, producers, twins, uploads
 from front.forms import form, on_disk
-from front.handlers import Front, Handler, body, job_of, json_answer, producer_of, query
+from front.handlers import Front, Handler, body, job_of, json_answer
 from preprocessing import view
 from storage import keys
 
@@ -54,26 +53,6 @@ async def upload_link(front: Front, request: Request) -> Response:
 
 async def output(front: Front, request: Request) -> Response:
     return await outputs.serve(f"outputs/{request.path_params['rest']}", front.storage, front.outbox, front.settings)
-
-
-async def list_jobs(front: Front, request: Request) -> Response:
-    asked = query(request, "producer_id", "state")
-    producer, state = producer_of(asked), asked.get("state")
-    if state is not None and state not in STATES:
-        raise Refusal(400, f"state: use one of {', '.join(STATES)}")
-
-    def collect() -> list[JobAnswer]:
-        records = front.jobs.all(producer, cast("State | None", state))
-        return [front.jobs.answer(record) for record in records if access.sees(record.producer_id)]
-
-    return json_answer({"jobs": [job.model_dump(mode="json") for job in await asyncio.to_thread(collect)]})
-
-
-async def job(front: Front, request: Request) -> Response:
-    def read() -> JobAnswer:
-        return front.jobs.answer(job_of(front, request))
-
-    return json_answer(await asyncio.to_thread(read))
 
 
 async def dataset(front: Front, request: Request) -> Response:
@@ -133,8 +112,14 @@ def application(front: Callable[[], Front]) -> Starlette:
             route("/uploads", POST=upload),
             route("/uploads/link", POST=upload_link),
             route("/data/outputs/{rest:path}", GET=output),
-            route("/jobs", GET=list_jobs),
-            route("/jobs/{id}", GET=job),
+            route("/jobs", GET=jobs.list_all),
+            route("/jobs/{id}", GET=jobs.inspect),
+            route("/jobs/{id}/cancel", POST=jobs.cancel),
+            route("/jobs/{id}/resume", POST=jobs.resume),
+            route("/jobs/{id}/events", GET=jobs.events),
+            route("/jobs/{id}/report", GET=jobs.report_page),
+            route("/jobs/{id}/report.json", GET=jobs.report_json),
+            route("/jobs/{id}/previews/{name}", GET=jobs.preview),
             route("/loras", GET=twins.list_all),
             route("/loras/import", POST=twins.bring),
             route(twin, GET=twins.inspect, DELETE=twins.delete),

@@ -60,7 +60,10 @@ async def versions(front: Front, request: Request) -> Response:
     found, current = await asyncio.to_thread(collect)
     rows = [
         VersionAnswer(
-            **await _row(front, twin), job_id=twin.header.job_id, current=twin.header.version == current
+            **await _row(front, twin),
+            job_id=twin.header.job_id,
+            current=twin.header.version == current,
+            partial=twin.header.partial or None,
         ).model_dump(mode="json")
         for twin in found
     ]
@@ -129,11 +132,18 @@ async def _row(front: Front, twin: Twin) -> dict[str, Any]:
         "rank": header.rank,
         "base": header.base,
         "usable": reason is None,
-        "reason": reason,
+        "reason": reason or _partly(header),
         "created_at": header.created_at,
         "bytes": twin.size,
         "sha256": header.sha256,
     }
+
+
+def _partly(header: Header) -> str | None:
+    if not header.partial:
+        return None
+    step, _, steps = header.partial.partition("/")
+    return f"it is partial: its training was cancelled at step {step} of {steps}"
 
 
 async def _why_not(front: Front, header: Header) -> str | None:

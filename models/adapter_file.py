@@ -42,6 +42,7 @@ class Header:
         job_id: the job that trained it; empty for one that was imported.
         created_at: ISO 8601, UTC.
         sha256: digest of the tensor bytes after the header.
+        partial: `steps/of how many` where training was cancelled on the way, empty where it was not.
     """
 
     producer_id: str
@@ -53,6 +54,7 @@ class Header:
     job_id: str
     created_at: str
     sha256: str
+    partial: str = ""
 
     @property
     def lora_id(self) -> str:
@@ -73,7 +75,8 @@ class Header:
         if metadata.get("twin") != _FORMAT:
             raise InvalidAdapter("it has no header of a twin")
         try:
-            fields: dict[str, Any] = {name: metadata[name] for name in cls.__dataclass_fields__}
+            fields: dict[str, Any] = {name: metadata[name] for name in cls.__dataclass_fields__ if name != "partial"}
+            fields["partial"] = metadata.get("partial", "")
             datetime.fromisoformat(fields["created_at"])
             return cls(**fields | {"rank": int(fields["rank"])})
         except (KeyError, TypeError, ValueError) as error:

@@ -63,14 +63,15 @@ def resolve(name: str, backend: str, build_tiny: Callable[[Path], None], token: 
     return _downloaded(name, token)
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Where what can be made again is kept on this machine."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "producer-twin"
 
 
 def _built(backend: str, build: Callable[[Path], None]) -> Path:
     """Build once; the processes that start together wait for the first of them."""
     source = Path(inspect.getfile(build)).read_bytes()
-    target = _cache() / "tiny" / f"{backend}-{hashlib.sha256(source).hexdigest()[:12]}"
+    target = cache_folder() / "tiny" / f"{backend}-{hashlib.sha256(source).hexdigest()[:12]}"
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -175,13 +175,20 @@ class Library:
         except Refusal:
             return False
 
-    def save(self, data: bytes, header: Header) -> None:
-        """Make this the twin's version: in storage, and in the Bento model store. `header` is the file's own."""
+    def save(self, data: bytes, header: Header) -> bool:
+        """Make this the twin's version: in storage, and in the Bento model store. `header` is the file's own.
+
+        One whose training was cancelled on the way does not take the place of a whole one, but is kept as a version
+        beside it. Returns whether it is what the twin's id stands for now.
+        """
         producer, model = header.producer_id, header.model_name
         self.reserve(producer, model)
         self.storage.put(keys.lora_version(producer, model, header.version), data)
+        if header.partial and self._has_whole(header.lora_id):
+            return False
         self._publish(data, header, newest=True)
         bento_store.save(header, data)
+        return True
 
     def add(self, data: bytes) -> Twin:
         """`save` of a file with its own header. Returns the twin."""
@@ -314,6 +321,12 @@ class Library:
             except InvalidAdapter as reason:
                 reasons.append(f"{keys.to_path(key)} was skipped: {reason}")
         return found, reasons
+
+    def _has_whole(self, lora_id: str) -> bool:
+        try:
+            return not self.find(lora_id)[0].header.partial
+        except Refusal:
+            return False
 
     def _published(self, lora_id: str) -> str | None:
         """The version that was last put where clients look, None if that is not known."""

@@ -58,6 +58,11 @@ def job_record(job: str) -> str:
     return f"jobs/{job}.json"
 
 
+def open_job(job: str) -> str:
+    """There while the job has not ended, so that open jobs are found without reading every record."""
+    return f"open_jobs/{job}"
+
+
 def job_of_task(task: str) -> str:
     """Names the job that a BentoML task carries out."""
     return f"tasks/{task}"
@@ -74,6 +79,28 @@ def job_text(job: str, stem: str) -> str:
 def job_folders(job: str) -> tuple[str, ...]:
     """Where all lies that a job has beside its record."""
     return f"job_data/{job}/", f"job_runs/{job}/"
+
+
+# What its training made beside the adapter.
+def checkpoint(job: str) -> str:
+    return f"job_runs/{job}/checkpoint.pt"
+
+
+def report(job: str) -> str:
+    return f"job_runs/{job}/report.json"
+
+
+def report_page(job: str) -> str:
+    return f"job_runs/{job}/report.html"
+
+
+def preview(job: str, name: str) -> str:
+    """A piece of music made while the twin was trained, or its picture; `name` with its extension."""
+    return f"job_runs/{job}/previews/{name}"
+
+
+def tensorboard(job: str, name: str) -> str:
+    return f"job_runs/{job}/tensorboard/{name}"
 
 
 def tag_cache(digest: str) -> str:

@@ -117,7 +117,7 @@ def test_a_job_is_always_told_with_the_same_keys(api: Api, twins: dict[str, Twin
     assert (job["state"], job["backend"], job["error"]) == ("done", backend, None)
     assert job["result"] == twin.result
     assert job["step"] == job["total_steps"] == 8
-    assert job["loss"] > 0 and job["previews"] == []
+    assert job["loss"] > 0 and [preview["step"] for preview in job["previews"]] == [0, 3, 5, 8]
 
 
 def test_a_submitted_task_is_found_by_either_id(api: Api, twins: dict[str, Twin]) -> None:

@@ -31,7 +31,7 @@ from storage import Storage, keys, open_storage
 from tests.s3_server import S3Server, s3_server
 from training.jobs import Jobs
 from training.retention import clean
-from training.run import patiently
+from training.work import patiently
 
 __all__ = ["s3_server"]
 
@@ -134,7 +134,7 @@ def test_deleting_removes_what_is_damaged_and_leaves_other_twins(
 def test_storage_that_is_away_for_a_while_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     from storage import Unavailable
 
-    monkeypatch.setattr("training.run._RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("training.work._RETRY_SECONDS", 0.0)
     attempts: list[int] = []
 
     def write() -> None:

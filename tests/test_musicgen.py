@@ -335,23 +335,24 @@ def test_loss_is_the_stock_loss(model: MusicGen, stereo: MusicGen, monkeypatch: 
         example = trainer.example(_clip(1.0, each.channels), PROMPT)
         labels = delay(example["codes"], delays(len(example["codes"]), each.channels), 512)[:, 1:].T[None].clone()
         stock = each.model.decoder(labels=labels, encoder_hidden_states=example["text"][None]).loss
-        assert trainer.loss([example], torch.Generator()).item() == pytest.approx(stock.item(), abs=1e-5)
+        assert trainer.losses([example], [torch.Generator()]).item() == pytest.approx(stock.item(), abs=1e-5)
 
 
-def test_loss_of_a_batch_is_the_mean_over_its_codes(model: MusicGen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_of_an_example_is_the_same_in_any_batch(model: MusicGen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.musicgen._TEXT_DROPOUT", 0.0)
     trainer = MusicGenTrainer(model)
     examples = [trainer.example(_clip(1.0), PROMPT), trainer.example(_clip(0.5), Text("another, longer text"))]
-    one, two = (trainer.loss([example], torch.Generator()).item() for example in examples)
-    assert trainer.loss(examples, torch.Generator()).item() == pytest.approx((2 * one + two) / 3, abs=1e-5)
+    alone = [trainer.losses([example], [torch.Generator()]).item() for example in examples]
+    together = trainer.losses(examples, [torch.Generator(), torch.Generator()])
+    assert together.tolist() == pytest.approx(alone, abs=1e-5)
 
 
 def test_text_left_out_is_what_guidance_leaves_out(model: MusicGen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.musicgen._TEXT_DROPOUT", 1.0)
     trainer = MusicGenTrainer(model)
     one, two = (trainer.example(_clip(1.0), Text(prompt)) for prompt in ("one", "another text"))
-    assert trainer.loss([one], torch.Generator()).item() == pytest.approx(
-        trainer.loss([two], torch.Generator()).item(), abs=1e-6
+    assert trainer.losses([one], [torch.Generator()]).item() == pytest.approx(
+        trainer.losses([two], [torch.Generator()]).item(), abs=1e-6
     )
 
 

@@ -51,33 +51,37 @@ class AceStepTrainer:
             "condition": conditions.encode(pipeline, text, audio.shape[1] / self.model.sample_rate),
         }
 
-    def loss(self, examples: Sequence[Example], generator: torch.Generator) -> torch.Tensor:
+    def losses(self, examples: Sequence[Example], generators: Sequence[torch.Generator]) -> torch.Tensor:
         """Mean squared error of the velocity, with x_t = t · noise + (1 − t) · x0 and noise − x0 as its target."""
         pipeline = self.model.pipeline
         transformer = pipeline.transformer
-        streams, noisy, targets, times = [], [], [], []
-        for example in examples:
+        contexts, texts, noisy, targets, times = [], [], [], [], []
+        for example, generator in zip(examples, generators, strict=True):
             x0, start = self._window(example, generator)
             t = self._time(generator)
             noise = torch.randn(x0.shape, generator=generator).to(x0.device)
-            condition = example["condition"]
+            condition = example["condition"].to(self.model.device)
             if not self.turbo and torch.rand((), generator=generator) < _CONDITION_DROPOUT:
                 condition = conditions.null(pipeline, condition)
-            context = conditions.context(pipeline, start + x0.shape[1])[:, start:]
-            streams.append(packed.stream(transformer, context, condition, {}))
+            contexts.append(conditions.context(pipeline, start + x0.shape[1])[:, start:])
+            texts.append(condition)
             noisy.append((t * noise + (1 - t) * x0).to(transformer.dtype))
             targets.append(noise - x0)
             times.append(t)
-        velocities = packed.Pack(transformer, streams).velocities(noisy, times)
+        velocities = packed.Pack(transformer, packed.streams(transformer, contexts, texts)).velocities(noisy, times)
         losses = [(v.float() - target).square().mean() for v, target in zip(velocities, targets, strict=True)]
-        return torch.stack(losses).mean()
+        return torch.stack(losses)
+
+    def save_memory(self) -> None:
+        self.model.pipeline.transformer.enable_gradient_checkpointing()
 
     def _window(self, example: Example, generator: torch.Generator) -> tuple[torch.Tensor, int]:
         """A draw from the posterior of a random window of the clip, `[1, T, C]`, and the window's first frame."""
-        mean, deviation = example["mean"], example["deviation"]
+        device = self.model.device
+        mean, deviation = example["mean"].to(device), example["deviation"].to(device)
         length = min(mean.shape[1], conditions.frames(self.model.pipeline, _WINDOW_SECONDS))
         start = int(torch.randint(mean.shape[1] - length + 1, (), generator=generator))
-        draw = torch.randn((1, length, mean.shape[2]), generator=generator).to(mean.device)
+        draw = torch.randn((1, length, mean.shape[2]), generator=generator).to(device)
         span = slice(start, start + length)
         return mean[:, span] + deviation[:, span] * draw, start
 

@@ -64,6 +64,14 @@ class Trainer(Protocol):
         """
         ...
 
-    def loss(self, examples: Sequence[Example], generator: torch.Generator) -> torch.Tensor:
-        """The mean loss of a batch, a scalar with gradients. All randomness comes from `generator` (on the CPU)."""
+    def losses(self, examples: Sequence[Example], generators: Sequence[torch.Generator]) -> torch.Tensor:
+        """The loss of each example, `[examples]`, with gradients.
+
+        All that is random about an example (noise, time, crop, dropout) comes from its own generator, on the CPU:
+        so it is the same whoever else is in the batch, and however the batch is divided.
+        """
+        ...
+
+    def save_memory(self) -> None:
+        """Compute activations again in the backward pass instead of keeping them, from now on."""
         ...

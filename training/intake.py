@@ -32,7 +32,7 @@ class Intake:
         existing = self.jobs.existing(request)
         if existing:
             return existing
-        access.room_for_a_job(record.producer_id for record in self.jobs.all() if record.state not in TERMINAL)
+        access.room_for_a_job(record.producer_id for record in self.jobs.open())
         check_sources(request, self.storage, self.settings)
         stored(request, self.storage)
         check_room(self.storage, request.producer_id, 0, self.settings.producer_max_bytes)
@@ -63,9 +63,21 @@ class Intake:
         asked = changes.model_dump(exclude_none=True)
         return self.admit(TrainRequest.model_validate(kept | source | asked))
 
+    def resume(self, some_id: str) -> JobRecord:
+        """A job that failed or was cancelled, back in the queue; one that is under way is left as it is.
+
+        Raises:
+            Refusal: 404; 409, it is done or about to be cancelled; 400, its backend is not served any more.
+        """
+        record = self.jobs.get(some_id)
+        TABLE.choose(record.backend, self.settings)
+        if record.state in TERMINAL:
+            access.room_for_a_job(record.producer_id for record in self.jobs.open())
+        return self.jobs.reopen(some_id)
+
     def _in_use(self, lora_id: str) -> bool:
         """Whether a twin is stored, or being made."""
         producer, _, model = lora_id.partition(":")
         return self.library.exists(lora_id) or any(
-            record.model_name == model and record.state not in TERMINAL for record in self.jobs.all(producer)
+            (record.producer_id, record.model_name) == (producer, model) for record in self.jobs.open()
         )

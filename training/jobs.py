@@ -1,10 +1,16 @@
-"""The job records in storage: what lasts of a training, whatever becomes of the processes that work on it."""
+"""The job records in storage: what lasts of a training, whatever becomes of the processes that work on it.
+
+Every open job has a mark in `open_jobs/`, which is made before the record is open and removed after it has ended, so
+that what is open is known without reading every record. Whoever works on a job shows it by writing the record every
+HEARTBEAT; a record that is older than DESERTED is failed by whoever reads it. That is a presumption: a worker that
+was only held up takes its job back with its next write, unless the job was resumed meanwhile, which is another attempt.
+"""
 
 from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,15 +19,18 @@ from pydantic import ValidationError
 
 from contract import TERMINAL, JobAnswer, State, TrainAnswer, TrainRequest, is_id
 from errors import Refusal
-from storage import AlreadyExists, Changed, NotFound, Storage, Unavailable, keys
+from storage import AlreadyExists, Changed, Entry, NotFound, Storage, Unavailable, keys
 
-# Whoever works on a job writes its record this often at least; a record this much older has been deserted.
 HEARTBEAT = timedelta(seconds=2)
-DESERTED = timedelta(seconds=60)
+DESERTED = timedelta(seconds=8)
+# A mark without a record, left by a process that died between the two.
+_ORPHANED = timedelta(minutes=1)
+# Records kept in memory, of some kilobytes each.
+_KNOWN = 10_000
 
 
 class JobEnded(Exception):
-    """The job has ended meanwhile (it was cancelled, or taken for dead): whoever works on it must stop."""
+    """The job has ended meanwhile (it was cancelled, or is another's to do): whoever works on it must stop."""
 
 
 class JobRecord(JobAnswer):
@@ -30,10 +39,18 @@ class JobRecord(JobAnswer):
     Attributes:
         request: what was asked for; the same `job_id` with another request is refused.
         error_status: the HTTP status that the error has for whoever waits.
+        attempt: how often the job was resumed; who worked on an earlier attempt has nothing to say any more.
+        queued_at: since when it waits for its turn.
+        cancelling: somebody asked for its end; whoever works on it sees that.
+        deserted_in: the state in which it was presumed deserted.
     """
 
     request: TrainRequest
     error_status: int | None = None
+    attempt: int = 0
+    queued_at: datetime | None = None
+    cancelling: bool = False
+    deserted_in: State | None = None
 
     def answer(self) -> JobAnswer:
         return JobAnswer(**self.model_dump(include=set(JobAnswer.model_fields)))
@@ -42,6 +59,8 @@ class JobRecord(JobAnswer):
 class Jobs:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
+        # Records by key, with the etag they had: a list of many jobs reads only what has changed.
+        self._known: dict[str, tuple[str, JobRecord]] = {}
 
     def existing(self, request: TrainRequest) -> JobRecord | None:
         """The job that the request names, if there is one already.
@@ -71,8 +90,10 @@ class Jobs:
             state="queued",
             created_at=now,
             updated_at=now,
+            queued_at=now,
             request=request.model_copy(update={"job_id": job_id}),
         )
+        self.storage.put(keys.open_job(job_id), b"")
         try:
             self.storage.put(keys.job_record(job_id), _encode(record), if_absent=True)
         except AlreadyExists:
@@ -82,7 +103,7 @@ class Jobs:
     def name_task(self, job_id: str, task_id: str) -> None:
         """Let `get` find the job by the task that carries it out."""
         self.storage.put(keys.job_of_task(task_id), job_id.encode())
-        self.update(job_id, task_id=task_id)
+        self._change(job_id, lambda record: {"task_id": task_id})
 
     def get(self, some_id: str) -> JobRecord:
         """A job by its own id or its task's; one that was deserted is failed first.
@@ -93,59 +114,98 @@ class Jobs:
         lookups = (self._read_job, self._read_task) if is_id(some_id) else ()
         for lookup in lookups:
             try:
-                record = lookup(some_id)
+                return self._mourn(lookup(some_id))
             except NotFound:
                 continue
-            return self._mourn(record)
         raise no_job(some_id)
 
     def all(self, producer: str | None = None, state: State | None = None) -> Iterator[JobRecord]:
         """Jobs, the newest first."""
-        records = [self._mourn(self._read(entry.key)[0]) for entry in self.storage.list("jobs/")]
+        if state is not None and state not in TERMINAL:
+            records = self.open()
+        else:
+            records = [self._mourn(self._latest(entry)) for entry in self.storage.list("jobs/")]
         for record in sorted(records, key=lambda record: record.created_at, reverse=True):
             if producer in (None, record.producer_id) and state in (None, record.state):
                 yield record
 
-    def answer(self, record: JobRecord) -> JobAnswer:
-        """The record as clients see it, with its place in the queue."""
-        answer = record.answer()
-        if record.state == "queued":
-            ahead = [other for other in self.all(state="queued") if other.created_at < record.created_at]
-            answer.queue_position = len(ahead) + 1
-        return answer
+    def open(self) -> list[JobRecord]:
+        """The jobs that have not ended, those that have waited longest first."""
+        found = []
+        for mark in self.storage.list("open_jobs/"):
+            job_id = mark.key.rpartition("/")[2]
+            try:
+                record = self._mourn(self._read_job(job_id))
+            except NotFound:
+                if datetime.now(UTC) - mark.modified > _ORPHANED:
+                    self.storage.delete(mark.key)
+                continue
+            if record.state in TERMINAL:
+                self._close(record)
+            else:
+                found.append(record)
+        return sorted(found, key=lambda record: record.queued_at or record.created_at)
 
-    def update(self, job_id: str, expect: State | None = None, **changes: Any) -> JobRecord:
+    def answers(self, records: Iterable[JobRecord]) -> list[JobAnswer]:
+        """The records as clients see them, with their places in the queue."""
+        shown = list(records)
+        waiting = any(record.state == "queued" for record in shown)
+        queue = [record.job_id for record in self.open() if record.state == "queued"] if waiting else []
+        answers = [record.answer() for record in shown]
+        for answer in answers:
+            if answer.state == "queued":
+                answer.queue_position = queue.index(answer.job_id) + 1 if answer.job_id in queue else 1
+        return answers
+
+    def answer(self, record: JobRecord) -> JobAnswer:
+        return self.answers([record])[0]
+
+    def update(
+        self, job_id: str, *, expect: State | None = None, attempt: int | None = None, **changes: Any
+    ) -> JobRecord:
         """Change fields of a job that has not ended.
 
-        Raises:
-            JobEnded: it has, or it is not in the state `expect`.
-        """
-        while True:
-            record, etag = self._read(keys.job_record(job_id))
-            task_only = changes.keys() == {"task_id"}
-            if (record.state in TERMINAL and not task_only) or expect not in (None, record.state):
-                raise JobEnded(job_id)
-            record = record.model_copy(update={"updated_at": datetime.now(UTC)} | changes)
-            try:
-                self.storage.put(keys.job_record(job_id), _encode(record), if_match=etag)
-                return record
-            except Changed:
-                continue
+        Args:
+            expect: the state that it must be in.
+            attempt: the one that the caller works on.
 
-    def claim(self, job_id: str) -> None:
+        Raises:
+            JobEnded: it has, or it is in another state or another attempt.
+        """
+
+        def apply(record: JobRecord) -> dict[str, Any]:
+            revived: dict[str, Any] = {}
+            if record.state in TERMINAL and record.deserted_in and attempt is not None:
+                revived = {"state": record.deserted_in, "deserted_in": None, "error": None, "error_status": None}
+            elif record.state in TERMINAL:
+                raise JobEnded(job_id)
+            if expect not in (None, record.state) or attempt not in (None, record.attempt):
+                raise JobEnded(job_id)
+            if revived:
+                self.storage.put(keys.open_job(job_id), b"")
+            return {"updated_at": datetime.now(UTC)} | revived | changes
+
+        return self._change(job_id, apply)
+
+    def claim(self, job_id: str, attempt: int) -> None:
         """Take a queued job on. Raises `JobEnded` if another server did."""
-        self.update(job_id, expect="queued", state="preparing")
+        self.update(job_id, expect="queued", attempt=attempt, state="preparing")
 
     @contextmanager
-    def heartbeat(self, job_id: str) -> Iterator[None]:
-        """Within the context a thread shows that the job is not deserted, whatever the caller is busy with."""
+    def heartbeat(self, job_id: str, attempt: int, on_cancel: Callable[[], None]) -> Iterator[None]:
+        """Within the context a thread shows that the job is not deserted, whatever the caller is busy with.
+
+        `on_cancel` is called, from that thread, once the job is to be cancelled or is not the caller's any more.
+        """
         done = threading.Event()
 
         def beat() -> None:
             while not done.wait(HEARTBEAT.total_seconds()):
                 try:
-                    self.update(job_id)
+                    if self.update(job_id, attempt=attempt).cancelling:
+                        on_cancel()
                 except JobEnded:
+                    on_cancel()
                     return
                 except Unavailable:
                     continue
@@ -158,21 +218,109 @@ class Jobs:
             done.set()
             thread.join()
 
-    def fail(self, job_id: str, error: str, status: int = 500) -> None:
-        """End the job with its reason, unless it has ended."""
-        try:
-            self.update(job_id, state="failed", error=error, error_status=status, seconds_left=None)
-        except JobEnded:
-            return
+    def cancel(self, some_id: str) -> JobRecord:
+        """Ask for a job's end. One that waits in the queue ends at once, one that is worked on within a step.
+
+        Raises:
+            Refusal: 404; 409, it has ended otherwise.
+        """
+
+        def apply(record: JobRecord) -> dict[str, Any]:
+            if record.state in ("done", "failed"):
+                raise Refusal(409, f"job_id: {record.job_id} is {record.state}; only a job under way can be cancelled")
+            if record.state == "cancelled" or record.cancelling:
+                return {}
+            return {"state": "cancelled"} if record.state == "queued" else {"cancelling": True}
+
+        return self._change(self.get(some_id).job_id, apply)
+
+    def reopen(self, some_id: str) -> JobRecord:
+        """Put a job that failed or was cancelled back into the queue; one that is under way is left as it is.
+
+        Raises:
+            Refusal: 404; 409, it is done, or about to be cancelled.
+        """
+        job_id = self.get(some_id).job_id
+
+        def apply(record: JobRecord) -> dict[str, Any]:
+            if record.state == "done":
+                raise Refusal(409, f"job_id: {job_id} is done; there is nothing to resume")
+            if record.state not in TERMINAL:
+                if record.cancelling:
+                    raise Refusal(409, f"job_id: {job_id} is being cancelled; resume it when it is")
+                return {}
+            self.storage.put(keys.open_job(job_id), b"")
+            now = datetime.now(UTC)
+            cleared = dict.fromkeys(("error", "error_status", "result", "seconds_left", "deserted_in"))
+            again = {"state": "queued", "attempt": record.attempt + 1, "cancelling": False}
+            return cleared | again | {"queued_at": now, "updated_at": now}
+
+        return self._change(job_id, apply)
+
+    def fail(self, job_id: str, error: str, status: int = 500, attempt: int | None = None) -> None:
+        """End the job with its reason, unless it has ended. One that was to be cancelled is cancelled."""
+
+        def apply(record: JobRecord) -> dict[str, Any]:
+            if record.state in TERMINAL or attempt not in (None, record.attempt):
+                return {}
+            ended = {"state": "cancelled"} if record.cancelling else {"state": "failed"}
+            told = {"error": error, "error_status": status, "seconds_left": None}
+            return ended | told | {"updated_at": datetime.now(UTC)}
+
+        self._change(job_id, apply)
 
     def finish(self, record: JobRecord) -> None:
-        self.update(record.job_id, state="done", seconds_left=0.0, result=result_of(record))
+        self.update(record.job_id, attempt=record.attempt, state="done", seconds_left=0.0, result=result_of(record))
+
+    def end_cancelled(self, record: JobRecord, kept: bool) -> None:
+        """The job has stopped as it was asked to; `kept` says whether its adapter is what the twin's id stands for."""
+        result = result_of(record) if kept else None
+        self.update(record.job_id, attempt=record.attempt, state="cancelled", seconds_left=None, result=result)
 
     def _mourn(self, record: JobRecord) -> JobRecord:
-        if record.state in TERMINAL or datetime.now(UTC) - record.updated_at < DESERTED:
+        """The record; if it was deserted, as failed as it is now."""
+        if not _deserted(record):
             return record
-        self.fail(record.job_id, f"the process that worked on the job ended while it was {record.state}")
-        return self._read_job(record.job_id)
+
+        def apply(now: JobRecord) -> dict[str, Any]:
+            if not _deserted(now):
+                return {}
+            reason = f"the process that worked on the job ended while it was {now.state}; resume it to go on"
+            ended = {"state": "cancelled"} if now.cancelling else {"state": "failed", "deserted_in": now.state}
+            return ended | {"error": reason, "error_status": 500, "seconds_left": None}
+
+        return self._change(record.job_id, apply)
+
+    def _change(self, job_id: str, apply: Callable[[JobRecord], dict[str, Any]]) -> JobRecord:
+        """Write what `apply` makes of the record as it is now; it may be asked again if somebody else wrote."""
+        while True:
+            record, etag = self._read(keys.job_record(job_id))
+            changes = apply(record)
+            if not changes:
+                return record
+            record = record.model_copy(update=changes)
+            try:
+                self.storage.put(keys.job_record(job_id), _encode(record), if_match=etag)
+            except Changed:
+                continue
+            if record.state in TERMINAL:
+                self._close(record)
+            return record
+
+    def _close(self, record: JobRecord) -> None:
+        """Remove the mark of a job that has ended, and put it back if the job was resumed meanwhile."""
+        self.storage.delete(keys.open_job(record.job_id))
+        if self._read_job(record.job_id).state not in TERMINAL:
+            self.storage.put(keys.open_job(record.job_id), b"")
+
+    def _latest(self, entry: Entry) -> JobRecord:
+        etag, record = self._known.get(entry.key, ("", None))
+        if record is None or etag != entry.etag:
+            record, etag = self._read(entry.key)
+            self._known[entry.key] = (etag, record)
+            if len(self._known) > _KNOWN:
+                del self._known[next(iter(self._known))]
+        return record
 
     def _read_job(self, job_id: str) -> JobRecord:
         return self._read(keys.job_record(job_id))[0]
@@ -190,6 +338,10 @@ class Jobs:
 
 def no_job(some_id: str) -> Refusal:
     return Refusal(404, f"job_id: there is no job {keys.shown(some_id)}")
+
+
+def _deserted(record: JobRecord) -> bool:
+    return record.state not in TERMINAL and datetime.now(UTC) - record.updated_at > DESERTED
 
 
 def result_of(record: JobRecord) -> TrainAnswer:

@@ -1,10 +1,18 @@
-"""The training loop: an adapter is put on the model, trained, and taken off again."""
+"""The training loop: an adapter is put on the model, trained, and taken off again.
+
+What is random is drawn from (seed, step, place in the batch), never from a generator that goes on from step to step.
+So a step's result depends on the adapter, the optimiser and the step's number alone: training that was interrupted goes
+on to the same adapter, and a batch may be divided over passes and processes without changing the mathematics.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -13,6 +21,8 @@ from peft.tuners.lora import LoraLayer
 
 from models.adapters import LoraPair
 from training.base import Example, Recipe, Trainer
+
+log = logging.getLogger("producer_twin.training")
 
 # Called after each step with its number (from 1) and its loss.
 OnStep = Callable[[int, float], None]
@@ -26,42 +36,156 @@ class TrainingFailed(RuntimeError):
 def train(
     trainer: Trainer, adapted: torch.nn.Module, examples: Sequence[Example], recipe: Recipe, on_step: OnStep
 ) -> dict[str, LoraPair]:
-    """Train a LoRA adapter on `adapted` and return it, alpha / rank folded in; the model is left as it was.
+    """Train a LoRA adapter on `adapted` from beginning to end and return it; the model is left as it was.
 
     Raises:
-        TrainingFailed: the loss stopped being finite.
+        TrainingFailed: the loss stopped being finite, or the memory does not suffice.
     """
-    device = next(adapted.parameters()).device
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=_precision(device))
-    generator = torch.Generator().manual_seed(recipe.seed)
+    with session(trainer, adapted, recipe) as running:
+        while running.step < recipe.steps:
+            loss = running.advance(examples)
+            on_step(running.step, loss)
+        return running.pairs()
+
+
+@contextmanager
+def session(trainer: Trainer, adapted: torch.nn.Module, recipe: Recipe) -> Iterator[Session]:
+    """An adapter in training on `adapted`, which is left as it was at the end."""
     torch.manual_seed(recipe.seed)  # PEFT draws the initial adapter from the global generator
     with _adapter(adapted, recipe) as layers:
-        parameters = [p for layer in layers.values() for p in layer.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, recipe))
-        batches = _batches(len(examples), recipe.batch, generator)
-        for step in range(1, recipe.steps + 1):
-            with accelerator.autocast():
-                loss = trainer.loss([examples[i] for i in next(batches)], generator)
-            if not torch.isfinite(loss):
-                raise TrainingFailed(f"the loss was {loss.item()} at step {step}; try a lower learning_rate")
-            accelerator.backward(loss)
-            torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            schedule.step()
-            on_step(step, loss.item())
-        return {name: _pair(layer) for name, layer in layers.items()}
+        yield Session(trainer, layers, recipe, next(adapted.parameters()).device)
 
 
-def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[list[int]]:
-    """Indices of examples, each as often as the others, in an order drawn anew every time round."""
-    order: list[int] = []
-    while True:
-        while len(order) < size:
-            order += torch.randperm(count, generator=generator).tolist()
-        batch, order = order[:size], order[size:]
-        yield batch
+class Session:
+    """Attributes:
+    step: how many were taken.
+    examples_a_pass: how many go through the model at once; fewer take less memory and more time.
+    """
+
+    def __init__(self, trainer: Trainer, layers: dict[str, LoraLayer], recipe: Recipe, device: torch.device) -> None:
+        self.step = 0
+        self._trainer, self._layers, self._recipe = trainer, layers, recipe
+        self.accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=_precision(device))
+        self._parameters = {
+            f"{name}.{part}": parameter
+            for name, layer in layers.items()
+            for part, parameter in layer.named_parameters()
+            if parameter.requires_grad
+        }
+        self._optimiser = torch.optim.AdamW(
+            self._parameters.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        self.examples_a_pass = recipe.batch
+        self._saving = False
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """What is trained."""
+        return list(self._parameters.values())
+
+    def advance(self, examples: Sequence[Example]) -> float:
+        """Take a step on a batch drawn from all `examples`, and return its loss before the step.
+
+        Raises:
+            TrainingFailed: the loss is not finite, or the memory does not suffice for one example.
+        """
+        loss = self._backward(examples)
+        if not math.isfinite(loss):
+            raise TrainingFailed(f"the loss was {loss} at step {self.step + 1}; try a lower learning_rate")
+        torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._recipe.clip)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._recipe.learning_rate * _rate(self.step, self._recipe)
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        return loss
+
+    @torch.no_grad()
+    def losses(self, examples: Sequence[Example], seeds: Sequence[object]) -> torch.Tensor:
+        """Each example's loss under the randomness of its seed, `[examples]`, on the CPU."""
+        with self.accelerator.autocast():
+            return self._trainer.losses(examples, [generator_of(seed) for seed in seeds]).float().cpu()
+
+    @contextmanager
+    def without(self) -> Iterator[None]:
+        """Within the context the model is the base model."""
+        for layer in self._layers.values():
+            layer.enable_adapters(False)
+        try:
+            yield
+        finally:
+            for layer in self._layers.values():
+                layer.enable_adapters(True)
+
+    def pairs(self) -> dict[str, LoraPair]:
+        """The adapter as it is now, alpha / rank folded in."""
+        return {name: _pair(layer) for name, layer in self._layers.items()}
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on, for `restore`."""
+        return {
+            "step": self.step,
+            "parameters": {name: parameter.detach().cpu() for name, parameter in self._parameters.items()},
+            "optimiser": self._optimiser.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state` of the same recipe on the same model. Raises `ValueError` if it does not fit."""
+        saved = state["parameters"]
+        if {name: value.shape for name, value in saved.items()} != {n: p.shape for n, p in self._parameters.items()}:
+            raise ValueError("it is of another adapter")
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(saved[name])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+
+    def _backward(self, examples: Sequence[Example]) -> float:
+        """The gradients of the batch's mean loss, in as many passes as the memory asks for; the loss."""
+        while True:
+            try:
+                return self._passes(examples)
+            except torch.OutOfMemoryError as error:
+                self._optimiser.zero_grad(set_to_none=True)
+                torch.cuda.empty_cache()
+                if self.examples_a_pass > 1:
+                    self.examples_a_pass = -(-self.examples_a_pass // 2)
+                elif not self._saving:
+                    self._saving = True
+                    self._trainer.save_memory()
+                else:
+                    raise TrainingFailed(
+                        "the device's memory does not suffice for one example; free some, use a smaller rank, or set "
+                        "TRAIN_DEVICE to another device"
+                    ) from error
+                log.warning("out of memory; going on with %d examples a pass", self.examples_a_pass)
+
+    def _passes(self, examples: Sequence[Example]) -> float:
+        batch = self._batch(len(examples))
+        total = 0.0
+        for start in range(0, len(batch), self.examples_a_pass):
+            part = batch[start : start + self.examples_a_pass]
+            generators = [generator_of((self._recipe.seed, self.step, start + place)) for place in range(len(part))]
+            with self.accelerator.autocast():
+                losses = self._trainer.losses([examples[index] for index in part], generators)
+            loss = losses.sum() / len(batch)
+            self.accelerator.backward(loss)
+            total += loss.item()
+        return total
+
+    def _batch(self, count: int) -> list[int]:
+        """The step's indices of examples: each as often as the others, in an order drawn anew every time round."""
+        first = self.step * self._recipe.batch
+        rounds = range(first // count, (first + self._recipe.batch - 1) // count + 1)
+        orders = {n: torch.randperm(count, generator=generator_of((self._recipe.seed, "order", n))) for n in rounds}
+        places = range(first, first + self._recipe.batch)
+        return [int(orders[place // count][place % count]) for place in places]
+
+
+def generator_of(seed: object) -> torch.Generator:
+    """A generator whose numbers follow from `seed`, which is anything with a plain `repr`."""
+    digest = hashlib.blake2b(repr(seed).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)
 
 
 def _rate(step: int, recipe: Recipe) -> float:

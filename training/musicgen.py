@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy, pad
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
 
 from models.base import Text
 from models.musicgen import audio as codec
@@ -47,24 +49,33 @@ class MusicGenTrainer:
         """`codes` `[K, T]` and `text` `[L, hidden]`."""
         return {"codes": codec.encode(self.model.codec, audio), "text": self.model.encode_text(text)}
 
-    def loss(self, examples: Sequence[Example], generator: torch.Generator) -> torch.Tensor:
+    def losses(self, examples: Sequence[Example], generators: Sequence[torch.Generator]) -> torch.Tensor:
         """Mean over all codes of a random crop of each example, in nats."""
-        crops = [self._cropped(example["codes"], generator) for example in examples]
+        device = self.model.device
+        pairs = list(zip(examples, generators, strict=True))
+        crops = [self._cropped(example["codes"], generator).to(device) for example, generator in pairs]
         frames = max(crop.shape[1] for crop in crops)
         codes = torch.stack([pad(crop, (0, frames - crop.shape[1]), value=self._pad) for crop in crops])
         # Position 0 of the delayed codes is padding that starts the sequence; each position tells of the next one.
         positions = delay(codes, self._delays, self._pad)
-        texts = [example["text"] for example in examples]
+        texts = [example["text"].to(device) for example in examples]
         known = pad_sequence([text.new_ones(text.shape[0], dtype=torch.long) for text in texts], batch_first=True)
-        told = torch.rand(len(texts), generator=generator) >= _TEXT_DROPOUT
-        states = pad_sequence(texts, batch_first=True) * told.to(known.device)[:, None, None]
+        told = torch.tensor([torch.rand((), generator=generator) >= _TEXT_DROPOUT for generator in generators])
+        states = pad_sequence(texts, batch_first=True) * told.to(device)[:, None, None]
         logits = self.decoder(
             input_ids=positions[..., :-1].flatten(0, 1),
             encoder_hidden_states=states,
             encoder_attention_mask=known,
             use_cache=False,
         ).logits
-        return cross_entropy(logits.flatten(0, 1).float(), positions[..., 1:].flatten(), ignore_index=self._pad)
+        wanted = positions[..., 1:].flatten()
+        nats = cross_entropy(logits.flatten(0, 1).float(), wanted, ignore_index=self._pad, reduction="none")
+        counted = (wanted != self._pad).unflatten(0, (len(examples), -1)).sum(dim=1)
+        return nats.unflatten(0, (len(examples), -1)).sum(dim=1) / counted
+
+    def save_memory(self) -> None:
+        for layer in self.decoder.model.decoder.layers:
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 
     def _cropped(self, codes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         length = min(codes.shape[1], self._crop)

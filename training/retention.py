@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from contract import TERMINAL
 from settings import Settings
 from storage import Entry, Storage, Unavailable, keys
 from training.jobs import Jobs
@@ -66,10 +65,9 @@ def _older(storage: Storage, folders: list[str], oldest: datetime) -> Iterator[E
 def _in_use(jobs: Jobs) -> tuple[str, ...]:
     """What jobs that are under way read and write, as the beginnings of keys."""
     used: list[str] = []
-    for record in jobs.all():
-        if record.state not in TERMINAL:
-            used += [path.removeprefix(keys.ROOT) for path in record.request.upload_paths or []]
-            for job in filter(None, (record.job_id, record.request.dataset_job_id)):
-                used += [f"datasets/{record.producer_id}/{job}/", *keys.job_folders(job)]
-            used += [keys.training_folder(record.producer_id), "tag_cache/"]
+    for record in jobs.open():
+        used += [path.removeprefix(keys.ROOT) for path in record.request.upload_paths or []]
+        for job in filter(None, (record.job_id, record.request.dataset_job_id)):
+            used += [f"datasets/{record.producer_id}/{job}/", *keys.job_folders(job)]
+        used += [keys.training_folder(record.producer_id), "tag_cache/"]
     return tuple(used)

@@ -49,6 +49,11 @@ class Training:
         log.info("job %s was handed over", job_id)
         self.supervisor.start(job_id)
 
+    @bentoml.api
+    async def cancel(self, job_id: str) -> None:
+        """Tell the process of a job whose record asks for its end; waits until it has ended."""
+        await self.supervisor.cancel(job_id)
+
     @bentoml.task
     async def train(self, body: TrainRequest, /) -> TrainAnswer:
         """The whole of it, for whoever serves this service alone."""
@@ -73,6 +78,8 @@ async def wait(jobs: Jobs, record: JobRecord) -> TrainAnswer:
         await asyncio.sleep(_POLL_SECONDS)
         with contextlib.suppress(Unavailable):  # training goes on while storage is away, and so does waiting
             record = await asyncio.to_thread(jobs.get, record.job_id)
+    if record.state == "cancelled":
+        raise Refusal(409, f"job {record.job_id} was cancelled")
     if record.result is None:
-        raise Refusal(record.error_status or 500, f"job {record.job_id} {record.state}: {record.error}")
+        raise Refusal(record.error_status or 500, f"job {record.job_id} failed: {record.error}")
     return record.result

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from asyncio.subprocess import Process
 
 from errors import Refusal
 from settings import ROOT
@@ -14,6 +15,12 @@ from storage import NotFound
 from training.jobs import HEARTBEAT, JobEnded, Jobs
 
 log = logging.getLogger("producer_twin.training")
+
+STOPPED = "the server was stopped while the job was under way; resume it to go on"
+# How long a process may take to save what it has when it is asked to end.
+_LAST_WORDS_SECONDS = 300.0
+# The same when the server stops, which does not wait longer itself.
+_FAREWELL_SECONDS = 15.0
 
 
 class Supervisor:
@@ -23,60 +30,88 @@ class Supervisor:
         self.jobs = jobs
         self._slots = asyncio.Semaphore(at_once)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._processes: dict[str, Process] = {}
 
     def start(self, job_id: str) -> None:
-        """Take the job on, unless it is under way. It waits for its turn."""
-        if job_id not in self._tasks:
-            task = asyncio.create_task(self._run(job_id))
-            self._tasks[job_id] = task
-            task.add_done_callback(lambda _: self._tasks.pop(job_id, None))
+        """Take a job of the queue on. It waits for its turn, and for an earlier attempt of its to have ended."""
+        task = asyncio.create_task(self._run(job_id, self._tasks.get(job_id)))
+        self._tasks[job_id] = task
+        task.add_done_callback(lambda done: self._tasks.get(job_id) is done and self._tasks.pop(job_id))
+
+    async def cancel(self, job_id: str) -> None:
+        """Tell the job's process, if it is here, that its record asks for its end. It ends within a step."""
+        process = self._processes.get(job_id)
+        if process is not None:
+            await _end(process, _LAST_WORDS_SECONDS)
 
     async def stop(self) -> None:
-        """End the processes that are under way; their jobs are written down as failed."""
+        """End the processes that are under way. They save what they have, and their jobs can be resumed."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, job_id: str) -> None:
-        beat = asyncio.create_task(self._beat(job_id))
+    async def _run(self, job_id: str, earlier: asyncio.Task[None] | None) -> None:
+        attempt = (await asyncio.to_thread(self.jobs.get, job_id)).attempt
+        beat = asyncio.create_task(self._beat(job_id, attempt))
         try:
+            if earlier:
+                await asyncio.wait([earlier])
             async with self._slots:
-                await self._train(job_id)
+                await self._train(job_id, attempt)
         except asyncio.CancelledError:
-            await asyncio.to_thread(self.jobs.fail, job_id, "the server was stopped while the job was under way", 503)
+            await asyncio.to_thread(self._fail, job_id, attempt, STOPPED, 503)
             raise
         except JobEnded:
             log.info("job %s is not ours to do any more", job_id)
         except Exception:
             log.exception("job %s", job_id)
-            await asyncio.to_thread(self.jobs.fail, job_id, "the training process could not be started")
+            await asyncio.to_thread(self._fail, job_id, attempt, "the training process could not be started")
         finally:
             beat.cancel()
 
-    async def _beat(self, job_id: str) -> None:
+    def _fail(self, job_id: str, attempt: int, error: str, status: int = 500) -> None:
+        self.jobs.fail(job_id, error, status, attempt=attempt)
+
+    async def _beat(self, job_id: str, attempt: int) -> None:
         """Show that the job is not deserted, also while it waits or computes something long."""
         while True:
             try:
-                await asyncio.to_thread(self.jobs.update, job_id)
+                await asyncio.to_thread(self.jobs.update, job_id, attempt=attempt)
             except (JobEnded, NotFound):
                 return
             except Refusal as error:
                 log.warning("job %s: %s", job_id, error)
             await asyncio.sleep(HEARTBEAT.total_seconds())
 
-    async def _train(self, job_id: str) -> None:
+    async def _train(self, job_id: str, attempt: int) -> None:
         # Claimed here, since the process first spends seconds on importing what it needs.
-        await asyncio.to_thread(self.jobs.claim, job_id)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "training.run", job_id, cwd=ROOT, env=os.environ | {"PYTHONUNBUFFERED": "1"}
-        )
+        await asyncio.to_thread(self.jobs.claim, job_id, attempt)
+        command = [sys.executable, "-m", "training.run", job_id, str(attempt)]
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment)
+        self._processes[job_id] = process
         try:
             code = await process.wait()
         except asyncio.CancelledError:
-            process.kill()
-            await process.wait()
+            await _end(process, _FAREWELL_SECONDS)
             raise
+        finally:
+            del self._processes[job_id]
         if code:
             cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-            await asyncio.to_thread(self.jobs.fail, job_id, f"the training process {cause}; its log says more")
+            reason = f"the training process {cause}; its log says more; resume the job to go on from its checkpoint"
+            await asyncio.to_thread(self._fail, job_id, attempt, reason)
+
+
+async def _end(process: Process, patience: float) -> None:
+    """Ask a process to end, and kill it if it does not."""
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(patience):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

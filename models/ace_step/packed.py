@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from diffusers.models.embeddings import apply_rotary_emb, get_1d_rotary_pos_embed
 from diffusers.models.transformers.ace_step_transformer import AceStepAttention, AceStepTransformer1DModel
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from models.adapters import LoraPair
 from models.base import completed
@@ -77,6 +77,17 @@ def stream(
     return result
 
 
+def streams(
+    transformer: AceStepTransformer1DModel, contexts: Sequence[Tensor], conditions: Sequence[Tensor]
+) -> list[Stream]:
+    """Several sequences without adapters of their own, prepared in one go."""
+    together = stream(transformer, contexts[0], torch.cat(list(conditions), dim=1), {})
+    lengths = [condition.shape[1] for condition in conditions]
+    # [layer][stream] of (key, value)
+    parts = [list(zip(k.split(lengths, dim=2), v.split(lengths, dim=2), strict=True)) for k, v in together.attended]
+    return [Stream(context, {}, attended=[layer[row] for layer in parts]) for row, context in enumerate(contexts)]
+
+
 class Pack:
     """Streams that go through the transformer together, until one of them leaves. All have the same `weights`.
 
@@ -92,7 +103,7 @@ class Pack:
         self.tokens = [-(-length // transformer.patch_size) for length in self.lengths]
         self.block = _block(self.tokens)
         blocks = [-(-count // self.block) for count in self.tokens]
-        self.starts = [self.block * start for start in accumulate([0, *blocks[:-1]])]
+        self.padded = [self.block * count for count in blocks]
         device, dtype = streams[0].context.device, streams[0].context.dtype
         self.owner = torch.repeat_interleave(
             torch.arange(len(streams), device=device), torch.tensor(blocks, device=device)
@@ -128,13 +139,16 @@ class Pack:
         h = dit.proj_in_conv(frames.transpose(1, 2)).transpose(1, 2)
         h = h.reshape(-1, self.block, h.shape[-1])
         for index, layer in enumerate(dit.layers):
-            h = self._layer(f"layers.{index}", index, layer, h, modulation)
+            arguments = (f"layers.{index}", index, layer, h, modulation)
+            if dit.gradient_checkpointing and torch.is_grad_enabled():
+                h = checkpoint(self._layer, *arguments, use_reentrant=False)
+            else:
+                h = self._layer(*arguments)
             yield
         shift, scale = self._of_blocks(dit.scale_shift_table + embedding.unsqueeze(1))
         h = (dit.norm_out(h) * (1 + scale) + shift).type_as(h)
         frames = dit.proj_out_conv(h.reshape(1, -1, h.shape[-1]).transpose(1, 2)).transpose(1, 2)
-        starts = [start * dit.patch_size for start in self.starts]
-        return [frames[:, start : start + length] for start, length in zip(starts, self.lengths, strict=True)]
+        return self._unpacked(frames, [count * dit.patch_size for count in self.padded], self.lengths)
 
     def _stacks(self) -> dict[str, LoraPair]:
         """Every adapted layer's matrices: one of each a block, copied once, unless that would take much memory.
@@ -190,19 +204,30 @@ class Pack:
             apply_rotary_emb(part, self.rotary, use_real=True, use_real_unbind_dim=-2, sequence_dim=1)
             for part in (query, key)
         )
-        rows = []
-        for start, count in zip(self.starts, self.tokens, strict=True):
-            q, k, v = (part[:, start : start + count].transpose(1, 2) for part in (query, key, value))
-            rows.append(_attend(attention, q, k, v, self.bands[count] if sliding else None))
+        parts = (self._unpacked(part.transpose(1, 2), self.padded, self.tokens, dim=2) for part in (query, key, value))
+        rows = [
+            _attend(attention, q, k, v, self.bands[q.shape[2]] if sliding else None)
+            for q, k, v in zip(*parts, strict=True)
+        ]
         return self._linear(f"{name}.to_out.0", attention.to_out[0], self._in_blocks(rows))
 
     def _cross_attention(self, name: str, attention: AceStepAttention, x: Tensor, index: int) -> Tensor:
         query = attention.norm_q(self._heads(f"{name}.to_q", attention.to_q, x, attention.heads))
+        queries = self._unpacked(query.transpose(1, 2), self.padded, self.tokens, dim=2)
         rows = [
-            _attend(attention, query[:, start : start + count].transpose(1, 2), *stream.attended[index], None)
-            for stream, start, count in zip(self.streams, self.starts, self.tokens, strict=True)
+            _attend(attention, q, *stream.attended[index], None)
+            for q, stream in zip(queries, self.streams, strict=True)
         ]
         return self._linear(f"{name}.to_out.0", attention.to_out[0], self._in_blocks(rows))
+
+    @staticmethod
+    def _unpacked(x: Tensor, padded: Sequence[int], lengths: Sequence[int], dim: int = 1) -> list[Tensor]:
+        """Each stream's part along `dim`, without padding. (A split's gradient is one copy; that of slices, many.)"""
+        parts = x.split(list(padded), dim=dim)
+        return [
+            part if part.shape[dim] == length else part.narrow(dim, 0, length)
+            for part, length in zip(parts, lengths, strict=True)
+        ]
 
     def _heads(self, name: str, layer: Any, x: Tensor, heads: int) -> Tensor:
         """`[blocks, block, D]` to `[1, N, heads, head]`."""

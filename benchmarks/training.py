@@ -1,0 +1,135 @@
+"""A training step against the same step without preparation, and against the authors' trainer's prepared one.
+
+    python -m benchmarks.training                      # ACE-Step
+    python -m benchmarks.training --backend musicgen
+
+All three train the same adapter layers of the same weights on the same clips of 15 s, in batches of 4, with AdamW:
+`ours` is the trainer's step; `cached` takes latents and conditions that were computed before, pads and stacks them and
+calls the stock model, as the authors' trainer does after its preprocessing; `unprepared` encodes each step's audio and
+text first. CPU time of the process, every round taking each way in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from benchmarks.measure import interleaved, ratio
+from models.ace_step import conditions
+from models.base import Text
+from models.checkpoints import resolve
+from models.starter.synthesiser import caption, metadata, render, sample_song
+from runners import TABLE
+from settings import settings
+from training.loop import Session, session
+
+_CLIPS, _SECONDS, _BATCH = 8, 15.0, 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", default="ace_step", choices=["ace_step", "musicgen"])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=2, help="steps a round")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+
+    backend = TABLE.choose(options.backend, settings())
+    checkpoint = resolve(backend.checkpoint_name(settings()), backend.name, backend.load_tiny())
+    model: Any = backend.load_model_class().load(checkpoint, torch.device("cpu"), torch.float32)
+    trainer: Any = backend.load_trainer_class()(model)
+    clips = [_clip(model, number) for number in range(_CLIPS)]
+    examples = [trainer.example(audio, text) for audio, text in clips]
+    loss = {"ace_step": _ace_step, "musicgen": _musicgen}[options.backend]
+    with session(trainer, model.adapted, trainer.recipe(60)) as running:
+
+        def repeat(step: Callable[[], object]) -> Callable[[], None]:
+            def run() -> None:
+                for _ in range(options.steps):
+                    step()
+
+            return run
+
+        cached = _Plain(running, lambda picked: loss(model, [examples[i] for i in picked]))
+        unprepared = _Plain(running, lambda picked: loss(model, [trainer.example(*clips[i]) for i in picked]))
+        taken = interleaved(
+            {
+                "ours": repeat(lambda: running.advance(examples)),
+                "cached": repeat(cached.step),
+                "unprepared": repeat(unprepared.step),
+            },
+            options.rounds,
+        )
+    print(f"{options.backend}, {checkpoint.folder.name}, {options.threads} threads, batches of {_BATCH} × {_SECONDS} s")
+    for name in ("cached", "unprepared"):
+        print(f"steps a second, ours over {name}: {ratio(taken, name, 'ours')}")
+    print(f"a step of ours takes {1000 * np.median(taken['ours']) / options.steps:.0f} ms of CPU time")
+
+
+class _Plain:
+    """Steps on the session's own adapter, as a plain loop takes them."""
+
+    def __init__(self, running: Session, loss: Callable[[list[int]], torch.Tensor]) -> None:
+        self._accelerator, self._loss = running.accelerator, loss
+        self._parameters = running.parameters
+        self._optimiser = torch.optim.AdamW(self._parameters, lr=1e-4, weight_decay=0.01)
+
+    def step(self) -> None:
+        picked = torch.randint(_CLIPS, (_BATCH,)).tolist()
+        with self._accelerator.autocast():
+            loss = self._loss(picked)
+        self._accelerator.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+
+
+def _clip(model: Any, number: int) -> tuple[np.ndarray, Text]:
+    rng = np.random.default_rng(number)
+    song = sample_song(rng)
+    said = metadata(song)
+    text = Text(caption(song, rng), bpm=said["bpm"], key=said["keyscale"], time_signature=said["timesignature"])
+    return np.ascontiguousarray(render(song, _SECONDS, model.sample_rate, model.channels)), text
+
+
+def _ace_step(model: Any, examples: list[dict[str, torch.Tensor]]) -> torch.Tensor:
+    """Flow matching through diffusers' transformer."""
+    pipeline = model.pipeline
+    mean = torch.cat([example["mean"] for example in examples])
+    x0 = mean + torch.cat([example["deviation"] for example in examples]) * torch.randn_like(mean)
+    noise, t = torch.randn_like(x0), torch.rand(len(examples))
+    condition = pad_sequence([example["condition"][0] for example in examples], batch_first=True)
+    context = conditions.context(pipeline, x0.shape[1]).expand(len(examples), -1, -1)
+    velocity = pipeline.transformer(
+        hidden_states=t[:, None, None] * noise + (1 - t[:, None, None]) * x0,
+        timestep=t,
+        timestep_r=t,
+        encoder_hidden_states=condition,
+        context_latents=context,
+        return_dict=False,
+    )[0]
+    return (velocity.float() - (noise - x0)).square().mean()
+
+
+def _musicgen(model: Any, examples: list[dict[str, torch.Tensor]]) -> torch.Tensor:
+    """transformers' own loss over its own delayed codes, of crops of 10 s as the trainer takes them."""
+    frames = round(10.0 * model.frame_rate)
+    codes = torch.stack([example["codes"][:, :frames].T for example in examples])
+    texts = [example["text"] for example in examples]
+    mask = pad_sequence([torch.ones(len(text), dtype=torch.long) for text in texts], batch_first=True)
+    return model.model.decoder(
+        labels=codes,
+        encoder_hidden_states=pad_sequence(texts, batch_first=True),
+        encoder_attention_mask=mask,
+        use_cache=False,
+    ).loss
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Jobs as clients see them: cancelled, resumed, watched, and reported on."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from models.ace_step import AceStep
+from models.adapter_file import Header
+from models.adapters import read
+from models.base import Row, Text
+from models.checkpoints import Checkpoint
+from tests.api import Api, Json, beat, error_of
+from tests.conftest import Twin
+
+
+def _events(api: Api, job_id: str, until: str, **headers: str) -> list[Json]:
+    """What the stream told until a record was in a state, or the stream ended."""
+    told = []
+    with api.client.stream("GET", f"/jobs/{job_id}/events", headers=headers) as stream:
+        assert stream.status_code == 200 and stream.headers["content-type"].startswith("text/event-stream")
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                told.append(json.loads(line.removeprefix("data: ")))
+                if told[-1]["state"] == until and told[-1]["step"]:
+                    break
+    return told
+
+
+def test_a_cancelled_job_leaves_a_partial_twin_and_goes_on_where_it_was(api: Api) -> None:
+    path = api.upload("quitter", beat(8), job_id="takes", filename="beat.wav")
+    body: Json = {"producer_id": "quitter", "upload_paths": [path], "job_id": "quitter-job", "max_steps": 100_000}
+    api.post("/train/submit", **body)
+    told = _events(api, "quitter-job", "training")
+    assert told[-1]["state"] == "training" and told[-1]["loss"] > 0 and told[-1]["total_steps"] == 100_000
+    early = api.get("/jobs/quitter-job/report.json")
+    assert not early["complete"] and early["verdict"] is None and "fewer than 3 songs" in str(early["data"]["warnings"])
+
+    ended = api.post("/jobs/quitter-job/cancel")
+    assert ended["state"] == "cancelled" and ended["step"] >= told[-1]["step"] and ended["error"] is None
+    assert ended["result"]["lora_path"] == "/data/loras/quitter_nawfside_lora.safetensors"
+    [twin] = api.get("/loras", producer_id="quitter")["loras"]
+    assert twin["usable"] and f"cancelled at step {ended['step']} of 100000" in twin["reason"]
+    [version] = api.get("/loras/quitter:nawfside_lora/versions")["versions"]
+    assert version["partial"] == f"{ended['step']}/100000" and version["job_id"] == "quitter-job"
+    assert not np.array_equal(api.generate(), api.generate(lora_id="quitter:nawfside_lora"))
+    assert api.post("/jobs/quitter-job/cancel") == ended
+
+    resumed = api.post("/jobs/quitter-job/resume")
+    assert resumed["state"] == "queued" and resumed["queue_position"] == 1 and resumed["result"] is None
+    again = _events(api, "quitter-job", "training")[-1]
+    assert again["step"] >= ended["step"]
+    assert api.post("/jobs/quitter-job/resume")["state"] == "training"
+    assert api.post("/jobs/quitter-job/cancel")["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("what", ["cancel", "resume"])
+def test_what_is_done_is_neither_cancelled_nor_resumed(api: Api, twins: dict[str, Twin], what: str) -> None:
+    assert "is done" in error_of(api.client.post(f"/jobs/ace-job/{what}"), 409)
+    error_of(api.client.post(f"/jobs/nobody/{what}"), 404)
+
+
+def test_the_events_of_a_job_that_has_ended_are_one(api: Api, twins: dict[str, Twin]) -> None:
+    [only] = _events(api, "ace-job", "never")
+    assert only == api.get("/jobs/ace-job")
+    answer = api.client.get("/jobs/ace-job/events")
+    last = re.findall(r"^id: (\S+)$", answer.text, re.MULTILINE)[-1]
+    assert api.client.get("/jobs/ace-job/events", headers={"last-event-id": last}).status_code == 204
+    error_of(api.client.get("/jobs/nobody/events"), 404)
+
+
+def test_every_job_ends_with_a_report(api: Api, twins: dict[str, Twin]) -> None:
+    for job_id, backend in (("ace-job", "ace_step"), ("music-job", "musicgen")):
+        report = api.get(f"/jobs/{job_id}/report.json")
+        assert report["complete"] and report["backend"] == backend
+        assert report["training"]["steps"] == 8 and len(report["training"]["loss"]) == 8
+        assert report["verdict"]["verdict"] == "too little data" and "set aside" in report["verdict"]["sentence"]
+        assert report["held_out"] is None and any("none was set aside" in line for line in report["unmeasured"])
+        assert report["trained_on"]["without"] > 0 and report["other_music"]["count"] == 8
+        nearness = report["resemblance"]
+        assert nearness["with_twin"] > 0 and nearness["without"] > 0 and "MFCC" in nearness["space"]
+        page = api.client.get(f"/jobs/{job_id}/report")
+        assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
+        assert page.text.count("data:audio/mpeg;base64,") >= 6 and "data:image/png;base64," in page.text
+        assert not re.search(r'(?:src|href)="(?!data:)', page.text) and "<polyline" in page.text
+        stored = {path.name for path in (api.folder / "job_runs" / job_id).rglob("*")}
+        assert "report.html" in stored and any(name.startswith("events.out.tfevents") for name in stored)
+    error_of(api.client.get("/jobs/nobody/report"), 404)
+
+
+def test_previews_can_be_heard(api: Api, twins: dict[str, Twin]) -> None:
+    for preview in api.get("/jobs/ace-job")["previews"]:
+        answer = api.client.get(preview["url"])
+        assert answer.status_code == 200 and answer.headers["content-type"] == "audio/mpeg"
+        samples, rate = soundfile.read(io.BytesIO(answer.content))
+        assert len(samples) / rate == pytest.approx(6, abs=0.2) and np.abs(samples).max() > 0.01
+    for absent in ("step_000099.mp3", "..", "checkpoint.pt", "%2e%2e%2fcheckpoint.pt"):
+        assert api.client.get(f"/jobs/ace-job/previews/{absent}").status_code == 404
+
+
+def test_a_finished_jobs_adapter_sounds_the_same_in_diffusers(
+    api: Api, twins: dict[str, Twin], tiny: dict[str, str]
+) -> None:
+    file = api.file(twins["ace_step"].result["lora_path"])
+    folder = Path(tiny["ACE_STEP_MODEL"])
+    ours = AceStep.load(Checkpoint("tiny", folder, ""), torch.device("cpu"), torch.float32)
+    twin = read(file, ours)
+    assert isinstance(twin.header, Header)
+    text = Text("dark trap", bpm=120, key="C minor", time_signature="4")
+    [here] = ours.generate([Row(text, 2.0, seed=3, adapters=[(twin, 1.0)])])
+    pipeline: Any = type(ours.pipeline).from_pretrained(folder)
+    pipeline.load_lora_weights(file.parent, weight_name=file.name)
+    there = pipeline(
+        prompt=text.prompt,
+        lyrics="[Instrumental]",
+        audio_duration=2.0,
+        bpm=text.bpm,
+        keyscale=text.key,
+        timesignature=text.time_signature,
+        generator=torch.Generator().manual_seed(3),
+    ).audios[0]
+    assert isinstance(here, np.ndarray)
+    assert np.abs(here - np.asarray(there)[:, : here.shape[1]]).max() <= 1e-4
+
+
+def test_who_does_not_know_the_password_changes_no_job(strict: Api) -> None:
+    for what in ("cancel", "resume"):
+        error_of(httpx.post(f"{strict.server.url}/jobs/anything/{what}", trust_env=False), 401)

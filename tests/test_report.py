@@ -1,0 +1,165 @@
+"""What the twin report rests on: songs set aside, paired losses, noise told from music, the verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.starter.synthesiser import GENRES, UNSEEN_STYLES, render, sample_song
+from storage import NotFound
+from training import page
+from training.evaluation import Comparison, compare
+from training.history import History
+from training.resemblance import describe, distance, is_noise, unit
+from training.room import take_room
+from training.split import FEWEST, set_aside
+from training.verdict import judge
+
+songs = st.lists(st.floats(1, 600), max_size=60).map(
+    lambda lengths: [(number, f"{number * 7919 % 101:03}", seconds) for number, seconds in enumerate(lengths)]
+)
+
+
+@given(songs)
+def test_songs_are_set_aside_where_there_are_enough(songs: list[tuple[int, str, float]]) -> None:
+    aside = set_aside(songs)
+    assert bool(aside) == (len(songs) >= FEWEST) and len(aside) < max(1, len(songs))
+    assert set_aside(songs[::-1]) == aside
+    lengths = {index: seconds for index, _, seconds in songs}
+    if len(aside) > 1:
+        assert sum(lengths[index] for index in aside) <= 0.34 * sum(lengths.values())
+
+
+def _comparison(gain: float, margin: float = 0.01, sample: str = "songs") -> Comparison:
+    return Comparison(1.0, 1.0 - gain, gain, gain - margin, gain + margin, sample, 8)
+
+
+LEARNING = [(0, 1.0), (50, 0.95), (100, 0.9)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "word", "said"),
+    [
+        ({}, "learned", "10.0 %"),
+        ({"noise": True}, "too little data", "noise"),
+        ({"seconds": 1.0}, "too little data", "1 seconds"),
+        ({"songs": 1, "held_out": None, "curve": []}, "too little data", "1 song none"),
+        ({"held_out": _comparison(0.01, 0.02), "trained_on": _comparison(0.02)}, "weak", "chance"),
+        ({"held_out": _comparison(0.001, 0.0001), "trained_on": _comparison(0.003)}, "weak", "0.1 %"),
+        ({"curve": [(0, 1.0), (50, 0.8), (100, 0.95)]}, "overfitted", "step 50"),
+        ({"curve": [(0, 1.0), (50, 1.05), (100, 1.2)], "held_out": _comparison(-0.2)}, "overfitted", "step 0"),
+        ({"held_out": _comparison(0.01, 0.02), "trained_on": _comparison(0.3)}, "overfitted", "30.0 %"),
+        ({"other": _comparison(-0.4)}, "learned", "lora_scale below 1"),
+    ],
+)
+def test_verdicts(changes: dict[str, Any], word: str, said: str) -> None:
+    measured: dict[str, Any] = {
+        "songs": 12,
+        "seconds": 300.0,
+        "noise": False,
+        "held_out": _comparison(0.1),
+        "trained_on": _comparison(0.12),
+        "other": _comparison(0.0),
+        "curve": LEARNING,
+    }
+    verdict = judge(**measured | changes)
+    assert verdict.verdict == word and said in f"{verdict.sentence} {verdict.advice}" and verdict.advice
+
+
+def test_an_interval_is_over_songs_where_there_are_enough_of_them() -> None:
+    rng = np.random.default_rng(1)
+    without = 1 + rng.random(12)
+    few = compare(without, without * 0.9, [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3])
+    assert (few.sample, few.count) == ("segments", 12) and few.gain == pytest.approx(0.1)
+    assert few.low is not None and few.high is not None and few.low < 0.1 < few.high
+    many = compare(without, without - 0.1, [song for song in range(6) for _ in "ab"])
+    assert (many.sample, many.count) == ("songs", 6) and many.low == pytest.approx(many.high)
+    assert compare(without[:1], without[:1], [0]).low is None
+
+
+@given(st.integers(8, 23), st.floats(-1.5, 1.5))
+def test_the_interval_is_true_as_often_as_it_says(count: int, effect: float) -> None:
+    # 200 samples of a known effect: with 95 % intervals some 10 miss it; 25 or more would be one chance in 100,000.
+    rng = np.random.default_rng(count)
+    missed = 0
+    for _ in range(200):
+        without = 10 + rng.standard_normal(count)
+        result = compare(without, without - effect - rng.standard_normal(count), list(range(count)))
+        assert result.low is not None and result.high is not None
+        missed += not result.low <= effect / result.without <= result.high
+    assert missed < 25
+
+
+@pytest.mark.parametrize("genre", [*GENRES, *UNSEEN_STYLES])
+def test_music_is_no_noise(genre: str) -> None:
+    for number in range(3):
+        song = sample_song(np.random.default_rng(number), genre)
+        assert not is_noise(render(song, 6, 32_000, 1), 32_000)
+
+
+@pytest.mark.parametrize("colour", [-1.0, -0.5, 0.0, 0.5])
+def test_noise_of_any_colour_is_told(colour: float) -> None:
+    rng = np.random.default_rng(3)
+    spectrum = np.fft.rfft(rng.standard_normal(6 * 44_100)) * np.arange(1, 3 * 44_100 + 2) ** colour
+    noise = np.fft.irfft(spectrum)
+    assert is_noise((0.3 * noise / np.abs(noise).max()).astype(np.float32)[None], 44_100)
+
+
+def test_a_style_is_nearer_to_itself() -> None:
+    pieces = {
+        genre: [describe(render(sample_song(np.random.default_rng(n), genre), 5, 32_000, 1), 32_000) for n in range(4)]
+        for genre in ("ambient", "trap")
+    }
+    scale = unit([*pieces["ambient"], *pieces["trap"]])
+    own, same, other = pieces["trap"][:2], pieces["trap"][2:], pieces["ambient"]
+    assert distance(own, own, scale) == 0 < distance(same, own, scale) < distance(other, own, scale)
+
+
+def test_a_history_comes_back_and_its_curve_stays_short() -> None:
+    history = History()
+    history.losses = [float(step) for step in range(10_001)]
+    history.held_out, history.previews, history.seconds = [(0, 1.5), (10_001, 1.0)], [(0, "step_000000.mp3")], 12.5
+    back = History(history.state())
+    assert vars(back) == vars(history)
+    curve = back.curve()
+    assert len(curve) <= 400 and curve[-1][0] == 10_001 and curve[0][1] < curve[-1][1]
+
+
+def test_training_takes_its_part_of_the_gpu_and_no_more() -> None:
+    gpu, gib = torch.device("cuda"), 2**30
+    free, limits, waited = [2 * gib, 3 * gib, 30 * gib], [], []
+
+    def memory(device: torch.device) -> tuple[int, int]:
+        return (free.pop(0) if len(free) > 1 else free[0]), 80 * gib
+
+    def limit(part: float, device: torch.device) -> None:
+        limits.append(part)
+
+    assert take_room(gpu, 20 * gib, lambda: waited.append(1), memory, limit) == 20 * gib
+    assert len(waited) == 2 and limits == [0.25]
+    assert take_room(gpu, None, lambda: waited.append(1), memory, limit) == 29 * gib
+    assert len(waited) == 2 and limits[1] == pytest.approx(29 / 80)
+    with pytest.raises(ValueError, match="TRAIN_GPU_BYTES"):
+        take_room(gpu, 81 * gib, lambda: waited.append(1), memory, limit)
+    assert take_room(torch.device("cpu"), None, lambda: None) is None
+
+
+def test_the_page_says_what_is_there_and_breaks_out_of_nothing() -> None:
+    evil = '</title><script>alert("x")</script>'
+    report: dict[str, Any] = dict.fromkeys(("verdict", "data", "training", "held_out", "trained_on", "other_music"))
+    report |= {"resemblance": None, "unmeasured": [evil], "previews": [{"step": 3, "name": "gone.mp3"}]}
+    report |= {"comparisons": [{"prompt": evil, "without": "a.mp3", "with_twin": "b.mp3"}], "written_at": "now"}
+    report |= {"producer_id": "ada", "model_name": "m", "job_id": "j", "backend": "b", "base": evil}
+
+    def read(name: str) -> bytes:
+        if name not in ("a.mp3", "b.mp3"):
+            raise NotFound(name)
+        return b"sound"
+
+    text = page.render(report, read)
+    assert "<script" not in text and text.count("data:audio/mpeg;base64,c291bmQ=") == 2 and "no verdict" in text

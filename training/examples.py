@@ -1,0 +1,124 @@
+"""What is computed once for a clip, kept on disk by its content: the next job on the same music finds it there.
+
+Training reads examples from disk as it needs them, so that hours of music take no more memory than minutes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+import os
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from models.base import Model, Text
+from models.checkpoints import Checkpoint, cache_folder
+from training.base import Example, Trainer
+
+log = logging.getLogger("producer_twin.training")
+
+# The cache's size on disk; what was used within a day stays.
+_MOST_BYTES = 10 * 2**30
+_USED_SECONDS = 86_400
+# Of a job's examples so much is held in memory.
+_HELD_BYTES = 32 * 2**20
+
+
+class ExampleCache:
+    """Examples of one model by one version of the code."""
+
+    def __init__(self, trainer: Trainer, model: Model, checkpoint: Checkpoint) -> None:
+        self._trainer = trainer
+        maker = f"{checkpoint.sha256} {model.device.type} {model.dtype} {_code(trainer, model)}"
+        self._folder = cache_folder() / "examples" / f"{model.backend}-{_digest(maker.encode())[:16]}"
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, audio: NDArray[np.float32], text: Text) -> Path:
+        """The file of the clip's example, which is made if there is none."""
+        path = self._folder / f"{_digest(np.ascontiguousarray(audio), repr(text).encode())}.safetensors"
+        if not _sound(path):
+            example = self._trainer.example(audio, text)
+            new = path.with_name(f".{uuid.uuid4().hex}")
+            try:
+                save_file({name: tensor.detach().cpu().contiguous() for name, tensor in example.items()}, new)
+                new.replace(path)
+            finally:
+                new.unlink(missing_ok=True)
+        os.utime(path)
+        return path
+
+
+class Examples(Sequence[Example]):
+    """Examples in files, the first of them held in memory as well."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+        self._held: dict[Path, Example] = {}
+        self._left = _HELD_BYTES
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> Examples: ...
+    def __getitem__(self, index: int | slice) -> Example | Examples:
+        if isinstance(index, slice):
+            return Examples(self.paths[index])
+        path = self.paths[index]
+        example = self._held.get(path)
+        if example is None:
+            example = load_file(path)
+            size = sum(tensor.nbytes for tensor in example.values())
+            if size <= self._left:
+                self._held[path] = example
+                self._left -= size
+        return example
+
+    @property
+    def digests(self) -> list[str]:
+        """What identifies each of them."""
+        return [path.stem for path in self.paths]
+
+
+def prune() -> None:
+    """Bring the cache back to its size: what was not used for longest goes first."""
+    files = [(path.stat(), path) for path in (cache_folder() / "examples").rglob("*") if path.is_file()]
+    excess = sum(status.st_size for status, _ in files) - _MOST_BYTES
+    for status, path in sorted(files, key=lambda file: file[0].st_mtime):
+        if excess <= 0 or time.time() - status.st_mtime < _USED_SECONDS:
+            return
+        path.unlink(missing_ok=True)
+        excess -= status.st_size
+
+
+def _sound(path: Path) -> bool:
+    try:
+        with safe_open(path, "pt"):
+            return True
+    except (OSError, SafetensorError):
+        return False
+
+
+def _code(trainer: Trainer, model: Model) -> str:
+    """The digest of the code that makes examples: another version may make others."""
+    own = Path(inspect.getfile(type(model)))
+    files = sorted(own.parent.glob("*.py")) if own.stem == "model" else [own]
+    return _digest(*(file.read_bytes() for file in [*files, Path(inspect.getfile(type(trainer)))]))
+
+
+def _digest(*parts: bytes | NDArray[np.float32]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else part.data)
+    return digest.hexdigest()

@@ -1,0 +1,78 @@
+"""What happened at each step: for the report, for the checkpoint, and for TensorBoard."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensorboardX import SummaryWriter
+
+from storage import Storage, Unavailable, keys
+
+log = logging.getLogger("producer_twin.training")
+
+# A curve has no more points than can be seen.
+_MOST_POINTS = 400
+
+
+class History:
+    """Attributes:
+    losses: one a step.
+    held_out: (step, loss on the songs that were set aside).
+    previews: (step, name of the file).
+    seconds: spent on steps, over all attempts.
+    """
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        state = state or {}
+        self.losses: list[float] = state["losses"].tolist() if state else []
+        self.held_out: list[tuple[int, float]] = [(int(step), loss) for step, loss in state.get("held_out", [])]
+        self.previews: list[tuple[int, str]] = [(int(step), name) for step, name in state.get("previews", [])]
+        self.seconds: float = state.get("seconds", 0.0)
+
+    def state(self) -> dict[str, Any]:
+        """For `torch.save`."""
+        return {
+            "losses": torch.tensor(self.losses),
+            "held_out": [list(point) for point in self.held_out],
+            "previews": [list(point) for point in self.previews],
+            "seconds": self.seconds,
+        }
+
+    def curve(self) -> list[tuple[int, float]]:
+        """The losses as (step, mean of the steps since the last point)."""
+        width = max(1, -(-len(self.losses) // _MOST_POINTS))
+        parts = [self.losses[start : start + width] for start in range(0, len(self.losses), width)]
+        return [(min((n + 1) * width, len(self.losses)), sum(part) / len(part)) for n, part in enumerate(parts)]
+
+
+class TensorBoard:
+    """Event files of one attempt, copied to storage by `publish`: `tensorboard --logdir <storage>/job_runs`."""
+
+    def __init__(self, storage: Storage, job_id: str, first_step: int) -> None:
+        self._storage, self._job_id = storage, job_id
+        self._folder = tempfile.TemporaryDirectory(prefix="twin-events-")
+        # Each attempt has its own file; TensorBoard drops what an earlier one said of the steps that come again.
+        self._writer = SummaryWriter(self._folder.name, purge_step=first_step + 1, filename_suffix=f".{first_step:06d}")
+
+    def add(self, step: int, **values: float | None) -> None:
+        for name, value in values.items():
+            if value is not None:
+                self._writer.add_scalar(name.replace("_", "/", 1), value, step)
+
+    def publish(self) -> None:
+        self._writer.flush()
+        for name in os.listdir(self._folder.name):
+            try:
+                self._storage.put_file(keys.tensorboard(self._job_id, name), Path(self._folder.name) / name)
+            except Unavailable as error:
+                log.warning("TensorBoard's files were not stored: %s", error)
+
+    def close(self) -> None:
+        self._writer.close()
+        self.publish()
+        self._folder.cleanup()
