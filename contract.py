@@ -83,6 +83,12 @@ class Answer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class ErrorAnswer(Answer):
+    """What every refusal answers: one sentence that names the field and the mend."""
+
+    error: str
+
+
 class StoreUploadRequest(Request):
     """`POST /store-upload`: one audio file as base64."""
 
@@ -122,6 +128,28 @@ class UploadLinkAnswer(StoreUploadAnswer):
     expires_in: int
 
 
+class AnalysisAnswer(Answer):
+    """`GET /uploads/analysis`: the fields of a dataset's record (docs/preprocessing.md), for one file.
+
+    Tempo and key are null where the sound has none, and each confidence runs from 0 to 1. `peak` is in dBFS, `loudness`
+    in LUFS; `clipped` counts samples, `silent` seconds.
+    """
+
+    path: str
+    format: str
+    sample_rate: int
+    channels: int
+    seconds: float
+    bpm: float | None
+    bpm_confidence: float | None
+    key: str | None
+    key_confidence: float | None
+    peak: float | None
+    loudness: float | None
+    clipped: int
+    silent: float
+
+
 class TrainRequest(Request):
     """`POST /train`: make a twin from stored files or from URLs."""
 
@@ -141,6 +169,7 @@ class TrainRequest(Request):
     seed: int | None = Field(None, ge=0, lt=2**32)
     profile: Profile | None = None
     segment_on: SegmentOn = "time"
+    rights_confirmed: bool = False
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -186,6 +215,23 @@ class TrainAnswer(Answer):
     models_path: str
 
 
+class SubmittedAnswer(Answer):
+    """`POST /train/submit`."""
+
+    task_id: str
+    status: Literal["in_progress"]
+    job_id: str
+
+
+class TaskAnswer(Answer):
+    """`GET /train/status`, which is BentoML's."""
+
+    task_id: str
+    status: Literal["in_progress", "success", "failure", "cancelled"]
+    created_at: str
+    executed_at: str | None
+
+
 class Preview(Answer):
     step: int
     url: str
@@ -219,6 +265,36 @@ class BlendPart(Request):
 
     lora_id: LoraId
     weight: float = Field(1.0, ge=-1, le=1, allow_inf_nan=False)
+
+
+class JobsAnswer(Answer):
+    """`GET /jobs`."""
+
+    jobs: list[JobAnswer]
+
+
+class DatasetFile(BaseModel):
+    """A file of a dataset's record, which holds more than this."""
+
+    model_config = ConfigDict(extra="allow")
+
+    source: str
+    seconds: float
+    metadata: dict[str, Any]
+    analysis: dict[str, Any]
+    segments: int
+
+
+class DatasetAnswer(BaseModel):
+    """`GET /datasets/{producer_id}`: the record as it was stored, which holds more than this."""
+
+    model_config = ConfigDict(extra="allow")
+
+    producer_id: str
+    job_id: str
+    rights_confirmed: bool = False
+    files: list[DatasetFile]
+    segments: list[dict[str, Any]]
 
 
 class GenerateRequest(Request):
@@ -303,6 +379,12 @@ class BackendAnswer(Answer):
     default: bool
 
 
+class BackendsAnswer(Answer):
+    """`GET /backends`."""
+
+    backends: list[BackendAnswer]
+
+
 class LoraAnswer(Answer):
     """A row of `GET /loras`. `reason` says why it is not usable, or that it is partial."""
 
@@ -320,6 +402,19 @@ class LoraAnswer(Answer):
     sha256: str
 
 
+class LorasAnswer(Answer):
+    """`GET /loras`."""
+
+    loras: list[LoraAnswer]
+
+
+class DeletedAnswer(Answer):
+    """`DELETE /loras/{id}`."""
+
+    lora_id: str
+    deleted: Literal[True]
+
+
 class VersionAnswer(LoraAnswer):
     """A row of `GET /loras/{id}/versions`: `current` is what the id stands for now.
 
@@ -329,6 +424,13 @@ class VersionAnswer(LoraAnswer):
     job_id: str
     current: bool
     partial: str | None = None
+
+
+class VersionsAnswer(Answer):
+    """`GET /loras/{id}/versions`."""
+
+    lora_id: str
+    versions: list[VersionAnswer]
 
 
 class RollbackRequest(Request):

@@ -16,10 +16,14 @@ from edge import access
 from edge.errors import or_error
 from errors import Refusal
 from front import jobs, outputs, producers, twins, uploads
+from front.document import document
 from front.forms import form, on_disk
 from front.handlers import Front, Handler, body, job_of, json_answer
 from preprocessing import view
 from storage import keys
+
+# Listening to a song takes a core for seconds, which serving needs as well.
+_LISTENING = asyncio.Semaphore(1)
 
 
 async def backends(front: Front, request: Request) -> Response:
@@ -49,6 +53,18 @@ async def upload(front: Front, request: Request) -> Response:
 async def upload_link(front: Front, request: Request) -> Response:
     wanted = await body(request, UploadLinkRequest)
     return json_answer(await asyncio.to_thread(uploads.link, wanted, front.storage, front.settings))
+
+
+async def upload_analysis(front: Front, request: Request) -> Response:
+    path = query(request, "path").get("path")
+    if path is None:
+        raise Refusal(400, "path: it is missing; send it")
+    async with _LISTENING:
+        return json_answer(await asyncio.to_thread(uploads.listen, path, front.storage))
+
+
+async def openapi(front: Front, request: Request) -> Response:
+    return json_answer(document())
 
 
 async def output(front: Front, request: Request) -> Response:
@@ -106,11 +122,13 @@ def application(front: Callable[[], Front]) -> Starlette:
     twin = "/loras/{producer}:{model}"
     return Starlette(
         routes=[
+            route("/docs.json", GET=openapi),
             route("/backends", GET=backends),
             route("/status", GET=status),
             route("/metrics", GET=prometheus),
             route("/uploads", POST=upload),
             route("/uploads/link", POST=upload_link),
+            route("/uploads/analysis", GET=upload_analysis),
             route("/data/outputs/{rest:path}", GET=output),
             route("/jobs", GET=jobs.list_all),
             route("/jobs/{id}", GET=jobs.inspect),

@@ -5,16 +5,26 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import tempfile
 import uuid
 from hashlib import file_digest, sha256
+from pathlib import Path
 
-from contract import StoreUploadAnswer, StoreUploadRequest, UploadFields, UploadLinkAnswer, UploadLinkRequest
+from contract import (
+    AnalysisAnswer,
+    StoreUploadAnswer,
+    StoreUploadRequest,
+    UploadFields,
+    UploadLinkAnswer,
+    UploadLinkRequest,
+)
 from edge import access
 from edge.journal import note
 from errors import Refusal
-from preprocessing.decode import BadAudio, check_bytes, check_file
+from preprocessing.analysis import analyse
+from preprocessing.decode import BadAudio, check_bytes, check_file, probe
 from settings import Settings
-from storage import AlreadyExists, Storage, keys
+from storage import AlreadyExists, NotFound, Storage, keys
 from storage.belongings import check_room
 
 # A browser must begin within this time; what is under way may take longer.
@@ -71,6 +81,32 @@ def link(request: UploadLinkRequest, storage: Storage, settings: Settings) -> Up
         raise Refusal(409, "this service keeps its files in a folder, which has no links: send the file to /uploads")
     url, headers = made
     return UploadLinkAnswer(**answer.model_dump(), url=url, method="PUT", headers=headers, expires_in=_LINK_SECONDS)
+
+
+def listen(path: str, storage: Storage) -> AnalysisAnswer:
+    """What an upload is, before anything is trained on it.
+
+    Raises:
+        Refusal: 400 for a path that is none or a file that is no sound, 404.
+    """
+    key = keys.from_path(path, "path")
+    missing = Refusal(404, f"path: {keys.shown(path)} does not exist; upload it first")
+    place = key.split("/")
+    if place[0] != "uploads" or not access.sees(place[1]):
+        raise missing
+    with tempfile.TemporaryDirectory(prefix="analysis-") as folder:
+        file = storage.local(key)
+        try:
+            if file is None:
+                file = Path(folder) / "upload"
+                storage.get_file(key, file)
+            info, record = probe(file), analyse(file).record()
+        except NotFound:
+            raise missing from None
+        except BadAudio as reason:
+            raise Refusal(400, f"path: {keys.shown(path)}: {reason}") from reason
+    told = {name: record[name] for name in AnalysisAnswer.model_fields if name in record}
+    return AnalysisAnswer(path=path, format=info.format, sample_rate=info.sample_rate, channels=info.channels, **told)
 
 
 def too_large(field: str, settings: Settings) -> Refusal:

@@ -29,6 +29,7 @@ def make_record(
         "producer_id": request.producer_id,
         "job_id": job_id,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rights_confirmed": request.rights_confirmed,
         "profile": "raw" if request.skip_preprocess else request.profile or settings.segment_profile,
         "seconds": round(sum(piece.seconds for piece in pieces), 3),
         "files": [_file(song) for song in songs],

@@ -1,0 +1,117 @@
+"""The OpenAPI document says what is served: no route more, none less, with examples that are right."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from starlette.routing import Route
+
+from front.document import document
+from front.operations import OPERATIONS, Operation
+from front.routes import application
+from settings import ROOT
+from tests.api import Api, Json, beat, checked, error_of
+
+# BentoML's own, and those made for it in service.py and edge/.
+_BENTOML = {
+    ("POST", "/store-upload"),
+    ("POST", "/generate"),
+    ("POST", "/train"),
+    ("POST", "/train/submit"),
+    ("GET", "/train/status"),
+    ("GET", "/train/get"),
+}
+
+
+def nobody() -> Any:
+    raise AssertionError("no request is served here")
+
+
+def served() -> set[tuple[str, str]]:
+    """The plain routes, with their parameters named as nothing: what they are called is the document's matter."""
+    routes = [route for route in application(nobody).routes if isinstance(route, Route)]
+    return {
+        (method, shape(route.path))
+        for route in routes
+        if route.path != "/docs.json"
+        for method in route.methods or ()
+        if method != "HEAD"
+    }
+
+
+def shape(path: str) -> str:
+    return re.sub(r"{[^}]*}(:{[^}]*})?", "{}", path)
+
+
+def test_every_route_is_in_the_document_and_nothing_else() -> None:
+    told = {(operation.method, shape(operation.path)) for operation in OPERATIONS}
+    assert told == served() | _BENTOML
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: f"{operation.method} {operation.path}")
+def test_the_examples_are_right(operation: Operation) -> None:
+    if operation.body:
+        operation.body.model_validate(operation.body_example)
+    if operation.answer:
+        assert operation.answer_example is not None
+        operation.answer[0].model_validate(operation.answer_example)
+
+
+def test_the_web_app_has_the_document_as_it_is() -> None:
+    kept = json.loads((ROOT / "web" / "openapi.json").read_text())
+    assert kept == json.loads(json.dumps(document())), "run `make web/openapi.json`"
+
+
+def test_the_limits_are_in_it() -> None:
+    fields = document()["components"]["schemas"]["GenerateRequest"]["properties"]
+    assert fields["prompt"] == {"type": "string", "minLength": 1, "maxLength": 2000}
+    assert {"minimum": 0, "exclusiveMaximum": 2**32, "type": "integer"} in fields["seed"]["anyOf"]
+
+
+def test_the_service_answers_it(api: Api) -> None:
+    assert api.get("/docs.json") == json.loads(json.dumps(document()))
+
+
+def documented(method: str, path: str, status: int) -> bool:
+    return str(status) in document()["paths"][path][method]["responses"]
+
+
+def test_refusals_are_those_of_the_document(api: Api) -> None:
+    """Of each kind one, by what a client may well do wrong."""
+    asked: list[tuple[str, str, str, Json | None, int]] = [
+        ("get", "/jobs/nobodys", "/jobs/{job_id}", None, 404),
+        ("get", "/jobs?state=asleep", "/jobs", None, 400),
+        ("get", "/datasets/nobody", "/datasets/{producer_id}", None, 404),
+        ("get", "/loras/nobody:none", "/loras/{lora_id}", None, 404),
+        ("get", "/loras?colour=red", "/loras", None, 400),
+        ("post", "/generate", "/generate", {"prompt": " "}, 400),
+        ("post", "/train/submit", "/train/submit", {"producer_id": "a", "upload_paths": ["/data/uploads/a/b/c"]}, 404),
+    ]
+    for method, url, path, body, status in asked:
+        error_of(api.client.request(method, url, json=body), status)
+        assert documented(method, path, status), (method, path, status)
+
+
+def test_an_upload_is_listened_to_before_it_is_trained_on(api: Api) -> None:
+    path = api.upload("listener", beat(20), filename="beat.wav")
+    told = checked(api.client.get("/uploads/analysis", params={"path": path}))
+    assert told["path"] == path and told["format"] == "wav" and told["seconds"] == pytest.approx(20, abs=0.01)
+    assert told["bpm"] > 0 and 0 <= told["bpm_confidence"] <= 1 and told["key"].split()[1] in ("major", "minor")
+    assert told["peak"] <= 0 and told["loudness"] < 0
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/data/uploads/listener/none/beat.wav", 404),
+        ("/data/uploads/../loras/x", 400),
+        ("/etc/passwd", 400),
+        ("/data/loras/x.safetensors", 404),
+        ("", 400),
+    ],
+)
+def test_only_uploads_can_be_listened_to(api: Api, path: str, status: int) -> None:
+    assert "path" in error_of(api.client.get("/uploads/analysis", params={"path": path}), status)
