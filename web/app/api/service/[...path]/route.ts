@@ -1,0 +1,60 @@
+import { serviceRoot } from "@/lib/server/addresses";
+import { checkPassword, passwordIn } from "@/lib/server/password";
+import { answering, checkSite, Problem } from "@/lib/server/problem";
+import { send } from "@/lib/server/upstream";
+
+// What the pages use of the service, and no more: this app lends its key to whoever may open the pages.
+const part = "[A-Za-z0-9._:%-]+";
+const READS = new RegExp(
+  `^/(backends|loras|loras/${part}|loras/${part}/(versions|file)|jobs|jobs/${part}|jobs/${part}/(events|report|report\\.json)` +
+    `|jobs/${part}/previews/${part}|datasets/${part}|uploads/analysis|data/outputs/(${part}/)*${part})$`,
+);
+const WRITES = new RegExp(`^/(generate|uploads|train/submit|jobs/${part}/(cancel|resume)|loras/${part}/rollback)$`);
+const SENT = ["accept", "content-type", "range", "if-range", "if-none-match", "last-event-id"];
+const ANSWERED = [
+  "accept-ranges",
+  "cache-control",
+  "content-disposition",
+  "content-range",
+  "content-type",
+  "etag",
+  "last-modified",
+  "retry-after",
+];
+const PREFIX = "/api/service";
+
+/** The service's own routes, for the pages: the browser needs neither the service's address nor its key. */
+function pass(request: Request): Promise<Response> {
+  return answering(async () => {
+    const { pathname, search } = new URL(request.url);
+    const path = pathname.slice(PREFIX.length);
+    const reads = request.method === "GET";
+    if (!(reads ? READS : WRITES).test(path) || /%(2f|5c|00)/i.test(path)) {
+      throw new Problem(404, `there is nothing at ${PREFIX}${path}`);
+    }
+    if (!reads) checkSite(request);
+    const guarded = reads ? path.startsWith("/uploads") : path !== "/generate";
+    const password = guarded ? checkPassword(passwordIn(request.headers)) : {};
+    const root = serviceRoot();
+    if (root === null) {
+      throw new Problem(503, "MUSIC_SERVICE_URL: set it in the environment of this app; the addresses that are set have no such route");
+    }
+    const answer = await send(root + path + search, {
+      method: request.method,
+      headers: { ...chosen(request.headers, SENT), ...password },
+      ...(reads ? {} : { body: request.body, duplex: "half" as const }),
+      signal: request.signal,
+    });
+    const headers = new Headers(chosen(answer.headers, ANSWERED));
+    headers.set("x-content-type-options", "nosniff");
+    // The report is a page of the service's making; it needs nothing of this origin.
+    headers.set("content-security-policy", "sandbox allow-scripts allow-popups");
+    return new Response(answer.body as ReadableStream | null, { status: answer.status, headers });
+  });
+}
+
+function chosen(headers: { get(name: string): string | null }, names: string[]): Record<string, string> {
+  return Object.fromEntries(names.flatMap((name) => (headers.get(name) === null ? [] : [[name, headers.get(name) ?? ""]])));
+}
+
+export { pass as GET, pass as POST };

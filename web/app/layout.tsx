@@ -1,0 +1,31 @@
+import type { Metadata, Viewport } from "next";
+import Link from "next/link";
+import type { ReactNode } from "react";
+import "./globals.css";
+
+export const metadata: Metadata = {
+  title: { default: "Producer Twin", template: "%s · Producer Twin" },
+  description: "Tracks in a producer's style, made by the producer's twin",
+};
+
+export const viewport: Viewport = { themeColor: "#10141c", colorScheme: "dark" };
+
+export default function Layout({ children }: { children: ReactNode }) {
+  return (
+    <html lang="en">
+      <body>
+        <a className="skip" href="#main">
+          Skip to the content
+        </a>
+        <header>
+          <p className="brand">Producer Twin</p>
+          <nav aria-label="Pages">
+            <Link href="/">Artists</Link>
+            <Link href="/producer">Producers</Link>
+          </nav>
+        </header>
+        <main id="main">{children}</main>
+      </body>
+    </html>
+  );
+}

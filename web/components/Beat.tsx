@@ -1,0 +1,97 @@
+"use client";
+
+import { useId } from "react";
+import type { Analysis } from "@/lib/client";
+import { KEYS } from "@/lib/settings";
+import { Notice } from "./Notice";
+import { Sound } from "./Sound";
+
+/** A file on its way to a training. `bpm` and `tone` are the producer's own word, which goes before what was heard. */
+export type Song = {
+  key: string;
+  file: File;
+  src: string;
+  share: number;
+  path?: string;
+  known?: Analysis;
+  bpm: string;
+  tone: string;
+  trouble?: string | undefined;
+};
+
+type Props = { song: Song; change: (news: Partial<Song>) => void; remove: () => void; again: () => void };
+
+export function Beat({ song, change, remove, again }: Props) {
+  const id = useId();
+  const { known, file } = song;
+  return (
+    <li className="panel" aria-label={file.name}>
+      <h3>{file.name}</h3>
+      <Sound src={song.src} label={file.name} bytes={file.size} />
+      {song.path === undefined && !song.trouble && (
+        <label>
+          Uploading <progress value={song.share} max={1} />
+        </label>
+      )}
+      {song.path !== undefined && !known && !song.trouble && <p role="status">Listening to it</p>}
+      {known && (
+        <>
+          <p className="hint">{facts(known)}</p>
+          <div className="row">
+            <div>
+              <label htmlFor={`${id}bpm`}>Tempo in bpm</label>
+              <input
+                id={`${id}bpm`}
+                type="number"
+                min={30}
+                max={300}
+                step="any"
+                placeholder={known.bpm === null ? "none heard" : `${known.bpm.toFixed(1)} heard, ${sureness(known.bpm_confidence)}`}
+                value={song.bpm}
+                onChange={(event) => change({ bpm: event.target.value })}
+              />
+            </div>
+            <div>
+              <label htmlFor={`${id}key`}>Key</label>
+              <select id={`${id}key`} value={song.tone} onChange={(event) => change({ tone: event.target.value })}>
+                <option value="">
+                  {known.key === null ? "None heard" : `${known.key} heard, ${sureness(known.key_confidence)}`}
+                </option>
+                {KEYS.map((key) => (
+                  <option key={key}>{key}</option>
+                ))}
+              </select>
+            </div>
+          </div>
+        </>
+      )}
+      <Notice>{song.trouble ?? null}</Notice>
+      <div className="actions">
+        {song.trouble && (
+          <button type="button" onClick={again}>
+            Try again
+          </button>
+        )}
+        <button type="button" onClick={remove} aria-label={`Remove ${file.name}`}>
+          Remove
+        </button>
+      </div>
+    </li>
+  );
+}
+
+function facts(known: Analysis): string {
+  const minutes = Math.floor(known.seconds / 60);
+  const seconds = Math.round(known.seconds % 60);
+  return [
+    `${minutes}:${String(seconds).padStart(2, "0")}`,
+    `${known.format.toUpperCase()}, ${known.sample_rate / 1000} kHz, ${known.channels === 1 ? "mono" : `${known.channels} channels`}`,
+    ...(known.loudness === null ? [] : [`${known.loudness.toFixed(1)} LUFS`]),
+    ...(known.clipped > 0 ? [`${known.clipped} clipped samples`] : []),
+    ...(known.silent > known.seconds / 4 ? [`${known.silent.toFixed(0)} s of silence`] : []),
+  ].join(" · ");
+}
+
+function sureness(confidence: number | null): string {
+  return `${Math.round((confidence ?? 0) * 100)} % sure`;
+}

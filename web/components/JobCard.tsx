@@ -1,0 +1,113 @@
+"use client";
+
+import { useEffect, useRef, useState } from "react";
+import { answered, here, passwordHeader, service, words, type Job } from "@/lib/client";
+import { hasEnded, useJob } from "@/lib/useJob";
+import { Curve, type Point } from "./Curve";
+import { Notice } from "./Notice";
+import { Report } from "./Report";
+
+const STATES: Record<Job["state"], string> = {
+  queued: "Waiting for its turn",
+  preparing: "Preparing the music",
+  tagging: "Describing the segments",
+  training: "Training",
+  evaluating: "Measuring what it learned",
+  done: "Done",
+  failed: "Failed",
+  cancelled: "Cancelled",
+};
+
+type Props = { first: Job; password: string; ended: () => void };
+
+/** A training as it goes on: how far, how well, what it sounds like, and how to end it or go on. */
+export function JobCard({ first, password, ended }: Props) {
+  const [round, setRound] = useState(0);
+  const [trouble, setTrouble] = useState<string | null>(null);
+  const { job, trouble: away } = useJob(first, round);
+  const [loss, setLoss] = useState<Point[]>([]);
+  const [heldOut, setHeldOut] = useState<Point[]>([]);
+  const over = hasEnded(job);
+  const told = useRef(hasEnded(first));
+
+  useEffect(() => {
+    const { step } = job;
+    if (step === null || over) return;
+    const add = (value: number | null) => (points: Point[]) =>
+      value === null || points.at(-1)?.[0] === step || points.at(-1)?.[1] === value ? points : [...points, [step, value] as const];
+    setLoss(add(job.loss));
+    setHeldOut(add(job.held_out_loss));
+  }, [job, over]);
+
+  useEffect(() => {
+    if (over && !told.current) ended();
+    told.current = over;
+  }, [over, ended]);
+
+  async function ask(what: "cancel" | "resume"): Promise<void> {
+    setTrouble(null);
+    const sent = { params: { path: { job_id: job.job_id } }, headers: passwordHeader(password) };
+    try {
+      await answered(what === "cancel" ? service.POST("/jobs/{job_id}/cancel", sent) : service.POST("/jobs/{job_id}/resume", sent));
+      if (what === "resume") setRound((old) => old + 1);
+    } catch (error) {
+      setTrouble(words(error));
+    }
+  }
+
+  return (
+    <li className="panel job" aria-label={`Training ${job.job_id}`}>
+      <h3>
+        {job.model_name} <span className="hint">{job.backend}</span>
+      </h3>
+      <p role="status" className={`state ${job.state}`}>
+        {STATES[job.state]}
+        {job.state === "queued" && job.queue_position !== null && `, number ${job.queue_position}`}
+      </p>
+      {!over && <Progress job={job} />}
+      <Curve loss={loss} heldOut={heldOut} steps={job.total_steps ?? loss.at(-1)?.[0] ?? 1} />
+      {job.error && <p className="hint">{job.error}</p>}
+      {job.previews.length > 0 && (
+        <ul className="previews">
+          {job.previews.map((preview) => (
+            <li key={preview.url}>
+              <span>Step {preview.step}</span>
+              <audio controls preload="none" src={here(preview.url)} aria-label={`Preview at step ${preview.step}`} />
+            </li>
+          ))}
+        </ul>
+      )}
+      {over && job.state !== "failed" && <Report jobId={job.job_id} />}
+      <Notice>{trouble ?? away}</Notice>
+      <div className="actions">
+        {!over && (
+          <button type="button" onClick={() => void ask("cancel")}>
+            Cancel
+          </button>
+        )}
+        {(job.state === "cancelled" || job.state === "failed") && (
+          <button type="button" onClick={() => void ask("resume")}>
+            Resume
+          </button>
+        )}
+      </div>
+    </li>
+  );
+}
+
+function Progress({ job }: { job: Job }) {
+  if (job.step === null || job.total_steps === null) return <progress aria-label="Progress" />;
+  const left = job.seconds_left;
+  return (
+    <>
+      <progress aria-label="Progress" value={job.step} max={job.total_steps} />
+      <p className="hint">
+        Step {job.step} of {job.total_steps}
+        {job.loss !== null && ` · loss ${job.loss.toFixed(3)}`}
+        {job.held_out_loss !== null && ` · held out ${job.held_out_loss.toFixed(3)}`}
+        {job.steps_per_second !== null && ` · ${job.steps_per_second.toFixed(1)} steps a second`}
+        {left !== null && ` · ${left < 90 ? `${Math.ceil(left)} s` : `${Math.ceil(left / 60)} min`} left`}
+      </p>
+    </>
+  );
+}

@@ -1,0 +1,193 @@
+"use client";
+
+import { useId, useRef, useState, type DragEvent, type FormEvent } from "react";
+import { answered, passwordHeader, service, words, type Analysis, type TrainRequest } from "@/lib/client";
+import { upload } from "@/lib/upload";
+import { Beat, type Song } from "./Beat";
+import { Notice } from "./Notice";
+
+const ACCEPT = ".wav,.flac,.mp3,.ogg,.opus,.m4a,audio/*";
+const MOST_FILES = 100;
+
+type Props = { producer: string; password: string; started: () => void };
+
+/** Files, what is known of each, the producer's word that they are theirs, and the start. */
+export function NewTwin({ producer, password, started }: Props) {
+  const id = useId();
+  const [songs, setSongs] = useState<Song[]>([]);
+  const [model, setModel] = useState("");
+  const [rights, setRights] = useState(false);
+  const [profile, setProfile] = useState<NonNullable<TrainRequest["profile"]> | "">("");
+  const [onBeat, setOnBeat] = useState(false);
+  const [tags, setTags] = useState(false);
+  const [steps, setSteps] = useState("");
+  const [over, setOver] = useState(false);
+  const [busy, setBusy] = useState(false);
+  const [trouble, setTrouble] = useState<string | null>(null);
+  const job = useRef("");
+  const ready = songs.filter((song) => song.path !== undefined);
+
+  const change = (key: string, news: Partial<Song>): void =>
+    setSongs((all) => all.map((song) => (song.key === key ? { ...song, ...news } : song)));
+
+  async function add(files: File[]): Promise<void> {
+    setTrouble(songs.length + files.length > MOST_FILES ? `A training takes ${MOST_FILES} files at most.` : null);
+    const fresh = files.slice(0, MOST_FILES - songs.length).map(
+      (file): Song => ({ key: crypto.randomUUID(), file, src: URL.createObjectURL(file), share: 0, bpm: "", tone: "" }),
+    );
+    setSongs((all) => [...all, ...fresh]);
+    // One after the other: the service listens to one song at a time as well.
+    for (const song of fresh) await send(song);
+  }
+
+  async function send(song: Song): Promise<void> {
+    job.current ||= crypto.randomUUID();
+    change(song.key, { trouble: undefined });
+    try {
+      const path = await upload(song.file, { producer_id: producer, job_id: job.current }, password, (share) =>
+        change(song.key, { share }),
+      );
+      change(song.key, { path, share: 1 });
+      const known: Analysis = await answered(
+        service.GET("/uploads/analysis", { params: { query: { path } }, headers: passwordHeader(password) }),
+      );
+      change(song.key, { known });
+    } catch (error) {
+      change(song.key, { trouble: words(error) });
+    }
+  }
+
+  function remove(song: Song): void {
+    URL.revokeObjectURL(song.src);
+    setSongs((all) => all.filter((other) => other.key !== song.key));
+  }
+
+  async function start(event: FormEvent): Promise<void> {
+    event.preventDefault();
+    setBusy(true);
+    setTrouble(null);
+    const body: TrainRequest = {
+      producer_id: producer,
+      job_id: job.current,
+      upload_paths: ready.map((song) => song.path ?? ""),
+      metadata_per_file: ready.map((song) => ({
+        title: song.file.name.replace(/\.[^.]+$/, ""),
+        ...(song.bpm ? { bpm: Number(song.bpm) } : {}),
+        ...(song.tone ? { key: song.tone } : {}),
+      })),
+      ...(model ? { model_name: model } : {}),
+      ...(profile ? { profile } : {}),
+      ...(onBeat ? { segment_on: "beat" as const } : {}),
+      ...(steps ? { max_steps: Number(steps) } : {}),
+      tag_before_train: tags,
+      rights_confirmed: rights,
+    } as TrainRequest;
+    try {
+      await answered(service.POST("/train/submit", { body, headers: passwordHeader(password) }));
+      songs.forEach((song) => URL.revokeObjectURL(song.src));
+      setSongs([]);
+      setRights(false);
+      job.current = "";
+      started();
+    } catch (error) {
+      setTrouble(words(error));
+    } finally {
+      setBusy(false);
+    }
+  }
+
+  function drop(event: DragEvent): void {
+    event.preventDefault();
+    setOver(false);
+    void add([...event.dataTransfer.files]);
+  }
+
+  return (
+    <form className="panel" onSubmit={(event) => void start(event)} aria-labelledby={`${id}new`}>
+      <h2 id={`${id}new`}>New twin</h2>
+      <div
+        className={over ? "drop over" : "drop"}
+        onDragOver={(event) => {
+          event.preventDefault();
+          setOver(true);
+        }}
+        onDragLeave={() => setOver(false)}
+        onDrop={drop}
+      >
+        <label htmlFor={`${id}files`}>Drop your beats here, or choose them</label>
+        <input
+          id={`${id}files`}
+          type="file"
+          multiple
+          accept={ACCEPT}
+          onChange={(event) => {
+            void add([...(event.target.files ?? [])]);
+            event.target.value = "";
+          }}
+        />
+        <p className="hint">WAV, FLAC, MP3, Ogg, Opus or M4A. Three songs or more let the report say what was learned.</p>
+      </div>
+
+      <ul className="cards">
+        {songs.map((song) => (
+          <Beat
+            key={song.key}
+            song={song}
+            change={(news) => change(song.key, news)}
+            remove={() => remove(song)}
+            again={() => void send(song)}
+          />
+        ))}
+      </ul>
+
+      <label htmlFor={`${id}model`}>Name of the twin</label>
+      <input
+        id={`${id}model`}
+        placeholder="nawfside_lora"
+        maxLength={64}
+        autoCapitalize="none"
+        spellCheck={false}
+        value={model}
+        onChange={(event) => setModel(event.target.value.trim())}
+      />
+
+      <details>
+        <summary>How it is trained</summary>
+        <label htmlFor={`${id}profile`}>Sound</label>
+        <select id={`${id}profile`} value={profile} onChange={(event) => setProfile(event.target.value as typeof profile)}>
+          <option value="">As the service is set</option>
+          <option value="contract">Mono at 44.1 kHz: small and quick</option>
+          <option value="native">The model&rsquo;s own: where width and air belong to the sound</option>
+        </select>
+        <label className="check">
+          <input type="checkbox" checked={onBeat} onChange={(event) => setOnBeat(event.target.checked)} />
+          Cut on bars, for loops and music made on a grid
+        </label>
+        <label className="check">
+          <input type="checkbox" checked={tags} onChange={(event) => setTags(event.target.checked)} />
+          Have Gemini describe each segment, for prompts that name a sound
+        </label>
+        <label htmlFor={`${id}steps`}>Steps</label>
+        <input
+          id={`${id}steps`}
+          type="number"
+          min={1}
+          max={100000}
+          placeholder="what suits the music"
+          value={steps}
+          onChange={(event) => setSteps(event.target.value)}
+        />
+      </details>
+
+      <label className="check">
+        <input type="checkbox" required checked={rights} onChange={(event) => setRights(event.target.checked)} />
+        This music is mine to train on. This is kept with the dataset.
+      </label>
+      <Notice>{trouble}</Notice>
+      <button type="submit" className="primary" disabled={busy || ready.length === 0 || ready.length < songs.length}>
+        {busy ? "Starting" : "Start training"}
+      </button>
+      {songs.length > ready.length && <p className="hint">It can start when every file is there, or removed.</p>}
+    </form>
+  );
+}

@@ -1,0 +1,46 @@
+import createClient from "openapi-fetch";
+import type { components, paths } from "./schema";
+
+/** The service, by way of this app: its types are made of the service's own OpenAPI document. */
+export const service = createClient<paths>({ baseUrl: "/api/service" });
+
+type Schemas = components["schemas"];
+export type Backend = Schemas["BackendAnswer"];
+export type Twin = Schemas["LoraAnswer"];
+export type Version = Schemas["VersionAnswer"];
+export type Job = Schemas["JobAnswer"];
+export type Analysis = Schemas["AnalysisAnswer"];
+export type Track = Schemas["GenerateLinkAnswer"];
+export type GenerateRequest = Schemas["GenerateRequest"];
+export type TrainRequest = Schemas["TrainRequest"];
+
+/** What was answered. Throws an Error with the service's own sentence. */
+export async function answered<T>(call: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
+  const { data, error, response } = await call.catch((reason: unknown) => {
+    if (reason instanceof DOMException) throw reason;
+    throw new Error("this app does not answer; check your connection and try again");
+  });
+  if (!response.ok || data === undefined) throw new Error(sentence(error) ?? `the service answered ${response.status}`);
+  return data;
+}
+
+/** The sentence of an `{"error"}`. */
+export function sentence(error: unknown): string | null {
+  if (typeof error === "object" && error !== null && "error" in error && typeof error.error === "string") {
+    return error.error;
+  }
+  return null;
+}
+
+/** Headers hold bytes: the password's UTF-8. It is kept in the page's memory only. */
+export function passwordHeader(password: string): Record<string, string> {
+  return password ? { "x-train-password": String.fromCharCode(...new TextEncoder().encode(password)) } : {};
+}
+
+/** Where the browser finds what the service names by its path, or by its full address. */
+export function here(path: string): string {
+  return `/api/service${path.startsWith("/") ? path : new URL(path).pathname}`;
+}
+
+export const words = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+export const isAbort = (error: unknown): boolean => error instanceof DOMException && error.name === "AbortError";

@@ -1,0 +1,27 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import { Problem } from "./problem";
+
+export const PASSWORD_HEADER = "x-train-password";
+
+/** The password in the header. Headers are bytes that were read as Latin-1; clients send the password's UTF-8. */
+export function passwordIn(headers: Headers): string | null {
+  const given = headers.get(PASSWORD_HEADER);
+  return given === null ? null : Buffer.from(given, "latin1").toString("utf8");
+}
+
+/**
+ * Compares in a time that tells nothing of the right password, and returns what goes on to the service: its own
+ * check follows, if it has one.
+ */
+export function checkPassword(given: string | null): Record<string, string> {
+  const wanted = process.env.NAWFSIDE_APP_PASSWORD;
+  if (wanted && !timingSafeEqual(digest(given ?? ""), digest(wanted))) {
+    throw new Problem(401, `${PASSWORD_HEADER}: the password is missing or wrong; send it in this header or form field`);
+  }
+  const password = wanted || given;
+  return password ? { [PASSWORD_HEADER]: Buffer.from(password, "utf8").toString("latin1") } : {};
+}
+
+function digest(text: string): Buffer {
+  return createHash("sha256").update(text).digest();
+}

@@ -1,0 +1,54 @@
+import { Agent, fetch } from "undici";
+import { Problem } from "./problem";
+
+// Training and long tracks answer late; whoever does not want to wait goes away, and the signal tells.
+const patient = new Agent({ headersTimeout: 0, bodyTimeout: 0, connectTimeout: 10_000 });
+
+export type Answer = Awaited<ReturnType<typeof fetch>>;
+type Init = NonNullable<Parameters<typeof fetch>[1]>;
+
+/** A request to the service, with this app's key. Throws Problem (503) if nobody answers. */
+export async function send(url: string, init: Init): Promise<Answer> {
+  const headers = new Headers(init.headers as HeadersInit);
+  const key = process.env.MUSIC_SERVICE_API_KEY;
+  if (key) headers.set("authorization", `Bearer ${key}`);
+  try {
+    return await fetch(url, { ...init, headers: [...headers], dispatcher: patient });
+  } catch (error) {
+    if (init.signal?.aborted) throw new Problem(499, "the client went away");
+    console.error(`${new URL(url).origin} does not answer:`, error instanceof Error ? (error.cause ?? error) : error);
+    throw new Problem(503, "the music service does not answer; try again later", { "retry-after": "5" });
+  }
+}
+
+type Json = Record<string, unknown>;
+
+/** Posts JSON and returns what was answered. Throws Problem with the service's status and sentence. */
+export async function post(url: string, body: Json, headers: Record<string, string>, signal?: AbortSignal): Promise<Json> {
+  const answer = await send(url, {
+    method: "POST",
+    headers: { "content-type": "application/json", accept: "application/json", ...headers },
+    body: JSON.stringify(body),
+    signal,
+  });
+  const text = await answer.text();
+  const document = parsed(text);
+  const said = typeof document?.error === "string" ? document.error : null;
+  if (!answer.ok || said !== null) {
+    const retry = answer.headers.get("retry-after");
+    // The original answered its errors with 200.
+    const status = answer.ok ? 502 : answer.status;
+    throw new Problem(status, said ?? `the music service answered ${answer.status}`, retry ? { "retry-after": retry } : {});
+  }
+  if (document === null) throw new Problem(502, "the music service answered something else than JSON");
+  return document;
+}
+
+function parsed(text: string): Json | null {
+  try {
+    const document: unknown = JSON.parse(text);
+    return typeof document === "object" && document !== null && !Array.isArray(document) ? (document as Json) : null;
+  } catch {
+    return null;
+  }
+}
