@@ -80,6 +80,9 @@ contract-fuzz: .venv/serve.ready requirements/fuzz.txt
 	.venv/fuzz/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/fuzz.txt
 	$(BIN)/python -m benchmarks.contract_fuzz
 
+web/openapi.json: $(wildcard front/*.py) contract.py .venv/serve.ready
+	$(BIN)/python -m front.document > $@
+
 bento: .venv/serve.ready
 	$(BIN)/bentoml build
 

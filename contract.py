@@ -42,6 +42,7 @@ TERMINAL: frozenset[str] = frozenset({"done", "failed", "cancelled"})
 Profile = Literal["contract", "native"]
 SegmentOn = Literal["time", "beat"]
 OutputFormat = Literal["wav", "flac", "mp3", "opus"]
+FORMATS = get_args(OutputFormat)
 
 
 def is_id(text: str) -> bool:
@@ -78,9 +79,9 @@ class Request(BaseModel):
 
 
 class Answer(BaseModel):
-    """Base of what the service answers."""
+    """Base of what the service answers: always every field."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True)
 
 
 class ErrorAnswer(Answer):
@@ -295,6 +296,17 @@ class DatasetAnswer(BaseModel):
     rights_confirmed: bool = False
     files: list[DatasetFile]
     segments: list[dict[str, Any]]
+
+
+class ReportAnswer(BaseModel):
+    """`GET /jobs/{job_id}/report.json`: the report as it was stored, which holds more than this."""
+
+    model_config = ConfigDict(extra="allow")
+
+    job_id: str
+    complete: bool
+    verdict: dict[str, str] | None
+    unmeasured: list[str]
 
 
 class GenerateRequest(Request):

@@ -36,13 +36,27 @@ def encode(track: TrackAnswer, output_format: OutputFormat, provenance: Provenan
     16-bit PCM for `wav` and `flac`. Opus knows few rates, of which 48 kHz holds every one.
     """
     samples = np.frombuffer(track.pcm, dtype="<i2").reshape(-1, track.channels)
-    rate = track.sample_rate
+    return _encoded(samples, track.sample_rate, output_format, provenance.tags(output_format))
+
+
+def converted(file: bytes, output_format: OutputFormat) -> bytes:
+    """A stored WAV or FLAC in another format, with its tags."""
+    with soundfile.SoundFile(io.BytesIO(file)) as stored:
+        tags = {name: text for name, text in stored.copy_metadata().items() if text}
+        samples, rate = stored.read(dtype="int16", always_2d=True), stored.samplerate
+    if output_format == "mp3" and "date" in tags:
+        tags["date"] = tags["date"][:4]  # ID3's field, as LAME writes it, is a year
+    return _encoded(samples, rate, output_format, tags)[0]
+
+
+def _encoded(
+    samples: NDArray[np.int16], rate: int, output_format: OutputFormat, tags: dict[str, str]
+) -> tuple[bytes, int]:
     container, subtype = _SOUNDFILE[output_format]
     if output_format == "opus" and rate not in (8000, 12000, 16000, 24000, 48000):
         import soxr
 
         samples, rate = soxr.resample(samples, rate, 48_000, quality="HQ"), 48_000
-    tags = provenance.tags(output_format)
     file = _write(samples, rate, container, subtype, tags)
     if output_format in _LOSSY:
         # What is left out of the sound can raise its peaks: it is turned down by as much.

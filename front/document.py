@@ -19,8 +19,10 @@ from front.operations import OPERATIONS, Operation
 
 _REFUSALS = {
     400: "A field is missing, unknown or wrong; nothing was written",
-    401: "The password is missing or wrong",
+    401: "The API key or the password is missing or wrong",
+    403: "This API key is not for it",
     404: "There is no such thing",
+    408: "No more of the body came",
     409: "It is in the way of something that exists, or of its state",
     413: "The body, the file or the track is too large",
     415: "The content type is another",
@@ -31,7 +33,7 @@ _REFUSALS = {
     507: "Storage is full",
 }
 # From whatever layer, so that every route may answer them.
-_EVERYWHERE = (429, 500, 503, 504)
+_EVERYWHERE = (401, 403, 429, 500, 503, 504)
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "job_id": {
         "schema": {"type": "string", "pattern": ID_PATTERN},
@@ -42,6 +44,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": f"{ID_PATTERN[:-1]}:{ID_PATTERN[1:]}"},
         "description": f"producer_id:model_name, each {ID_RULE}",
     },
+    "name": {"schema": {"type": "string"}, "description": "As a job's record names it"},
     "path": {"schema": {"type": "string"}, "description": "What follows /data/outputs/ in an output_path"},
 }
 _ABOUT = (
@@ -67,7 +70,10 @@ def document() -> Json:
         "components": {
             "schemas": components,
             "responses": {str(status): _refusal(about) for status, about in _REFUSALS.items()},
-            "securitySchemes": {"password": {"type": "apiKey", "in": "header", "name": "x-train-password"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "An API key, where the service has any"},
+                "password": {"type": "apiKey", "in": "header", "name": "x-train-password"},
+            },
         },
     }
 
@@ -112,7 +118,8 @@ def _operation(operation: Operation, schemas: dict[type[BaseModel], Json]) -> Js
                 "schema": dict(query.schema),
             }
         )
-    errors = sorted({*operation.errors, *_EVERYWHERE, *((401,) if operation.writes else ())})
+    slow = (408,) if operation.body or operation.form else ()
+    errors = sorted({*operation.errors, *_EVERYWHERE, *slow})
     made: Json = {
         "operationId": _name(operation),
         "tags": [operation.tag],
@@ -129,8 +136,10 @@ def _operation(operation: Operation, schemas: dict[type[BaseModel], Json]) -> Js
         file = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
         content = {"schema": {"allOf": [schemas[operation.form], file]}}
         made["requestBody"] = {"required": True, "content": {"multipart/form-data": content}}
-    if operation.writes:
-        made["security"] = [{}, {"password": []}]  # without one where none is set
+    # Without either where none is set.
+    made["security"] = (
+        [{}, {"key": []}, {"password": []}, {"key": [], "password": []}] if operation.writes else [{}, {"key": []}]
+    )
     return made
 
 

@@ -7,12 +7,13 @@ from pathlib import PurePosixPath
 
 from starlette.responses import FileResponse, RedirectResponse, Response
 
+from contract import OutputFormat
 from edge import access
 from errors import Refusal
-from front.audio import EXTENSIONS, MEDIA_TYPES
+from front.audio import EXTENSIONS, MEDIA_TYPES, converted
 from front.outbox import Outbox
 from settings import Settings
-from storage import Storage, keys
+from storage import NotFound, Storage, keys
 
 _TYPES = {EXTENSIONS[name]: kind for name, kind in MEDIA_TYPES.items()} | {"png": "image/png"}
 
@@ -37,6 +38,28 @@ async def serve(key: str, storage: Storage, outbox: Outbox, settings: Settings) 
         if url and await asyncio.to_thread(storage.stat, key) is not None:
             return RedirectResponse(url)
     raise Refusal(404, f"there is nothing at {keys.ROOT}{keys.shown(key)}")
+
+
+async def convert(key: str, output_format: OutputFormat, storage: Storage) -> Response:
+    """A track that is stored without loss, in another format.
+
+    Raises:
+        Refusal: 400, 404.
+    """
+    missing = Refusal(404, f"there is nothing at {keys.ROOT}{keys.shown(key)}")
+    if not (keys.is_key(key) and _may_hear(key)):
+        raise missing
+    try:
+        file = await asyncio.to_thread(storage.get, key)
+    except NotFound:
+        raise missing from None
+    stored = PurePosixPath(key)
+    if stored.suffix not in (".wav", ".flac"):
+        raise Refusal(400, f"format: {stored.suffix[1:]} has lost what {output_format} would need; ask for wav or flac")
+    made = await asyncio.to_thread(converted, file, output_format)
+    name = f"{stored.stem}.{EXTENSIONS[output_format]}"
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(made, media_type=MEDIA_TYPES[output_format], headers=headers)
 
 
 def _may_hear(key: str) -> bool:

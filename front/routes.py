@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import metrics
-from contract import UploadFields, UploadLinkRequest, is_id
+from contract import FORMATS, OutputFormat, UploadFields, UploadLinkRequest, is_id
 from edge import access
 from edge.errors import or_error
 from errors import Refusal
@@ -68,7 +68,13 @@ async def openapi(front: Front, request: Request) -> Response:
 
 
 async def output(front: Front, request: Request) -> Response:
-    return await outputs.serve(f"outputs/{request.path_params['rest']}", front.storage, front.outbox, front.settings)
+    key = f"outputs/{request.path_params['rest']}"
+    wanted = request.query_params.get("format")
+    if wanted is None:
+        return await outputs.serve(key, front.storage, front.outbox, front.settings)
+    if wanted not in FORMATS:
+        raise Refusal(400, f"format: use one of {', '.join(FORMATS)}")
+    return await outputs.convert(key, cast("OutputFormat", wanted), front.storage)
 
 
 async def dataset(front: Front, request: Request) -> Response:

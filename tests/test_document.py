@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from typing import Any
 
 import pytest
+import soundfile
 from starlette.routing import Route
 
+from contract import FORMATS
 from front.document import document
 from front.operations import OPERATIONS, Operation
 from front.routes import application
@@ -23,6 +26,8 @@ _BENTOML = {
     ("POST", "/train/submit"),
     ("GET", "/train/status"),
     ("GET", "/train/get"),
+    ("GET", "/livez"),
+    ("GET", "/readyz"),
 }
 
 
@@ -115,3 +120,21 @@ def test_an_upload_is_listened_to_before_it_is_trained_on(api: Api) -> None:
 )
 def test_only_uploads_can_be_listened_to(api: Api, path: str, status: int) -> None:
     assert "path" in error_of(api.client.get("/uploads/analysis", params={"path": path}), status)
+
+
+@pytest.mark.parametrize("wanted", FORMATS)
+def test_a_stored_track_comes_in_any_format(api: Api, wanted: str) -> None:
+    made = api.post("/generate", prompt="dark", duration_seconds=1, seed=3, response="url")
+    answer = api.client.get(made["output_path"], params={"format": wanted})
+    assert answer.status_code == 200
+    file = soundfile.SoundFile(io.BytesIO(answer.content))
+    assert file.format == {"opus": "OGG"}.get(wanted, wanted.upper())
+    assert file.frames / file.samplerate == pytest.approx(1, abs=0.1)
+    assert "AI-generated" in file.copy_metadata()["comment"]
+
+
+def test_formats_that_cannot_be_had(api: Api) -> None:
+    made = api.post("/generate", prompt="dark", duration_seconds=1, output_format="mp3", response="url")
+    assert "format" in error_of(api.client.get(made["output_path"], params={"format": "wav"}), 400)
+    assert "format" in error_of(api.client.get(made["output_path"], params={"format": "exe"}), 400)
+    error_of(api.client.get("/data/outputs/none.wav", params={"format": "mp3"}), 404)

@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "react";
 import { answered, here, passwordHeader, service, words, type Job } from "@/lib/client";
 import { hasEnded, useJob } from "@/lib/useJob";
-import { Curve, type Point } from "./Curve";
+import { Curve } from "./Curve";
 import { Notice } from "./Notice";
 import { Report } from "./Report";
 
@@ -24,20 +24,9 @@ type Props = { first: Job; password: string; ended: () => void };
 export function JobCard({ first, password, ended }: Props) {
   const [round, setRound] = useState(0);
   const [trouble, setTrouble] = useState<string | null>(null);
-  const { job, trouble: away } = useJob(first, round);
-  const [loss, setLoss] = useState<Point[]>([]);
-  const [heldOut, setHeldOut] = useState<Point[]>([]);
+  const { job, loss, heldOut, trouble: away } = useJob(first, round);
   const over = hasEnded(job);
   const told = useRef(hasEnded(first));
-
-  useEffect(() => {
-    const { step } = job;
-    if (step === null || over) return;
-    const add = (value: number | null) => (points: Point[]) =>
-      value === null || points.at(-1)?.[0] === step || points.at(-1)?.[1] === value ? points : [...points, [step, value] as const];
-    setLoss(add(job.loss));
-    setHeldOut(add(job.held_out_loss));
-  }, [job, over]);
 
   useEffect(() => {
     if (over && !told.current) ended();
@@ -65,7 +54,7 @@ export function JobCard({ first, password, ended }: Props) {
         {job.state === "queued" && job.queue_position !== null && `, number ${job.queue_position}`}
       </p>
       {!over && <Progress job={job} />}
-      <Curve loss={loss} heldOut={heldOut} steps={job.total_steps ?? loss.at(-1)?.[0] ?? 1} />
+      {!over && <Curve loss={loss} heldOut={heldOut} steps={job.total_steps ?? loss.at(-1)?.[0] ?? 1} />}
       {job.error && <p className="hint">{job.error}</p>}
       {job.previews.length > 0 && (
         <ul className="previews">

@@ -81,7 +81,7 @@ export function NewTwin({ producer, password, started }: Props) {
       ...(steps ? { max_steps: Number(steps) } : {}),
       tag_before_train: tags,
       rights_confirmed: rights,
-    } as TrainRequest;
+    };
     try {
       await answered(service.POST("/train/submit", { body, headers: passwordHeader(password) }));
       songs.forEach((song) => URL.revokeObjectURL(song.src));

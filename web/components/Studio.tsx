@@ -94,9 +94,9 @@ export function Studio({ whole }: { whole: boolean }) {
   );
 }
 
-async function generate(body: GenerateRequest, signal: AbortSignal): Promise<Track & { src?: undefined }> {
+async function generate(body: GenerateRequest, signal: AbortSignal): Promise<Track> {
   const made = await answered(service.POST("/generate", { body: { ...body, response: "url" }, signal }));
-  if (!("url" in made)) throw new Error("the service did not answer with a link");
+  if (typeof made === "string" || !("url" in made)) throw new Error("the service did not answer with a link");
   return made;
 }
 

@@ -51,7 +51,7 @@ export function bodyOf(settings: Settings): GenerateRequest {
       : twin
         ? { lora_id: twin }
         : {}),
-  } as GenerateRequest;
+  };
 }
 
 /** Who plays, in words. */

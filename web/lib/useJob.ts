@@ -1,6 +1,7 @@
 "use client";
 
 import { useEffect, useState } from "react";
+import type { Point } from "@/components/Curve";
 import { answered, service, words, type Job } from "./client";
 
 const POLL_MILLISECONDS = 2000;
@@ -8,12 +9,15 @@ const ENDED = new Set<Job["state"]>(["done", "failed", "cancelled"]);
 
 export const hasEnded = (job: Job): boolean => ENDED.has(job.state);
 
+/** A job, and its losses since it is watched. */
+type Course = { job: Job; loss: Point[]; heldOut: Point[] };
+
 /**
  * A job as it goes on: by the service's events, or by asking again where events do not come through.
  * `round` begins anew, after a resume.
  */
-export function useJob(first: Job, round: number): { job: Job; trouble: string | null } {
-  const [news, setNews] = useState<{ round: number; job: Job } | null>(null);
+export function useJob(first: Job, round: number): Course & { trouble: string | null } {
+  const [news, setNews] = useState<(Course & { round: number }) | null>(null);
   const [trouble, setTrouble] = useState<string | null>(null);
   const id = first.job_id;
   const waits = round > 0 || !hasEnded(first);
@@ -23,7 +27,12 @@ export function useJob(first: Job, round: number): { job: Job; trouble: string |
     let timer: ReturnType<typeof setTimeout> | undefined;
     let stopped = false;
     const take = (job: Job): void => {
-      setNews({ round, job });
+      setNews((old) => ({
+        round,
+        job,
+        loss: longer(old?.loss ?? [], job.step, job.loss),
+        heldOut: longer(old?.heldOut ?? [], job.step, job.held_out_loss),
+      }));
       setTrouble(null);
       if (hasEnded(job)) events.close();
     };
@@ -52,5 +61,11 @@ export function useJob(first: Job, round: number): { job: Job; trouble: string |
     };
   }, [id, round, waits]);
 
-  return { job: news && news.round === round ? news.job : first, trouble };
+  return { ...(news?.round === round ? news : { job: first, loss: [], heldOut: [] }), trouble };
+}
+
+/** What is new at the step is added. */
+function longer(points: Point[], step: number | null, value: number | null): Point[] {
+  const [lastStep, lastValue] = points.at(-1) ?? [-1, null];
+  return step === null || value === null || step <= lastStep || value === lastValue ? points : [...points, [step, value]];
 }

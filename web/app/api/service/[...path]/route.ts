@@ -1,3 +1,4 @@
+import type { BodyInit } from "undici";
 import { serviceRoot } from "@/lib/server/addresses";
 import { checkPassword, passwordIn } from "@/lib/server/password";
 import { answering, checkSite, Problem } from "@/lib/server/problem";
@@ -42,7 +43,8 @@ function pass(request: Request): Promise<Response> {
     const answer = await send(root + path + search, {
       method: request.method,
       headers: { ...chosen(request.headers, SENT), ...password },
-      ...(reads ? {} : { body: request.body, duplex: "half" as const }),
+      // The stream of undici's types and that of the browser's are the same one in Node.
+      ...(request.body === null ? {} : { body: request.body as unknown as BodyInit, duplex: "half" as const }),
       signal: request.signal,
     });
     const headers = new Headers(chosen(answer.headers, ANSWERED));

@@ -1,0 +1,89 @@
+"""The Next.js app of web/, built before: started on a port, waited for, stopped. `make web` and the tests use it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+
+from scripts.serving import free_port, serving
+from settings import ROOT
+
+WEB = ROOT / "web"
+_START_SECONDS = 60
+_STOP_SECONDS = 10
+
+
+@contextmanager
+def serving_web(environment: Mapping[str, str], port: int | None = None, log: Path | None = None) -> Iterator[str]:
+    """The app with these variables of its own; its address.
+
+    Raises:
+        RuntimeError: it ended, or did not answer in time.
+    """
+    port = port or free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = ["node", "node_modules/next/dist/bin/next", "start", "--hostname", "127.0.0.1", "--port", str(port)]
+    own = {"NEXT_TELEMETRY_DISABLED": "1"}
+    with ExitStack() as stack:
+        output = stack.enter_context(log.open("ab")) if log else None
+        process = subprocess.Popen(
+            command, cwd=WEB, env=os.environ | own | dict(environment), stdout=output, stderr=output
+        )
+        stack.callback(_stop, process)
+        _wait(url, process)
+        yield url
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/icon.svg", timeout=5, trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise RuntimeError(f"the app did not start at {url} (was it built? npm run build, in web/)")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def main() -> int:
+    """On WEB_PORT, against MUSIC_SERVICE_URL, or a service of its own."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    environment: dict[str, str] = {}
+    with ExitStack() as stack:
+        if not any(os.environ.get(name) for name in ("MUSIC_SERVICE_URL", "MODAL_GENERATE_WEB_URL")):
+            folder = ROOT / "build" / "web"
+            print(f"Starting a service (log: {folder / 'server.log'}) ...", flush=True)
+            storage = os.environ.get("STORAGE_URL") or (ROOT / "data").as_uri()
+            service = stack.enter_context(serving(folder, {"STORAGE_URL": storage}))
+            environment["MUSIC_SERVICE_URL"] = service.url
+        port = int(os.environ.get("WEB_PORT") or 3001)
+        url = stack.enter_context(serving_web(environment, port))
+        print(f"Artists: {url}  Producers: {url}/producer  (Ctrl-C ends it)", flush=True)
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""The built app in front of a real service, and in front of a stand-in for the original's three addresses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from scripts.serving import free_port
+from scripts.web import serving_web
+from tests.api import Api, Json
+from tests.conftest import PASSWORD
+
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--autoplay-policy=no-user-gesture-required",
+]
+
+
+@dataclass
+class StandIn:
+    """What was sent to the three addresses, and what they answer: a status and a body, after some seconds."""
+
+    url: str
+    answers: dict[str, tuple[int, Any]]
+    delays: dict[str, float] = field(default_factory=dict)
+    seen: list[tuple[str, dict[str, str], Json]] = field(default_factory=list)
+
+    def reset(self) -> None:
+        self.seen.clear()
+        self.delays.clear()
+        self.answers |= {
+            "/store": (200, {"path": "/data/uploads/p/j/beat.wav", "producer_id": "p", "job_id": "j"}),
+            "/teach": (200, {"job_id": "theirs", "producer_id": "p", "model_name": "night", "backend": "ace_step"}),
+            "/sing": (200, {"audio_base64": "UklGRg==", "backend": "ace_step", "seed": 3}),
+        }
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "MODAL_STORE_UPLOAD_WEB_URL": f"{self.url}/store",
+            "MODAL_TRAIN_WEB_URL": f"{self.url}/teach",
+            "MODAL_GENERATE_WEB_URL": f"{self.url}/sing",
+        }
+
+
+@pytest.fixture(scope="session")
+def _stand_in() -> Iterator[StandIn]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            stand_in.seen.append((self.path, {k.lower(): v for k, v in self.headers.items()}, json.loads(body)))
+            status, answer = stand_in.answers[self.path]
+            time.sleep(stand_in.delays.get(self.path, 0))
+            data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    stand_in = StandIn(f"http://127.0.0.1:{server.server_port}", {})
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield stand_in
+    server.shutdown()
+
+
+@pytest.fixture
+def stand_in(_stand_in: StandIn) -> StandIn:
+    _stand_in.reset()
+    return _stand_in
+
+
+Web = Callable[[dict[str, str]], httpx.Client]
+
+
+@pytest.fixture(scope="session")
+def web() -> Iterator[Web]:
+    """The app with the given environment, one process for each."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        made: dict[str, httpx.Client] = {}
+
+        def start(environment: dict[str, str]) -> httpx.Client:
+            name = json.dumps(environment, sort_keys=True)
+            if name not in made:
+                url = stack.enter_context(serving_web(environment))
+                made[name] = stack.enter_context(httpx.Client(base_url=url, timeout=300, trust_env=False))
+            return made[name]
+
+        yield start
+
+
+@pytest.fixture
+def original(web: Web, stand_in: StandIn) -> httpx.Client:
+    """The app with the three variables alone, and the password."""
+    return web(stand_in.environment | {"NAWFSIDE_APP_PASSWORD": PASSWORD})
+
+
+@pytest.fixture(scope="session")
+def studio(web: Web, api: Api) -> httpx.Client:
+    """The app in front of a real service."""
+    return web({"MUSIC_SERVICE_URL": api.server.url})
+
+
+@pytest.fixture(scope="session")
+def alone(web: Web) -> httpx.Client:
+    """The app whose service is down."""
+    return web({"MUSIC_SERVICE_URL": f"http://127.0.0.1:{free_port()}"})
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.fail("the browser tests need Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    yield page
+    context.close()

@@ -1,0 +1,248 @@
+"""The app's three routes, as the original has them, and what it passes on for its pages."""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api import Api, Json, beat, error_of
+from tests.conftest import PASSWORD
+from tests.web.conftest import StandIn, Web
+
+UPLOAD = "/api/producer/upload-and-train"
+TRAIN = "/api/producer/train"
+GENERATE = "/api/artist/generate"
+HEADER = {"x-train-password": PASSWORD.encode()}
+FILE = ("beat.wav", b"RIFFsound", "audio/wav")
+URLS = ["https://example.com/a.wav", "https://example.com/b.wav"]
+MEGABYTE = 2**20
+
+
+def test_upload_and_train(original: httpx.Client, stand_in: StandIn) -> None:
+    answer = original.post(UPLOAD, data={"producerId": "p"}, files={"file": FILE}, headers=HEADER)
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == {"job": {"job_id": "theirs", "producer_id": "p", "model_name": "night"}}
+    (stored_at, headers, stored), (trained_at, more_headers, trained) = stand_in.seen
+    assert (stored_at, trained_at) == ("/store", "/teach")
+    assert base64.b64decode(stored["content_base64"]) == FILE[1]
+    assert stored["producer_id"] == "p" and stored["filename"] == "beat.wav"
+    assert trained == {"producer_id": "p", "job_id": stored["job_id"], "upload_paths": ["/data/uploads/p/j/beat.wav"]}
+    for sent in (headers, more_headers):
+        assert sent["x-train-password"].encode("latin-1").decode() == PASSWORD
+
+
+def test_upload_and_train_with_all_fields_and_the_password_in_the_form(
+    original: httpx.Client, stand_in: StandIn
+) -> None:
+    form = {"producerId": "p", "modelName": "dawn", "jobId": "mine", "x-train-password": PASSWORD}
+    stand_in.answers["/teach"] = (200, {"job_id": "mine", "model_name": "dawn"})
+    answer = original.post(UPLOAD, data=form, files={"file": FILE})
+    assert answer.json() == {"job": {"job_id": "mine", "producer_id": "p", "model_name": "dawn"}}
+    assert [sent["job_id"] for _, _, sent in stand_in.seen] == ["mine", "mine"]
+    assert stand_in.seen[1][2]["model_name"] == "dawn"
+
+
+def test_train_on_urls(original: httpx.Client, stand_in: StandIn) -> None:
+    answer = original.post(TRAIN, json={"producerId": "p", "uploadUrls": URLS}, headers=HEADER)
+    assert answer.status_code == 200, answer.text
+    assert set(answer.json()["job"]) == {"job_id", "producer_id", "model_name"}
+    ((path, _, sent),) = stand_in.seen
+    assert path == "/teach" and sent["upload_urls"] == URLS and sent["producer_id"] == "p"
+
+
+def test_generate_wants_no_password(original: httpx.Client, stand_in: StandIn) -> None:
+    body = {"artistId": "a", "loraId": "p:night", "prompt": "dark trap", "durationSeconds": 20, "seed": 0}
+    answer = original.post(GENERATE, json=body)
+    assert answer.status_code == 200 and answer.json()["audio_base64"] == "UklGRg=="
+    ((path, headers, sent),) = stand_in.seen
+    assert path == "/sing" and "x-train-password" not in headers
+    assert sent == {"prompt": "dark trap", "lora_id": "p:night", "duration_seconds": 20, "seed": 0}
+
+
+def test_a_training_that_takes_long_is_not_waited_for(original: httpx.Client, stand_in: StandIn) -> None:
+    stand_in.delays["/teach"] = 30
+    start = time.monotonic()
+    answer = original.post(TRAIN, json={"producerId": "p", "uploadUrls": URLS, "jobId": "long"}, headers=HEADER)
+    assert time.monotonic() - start < 20
+    assert answer.json() == {"job": {"job_id": "long", "producer_id": "p", "model_name": "nawfside_lora"}}
+
+
+REFUSED_FORMS: list[tuple[dict[str, Any], int, str]] = [
+    ({"data": {}, "files": {"file": FILE}}, 400, "producerId"),
+    ({"data": {"producerId": "  "}, "files": {"file": FILE}}, 400, "producerId"),
+    ({"data": {"producerId": "p"}, "files": {"other": FILE}}, 400, "file"),
+    ({"data": {"producerId": "p", "file": "text"}, "files": {"other": FILE}}, 400, "file"),
+    ({"data": {"producerId": "p"}, "files": {"file": ("beat.wav", b"", "audio/wav")}}, 400, "file"),
+    ({"data": {"producerId": "p"}, "files": {"file": ("b.wav", bytes(51 * MEGABYTE), "audio/wav")}}, 413, "file"),
+    ({"json": {"producerId": "p"}}, 400, "content-type"),
+    ({"content": b"nonsense", "headers": {"content-type": "multipart/form-data; boundary=x"}}, 400, "form"),
+]
+
+
+@pytest.mark.parametrize(("request_", "status", "named"), REFUSED_FORMS)
+def test_refused_forms(
+    original: httpx.Client, stand_in: StandIn, request_: dict[str, Any], status: int, named: str
+) -> None:
+    sent = request_ | {"headers": HEADER | request_.get("headers", {})}
+    assert named in error_of(original.post(UPLOAD, **sent), status)
+    assert stand_in.seen == []
+
+
+def test_a_body_of_unknown_length_is_refused_while_it_comes(original: httpx.Client, stand_in: StandIn) -> None:
+    def body() -> Any:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="b.wav"\r\n\r\n'
+        for _ in range(60):
+            yield bytes(MEGABYTE)
+
+    headers = HEADER | {"content-type": "multipart/form-data; boundary=x"}
+    assert "50 MB" in error_of(original.post(UPLOAD, content=body(), headers=headers), 413)
+    assert stand_in.seen == []
+
+
+@pytest.mark.parametrize("given", [None, "", "wrong", PASSWORD.upper(), PASSWORD + "!"])
+@pytest.mark.parametrize("place", ["header", "field"])
+def test_the_wrong_password(original: httpx.Client, stand_in: StandIn, given: str | None, place: str) -> None:
+    as_header = {} if given is None or place == "field" else {"x-train-password": given.encode()}
+    as_field = {} if given is None or place == "header" else {"x-train-password": given}
+    form = original.post(UPLOAD, data={"producerId": "p"} | as_field, files={"file": FILE}, headers=as_header)
+    assert "x-train-password" in error_of(form, 401)
+    body = {"producerId": "p", "uploadUrls": URLS} | as_field
+    assert "x-train-password" in error_of(original.post(TRAIN, json=body, headers=as_header), 401)
+    assert stand_in.seen == []
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({}, "producerId"),
+        ({"producerId": "p"}, "uploadUrls"),
+        ({"producerId": "p", "uploadUrls": []}, "uploadUrls"),
+        ({"producerId": "p", "uploadUrls": "https://example.com/a.wav"}, "uploadUrls"),
+        ({"producerId": "p", "uploadUrls": [1]}, "uploadUrls"),
+        ({"producerId": 7, "uploadUrls": URLS}, "producerId"),
+        ({"producerId": None, "uploadUrls": URLS}, "producerId"),
+        ([], "object"),
+    ],
+)
+def test_refused_trainings(original: httpx.Client, stand_in: StandIn, body: Any, named: str) -> None:
+    assert named in error_of(original.post(TRAIN, json=body, headers=HEADER), 400)
+    assert stand_in.seen == []
+
+
+@pytest.mark.parametrize("missing", ["artistId", "loraId", "prompt"])
+def test_what_a_track_needs(original: httpx.Client, stand_in: StandIn, missing: str) -> None:
+    body = {"artistId": "a", "loraId": "p:night", "prompt": "dark"}
+    for empty in ({}, {missing: ""}, {missing: None}):
+        left = {name: value for name, value in body.items() if name != missing} | empty
+        assert missing in error_of(original.post(GENERATE, json=left), 400)
+    assert missing in error_of(original.post(GENERATE, json=body | {missing: ["x"]}), 400)
+    assert stand_in.seen == []
+
+
+@pytest.mark.parametrize(("field", "value"), [("durationSeconds", "long"), ("seed", "seven")])
+def test_numbers_are_numbers(original: httpx.Client, stand_in: StandIn, field: str, value: str) -> None:
+    body = {"artistId": "a", "loraId": "p:night", "prompt": "dark", field: value}
+    assert field in error_of(original.post(GENERATE, json=body), 400)
+    assert stand_in.seen == []
+
+
+@pytest.mark.parametrize("path", [TRAIN, GENERATE])
+def test_bodies_that_are_no_json(original: httpx.Client, path: str) -> None:
+    assert "JSON" in error_of(original.post(path, content=b"{", headers=HEADER), 400)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "said"),
+    [
+        ((200, {"error": "no such twin"}), 502, "no such twin"),  # the original's way
+        ((404, {"error": "lora_id: there is no twin"}), 404, "lora_id: there is no twin"),
+        ((503, {"error": "later"}), 503, "later"),
+        ((500, b"Traceback (most recent call last)"), 500, "the music service answered 500"),
+        ((200, b"<html>"), 502, "the music service answered something else than JSON"),
+    ],
+)
+def test_the_services_own_refusals(
+    original: httpx.Client, stand_in: StandIn, answer: tuple[int, Any], status: int, said: str
+) -> None:
+    stand_in.answers |= dict.fromkeys(("/store", "/teach", "/sing"), answer)
+    body = {"artistId": "a", "loraId": "p:night", "prompt": "dark"}
+    assert error_of(original.post(GENERATE, json=body), status) == said
+    trained = original.post(TRAIN, json={"producerId": "p", "uploadUrls": URLS}, headers=HEADER)
+    assert error_of(trained, status) == said
+    form = original.post(UPLOAD, data={"producerId": "p"}, files={"file": FILE}, headers=HEADER)
+    assert error_of(form, status) == said
+    assert [path for path, _, _ in stand_in.seen] == ["/sing", "/teach", "/store"]
+
+
+def test_a_service_that_is_down(alone: httpx.Client) -> None:
+    answer = alone.post(GENERATE, json={"artistId": "a", "loraId": "p:night", "prompt": "dark"})
+    assert "does not answer" in error_of(answer, 503) and answer.headers["retry-after"]
+    assert "does not answer" in error_of(alone.post(TRAIN, json={"producerId": "p", "uploadUrls": URLS}), 503)
+    assert "does not answer" in error_of(alone.get("/api/service/backends"), 503)
+
+
+def test_addresses_that_are_not_set(web: Web) -> None:
+    unset = web(dict.fromkeys(("MUSIC_SERVICE_URL", "MODAL_GENERATE_WEB_URL", "MODAL_TRAIN_WEB_URL"), ""))
+    body = {"artistId": "a", "loraId": "p:night", "prompt": "dark"}
+    assert "MODAL_GENERATE_WEB_URL" in error_of(unset.post(GENERATE, json=body), 503)
+    answer = unset.post(TRAIN, json={"producerId": "p", "uploadUrls": URLS})
+    assert "MODAL_TRAIN_WEB_URL" in error_of(answer, 503)
+    assert "MUSIC_SERVICE_URL" in error_of(unset.get("/api/service/backends"), 503)
+
+
+def test_another_sites_page_cannot_use_a_visitors_browser(original: httpx.Client, stand_in: StandIn) -> None:
+    headers = HEADER | {"sec-fetch-site": "cross-site"}
+    body: Json = {"producerId": "p", "uploadUrls": URLS}
+    error_of(original.post(TRAIN, json=body, headers=headers), 403)
+    error_of(original.post(GENERATE, json={}, headers=headers), 403)
+    error_of(original.post(UPLOAD, data={"producerId": "p"}, files={"file": FILE}, headers=headers), 403)
+    assert stand_in.seen == []
+
+
+@pytest.mark.parametrize("path", [UPLOAD, TRAIN, GENERATE])
+def test_other_methods(original: httpx.Client, path: str) -> None:
+    assert original.get(path).status_code == 405
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["metrics", "status", "train/submit", "loras/a%2Fb", "data/uploads/p/j/beat.wav", "data/outputs/%2e%2e/x", "jobs/"],
+)
+def test_the_pages_reach_only_what_they_need(studio: httpx.Client, path: str) -> None:
+    assert studio.get(f"/api/service/{path}", follow_redirects=False).status_code in (308, 404)
+
+
+def test_what_the_pages_change_wants_the_password(web: Web, api: Api) -> None:
+    guarded = web({"MUSIC_SERVICE_URL": api.server.url, "NAWFSIDE_APP_PASSWORD": PASSWORD})
+    for path in ("uploads", "train/submit", "jobs/x/cancel", "jobs/x/resume", "loras/a:b/rollback"):
+        assert "x-train-password" in error_of(guarded.post(f"/api/service/{path}", json={}), 401)
+    error_of(guarded.get("/api/service/uploads/analysis", params={"path": "/data/uploads/a/b/c"}), 401)
+    assert guarded.get("/api/service/backends").status_code == 200
+
+
+def test_three_variables_and_the_password_are_enough(web: Web, strict: Api) -> None:
+    url = strict.server.url
+    app = web(
+        {
+            "MODAL_STORE_UPLOAD_WEB_URL": f"{url}/store-upload",
+            "MODAL_TRAIN_WEB_URL": f"{url}/train",
+            "MODAL_GENERATE_WEB_URL": f"{url}/generate",
+            "NAWFSIDE_APP_PASSWORD": PASSWORD,
+        }
+    )
+    file = ("beat.wav", beat(2, rate=16_000, channels=1), "audio/wav")
+    answer = app.post(UPLOAD, data={"producerId": "three"}, files={"file": file}, headers=HEADER)
+    assert answer.status_code == 200, answer.text
+    job = answer.json()["job"]
+    assert job["producer_id"] == "three" and job["model_name"] == "nawfside_lora"
+    assert strict.get(f"/jobs/{job['job_id']}")["producer_id"] == "three"
+    assert app.get(f"/api/service/jobs/{job['job_id']}").json()["job_id"] == job["job_id"]
+    # Its own words come through: these are no addresses on the internet.
+    refused = app.post(TRAIN, json={"producerId": "three", "uploadUrls": ["http://127.0.0.1/a.wav"]}, headers=HEADER)
+    assert "upload_urls[0]" in error_of(refused, 400)
+    made = app.post(GENERATE, json={"artistId": "a", "loraId": "three:none", "prompt": "dark"})
+    assert "three:none" in error_of(made, 404)
