@@ -1,16 +1,21 @@
 # make serve    set up if needed, then serve on $HOST:$PORT
 # make test     set up if needed, then lint, type check and test
 # make audit    dangerous code, licences; make advisories: known holes in what is installed (asks PyPI)
+# make web      set up, build and run the Next.js app on $WEB_PORT, with a service of its own unless MUSIC_SERVICE_URL is set
+# make test-web its checks and tests, in Chromium too
 # make demo     upload, train, generate with and without the twin, draw both
 
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 3000
+WEB_PORT ?= 3001
+export WEB_PORT
+WEB := $(shell find web/app web/components web/lib -type f ! -name schema.d.ts) web/next.config.ts web/tsconfig.json
 BIN := .venv/bin
 
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup serve test check audit advisories contract-fuzz test-browser test-audiocraft benchmarks demo bento clean
+.PHONY: setup serve test check audit advisories contract-fuzz test-browser web test-web test-audiocraft benchmarks demo bento clean
 
 setup: .venv/serve.ready
 
@@ -41,7 +46,7 @@ check: .venv/test.ready
 	$(BIN)/mypy .
 
 test: check
-	$(BIN)/python -m pytest tests --ignore=tests/browser --ignore=tests/audiocraft
+	$(BIN)/python -m pytest tests --ignore=tests/browser --ignore=tests/web --ignore=tests/audiocraft
 
 test-browser: .venv/browser.ready
 	$(BIN)/python -m pytest tests/browser
@@ -80,11 +85,26 @@ contract-fuzz: .venv/serve.ready requirements/fuzz.txt
 	.venv/fuzz/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/fuzz.txt
 	$(BIN)/python -m benchmarks.contract_fuzz
 
-web/openapi.json: $(wildcard front/*.py) contract.py .venv/serve.ready
+web/openapi.json: front/document.py front/operations.py contract.py .venv/serve.ready
 	$(BIN)/python -m front.document > $@
+
+web/node_modules/.ready: web/package.json web/package-lock.json
+	@node -e 'if (process.versions.node.split(".")[0] < 20) { console.error("Node 20 or newer is needed"); process.exit(1) }'
+	cd web && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+web/.next/BUILD_ID: web/node_modules/.ready web/openapi.json $(WEB)
+	cd web && NEXT_TELEMETRY_DISABLED=1 npm run --silent build
+
+web: .venv/serve.ready web/.next/BUILD_ID
+	@exec $(BIN)/python -m scripts.web
+
+test-web: .venv/browser.ready web/.next/BUILD_ID
+	cd web && npm run --silent check
+	$(BIN)/python -m pytest tests/web
 
 bento: .venv/serve.ready
 	$(BIN)/bentoml build
 
 clean:
-	rm -rf .venv build demo .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv build demo .pytest_cache .ruff_cache .mypy_cache web/node_modules web/.next

@@ -377,7 +377,7 @@ class GenerateLinkAnswer(Answer):
 
 
 class BackendAnswer(Answer):
-    """A row of `GET /backends`."""
+    """A row of `GET /backends`. `under_way` counts the tracks that are being made or wait, by way of this front."""
 
     name: str
     ready: bool
@@ -389,6 +389,7 @@ class BackendAnswer(Answer):
     channels: int | None = None
     max_duration_seconds: float
     default: bool
+    under_way: int
 
 
 class BackendsAnswer(Answer):

@@ -345,6 +345,7 @@ OPERATIONS: tuple[Operation, ...] = (
                     "channels": 2,
                     "max_duration_seconds": 600.0,
                     "default": True,
+                    "under_way": 2,
                 }
             ]
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ class Runners:
         self.proxies = proxies
         self.settings = settings
         self._states: dict[str, tuple[float, RunnerState]] = {}
+        self._under_way: Counter[str] = Counter()
 
     async def state(self, backend: Backend) -> RunnerState:
         """How the runner is, at most a second old. One that does not answer is not ready."""
@@ -59,6 +61,7 @@ class Runners:
                 channels=state.channels,
                 max_duration_seconds=row.longest(self.settings),
                 default=row.name == self.settings.music_backend,
+                under_way=self._under_way[row.name],
             )
             for row, state in zip(rows, states, strict=True)
         ]
@@ -97,12 +100,15 @@ class Runners:
         Raises:
             Refusal: with the runner's status and sentence.
         """
+        self._under_way[backend.name] += 1
         try:
             answer: TrackAnswer = await self.proxies[backend.name].to_async.generate(request=request)
         except Exception as error:
             raise Refusal(
                 503, f"{backend.name} did not finish the track ({type(error).__name__}); try again"
             ) from error
+        finally:
+            self._under_way[backend.name] -= 1
         if answer.error:
             raise Refusal(answer.status, answer.error)
         return answer

@@ -47,7 +47,7 @@ LORA_KEYS = {
 }
 BACKEND_KEYS = {
     *("name", "ready", "reason", "checkpoint", "licence", "commercial_use", "sample_rate", "channels"),
-    *("max_duration_seconds", "default"),
+    *("max_duration_seconds", "default", "under_way"),
 }
 both_backends = pytest.mark.parametrize("backend", BACKENDS)
 

@@ -1,10 +1,12 @@
 "use client";
 
 import { useEffect, useState } from "react";
-import { here, type Track } from "@/lib/client";
+import { answered, here, service, type Track } from "@/lib/client";
 import { cast, FORMATS, type Settings } from "@/lib/settings";
 import { Notice } from "./Notice";
 import { Sound } from "./Sound";
+
+const LOOK_MILLISECONDS = 2000;
 
 /** A track that was asked for: under way, made, or refused. */
 export type Made = {
@@ -60,16 +62,36 @@ function download(src: string, format: (typeof FORMATS)[number]): string {
   return src.endsWith(`.${format}`) ? src : `${src}?format=${format}`;
 }
 
-function Waiting({ leave }: { leave: () => void; whole: boolean }) {
+function Waiting({ leave, whole }: { leave: () => void; whole: boolean }) {
   const [seconds, setSeconds] = useState(0);
+  const [underWay, setUnderWay] = useState<number | null>(null);
+
   useEffect(() => {
     const timer = setInterval(() => setSeconds((old) => old + 1), 1000);
     return () => clearInterval(timer);
   }, []);
+
+  useEffect(() => {
+    if (!whole) return;
+    const look = (): void => {
+      answered(service.GET("/backends")).then(
+        ({ backends }) => setUnderWay(backends.reduce((sum, backend) => sum + backend.under_way, 0)),
+        () => setUnderWay(null),
+      );
+    };
+    look();
+    const timer = setInterval(look, LOOK_MILLISECONDS);
+    return () => clearInterval(timer);
+  }, [whole]);
+
   return (
     <div className="actions">
       <p>
-        <span role="status">Being made</span> <span aria-hidden="true">for {seconds} s</span>
+        <span role="status">
+          Being made
+          {underWay !== null && underWay > 1 && `, one of ${underWay} tracks that are under way; short ones come first`}
+        </span>{" "}
+        <span aria-hidden="true">for {seconds} s</span>
       </p>
       <button type="button" onClick={leave}>
         Leave
