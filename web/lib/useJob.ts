@@ -20,7 +20,10 @@ export function useJob(first: Job, round: number): Course & { trouble: string | 
   const [news, setNews] = useState<(Course & { round: number }) | null>(null);
   const [trouble, setTrouble] = useState<string | null>(null);
   const id = first.job_id;
-  const waits = round > 0 || !hasEnded(first);
+  const course = news?.round === round ? news : { job: first, loss: [], heldOut: [] };
+  const waits = news?.round === round ? !hasEnded(news.job) : round > 0 || !hasEnded(first);
+  // Browsers keep few connections open to a server, and many jobs may wait for their turn.
+  const listens = waits && course.job.state !== "queued";
 
   useEffect(() => {
     if (!waits) return;
@@ -34,7 +37,6 @@ export function useJob(first: Job, round: number): Course & { trouble: string | 
         heldOut: longer(old?.heldOut ?? [], job.step, job.held_out_loss),
       }));
       setTrouble(null);
-      if (hasEnded(job)) events.close();
     };
     const ask = async (): Promise<void> => {
       try {
@@ -48,6 +50,13 @@ export function useJob(first: Job, round: number): Course & { trouble: string | 
       }
       timer = setTimeout(() => void ask(), POLL_MILLISECONDS);
     };
+    if (!listens) {
+      void ask();
+      return () => {
+        stopped = true;
+        clearTimeout(timer);
+      };
+    }
     const events = new EventSource(`/api/service/jobs/${encodeURIComponent(id)}/events`);
     events.onmessage = (event: MessageEvent<string>) => take(JSON.parse(event.data) as Job);
     events.onerror = () => {
@@ -59,9 +68,9 @@ export function useJob(first: Job, round: number): Course & { trouble: string | 
       events.close();
       clearTimeout(timer);
     };
-  }, [id, round, waits]);
+  }, [id, round, waits, listens]);
 
-  return { ...(news?.round === round ? news : { job: first, loss: [], heldOut: [] }), trouble };
+  return { ...course, trouble };
 }
 
 /** What is new at the step is added. */

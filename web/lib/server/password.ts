@@ -3,10 +3,10 @@ import { Problem } from "./problem";
 
 export const PASSWORD_HEADER = "x-train-password";
 
-/** The password in the header. Headers are bytes that were read as Latin-1; clients send the password's UTF-8. */
+/** The password in the header, null if there is none. Headers are bytes that were read as Latin-1; clients send the password's UTF-8. */
 export function passwordIn(headers: Headers): string | null {
   const given = headers.get(PASSWORD_HEADER);
-  return given === null ? null : Buffer.from(given, "latin1").toString("utf8");
+  return !given ? null : Buffer.from(given, "latin1").toString("utf8");
 }
 
 /**

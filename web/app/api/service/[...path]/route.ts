@@ -49,6 +49,8 @@ function pass(request: Request): Promise<Response> {
     });
     const headers = new Headers(chosen(answer.headers, ANSWERED));
     headers.set("x-content-type-options", "nosniff");
+    // Events are sent on as they come; compression would hold them back.
+    if (headers.get("content-type")?.startsWith("text/event-stream")) headers.set("cache-control", "no-cache, no-transform");
     // The report is a page of the service's making; it needs nothing of this origin.
     headers.set("content-security-policy", "sandbox allow-scripts allow-popups");
     return new Response(answer.body as ReadableStream | null, { status: answer.status, headers });
