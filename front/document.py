@@ -78,7 +78,7 @@ def document() -> Json:
     }
 
 
-def _schemas() -> tuple[dict[type[BaseModel], Json], Json]:
+def _schemas() -> tuple[dict[Any, Json], Json]:
     """A reference to each model's schema, and the schemas by their names."""
     sent = {model for each in OPERATIONS for model in (each.body, each.form) if model}
     answered = {model for each in OPERATIONS for model in each.answer} | {ErrorAnswer}
@@ -103,7 +103,7 @@ def _plain(schema: Any) -> Any:
     }
 
 
-def _operation(operation: Operation, schemas: dict[type[BaseModel], Json]) -> Json:
+def _operation(operation: Operation, schemas: dict[Any, Json]) -> Json:
     parameters = [
         {"name": name, "in": "path", "required": True} | _PARAMETERS[name]
         for name in re.findall(r"{(\w+)}", operation.path)
@@ -143,7 +143,7 @@ def _operation(operation: Operation, schemas: dict[type[BaseModel], Json]) -> Js
     return made
 
 
-def _answer(operation: Operation, schemas: dict[type[BaseModel], Json]) -> Json:
+def _answer(operation: Operation, schemas: dict[Any, Json]) -> Json:
     content: Json = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in operation.files}
     alternatives = [schemas[model] for model in operation.answer]
     if alternatives:

@@ -13,7 +13,7 @@ import contract as c
 UPLOAD = "/data/uploads/ada/takes/beat.wav"
 TWIN = "ada:night"
 VERSION = "0f1e2d3c4b5a6978"
-_TWIN_ROW = {
+_TWIN_ROW: dict[str, Any] = {
     "lora_id": TWIN,
     "producer_id": "ada",
     "model_name": "night",
@@ -35,7 +35,7 @@ _TRAINED = {
     "lora_path": "/data/loras/ada_night.safetensors",
     "models_path": "/data/models/ada/adapter_model.safetensors",
 }
-_JOB = {
+_JOB: dict[str, Any] = {
     "job_id": "takes",
     "task_id": None,
     "producer_id": "ada",
@@ -55,7 +55,7 @@ _JOB = {
     "result": None,
     "previews": [],
 }
-_MADE = {
+_MADE: dict[str, Any] = {
     "backend": "ace_step",
     "seed": 7,
     "sample_rate": 48_000,

@@ -60,9 +60,9 @@ def _stand_in() -> Iterator[StandIn]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            stand_in.seen.append((self.path, {k.lower(): v for k, v in self.headers.items()}, json.loads(body)))
-            status, answer = stand_in.answers[self.path]
-            time.sleep(stand_in.delays.get(self.path, 0))
+            made.seen.append((self.path, {k.lower(): v for k, v in self.headers.items()}, json.loads(body)))
+            status, answer = made.answers[self.path]
+            time.sleep(made.delays.get(self.path, 0))
             data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
@@ -74,9 +74,9 @@ def _stand_in() -> Iterator[StandIn]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    stand_in = StandIn(f"http://127.0.0.1:{server.server_port}", {})
+    made = StandIn(f"http://127.0.0.1:{server.server_port}", {})
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield stand_in
+    yield made
     server.shutdown()
 
 

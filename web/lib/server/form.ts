@@ -26,7 +26,7 @@ export async function limitedForm(request: Request, most: number, tooLarge: stri
   try {
     return await new Response(counted, { headers: { "content-type": kind } }).formData();
   } catch {
-    if (exceeded) throw new Problem(413, tooLarge);
+    if (exceeded) throw new Problem(413, tooLarge, { connection: "close" }); // the rest of the body is not read
     throw new Problem(400, "the body is not a valid form");
   }
 }
