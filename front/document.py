@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from contract import ID_PATTERN, ID_RULE, ErrorAnswer
+from front.fields import FIELDS
 from front.operations import OPERATIONS, Operation
 
 _REFUSALS = {
@@ -87,7 +88,11 @@ def _schemas() -> tuple[dict[Any, Json], Json]:
     inputs += [(model, "serialization") for model in sorted(answered, key=lambda model: model.__name__)]
     references, definitions = models_json_schema(inputs, ref_template="#/components/schemas/{model}")
     by_model = {model: reference for (model, _), reference in references.items()}
-    return by_model, {name: _plain(schema) for name, schema in sorted(definitions["$defs"].items())}
+    schemas = {name: _plain(schema) for name, schema in sorted(definitions["$defs"].items())}
+    for name, fields in FIELDS.items():
+        for field, about in fields.items():
+            schemas[name]["properties"][field]["description"] = about
+    return by_model, schemas
 
 
 def _plain(schema: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import PurePosixPath
 
 from starlette.responses import FileResponse, RedirectResponse, Response
@@ -40,7 +41,7 @@ async def serve(key: str, storage: Storage, outbox: Outbox, settings: Settings) 
     raise Refusal(404, f"there is nothing at {keys.ROOT}{keys.shown(key)}")
 
 
-async def convert(key: str, output_format: OutputFormat, storage: Storage) -> Response:
+async def convert(key: str, output_format: OutputFormat, storage: Storage, outbox: Outbox) -> Response:
     """A track that is stored without loss, in another format.
 
     Raises:
@@ -49,11 +50,11 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage) -> Re
     missing = Refusal(404, f"there is nothing at {keys.ROOT}{keys.shown(key)}")
     if not (keys.is_key(key) and _may_hear(key)):
         raise missing
+    waiting, stored = outbox.waiting(key), PurePosixPath(key)
     try:
-        file = await asyncio.to_thread(storage.get, key)
+        file = await asyncio.to_thread(waiting.read_bytes if waiting else partial(storage.get, key))
     except NotFound:
         raise missing from None
-    stored = PurePosixPath(key)
     if stored.suffix not in (".wav", ".flac"):
         raise Refusal(400, f"format: {stored.suffix[1:]} has lost what {output_format} would need; ask for wav or flac")
     made = await asyncio.to_thread(converted, file, output_format)

@@ -74,7 +74,7 @@ async def output(front: Front, request: Request) -> Response:
         return await outputs.serve(key, front.storage, front.outbox, front.settings)
     if wanted not in FORMATS:
         raise Refusal(400, f"format: use one of {', '.join(FORMATS)}")
-    return await outputs.convert(key, cast("OutputFormat", wanted), front.storage)
+    return await outputs.convert(key, cast("OutputFormat", wanted), front.storage, front.outbox)
 
 
 async def dataset(front: Front, request: Request) -> Response:

@@ -11,8 +11,9 @@ import pytest
 import soundfile
 from starlette.routing import Route
 
-from contract import FORMATS
+from contract import FORMATS, BlendPart
 from front.document import document
+from front.fields import FIELDS
 from front.operations import OPERATIONS, Operation
 from front.routes import application
 from settings import ROOT
@@ -70,9 +71,16 @@ def test_the_web_app_has_the_document_as_it_is() -> None:
     assert kept == json.loads(json.dumps(document())), "run `make web/openapi.json`"
 
 
+def test_every_field_that_is_sent_is_explained() -> None:
+    sent = {model for operation in OPERATIONS for model in (operation.body, operation.form) if model} | {BlendPart}
+    assert {model.__name__: set(model.model_fields) for model in sent} == {
+        name: set(fields) for name, fields in FIELDS.items()
+    }
+
+
 def test_the_limits_are_in_it() -> None:
     fields = document()["components"]["schemas"]["GenerateRequest"]["properties"]
-    assert fields["prompt"] == {"type": "string", "minLength": 1, "maxLength": 2000}
+    assert (fields["prompt"]["minLength"], fields["prompt"]["maxLength"]) == (1, 2000)
     assert {"minimum": 0, "exclusiveMaximum": 2**32, "type": "integer"} in fields["seed"]["anyOf"]
 
 
