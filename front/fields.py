@@ -29,7 +29,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "upload_paths": "As uploads answered them; this, or upload_urls",
         "dataset_job_id": "An earlier job whose dataset is trained on again, instead of files",
         "model_name": "The twin's name; it is used as producer_id:model_name",
-        "metadata_per_file": "An object for each file: title, bpm, key, genre, mood, tags, …; it goes before what is heard",
+        "metadata_per_file": "An object for each file: title, bpm, key, genre, mood, tags; before what is heard",
         "job_id": "The same id with the same body answers the same job; a new UUID if left out",
         "skip_preprocess": "Train on the raw files",
         "tag_before_train": "Gemini describes each segment; needs GEMINI_API_KEY",

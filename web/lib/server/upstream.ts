@@ -16,7 +16,8 @@ export async function send(url: string, init: Init): Promise<Answer> {
     return await fetch(url, { ...init, headers: [...headers], dispatcher: patient });
   } catch (error) {
     if (init.signal?.aborted) throw new Problem(499, "the client went away");
-    console.error(`${new URL(url).origin} does not answer:`, error instanceof Error ? (error.cause ?? error) : error);
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+    console.error(`${new URL(url).origin} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`);
     throw new Problem(503, "the music service does not answer; try again later", { "retry-after": "5" });
   }
 }
