@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -18,7 +19,7 @@ from errors import Refusal
 from front import jobs, outputs, producers, twins, uploads
 from front.document import document
 from front.forms import form, on_disk
-from front.handlers import Front, Handler, body, job_of, json_answer
+from front.handlers import Front, Handler, body, job_of, json_answer, query
 from preprocessing import view
 from storage import keys
 
