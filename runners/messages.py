@@ -79,6 +79,8 @@ class RunnerState(BaseModel):
 class AdoptRequest(BaseModel):
     """An adapter that was made elsewhere, and whose it shall be."""
 
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
     data: bytes
     config: bytes | None = None
     producer_id: str
@@ -87,6 +89,8 @@ class AdoptRequest(BaseModel):
 
 class AdoptAnswer(BaseModel):
     """The adapter in our form, or why there is none."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     data: bytes = b""
     notes: list[str] = []
