@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
@@ -26,6 +27,7 @@ _HEADER_READ = 256 * 2**10
 # How many twins' headers are remembered for when storage is away.
 _KNOWN = 4096
 _AWAY_SECONDS = 3.0
+_AT_ONCE = 8
 
 T = TypeVar("T")
 
@@ -101,23 +103,14 @@ class Library:
 
     def all(self, producer: str | None = None) -> Iterator[Twin]:
         """Every valid twin, or a producer's."""
-        for entry in self.storage.list("loras/" if producer is None else f"loras/{producer}_"):
-            try:
-                twin = self._read(entry.key, entry)
-            except (NotFound, InvalidAdapter):
-                continue
+        for twin in self._valid(self.storage.list("loras/" if producer is None else f"loras/{producer}_")):
             if producer in (None, twin.header.producer_id):
                 yield twin
 
     def versions(self, lora_id: str) -> list[Twin]:
         """Every version of a twin, the newest first. Raises Refusal (404) if there is none."""
-        found = {}
-        for entry in self.storage.list(keys.lora_versions(*_parts(lora_id))):
-            try:
-                twin = self._read(entry.key, entry)
-            except (NotFound, InvalidAdapter):
-                continue
-            found[twin.header.version] = twin
+        stored = self._valid(self.storage.list(keys.lora_versions(*_parts(lora_id))))
+        found = {twin.header.version: twin for twin in stored}
         try:
             present = self.find(lora_id)[0]
             found.setdefault(present.header.version, present)
@@ -327,6 +320,18 @@ class Library:
             return not self.find(lora_id)[0].header.partial
         except Refusal:
             return False
+
+    def _valid(self, entries: Iterable[Entry]) -> Iterator[Twin]:
+        """Those of the objects that are adapters, several headers being read at once."""
+
+        def read(entry: Entry) -> Twin | None:
+            try:
+                return self._read(entry.key, entry)
+            except (NotFound, InvalidAdapter):
+                return None
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            yield from (twin for twin in pool.map(read, entries) if twin)
 
     def _published(self, lora_id: str) -> str | None:
         """The version that was last put where clients look, None if that is not known."""

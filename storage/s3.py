@@ -33,6 +33,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class _OutOfRange(Exception):
+    """The object ends before the range that was asked for begins."""
+
+
 class S3:
     """An object for an object. The credentials are boto3's own business (AWS_* and the like)."""
 
@@ -80,13 +84,15 @@ class S3:
         return self._read(key, take)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        entry = self.stat(key)
-        if entry is None:
-            raise NotFound(key)
-        if length <= 0 or start >= entry.size:  # which S3 has no way to ask for
+        if length <= 0:  # which S3 has no way to ask for
+            if self.stat(key) is None:
+                raise NotFound(key)
             return b""
         wanted = f"bytes={start}-{start + length - 1}"
-        return self._read(key, lambda answer: bytes(answer["Body"].read()), Range=wanted)
+        try:
+            return self._read(key, lambda answer: bytes(answer["Body"].read()), Range=wanted)
+        except _OutOfRange:
+            return b""
 
     def get_file(self, key: str, path: Path) -> None:
         with os_errors(key, writing=True), replacing(path) as target:
@@ -238,6 +244,8 @@ class S3:
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
             if code in _ABSENT:
                 raise NotFound(key) from error
+            if status == 416:
+                raise _OutOfRange from error
             if status == 412:
                 raise AlreadyExists(key) from error
             if status == 507 or code in _FULL:

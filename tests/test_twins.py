@@ -295,6 +295,16 @@ def test_a_full_disk_is_507_and_all_is_well_afterwards(api: Api, versions: list[
     api.generate(lora_id="small:two", duration_seconds=1)
 
 
+def test_a_file_over_the_limit(strict: Api) -> None:
+    headers = {b"x-train-password": PASSWORD.encode()}
+    before = strict.stored()
+    for size in (120_000, 400_000):  # more than a file may have, and more than the whole form
+        files = {"file": ("a.wav", bytes(size))}
+        answer = strict.client.post("/uploads", files=files, data={"producer_id": "p"}, headers=headers)
+        assert "file" in error_of(answer, 413)
+    assert strict.stored() == before
+
+
 # Producers
 
 

@@ -1,0 +1,97 @@
+"""What waits while storage is away: tracks in the outbox, and work that took long."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+import front.outbox
+import storage.patient
+from front.outbox import Outbox
+from storage import Storage, Unavailable, open_storage
+from storage.patient import Patient
+
+
+class Flaky:
+    """A storage that is away, or full, while `trouble` says so."""
+
+    def __init__(self, place: Storage) -> None:
+        self.place = place
+        self.trouble: int | None = None
+        self.refused = 0
+
+    def put(self, key: str, data: bytes, **conditions: object) -> str:
+        if self.trouble:
+            self.refused += 1
+            raise Unavailable(self.trouble, "there is trouble")
+        return self.place.put(key, data, **conditions)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def flaky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Flaky:
+    monkeypatch.setattr(front.outbox, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(storage.patient, "RETRY_SECONDS", 0.01)
+    return Flaky(open_storage((tmp_path / "data").as_uri()))
+
+
+def outbox(flaky: Flaky, tmp_path: Path, url: str = "s3://bucket") -> Outbox:
+    return Outbox(flaky, url, tmp_path / "outbox")  # type: ignore[arg-type]
+
+
+def assert_comes(flaky: Flaky, key: str, data: bytes) -> None:
+    end = time.monotonic() + 20
+    while flaky.place.stat(key) is None:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert flaky.place.get(key) == data
+
+
+def test_tracks_come_when_storage_does(flaky: Flaky, tmp_path: Path) -> None:
+    box = outbox(flaky, tmp_path)
+    box.put("outputs/base/a.wav", b"a")
+    assert flaky.place.get("outputs/base/a.wav") == b"a"
+    flaky.trouble = 503
+    box.put("outputs/base/b.wav", b"b")
+    box.put("outputs/twins/ädä/c.wav", b"c")
+    waiting = box.waiting("outputs/base/b.wav")
+    assert waiting is not None and waiting.read_bytes() == b"b"
+    flaky.trouble = None
+    for key, data in (("outputs/base/b.wav", b"b"), ("outputs/twins/ädä/c.wav", b"c")):
+        assert_comes(flaky, key, data)
+
+
+def test_what_a_process_left_is_sent_by_the_next_one_with_that_storage(flaky: Flaky, tmp_path: Path) -> None:
+    flaky.trouble = 503
+    outbox(flaky, tmp_path).put("outputs/base/a.wav", b"a")
+    other = Flaky(open_storage((tmp_path / "other").as_uri()))
+    outbox(other, tmp_path, "s3://another")
+    after = Flaky(flaky.place)
+    outbox(after, tmp_path)
+    assert_comes(after, "outputs/base/a.wav", b"a")
+    assert not list(other.place.list(""))
+
+
+def test_a_full_storage_or_outbox_refuses(flaky: Flaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = outbox(flaky, tmp_path)
+    flaky.trouble = 507
+    with pytest.raises(Unavailable) as refusal:
+        box.put("outputs/base/a.wav", b"a")
+    assert refusal.value.status == 507
+    flaky.trouble = 503
+    monkeypatch.setattr(front.outbox, "LIMIT", 3)
+    box.put("outputs/base/b.wav", b"bb")
+    with pytest.raises(Unavailable, match="too many"):
+        box.put("outputs/base/c.wav", b"cc")
+
+
+def test_patience_has_an_end_and_is_for_what_passes(flaky: Flaky) -> None:
+    flaky.trouble = 503
+    with pytest.raises(Unavailable):
+        Patient(flaky, 0.1).put("a", b"x")  # type: ignore[arg-type]
+    assert flaky.refused > 2
+    flaky.trouble, flaky.refused = 507, 0
+    with pytest.raises(Unavailable):
+        Patient(flaky, 60).put("a", b"x")  # type: ignore[arg-type]
+    assert flaky.refused == 1
