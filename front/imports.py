@@ -49,7 +49,12 @@ async def converted(
     """The adapter in our form. Raises Refusal with the reason why there is none."""
     data, config = _adapter(files)
     request = AdoptRequest(data=data, config=config, producer_id=producer, model_name=model)
-    chosen = [TABLE.choose(backend, settings)] if backend else list(TABLE.enabled(settings).values())
+    chosen = list(TABLE.enabled(settings).values())
+    if backend:
+        chosen = [each for each in chosen if each.name == backend]
+        if not chosen:
+            known = ", ".join(TABLE.enabled(settings))
+            raise Refusal(400, f"backend: {keys.shown(backend)} is not a backend; use one of {known}")
     refusals: list[tuple[Backend, Refusal]] = []
     for each in chosen:
         try:

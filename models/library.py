@@ -8,6 +8,7 @@ name, which nobody writes over. Writers of one producer's twins take turns, so t
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -61,6 +62,7 @@ class Library:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self._known: OrderedDict[str, list[Twin]] = OrderedDict()
+        self._remembering = threading.Lock()
         self._away_until = 0.0
 
     def find(self, lora_id: str) -> list[Twin]:
@@ -78,7 +80,7 @@ class Library:
             last = self._published(name)
             found = self._copies(name, [keys.lora_version(*_parts(name), last)])[0] if last else []
         if not found:
-            self._known.pop(lora_id, None)
+            self._forget(lora_id)
             raise no_twin(lora_id, reasons)
         return found
 
@@ -95,10 +97,11 @@ class Library:
             # Not every request need find out anew that it is away.
             self._away_until = time.monotonic() + _AWAY_SECONDS
             return known
-        self._known[lora_id] = found
-        self._known.move_to_end(lora_id)
-        while len(self._known) > _KNOWN:
-            self._known.popitem(last=False)
+        with self._remembering:
+            self._known[lora_id] = found
+            self._known.move_to_end(lora_id)
+            while len(self._known) > _KNOWN:
+                self._known.popitem(last=False)
         return found
 
     def all(self, producer: str | None = None) -> Iterator[Twin]:
@@ -156,8 +159,12 @@ class Library:
         stored = {entry.key for folder in folders for entry in self.storage.list(folder)}
 
         def has(producer: str, model: str, version: str) -> bool:
-            places = keys.lora(producer, model), keys.model(producer), keys.lora_version(producer, model, version)
-            return not stored.isdisjoint(places)
+            if keys.lora_version(producer, model, version) in stored:
+                return True
+            # A file that somebody put there by hand has no other place; whose it is, only its header says.
+            by_hand = [key for key in (keys.lora(producer, model), keys.model(producer)) if key in stored]
+            copies = self._copies(f"{producer}:{model}", by_hand)[0]
+            return any(twin.header.version == version for twin in copies)
 
         return has
 
@@ -226,8 +233,7 @@ class Library:
         producer, model = _parts(lora_id)
         if not even_damaged:
             self.versions(lora_id)
-        for name in [name for name in self._known if name.partition("@")[0] == lora_id]:
-            self._known.pop(name, None)
+        self._forget(lora_id)
 
         def remove(check: Callable[[], None]) -> list[str]:
             # What others find the twin by goes last: if this breaks off, it can be done again.
@@ -270,6 +276,12 @@ class Library:
         if damaged:
             raise Refusal(404, f"lora_id: every copy of {name} in storage is damaged; train it again, or roll back")
         raise Refusal(404, f"lora_id: {name} was deleted meanwhile")
+
+    def _forget(self, lora_id: str) -> None:
+        """A twin with its versions, or one of them."""
+        with self._remembering:
+            for name in [name for name in self._known if lora_id in (name, name.partition("@")[0])]:
+                del self._known[name]
 
     def _publish(self, data: bytes, header: Header, newest: bool) -> None:
         """Put a version where clients look. `newest` says that it is the producer's newest as well."""

@@ -229,6 +229,15 @@ def test_a_twin_that_was_deleted_elsewhere_leaves_our_caches(
     sweep(storage, adapters)
     assert bento_store.load(gone) is None and bento_store.load(kept) is not None
     assert list(adapters._kept) == [kept.sha256]
+    # One that is the producer's newest no more, and one that somebody put there by hand.
+    other = _stored(storage, model, checkpoint, "other", 4)
+    storage.delete(keys.lora_version("ada", "other", other.version))
+    with monkeypatch.context() as context:
+        context.setattr(bento_store, "delete", lambda lora_id: None)
+        Library(storage).delete("ada:kept")
+    sweep(storage, adapters)
+    assert bento_store.load(kept) is None and bento_store.load(other) is not None
+    assert not adapters._kept
 
 
 def test_what_is_old_goes_and_twins_stay(place: tuple[str, str | None], model: AceStep, checkpoint: Checkpoint) -> None:

@@ -45,7 +45,10 @@ class Intake:
         Raises:
             Refusal: 404, there is no such twin; 409, what it was trained on is not known or not stored any more.
         """
-        header = self.library.versions(lora_id)[0].header
+        try:
+            header = self.library.find(lora_id)[0].header
+        except Refusal:  # the files are gone or damaged, but not every version
+            header = self.library.versions(lora_id)[0].header
         if not header.job_id:
             raise Refusal(
                 409, f"lora_id: {lora_id} was imported, so that there is nothing to train it on; import it anew"
