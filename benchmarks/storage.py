@@ -4,6 +4,7 @@ python -m benchmarks.storage [--rounds 8]
 
 - first generation with a twin that only S3 has, against fetching its file plus a warm generation, interleaved
 - from a job's end on one server to a track with its twin from the other
+- how much memory an upload of half a gigabyte takes
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+import soundfile
+
 from models.library import Library
 from runners import TABLE
 from storage import open_storage
-from tests.api import Api, another, beat, running
+from tests.api import Api, another, beat, checked, peak, running
 from tests.s3_server import CREDENTIALS, serve_s3
 
 BODY = {"prompt": "dark trap", "duration_seconds": 2, "seed": 7}
@@ -40,6 +44,20 @@ def train(api: Api, name: str) -> datetime:
     job = api.ended(api.post("/train/submit", **body)["job_id"])
     assert job["state"] == "done", job
     return datetime.fromisoformat(job["updated_at"])
+
+
+def upload(api: Api, folder: Path) -> tuple[int, float]:
+    """By how many bytes the front's peak grew, and how long it took."""
+    large = folder / "large.wav"
+    with soundfile.SoundFile(large, "w", 96_000, 2, subtype="FLOAT") as file:
+        block = np.random.default_rng(0).uniform(-0.5, 0.5, (960_000, 2)).astype(np.float32)
+        for _ in range(66):
+            file.write(block)
+    front = api.process("ProducerTwin")
+    before = peak(front)
+    with large.open("rb") as body:
+        took = timed(lambda: checked(api.client.post("/uploads", files={"file": body}, data={"producer_id": "ada"})))
+    return peak(front) - before, took
 
 
 def main() -> None:
@@ -86,6 +104,8 @@ def main() -> None:
             f"first {statistics.median(firsts):.3f} s, fetch {statistics.median(fetches):.3f} s, "
             f"warm {statistics.median(warms):.3f} s"
         )
+        grown, took = upload(here, folder)
+        print(f"500 MB through /uploads into S3: {took:.1f} s, {grown / 2**20:.0f} MiB more memory at the peak")
         print("job's end on one server → track from the other: " + ", ".join(f"{delay:.2f} s" for delay in delays))
 
 

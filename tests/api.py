@@ -138,6 +138,12 @@ def as_base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
+def peak(process: psutil.Process) -> int:
+    """The most memory that the process ever had at once."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
 def decoded(file: bytes) -> tuple[Samples, int]:
     samples, rate = soundfile.read(io.BytesIO(file), always_2d=True)
     return samples, rate

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import psutil
 import pytest
 import soundfile
 
-from tests.api import Api, Json, another, as_base64, beat, checked, decoded, error_of, with_header
+from tests.api import Api, Json, another, as_base64, beat, checked, decoded, error_of, peak, with_header
 from tests.conftest import PASSWORD
 
 CLIP = beat(4, rate=44_100)
@@ -250,12 +249,6 @@ def test_half_a_gigabyte_takes_no_memory(api: Api, tmp_path: Path) -> None:
     assert path.stat().st_size == large.stat().st_size
     path.unlink()
     assert grown <= 64 * 2**20, f"{grown / 2**20:.0f} MiB"
-
-
-def peak(process: psutil.Process) -> int:
-    """The most memory that the process ever had at once."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 @pytest.fixture
