@@ -117,8 +117,8 @@ class Library:
         try:
             present = self.find(lora_id)[0]
             found.setdefault(present.header.version, present)
-        except Refusal:
-            if not found:
+        except Refusal as refusal:
+            if not found or refusal.status != 404:
                 raise
         return sorted(found.values(), key=lambda twin: twin.header.created_at, reverse=True)
 
@@ -170,10 +170,7 @@ class Library:
 
     def exists(self, lora_id: str) -> bool:
         """Whether a file of the twin is stored."""
-        try:
-            return bool(self.find(lora_id))
-        except Refusal:
-            return False
+        return self._present(lora_id) is not None
 
     def save(self, data: bytes, header: Header) -> bool:
         """Make this the twin's version: in storage, and in the Bento model store. `header` is the file's own.
@@ -328,10 +325,17 @@ class Library:
         return found, reasons
 
     def _has_whole(self, lora_id: str) -> bool:
+        present = self._present(lora_id)
+        return present is not None and not present.header.partial
+
+    def _present(self, lora_id: str) -> Twin | None:
+        """The twin's first file, None if there is no twin; that storage is away says neither."""
         try:
-            return not self.find(lora_id)[0].header.partial
-        except Refusal:
-            return False
+            return self.find(lora_id)[0]
+        except Refusal as refusal:
+            if refusal.status != 404:
+                raise
+            return None
 
     def _valid(self, entries: Iterable[Entry]) -> Iterator[Twin]:
         """Those of the objects that are adapters, several headers being read at once."""

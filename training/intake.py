@@ -45,17 +45,18 @@ class Intake:
         Raises:
             Refusal: 404, there is no such twin; 409, what it was trained on is not known or not stored any more.
         """
-        try:
-            header = self.library.find(lora_id)[0].header
-        except Refusal:  # the files are gone or damaged, but not every version
-            header = self.library.versions(lora_id)[0].header
+        versions = self.library.versions(lora_id)
+        # Where both files are gone or damaged, the newest version speaks for the twin.
+        header = (self.library.find(lora_id) if self.library.exists(lora_id) else versions)[0].header
         if not header.job_id:
             raise Refusal(
                 409, f"lora_id: {lora_id} was imported, so that there is nothing to train it on; import it anew"
             )
         try:
             before = self.jobs.get(header.job_id).request
-        except Refusal:
+        except Refusal as refusal:
+            if refusal.status != 404:
+                raise
             raise Refusal(
                 409, f"lora_id: the record of the job that made {lora_id} is gone; train it from its files"
             ) from None
