@@ -16,6 +16,7 @@ from contract import TERMINAL, TrainAnswer, TrainRequest
 from errors import Refusal
 from settings import settings
 from storage import Unavailable, open_storage
+from storage.patient import Patient
 from training.intake import Intake
 from training.jobs import JobRecord, Jobs
 from training.supervisor import Supervisor
@@ -23,6 +24,7 @@ from training.supervisor import Supervisor
 log = logging.getLogger("producer_twin.training")
 
 _POLL_SECONDS = 0.5
+_PATIENCE_SECONDS = 60.0
 
 
 class Starter(Protocol):
@@ -37,7 +39,8 @@ class Training:
         traces.configure(config)
         storage = open_storage(config.storage_url, config.s3_endpoint_url)
         self.intake = Intake(storage, config)
-        self.supervisor = Supervisor(Jobs(storage), config.train_jobs_at_once)
+        # A job is not given up because storage is away in the moment when it begins or ends.
+        self.supervisor = Supervisor(Jobs(Patient(storage, _PATIENCE_SECONDS)), config.train_jobs_at_once)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
