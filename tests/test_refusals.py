@@ -435,11 +435,13 @@ def get(path: str, status: int, *names: str, method: str = "GET") -> Case:
     get("/jobs?producer=studio", 400, "producer"),
     get("/loras?producer_id=a/b", 400, "producer_id"),
     get("/loras?backend=musicgen", 400, "backend"),
-    # BentoML's own, which would not do what they say, and what is not there yet.
+    # BentoML's own, which would not do what they say, and what there is nothing for.
     get("/train/cancel?task_id=x", 404, method="PUT"),
     get("/train/retry?task_id=x", 404, method="POST"),
-    *(get(f"/jobs/ace-job/{what}", 404) for what in ("events", "report", "report.json")),
-    *(get(f"/jobs/ace-job/{what}", 404, method="POST") for what in ("cancel", "resume")),
+    *(get(f"/jobs/nobody/{what}", 404, "job_id") for what in ("events", "report", "report.json", "previews/a_1.mp3")),
+    *(get(f"/jobs/nobody/{what}", 404, "job_id", method="POST") for what in ("cancel", "resume")),
+    *(get(f"/jobs/ace-job/{what}", 409, "job_id", method="POST") for what in ("cancel", "resume")),
+    get("/jobs/ace-job/previews/checkpoint.pt", 404),
     *(get(f"/loras/no:body/{what}", 404, "lora_id", "no:body") for what in ("versions", "file")),
     get("/loras/studio:ace_twin/file?version=0123456789abcdef", 404, "lora_id", "@0123456789abcdef"),
     get("/loras/studio:ace_twin/file?version=%0A/..", 404, "lora_id"),

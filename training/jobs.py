@@ -9,6 +9,7 @@ was only held up takes its job back with its next write, unless the job was resu
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,11 @@ from errors import Refusal
 from storage import AlreadyExists, Changed, Entry, NotFound, Storage, Unavailable, keys
 
 HEARTBEAT = timedelta(seconds=2)
-DESERTED = timedelta(seconds=8)
+DESERTED = timedelta(seconds=6)
+# A job in the queue has no process yet that could die: whoever is to take it on may still be starting.
+FORGOTTEN = timedelta(seconds=60)
+# Storage may have been away, for whoever works on the job as well: they have this long to write the record again.
+_GRACE = timedelta(seconds=3)
 # A mark without a record, left by a process that died between the two.
 _ORPHANED = timedelta(minutes=1)
 # Records kept in memory, of some kilobytes each.
@@ -114,7 +119,7 @@ class Jobs:
         lookups = (self._read_job, self._read_task) if is_id(some_id) else ()
         for lookup in lookups:
             try:
-                return self._mourn(lookup(some_id))
+                return self._mourn([lookup(some_id)])[0]
             except NotFound:
                 continue
         raise no_job(some_id)
@@ -124,22 +129,22 @@ class Jobs:
         if state is not None and state not in TERMINAL:
             records = self.open()
         else:
-            records = [self._mourn(self._latest(entry)) for entry in self.storage.list("jobs/")]
+            records = self._mourn([self._latest(entry) for entry in self.storage.list("jobs/")])
         for record in sorted(records, key=lambda record: record.created_at, reverse=True):
             if producer in (None, record.producer_id) and state in (None, record.state):
                 yield record
 
     def open(self) -> list[JobRecord]:
         """The jobs that have not ended, those that have waited longest first."""
-        found = []
+        marked = []
         for mark in self.storage.list("open_jobs/"):
-            job_id = mark.key.rpartition("/")[2]
             try:
-                record = self._mourn(self._read_job(job_id))
+                marked.append(self._read_job(mark.key.rpartition("/")[2]))
             except NotFound:
                 if datetime.now(UTC) - mark.modified > _ORPHANED:
                     self.storage.delete(mark.key)
-                continue
+        found = []
+        for record in self._mourn(marked):
             if record.state in TERMINAL:
                 self._close(record)
             else:
@@ -277,13 +282,15 @@ class Jobs:
         result = result_of(record) if kept else None
         self.update(record.job_id, attempt=record.attempt, state="cancelled", seconds_left=None, result=result)
 
-    def _mourn(self, record: JobRecord) -> JobRecord:
-        """The record; if it was deserted, as failed as it is now."""
-        if not _deserted(record):
-            return record
+    def _mourn(self, records: list[JobRecord]) -> list[JobRecord]:
+        """The records; those of deserted jobs as failed as they are now."""
+        if any(_deserted(record) for record in records):
+            time.sleep(_GRACE.total_seconds())
+        return [self._fail_deserted(record) if _deserted(record) else record for record in records]
 
+    def _fail_deserted(self, record: JobRecord) -> JobRecord:
         def apply(now: JobRecord) -> dict[str, Any]:
-            if not _deserted(now):
+            if not _deserted(now):  # somebody has written it meanwhile
                 return {}
             reason = f"the process that worked on the job ended while it was {now.state}; resume it to go on"
             ended = {"state": "cancelled"} if now.cancelling else {"state": "failed", "deserted_in": now.state}
@@ -341,7 +348,8 @@ def no_job(some_id: str) -> Refusal:
 
 
 def _deserted(record: JobRecord) -> bool:
-    return record.state not in TERMINAL and datetime.now(UTC) - record.updated_at > DESERTED
+    patience = FORGOTTEN if record.state == "queued" else DESERTED
+    return record.state not in TERMINAL and datetime.now(UTC) - record.updated_at > patience
 
 
 def result_of(record: JobRecord) -> TrainAnswer:
