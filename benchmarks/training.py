@@ -24,7 +24,7 @@ from benchmarks.measure import interleaved, ratio
 from models.ace_step import conditions
 from models.base import Text
 from models.checkpoints import resolve
-from models.starter.synthesiser import caption, metadata, render, sample_song
+from models.starter.synthesiser import Song, caption, metadata, render, sample_song
 from runners import TABLE
 from settings import settings
 from training.loop import Session, session
@@ -45,7 +45,8 @@ def main() -> None:
     checkpoint = resolve(backend.checkpoint_name(settings()), backend.name, backend.load_tiny())
     model: Any = backend.load_model_class().load(checkpoint, torch.device("cpu"), torch.float32)
     trainer: Any = backend.load_trainer_class()(model)
-    clips = [_clip(model, number) for number in range(_CLIPS)]
+    songs = [np.random.default_rng(number) for number in range(_CLIPS)]
+    clips = [clip_of(model, sample_song(rng), rng, _SECONDS) for rng in songs]
     examples = [trainer.example(audio, text) for audio, text in clips]
     loss = {"ace_step": _ace_step, "musicgen": _musicgen}[options.backend]
     with session(trainer, model.adapted, trainer.recipe(60)) as running:
@@ -94,12 +95,11 @@ class _Plain:
         self._optimiser.zero_grad(set_to_none=True)
 
 
-def _clip(model: Any, number: int) -> tuple[np.ndarray, Text]:
-    rng = np.random.default_rng(number)
-    song = sample_song(rng)
+def clip_of(model: Any, song: Song, rng: np.random.Generator, seconds: float) -> tuple[np.ndarray, Text]:
+    """A song as the model wants it, `[channels, samples]`, and what it is said to be."""
     said = metadata(song)
     text = Text(caption(song, rng), bpm=said["bpm"], key=said["keyscale"], time_signature=said["timesignature"])
-    return np.ascontiguousarray(render(song, _SECONDS, model.sample_rate, model.channels)), text
+    return np.ascontiguousarray(render(song, seconds, model.sample_rate, model.channels)), text
 
 
 def _ace_step(model: Any, examples: list[dict[str, torch.Tensor]]) -> torch.Tensor:
