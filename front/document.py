@@ -92,6 +92,9 @@ def _schemas() -> tuple[dict[Any, Json], Json]:
     for name, fields in FIELDS.items():
         for field, about in fields.items():
             schemas[name]["properties"][field]["description"] = about
+    for operation in OPERATIONS:
+        if operation.form:  # its file comes on top: the fields alone are not all there is
+            schemas[operation.form.__name__].pop("additionalProperties", None)
     return by_model, schemas
 
 

@@ -146,3 +146,22 @@ def test_formats_that_cannot_be_had(api: Api) -> None:
     assert "format" in error_of(api.client.get(made["output_path"], params={"format": "wav"}), 400)
     assert "format" in error_of(api.client.get(made["output_path"], params={"format": "exe"}), 400)
     error_of(api.client.get("/data/outputs/none.wav", params={"format": "mp3"}), 404)
+
+
+def test_forms_can_be_filled_in() -> None:
+    """Their fields and their file are said apart: a part that forbade what the other adds would forbid every form."""
+    made = document()
+    parts = [
+        part
+        for operations in made["paths"].values()
+        for operation in operations.values()
+        for part in operation.get("requestBody", {})
+        .get("content", {})
+        .get("multipart/form-data", {})
+        .get("schema", {})
+        .get("allOf", [])
+        if "$ref" in part
+    ]
+    assert parts
+    for part in parts:
+        assert "additionalProperties" not in made["components"]["schemas"][part["$ref"].rpartition("/")[2]]
