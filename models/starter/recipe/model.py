@@ -36,7 +36,7 @@ LONG_SHARE = 0.1
 SECONDS_A_STEP = 150.0
 DROPPED = 0.12
 """Share of clips trained without their prompt, for guidance."""
-RHYTHM_FIRST, RHYTHM_SHARE, RHYTHM_SHARE_LATER = 1700, 0.75, 0.3
+RHYTHM_FIRST, RHYTHM_SHARE, RHYTHM_SHARE_LATER = 1700, 0.75, 0.5
 """Share of steps on rhythm alone in the first so many steps, and after them.
 
 Such a step sees little but noise and is judged by loudness only, so it has nothing to go by but the prompt and the
@@ -214,7 +214,7 @@ def _optimizers(starter: Starter, rate: float) -> list[torch.optim.Optimizer]:
 def _times(count: int, rhythm: bool) -> torch.Tensor:
     """A time for each clip, `[B]`: half of them lean to the noisy end, where rhythm and form are decided."""
     if rhythm:
-        return 0.93 + 0.069 * torch.rand(count)
+        return 0.9 + 0.099 * torch.rand(count)
     noisy = torch.sigmoid(torch.randn(count) * 1.2 + 1.0)
     return torch.where(torch.rand(count) < 0.5, torch.rand(count), noisy).clamp(0.002, 0.999)
 
