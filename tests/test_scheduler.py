@@ -256,6 +256,19 @@ def test_requests_from_an_event_loop() -> None:
     asyncio.run(scenario())
 
 
+def test_an_event_loop_that_ended_does_not_end_the_thread() -> None:
+    model = Counting()
+    each = Worker(Scheduler(cast(Any, model)))
+
+    async def leaves() -> None:
+        model.go.clear()
+        await asyncio.wait({asyncio.create_task(each.track(_row()))}, timeout=0.05)
+
+    asyncio.run(leaves())
+    model.go.set()
+    assert not isinstance(asyncio.run(each.track(_row())), Exception)
+
+
 def test_the_scheduler_s_own_fault_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         each = Worker(Scheduler(cast(Any, Counting())))
