@@ -67,22 +67,24 @@ def measure(rounds: int) -> Iterator[Figure]:
     counted = {name: operations(way) for name, way in ways.items()}
     for name, target in (("attention", "≤ 1.2"), ("attention and MLP", "≤ 1.2"), ("PEFT mixed", "")):
         yield Figure(f"DiT: operations of 8 adapters, {name} / base", target, counted[name] / counted["base"])
-    yield from lengths(model, rounds)
-    yield writing(rounds)
 
 
-def lengths(model: object, rounds: int) -> Iterator[Figure]:
+@torch.inference_mode()
+def lengths(rounds: int) -> Iterator[Figure]:
+    """Rows of different lengths, and what it takes to bring an adapter into its row."""
+    model = models.dit()
     condition = torch.randn(1, TEXT, models.HIDDEN)
     latents = [torch.randn(1, 25 * seconds, 64) for seconds in LENGTHS]
-    streams = [packed.stream(model, torch.randn(1, x.shape[1], 128), condition, {}) for x in latents]  # type: ignore[arg-type]
-    together = packed.Pack(model, streams)  # type: ignore[arg-type]
-    each = [packed.Pack(model, [stream]) for stream in streams]  # type: ignore[arg-type]
+    streams = [packed.stream(model, torch.randn(1, x.shape[1], 128), condition, {}) for x in latents]
+    together = packed.Pack(model, streams)
+    each = [packed.Pack(model, [stream]) for stream in streams]
     ways = {
         "together": lambda: together.velocities(latents, [0.5] * len(latents)),
         "alone": lambda: [pack.velocities([x], [0.5]) for pack, x in zip(each, latents, strict=True)],
     }
     taken = interleaved(ways, rounds)
     yield compared("DiT: 10, 30, 60, 120 s in one batch / the sum of each alone", "≤ 1.05", taken, "together", "alone")
+    yield writing(rounds)
 
 
 def writing(rounds: int) -> Figure:
