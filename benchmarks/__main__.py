@@ -1,6 +1,6 @@
 """Batches of strangers against one by one, against PEFT's mixed batch, and against the base model.
 
-    python -m benchmarks [--rounds 7] [--only dit,strangers,tokens,latecomer,served,footprint]
+    python -m benchmarks [--rounds 7] [--only dit,lengths,strangers,tokens,latecomer,served,footprint]
 
 Prints a table and keeps it in docs/benchmarks.json and docs/benchmarks.svg, in which what is not measured this time
 stays as it was. Ways of doing the same work take turns within a run, and their times are compared round by round:
@@ -27,6 +27,7 @@ from settings import ROOT
 
 PARTS: dict[str, Callable[[int], Iterator[Figure]]] = {
     "dit": dit.measure,
+    "lengths": dit.lengths,
     "strangers": dit.strangers,
     "tokens": tokens.measure,
     "latecomer": latecomer.measure,
@@ -44,20 +45,18 @@ def main() -> None:
     table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
     for part in options.only.split(","):
         torch.set_num_threads(os.cpu_count() or 1 if part == "served" else 1)
-        figures = []
-        for figure in PARTS[part](options.rounds):
-            print(figure, flush=True)
-            figures.append({name: _plain(value) for name, value in asdict(figure).items()})
-        machine = f"{os.cpu_count()} × {_processor()}, torch {torch.__version__}"
+        figures: list[dict] = []
         table[part] = {
             "date": time.strftime("%Y-%m-%d"),
-            "machine": machine,
+            "machine": f"{os.cpu_count()} × {_processor()}, torch {torch.__version__}",
             "rounds": options.rounds,
             "figures": figures,
         }
-    table = {part: table[part] for part in PARTS if part in table}
-    TABLE.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n")
-    draw(table)
+        for figure in PARTS[part](options.rounds):
+            print(figure, flush=True)
+            figures.append({name: _plain(value) for name, value in asdict(figure).items()})
+            TABLE.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n")
+    draw({part: table[part] for part in PARTS if part in table})
 
 
 def draw(table: dict) -> None:
