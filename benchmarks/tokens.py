@@ -34,7 +34,7 @@ def measure(rounds: int) -> Iterator[Figure]:
     stock.decoder = copy.deepcopy(decoder)
     # Both ways end with the codes: what a codec would make of them is the same work.
     stock.audio_encoder = copy.copy(model.codec)
-    stock.audio_encoder.decode = lambda *_: SimpleNamespace(audio_values=torch.zeros(ROWS, 1, 1))
+    stock.audio_encoder.decode = lambda *_, **__: SimpleNamespace(audio_values=torch.zeros(ROWS, 1, 1))
     targets = models.DECODER_ATTENTION
     peft = models.in_peft(copy.deepcopy(decoder), adapters, targets)
     names = [f"twin{number}" for number in range(ROWS)]
