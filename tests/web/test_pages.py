@@ -143,8 +143,8 @@ def test_a_twin_is_rolled_back(page: Page, studio: httpx.Client, api: Api, twins
     open_producer(page, studio, "studio")
     twin = page.get_by_role("listitem", name="Twin studio:ace_twin")
     first = api.get("/loras/studio:ace_twin")["version"]
-    twin.get_by_role("button", name=re.compile("^Use version")).first.click()
-    expect(twin.get_by_role("button", name=f"Use version {first[:8]}")).to_be_visible()
+    twin.get_by_role("button", name=re.compile("^Use this one")).first.click()
+    expect(twin.get_by_role("button", name=f"Use this one: version {first[:8]}")).to_be_visible()
     assert api.get("/loras/studio:ace_twin")["version"] != first
 
 

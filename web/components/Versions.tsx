@@ -52,7 +52,7 @@ export function Versions({ twin, password, changed }: Props) {
               {version.current ? (
                 <strong>In use</strong>
               ) : (
-                <button type="button" onClick={() => void use(version.version)} aria-label={`Use version ${version.version.slice(0, 8)}`}>
+                <button type="button" onClick={() => void use(version.version)} aria-label={`Use this one: version ${version.version.slice(0, 8)}`}>
                   Use this one
                 </button>
               )}
