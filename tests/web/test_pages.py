@@ -74,6 +74,10 @@ def test_from_a_beat_to_a_track(page: Page, studio: httpx.Client, api: Api, tmp_
     start(page, "night", 8)
     training = page.get_by_role("listitem", name=re.compile("^Training"))
     expect(training.get_by_role("status")).to_have_text("Done", timeout=TRAINED)
+    expect(training.get_by_role("link", name="The whole report")).to_be_visible()
+    (job,) = api.get("/jobs", producer_id="webster")["jobs"]
+    report = studio.get(f"/api/service/jobs/{job['job_id']}/report")
+    assert report.status_code == 200 and "sandbox" in report.headers["content-security-policy"]
     record = api.get("/datasets/webster")
     assert record["rights_confirmed"] is True
     assert record["files"][0]["metadata"] == {"title": "night beat", "bpm": 141}
