@@ -47,7 +47,7 @@ LEARNING = [(0, 1.0), (50, 0.95), (100, 0.9)]
     [
         ({}, "learned", "10.0 %"),
         ({"noise": True}, "too little data", "noise"),
-        ({"seconds": 1.0}, "too little data", "1 seconds"),
+        ({"seconds": 1.0}, "too little data", "1 s of music"),
         ({"songs": 1, "held_out": None, "curve": []}, "too little data", "1 song none"),
         ({"held_out": _comparison(0.01, 0.02), "trained_on": _comparison(0.02)}, "weak", "chance"),
         ({"held_out": _comparison(0.001, 0.0001), "trained_on": _comparison(0.003)}, "weak", "0.1 %"),

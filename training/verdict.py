@@ -57,7 +57,7 @@ def judge(
     if seconds < LEAST_SECONDS:
         return Verdict(
             "too little data",
-            f"{seconds:.0f} seconds of music are too little to tell a style from a single sound.",
+            f"{seconds:.0f} s of music is too little to tell a style from a single sound.",
             f"Send at least {FEWEST} songs, some minutes in all.",
         )
     if held_out is None:
