@@ -42,10 +42,15 @@ from models.library import Library
 from runners import TABLE
 from settings import settings
 from storage import open_storage
+from storage.patient import Patient
 from training.intake import Intake
 from training.jobs import Jobs
 from training.retention import keep_clean
 from training.service import Training, train_and_wait
+
+
+# With what one try may take where a server hangs, half a minute at most.
+_PATIENCE_SECONDS = 8.0
 
 
 class Front:
@@ -57,15 +62,17 @@ class Front:
         self.settings = settings()
         logs.configure(self.settings)
         traces.configure(self.settings)
-        self.storage = open_storage(self.settings.storage_url, self.settings.s3_endpoint_url)
-        self.ring = KeyRing(self.storage)
-        self.jobs = Jobs(self.storage)
-        self.library = Library(self.storage)
+        # What is to be stored waits for storage a while; what there is a copy of, or is said as well at once, does not.
+        at_once = open_storage(self.settings.storage_url, self.settings.s3_endpoint_url)
+        self.storage = Patient(at_once, _PATIENCE_SECONDS)
+        self.ring = KeyRing(at_once)
+        self.jobs = Jobs(at_once)
+        self.library = Library(at_once)
         self.intake = Intake(self.storage, self.settings)
         proxies = {name: getattr(self, _attribute(name)) for name in TABLE.enabled(self.settings)}
         self.runners = Runners(proxies, self.settings)
         self.overview = Overview()
-        self.outbox = Outbox(self.storage, self.settings.storage_url, outbox_folder())
+        self.outbox = Outbox(at_once, self.settings.storage_url, outbox_folder())
         keep_clean(self.storage, self.jobs, self.settings)
         self.generation = Generation(self.runners, self.library, self.outbox, self.settings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 import boto3
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from storage import keys
 from storage.base import AlreadyExists, Changed, Damaged, Entry, NotFound, Unavailable
@@ -25,6 +26,8 @@ from storage.folder import copy, opened, os_errors, replacing
 MULTIPART_BYTES = 64 * 2**20
 PART_BYTES = 8 * 2**20  # S3 takes at most 10,000 parts
 AT_ONCE = 3
+# A request visits storage several times: so long after one that found nobody there, the others need not find out anew.
+AWAY_SECONDS = 1.0
 
 _ABSENT = {"404", "NoSuchKey", "NoSuchUpload", "NotFound"}
 _FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull"}
@@ -45,8 +48,8 @@ class S3:
         self._prefix = f"{prefix}/" if prefix else ""
         config = Config(
             signature_version="s3v4",
-            # Four tries with backoff ride out a short outage, and fail within half a minute even where a server that
-            # hangs takes all of each try's time.
+            # Four tries make up for a lost connection, and fail within half a minute even where a server that hangs
+            # takes all of each try's time. Waiting for a server that is not there is `patient`'s business.
             retries={"mode": "standard", "total_max_attempts": 4},
             connect_timeout=3,
             read_timeout=5,
@@ -57,6 +60,7 @@ class S3:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
+        self._away_until = 0.0
         # A session of its own: the default one is not safe to share among threads.
         self._client = boto3.session.Session().client("s3", endpoint_url=endpoint, config=config)
 
@@ -236,7 +240,9 @@ class S3:
 
     @contextmanager
     def _told(self, key: str) -> Iterator[None]:
-        """Errors of boto3 as errors of the storage."""
+        """Errors of boto3 as errors of the storage. Right after the server could not be reached, nobody tries."""
+        if time.monotonic() < self._away_until:
+            raise Unavailable(503, "the storage cannot be reached; try again later")
         try:
             yield
         except ClientError as error:
@@ -259,6 +265,8 @@ class S3:
                 message = f"the storage answered {status} ({code}); try again later"
             raise Unavailable(503, message) from error
         except (BotoCoreError, Boto3Error) as error:
+            if isinstance(error, HTTPClientError):
+                self._away_until = time.monotonic() + AWAY_SECONDS
             message = f"the storage cannot be reached ({type(error).__name__}); try again later"
             raise Unavailable(503, message) from error
 
