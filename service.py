@@ -48,7 +48,6 @@ from training.jobs import Jobs
 from training.retention import keep_clean
 from training.service import Training, train_and_wait
 
-
 # With what one try may take where a server hangs, half a minute at most.
 _PATIENCE_SECONDS = 8.0
 
