@@ -23,6 +23,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 
+# Gauges are set, and the most recent process counts: one that was killed leaves its figures behind.
+
 # The front.
 REQUESTS = Histogram(
     "producer_twin_request_seconds",
@@ -32,14 +34,14 @@ REQUESTS = Histogram(
 )
 REFUSALS = Counter("producer_twin_refusals_total", "Requests answered with an error, by cause", ["route", "cause"])
 MUSIC = Counter("producer_twin_music_seconds_total", "Seconds of music that were answered", ["backend"])
-BODIES = Gauge("producer_twin_bodies_bytes", "Request bodies that are held in memory", multiprocess_mode="livesum")
+BODIES = Gauge("producer_twin_bodies_bytes", "Request bodies that are held in memory", multiprocess_mode="mostrecent")
 
 # A runner. A turn is a layer or a token of all tracks of a batch; rows and seconds tell how full and fast turns are.
 PRESENT = Gauge(
     "producer_twin_tracks_present",
     "Tracks that a runner makes or that wait there",
     ["backend"],
-    multiprocess_mode="livesum",
+    multiprocess_mode="mostrecent",
 )
 TURN_SECONDS = Histogram(
     "producer_twin_turn_seconds",

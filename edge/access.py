@@ -38,7 +38,7 @@ _ROUTES: list[tuple[tuple[str, ...], str, frozenset[str]]] = [
     (_READS, r"/loras/.*/file", _TRAIN),
     (_READS, r"/(backends|status|loras(/.*)?|data/outputs/.*|(docs|schema)\.json|static_content/.*)?", _ANY),
     (_READS, r"/(jobs|datasets|producers)(/.*)?", _TRAIN),
-    (("POST", "GET", "PUT"), r"/(store-upload|uploads(/.*)?|train(/.*)?)", _TRAIN),
+    (("POST", "PUT", *_READS), r"/(store-upload|uploads(/.*)?|train(/.*)?)", _TRAIN),
     (("POST", "DELETE"), r"/(jobs|loras|producers)/.*", _TRAIN),
 ]
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")

@@ -110,14 +110,14 @@ class _Room:
     """What all bodies together may take of memory, in bytes."""
 
     def __init__(self, limit: int) -> None:
-        self.left = limit
+        self.limit = self.left = limit
 
     def take(self, size: int) -> bool:
         """Whether there was room for so many more; a negative size gives room back."""
         if size > self.left:
             return False
         self.left -= size
-        metrics.BODIES.inc(size)
+        metrics.BODIES.set(self.limit - self.left)
         return True
 
 

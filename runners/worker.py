@@ -68,15 +68,18 @@ class Worker:
         self.admit()
         loop = asyncio.get_running_loop()
         order = _Order(row, deadline, loop.create_future(), loop)
-        self._waiting += 1
+        self._count(1)
         self._inbox.put(order)
         try:
-            with self._present.track_inprogress():
-                return await order.answer
+            return await order.answer
         finally:
-            self._waiting -= 1
+            self._count(-1)
             if order.answer.cancelled():
                 self._inbox.put(order)  # the second time it is taken back
+
+    def _count(self, more: int) -> None:
+        self._waiting += more
+        self._present.set(self._waiting)
 
     def _work(self) -> None:
         while True:
