@@ -25,10 +25,10 @@ def test_the_built_bento_answers_the_contract(tmp_path: Path) -> None:
     )
     assert build.returncode == 0, build.stderr
     tag = build.stdout.strip().splitlines()[-1].removeprefix("__tag__:")
-    code = "import bentoml, sys; bentoml.container.get_containerfile(sys.argv[1])"
-    image = subprocess.run(
-        [sys.executable, "-c", code, tag], env=os.environ | environment, capture_output=True, text=True, check=True
-    ).stdout
+    code = "import bentoml, sys; bentoml.container.get_containerfile(sys.argv[1], sys.argv[2])"
+    containerfile = tmp_path / "Containerfile"
+    subprocess.run([sys.executable, "-c", code, tag, str(containerfile)], env=os.environ | environment, check=True)
+    image = containerfile.read_text()
     users = [line for line in image.splitlines() if line.startswith("USER ")]
     assert users[-1:] == ["USER bentoml"]  # which is what deploy/kubernetes counts on
     assert "BENTO_USER_UID=1034" in image

@@ -319,6 +319,11 @@ def pack(runs: Path, target: Path) -> None:
         scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
     )
     pipeline.to(torch.bfloat16).save_pretrained(target)
+    for config in target.glob("*/config.json"):
+        # Where a part was loaded from is a path of this machine.
+        fields = json.loads(config.read_text())
+        fields.pop("_name_or_path", None)
+        config.write_text(json.dumps(fields, indent=2) + "\n")
     sampling = {**asdict(DEFAULTS), "guided": True}
     (target / "sampling.json").write_text(json.dumps(sampling, indent=2) + "\n")
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
