@@ -272,7 +272,7 @@ def test_training(api: Api, uploaded: None, case: Case) -> None:
     *train("the job of another request", "job_id", status=409, job_id="ace-job"),
     *train(
         "a name that is taken",
-        *("model_name", "studio:ace_twin"),
+        *("model_name", "studio_ace:twin", "choose another model_name"),
         status=409,
         producer_id="studio_ace",
         model_name="twin",
