@@ -108,3 +108,18 @@ def test_the_shipped_checkpoint_makes_music() -> None:
     assert np.isfinite(audio).all()
     assert np.abs(audio).max() > 0.05
     assert np.array_equal(audio, again)
+
+
+@pytest.mark.skipif(not CHECKPOINT.is_dir(), reason="no trained weights in this checkout")
+def test_training_can_go_on_from_the_shipped_checkpoint(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    from models.starter.recipe.model import pack, unpack
+
+    unpack(CHECKPOINT, tmp_path / "runs")
+    pack(tmp_path / "runs", tmp_path / "again")
+    for file in CHECKPOINT.rglob("*.safetensors"):
+        shipped, again = load_file(file), load_file(tmp_path / "again" / file.relative_to(CHECKPOINT))
+        assert all(torch.equal(again[name], value) for name, value in shipped.items()), file.name
+    with pytest.raises(FileExistsError):
+        unpack(CHECKPOINT, tmp_path / "runs")

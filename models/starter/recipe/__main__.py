@@ -1,4 +1,4 @@
-"""One command a stage: `python -m models.starter.recipe codec|latents|model|decoder|pack|evaluate|adapt`.
+"""One command a stage: `python -m models.starter.recipe codec|latents|model|decoder|pack|unpack|evaluate|adapt`.
 
 Each goes on where it stopped, and leaves its work in `runs/` (not in git). On a GPU add `--device cuda` and more steps.
 """
@@ -33,6 +33,8 @@ def main() -> None:
     stage.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
     stage = stages.add_parser("pack")
     stage.add_argument("--to", type=Path, default=CHECKPOINT)
+    stage = stages.add_parser("unpack")
+    stage.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     stage = stages.add_parser("evaluate")
     stage.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     stage.add_argument("--prompts", type=int, default=160)
@@ -66,6 +68,10 @@ def run(options: argparse.Namespace) -> None:
         from .model import pack
 
         pack(runs, options.to)
+    elif options.stage == "unpack":
+        from .model import unpack
+
+        unpack(options.checkpoint, runs)
     elif options.stage == "evaluate":
         from .evaluate import evaluate
         from .sampling import Sampling

@@ -143,7 +143,7 @@ def train_model(runs: Path, steps: int, device: str, rate: float) -> None:
     if saved:
         first = saved["step"]
         average = {name: value.to(device) for name, value in saved["average"].items()}
-        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=False):
             optimizer.load_state_dict(state)
     parameters = [p for p in starter.parameters() if p.requires_grad]
     library = Library(runs)
@@ -328,3 +328,16 @@ def pack(runs: Path, target: Path) -> None:
     (target / "sampling.json").write_text(json.dumps(sampling, indent=2) + "\n")
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{target}: {size / 1e6:.1f} MB, latents of {LATENT} channels")
+
+
+def unpack(source: Path, runs: Path) -> None:
+    """Put a packed checkpoint back into an empty `runs`: training goes on from its weights, warming up anew."""
+    if (runs / "model.pt").exists():
+        raise FileExistsError(f"{runs / 'model.pt'} exists; training goes on from it")
+    pipeline = AceStepPipeline.from_pretrained(source, torch_dtype=torch.float32)
+    starter = Starter()
+    for part in ("transformer", "text_encoder", "condition_encoder"):
+        getattr(starter, part).load_state_dict(getattr(pipeline, part).state_dict())
+    pipeline.vae.save_pretrained(runs / "codec-unit")
+    weights = starter.state_dict()
+    Checkpoints(runs / "model.pt").save({"weights": weights, "average": weights, "optimizers": [], "step": 0})
