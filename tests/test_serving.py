@@ -33,7 +33,8 @@ def plain(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     cors = {"enabled": True, "access_control_allow_origins": ["http://studio.example"]}
     configuration["services"]["ProducerTwin"]["http"] = {"cors": cors}
     (checkout / "configuration.yaml").write_text(yaml.safe_dump(configuration))
-    environment = {"ACE_STEP_MODEL": str(checkout / "no-such-model")}
+    # Pages of other places are strangers, until everybody is served.
+    environment = {"ACE_STEP_MODEL": str(checkout / "no-such-model"), "ALLOW_ANONYMOUS": "true"}
     with serving(tmp_path_factory.mktemp("plain"), environment, what=(), cwd=checkout) as server:
         yield server
 
