@@ -167,10 +167,12 @@ class Session:
         for start in range(0, len(batch), self.examples_a_pass):
             part = batch[start : start + self.examples_a_pass]
             generators = [generator_of((self._recipe.seed, self.step, start + place)) for place in range(len(part))]
-            with self.accelerator.autocast(), _attention(self.accelerator.device):
-                losses = self._trainer.losses([examples[index] for index in part], generators)
-            loss = losses.sum() / len(batch)
-            self.accelerator.backward(loss)
+            # The backward pass too, which computes activations again where memory is short: by the same kernels.
+            with _attention(self.accelerator.device):
+                with self.accelerator.autocast():
+                    losses = self._trainer.losses([examples[index] for index in part], generators)
+                loss = losses.sum() / len(batch)
+                self.accelerator.backward(loss)
             total += loss.item()
         return total
 
