@@ -143,8 +143,9 @@ def train_model(runs: Path, steps: int, device: str, rate: float) -> None:
     if saved:
         first = saved["step"]
         average = {name: value.to(device) for name, value in saved["average"].items()}
-        for optimizer, state in zip(optimizers, saved["optimizers"], strict=False):
-            optimizer.load_state_dict(state)
+        if saved["optimizers"]:  # unpacked weights have none
+            for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+                optimizer.load_state_dict(state)
     parameters = [p for p in starter.parameters() if p.requires_grad]
     library = Library(runs)
 
