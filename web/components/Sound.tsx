@@ -25,7 +25,8 @@ export function Sound({ src, label, bytes = 0 }: Props) {
       const made = WaveSurfer.create({
         container,
         media,
-        url: src,
+        // In full, as the player knows it: given another spelling, wavesurfer loads the player anew and stops what plays.
+        url: media.src,
         height: 56,
         barWidth: 2,
         barGap: 1,
