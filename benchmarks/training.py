@@ -23,8 +23,8 @@ from torch.nn.utils.rnn import pad_sequence
 from benchmarks.measure import interleaved, ratio
 from models.ace_step import conditions
 from models.base import Text
-from models.checkpoints import resolve
-from models.starter.synthesiser import Song, caption, metadata, render, sample_song
+from models.checkpoints import Checkpoint, resolve
+from models.starter.synthesiser import Song, render, sample_song, text
 from runners import TABLE
 from settings import settings
 from training.loop import Session, session
@@ -41,10 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    backend = TABLE.choose(options.backend, settings())
-    checkpoint = resolve(backend.checkpoint_name(settings()), backend.name, backend.load_tiny())
-    model: Any = backend.load_model_class().load(checkpoint, torch.device("cpu"), torch.float32)
-    trainer: Any = backend.load_trainer_class()(model)
+    checkpoint, model, trainer = loaded(options.backend)
     songs = [np.random.default_rng(number) for number in range(_CLIPS)]
     clips = [clip_of(model, sample_song(rng), rng, _SECONDS) for rng in songs]
     examples = [trainer.example(audio, text) for audio, text in clips]
@@ -95,11 +92,17 @@ class _Plain:
         self._optimiser.zero_grad(set_to_none=True)
 
 
+def loaded(name: str) -> tuple[Checkpoint, Any, Any]:
+    """What a backend's setting names, its model on the CPU, and the model's trainer."""
+    backend = TABLE.choose(name, settings())
+    checkpoint = resolve(backend.checkpoint_name(settings()), backend.name, backend.load_tiny())
+    model = backend.load_model_class().load(checkpoint, torch.device("cpu"), torch.float32)
+    return checkpoint, model, backend.load_trainer_class()(model)
+
+
 def clip_of(model: Any, song: Song, rng: np.random.Generator, seconds: float) -> tuple[np.ndarray, Text]:
     """A song as the model wants it, `[channels, samples]`, and what it is said to be."""
-    said = metadata(song)
-    text = Text(caption(song, rng), bpm=said["bpm"], key=said["keyscale"], time_signature=said["timesignature"])
-    return np.ascontiguousarray(render(song, seconds, model.sample_rate, model.channels)), text
+    return np.ascontiguousarray(render(song, seconds, model.sample_rate, model.channels)), text(song, rng)
 
 
 def _ace_step(model: Any, examples: list[dict[str, torch.Tensor]]) -> torch.Tensor:

@@ -18,13 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.training import clip_of
+from benchmarks.training import clip_of, loaded
 from models.adapters import LoraPair, linear_layers
 from models.base import Text
-from models.checkpoints import resolve
 from models.starter.synthesiser import UNSEEN_STYLES, sample_song
-from runners import TABLE
-from settings import settings
 from training.base import Example, Recipe
 from training.evaluation import DRAWS, compare, measure
 from training.loop import generator_of, session
@@ -54,10 +51,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    backend = TABLE.choose(options.backend, settings())
-    base = resolve(backend.checkpoint_name(settings()), backend.name, backend.load_tiny())
-    model: Any = backend.load_model_class().load(base, torch.device("cpu"), torch.float32)
-    trainer: Any = backend.load_trainer_class()(model)
+    base, model, trainer = loaded(options.backend)
     recipe: Recipe = replace(trainer.recipe(60), steps=options.steps, warmup=options.steps // 10)
     size = f"{options.songs} songs of {options.seconds:g} s, {options.steps} steps"
     print(f"{options.backend} on {base.folder.name}, {size}")

@@ -13,7 +13,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import librosa
 import numpy as np
@@ -22,13 +21,13 @@ import torch
 from models.ace_step.model import AceStep
 from models.adapter_file import Header
 from models.adapters import AdapterWeights
-from models.base import Row, Text
+from models.base import Row
 from models.checkpoints import resolve
 from models.tiny.ace_step import build
 from training.ace_step import AceStepTrainer
 from training.loop import train
 
-from ..synthesiser import UNSEEN_STYLES, Song, caption, metadata, sample_song
+from ..synthesiser import UNSEEN_STYLES, Song, sample_song, text
 from . import measures
 from .architecture import HOP, SAMPLE_RATE
 from .codec import reconstruct
@@ -58,7 +57,7 @@ def _adapt(model: AceStep, style: str, steps: int | None) -> dict[str, float]:
 
     def asked(wanted: list[Song], adapters: Sequence[tuple[AdapterWeights, float]] = ()) -> np.ndarray:
         words = np.random.default_rng(1)
-        rows = [Row(_text(song, words), SECONDS, seed, adapters=adapters) for seed, song in enumerate(wanted)]
+        rows = [Row(text(song, words), SECONDS, seed, adapters=adapters) for seed, song in enumerate(wanted)]
         tracks = model.generate(rows)
         for track in tracks:
             if isinstance(track, Exception):
@@ -72,7 +71,7 @@ def _adapt(model: AceStep, style: str, steps: int | None) -> dict[str, float]:
     started = time.monotonic()
     trainer, words = AceStepTrainer(model), np.random.default_rng(2)
     examples = [
-        trainer.example(clip[None], _text(song, words)) for clip, song in zip(audio[:CLIPS], songs[:CLIPS], strict=True)
+        trainer.example(clip[None], text(song, words)) for clip, song in zip(audio[:CLIPS], songs[:CLIPS], strict=True)
     ]
     recipe = trainer.recipe(CLIPS * SECONDS)
     recipe = replace(recipe, steps=steps or recipe.steps)
@@ -92,11 +91,6 @@ def _adapt(model: AceStep, style: str, steps: int | None) -> dict[str, float]:
         "steps": recipe.steps,
         "seconds": round(taken),
     }
-
-
-def _text(song: Song, words: np.random.Generator) -> Text:
-    fields: dict[str, Any] = metadata(song)
-    return Text(caption(song, words), bpm=fields["bpm"], key=fields["keyscale"], time_signature=fields["timesignature"])
 
 
 def _timbres(audio: np.ndarray) -> np.ndarray:

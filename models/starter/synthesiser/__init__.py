@@ -7,9 +7,9 @@
 Everything is made from formulas in this package: no recording, no sample library.
 """
 
-from .captions import caption, metadata
+from .captions import caption, metadata, text
 from .genres import GENRES, UNSEEN_STYLES
 from .render import render
 from .song import Song, sample_song
 
-__all__ = ["GENRES", "UNSEEN_STYLES", "Song", "caption", "metadata", "render", "sample_song"]
+__all__ = ["GENRES", "UNSEEN_STYLES", "Song", "caption", "metadata", "render", "sample_song", "text"]

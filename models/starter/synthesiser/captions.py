@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from models.base import Text
+
 from .genres import STYLES
 from .instruments import VOICES
 from .song import Song
@@ -74,3 +76,9 @@ def caption(song: Song, rng: np.random.Generator, held_out: bool = False) -> str
 def metadata(song: Song) -> dict[str, Any]:
     """`bpm`, `keyscale` and `timesignature` as `AceStepPipeline` takes them."""
     return {"bpm": song.bpm, "keyscale": song.key, "timesignature": str(song.beats_per_bar)}
+
+
+def text(song: Song, rng: np.random.Generator) -> Text:
+    """All of it as the service's conditioners read it."""
+    said = metadata(song)
+    return Text(caption(song, rng), bpm=said["bpm"], key=said["keyscale"], time_signature=said["timesignature"])
