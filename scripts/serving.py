@@ -71,31 +71,32 @@ def serving(
         )
     server = Server(f"http://127.0.0.1:{port}", log, process)
     try:
-        _wait(server)
+        if not comes_up(process, f"{server.url}/readyz", _START_SECONDS):
+            tail = log.read_text(errors="replace")[-4000:]
+            raise RuntimeError(f"the server was not ready within {_START_SECONDS} s:\n{tail}")
         yield server
     finally:
-        _stop(process)
+        stop(process, _STOP_SECONDS)
 
 
-def _wait(server: Server) -> None:
-    end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end:
-        if server.process.poll() is not None:
-            break
+def comes_up(process: subprocess.Popen[bytes], url: str, seconds: float) -> bool:
+    """Wait until `url` answers 200: not, if the process ends before or the time is up."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
         try:
-            if httpx.get(f"{server.url}/readyz", timeout=5, trust_env=False).status_code == 200:
-                return
+            if httpx.get(url, timeout=5, trust_env=False).status_code == 200:
+                return True
         except httpx.TransportError:
             pass
         time.sleep(0.2)
-    tail = server.log.read_text(errors="replace")[-4000:]
-    raise RuntimeError(f"the server was not ready within {_START_SECONDS} s:\n{tail}")
+    return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Ask a process that leads a session of its own to end; after so long kill it with all that it started."""
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(_STOP_SECONDS)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -11,9 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import httpx
-
-from scripts.serving import free_port, serving
+from scripts.serving import comes_up, free_port, serving, stop
 from settings import ROOT
 
 WEB = ROOT / "web"
@@ -35,32 +33,17 @@ def serving_web(environment: Mapping[str, str], port: int | None = None, log: Pa
     with ExitStack() as stack:
         output = stack.enter_context(log.open("ab")) if log else None
         process = subprocess.Popen(
-            command, cwd=WEB, env=os.environ | own | dict(environment), stdout=output, stderr=output
+            command,
+            cwd=WEB,
+            env=os.environ | own | dict(environment),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
-        stack.callback(_stop, process)
-        _wait(url, process)
+        stack.callback(stop, process, _STOP_SECONDS)
+        if not comes_up(process, f"{url}/icon.svg", _START_SECONDS):
+            raise RuntimeError(f"the app did not start at {url} (was it built? npm run build, in web/)")
         yield url
-
-
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/icon.svg", timeout=5, trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    raise RuntimeError(f"the app did not start at {url} (was it built? npm run build, in web/)")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def main() -> int:
