@@ -1,10 +1,9 @@
 "use client";
 
-import { useId } from "react";
 import type { Analysis } from "@/lib/client";
-import { KEYS } from "@/lib/settings";
 import { Notice } from "./Notice";
 import { Sound } from "./Sound";
+import { TempoAndKey } from "./TempoAndKey";
 
 /** A file on its way to a training. `bpm` and `tone` are the producer's own word, which goes before what was heard. */
 export type Song = {
@@ -22,7 +21,6 @@ export type Song = {
 type Props = { song: Song; change: (news: Partial<Song>) => void; remove: () => void; again: () => void };
 
 export function Beat({ song, change, remove, again }: Props) {
-  const id = useId();
   const { known, file } = song;
   return (
     <li className="panel" aria-label={file.name}>
@@ -37,32 +35,15 @@ export function Beat({ song, change, remove, again }: Props) {
       {known && (
         <>
           <p className="hint">{facts(known)}</p>
-          <div className="row">
-            <div>
-              <label htmlFor={`${id}bpm`}>Tempo in bpm</label>
-              <input
-                id={`${id}bpm`}
-                type="number"
-                min={30}
-                max={300}
-                step="any"
-                placeholder={known.bpm === null ? "none heard" : `${known.bpm.toFixed(1)} heard, ${sureness(known.bpm_confidence)}`}
-                value={song.bpm}
-                onChange={(event) => change({ bpm: event.target.value })}
-              />
-            </div>
-            <div>
-              <label htmlFor={`${id}key`}>Key</label>
-              <select id={`${id}key`} value={song.tone} onChange={(event) => change({ tone: event.target.value })}>
-                <option value="">
-                  {known.key === null ? "None heard" : `${known.key} heard, ${sureness(known.key_confidence)}`}
-                </option>
-                {KEYS.map((key) => (
-                  <option key={key}>{key}</option>
-                ))}
-              </select>
-            </div>
-          </div>
+          <TempoAndKey
+            bpm={song.bpm}
+            setBpm={(bpm) => change({ bpm })}
+            step="any"
+            noBpm={known.bpm === null ? "none heard" : `${known.bpm.toFixed(1)} heard, ${sureness(known.bpm_confidence)}`}
+            tone={song.tone}
+            setTone={(tone) => change({ tone })}
+            noTone={known.key === null ? "None heard" : `${known.key} heard, ${sureness(known.key_confidence)}`}
+          />
         </>
       )}
       <Notice>{song.trouble ?? null}</Notice>

@@ -2,7 +2,8 @@
 
 import { useId, type FormEvent, type RefObject } from "react";
 import type { Backend, Twin } from "@/lib/client";
-import { KEYS, type Settings } from "@/lib/settings";
+import type { Settings } from "@/lib/settings";
+import { TempoAndKey } from "./TempoAndKey";
 
 type Props = {
   settings: Settings;
@@ -118,30 +119,15 @@ export function SettingsForm({ settings, change, submit, twins, backends, whole,
       {whole && (
         <details>
           <summary>Tempo, key, lyrics</summary>
-          <div className="row">
-            <div>
-              <label htmlFor={`${id}bpm`}>Tempo in bpm</label>
-              <input
-                id={`${id}bpm`}
-                type="number"
-                min={30}
-                max={300}
-                step={1}
-                placeholder="any"
-                value={settings.bpm}
-                onChange={(event) => change({ bpm: event.target.value })}
-              />
-            </div>
-            <div>
-              <label htmlFor={`${id}key`}>Key</label>
-              <select id={`${id}key`} value={settings.key} onChange={(event) => change({ key: event.target.value })}>
-                <option value="">Any</option>
-                {KEYS.map((key) => (
-                  <option key={key}>{key}</option>
-                ))}
-              </select>
-            </div>
-          </div>
+          <TempoAndKey
+            bpm={settings.bpm}
+            setBpm={(bpm) => change({ bpm })}
+            step={1}
+            noBpm="any"
+            tone={settings.key}
+            setTone={(key) => change({ key })}
+            noTone="Any"
+          />
           <label htmlFor={`${id}lyrics`}>Lyrics</label>
           <textarea
             id={`${id}lyrics`}
