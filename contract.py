@@ -376,6 +376,23 @@ class GenerateLinkAnswer(Answer):
     output_path: str
 
 
+class QueueAnswer(Answer):
+    """`GET /queue/{request_id}`: where a track stands that is not there yet; `null` is what is not known.
+
+    `state`: `preparing` before it is in a model's queue, `waiting` for its turn, `making`, `finishing` once the model
+    is through with it, `unknown` where the process that has it could not be asked, such as another replica. `ahead`
+    counts the tracks that take a step before this one takes its next; `progress` is the share of its steps that are
+    done. `seconds_left` is what it comes to if nobody else comes: shorter tracks that do go first.
+    """
+
+    request_id: str
+    backend: str | None = None
+    state: Literal["preparing", "waiting", "making", "finishing", "unknown"]
+    ahead: int | None = None
+    progress: float | None = None
+    seconds_left: float | None = None
+
+
 class BackendAnswer(Answer):
     """A row of `GET /backends`. `under_way` counts the tracks that are being made or wait, by way of this front."""
 

@@ -6,9 +6,12 @@ class Refusal(Exception):
 
     The message names the field (or the thing) and the mend: `duration_seconds: 700 is over the 600 s that
     ace_step can make; ask for less.`
+
+    `wait`: whole seconds after which it is worth trying again, where that is known.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, wait: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.wait = wait

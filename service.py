@@ -74,6 +74,7 @@ class Front:
         self.outbox = Outbox(at_once, self.settings.storage_url, outbox_folder())
         keep_clean(self.storage, self.jobs, self.settings)
         self.generation = Generation(self.runners, self.library, self.outbox, self.settings)
+        self.places = self.generation.places
 
     async def __is_ready__(self) -> bool:
         return await self.runners.any_ready()

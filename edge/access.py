@@ -35,6 +35,7 @@ _ADMIN = frozenset({"admin"})
 _READS = ("GET", "HEAD")
 _ROUTES: list[tuple[tuple[str, ...], str, frozenset[str]]] = [
     (("POST",), r"/generate", _GENERATE),
+    (_READS, r"/queue/.*", _GENERATE),
     (_READS, r"/loras/.*/file", _TRAIN),
     (_READS, r"/(backends|status|loras(/.*)?|data/outputs/.*|(docs|schema)\.json|static_content/.*)?", _ANY),
     (_READS, r"/(jobs|datasets|producers)(/.*)?", _TRAIN),
@@ -103,14 +104,6 @@ def room_for_a_job(under_way: Iterable[str]) -> None:
         raise Refusal(429, f"{most} jobs of this API key are under way; wait for one to end, or cancel one")
 
 
-class _TooOften(Refusal):
-    """429. `wait` is in seconds."""
-
-    def __init__(self, wait: int, message: str) -> None:
-        super().__init__(429, message)
-        self.wait = wait
-
-
 class Access:
     """ASGI middleware. `ring`: the keys, once there is a service."""
 
@@ -138,9 +131,7 @@ class Access:
             self._permit(who, scope)
         except Refusal as refusal:
             headers = {"www-authenticate": _challenge(scope)} if refusal.status == 401 else {}
-            if isinstance(refusal, _TooOften):
-                headers = {"retry-after": str(refusal.wait)}
-            await error_response(refusal.status, refusal.message, headers)(scope, receive, send)
+            await error_response(refusal.status, refusal.message, headers, refusal.wait)(scope, receive, send)
             return
         # BentoML stores a task's headers in its database: the key has done its work and goes no further.
         scope = dict(scope, headers=list(scope["headers"]))
@@ -179,10 +170,10 @@ class Access:
         )
 
     def _within_rate(self, who: Principal) -> None:
-        """Raises _TooOften."""
+        """Raises Refusal (429)."""
         most = who.requests_per_minute
         if most and (wait := self.rates.wait(who.name, most)):
-            raise _TooOften(wait, f"more than {most} requests a minute; try again in {wait} s")
+            raise Refusal(429, f"more than {most} requests a minute; try again in {wait} s", wait)
 
     def _permit(self, who: Principal, scope: Scope) -> None:
         needed = needed_scopes(scope["method"], scope["path"])

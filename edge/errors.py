@@ -30,9 +30,15 @@ _MENDS = {
 }
 
 
-def error_response(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """`Retry-After` goes with what passes by itself."""
-    waits = {"retry-after": "5"} if status in (429, 503) else {}
+# Where nobody knows better.
+_WAIT = 5
+
+
+def error_response(
+    status: int, message: str, headers: dict[str, str] | None = None, wait: int | None = None
+) -> JSONResponse:
+    """`Retry-After` goes with what passes by itself, in `wait` seconds."""
+    waits = {"retry-after": str(wait or _WAIT)} if status in (429, 503) else {}
     return JSONResponse({"error": message}, status_code=status, headers=waits | (headers or {}))
 
 
@@ -47,7 +53,7 @@ async def or_error(answer: Awaitable[Any], context: bentoml.Context | None = Non
     except Refusal as refusal:
         if context:
             context.response.status_code = refusal.status
-        return error_response(refusal.status, refusal.message)
+        return error_response(refusal.status, refusal.message, wait=refusal.wait)
 
 
 def describe_validation(details: list[dict[str, Any]]) -> str:

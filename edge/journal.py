@@ -30,7 +30,7 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
 # Watchers ask for these every few seconds.
 _QUIET = {"/livez", "/readyz", "/healthz", "/metrics"}
 _ROUTES = re.compile(
-    r"/(generate|store-upload|uploads(?:/link)?|train(?:/submit|/status|/get)?|backends|status|metrics|livez|readyz"
+    r"/(generate|queue|store-upload|uploads(?:/link)?|train(?:/submit|/status|/get)?|backends|status|metrics|livez|readyz"
     r"|jobs|loras(?:/import)?|datasets|producers|data/outputs|docs\.json)(?=/|$)"
 )
 

@@ -16,7 +16,7 @@ from pydantic.json_schema import models_json_schema
 
 from contract import ID_PATTERN, ID_RULE, ErrorAnswer
 from front.fields import FIELDS
-from front.operations import OPERATIONS, Operation
+from front.operations import OPERATIONS, REQUEST_ID, Operation
 
 _REFUSALS = {
     400: "A field is missing, unknown or wrong; nothing was written",
@@ -44,6 +44,10 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "lora_id": {
         "schema": {"type": "string", "pattern": f"{ID_PATTERN[:-1]}:{ID_PATTERN[1:]}"},
         "description": f"producer_id:model_name, each {ID_RULE}",
+    },
+    "request_id": {
+        "schema": {"type": "string", "pattern": REQUEST_ID},
+        "description": "The x-request-id that the request was sent with, by the same API key",
     },
     "name": {"schema": {"type": "string"}, "description": "As a job's record names it"},
     "path": {"schema": {"type": "string"}, "description": "What follows /data/outputs/ in an output_path"},
@@ -120,7 +124,7 @@ def _operation(operation: Operation, schemas: dict[Any, Json]) -> Json:
         parameters.append(
             {
                 "name": query.name,
-                "in": "query",
+                "in": query.where,
                 "required": query.required,
                 "description": query.about,
                 "schema": dict(query.schema),

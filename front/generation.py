@@ -15,6 +15,7 @@ from errors import Refusal
 from front import audio
 from front.manifest import signer_of
 from front.outbox import Outbox
+from front.places import Place, Places
 from front.provenance import Provenance
 from front.runners import Runners
 from models.library import Library, Twin, no_twin
@@ -50,6 +51,7 @@ class Generation:
         self.library = library
         self.settings = settings
         self.signer = signer_of(settings)
+        self.places = Places(runners, settings)
 
     async def make(self, request: GenerateRequest, as_base64: bool) -> Generated:
         """Make, store and return a track.
@@ -57,6 +59,10 @@ class Generation:
         Raises:
             Refusal: with the field and the mend.
         """
+        with self.places.taken() as place:
+            return await self._make(request, as_base64, place)
+
+    async def _make(self, request: GenerateRequest, as_base64: bool, place: Place) -> Generated:
         twins = await self._twins(request)
         backend = await self._backend(request, twins)
         seconds = self._seconds(request, backend)
@@ -74,10 +80,12 @@ class Generation:
             guidance=request.guidance,
             shift=request.shift,
             temperature=request.temperature,
+            place=place.name,
         )
         if as_base64:
             await self._check_size(request, backend, seconds)
-        track = await self._track(backend, row, twins, list(request.strengths.values()))
+        with place.at(backend):
+            track = await self._track(backend, row, twins, list(request.strengths.values()))
         provenance = Provenance(
             backend=backend.name,
             base=(await self.runners.state(backend)).checkpoint,

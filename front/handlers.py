@@ -16,6 +16,7 @@ from edge.errors import describe_validation
 from errors import Refusal
 from front.outbox import Outbox
 from front.overview import Overview
+from front.places import Places
 from front.runners import Runners
 from models.library import Library
 from settings import Settings
@@ -31,6 +32,7 @@ class Front(Protocol):
 
     runners: Runners
     overview: Overview
+    places: Places
     jobs: Jobs
     intake: Intake
     library: Library

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -66,12 +66,13 @@ _MADE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Query:
-    """A parameter of the query. `schema` is its JSON schema."""
+    """A parameter of the query, or of the headers. `schema` is its JSON schema."""
 
     name: str
     about: str
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
     required: bool = False
+    where: Literal["query", "header"] = "query"
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class Operation:
 _ID = {"type": "string", "pattern": c.ID_PATTERN}
 _OF_PRODUCER = Query("producer_id", "Only this producer's.", _ID)
 _TASK = Query("task_id", "As /train/submit answered it.", required=True)
+REQUEST_ID = "^[A-Za-z0-9._-]{1,64}$"
 AUDIO = ("audio/wav", "audio/flac", "audio/mpeg", "audio/ogg")
 _UPLOADED = {"path": UPLOAD, "producer_id": "ada", "job_id": "takes"}
 _TRAIN = {"producer_id": "ada", "upload_paths": [UPLOAD], "model_name": "night", "metadata_per_file": [{"bpm": 140}]}
@@ -312,10 +314,34 @@ OPERATIONS: tuple[Operation, ...] = (
         "Make a track; as JSON, or as the audio itself where Accept asks for audio",
         body=c.GenerateRequest,
         body_example={"prompt": "808 trap beat, dark synth", "lora_id": TWIN, "duration_seconds": 30, "seed": 7},
+        query=(
+            Query(
+                "x-request-id",
+                "An id of the client's own, such as a UUID, by which /queue tells the track's place.",
+                {"type": "string", "pattern": REQUEST_ID},
+                where="header",
+            ),
+        ),
         answer=(c.GenerateAnswer, c.GenerateLinkAnswer),
         answer_example={"audio_base64": "UklGRi4AAABXQVZFZm10…"} | _MADE,
         files=AUDIO,
         errors=(400, 404, 409, 413, 415, 507),
+    ),
+    Operation(
+        "GET",
+        "/queue/{request_id}",
+        "artists",
+        "Where a track stands that is waited for: how many are ahead, how much is done, how long it takes",
+        answer=(c.QueueAnswer,),
+        answer_example={
+            "request_id": "6f1c2d0e-6a35-4f0a-9a51-0f4f7f9f3a57",
+            "backend": "ace_step",
+            "state": "waiting",
+            "ahead": 2,
+            "progress": 0.0,
+            "seconds_left": 31.5,
+        },
+        errors=(404,),
     ),
     Operation(
         "GET",

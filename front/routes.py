@@ -31,6 +31,10 @@ async def backends(front: Front, request: Request) -> Response:
     return json_answer({"backends": [row.model_dump(mode="json") for row in await front.runners.describe()]})
 
 
+async def queue(front: Front, request: Request) -> Response:
+    return json_answer(await front.places.find(request.path_params["request_id"]))
+
+
 async def status(front: Front, request: Request) -> Response:
     return await front.overview.page(front, request)
 
@@ -131,6 +135,7 @@ def application(front: Callable[[], Front]) -> Starlette:
         routes=[
             route("/docs.json", GET=openapi),
             route("/backends", GET=backends),
+            route("/queue/{request_id}", GET=queue),
             route("/status", GET=status),
             route("/metrics", GET=prometheus),
             route("/uploads", POST=upload),

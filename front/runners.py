@@ -11,7 +11,7 @@ from typing import Any
 from contract import BackendAnswer
 from errors import Refusal
 from runners import TABLE, Backend
-from runners.messages import AdoptAnswer, AdoptRequest, RunnerState, TrackAnswer, TrackRequest
+from runners.messages import AdoptAnswer, AdoptRequest, PlaceAnswer, RunnerState, TrackAnswer, TrackRequest
 from settings import Settings
 
 _STATE_SECONDS = 1.0
@@ -110,7 +110,16 @@ class Runners:
         finally:
             self._under_way[backend.name] -= 1
         if answer.error:
-            raise Refusal(answer.status, answer.error)
+            raise Refusal(answer.status, answer.error, answer.wait)
+        return answer
+
+    async def place(self, backend: Backend, name: str) -> PlaceAnswer:
+        """What the runner knows of the row of this `place`; one that does not answer knows nothing."""
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                answer: PlaceAnswer = await self.proxies[backend.name].to_async.place(name=name)
+        except Exception:  # noqa: BLE001 - whatever keeps it from answering
+            return PlaceAnswer()
         return answer
 
     async def adopt(self, backend: Backend, request: AdoptRequest) -> AdoptAnswer:

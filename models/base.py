@@ -131,7 +131,8 @@ class Model(Protocol[R]):
 
     @property
     def overhead(self) -> float:
-        """What a step costs beyond its rows' own costs, in the same unit: small where one row fills the device."""
+        """An estimate of what a step costs beyond its rows' own costs, in the same unit: small where one row fills the
+        device."""
         ...
 
     def plan(self, row: Row) -> Plan:

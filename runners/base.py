@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import bentoml
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 import logs
 import traces
 from errors import Refusal
-from runners.messages import AdoptAnswer, AdoptRequest, RunnerState, TrackAnswer, TrackRequest
+from runners.messages import AdoptAnswer, AdoptRequest, PlaceAnswer, RunnerState, TrackAnswer, TrackRequest
 from runners.table import Backend
 from settings import settings
 from storage import open_storage
@@ -44,6 +44,7 @@ class Runner:
         self._adapters: Adapters | None = None
         self._reason: str | None = "its model is being loaded"
         self._worker: Worker | None = None
+        self._stages: dict[str, Literal["preparing", "finishing"]] = {}  # of those that are here but in no queue
         self.settled = threading.Event()  # ready, or known not to be
         threading.Thread(target=self._settle, name="load", daemon=True).start()
 
@@ -59,13 +60,31 @@ class Runner:
         if self._model is None or self._adapters is None or self._worker is None:
             return TrackAnswer(error=f"{self.backend} cannot serve: {self._reason}", status=503)
         deadline = time.monotonic() + request.patience
+        self._stages[request.place] = "preparing"
         try:
-            self._worker.admit()
-            async with self._adapters.held(request.adapters) as adapters:
-                track = await self._worker.track(self._row(request, adapters), deadline)
-        except Exception as error:  # noqa: BLE001 - it is the answer
-            track = error
-        return await asyncio.to_thread(self._answer, track, request)
+            try:
+                self._worker.admit()
+                async with self._adapters.held(request.adapters) as adapters:
+                    track = await self._worker.track(self._row(request, adapters), deadline, request.place)
+            except Exception as error:  # noqa: BLE001 - it is the answer
+                track = error
+            self._stages[request.place] = "finishing"
+            return await asyncio.to_thread(self._answer, track, request)
+        finally:
+            self._stages.pop(request.place, None)
+
+    @bentoml.api
+    async def place(self, name: str) -> PlaceAnswer:
+        """Where the row stands that `generate` was asked for under this `place`."""
+        outlook = await asyncio.to_thread(self._worker.place, name) if self._worker else None
+        if outlook is None:
+            return PlaceAnswer(state=self._stages.get(name))
+        return PlaceAnswer(
+            state="making" if outlook.making else "waiting",
+            ahead=outlook.ahead,
+            progress=outlook.progress,
+            seconds_left=outlook.seconds_left,
+        )
 
     @bentoml.api
     async def describe(self) -> RunnerState:
@@ -164,7 +183,7 @@ class Runner:
         from runners.scheduler import Expired
 
         if isinstance(track, Refusal):
-            return TrackAnswer(error=track.message, status=track.status)
+            return TrackAnswer(error=track.message, status=track.status, wait=track.wait)
         if isinstance(track, Expired):
             return TrackAnswer(
                 error=f"the track was not done within {request.patience:g} s (GENERATE_TIMEOUT_SECONDS); "

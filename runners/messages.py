@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 from models.adapter_file import Header
@@ -21,6 +23,7 @@ class TrackRequest(BaseModel):
 
     Attributes:
         patience: seconds after which the track is given up.
+        place: by which its place in the queue may be asked for.
     """
 
     prompt: str
@@ -36,6 +39,7 @@ class TrackRequest(BaseModel):
     shift: float | None = None
     temperature: float | None = None
     adapters: list[AdapterRef] = []
+    place: str = ""
 
 
 class TrackAnswer(BaseModel):
@@ -44,6 +48,7 @@ class TrackAnswer(BaseModel):
     Attributes:
         pcm: 16-bit little-endian samples, interleaved.
         error, status: the sentence for the client and its HTTP status.
+        wait: seconds after which it is worth trying again, where that is known.
     """
 
     # As text where the runner is on another machine: what is sent there is JSON.
@@ -54,6 +59,16 @@ class TrackAnswer(BaseModel):
     channels: int = 0
     error: str | None = None
     status: int = 200
+    wait: int | None = None
+
+
+class PlaceAnswer(BaseModel):
+    """Where a row stands; the figures are of `forecast.Outlook`. No `state`: this runner does not know it."""
+
+    state: Literal["preparing", "waiting", "making", "finishing"] | None = None
+    ahead: int | None = None
+    progress: float | None = None
+    seconds_left: float | None = None
 
 
 class RunnerState(BaseModel):

@@ -14,11 +14,12 @@ overhead is large, as with a decoder's weights that are read for each token, eve
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
 from models.base import Batch, Model, Plan, Row, Run, Track
+from runners.cost import Cost
 
 # Rows in a batch, and seconds of music in all, which is what its memory grows with.
 MOST_ROWS = 8
@@ -51,27 +52,33 @@ class Ticket:
 
 @dataclass(eq=False)
 class Group:
-    """Tickets whose runs are in one batch. `work` is what they are in the middle of."""
+    """Tickets whose runs are in one batch. `work` is what they are in the middle of, for so many seconds already."""
 
     tickets: list[Ticket]
     batch: Batch | None
     work: Generator[None, None, Any] | None = field(default=None)
+    seconds: float = 0.0
 
 
 class Scheduler:
-    """For one thread. Its clock counts work: a row's cost and overhead, for each step taken."""
+    """For one thread. Its clock counts work: a row's cost and overhead, for each step taken.
 
-    def __init__(self, model: Model[Any]) -> None:
+    `timer` tells seconds, from which the cost of steps is learnt.
+    """
+
+    def __init__(self, model: Model[Any], timer: Callable[[], float] = time.perf_counter) -> None:
         self.model = model
+        self.cost = Cost(model.overhead)
         self.tickets: list[Ticket] = []
         self.rows = 0  # that took part in the last turn
-        self._clock = 0.0
+        self.clock = 0.0
+        self._timer = timer
         self._group: Group | None = None
         self._changed = False
 
     def add(self, row: Row, deadline: float = float("inf")) -> Ticket:
         """Queue a row. `deadline` is by `time.monotonic`. Raises what is wrong with the row."""
-        ticket = Ticket(row, self.model.plan(row), deadline, self._clock)
+        ticket = Ticket(row, self.model.plan(row), deadline, self.clock)
         self.tickets.append(ticket)
         self._changed = True
         return ticket
@@ -80,6 +87,15 @@ class Scheduler:
         """Nobody waits for it any more."""
         if ticket in self.tickets:
             self._remove(ticket)
+
+    @property
+    def current(self) -> list[Ticket]:
+        """Those in the batch that is being worked on."""
+        return self._group.tickets if self._group else []
+
+    def next_batch(self) -> list[Ticket]:
+        """Those that would take a step together now, if each could begin. There must be a ticket."""
+        return self._members(self._ranked())
 
     def turn(self) -> list[tuple[Ticket, Track]]:
         """A stretch of work on one batch, as long as a layer or a token takes; the tickets that are answered by it."""
@@ -96,8 +112,12 @@ class Scheduler:
             return answers
         try:
             if group.work is None:
-                group.work = self._work(group)
-            next(group.work)
+                group.work, group.seconds = self._work(group), 0.0
+            start = self._timer()
+            try:
+                next(group.work)
+            finally:
+                group.seconds += self._timer() - start
         except StopIteration as end:
             group.work = None
             self._stepped(group, end.value, answers)
@@ -107,16 +127,12 @@ class Scheduler:
 
     def _chosen(self, answers: list[tuple[Ticket, Track]]) -> Group | None:
         """The first ticket's group, with all that are worth having along, once they have ended their step."""
-        begun = [ticket for ticket in self.tickets if ticket.run]
-        tickets = sorted(self.tickets if len(begun) < MOST_BEGUN else begun, key=self._rank)
+        tickets = self._ranked()
         while tickets:
             first = tickets[0]
             if first.group and first.group.work:
                 return first.group
-            members = [first]
-            for ticket in tickets[1:]:
-                if self._joins(ticket, members):
-                    members.append(ticket)
+            members = self._members(tickets)
             interrupted = [ticket.group for ticket in members if ticket.group and ticket.group.work]
             if interrupted:
                 return interrupted[0]
@@ -128,9 +144,20 @@ class Scheduler:
             tickets = [ticket for ticket in tickets if ticket not in bad]
         return None
 
+    def _ranked(self) -> list[Ticket]:
+        begun = [ticket for ticket in self.tickets if ticket.run]
+        return sorted(self.tickets if len(begun) < MOST_BEGUN else begun, key=self._rank)
+
+    def _members(self, ranked: list[Ticket]) -> list[Ticket]:
+        members = ranked[:1]
+        for ticket in ranked[1:]:
+            if self._joins(ticket, members):
+                members.append(ticket)
+        return members
+
     def _rank(self, ticket: Ticket) -> tuple[float, ...]:
-        step = self.model.overhead + ticket.plan.cost
-        if self._clock - ticket.arrived > PATIENCE * ticket.plan.steps * step:
+        step = self.cost.of(ticket.plan.cost)
+        if self.clock - ticket.arrived > PATIENCE * ticket.plan.steps * step:
             return (0, ticket.arrived)
         left = ticket.run.steps_left if ticket.run else ticket.plan.steps
         return (1, max(left, 1) * step, ticket.arrived)
@@ -145,7 +172,7 @@ class Scheduler:
         ):
             return False
         waiting = len(self.tickets) - len(members)
-        return self.model.overhead * waiting * TO_COME >= ticket.plan.cost * len(members)
+        return self.cost.overhead * waiting * TO_COME >= ticket.plan.cost * len(members)
 
     def _begun(self, ticket: Ticket, answers: list[tuple[Ticket, Track]]) -> bool:
         try:
@@ -174,11 +201,14 @@ class Scheduler:
         return group.batch.step()
 
     def _stepped(self, group: Group, result: Any, answers: list[tuple[Ticket, Track]]) -> None:
-        self._clock += self.model.overhead + sum(ticket.plan.cost for ticket in group.tickets)
+        costs = sum(ticket.plan.cost for ticket in group.tickets)
+        self.clock += self.cost.of(costs)
         if group.tickets[0].finishing:
+            self.cost.finished(group.tickets[0].row.seconds, group.seconds)
             self._remove(group.tickets[0])
             answers.append((group.tickets[0], result))
             return
+        self.cost.stepped(costs, group.seconds)
         for ticket in [ticket for ticket in group.tickets if ticket in self.tickets]:
             if ticket.run and not ticket.run.steps_left:
                 ticket.finishing = True

@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import queue
 import threading
+import time
 from dataclasses import dataclass
 
 import metrics
 from errors import Refusal
 from models.base import Row, Track
+from runners.forecast import Outlook, forecast
 from runners.scheduler import Scheduler, Ticket
 
 log = logging.getLogger("producer_twin.runner")
 
 # Rows that may be there at once; one more is refused at once rather than after a timeout.
 MOST_PRESENT = 64
+# Whoever is refused is told to come again when there is room, at most so many seconds later.
+_LONGEST_WAIT = 600
+# A forecast is made no more often than this, however many ask.
+_FRESH_SECONDS = 1.0
 
 
 @dataclass(eq=False)
@@ -28,6 +35,7 @@ class _Order:
     deadline: float
     answer: asyncio.Future[Track]
     loop: asyncio.AbstractEventLoop
+    place: str = ""
     ticket: Ticket | None = None
 
     def give(self, track: Track) -> None:
@@ -49,37 +57,67 @@ class Worker:
         self._inbox: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         self._orders: dict[Ticket, _Order] = {}
         self._waiting = 0
+        self._asked: dict[str, _Order] = {}
+        self._forecast: dict[Ticket, Outlook] = {}
+        self._forecast_at = float("-inf")
         threading.Thread(target=self._work, name="model", daemon=True).start()
 
     def admit(self) -> None:
         """Raises `Refusal` if there are too many already."""
         if self._waiting >= MOST_PRESENT:
-            raise Refusal(503, f"{MOST_PRESENT} requests are being served already; try again in some seconds")
+            wait = self._until_room()
+            again = f"in {wait} s" if wait else "in some seconds"
+            raise Refusal(503, f"{MOST_PRESENT} requests are being served already; try again {again}", wait)
 
-    async def track(self, row: Row, deadline: float = float("inf")) -> Track:
+    def place(self, name: str) -> Outlook | None:
+        """Where the row stands that was asked for under this name; `None` if it is not here. From any thread."""
+        order = self._asked.get(name)
+        if order is None or order.ticket is None:
+            return None
+        return self._outlooks(order.ticket).get(order.ticket)
+
+    async def track(self, row: Row, deadline: float = float("inf"), place: str = "") -> Track:
         """The row's track, or why there is none. Who is cancelled frees its row at the next step.
 
         Args:
             deadline: by `time.monotonic`; past it the row is given up.
+            place: a name for `place`; of two rows of one name the later one counts.
 
         Raises:
             Refusal: 503, too many are there already.
         """
         self.admit()
         loop = asyncio.get_running_loop()
-        order = _Order(row, deadline, loop.create_future(), loop)
+        order = _Order(row, deadline, loop.create_future(), loop, place)
         self._count(1)
+        if place:
+            self._asked[place] = order
         self._inbox.put(order)
         try:
             return await order.answer
         finally:
             self._count(-1)
+            if self._asked.get(place) is order:
+                del self._asked[place]
             if order.answer.cancelled():
                 self._inbox.put(order)  # the second time it is taken back
 
     def _count(self, more: int) -> None:
         self._waiting += more
         self._present.set(self._waiting)
+
+    def _outlooks(self, wanted: Ticket | None = None) -> dict[Ticket, Outlook]:
+        """A fresh forecast, which knows of `wanted`."""
+        age = time.monotonic() - self._forecast_at
+        if age > _FRESH_SECONDS or (wanted and wanted not in self._forecast):
+            self._forecast = forecast(self._scheduler)
+            self._forecast_at = time.monotonic()
+        return self._forecast
+
+    def _until_room(self) -> int | None:
+        """Seconds until the first of those present is done, as far as that is known."""
+        left = [each.seconds_left for each in self._outlooks().values() if each.seconds_left is not None]
+        return min(max(1, math.ceil(min(left))), _LONGEST_WAIT) if left else None
 
     def _work(self) -> None:
         while True:

@@ -15,6 +15,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -353,6 +354,22 @@ def test_ones_own_is_served(guarded: Guarded) -> None:
     assert guarded.ask("operator", "GET", "/metrics").status_code == 200
     made = guarded.ask("ada listens", "POST", "/generate", json=GENERATE)
     assert base64.b64decode(made.json()["audio_base64"])[:4] == b"RIFF"
+
+
+def test_ones_place_in_the_queue_is_ones_own(guarded: Guarded) -> None:
+    """Also of another key that is for the same producer: who knows the id needs the key as well."""
+    body, name = GENERATE | {"duration_seconds": 2, "steps": 200}, {"x-request-id": "adas-track"}
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(guarded.ask, "ada", "POST", "/generate", json=body, headers=name)
+        while not made.done() and guarded.ask("ada", "GET", "/queue/adas-track").status_code == 404:
+            time.sleep(0.02)
+        others = [guarded.ask(who, "GET", "/queue/adas-track") for who in ("ada listens", "bob", "operator")]
+        own = guarded.ask("ada", "GET", "/queue/adas-track")
+        assert not made.done() and own.status_code == 200
+        assert own.json()["request_id"] == "adas-track"
+        for answer in others:
+            assert "adas-track" in error_of(answer, 404)
+        assert made.result().status_code == 200
 
 
 def test_a_key_has_so_many_jobs_at_once(guarded: Guarded) -> None:

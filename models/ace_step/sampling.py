@@ -118,6 +118,9 @@ class Batch:
         velocities = iter((yield from self.pack.forward(latents, times)))
         for run in self.runs:
             run.advance([next(velocities) for _ in run.streams])
+        device = self.runs[0].latents.device
+        if device.type != "cpu":  # a thread that runs ahead of its device cannot be overtaken by who comes next
+            torch.accelerator.synchronize(device)
 
 
 def steps(row: Row, defaults: Defaults) -> int:

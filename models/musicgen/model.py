@@ -21,8 +21,7 @@ from models.musicgen.sampling import Sampling
 from models.musicgen.text import encode
 from models.musicgen.tokens import Batch, Line, Run, Windows
 
-# What a step costs beyond its rows, in rows: above all, reading the weights. Estimates; on a GPU it decides how many
-# rows are worth waiting for each other. `python -m benchmarks --only served` shows what they come to.
+# What a step costs beyond its rows, in rows: above all, reading the weights. The scheduler begins with these estimates.
 _OVERHEAD = {"cpu": 15.0}
 _OVERHEAD_ELSEWHERE = 200.0
 # Below this the likeliest code is as good as certain, and what is divided by it overflows.

@@ -3,6 +3,7 @@
 import { useEffect, useRef, useState, type FormEvent, type SyntheticEvent } from "react";
 import { answered, isAbort, service, words, type Backend, type GenerateRequest, type Track, type Twin } from "@/lib/client";
 import { bodyOf, START, type Settings } from "@/lib/settings";
+import { randomId } from "@/lib/usePlace";
 import { Notice } from "./Notice";
 import { SettingsForm } from "./SettingsForm";
 import { Take, type Made } from "./Take";
@@ -36,10 +37,11 @@ export function Studio({ whole }: { whole: boolean }) {
     const leaving = new AbortController();
     const change = (news: Partial<Made>): void =>
       setTakes((all) => all.map((take) => (take.number === number ? { ...take, ...news } : take)));
-    setTakes((all) => [{ number, settings, leave: () => leaving.abort() }, ...all]);
+    const id = randomId();
+    setTakes((all) => [{ number, id, settings, leave: () => leaving.abort() }, ...all]);
     try {
       const body = bodyOf(settings);
-      change({ track: await (whole ? generate(body, leaving.signal) : generatePlainly(settings, leaving.signal)) });
+      change({ track: await (whole ? generate(body, id, leaving.signal) : generatePlainly(settings, leaving.signal)) });
     } catch (error) {
       if (isAbort(error)) setTakes((all) => all.filter((take) => take.number !== number));
       else change({ trouble: words(error) });
@@ -94,8 +96,9 @@ export function Studio({ whole }: { whole: boolean }) {
   );
 }
 
-async function generate(body: GenerateRequest, signal: AbortSignal): Promise<Track> {
-  const made = await answered(service.POST("/generate", { body: { ...body, response: "url" }, signal }));
+async function generate(body: GenerateRequest, id: string, signal: AbortSignal): Promise<Track> {
+  const params = { header: { "x-request-id": id } };
+  const made = await answered(service.POST("/generate", { params, body: { ...body, response: "url" }, signal }));
   if (typeof made === "string" || !("url" in made)) throw new Error("the service did not answer with a link");
   return made;
 }

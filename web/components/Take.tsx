@@ -1,16 +1,16 @@
 "use client";
 
 import { useEffect, useState } from "react";
-import { answered, here, service, type Track } from "@/lib/client";
+import { here, type Place, type Track } from "@/lib/client";
 import { cast, FORMATS, type Settings } from "@/lib/settings";
+import { usePlace } from "@/lib/usePlace";
 import { Notice } from "./Notice";
 import { Sound } from "./Sound";
 
-const LOOK_MILLISECONDS = 2000;
-
-/** A track that was asked for: under way, made, or refused. */
+/** A track that was asked for: under way, made, or refused. `id` is the request's. */
 export type Made = {
   number: number;
+  id: string;
   settings: Settings;
   leave: () => void;
   track?: Track & { src?: string | undefined };
@@ -27,7 +27,7 @@ export function Take({ take, again, whole }: { take: Made; again: () => void; wh
         {name} <span className="hint">{cast(settings)}</span>
       </h3>
       <p className="prompt">{settings.prompt}</p>
-      {!track && !take.trouble && <Waiting leave={take.leave} whole={whole} />}
+      {!track && !take.trouble && <Waiting name={name} id={whole ? take.id : null} leave={take.leave} />}
       <Notice>{take.trouble ?? null}</Notice>
       {track && src && (
         <>
@@ -62,40 +62,36 @@ function download(src: string, format: (typeof FORMATS)[number]): string {
   return src.endsWith(`.${format}`) ? src : `${src}?format=${format}`;
 }
 
-function Waiting({ leave, whole }: { leave: () => void; whole: boolean }) {
+function Waiting({ name, id, leave }: { name: string; id: string | null; leave: () => void }) {
   const [seconds, setSeconds] = useState(0);
-  const [underWay, setUnderWay] = useState<number | null>(null);
+  const place = usePlace(id);
+  const done = Math.round(100 * (place?.progress ?? 0));
+  const left = place?.seconds_left;
 
   useEffect(() => {
     const timer = setInterval(() => setSeconds((old) => old + 1), 1000);
     return () => clearInterval(timer);
   }, []);
 
-  useEffect(() => {
-    if (!whole) return;
-    const look = (): void => {
-      answered(service.GET("/backends")).then(
-        ({ backends }) => setUnderWay(backends.reduce((sum, backend) => sum + backend.under_way, 0)),
-        () => setUnderWay(null),
-      );
-    };
-    look();
-    const timer = setInterval(look, LOOK_MILLISECONDS);
-    return () => clearInterval(timer);
-  }, [whole]);
-
   return (
     <div className="actions">
       <p>
-        <span role="status">
-          Being made
-          {underWay !== null && underWay > 1 && `, one of ${underWay} tracks that are under way; short ones come first`}
-        </span>{" "}
-        <span aria-hidden="true">for {seconds} s</span>
+        <span role="status">{stand(place)}</span>
+        {done > 0 && `, ${done} %`}
+        {typeof left === "number" ? `, about ${Math.max(1, Math.round(left))} s left` : <span aria-hidden="true"> for {seconds} s</span>}
       </p>
+      {done > 0 && <progress aria-label={`How much of ${name} is made`} max={100} value={done} />}
       <button type="button" onClick={leave}>
         Leave
       </button>
     </div>
   );
+}
+
+/** Where a track stands, in words that change seldom: they are read out. */
+function stand(place: Place | null): string {
+  if (place?.state === "finishing") return "Almost there";
+  if (place?.state !== "waiting" || place.ahead === null) return "Being made";
+  if (place.ahead === 0) return "Next in line";
+  return place.ahead === 1 ? "1 track ahead of yours" : `${place.ahead} tracks ahead of yours`;
 }

@@ -11,6 +11,7 @@ export type Version = Schemas["VersionAnswer"];
 export type Job = Schemas["JobAnswer"];
 export type Analysis = Schemas["AnalysisAnswer"];
 export type Track = Schemas["GenerateLinkAnswer"];
+export type Place = Schemas["QueueAnswer"];
 export type GenerateRequest = Schemas["GenerateRequest"];
 export type TrainRequest = Schemas["TrainRequest"];
 

@@ -7,11 +7,11 @@ import { send } from "@/lib/server/upstream";
 // What the pages use of the service, and no more: this app lends its key to whoever may open the pages.
 const part = "[A-Za-z0-9._:%-]+";
 const READS = new RegExp(
-  `^/(backends|loras|loras/${part}|loras/${part}/(versions|file)|jobs|jobs/${part}|jobs/${part}/(events|report|report\\.json)` +
+  `^/(backends|queue/${part}|loras|loras/${part}|loras/${part}/(versions|file)|jobs|jobs/${part}|jobs/${part}/(events|report|report\\.json)` +
     `|jobs/${part}/previews/${part}|datasets/${part}|uploads/analysis|data/outputs/(${part}/)*${part})$`,
 );
 const WRITES = new RegExp(`^/(generate|uploads|train/submit|jobs/${part}/(cancel|resume)|loras/${part}/rollback)$`);
-const SENT = ["accept", "content-type", "range", "if-range", "if-none-match", "last-event-id"];
+const SENT = ["accept", "content-type", "range", "if-range", "if-none-match", "last-event-id", "x-request-id"];
 const ANSWERED = [
   "accept-ranges",
   "cache-control",

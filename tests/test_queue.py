@@ -1,0 +1,255 @@
+"""Where a track stands that somebody waits for: what is foretold comes true, and is told to who asked for it alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from errors import Refusal
+from models.base import Interruptible, Row, Text
+from runners import worker
+from runners.cost import Cost
+from runners.forecast import forecast
+from runners.messages import TrackAnswer
+from runners.scheduler import MOST_ROWS, Scheduler, Ticket
+from runners.worker import Worker
+from tests.api import Api, Json, checked, error_of
+from tests.test_scheduler import LAYERS, Counting, Counts
+
+PACE, FINISHING = 0.25, 0.5
+
+
+class Timed(Counting):
+    """A model on a clock of its own, whose device takes PACE seconds for a unit of work."""
+
+    def __init__(self, overhead: float) -> None:
+        super().__init__(overhead)
+        self.now = 0.0
+
+    def batch(self, runs: Any) -> Any:
+        return TimedCounts(self, runs)
+
+    def finish(self, run: Any, row: Row) -> Any:
+        self.now += FINISHING * row.seconds
+        return (yield from super().finish(run, row))
+
+
+class TimedCounts(Counts):
+    def step(self) -> Interruptible:
+        model = cast("Timed", self.model)
+        for _ in super().step():
+            model.now += PACE * (model.overhead + sum(run.row.seconds for run in self.runs)) / LAYERS
+            yield
+
+
+def scheduler_of(model: Timed) -> Scheduler:
+    return Scheduler(cast(Any, model), timer=lambda: model.now)
+
+
+def run(each: Scheduler) -> Ticket | None:
+    """A turn; who is answered by it."""
+    answered = each.turn()
+    return answered[0][0] if answered else None
+
+
+def warm(model: Timed) -> Scheduler:
+    """A scheduler that has seen some steps and an end."""
+    each = scheduler_of(model)
+    each.add(_row(1.0, 5))
+    while each.tickets:
+        run(each)
+    return each
+
+
+def _row(seconds: float, steps: int, lane: str | None = None) -> Row:
+    return Row(Text("x", key=lane), seconds, 0, steps)
+
+
+_ROWS = st.builds(_row, st.sampled_from([1.0, 4.0, 30.0]), st.integers(1, 12), st.sampled_from([None, None, "a"]))
+
+
+@given(
+    overhead=st.sampled_from([0.5, 10.0, 1e3]), rows=st.lists(_ROWS, min_size=1, max_size=12), turns=st.integers(0, 40)
+)
+def test_what_is_foretold_comes_true(overhead: float, rows: list[Row], turns: int) -> None:
+    """Of everybody's end, if nobody comes after: within the steps that were under way or that age brings forward."""
+    model = Timed(overhead)
+    each = warm(model)
+    for row in rows:
+        each.add(row)
+    for _ in range(turns):
+        run(each)
+    told = forecast(each)
+    assert told.keys() == set(each.tickets)
+    start, ends = model.now, dict[Ticket, float]()
+    firsts = {ticket for ticket, outlook in told.items() if outlook.ahead == 0}
+    assert firsts or not told
+    while each.tickets:
+        if (ticket := run(each)) is not None:
+            ends[ticket] = model.now - start
+    for ticket, end in ends.items():
+        outlook = told[ticket]
+        assert 0 <= outlook.progress <= 1
+        assert outlook.seconds_left is not None
+        step = PACE * (overhead + 8 * 30)
+        assert outlook.seconds_left == pytest.approx(end, abs=4 * step), (outlook, end)
+
+
+def test_who_waits_knows_who_goes_first() -> None:
+    model = Timed(0.1)
+    each = warm(model)
+    long, middle, short = (each.add(_row(seconds, 4)) for seconds in (30.0, 10.0, 4.0))
+    for _ in range(LAYERS + 1):
+        run(each)
+    told = forecast(each)
+    assert [told[ticket].ahead for ticket in (short, middle, long)] == [0, 1, 2]
+    assert told[short].making and not told[middle].making
+    assert told[short].progress == pytest.approx(1 / 4) and told[long].progress == 0
+    late = each.add(_row(1.0, 1))
+    told = forecast(each)
+    assert told[late].ahead <= 1 and told[long].ahead == 3, "a shorter one goes first, and says so"
+
+
+def test_those_in_one_batch_are_not_ahead_of_each_other() -> None:
+    each = warm(Timed(1e3))
+    tickets = [each.add(_row(1.0, 3)) for _ in range(4)]
+    run(each)
+    told = forecast(each)
+    assert [told[ticket].ahead for ticket in tickets] == [0] * 4
+    assert all(told[ticket].making for ticket in tickets)
+
+
+def test_before_anything_was_timed_no_time_is_told() -> None:
+    each = scheduler_of(Timed(1.0))
+    ticket = each.add(_row(1.0, 3))
+    assert forecast(each)[ticket].seconds_left is None
+
+
+@given(overhead=st.floats(5, 300), pace=st.floats(1e-6, 1.0), kinds=st.lists(st.floats(1, 1e3), min_size=1, max_size=9))
+def test_the_cost_of_steps_is_learnt(overhead: float, pace: float, kinds: list[float]) -> None:
+    """Whatever the estimate was: where steps differ the overhead too, and always what they take on the whole."""
+    cost, costs = Cost(40.0), (kinds * 300)[:300]
+    for each in costs:
+        cost.stepped(each, pace * (overhead + each))
+    assert cost.pace is not None
+    if max(kinds) > 4 * min(kinds) + 100:
+        assert cost.overhead == pytest.approx(overhead, rel=0.5, abs=20)
+    told = sum(cost.pace * cost.of(each) for each in kinds)
+    assert told == pytest.approx(sum(pace * (overhead + each) for each in kinds), rel=0.1)
+
+
+def test_steps_that_are_all_alike_leave_the_overhead_as_estimated() -> None:
+    cost = Cost(15.0)
+    for _ in range(200):
+        cost.stepped(1.0, 0.016)
+    assert cost.overhead == pytest.approx(15.0)
+    assert cost.pace == pytest.approx(0.001)
+
+
+def test_a_full_queue_says_when_there_is_room() -> None:
+    """When the first batch of those present will be done, and not when the last one will."""
+
+    async def scenario() -> None:
+        model = Timed(1.0)
+        each = Worker(warm(model))
+        model.go.clear()
+        many = [asyncio.create_task(each.track(_row(30.0, 8))) for _ in range(worker.MOST_PRESENT)]
+        await asyncio.sleep(0.1)
+        with pytest.raises(Refusal, match=r"try again in \d+ s") as refused:
+            await each.track(_row(1.0, 1))
+        first = 8 * PACE * (1 + MOST_ROWS * 30) + FINISHING * 30
+        assert refused.value.wait == pytest.approx(first, rel=0.05)
+        model.go.set()
+        await asyncio.wait_for(asyncio.gather(*many), 60)
+
+    asyncio.run(scenario())
+
+
+def test_a_place_is_known_while_it_lasts() -> None:
+    async def scenario() -> None:
+        model = Timed(1.0)
+        each = Worker(warm(model))
+        model.go.clear()
+        first = asyncio.create_task(each.track(_row(1.0, 2), place="first"))
+        second = asyncio.create_task(each.track(_row(20.0, 2), place="second"))
+        await asyncio.sleep(0.1)
+        place = each.place("second")
+        assert place is not None and place.ahead == 1 and not place.making
+        assert each.place("third") is None
+        second.cancel()
+        model.go.set()
+        await first
+        assert each.place("first") is None and each.place("second") is None
+
+    asyncio.run(scenario())
+
+
+def test_the_wait_goes_from_the_runner_to_the_client() -> None:
+    from edge.errors import or_error
+    from front.runners import Runners
+    from runners import TABLE
+    from settings import Settings
+
+    class Full:
+        @property
+        def to_async(self) -> Full:
+            return self
+
+        async def generate(self, request: Any) -> TrackAnswer:
+            return TrackAnswer(error="64 requests are being served already", status=503, wait=41)
+
+    backend = TABLE.choose("ace_step", Settings())
+    answer = asyncio.run(or_error(Runners({"ace_step": Full()}, Settings()).generate(backend, cast(Any, None))))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "41")
+
+
+# Over HTTP
+
+
+def ask(api: Api, request_id: str) -> httpx.Response:
+    return api.client.get(f"/queue/{request_id}")
+
+
+def test_a_place_in_the_queue(api: Api) -> None:
+    """Three long tracks: each is told while it waits and is made, comes nearer, and is gone once it is there."""
+    ids = [str(uuid.uuid4()) for _ in range(3)]
+    seen: dict[str, list[Json]] = {each: [] for each in ids}
+
+    def generate(request_id: str) -> Json:
+        body = {"prompt": "dark", "duration_seconds": 30, "steps": 40, "response": "url"}
+        return checked(api.client.post("/generate", json=body, headers={"x-request-id": request_id}))
+
+    with ThreadPoolExecutor(len(ids)) as pool:
+        made = [pool.submit(generate, each) for each in ids]
+        while not all(each.done() for each in made):
+            for each in ids:
+                answer = ask(api, each)
+                if answer.status_code == 200:
+                    seen[each].append(answer.json())
+            time.sleep(0.1)
+        assert [each.result()["backend"] for each in made] == ["ace_step"] * len(ids)
+    for each in ids:
+        places = seen[each]
+        assert places and all(place["request_id"] == each for place in places)
+        told = [place for place in places if place["state"] in ("waiting", "making")]
+        known = places[places.index(told[0]) : places.index(told[-1])]
+        assert all(place["state"] != "unknown" for place in known), "but on the way from one process to another"
+        assert told and all(place["backend"] == "ace_step" for place in told)
+        progress = [place["progress"] for place in told]
+        assert progress == sorted(progress) and progress[-1] > 0
+        assert any(place["seconds_left"] for place in told)
+        assert error_of(ask(api, each), 404).startswith("request_id:")
+    assert any(place["ahead"] for places in seen.values() for place in places)
+
+
+@pytest.mark.parametrize("request_id", ["nobody", "a%0Ab", "a" * 300, "%2e%2e%2fjobs"])
+def test_a_place_that_nobody_took(api: Api, request_id: str) -> None:
+    error_of(ask(api, request_id), 404)
