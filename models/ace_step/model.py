@@ -21,8 +21,8 @@ from models.loudness import normalise
 
 # The names that the original model gives to what diffusers renamed; adapter files use the original's.
 _ORIGINAL = {".to_q": ".q_proj", ".to_k": ".k_proj", ".to_v": ".v_proj", ".to_out.0": ".o_proj"}
-# What a step costs beyond its tokens, in tokens: launching it, reading the weights, gathering rows. The scheduler begins
-# with these estimates.
+# What a step costs beyond its tokens, in tokens: launching it, reading the weights, gathering rows. The
+# scheduler begins with these estimates.
 _OVERHEAD = {"cpu": 40.0}
 _OVERHEAD_ELSEWHERE = 2500.0
 

@@ -205,6 +205,24 @@ def test_twins_are_blended(page: Page, studio: httpx.Client, api: Api, twins: di
     assert [part["weight"] for part in sent[0]["loras"]] == [0.45, 0.55]
 
 
+def test_who_waits_sees_the_place_in_the_queue(page: Page, studio: httpx.Client) -> None:
+    page.goto(str(studio.base_url))
+    page.get_by_label("Prompt").fill("dark trap")
+    for seconds in (200, 240):
+        page.get_by_label("Length in seconds").fill(str(seconds))
+        page.get_by_role("button", name="Make a take").click()
+    first, second = (page.get_by_role("listitem", name=f"Take {number}") for number in (1, 2))
+    expect(second.get_by_role("status")).to_have_text("1 track ahead of yours")
+    expect(first.get_by_role("status")).to_have_text("Being made")
+    expect(first.get_by_role("progressbar")).to_be_visible()
+    expect(first).to_contain_text(re.compile(r"\d+ %, about \d+ s left"))
+    accessible(page)
+    fits(page)
+    for take in (second, first):
+        take.get_by_role("button", name="Leave").click()
+        expect(take).to_have_count(0)
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_on_a_phone(browser: Browser, studio: httpx.Client, path: str, twins: dict[str, Twin]) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
