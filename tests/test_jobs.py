@@ -56,7 +56,9 @@ def test_a_cancelled_job_leaves_a_partial_twin_and_goes_on_where_it_was(api: Api
     assert api.post("/jobs/quitter-job/cancel") == ended
 
     resumed = api.post("/jobs/quitter-job/resume")
-    assert resumed["state"] == "queued" and resumed["queue_position"] == 1 and resumed["result"] is None
+    # The trainer may have taken it up already.
+    assert (resumed["state"], resumed["queue_position"]) in [("queued", 1), ("preparing", None)]
+    assert resumed["result"] is None
     again = _events(api, "quitter-job", "training")[-1]
     assert again["step"] >= ended["step"]
     assert api.post("/jobs/quitter-job/resume")["state"] == "training"

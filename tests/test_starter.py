@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from models.starter.recipe import codec as codec_stage
-from models.starter.recipe.architecture import (
+from models.base import Text
+from models.starter.recipe.ace_step import codec as codec_stage
+from models.starter.recipe.ace_step.architecture import (
     CLOCK_TEMPOS,
     HOP,
     LATENT,
     PATCH,
-    SAMPLE_RATE,
     build_codec,
     clock,
     encode_mean,
 )
-from models.starter.recipe.data import TRAINING, Pool
-from models.starter.recipe.levels import LEVELS, unit_levels
-from models.starter.recipe.prompts import build_tokenizer, format_prompt, template_parts
-from models.starter.recipe.transform import lapped_cosine, set_weight, start_as_transform, weight_of
+from models.starter.recipe.ace_step.levels import LEVELS, unit_levels
+from models.starter.recipe.ace_step.prompts import build_tokenizer, format_prompt, template_parts
+from models.starter.recipe.ace_step.transform import lapped_cosine, set_weight, start_as_transform, weight_of
+from models.starter.recipe.data import SAMPLE_RATE, TRAINING, Pool
+from models.starter.recipe.measures import reconstruction_table
+from models.starter.recipe.studio import open_studio
 
 CHECKPOINT = Path(__file__).parents[1] / "models" / "starter" / "ace_step"
 
@@ -41,7 +42,7 @@ def test_the_codec_is_a_codec_before_training() -> None:
     start_as_transform(codec, torch.from_numpy(audio)[:, None])
     decoded = codec_stage.reconstruct(codec, audio)
     assert decoded.shape == audio.shape
-    assert codec_stage.reconstruction_table(audio, decoded)["si_sdr"] > 5
+    assert reconstruction_table(audio, decoded)["si_sdr"] > 5
 
 
 def test_a_row_of_zeros_stays_a_number() -> None:
@@ -96,15 +97,12 @@ def test_the_format_costs_few_tokens() -> None:
 
 @pytest.mark.skipif(not CHECKPOINT.is_dir(), reason="no trained weights in this checkout")
 def test_the_shipped_checkpoint_makes_music() -> None:
-    from models.starter.recipe.sampling import generate, load
-
     size = sum(path.stat().st_size for path in CHECKPOINT.rglob("*") if path.is_file())
     assert size <= 25e6
-    pipeline = load(CHECKPOINT)
-    fields: dict[str, Any] = {"bpm": 124, "keyscale": "A minor", "timesignature": "4"}
-    audio = generate(pipeline, "deep house, 日本語", 4.0, 1, **fields)
-    again = generate(pipeline, "deep house, 日本語", 4.0, 1, **fields)
-    assert audio.shape[0] == pytest.approx(4.0 * pipeline.sample_rate, abs=pipeline.sample_rate * 0.1)
+    studio = open_studio("ace_step", CHECKPOINT, "cpu")
+    text = Text("deep house, 日本語", bpm=124, key="A minor", time_signature="4")
+    audio, again = studio.generate(text, 4.0, 1), studio.generate(text, 4.0, 1)
+    assert audio.shape[0] == pytest.approx(4.0 * studio.model.sample_rate, abs=studio.model.sample_rate * 0.1)
     assert np.isfinite(audio).all()
     assert np.abs(audio).max() > 0.05
     assert np.array_equal(audio, again)
@@ -114,7 +112,7 @@ def test_the_shipped_checkpoint_makes_music() -> None:
 def test_training_can_go_on_from_the_shipped_checkpoint(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    from models.starter.recipe.model import pack, unpack
+    from models.starter.recipe.ace_step.model import pack, unpack
 
     unpack(CHECKPOINT, tmp_path / "runs")
     pack(tmp_path / "runs", tmp_path / "again")

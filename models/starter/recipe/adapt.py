@@ -12,43 +12,33 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import librosa
 import numpy as np
-import torch
 
-from models.ace_step.model import AceStep
 from models.adapter_file import Header
 from models.adapters import AdapterWeights
-from models.base import Row
-from models.checkpoints import resolve
-from models.tiny.ace_step import build
-from training.ace_step import AceStepTrainer
 from training.loop import train
 
 from ..synthesiser import UNSEEN_STYLES, Song, sample_song, text
 from . import measures
-from .architecture import HOP, SAMPLE_RATE
-from .codec import reconstruct
-from .data import EVALUATION, audio_of, song_number
+from .data import EVALUATION, SAMPLE_RATE, audio_of, song_number
+from .studio import Studio
 
 CLIPS, HELD_OUT, ASKED = 16, 8, 8
 SECONDS = 10.0
 
 
-def adapt(folder: Path, styles: tuple[str, ...], steps: int | None, device: str) -> None:
+def adapt(studio: Studio, styles: tuple[str, ...], steps: int | None) -> None:
     """Print, for each style, the distances before and after training with the service's recipe, or `steps` of it."""
-    model = AceStep.load(resolve(str(folder), "ace_step", build), torch.device(device), torch.float32)
     for style in styles or UNSEEN_STYLES:
-        print(style, json.dumps(_adapt(model, style, steps)), flush=True)
+        print(style, json.dumps(_adapt(studio, style, steps)), flush=True)
 
 
-def _adapt(model: AceStep, style: str, steps: int | None) -> dict[str, float]:
+def _adapt(studio: Studio, style: str, steps: int | None) -> dict[str, float]:
     rng = np.random.default_rng([EVALUATION, UNSEEN_STYLES.index(style)])
     songs = [sample_song(rng, style) for _ in range(CLIPS + HELD_OUT)]
-    samples = int(SECONDS * SAMPLE_RATE) // HOP * HOP
-    audio = np.stack([audio_of(song, SECONDS)[:samples] for song in songs])
+    audio = np.stack([audio_of(song, SECONDS) for song in songs])
     mix = _timbres(np.stack([audio_of(song_number(EVALUATION, 300 + n), SECONDS) for n in range(48)]))
     target, scale = _timbres(audio[:CLIPS]).mean(0), mix.std(0) + 1e-3
 
@@ -57,27 +47,25 @@ def _adapt(model: AceStep, style: str, steps: int | None) -> dict[str, float]:
 
     def asked(wanted: list[Song], adapters: Sequence[tuple[AdapterWeights, float]] = ()) -> np.ndarray:
         words = np.random.default_rng(1)
-        rows = [Row(text(song, words), SECONDS, seed, adapters=adapters) for seed, song in enumerate(wanted)]
-        tracks = model.generate(rows)
-        for track in tracks:
-            if isinstance(track, Exception):
-                raise track
-        return _timbres(np.stack([np.asarray(track).mean(0) for track in tracks]))
+        return _timbres(
+            np.stack([studio.generate(text(song, words), SECONDS, seed, adapters) for seed, song in enumerate(wanted)])
+        )
 
-    reachable = distance(_timbres(reconstruct(model.pipeline.vae, audio[CLIPS:], str(model.device))))
+    reachable = distance(_timbres(np.stack([studio.reconstruct(song) for song in audio[CLIPS:]])))
     others = [sample_song(np.random.default_rng(n), "trap", drums=True) for n in range(ASKED)]
     before, other_before = distance(asked(songs[:ASKED])), distance(asked(others))
 
     started = time.monotonic()
-    trainer, words = AceStepTrainer(model), np.random.default_rng(2)
+    trainer, words = studio.trainer, np.random.default_rng(2)
     examples = [
         trainer.example(clip[None], text(song, words)) for clip, song in zip(audio[:CLIPS], songs[:CLIPS], strict=True)
     ]
     recipe = trainer.recipe(CLIPS * SECONDS)
     recipe = replace(recipe, steps=steps or recipe.steps)
-    pairs = train(trainer, model.adapted, examples, recipe, lambda step, loss: None)
+    pairs = train(trainer, studio.model.adapted, examples, recipe, lambda step, loss: None)
     taken = time.monotonic() - started
-    header = Header("starter", style, "ace_step", "starter", "0", recipe.rank, "adapt", "2026-01-01T00:00:00+00:00", "")
+    made_at = "2026-01-01T00:00:00+00:00"
+    header = Header("starter", style, studio.model.backend, "starter", "0", recipe.rank, "adapt", made_at, "")
     twin = [(AdapterWeights(header, pairs), 1.0)]
     after, other_after = distance(asked(songs[:ASKED], twin)), distance(asked(others, twin))
     return {

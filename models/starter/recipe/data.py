@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..synthesiser import GENRES, Song, render, sample_song
-from .architecture import SAMPLE_RATE
 
+SAMPLE_RATE = 24_000
+"""Samples a second of the starters' audio, mono."""
 TRAINING, VALIDATION, EVALUATION = 1, 2, 3
 """Seeds of the sets, which so share no song."""
 
@@ -26,6 +27,12 @@ def on_the_clock(song: Song) -> Song:
 def audio_of(song: Song, seconds: float) -> np.ndarray:
     """Mono audio at the starter's rate, float32 `[samples]`."""
     return render(song, seconds, SAMPLE_RATE, 1)[0]
+
+
+def held_back(count: int = 16, seconds: float = 2.0) -> np.ndarray:
+    """Ends of songs that nothing was trained on, `[count, samples]`."""
+    songs = [song_number(VALIDATION, number) for number in range(count)]
+    return np.stack([audio_of(song, 6.0)[-round(seconds * SAMPLE_RATE) :] for song in songs])
 
 
 class Pool:

@@ -6,23 +6,21 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
 import soundfile
-from diffusers import AceStepPipeline
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ..synthesiser import GENRES, Song, caption, metadata
+from ..synthesiser import GENRES, Song, text
 from ..synthesiser.arrange import form
 from . import measures
-from .architecture import HOP, SAMPLE_RATE
-from .codec import reconstruct, reconstruction_table
-from .data import EVALUATION, VALIDATION, audio_of, song_number
+from .data import EVALUATION, SAMPLE_RATE, VALIDATION, audio_of, song_number
 from .pictures import draw_spectrograms
-from .sampling import DEFAULTS, Sampling, generate, load
+from .studio import Studio
 
 SECONDS = 10.0
 CLASSIFIER_SONGS = 320
@@ -84,24 +82,25 @@ def follows(heard: list[Heard], classifier: Pipeline) -> dict[str, object]:
     }
 
 
-def evaluate(folder: Path, target: Path, count: int, device: str, sampling: Sampling = DEFAULTS) -> None:
-    """Print the table for the checkpoint in `folder`, and leave it, pictures and sounds in `target`."""
+def evaluate(studio: Studio, target: Path, count: int, sampling: dict[str, Any]) -> None:
+    """Print the table for a checkpoint, and leave it, pictures and sounds in `target`.
+
+    Args:
+        sampling: fields of `Row` that are not left to the checkpoint.
+    """
     target.mkdir(parents=True, exist_ok=True)
-    pipeline = load(folder, device)
     songs = [song_number(EVALUATION, number) for number in range(count)]
     truth = [audio_of(song, SECONDS) for song in songs]
     classifier = genre_classifier()
-    table: dict[str, object] = {"prompts": count, "sampling": vars(sampling)}
+    table: dict[str, object] = {"prompts": count, "sampling": sampling or "default"}
     table["synthesiser"] = follows(
         [listen(song, audio, SAMPLE_RATE) for song, audio in zip(songs, truth, strict=True)], classifier
     )
     show(table, "synthesiser")
 
-    rate = pipeline.sample_rate
-    samples = int(SECONDS * rate) // HOP * HOP
-    whole = np.stack([audio[:samples] for audio in truth])
-    decoded = np.concatenate([reconstruct(pipeline.vae, part, device) for part in np.split(whole, len(whole))])
-    table["reconstruction"] = reconstruction_table(whole, decoded)
+    rate = studio.model.sample_rate
+    decoded = [studio.reconstruct(audio) for audio in truth]
+    table["reconstruction"] = measures.reconstruction_table(np.stack(truth), np.stack(decoded))
     show(table, "reconstruction")
     table["codec"] = follows([listen(s, audio, rate) for s, audio in zip(songs, decoded, strict=True)], classifier)
     show(table, "codec")
@@ -109,16 +108,16 @@ def evaluate(folder: Path, target: Path, count: int, device: str, sampling: Samp
     rng = np.random.default_rng(EVALUATION)
     made, taken = [], []
     for number, song in enumerate(songs):
-        words = caption(song, rng, held_out=True)
+        asked = text(song, rng, held_out=True)
         started = time.monotonic()
-        made.append(generate(pipeline, words, SECONDS, number, sampling, **metadata(song)))
+        made.append(studio.generate(asked, SECONDS, number, **sampling))
         taken.append(time.monotonic() - started)
         if number < len(GENRES):
             soundfile.write(target / f"{song.genre.replace(' ', '-')}.wav", made[-1], rate)
     table["generated"] = follows([listen(s, audio, rate) for s, audio in zip(songs, made, strict=True)], classifier)
     table["generated"]["x real time"] = SECONDS / float(np.median(taken))  # type: ignore[index]
     show(table, "generated")
-    table["a minute"] = a_minute(pipeline, sampling)
+    table["a minute"] = a_minute(studio, sampling)
     show(table, "a minute")
 
     first = range(min(count, len(GENRES)))
@@ -127,13 +126,13 @@ def evaluate(folder: Path, target: Path, count: int, device: str, sampling: Samp
     (target / "table.json").write_text(json.dumps(table, indent=1, default=_rounded))
 
 
-def a_minute(pipeline: AceStepPipeline, sampling: Sampling) -> dict[str, float]:
+def a_minute(studio: Studio, sampling: dict[str, Any]) -> dict[str, float]:
     """Whether a minute has a form: bass and drums in the drop over those in the break, and the pulse at its end."""
-    rate, louder, early, late = pipeline.sample_rate, [], [], []
+    rate, louder, early, late = studio.model.sample_rate, [], [], []
     rng = np.random.default_rng(0)
     for number, genre in enumerate(("trap", "house", "techno", "synthwave")):
         song = next(s for s in (song_number(EVALUATION, n) for n in range(5000, 5200)) if s.genre == genre and s.drums)
-        audio = generate(pipeline, caption(song, rng, held_out=True), 60.0, number, sampling, **metadata(song))
+        audio = studio.generate(text(song, rng, held_out=True), 60.0, number, **sampling)
         bar = song.bar_seconds * rate
         sections = form(song, 60.0)
         low = measures.band(audio, 20, 200, rate)

@@ -1,4 +1,4 @@
-"""The codec's losses. Each looks at reconstruction and reference `[B, T]`."""
+"""The codecs' losses. Each looks at reconstruction and reference `[B, T]`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import torch
 
-from .architecture import SAMPLE_RATE
+from .data import SAMPLE_RATE
 
 WAVE_BANDS = ((0, 150, 1.0), (150, 500, 1.0), (500, 1500, 1.5), (1500, 3000, 1.5), (3000, 6000, 0.4))
 """From Hz, to Hz, weight: where the waveform itself shall match. Bass has most of the energy, so each band's error

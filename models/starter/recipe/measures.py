@@ -7,6 +7,8 @@ import numpy as np
 from librosa.onset import onset_strength
 from scipy.signal import butter, sosfiltfilt
 
+from .data import SAMPLE_RATE
+
 RATE = 22_050
 """Samples a second for everything that librosa measures."""
 HOP = 256
@@ -98,3 +100,15 @@ def band(audio: np.ndarray, low: float, high: float, rate: int) -> np.ndarray:
 def level_difference(estimate: np.ndarray, reference: np.ndarray) -> float:
     """Energy of `estimate` above that of `reference`, in dB."""
     return float(10 * np.log10((np.sum(estimate**2) + 1e-12) / (np.sum(reference**2) + 1e-12)))
+
+
+def reconstruction_table(audio: np.ndarray, estimate: np.ndarray, rate: int = SAMPLE_RATE) -> dict[str, float]:
+    """Mean SI-SDR in dB, broadband and in bands, and the high bands' level in dB, of mono `[B, T]`."""
+    table = {"si_sdr": float(np.mean([si_sdr(y, x) for y, x in zip(estimate, audio, strict=True)]))}
+    for low, high in ((20, 150), (150, 500), (500, 3000), (500, 1500), (1500, 3000), (3000, 6000)):
+        a, b = (band(x, low, high, rate) for x in (estimate, audio))
+        table[f"si_sdr_{low}_{high}"] = float(np.mean([si_sdr(y, x) for y, x in zip(a, b, strict=True)]))
+    for low, high in ((3000, 6000), (6000, 12_000)):
+        a, b = (band(x, low, high, rate) for x in (estimate, audio))
+        table[f"level_{low}_{high}"] = level_difference(a, b)
+    return {name: round(value, 2) for name, value in table.items()}

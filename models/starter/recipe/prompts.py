@@ -1,60 +1,61 @@
-"""Prompts exactly as `AceStepPipeline` formats them, and a tokenizer that knows the format's fixed parts as tokens."""
+"""What asks for a song in training, and the words that a tokenizer learns."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
-from diffusers import AceStepPipeline
+import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from ..synthesiser import GENRES, Song, caption, metadata, sample_song
+from models.base import Text
+
+from ..synthesiser import GENRES, Song, caption, sample_song, text
 from ..synthesiser.song import NOTES, SCALES
 
 END = "<|endoftext|>"
 NUMBERS = range(20, 301)
 """Tempos and durations that are one token each."""
-OMITTED = {"bpm": 0.1, "keyscale": 0.2, "timesignature": 0.3}
+OMITTED = {"bpm": 0.1, "key": 0.2, "time_signature": 0.3}
 """How often training leaves a field out."""
-
 ODD = 0.3
 """How often a song is asked for by a tempo one beside its own."""
 
-_FORMAT = SimpleNamespace(_build_metadata_string=AceStepPipeline._build_metadata_string)
 
-
-def format_prompt(prompt: str, seconds: float, **fields: Any) -> tuple[str, str]:
-    """The text and the lyrics that the pipeline would encode for an instrumental without lyrics."""
-    return AceStepPipeline._format_prompt(_FORMAT, prompt=prompt, lyrics="", audio_duration=seconds, **fields)
-
-
-def song_prompt(song: Song, seconds: float, rng: np.random.Generator) -> str:
-    """A prompt that asks for `song`, worded at random and with fields left out at random.
+def loose_text(song: Song, rng: np.random.Generator) -> Text:
+    """A text that asks for `song`, worded at random and with fields left out at random.
 
     Songs have even tempos; some are asked for by an odd one beside theirs, so that odd ones mean the nearest even one.
     """
     if rng.random() < ODD:
         song = replace(song, bpm=song.bpm + int(rng.choice((-1, 1))))
-    fields = {name: value for name, value in metadata(song).items() if rng.random() > OMITTED[name]}
-    return format_prompt(caption(song, rng), seconds, **fields)[0]
+    omitted = {name: None for name, share in OMITTED.items() if rng.random() < share}
+    return replace(text(song, rng), **omitted)  # type: ignore[arg-type]
 
 
-@lru_cache(maxsize=1)
-def template_parts() -> list[str]:
-    """The fixed strings between what a user chooses."""
-    marks = ("\x00", "\x01", "\x02", "987")
-    text, lyrics = format_prompt(marks[0], 987, timesignature=marks[1], keyscale=marks[2], bpm=123)
-    parts = re.split("|".join((*marks, "123")), text)
-    return [*parts, *re.split("en", lyrics.removesuffix(END), maxsplit=1)]
+@torch.no_grad()
+def start_numbers(embedding: torch.Tensor, tokenizer: PreTrainedTokenizerFast, tempos: Iterable[int]) -> None:
+    """Start each number's embedding `[V, width]` as a bump over some tempos, so that neighbours are alike.
+
+    Numbers beyond the tempos start at half or double time.
+    """
+    embedding.normal_(0, 0.3)
+    centers = torch.tensor(list(tempos), dtype=torch.float32)
+    lowest, highest = float(centers[0]), float(centers[-1])
+    for number in NUMBERS:
+        (token,) = tokenizer(str(number), add_special_tokens=False).input_ids
+        tempo = number * 2.0 if number < lowest else number / 2 if number > highest else number
+        embedding[token, : len(centers)] = 1.5 * torch.exp(-0.5 * ((tempo - centers) / 1.2).square())
 
 
-def build_tokenizer(vocabulary: int = 1200) -> PreTrainedTokenizerFast:
-    """Byte-level BPE learned from captions: any text can be encoded, known words and numbers are one token."""
+def learned_tokenizer(parts: Sequence[str] = (), vocabulary: int = 1200) -> PreTrainedTokenizerFast:
+    """Byte-level BPE learned from captions: any text can be encoded, known words and numbers are one token.
+
+    Args:
+        parts: fixed strings that become one token each.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     words = Regex(r"\d+|[a-z][#a-z'\-]*|\s+|[^\sa-z0-9]")
@@ -77,7 +78,7 @@ def build_tokenizer(vocabulary: int = 1200) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(corpus, trainer)
-    tokenizer.add_special_tokens([AddedToken(part, special=True, normalized=False) for part in template_parts()])
+    tokenizer.add_special_tokens([AddedToken(part, special=True, normalized=False) for part in parts])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=END, eos_token=END, padding_side="right", model_max_length=2048
     )

@@ -78,7 +78,7 @@ def metadata(song: Song) -> dict[str, Any]:
     return {"bpm": song.bpm, "keyscale": song.key, "timesignature": str(song.beats_per_bar)}
 
 
-def text(song: Song, rng: np.random.Generator) -> Text:
+def text(song: Song, rng: np.random.Generator, held_out: bool = False) -> Text:
     """All of it as the service's conditioners read it."""
-    said = metadata(song)
-    return Text(caption(song, rng), bpm=said["bpm"], key=said["keyscale"], time_signature=said["timesignature"])
+    said, words = metadata(song), caption(song, rng, held_out)
+    return Text(words, bpm=said["bpm"], key=said["keyscale"], time_signature=said["timesignature"])

@@ -8,8 +8,8 @@ from diffusers.models.transformers.ace_step_transformer import AceStepTransforme
 from diffusers.pipelines.ace_step import AceStepConditionEncoder
 from transformers import Qwen3Config, Qwen3Model
 
-SAMPLE_RATE = 24_000
-"""Samples a second of the starter's audio, mono."""
+from ..data import SAMPLE_RATE
+
 STRIDES = (10, 4, 4)
 """Even ones, because odd strides shorten the output."""
 HOP = 160

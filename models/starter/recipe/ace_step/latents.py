@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderOobleck
 
-from ..synthesiser import Song
-from .architecture import HOP, LATENT, SAMPLE_RATE, encode_mean
-from .data import TRAINING, audio_of, on_the_clock, song_number
+from ..clips import LOOP_SECONDS, write_clips
+from ..data import SAMPLE_RATE, TRAINING, audio_of, song_number
+from .architecture import HOP, LATENT, encode_mean
 from .levels import LEVELS
 from .transform import set_weight, weight_of
 
-SHARD = 40
-"""Songs to a file: five of each genre."""
-LOOP_SECONDS = 12.0
-LONG_SECONDS = (30.0, 60.0)
 LEVEL_DEVIATION = 1.5
 SPREAD = 0.25
 """The components' deviations are their variances to this power: 0 would make all alike, 0.5 leave them."""
-
-
-@dataclass
-class Clip:
-    song: Song
-    seconds: float
-    latents: torch.Tensor
-    """`[T, LATENT]` in half precision."""
-
-
-def seconds_of(number: int) -> float:
-    """Of seventeen songs one is long enough to have a form, the others are loops."""
-    if number % 17:
-        return LOOP_SECONDS
-    return float(np.random.default_rng([TRAINING, number, 1]).choice(LONG_SECONDS))
 
 
 @torch.no_grad()
@@ -103,41 +82,10 @@ class SongEncoder:
         return torch.cat(parts, 1)[:, :count].T.half().cpu()
 
 
-def make_latents(runs: Path, songs: int, device: str, compile_it: bool, seed: int = TRAINING) -> None:
-    """Encode the first `songs` songs, a file for every 40; files that exist are left alone."""
-    encode_song = SongEncoder(unit_codec(runs).to(device).requires_grad_(False), device, compile_it)
-    folder = runs / "latents"
-    folder.mkdir(parents=True, exist_ok=True)
-    for first in range(0, songs, SHARD):
-        path = folder / f"{first:06d}.pt"
-        if path.exists():
-            continue
-        rows: list[dict[str, object]] = []
-        for number in range(first, first + SHARD):
-            song, seconds = on_the_clock(song_number(seed, number)), seconds_of(number)
-            latents = encode_song(audio_of(song, seconds))
-            rows.append({"song": json.dumps(song.as_dict()), "seconds": seconds, "latents": latents})
-        partial = path.with_suffix(".partial")
-        torch.save(rows, partial)
-        partial.rename(path)
-        print(f"latents {first + SHARD}/{songs}", flush=True)
-
-
-class Library:
-    """All encoded clips; looks for new files when asked, so encoding can go on beside training."""
-
-    def __init__(self, runs: Path) -> None:
-        self.folder, self.known, self.clips = runs / "latents", set[Path](), list[Clip]()
-        self.refresh()
-
-    def refresh(self) -> None:
-        for path in sorted(set(self.folder.glob("*.pt")) - self.known):
-            self.known.add(path)
-            for row in torch.load(path, weights_only=True):
-                self.clips.append(Clip(Song(**json.loads(row["song"])), row["seconds"], row["latents"]))
-
-    def of_seconds(self, seconds: float) -> list[Clip]:
-        return [clip for clip in self.clips if clip.seconds == seconds]
+def encode_songs(runs: Path, songs: int, device: str, compile_it: bool) -> None:
+    """Encode the first `songs` songs into `runs/latents`."""
+    encode = SongEncoder(unit_codec(runs).to(device).requires_grad_(False), device, compile_it)
+    write_clips(runs / "latents", songs, encode)
 
 
 def frames(seconds: float) -> int:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,22 +11,17 @@ from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscret
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .architecture import (
-    CLOCK_TEMPOS,
-    HOP,
-    LATENT,
-    SAMPLE_RATE,
-    build_condition_encoder,
-    build_text_encoder,
-    build_transformer,
-)
-from .data import TRAINING
-from .latents import LONG_SECONDS, LOOP_SECONDS, Clip, Library, frames
+from ..clips import LONG_SECONDS, LOOP_SECONDS, Clip, Library
+from ..data import SAMPLE_RATE, TRAINING
+from ..prompts import start_numbers
+from ..training import Training, forget_paths, load_average, start_over
+from .architecture import CLOCK_TEMPOS, HOP, build_condition_encoder, build_text_encoder, build_transformer
+from .latents import frames
 from .levels import LEVELS
-from .prompts import NUMBERS, build_tokenizer, format_prompt, song_prompt
-from .sampling import DEFAULTS
-from .state import Checkpoints, learning_rate
+from .prompts import build_tokenizer, format_prompt, song_prompt
 
+SAMPLING = {"steps": 16, "guidance": 3.0, "shift": 2.0, "guided": True}
+"""The checkpoint's default settings."""
 LOOP_LENGTHS = (6.0, 8.0, 10.0, 10.0, 10.0, 12.0)
 """Seconds that a step's loops may be cut to."""
 LONG_SHARE = 0.1
@@ -44,7 +37,6 @@ clock. Among all other things to learn, a model was seen to find its way from th
 not within 1,000 steps; so it found it within 75."""
 LEVEL_WEIGHT = 2.0
 """Of an error in loudness, where one in a wave counts 1: rhythm is in the loudness."""
-AVERAGING = 0.995
 HELD_BACK = 40
 """Clips kept for the validation loss."""
 REFRESH_EVERY = 200
@@ -62,21 +54,7 @@ class Starter(nn.Module):
         self.condition_encoder = build_condition_encoder()
         self.condition_encoder.timbre_encoder.requires_grad_(False)
         self._no_reference: torch.Tensor | None = None
-        self._start_numbers()
-
-    @torch.no_grad()
-    def _start_numbers(self) -> None:
-        """Start each number's embedding as a bump over the clock's tempos, so that neighbours are alike.
-
-        Numbers beyond the clock's tempos start at half or double time.
-        """
-        embedding = self.text_encoder.get_input_embeddings().weight
-        embedding.normal_(0, 0.3)
-        centers = torch.tensor(list(CLOCK_TEMPOS), dtype=torch.float32)
-        for number in NUMBERS:
-            (token,) = self.tokenizer(str(number)).input_ids
-            tempo = number * 2.0 if number < CLOCK_TEMPOS[0] else number / 2 if number > CLOCK_TEMPOS[-1] else number
-            embedding[token, : len(centers)] = 1.5 * torch.exp(-0.5 * ((tempo - centers) / 1.2).square())
+        start_numbers(self.text_encoder.get_input_embeddings().weight, self.tokenizer, CLOCK_TEMPOS)
 
     def conditions(self, texts: list[str], lyrics: str) -> torch.Tensor:
         """What the transformer attends to, `[B, L, TEXT_WIDTH]`, packed as the pipeline packs it."""
@@ -131,26 +109,11 @@ class Starter(nn.Module):
 def train_model(runs: Path, steps: int, device: str, rate: float) -> None:
     """Train up to `steps` in all; goes on from `runs/model.pt`, and sees new latents as they are written."""
     torch.manual_seed(0)
-    starter = Starter()
-    checkpoints = Checkpoints(runs / "model.pt")
-    saved = checkpoints.load()
-    if saved:
-        starter.load_state_dict(saved["weights"])
-    starter.to(device).train()
-    optimizers = _optimizers(starter, rate)
-    first = 0
-    average = {name: value.detach().clone() for name, value in starter.state_dict().items()}
-    if saved:
-        first = saved["step"]
-        average = {name: value.to(device) for name, value in saved["average"].items()}
-        if saved["optimizers"]:  # unpacked weights have none
-            for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
-                optimizer.load_state_dict(state)
-    parameters = [p for p in starter.parameters() if p.requires_grad]
-    library = Library(runs)
-
+    starter = Starter().to(device).train()
+    training = Training(starter, runs / "model.pt", rate, steps)
+    library = Library(runs / "latents")
     running = 0.0
-    for step in range(first, steps):
+    for step in range(training.first, steps):
         rng = np.random.default_rng([TRAINING, 7, step])
         torch.manual_seed(step)
         rhythm = bool(rng.random() < (RHYTHM_SHARE if step < RHYTHM_FIRST else RHYTHM_SHARE_LATER))
@@ -165,17 +128,7 @@ def train_model(runs: Path, steps: int, device: str, rate: float) -> None:
             conditions = torch.where(dropped, null, conditions)
             noise = torch.randn_like(latents)
             loss = starter.loss(latents, noise, time.to(device), conditions, levels_only=rhythm).mean()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, steps, rate * group["share"])
-            optimizer.step()
-            optimizer.zero_grad()
-        with torch.no_grad():
-            decay = min(AVERAGING, (step + 1) / (step + 20))
-            for name, value in starter.state_dict().items():
-                average[name].lerp_(value, 1 - decay)
+        training.step(step, loss)
 
         if not rhythm:
             running = 0.98 * running + 0.02 * loss.item() if running else loss.item()
@@ -184,32 +137,8 @@ def train_model(runs: Path, steps: int, device: str, rate: float) -> None:
         if step % REFRESH_EVERY == REFRESH_EVERY - 1:
             library.refresh()
         if step % VALIDATE_EVERY == VALIDATE_EVERY - 1 or step + 1 == steps:
-            print(json.dumps({"step": step + 1, **validation(starter, average, library)}), flush=True)
-        if checkpoints.due() or step + 1 == steps:
-            checkpoints.save(
-                {
-                    "weights": starter.state_dict(),
-                    "average": average,
-                    "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                    "step": step + 1,
-                }
-            )
-
-
-def _optimizers(starter: Starter, rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the layers, AdamW for everything else."""
-    inside: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
-    for name, parameter in starter.named_parameters():
-        if parameter.requires_grad:
-            (inside if parameter.ndim == 2 and ".layers." in name else rest).append(parameter)
-    muon = torch.optim.Muon(
-        [{"params": inside, "share": 1.0}], lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
-    )
-    adam = torch.optim.AdamW(
-        [{"params": rest, "share": 1.0}], lr=rate, betas=(0.9, 0.97), weight_decay=0.01, fused=True
-    )
-    return [muon, adam]
+            with training:
+                print(json.dumps({"step": step + 1, **validation(starter, library)}), flush=True)
 
 
 def _times(count: int, rhythm: bool) -> torch.Tensor:
@@ -238,9 +167,9 @@ def _draw(library: Library, rng: np.random.Generator, long_share: float) -> tupl
 def _cut(clip: Clip, seconds: float, rng: np.random.Generator) -> torch.Tensor:
     """Latents `[T, LATENT]` of a stretch that starts on the first beat of a phrase."""
     length, phrase = frames(seconds), 4 * clip.song.bar_seconds
-    starts = [frames(n * phrase) for n in range(8) if frames(n * phrase) + length <= len(clip.latents)]
+    starts = [frames(n * phrase) for n in range(8) if frames(n * phrase) + length <= len(clip.frames)]
     start = starts[rng.integers(len(starts))]
-    return clip.latents[start : start + length]
+    return clip.frames[start : start + length]
 
 
 def _lyrics(rng: np.random.Generator) -> str:
@@ -251,13 +180,11 @@ def _lyrics(rng: np.random.Generator) -> str:
 
 
 @torch.no_grad()
-def validation(starter: Starter, average: dict[str, torch.Tensor], library: Library) -> dict[str, float]:
-    """Loss of the averaged weights on held-back clips, and with another clip's prompt: the gap is what it heeds."""
-    kept = {name: value.clone() for name, value in starter.state_dict().items()}
-    starter.load_state_dict(average)
+def validation(starter: Starter, library: Library) -> dict[str, float]:
+    """Loss on held-back clips, and with another clip's prompt: the gap is what it heeds."""
     rng = np.random.default_rng(0)
     clips = [clip for clip in library.clips[:HELD_BACK] if clip.seconds == LOOP_SECONDS]
-    latents = torch.stack([clip.latents[: frames(10)] for clip in clips]).float().to(starter.transformer.device)
+    latents = torch.stack([clip.frames[: frames(10)] for clip in clips]).float().to(starter.transformer.device)
     texts = [song_prompt(clip.song, 10, rng) for clip in clips]
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(latents.shape, generator=generator).to(latents)
@@ -269,7 +196,6 @@ def validation(starter: Starter, average: dict[str, torch.Tensor], library: Libr
             result[name] = round(losses.mean().item(), 4)
             result[f"{name}_noisy"] = round(losses[time > 0.6].mean().item(), 4)
         result["levels_from_noise"] = round(_levels_from_noise(starter, latents, noise, texts), 3)
-    starter.load_state_dict(kept)
     return result
 
 
@@ -296,19 +222,10 @@ def _levels_from_noise(
     return float(likeness.mean())
 
 
-def load_starter(runs: Path) -> Starter:
-    """The averaged weights of the last checkpoint."""
-    saved: dict[str, Any] | None = Checkpoints(runs / "model.pt").load()
-    if saved is None:
-        raise FileNotFoundError(f"{runs / 'model.pt'}: train the model first")
-    starter = Starter()
-    starter.load_state_dict(saved["average"])
-    return starter.eval()
-
-
 def pack(runs: Path, target: Path) -> None:
     """Put the last checkpoint together as an `AceStepPipeline` in bfloat16."""
-    starter = load_starter(runs)
+    starter = Starter()
+    load_average(starter, runs / "model.pt")
     decoder = runs / "decoder"
     codec = AutoencoderOobleck.from_pretrained(decoder if decoder.exists() else runs / "codec-unit")
     pipeline = AceStepPipeline(
@@ -320,25 +237,15 @@ def pack(runs: Path, target: Path) -> None:
         scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
     )
     pipeline.to(torch.bfloat16).save_pretrained(target)
-    for config in target.glob("*/config.json"):
-        # Where a part was loaded from is a path of this machine.
-        fields = json.loads(config.read_text())
-        fields.pop("_name_or_path", None)
-        config.write_text(json.dumps(fields, indent=2) + "\n")
-    sampling = {**asdict(DEFAULTS), "guided": True}
-    (target / "sampling.json").write_text(json.dumps(sampling, indent=2) + "\n")
-    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
-    print(f"{target}: {size / 1e6:.1f} MB, latents of {LATENT} channels")
+    forget_paths(target)
+    (target / "sampling.json").write_text(json.dumps(SAMPLING, indent=2) + "\n")
 
 
 def unpack(source: Path, runs: Path) -> None:
     """Put a packed checkpoint back into an empty `runs`: training goes on from its weights, warming up anew."""
-    if (runs / "model.pt").exists():
-        raise FileExistsError(f"{runs / 'model.pt'} exists; training goes on from it")
     pipeline = AceStepPipeline.from_pretrained(source, torch_dtype=torch.float32)
     starter = Starter()
     for part in ("transformer", "text_encoder", "condition_encoder"):
         getattr(starter, part).load_state_dict(getattr(pipeline, part).state_dict())
+    start_over(runs / "model.pt", starter)
     pipeline.vae.save_pretrained(runs / "codec-unit")
-    weights = starter.state_dict()
-    Checkpoints(runs / "model.pt").save({"weights": weights, "average": weights, "optimizers": [], "step": 0})

@@ -14,12 +14,14 @@ import torch
 from diffusers import AutoencoderOobleck
 from torch.nn import functional as F
 
-from . import measures
-from .architecture import HOP, LATENT, SAMPLE_RATE, build_codec
-from .data import TRAINING, VALIDATION, Pool, audio_of, song_number
+from models.ace_step.model import AceStep
+
+from ..data import TRAINING, Pool, held_back
+from ..losses import codec_loss
+from ..measures import reconstruction_table
+from ..state import Checkpoints, learning_rate
+from .architecture import HOP, LATENT, build_codec
 from .levels import LEVELS, WAVES, unit_levels
-from .losses import codec_loss
-from .state import Checkpoints, learning_rate
 from .transform import start_as_transform
 
 CUT = 76 * HOP
@@ -103,20 +105,13 @@ def reconstruct(codec: AutoencoderOobleck, audio: np.ndarray, device: str = "cpu
     return codec.decoder(latents)[:, 0].float().cpu().numpy()[:, : audio.shape[1]]
 
 
-def reconstruction(codec: AutoencoderOobleck, count: int = 16, device: str = "cpu") -> dict[str, float]:
-    """Mean SI-SDR in dB, broadband and in bands, and the high band's level in dB, on songs it was not trained on."""
-    songs = [song_number(VALIDATION, number) for number in range(count)]
-    audio = np.stack([audio_of(song, 6.0)[-2 * SAMPLE_RATE :] for song in songs])
+def through(model: AceStep, audio: np.ndarray) -> np.ndarray:
+    """Mono `[samples]` through a loaded checkpoint's codec and back."""
+    padded = np.pad(audio, (0, -len(audio) % HOP))
+    return reconstruct(model.pipeline.vae, padded[None], str(model.device))[0, : len(audio)]
+
+
+def reconstruction(codec: AutoencoderOobleck, device: str = "cpu") -> dict[str, float]:
+    """The reconstruction's figures on songs it was not trained on."""
+    audio = held_back()
     return reconstruction_table(audio, reconstruct(codec, audio, device))
-
-
-def reconstruction_table(audio: np.ndarray, estimate: np.ndarray) -> dict[str, float]:
-    """The reconstruction's figures for mono `[B, T]`."""
-    table = {"si_sdr": float(np.mean([measures.si_sdr(y, x) for y, x in zip(estimate, audio, strict=True)]))}
-    for low, high in ((20, 150), (150, 500), (500, 3000), (500, 1500), (1500, 3000), (3000, 6000)):
-        a, b = (measures.band(x, low, high, SAMPLE_RATE) for x in (estimate, audio))
-        table[f"si_sdr_{low}_{high}"] = float(np.mean([measures.si_sdr(y, x) for y, x in zip(a, b, strict=True)]))
-    for low, high in ((3000, 6000), (6000, 12_000)):
-        a, b = (measures.band(x, low, high, SAMPLE_RATE) for x in (estimate, audio))
-        table[f"level_{low}_{high}"] = measures.level_difference(a, b)
-    return {name: round(value, 2) for name, value in table.items()}

@@ -1,0 +1,73 @@
+"""Encoded songs on disk, a file for every 40: the models' training data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..synthesiser import Song
+from .data import TRAINING, audio_of, on_the_clock, song_number
+
+SHARD = 40
+"""Songs to a file: five of each genre."""
+LOOP_SECONDS = 12.0
+LONG_SECONDS = (30.0, 60.0)
+
+
+@dataclass
+class Clip:
+    song: Song
+    seconds: float
+    frames: torch.Tensor
+    """`[T, C]`: latents in half precision, or codes."""
+
+
+def seconds_of(number: int) -> float:
+    """Of seventeen songs one is long enough to have a form, the others are loops."""
+    if number % 17:
+        return LOOP_SECONDS
+    return float(np.random.default_rng([TRAINING, number, 1]).choice(LONG_SECONDS))
+
+
+def write_clips(folder: Path, songs: int, encode: Callable[[np.ndarray], torch.Tensor]) -> None:
+    """Encode the first `songs` songs; files that exist are left alone.
+
+    Args:
+        encode: mono audio `[samples]` to frames `[T, C]`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for first in range(0, songs, SHARD):
+        path = folder / f"{first:06d}.pt"
+        if path.exists():
+            continue
+        rows: list[dict[str, object]] = []
+        for number in range(first, first + SHARD):
+            song, seconds = on_the_clock(song_number(TRAINING, number)), seconds_of(number)
+            frames = encode(audio_of(song, seconds))
+            rows.append({"song": json.dumps(song.as_dict()), "seconds": seconds, "frames": frames})
+        partial = path.with_suffix(".partial")
+        torch.save(rows, partial)
+        partial.rename(path)
+        print(f"{folder.name} {first + SHARD}/{songs}", flush=True)
+
+
+class Library:
+    """All encoded clips; looks for new files when asked, so encoding can go on beside training."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.known, self.clips = folder, set[Path](), list[Clip]()
+        self.refresh()
+
+    def refresh(self) -> None:
+        for path in sorted(set(self.folder.glob("*.pt")) - self.known):
+            self.known.add(path)
+            for row in torch.load(path, weights_only=True):
+                self.clips.append(Clip(Song(**json.loads(row["song"])), row["seconds"], row["frames"]))
+
+    def of_seconds(self, seconds: float) -> list[Clip]:
+        return [clip for clip in self.clips if clip.seconds == seconds]

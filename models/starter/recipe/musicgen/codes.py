@@ -1,0 +1,26 @@
+"""Encode songs as codes: the model's training data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import EncodecModel
+
+from models.musicgen import audio as coding
+
+from ..clips import write_clips
+from .architecture import HOP
+
+
+def encode_songs(runs: Path, songs: int, device: str, compile_it: bool) -> None:
+    """Encode the first `songs` songs into `runs/codes`."""
+    codec = EncodecModel.from_pretrained(runs / "codec").to(device).eval()
+
+    def encode(audio: np.ndarray) -> torch.Tensor:
+        """Codes `[T, K]` of mono audio `[samples]`."""
+        padded = np.pad(audio, (0, -len(audio) % HOP))
+        return coding.encode(codec, padded[None]).T.short().cpu()
+
+    write_clips(runs / "codes", songs, encode)

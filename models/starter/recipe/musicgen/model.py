@@ -1,0 +1,195 @@
+"""Train the model: decoder and text encoder together, to say the next codes of encoded songs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import (
+    EncodecFeatureExtractor,
+    EncodecModel,
+    GenerationConfig,
+    MusicgenForCausalLM,
+    MusicgenForConditionalGeneration,
+    T5EncoderModel,
+)
+
+from models.musicgen.pattern import delay, delays
+from models.musicgen.text import caption
+
+from ..clips import LONG_SECONDS, LOOP_SECONDS, Clip, Library
+from ..data import SAMPLE_RATE, TRAINING
+from ..prompts import learned_tokenizer, loose_text, start_numbers
+from ..training import Training, forget_paths, load_average, start_over
+from .architecture import CODEBOOKS, CODES, HOP, TEXT_WIDTH, WIDTH, WINDOW_SECONDS, config
+
+LENGTHS = (2.4, 2.4, 6.0, 10.0, 12.0)
+"""Seconds that a step's pieces are cut to.
+
+In short ones the beat has not been heard yet, so the tempo must come from the text."""
+LONG_SHARE = 0.08
+"""Share of steps on pieces as long as the window, with a form."""
+SECONDS_A_STEP = 96.0
+DROPPED = 0.12
+"""Share of clips trained without their text, for guidance."""
+ENTERED = 0.25
+"""Share of clips that begin anywhere, as a further window does, and not on a phrase."""
+ENTRY_SECONDS = 2.0
+"""Of such a clip these are only heard, since a piece does not begin so."""
+BOOK_WEIGHTS = (3.0, 1.5, 1.0, 1.0, 1.0, 1.0)
+"""Rhythm is in the first codebook, and bass in the second."""
+TEMPOS = range(70, 162, 2)
+HELD_BACK = 40
+REFRESH_EVERY = 200
+VALIDATE_EVERY = 250
+DELAYS = delays(CODEBOOKS, 1)
+GENERATION = {"do_sample": True, "guidance_scale": 3.0, "top_k": 250, "temperature": 1.0}
+
+
+class Starter(nn.Module):
+    """The parts that are trained, and the step from texts and codes to a loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokenizer = learned_tokenizer()
+        sizes = config(len(self.tokenizer))
+        self.text_encoder = T5EncoderModel(sizes.text_encoder)
+        self.decoder = MusicgenForCausalLM(sizes.decoder)
+        self.enc_to_dec_proj = nn.Linear(TEXT_WIDTH, WIDTH)
+        start_numbers(self.text_encoder.get_input_embeddings().weight, self.tokenizer, TEMPOS)
+
+    def conditions(self, texts: list[str], heard: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the decoder attends to, `[B, L, WIDTH]`, and its mask; nothing where `heard` `[B]` is false.
+
+        MusicGen's way of going without a text is to attend to zeros.
+        """
+        tokens = self.tokenizer(texts, padding="longest", return_tensors="pt").to(self.decoder.device)
+        states = self.text_encoder(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
+        mask = tokens.attention_mask * heard[:, None]
+        return self.enc_to_dec_proj(states) * mask[..., None], tokens.attention_mask
+
+    def losses(self, codes: torch.Tensor, texts: list[str], heard: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of each code, `[B, K, T]`, zero for the first `skip` `[B]` frames; codes `[B, K, T]`."""
+        count, books, frames = codes.shape
+        positions = delay(codes, DELAYS, CODES)
+        states, mask = self.conditions(texts, heard)
+        logits = self.decoder(
+            input_ids=positions[..., :-1].flatten(0, 1),
+            encoder_hidden_states=states,
+            encoder_attention_mask=mask,
+            use_cache=False,
+        ).logits.unflatten(0, (count, books))
+        # Codebook k of frame t is said at position t + k.
+        said = torch.stack([logits[:, book, by : by + frames] for book, by in enumerate(DELAYS)], 1)
+        error = F.cross_entropy(said.float().flatten(0, 2), codes.flatten(), reduction="none").view(codes.shape)
+        return error * (torch.arange(frames, device=codes.device) >= skip[:, None])[:, None]
+
+
+def train_model(runs: Path, steps: int, device: str, rate: float) -> None:
+    """Train up to `steps` in all; goes on from `runs/model.pt`, and sees new codes as they are written."""
+    torch.manual_seed(0)
+    starter = Starter().to(device).train()
+    training = Training(starter, runs / "model.pt", rate, steps)
+    library = Library(runs / "codes")
+    weights = torch.tensor(BOOK_WEIGHTS, device=device)
+    running = 0.0
+    for step in range(training.first, steps):
+        rng = np.random.default_rng([TRAINING, 8, step])
+        torch.manual_seed(step)
+        clips, codes, skip = _draw(library, rng)
+        texts = [caption(loose_text(clip.song, rng)) for clip in clips]
+        heard = torch.rand(len(clips), device=device) >= DROPPED
+        with sdpa_kernel(SDPBackend.MATH), torch.autocast(device, torch.bfloat16):
+            losses = starter.losses(codes.to(device), texts, heard, skip.to(device))
+        counted = (codes.shape[-1] - skip).sum()
+        by_book = losses.sum((0, 2)) / counted.to(device)
+        training.step(step, (by_book * weights).sum() / weights.sum())
+
+        running = 0.98 * running + 0.02 * by_book[0].item() if running else by_book[0].item()
+        if step % 50 == 49:
+            books = " ".join(f"{value:.2f}" for value in by_book.tolist())
+            print(f"model {step + 1}/{steps} levels {running:.3f} books {books} clips {len(library.clips)}", flush=True)
+        if step % REFRESH_EVERY == REFRESH_EVERY - 1:
+            library.refresh()
+        if step % VALIDATE_EVERY == VALIDATE_EVERY - 1 or step + 1 == steps:
+            with training:
+                print(json.dumps({"step": step + 1, **validation(starter, library)}), flush=True)
+
+
+def _draw(library: Library, rng: np.random.Generator) -> tuple[list[Clip], torch.Tensor, torch.Tensor]:
+    """A batch of one length: clips, their codes `[B, K, T]`, and of how many frames the loss is not counted `[B]`."""
+    if rng.random() < LONG_SHARE:
+        seconds, stock = float(WINDOW_SECONDS), [clip for length in LONG_SECONDS for clip in library.of_seconds(length)]
+    else:
+        seconds, stock = float(rng.choice(LENGTHS)), library.of_seconds(LOOP_SECONDS)
+    held = {id(clip) for clip in library.clips[:HELD_BACK]}
+    stock = [clip for clip in stock if id(clip) not in held]
+    clips = [stock[i] for i in rng.integers(len(stock), size=max(1, round(SECONDS_A_STEP / seconds)))]
+    length, parts, skips = frames(seconds), [], []
+    for clip in clips:
+        last = len(clip.frames) - length
+        enters = seconds > 2 * ENTRY_SECONDS and last > 0 and rng.random() < ENTERED
+        phrase = 4 * clip.song.bar_seconds
+        starts = [frames(n * phrase) for n in range(8) if frames(n * phrase) <= last]
+        start = int(rng.integers(last + 1)) if enters else starts[rng.integers(len(starts))]
+        parts.append(clip.frames[start : start + length].T.long())
+        skips.append(frames(ENTRY_SECONDS) if enters else 0)
+    return clips, torch.stack(parts), torch.tensor(skips)
+
+
+@torch.no_grad()
+def validation(starter: Starter, library: Library) -> dict[str, float]:
+    """Cross-entropy of held-back clips, of their levels in the first seconds, and both with another clip's text."""
+    device = starter.decoder.device
+    rng = np.random.default_rng(0)
+    clips = [clip for clip in library.clips[:HELD_BACK] if clip.seconds == LOOP_SECONDS]
+    codes = torch.stack([clip.frames[: frames(10)].T.long() for clip in clips]).to(device)
+    texts = [caption(loose_text(clip.song, rng)) for clip in clips]
+    all_heard, none = torch.ones(len(clips), device=device), torch.zeros(len(clips), device=device)
+    result = {}
+    with torch.autocast(device.type, torch.bfloat16):
+        for name, words in (("right", texts), ("wrong", texts[11:] + texts[:11])):
+            losses = starter.losses(codes, words, all_heard, none)
+            result[name] = round(losses.mean().item(), 4)
+            result[f"{name}_levels"] = round(losses[:, 0].mean().item(), 4)
+            result[f"{name}_first_levels"] = round(losses[:, 0, : frames(2)].mean().item(), 4)
+    return result
+
+
+def pack(runs: Path, target: Path) -> None:
+    """Put the last checkpoint together as a `MusicgenForConditionalGeneration` in bfloat16."""
+    starter = Starter()
+    load_average(starter, runs / "model.pt")
+    model = MusicgenForConditionalGeneration(
+        text_encoder=starter.text_encoder,
+        audio_encoder=EncodecModel.from_pretrained(runs / "codec"),
+        decoder=starter.decoder,
+    )
+    model.enc_to_dec_proj.load_state_dict(starter.enc_to_dec_proj.state_dict())
+    special = dict.fromkeys(("bos_token_id", "pad_token_id", "decoder_start_token_id"), CODES)
+    length = frames(WINDOW_SECONDS) + max(DELAYS) + 1
+    model.generation_config = GenerationConfig(**GENERATION, **special, max_length=length)
+    model.to(torch.bfloat16).save_pretrained(target)
+    starter.tokenizer.save_pretrained(target)
+    extractor = EncodecFeatureExtractor(feature_size=1, sampling_rate=SAMPLE_RATE, padding_side="left")
+    extractor.save_pretrained(target)
+    forget_paths(target)
+
+
+def unpack(source: Path, runs: Path) -> None:
+    """Put a packed checkpoint back into an empty `runs`: training goes on from its weights, warming up anew."""
+    model = MusicgenForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
+    starter = Starter()
+    for part in ("text_encoder", "decoder", "enc_to_dec_proj"):
+        getattr(starter, part).load_state_dict(getattr(model, part).state_dict())
+    start_over(runs / "model.pt", starter)
+    model.audio_encoder.save_pretrained(runs / "codec")
+
+
+def frames(seconds: float) -> int:
+    return round(seconds * SAMPLE_RATE / HOP)

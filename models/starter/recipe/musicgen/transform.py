@@ -1,0 +1,176 @@
+"""Start EnCodec as a transform coder, as `ace_step/transform.py` does with Oobleck.
+
+Its activations are ELUs, which are straight for small values: signals on the way in and out are kept at a deviation of
+`SMALL` in every channel that carries the transform. Where a stage has fewer channels than coefficients, only the
+principal components go on. Some of the channels that are left are envelope followers: they carry the second stage's
+bands strong enough to be rectified, and average them, so that the last layer can read the levels from them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from transformers import EncodecModel
+
+from ..ace_step.transform import lapped_cosine
+from .architecture import LEVEL_SLOTS, STRIDES
+from .levels import LEVELS, unit_levels
+
+SMALL = 0.04
+STRONG = 4.0
+"""Of a deviation at which an ELU is a rectifier."""
+RESIDUAL_SHARE = 0.01
+SHUT = -5.0
+REST_SHARE, LEAK = 0.1, 0.02
+CARRIERS = (4, 20, 120, 208)
+"""Channels that carry the transform after each stage."""
+GROUPS = ((0, 1), (1, 3), (3, 9), (9, 20))
+"""Of the second stage's bands of 600 Hz, for the envelope followers."""
+EMPHASIS = 0.5
+"""Pre-emphasis for the choice of components: a component's rank counts what is heard, not only what is strong."""
+SPREAD = 0.4
+"""The last components' deviations are their variances to this power: 0.5 would leave them, less heeds the weak ones."""
+
+
+@torch.no_grad()
+def start_as_transform(codec: EncodecModel, audio: torch.Tensor) -> None:
+    """Set `codec`'s weights as described above; `audio` `[B, 1, T]` gives the principal components."""
+    encoder: list[Any] = list(codec.encoder.layers)
+    decoder: list[Any] = list(codec.decoder.layers)
+    for module in codec.modules():
+        if type(module).__name__ == "EncodecResnetBlock":
+            module.block[-1].conv.weight = RESIDUAL_SHARE * module.block[-1].conv.weight.clone()
+            for layer in module.block[1::2]:
+                layer.conv.bias.zero_()
+        if isinstance(module, torch.nn.LSTM):
+            _hush(module)
+    bright = audio - EMPHASIS * F.pad(audio, (1, 0))[..., :-1]
+
+    # The deviation of each carrier, before it is made `SMALL`.
+    deviation = audio.std().view(1)
+    weight = REST_SHARE * encoder[0].conv.weight.clone()
+    weight[0] = 0
+    weight[0, 0, weight.shape[2] // 2] = SMALL / deviation[0]
+    _set(encoder[0].conv, weight)
+    weight = REST_SHARE * decoder[-1].conv.weight.clone()
+    weight[0, 0, weight.shape[2] // 2] = deviation[0] / SMALL
+    _set(decoder[-1].conv, weight)
+
+    plain, count = audio, 1
+    for stage, (stride, carriers) in enumerate(zip(STRIDES, CARRIERS, strict=True)):
+        down, up = encoder[3 * stage + 3].conv, decoder[-3 * stage - 4].conv
+        basis = torch.zeros(count * stride, count, 2 * stride)
+        for channel in range(count):
+            basis[channel * stride : (channel + 1) * stride, channel] = lapped_cosine(stride)
+        components = _components(_lapped(bright, basis), carriers)
+        basis = torch.einsum("ij,jct->ict", components, basis)
+        plain, bright = _lapped(plain, basis), _lapped(bright, basis)
+        after = plain.transpose(0, 1).flatten(1).std(1) + 1e-5
+
+        weight = REST_SHARE * down.weight.clone()
+        weight[:carriers] = 0
+        weight[:carriers, :count] = basis * (SMALL / after)[:, None, None] * (deviation / SMALL)[None, :, None]
+        if stage == 1:
+            _rectify(weight, carriers)
+        elif stage == 2:
+            _average(weight, carriers)
+        elif stage == 3:
+            _hold(weight, carriers)
+        _set(down, weight)
+        # What carries the transform back mixes with little else at first.
+        weight = REST_SHARE * up.weight.clone()
+        weight[:, :count] *= LEAK
+        weight[:carriers, :count] = basis * (after / SMALL)[:, None, None] * (SMALL / deviation)[None, :, None]
+        _set(up, weight)
+        count, deviation = carriers, after
+
+    signals = plain.transpose(0, 1).flatten(1)
+    final, first = encoder[-1].conv, decoder[0].conv
+    width, center = final.weight.shape[0], final.weight.shape[2] // 2
+    components = _components(bright, width - LEVELS)
+    spread = (components @ signals).std(1)
+    scale = spread ** (2 * SPREAD) / (spread ** (2 * SPREAD)).square().mean().sqrt() / spread
+    weight = 0.01 * REST_SHARE * final.weight.clone()
+    weight[LEVELS:, :count, center] = scale[:, None] * components * (deviation / SMALL)
+    bias = torch.zeros(width)
+    weight[:LEVELS, :, center], bias[:LEVELS] = _read_levels(_features(codec, audio), audio)
+    _set(final, weight, bias)
+    weight = REST_SHARE * first.weight.clone()
+    weight[:count] *= LEAK
+    weight[:count, LEVELS:, center] = (SMALL / deviation)[:, None] * components.T / scale
+    _set(first, weight)
+
+
+def _hush(lstm: torch.nn.LSTM) -> None:
+    """Keep an LSTM's output gate nearly shut, so that what goes past it is nearly all there is."""
+    for value in lstm.parameters():
+        value.mul_(0.3)
+    lstm.get_parameter("bias_ih_l0")[-lstm.hidden_size :] = SHUT
+
+
+def _lapped(signal: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+    """Analysis of `[B, C, T]` by `[N, C, 2 * hop]`, padded as EnCodec pads."""
+    hop = basis.shape[2] // 2
+    right = hop // 2
+    return F.conv1d(F.pad(signal, (hop - right, right), mode="reflect"), basis, stride=hop)
+
+
+def _components(signal: torch.Tensor, count: int) -> torch.Tensor:
+    """The strongest principal components of `[B, C, T]`, `[count, C]`; the identity where none needs to go."""
+    if signal.shape[1] <= count:
+        return torch.eye(signal.shape[1])
+    _, vectors = torch.linalg.eigh(torch.cov(signal.transpose(0, 1).flatten(1)))
+    return vectors[:, -count:].T.flip(0)
+
+
+def _rectify(weight: torch.Tensor, carriers: int) -> None:
+    """Two copies of each band, one turned over, strong enough to be rectified by what follows."""
+    strong = weight[:carriers] * STRONG / SMALL
+    weight[carriers : 3 * carriers] = torch.cat([strong, -strong])
+
+
+def _average(weight: torch.Tensor, carriers: int) -> None:
+    """Four channels, each the mean over a group of bands and over the window."""
+    bands = CARRIERS[1]
+    for index, (low, high) in enumerate(GROUPS):
+        row = weight[carriers + index]
+        row.zero_()
+        for copy in (1, 2):
+            row[copy * bands + low : copy * bands + high] = 0.5 / ((high - low) * row.shape[1])
+
+
+def _hold(weight: torch.Tensor, carriers: int) -> None:
+    """Each group's loudness in the parts of a frame and in those beside it."""
+    taps = weight.shape[2]
+    part = taps // (2 * LEVEL_SLOTS)
+    for index in range(len(GROUPS)):
+        for slot in range(2 * LEVEL_SLOTS):
+            row = weight[carriers + index * 2 * LEVEL_SLOTS + slot]
+            row.zero_()
+            row[CARRIERS[2] + index, slot * part : (slot + 1) * part] = 1 / part
+
+
+def _features(codec: EncodecModel, audio: torch.Tensor) -> torch.Tensor:
+    """What the encoder's last convolution sees, `[channels, frames]`."""
+    x = torch.nn.Sequential(*codec.encoder.layers[:-1])(audio)
+    return x.transpose(0, 1).flatten(1)
+
+
+def _read_levels(features: torch.Tensor, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Least squares from features to levels: weight `[LEVELS, channels]` and bias `[LEVELS]`."""
+    levels = unit_levels(audio[:, 0]).transpose(0, 1).flatten(1).double()
+    inputs = torch.cat([features, torch.ones_like(features[:1])]).double()
+    gram = inputs @ inputs.T
+    gram += 1e-4 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    readout = torch.linalg.solve(gram, inputs @ levels.T).T
+    explained = 1 - (readout @ inputs - levels).square().mean(1) / levels.var(1)
+    print("levels explained", [round(float(value), 2) for value in explained], flush=True)
+    return readout[:, :-1].float(), readout[:, -1].float()
+
+
+def _set(convolution: Any, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+    # A row of zeros has no direction, and its normalised weight would not be a number.
+    convolution.weight = weight + 1e-6 * (weight.flatten(1).norm(dim=1) == 0).view(-1, 1, 1)
+    convolution.bias.copy_(torch.zeros_like(convolution.bias) if bias is None else bias)

@@ -1,0 +1,148 @@
+"""The MusicGen starter's recipe in small, and the checkpoint that ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.base import Text
+from models.musicgen import audio as coding
+from models.starter.recipe.clips import LOOP_SECONDS, Clip
+from models.starter.recipe.data import TRAINING, Pool, on_the_clock, song_number
+from models.starter.recipe.measures import reconstruction_table
+from models.starter.recipe.musicgen.architecture import CODEBOOKS, CODES, HOP
+from models.starter.recipe.musicgen.codec import Codec, reconstruct
+from models.starter.recipe.musicgen.levels import LEVELS, unit_levels
+from models.starter.recipe.musicgen.model import ENTRY_SECONDS, Starter, _draw, frames
+from models.starter.recipe.musicgen.quantiser import Quantiser
+from models.starter.recipe.studio import open_studio
+from models.starter.synthesiser import Song
+
+CHECKPOINT = Path(__file__).parents[1] / "models" / "starter" / "musicgen"
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    torch.manual_seed(0)
+    codec = Codec().eval()
+    codec.start(torch.from_numpy(Pool(TRAINING, size=48, seconds=2.0).audio)[:, None])
+    return codec
+
+
+def test_the_codec_is_a_codec_before_training(codec: Codec) -> None:
+    audio = Pool(TRAINING, size=8, seconds=2.0).audio
+    decoded = reconstruct(codec.pack(), audio)
+    assert decoded.shape == audio.shape
+    assert reconstruction_table(audio, decoded)["si_sdr"] > 3
+
+
+def test_the_first_codebook_says_the_levels_and_the_others_the_rest(codec: Codec) -> None:
+    codes = codec.quantiser.codes
+    assert codes[0, :, LEVELS:].abs().max() == 0 and codes[1:, :, :LEVELS].abs().max() == 0
+    audio = torch.from_numpy(Pool(TRAINING, size=8, seconds=2.0).audio)
+    first = torch.from_numpy(np.stack([coding.encode(codec.pack(), song[None])[0].numpy() for song in audio.numpy()]))
+    said = codes[0][first][..., :LEVELS].transpose(1, 2)
+    assert (said - unit_levels(audio)).square().mean() < 0.5
+
+
+def test_codes_move_to_what_chooses_them() -> None:
+    torch.manual_seed(0)
+    quantiser = Quantiser(LEVELS + 4)
+    values = torch.randn(2, LEVELS + 4, 3000)
+    quantiser.start(values, rounds=1)
+    quantiser.train()
+    before = quantiser(values)[1]
+    for _ in range(100):
+        quantiser(values)
+    quantiser.eval()
+    assert quantiser(values)[1] < before
+    learned = quantiser.codes.clone()
+    quantiser(values)
+    assert torch.equal(learned, quantiser.codes)
+
+
+def test_gradients_go_past_the_choice() -> None:
+    quantiser = Quantiser(LEVELS + 4).eval()
+    values = torch.randn(1, LEVELS + 4, 5, requires_grad=True)
+    quantiser(values)[0].sum().backward()
+    assert values.grad is not None and torch.equal(values.grad, torch.ones_like(values))
+
+
+def test_no_code_is_told_by_itself_or_by_later_ones() -> None:
+    """What is said of a frame may depend on earlier frames and on the frame's coarser codes only."""
+    torch.manual_seed(0)
+    starter = Starter().eval()
+    codes = torch.randint(CODES, (1, CODEBOOKS, 20))
+    told, none = torch.ones(1), torch.zeros(1)
+    with torch.no_grad():
+        before = starter.losses(codes, ["trap"], told, none)
+        changed = codes.clone()
+        changed[0, 2, 10] = (changed[0, 2, 10] + 1) % CODES
+        after = starter.losses(changed, ["trap"], told, none)
+    same = ((before - after).abs() < 1e-6)[0]
+    for book in range(CODEBOOKS):
+        for frame in range(20):
+            # Codebook k of frame t is said at position t + k.
+            read = frame + book > 10 + 2
+            assert read or same[book, frame] == ((book, frame) != (2, 10))
+    assert not same[0, 13] and not same[3, 10] and not same[2, 10]
+
+
+def test_without_a_text_no_text_is_heard() -> None:
+    starter = Starter().eval()
+    codes, none = torch.randint(CODES, (1, CODEBOOKS, 8)), torch.zeros(1)
+    with torch.no_grad():
+        silent = [starter.losses(codes, [text], none, none) for text in ("trap", "deep house, 124 bpm, A minor")]
+        heard = [starter.losses(codes, [text], none + 1, none) for text in ("trap", "deep house, 124 bpm, A minor")]
+    assert torch.allclose(silent[0], silent[1], atol=1e-5) and not torch.allclose(heard[0], heard[1], atol=1e-3)
+
+
+def _counted(song: Song, seconds: float) -> Clip:
+    """A clip whose codes are the numbers of its frames."""
+    return Clip(song, seconds, torch.arange(frames(seconds))[:, None].expand(-1, CODEBOOKS))
+
+
+def test_pieces_begin_on_a_phrase_unless_they_are_entered() -> None:
+    class Stock:
+        def __init__(self) -> None:
+            songs = [on_the_clock(song_number(TRAINING, n)) for n in range(60)]
+            self.clips = [clip for song in songs for clip in (_counted(song, LOOP_SECONDS), _counted(song, 60.0))]
+
+        def of_seconds(self, seconds: float) -> list[Clip]:
+            return [clip for clip in self.clips if clip.seconds == seconds]
+
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        clips, codes, skip = _draw(Stock(), rng)  # type: ignore[arg-type]
+        for clip, piece, skipped in zip(clips, codes, skip, strict=True):
+            phrase = 4 * clip.song.bar_seconds
+            begins = int(piece[0, 0]) in [frames(n * phrase) for n in range(8)]
+            assert begins or skipped == frames(ENTRY_SECONDS)
+    assert HOP * frames(1.0) == 24_000
+
+
+@pytest.mark.skipif(not CHECKPOINT.is_dir(), reason="no trained weights in this checkout")
+def test_the_shipped_checkpoint_makes_music() -> None:
+    assert sum(path.stat().st_size for path in CHECKPOINT.rglob("*") if path.is_file()) <= 40e6
+    studio = open_studio("musicgen", CHECKPOINT, "cpu")
+    text = Text("deep house, 日本語", bpm=124, key="A minor", time_signature="4")
+    audio, again = studio.generate(text, 4.0, 1), studio.generate(text, 4.0, 1)
+    assert audio.shape == (4 * studio.model.sample_rate,) and np.isfinite(audio).all() and np.abs(audio).max() > 0.05
+    assert np.array_equal(audio, again)
+
+
+@pytest.mark.skipif(not CHECKPOINT.is_dir(), reason="no trained weights in this checkout")
+def test_training_can_go_on_from_the_shipped_checkpoint(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    from models.starter.recipe.musicgen.model import pack, unpack
+
+    unpack(CHECKPOINT, tmp_path / "runs")
+    pack(tmp_path / "runs", tmp_path / "again")
+    shipped, again = (load_file(folder / "model.safetensors") for folder in (CHECKPOINT, tmp_path / "again"))
+    assert shipped.keys() == again.keys() and all(torch.equal(again[name], value) for name, value in shipped.items())
+    with pytest.raises(FileExistsError):
+        unpack(CHECKPOINT, tmp_path / "runs")
