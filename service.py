@@ -25,6 +25,7 @@ from contract import (
     TrainRequest,
 )
 from edge.access import Access
+from edge.closing import Closing
 from edge.errors import OneShape, or_error
 from edge.guard import Guard
 from edge.journal import Journal
@@ -132,11 +133,11 @@ def _compose() -> bentoml.Service[Any]:
     except Refusal as refusal:
         raise ValueError(refusal.message) from None
     for name, backend in TABLE.enabled(settings()).items():
-        backend.service.add_asgi_middleware(Leaving)
         setattr(Front, _attribute(name), bentoml.depends(backend.service, url=settings().runner_urls.get(name)))
     front = bentoml.asgi_app(application(bentoml.get_current_service))(Front)
     service = bentoml.service(**service_config("ProducerTwin"))(front)
     service.add_asgi_middleware(Journal)
+    service.add_asgi_middleware(Closing, seconds=settings().stop_seconds)
     service.add_asgi_middleware(OneShape)
     service.add_asgi_middleware(Access, settings=settings(), ring=lambda: bentoml.get_current_service().ring)
     service.add_asgi_middleware(Guard, settings=settings())

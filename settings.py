@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     # Serving.
     max_duration_seconds: float | None = Field(None, gt=0)
     generate_timeout_seconds: float = Field(1800.0, gt=0)
+    hung_seconds: float = Field(120.0, gt=0)  # for a layer or a token; more where such work was seen to take long
+    stop_seconds: float = Field(30.0, ge=0)  # for what is under way when the server is told to stop
     max_body_bytes: int = Field(96 * 2**20, gt=0)
     max_upload_bytes: int = Field(2 * 2**30, gt=0)
     link_seconds: int = Field(3600, gt=0, le=7 * 24 * 3600)  # S3 signs for a week at most

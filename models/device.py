@@ -1,4 +1,4 @@
-"""Where and in which precision a model runs."""
+"""Where and in which precision a model runs, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -33,3 +33,27 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
     if wanted == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return _DTYPES[wanted]
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory did not suffice, the device's or the machine's: less at once may fit."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # What MPS, the CPU's allocator and CUDA outside of PyTorch's allocator raise.
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def lost(error: BaseException) -> bool:
+    """Whether this process can use its device no more: an error of CUDA's own makes all later calls fail as well."""
+    if out_of_memory(error):
+        return False
+    return isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))
+
+
+def free_memory() -> None:
+    """Give back what PyTorch keeps for later. Errors that are still held hold what their frames had: let go of them."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()

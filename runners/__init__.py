@@ -1,8 +1,11 @@
 """The runner table: every backend is a row here, and its own files in models/, runners/ and training/."""
 
+from edge.closing import Closing
+from edge.leaving import Leaving
 from runners.ace_step import AceStepRunner
 from runners.musicgen import MusicGenRunner
 from runners.table import Backend, Table
+from settings import settings
 
 TABLE = Table()
 
@@ -32,5 +35,9 @@ TABLE.register(
         commercial_use=False,
     )
 )
+
+for _row in TABLE:
+    _row.service.add_asgi_middleware(Closing, seconds=settings().stop_seconds, behind=True)
+    _row.service.add_asgi_middleware(Leaving)
 
 __all__ = ["TABLE", "Backend"]

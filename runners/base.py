@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
+import os
 import secrets
 import threading
 import time
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("producer_twin.runner")
 
+# So long its process lives on to say that it is to be replaced.
+_FAREWELL_SECONDS = 2.0
+
 
 class Runner:
     """Loads in the background, so that it can say why it is not ready instead of not being there."""
@@ -45,6 +50,7 @@ class Runner:
         self._reason: str | None = "its model is being loaded"
         self._worker: Worker | None = None
         self._stages: dict[str, Literal["preparing", "finishing"]] = {}  # of those that are here but in no queue
+        self._served = False  # by a process of its own, which is replaced when it ends
         self.settled = threading.Event()  # ready, or known not to be
         threading.Thread(target=self._settle, name="load", daemon=True).start()
 
@@ -54,10 +60,14 @@ class Runner:
 
         return TABLE.enabled(settings())[self.backend]
 
+    @bentoml.on_startup
+    def serve(self) -> None:
+        self._served = True
+
     @bentoml.api
     async def generate(self, request: TrackRequest) -> TrackAnswer:
         """Make a track, beside all the others that are asked for."""
-        if self._model is None or self._adapters is None or self._worker is None:
+        if self._reason or self._adapters is None or self._worker is None:
             return TrackAnswer(error=f"{self.backend} cannot serve: {self._reason}", status=503)
         deadline = time.monotonic() + request.patience
         self._stages[request.place] = "preparing"
@@ -90,7 +100,7 @@ class Runner:
     async def describe(self) -> RunnerState:
         """Asynchronous, so that it answers while a batch is under way."""
         return RunnerState(
-            ready=self._model is not None,
+            ready=self._reason is None,
             loading=not self.settled.is_set(),
             reason=self._reason,
             checkpoint=self.row.checkpoint_name(settings()),
@@ -108,7 +118,7 @@ class Runner:
         from models.adapter_file import Header, InvalidAdapter
         from models.foreign import adopt
 
-        if self._model is None or self._checkpoint is None:
+        if self._reason or self._model is None or self._checkpoint is None:
             return AdoptAnswer(error=f"{self.backend} cannot check it: {self._reason}", status=503)
         header = Header(
             producer_id=request.producer_id,
@@ -159,10 +169,18 @@ class Runner:
         storage = open_storage(config.storage_url, config.s3_endpoint_url)
         self._checkpoint = checkpoint
         self._adapters = Adapters(storage, model, checkpoint, backend=row.name)
-        self._worker = Worker(Scheduler(model), row.name)
+        self._worker = Worker(Scheduler(model), row.name, config.hung_seconds, self._end)
         self._model, self._reason = model, None
         keep_swept(storage, self._adapters)
         log.info("%s is ready: %s on %s", row.name, checkpoint.name, device)
+
+    def _end(self, reason: str) -> None:
+        """Nothing can be made in this process any more: say so for a while, then end; BentoML starts another."""
+        self._reason = f"{reason}; it is being started again"
+        log.critical("%s is not ready any more: %s", self.backend, reason)
+        if self._served:
+            faulthandler.dump_traceback()  # where each thread is
+            threading.Timer(_FAREWELL_SECONDS, os._exit, (1,)).start()
 
     def _row(self, request: TrackRequest, adapters: list[AdapterWeights]) -> Row:
         from models.base import Row, Text
@@ -180,6 +198,7 @@ class Runner:
         )
 
     def _answer(self, track: Track, request: TrackRequest) -> TrackAnswer:
+        from models.device import out_of_memory
         from runners.scheduler import Expired
 
         if isinstance(track, Refusal):
@@ -189,6 +208,18 @@ class Runner:
                 error=f"the track was not done within {request.patience:g} s (GENERATE_TIMEOUT_SECONDS); "
                 "ask for a shorter one, or later",
                 status=504,
+            )
+        if isinstance(track, Exception) and out_of_memory(track):
+            return TrackAnswer(
+                error=f"duration_seconds: {request.seconds:g} s take more memory than {self.backend} has now; "
+                "ask for less, or try again later",
+                status=503,
+            )
+        if isinstance(track, FloatingPointError):
+            return TrackAnswer(
+                error=f"{self.backend} made values that are not finite for this track; try another seed, or a lower "
+                "lora_scale or guidance",
+                status=500,
             )
         if isinstance(track, Exception):
             incident = secrets.token_hex(4)

@@ -9,17 +9,25 @@ goes before all who came later, so that long rows finish too. Rows share a batch
 A row that joins a batch saves all that wait the overhead of steps of its own, and costs all in the batch its own part
 of every step. On a device that one row fills, the overhead is small and alike rows go one after the other; where the
 overhead is large, as with a decoder's weights that are read for each token, everyone joins.
+
+A batch for which memory does not suffice goes on in halves. Batches stay that small, and dare to be twice as large
+again with every minute. A row that does not fit alone begins anew once nobody else holds memory; if it does not fit
+then either, it fails.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
 from models.base import Batch, Model, Plan, Row, Run, Track
+from models.device import free_memory, out_of_memory
 from runners.cost import Cost
+
+log = logging.getLogger("producer_twin.runner")
 
 # Rows in a batch, and seconds of music in all, which is what its memory grows with.
 MOST_ROWS = 8
@@ -30,6 +38,8 @@ MOST_BEGUN = 16
 PATIENCE = 4.0
 # Work that is saved is saved for those too who come while it lasts: at a load of 3/4, for so many for each that waits.
 TO_COME = 4.0
+# After so many seconds without running out of memory, batches may be twice as large again.
+RECOVERY = 60.0
 
 
 class Expired(Exception):
@@ -38,7 +48,12 @@ class Expired(Exception):
 
 @dataclass(eq=False)
 class Ticket:
-    """A row's place. `arrived` is the scheduler's clock then; `alone` after a batch failed with it."""
+    """A row's place. `arrived` is the scheduler's clock then.
+
+    Attributes:
+        alone: a batch failed with it.
+        last: memory did not suffice for it beside those that have begun.
+    """
 
     row: Row
     plan: Plan
@@ -48,6 +63,7 @@ class Ticket:
     group: Group | None = None
     finishing: bool = False
     alone: bool = False
+    last: bool = False
 
 
 @dataclass(eq=False)
@@ -73,6 +89,8 @@ class Scheduler:
         self.rows = 0  # that took part in the last turn
         self.clock = 0.0
         self._timer = timer
+        self._most_seconds = MOST_SECONDS
+        self._shrunk = 0.0
         self._group: Group | None = None
         self._changed = False
 
@@ -82,6 +100,16 @@ class Scheduler:
         self.tickets.append(ticket)
         self._changed = True
         return ticket
+
+    @property
+    def expected(self) -> float:
+        """How many seconds the step under way takes if it takes as long as others did; 0 where none is known."""
+        tickets = self.current
+        if not tickets:
+            return 0.0
+        if tickets[0].finishing:
+            return self.cost.finishing * tickets[0].row.seconds
+        return (self.cost.pace or 0.0) * self.cost.of(sum(ticket.plan.cost for ticket in tickets))
 
     def drop(self, ticket: Ticket) -> None:
         """Nobody waits for it any more."""
@@ -127,6 +155,7 @@ class Scheduler:
 
     def _chosen(self, answers: list[tuple[Ticket, Track]]) -> Group | None:
         """The first ticket's group, with all that are worth having along, once they have ended their step."""
+        self._grow()
         tickets = self._ranked()
         while tickets:
             first = tickets[0]
@@ -145,8 +174,9 @@ class Scheduler:
         return None
 
     def _ranked(self) -> list[Ticket]:
-        begun = [ticket for ticket in self.tickets if ticket.run]
-        return sorted(self.tickets if len(begun) < MOST_BEGUN else begun, key=self._rank)
+        begun = [ticket for ticket in self.tickets if ticket.run or ticket.last]
+        full = len(begun) >= MOST_BEGUN or any(ticket.last for ticket in begun)
+        return sorted(begun if full else self.tickets, key=self._rank)
 
     def _members(self, ranked: list[Ticket]) -> list[Ticket]:
         members = ranked[:1]
@@ -156,6 +186,8 @@ class Scheduler:
         return members
 
     def _rank(self, ticket: Ticket) -> tuple[float, ...]:
+        if ticket.last:
+            return (2, ticket.arrived)
         step = self.cost.of(ticket.plan.cost)
         if self.clock - ticket.arrived > PATIENCE * ticket.plan.steps * step:
             return (0, ticket.arrived)
@@ -168,7 +200,7 @@ class Scheduler:
             any(each.alone or each.finishing for each in together)
             or ticket.plan.lane != members[0].plan.lane
             or len(members) == MOST_ROWS
-            or sum(each.row.seconds for each in together) > MOST_SECONDS
+            or sum(each.row.seconds for each in together) > self._most_seconds
         ):
             return False
         waiting = len(self.tickets) - len(members)
@@ -178,8 +210,7 @@ class Scheduler:
         try:
             ticket.run = ticket.run or self.model.begin(ticket.row)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one row is that row's answer
-            self._remove(ticket)
-            answers.append((ticket, error))
+            self._given_up(ticket, error, answers)
             return False
         return True
 
@@ -218,14 +249,34 @@ class Scheduler:
         self._changed |= any(ticket.group is not group for ticket in self.tickets)
 
     def _failed(self, group: Group, error: Exception, answers: list[tuple[Ticket, Track]]) -> None:
-        """A row alone is to blame; of several it shows when each goes on alone."""
-        group.work = None
+        """A row alone is to blame; of several it shows when each goes on alone, unless there was too little memory."""
+        group.work = group.batch = None
         self._part(group)
         if len(group.tickets) == 1:
-            self._remove(group.tickets[0])
-            answers.append((group.tickets[0], error))
-        for ticket in group.tickets:
-            ticket.alone = True
+            self._given_up(group.tickets[0], error, answers)
+        elif out_of_memory(error):
+            self._most_seconds = sum(ticket.row.seconds for ticket in group.tickets) / 2
+            self._shrunk = time.monotonic()
+            log.warning("memory did not suffice: batches of at most %g s of music for now", self._most_seconds)
+            _let_go(error)
+        else:
+            for ticket in group.tickets:
+                ticket.alone = True
+
+    def _given_up(self, ticket: Ticket, error: Exception, answers: list[tuple[Ticket, Track]]) -> None:
+        """A row failed alone, for good unless what it lacked was memory that others hold."""
+        if out_of_memory(error):
+            _let_go(error)
+            if any(other.run for other in self.tickets if other is not ticket):
+                ticket.run, ticket.finishing = None, False
+                ticket.alone = ticket.last = True
+                return
+        self._remove(ticket)
+        answers.append((ticket, error))
+
+    def _grow(self) -> None:
+        if self._most_seconds < MOST_SECONDS and time.monotonic() - self._shrunk > RECOVERY:
+            self._most_seconds, self._shrunk = min(MOST_SECONDS, 2 * self._most_seconds), time.monotonic()
 
     def _part(self, group: Group) -> None:
         for ticket in group.tickets:
@@ -241,3 +292,9 @@ class Scheduler:
         if group and (group.work is None or not any(each in self.tickets for each in group.tickets)):
             group.work = None
             self._part(group)
+
+
+def _let_go(error: Exception) -> None:
+    """Of what did not fit: the frames that the error came through hold it."""
+    error.__traceback__ = None
+    free_memory()

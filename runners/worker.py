@@ -9,13 +9,16 @@ import math
 import queue
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import metrics
 from errors import Refusal
 from models.base import Row, Track
+from models.device import lost
 from runners.forecast import Outlook, forecast
 from runners.scheduler import Scheduler, Ticket
+from runners.watchdog import Watchdog
 
 log = logging.getLogger("producer_twin.runner")
 
@@ -48,10 +51,24 @@ class _Order:
 
 
 class Worker:
-    """Everything that touches the scheduler and its model happens in one thread."""
+    """Everything that touches the scheduler and its model happens in one thread.
 
-    def __init__(self, scheduler: Scheduler, backend: str = "") -> None:
-        self._scheduler = scheduler
+    Args:
+        hung_seconds: a stretch of work that takes longer, and far longer than its cost says, will not end.
+        on_end: called with the reason when nothing can be made here any more, after everyone was told.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        backend: str = "",
+        hung_seconds: float = float("inf"),
+        on_end: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        self._scheduler, self._backend = scheduler, backend
+        self._on_end = on_end
+        self._ended: Refusal | None = None
+        self._watchdog = Watchdog(hung_seconds, lambda: scheduler.expected, self._end)
         self._present = metrics.PRESENT.labels(backend)
         self._turn_seconds, self._turn_rows = metrics.TURN_SECONDS.labels(backend), metrics.TURN_ROWS.labels(backend)
         self._inbox: queue.SimpleQueue[_Order] = queue.SimpleQueue()
@@ -63,7 +80,9 @@ class Worker:
         threading.Thread(target=self._work, name="model", daemon=True).start()
 
     def admit(self) -> None:
-        """Raises `Refusal` if there are too many already."""
+        """Raises `Refusal` if there are too many already, or nothing can be made any more."""
+        if self._ended:
+            raise self._ended
         if self._waiting >= MOST_PRESENT:
             wait = self._until_room()
             again = f"in {wait} s" if wait else "in some seconds"
@@ -120,14 +139,18 @@ class Worker:
         return min(max(1, math.ceil(min(left))), _LONGEST_WAIT) if left else None
 
     def _work(self) -> None:
-        while True:
+        while not self._ended:
             while not self._scheduler.tickets or not self._inbox.empty():
                 self._take(self._inbox.get())
             try:
-                with self._turn_seconds.time():
+                with self._turn_seconds.time(), self._watchdog.stretch():
                     ended = self._scheduler.turn()
                 self._turn_rows.observe(self._scheduler.rows)
                 for ticket, track in ended:
+                    if isinstance(track, Exception) and lost(track):
+                        log.error("the device failed", exc_info=track)
+                        self._end(f"its device failed ({str(track).splitlines()[0]})")
+                        break
                     self._orders.pop(ticket).give(track)
             except Exception as error:  # a fault of the scheduler's own must not leave everyone waiting
                 log.exception("the scheduler failed")
@@ -136,6 +159,16 @@ class Worker:
                 for order in self._orders.values():
                     order.give(error)
                 self._orders.clear()
+
+    def _end(self, reason: str) -> None:
+        """From the watchdog's thread or from the model's: tell everyone who waits here, and whose process it is."""
+        self._ended = Refusal(503, f"{self._backend}: {reason}; send the request again in some seconds")
+        for order in list(self._orders.values()):
+            order.give(self._ended)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._inbox.get_nowait().give(self._ended)
+        self._on_end(reason)
 
     def _take(self, order: _Order) -> None:
         if order.ticket or order.answer.done():

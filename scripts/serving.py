@@ -18,7 +18,7 @@ import httpx
 from settings import ROOT
 
 _START_SECONDS = 180
-_STOP_SECONDS = 30
+_STOP_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ def comes_up(process: subprocess.Popen[bytes], url: str, seconds: float) -> bool
 
 def stop(process: subprocess.Popen[bytes], seconds: float) -> None:
     """Ask a process that leads a session of its own to end; after so long kill it with all that it started."""
+    if process.poll() is not None:
+        return
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(seconds)

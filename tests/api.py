@@ -94,12 +94,16 @@ class Api:
 
 @contextmanager
 def running(
-    folder: Path, environment: dict[str, str], backends: tuple[str, ...] = BACKENDS, token: str | None = None
+    folder: Path,
+    environment: dict[str, str],
+    backends: tuple[str, ...] = BACKENDS,
+    token: str | None = None,
+    what: str = "service:ProducerTwin",
 ) -> Iterator[Api]:
     """A server of one's own with every one of `backends` ready. `token`: an API key that the client sends."""
     headers = {"authorization": f"Bearer {token}"} if token else {}
     with (
-        serving(folder, environment) as server,
+        serving(folder, environment, (what,)) as server,
         httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False, headers=headers) as client,
     ):
         api = Api(server, client, folder / "data")

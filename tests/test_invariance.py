@@ -134,6 +134,43 @@ def test_when_others_come_changes_nothing(
     _for_all(kind, 4, check)
 
 
+def test_a_batch_that_does_not_fit_changes_nothing(
+    kind: tuple[Model[Any], list[AdapterWeights]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory runs out in the middle of a step: the halves go on to the same music, and what never fits fails alone."""
+    model, twins = kind
+    rows = [Row(Text("x"), 0.5, seed, 3, adapters=[(twins[seed % 2], 1.0)]) for seed in range(4)]
+    alone = [model.generate([row])[0] for row in rows]
+    monkeypatch.setattr(type(model), "overhead", 1e6)
+    norms = ("mlp_norm", "final_layer_norm")
+    layer = [each for name, each in model.adapted.named_modules() if name.endswith(norms)][-1]
+    most, refused = 0, 0
+
+    def tokens(_: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        nonlocal most, refused
+        count = given[0].shape[:-1].numel()
+        if limit and count > limit:
+            refused += 1
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        most = max(most, count)
+
+    with layer.register_forward_pre_hook(tokens):
+        limit = 0
+        model.generate(rows[:1])
+        limit = round(2.5 * most)
+        scheduler = Scheduler(model)
+        tickets = [scheduler.add(row) for row in rows]
+        tracks: dict[Ticket, Track] = {}
+        while scheduler.tickets:
+            tracks |= dict(scheduler.turn())
+        assert refused and all(_same(tracks[each], track) for each, track in zip(tickets, alone, strict=True))
+        limit = 1
+        ticket = scheduler.add(rows[0])
+        while ticket in scheduler.tickets:
+            tracks |= dict(scheduler.turn())
+        assert isinstance(tracks[ticket], torch.OutOfMemoryError)
+
+
 def test_audio_stays_within_its_row(kind: tuple[Model[Any], list[AdapterWeights]]) -> None:
     """What the properties above compare is music, and not the same for all."""
     model, twins = kind

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -43,7 +44,9 @@ class Counts:
             yield
         assert self.model.go.wait(30)
         if "breaks" in names:
-            raise RuntimeError("out of memory")
+            raise RuntimeError("broken")
+        if sum(run.row.seconds for run in self.runs) > self.model.memory - self.model.held(self.runs):
+            raise torch.OutOfMemoryError("out of memory")
         for run in self.runs:
             run.steps_left -= 1
 
@@ -51,8 +54,10 @@ class Counts:
 class Counting:
     """A model whose rows take as many steps as they say and cost a step what they are long; a track is its seed."""
 
-    def __init__(self, overhead: float = 0.0) -> None:
+    def __init__(self, overhead: float = 0.0, memory: float = float("inf")) -> None:
         self.overhead = overhead
+        self.memory = memory  # what a batch may be long, less a part of what is held for runs outside of it
+        self.tickets: list[Ticket] = []
         self.work: list[list[str]] = []  # which rows were in the batch, for each layer
         self.go = threading.Event()
         self.go.set()
@@ -66,6 +71,9 @@ class Counting:
         if row.text.prompt == "bad":
             raise ValueError("bad")
         return Count(row, row.steps or 1)
+
+    def held(self, runs: Sequence[Count]) -> float:
+        return sum(ticket.row.seconds / 10 for ticket in self.tickets if ticket.run and ticket.run not in runs)
 
     def batch(self, runs: Sequence[Count]) -> Counts:
         return Counts(self, runs)
@@ -178,6 +186,40 @@ def test_one_row_fails_alone() -> None:
     assert isinstance(answers[bad], ValueError) and isinstance(answers[breaks], RuntimeError)
 
 
+def test_a_batch_that_does_not_fit_goes_on_in_halves_until_it_dares_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Counting(overhead=1e6, memory=4)
+    each = Scheduler(cast(Any, model))
+    rows = [each.add(_row("x", 1, steps=3, seed=seed)) for seed in range(5)]
+    answers = _all(each)
+    assert [answers[ticket].tolist() for ticket in rows] == [[0], [1], [2], [3], [4]]
+    assert [len(batch) for batch in model.work].count(5) == LAYERS, "it is tried once"
+    assert max(len(batch) for batch in model.work[LAYERS:]) == 2
+
+    def sizes() -> set[int]:
+        model.work.clear()
+        for seed in range(4):
+            each.add(_row("x", 1, seed=seed))
+        _all(each)
+        return {len(batch) for batch in model.work}
+
+    assert sizes() == {2}
+    monkeypatch.setattr(scheduler, "RECOVERY", 0.0)
+    assert sizes() == {4}
+
+
+def test_a_row_that_does_not_fit_fails_alone_and_one_that_does_waits_for_room() -> None:
+    model = Counting(overhead=1e6, memory=10)
+    each = Scheduler(cast(Any, model))
+    model.tickets = each.tickets
+    small = each.add(_row("small", 2, steps=9))
+    each.turn()
+    tight, large = each.add(_row("tight", 9.9, steps=1)), each.add(_row("large", 11, steps=1))
+    answers = _all(each)
+    assert answers[small].tolist() == answers[tight].tolist() == [0]
+    assert isinstance(answers[large], torch.OutOfMemoryError)
+    assert each.add(_row("next")) in _all(each)
+
+
 def test_who_goes_away_frees_its_row_at_the_next_step() -> None:
     model = Counting(overhead=100)
     each = Scheduler(cast(Any, model))
@@ -209,10 +251,12 @@ _ROWS = st.builds(
 
 @given(
     overhead=st.sampled_from([0.0, 10.0, 1e4]),
+    memory=st.sampled_from([float("inf"), 500.0, 100.0]),
     moves=st.lists(st.one_of(_ROWS, st.integers(0, 30), st.just("turn")), max_size=40),
 )
-def test_everyone_is_answered_once_with_their_own(overhead: float, moves: list[Row | int | str]) -> None:
-    each = Scheduler(cast(Any, Counting(overhead)))
+def test_everyone_is_answered_once_with_their_own(overhead: float, memory: float, moves: list[Row | int | str]) -> None:
+    each = Scheduler(cast(Any, Counting(overhead, memory)))
+    each.model.tickets = each.tickets  # type: ignore[attr-defined]
     added: list[Ticket] = []
     dropped: set[Ticket] = set()
     answers: dict[Ticket, Any] = {}
@@ -229,7 +273,7 @@ def test_everyone_is_answered_once_with_their_own(overhead: float, moves: list[R
     answers |= _all(each)
     assert answers.keys() == set(added) - dropped
     for ticket, track in answers.items():
-        if ticket.row.text.prompt == "x":
+        if ticket.row.text.prompt == "x" and ticket.row.seconds <= memory:
             assert track.tolist() == [ticket.row.seed]
         else:
             assert isinstance(track, Exception)

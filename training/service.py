@@ -13,6 +13,7 @@ import logs
 import traces
 from configuration import service_config
 from contract import TERMINAL, TrainAnswer, TrainRequest
+from edge.closing import Closing
 from errors import Refusal
 from settings import settings
 from storage import Unavailable, open_storage
@@ -61,6 +62,9 @@ class Training:
     async def train(self, body: TrainRequest, /) -> TrainAnswer:
         """The whole of it, for whoever serves this service alone."""
         return await train_and_wait(self.intake, self, body)  # type: ignore[arg-type]
+
+
+Training.add_asgi_middleware(Closing, seconds=settings().stop_seconds, behind=True)  # type: ignore[attr-defined]
 
 
 async def train_and_wait(intake: Intake, starter: Starter, request: TrainRequest) -> TrainAnswer:

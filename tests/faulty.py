@@ -1,0 +1,54 @@
+"""The service with an ACE-Step that breaks where a prompt asks for it: `faulty:ProducerTwin` in place of `service:`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from models.ace_step import AceStep
+from models.base import Batch, Interruptible, Row
+from runners import TABLE
+
+# Rows that fit into memory together.
+MOST = 2
+
+
+class Faulty(AceStep):
+    def begin(self, row: Row) -> Any:
+        run: Any = super().begin(row)
+        run.prompt = row.text.prompt
+        return run
+
+    def batch(self, runs: Sequence[Any]) -> Any:
+        return Breaking(super().batch(runs), runs)
+
+
+class Breaking:
+    def __init__(self, batch: Batch, runs: Sequence[Any]) -> None:
+        self.batch, self.runs = batch, runs
+        self.prompts = [run.prompt for run in runs]
+
+    def step(self) -> Interruptible:
+        work = self.batch.step()
+        yield next(work)
+        if len(self.prompts) > MOST or "too large" in self.prompts:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        if "hangs" in self.prompts:
+            time.sleep(3600)
+        if "breaks the device" in self.prompts:
+            raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+        yield from work
+        for prompt, run in zip(self.prompts, self.runs, strict=True):
+            if prompt == "not a number":
+                run.latents = torch.full_like(run.latents, float("nan"))
+
+
+for row in list(TABLE):
+    if row.name == "ace_step":
+        TABLE._rows[row.name] = replace(row, model="tests.faulty:Faulty")
+
+from service import ProducerTwin  # noqa: E402, F401 - composed of the table as it is now
