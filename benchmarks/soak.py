@@ -46,8 +46,8 @@ GROWTH = 1.25
 # What may be answered while something is broken, or because it was asked for what is not there any more.
 NAMED = {404, 409, 429, 499, 500, 503, 504}
 KINDS = {
-    *("uploads", "datasets", "training_data", "training_turns", "jobs", "tasks", "job_data", "loras", "lora_owners"),
-    *("lora_versions", "models", "outputs", "tag_cache", "api_keys", "checkpoints", "lora_published", "versions"),
+    *("uploads", "datasets", "training_data", "training_turns", "jobs", "tasks", "job_data", "job_runs", "loras"),
+    *("lora_owners", "lora_turns", "lora_versions", "models", "outputs", "tag_cache", "api_keys"),
 }
 
 
@@ -246,11 +246,11 @@ class Soak:
         known = {record.job_id for record in Jobs(self.storage).all()}
         counted: Counter[str] = Counter()
         for entry in self.storage.list(""):
-            kind, owner = entry.key.split("/")[:2]
+            kind, owner, *_ = *entry.key.split("/"), ""
             counted[kind] += 1
             if kind not in KINDS:
                 self.wrong.append(f"what is {entry.key}?")
-            if kind == "job_data" and owner not in known:
+            if kind in ("job_data", "job_runs") and owner not in known:
                 self.wrong.append(f"{entry.key} is of no job")
         print("stored:", ", ".join(f"{count} {kind}" for kind, count in sorted(counted.items())))
 

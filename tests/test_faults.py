@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -101,6 +102,6 @@ def test_a_server_that_is_told_to_stop(tmp_path_factory: pytest.TempPathFactory,
         assert "being stopped" in error_of(late.result(), 503)
         assert api.server.process.wait(30) == 0
         assert not [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-        record = (api.folder / "jobs").rglob("*job*")
-        assert any("resume it to go on" in each.read_text() for each in record if each.is_file())
-        assert list((api.folder / "checkpoints").rglob("*job*"))
+        record = json.loads((api.folder / "jobs" / "job.json").read_text())
+        assert record["state"] == "failed" and "resume it to go on" in record["error"]
+        assert (api.folder / "job_runs" / "job" / "checkpoint.pt").exists()
