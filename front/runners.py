@@ -104,12 +104,15 @@ class Runners:
         try:
             answer: TrackAnswer = await self.proxies[backend.name].to_async.generate(request=request)
         except Exception as error:
+            self._states.pop(backend.name, None)  # whether it is ready has to be asked anew
             raise Refusal(
                 503, f"{backend.name} did not finish the track ({type(error).__name__}); try again"
             ) from error
         finally:
             self._under_way[backend.name] -= 1
         if answer.error:
+            if answer.status == 503:
+                self._states.pop(backend.name, None)
             raise Refusal(answer.status, answer.error, answer.wait)
         return answer
 

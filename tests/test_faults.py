@@ -30,6 +30,36 @@ def asked(api: Api, **more: object) -> httpx.Response:
     return api.client.post("/generate", json=BODY | more, headers={"accept": "audio/wav"})
 
 
+def test_a_server_that_is_told_to_stop(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> None:
+    """Here MusicGen has no model: it says so, and ACE-Step serves."""
+    environment = tiny | {"MUSICGEN_MODEL": "/no/such/model", "STOP_SECONDS": "6"}
+    with running(tmp_path_factory.mktemp("stopped"), environment, ("ace_step",)) as api:
+        assert "no such folder" in api.get("/backends")["backends"][1]["reason"]
+        assert "no such folder" in error_of(asked(api, backend_override="musicgen"), 503)
+        path = api.upload("ada", beat(8))
+        api.post("/train/submit", producer_id="ada", upload_paths=[path], job_id="job", max_steps=100_000)
+        while not api.get("/jobs/job")["step"]:
+            time.sleep(0.3)
+        processes = [psutil.Process(api.server.process.pid), *api.children()]
+        with ThreadPoolExecutor(2) as pool:
+            soon = pool.submit(asked, api, duration_seconds=2)
+            late = pool.submit(asked, api, duration_seconds=600, steps=200)
+            time.sleep(0.3)
+            api.server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            for path in ("/readyz", "/backends"):
+                refused = httpx.get(f"{api.server.url}{path}", timeout=5, trust_env=False)
+                assert "being stopped" in error_of(refused, 503) and refused.headers["retry-after"]
+            assert httpx.get(f"{api.server.url}/livez", timeout=5, trust_env=False).status_code == 200
+        assert soon.result().status_code == 200
+        assert "being stopped" in error_of(late.result(), 503)
+        assert api.server.process.wait(30) == 0
+        assert not [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+        record = json.loads((api.folder / "jobs" / "job.json").read_text())
+        assert record["state"] == "failed" and "resume it to go on" in record["error"]
+        assert (api.folder / "job_runs" / "job" / "checkpoint.pt").exists()
+
+
 def test_a_batch_that_does_not_fit_is_halved_and_a_row_that_does_not_fails_alone(faulty: Api) -> None:
     alone = [decoded(asked(faulty, seed=seed).content)[0] for seed in range(6)]
     with ThreadPoolExecutor(7) as pool:
@@ -75,33 +105,3 @@ def test_a_runner_that_can_do_no_more_is_replaced(faulty: Api, prompt: str, reas
     wait_until_ready(faulty)
     assert (decoded(asked(faulty).content)[0] == before).all()
     assert not process.is_running()
-
-
-def test_a_server_that_is_told_to_stop(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> None:
-    """Here MusicGen has no model: it says so, and ACE-Step serves."""
-    environment = tiny | {"MUSICGEN_MODEL": "/no/such/model", "STOP_SECONDS": "6"}
-    with running(tmp_path_factory.mktemp("stopped"), environment, ("ace_step",)) as api:
-        assert "no such folder" in api.get("/backends")["backends"][1]["reason"]
-        assert "no such folder" in error_of(asked(api, backend_override="musicgen"), 503)
-        path = api.upload("ada", beat(8))
-        api.post("/train/submit", producer_id="ada", upload_paths=[path], job_id="job", max_steps=100_000)
-        while not api.get("/jobs/job")["step"]:
-            time.sleep(0.3)
-        processes = [psutil.Process(api.server.process.pid), *api.children()]
-        with ThreadPoolExecutor(2) as pool:
-            soon = pool.submit(asked, api, duration_seconds=2)
-            late = pool.submit(asked, api, duration_seconds=600, steps=200)
-            time.sleep(0.3)
-            api.server.process.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
-            for path in ("/readyz", "/backends"):
-                refused = httpx.get(f"{api.server.url}{path}", timeout=5, trust_env=False)
-                assert "being stopped" in error_of(refused, 503) and refused.headers["retry-after"]
-            assert httpx.get(f"{api.server.url}/livez", timeout=5, trust_env=False).status_code == 200
-        assert soon.result().status_code == 200
-        assert "being stopped" in error_of(late.result(), 503)
-        assert api.server.process.wait(30) == 0
-        assert not [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-        record = json.loads((api.folder / "jobs" / "job.json").read_text())
-        assert record["state"] == "failed" and "resume it to go on" in record["error"]
-        assert (api.folder / "job_runs" / "job" / "checkpoint.pt").exists()
