@@ -34,9 +34,9 @@ def main() -> None:
         stage = stages.add_parser(name)
         stage.add_argument("--steps", type=int, default=3000)
         stage.add_argument("--batch", type=int, default=6)
-    for name in ("latents", "codes"):
+    for name, songs in (("latents", 1440), ("codes", 6000)):
         stage = stages.add_parser(name)
-        stage.add_argument("--songs", type=int, default=1440)
+        stage.add_argument("--songs", type=int, default=songs)
     stage = stages.add_parser("model")
     stage.add_argument("--steps", type=int, default=6000)
     stage.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
