@@ -53,7 +53,7 @@ test-browser: .venv/browser.ready
 
 # audiocraft pins versions that do not install beside the others: it gets an environment of its own on top of theirs.
 build/audiocraft.ready: .venv/test.ready requirements/audiocraft.txt
-	$(PYTHON) -m venv --without-pip build/audiocraft
+	$(BIN)/python -m venv --without-pip build/audiocraft
 	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > \
 		"$$(build/audiocraft/bin/python -c 'import site; print(site.getsitepackages()[0])')/below.pth"
 	$(BIN)/python -m pip --python build/audiocraft/bin/python install --quiet --no-deps -r requirements/audiocraft.txt

@@ -1,13 +1,13 @@
 """A training step against the same step without preparation, and against the authors' trainer's prepared one.
 
     python -m benchmarks.training                      # ACE-Step
-    python -m benchmarks.training --backend musicgen
+    python -m benchmarks.training --backend musicgen --wide
 
 All train the same adapter layers of the same weights on the same clips of 15 s, in batches of 4, with AdamW. `ours` is
 the trainer's step. `cached` takes what was computed before, as the authors' trainer does after its preprocessing, and
 as it does by default: one example a pass through the stock model, four passes a step. `stacked` is that in one pass
-of four padded examples. `unprepared` encodes each step's audio and text first, and is stacked otherwise. CPU time of
-the process, every round taking each way in turn.
+of four padded examples. `unprepared` encodes each step's audio and text first, and is stacked otherwise. The stock
+model has the attention that it comes with. CPU time of the process, every round taking each way in turn.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from benchmarks import models
 from benchmarks.measure import interleaved, ratio
 from models.ace_step import conditions
 from models.base import Text
@@ -38,18 +39,25 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=2, help="steps a round")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--wide", action="store_true", help="random weights of the real models' width, in four layers")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
     checkpoint, model, trainer = loaded(options.backend)
+    name = checkpoint.folder.name
+    if options.wide:
+        model = {"ace_step": models.ace_step, "musicgen": models.musicgen}[options.backend]()
+        trainer, name = type(trainer)(model), f"width {models.HIDDEN}, {models.LAYERS} layers"
     songs = [np.random.default_rng(number) for number in range(_CLIPS)]
     clips = [clip_of(model, sample_song(rng), rng, _SECONDS) for rng in songs]
     examples = [trainer.example(audio, text) for audio, text in clips]
     loss = {"ace_step": _ace_step, "musicgen": _musicgen}[options.backend]
     with session(trainer, model.adapted, trainer.recipe(60)) as running:
 
-        def repeat(step: Callable[[], object]) -> Callable[[], None]:
+        def repeat(step: Callable[[], object], attention: str = "sdpa") -> Callable[[], None]:
             def run() -> None:
+                if options.backend == "musicgen":
+                    model.adapted.set_attn_implementation(attention)
                 for _ in range(options.steps):
                     step()
 
@@ -60,16 +68,16 @@ def main() -> None:
         unprepared = _Plain(running, lambda picked: loss(model, [trainer.example(*clips[i]) for i in picked]))
         taken = interleaved(
             {
-                "ours": repeat(lambda: running.advance(examples)),
+                "ours": repeat(lambda: running.advance(examples), attention="eager"),
                 "cached": repeat(cached.step),
                 "stacked": repeat(stacked.step),
                 "unprepared": repeat(unprepared.step),
             },
             options.rounds,
         )
-    print(f"{options.backend}, {checkpoint.folder.name}, {options.threads} threads, batches of {_BATCH} × {_SECONDS} s")
-    for name in ("cached", "stacked", "unprepared"):
-        print(f"steps a second, ours over {name}: {ratio(taken, name, 'ours')}")
+    print(f"{options.backend}, {name}, {options.threads} threads, batches of {_BATCH} × {_SECONDS} s")
+    for way in ("cached", "stacked", "unprepared"):
+        print(f"steps a second, ours over {way}: {ratio(taken, way, 'ours')}")
     print(f"a step of ours takes {1000 * np.median(taken['ours']) / options.steps:.0f} ms of CPU time")
 
 
