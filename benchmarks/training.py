@@ -29,6 +29,7 @@ from models.starter.synthesiser import Song, render, sample_song, text
 from runners import TABLE
 from settings import settings
 from training.loop import Session, session
+from training.musicgen import ATTENTION
 
 _CLIPS, _SECONDS, _BATCH = 8, 15.0, 4
 
@@ -68,7 +69,7 @@ def main() -> None:
         unprepared = _Plain(running, lambda picked: loss(model, [trainer.example(*clips[i]) for i in picked]))
         taken = interleaved(
             {
-                "ours": repeat(lambda: running.advance(examples), attention="eager"),
+                "ours": repeat(lambda: running.advance(examples), attention=ATTENTION),
                 "cached": repeat(cached.step),
                 "stacked": repeat(stacked.step),
                 "unprepared": repeat(unprepared.step),

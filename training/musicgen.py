@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy, pad
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import eager_mask
 
 from models.base import Text
 from models.musicgen import audio as codec
@@ -25,6 +27,33 @@ _CROP_SECONDS = 10.0
 _TEXT_DROPOUT = 0.1
 # A rate that serves an adapter well at MusicGen-small's width; the best one falls as the width grows.
 _RATE, _WIDTH = 2e-4, 1024
+# What the decoder attends by in training on a CPU, where plain products are faster than the fused kernel.
+ATTENTION = "plain"
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float = 1.0,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """As transformers calls it; all `[rows, heads, T, size]`, the answer `[rows, T, heads, size]`.
+
+    Nothing as large as the scores is copied: they are masked in place, and stay in the precision that they come in.
+    """
+    scores = (query * scaling) @ key.transpose(2, 3)
+    if attention_mask is not None:
+        scores += attention_mask.to(scores.dtype)
+    with torch.autocast(scores.device.type, enabled=False):
+        shares = scores.softmax(dim=-1)
+    return (shares @ value).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(ATTENTION, _attend)
+AttentionMaskInterface.register(ATTENTION, eager_mask)
 
 
 class MusicGenTrainer:
@@ -37,8 +66,8 @@ class MusicGenTrainer:
         self._delays = delays(config.num_codebooks, config.audio_channels)
         self._pad: int = config.vocab_size
         self._crop = round(_CROP_SECONDS * model.frame_rate)
-        if model.device.type == "cpu":  # for training the plain products are faster there than the fused kernel
-            self.decoder.set_attn_implementation("eager")
+        if model.device.type == "cpu":
+            self.decoder.set_attn_implementation(ATTENTION)
 
     def recipe(self, seconds: float) -> Recipe:
         steps = int(min(4000, max(120, seconds * 2.5)))
