@@ -40,6 +40,8 @@ from training.jobs import Jobs
 
 TWINS = 50
 CLIENTS = 6
+# Trainings that may wait for their turn: more would not end in time on a slow machine.
+QUEUED = 3
 FAULT_SECONDS = 60.0
 # Of what was resident after warm-up; allocators keep some, a leak grows with the time.
 GROWTH = 1.25
@@ -108,7 +110,8 @@ class Soak:
     def _ask(self, number: int) -> None:
         source = random.Random(number)
         calls: list[tuple[int, Callable[[httpx.Client, random.Random], str]]] = [
-            (12, self._track), (2, self._go_away), (2, self._new_upload), (1, self._train), (3, self._look),
+            (12, self._track), (2, self._go_away), (2, self._new_upload), (1, self._train), (1, self._cancel),
+            (3, self._look),
         ]  # fmt: skip
         kinds = [call for weight, call in calls for _ in range(weight)]
         with self.client() as client:
@@ -152,12 +155,21 @@ class Soak:
         return "200"
 
     def _train(self, client: httpx.Client, source: random.Random) -> str:
+        waiting = client.get("/jobs", params={"state": "queued"})
+        if waiting.status_code == 200 and len(waiting.json()["jobs"]) >= QUEUED:
+            return "enough wait already"
         body = {"producer_id": "soak", "upload_paths": [self.upload], "model_name": "again", "max_steps": 2}
         answer = client.post("/train/submit", json=body)
         if answer.status_code != 200:
             return named(answer)
         self.jobs.append(answer.json()["job_id"])
         return "200"
+
+    def _cancel(self, client: httpx.Client, source: random.Random) -> str:
+        if not self.jobs:
+            return "none yet"
+        answer = client.post(f"/jobs/{source.choice(self.jobs)}/cancel")
+        return "200" if answer.status_code == 200 else named(answer)
 
     def _look(self, client: httpx.Client, source: random.Random) -> str:
         path = source.choice(["/loras", "/jobs", "/backends", "/loras/p1:twin", "/datasets/soak", "/loras/no:body"])

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.errors import error_response
 
-# A service behind a front serves what the front took before it was told itself.
+# A service behind a front serves what the front took before it was told itself, and lets it have the last word.
 _BEHIND_SECONDS = 1.0
 # Beyond what is under way: for trainings that save what they have.
 _LAST_SECONDS = 25.0
@@ -102,8 +102,9 @@ class Closing:
     async def _close(self) -> None:
         """See what is under way through, or refuse what does not end in time."""
         start = time.monotonic()
-        while (took := time.monotonic() - start) < self.seconds:
-            if not self._under_way and not (self.behind and took < _BEHIND_SECONDS):
+        longer = _BEHIND_SECONDS if self.behind else 0.0
+        while (took := time.monotonic() - start) < self.seconds + longer:
+            if not self._under_way and took >= longer:
                 break
             await asyncio.sleep(0.05)
         for answer in list(self._under_way):

@@ -53,7 +53,7 @@ def test_a_server_that_is_told_to_stop(tmp_path_factory: pytest.TempPathFactory,
             assert httpx.get(f"{api.server.url}/livez", timeout=5, trust_env=False).status_code == 200
         assert soon.result().status_code == 200
         assert "being stopped" in error_of(late.result(), 503)
-        assert api.server.process.wait(30) == 0
+        assert api.server.process.wait(60) == 0
         assert not [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
         record = json.loads((api.folder / "jobs" / "job.json").read_text())
         assert record["state"] == "failed" and "resume it to go on" in record["error"]
