@@ -183,7 +183,8 @@ def assert_is_music(samples: Samples, rate: int, backend: str, seconds: float) -
     assert len(samples) / rate == pytest.approx(seconds, abs=0.1)
     assert np.isfinite(samples).all()
     assert np.sqrt(np.mean(samples**2)) > 0.005, "it is silent"
-    assert np.mean(np.abs(samples) >= 0.999) < 0.001, "it is clipped"
+    # A lossy format overshoots the peak of what is little but noise.
+    assert np.mean(np.abs(samples) >= 0.999) < 0.005, "it is clipped"
 
 
 @both_backends
