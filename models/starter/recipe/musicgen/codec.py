@@ -104,6 +104,11 @@ def train_codec(runs: Path, steps: int, batch: int, device: str, compile_it: boo
             print(json.dumps({"step": step + 1, **reconstruction(codec.encodec)}), flush=True)
 
 
+def load_codec(runs: Path) -> EncodecModel:
+    """What `train_codec` wrote."""
+    return EncodecModel.from_pretrained(runs / "codec").eval()  # nosec B615 - a folder, never the hub
+
+
 @torch.no_grad()
 def reconstruct(codec: EncodecModel, audio: np.ndarray) -> np.ndarray:
     """Through codes and back: mono `[B, T]` to the same shape, T a multiple of `HOP`."""

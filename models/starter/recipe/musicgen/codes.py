@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import EncodecModel
 
 from models.musicgen import audio as coding
 
 from ..clips import write_clips
 from .architecture import HOP
+from .codec import load_codec
 
 
 def encode_songs(runs: Path, songs: int, device: str, compile_it: bool) -> None:
     """Encode the first `songs` songs into `runs/codes`."""
-    codec = EncodecModel.from_pretrained(runs / "codec").to(device).eval()
+    codec = load_codec(runs).to(device)
 
     def encode(audio: np.ndarray) -> torch.Tensor:
         """Codes `[T, K]` of mono audio `[samples]`."""

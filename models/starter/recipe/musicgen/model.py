@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import (
     EncodecFeatureExtractor,
-    EncodecModel,
     GenerationConfig,
     MusicgenForCausalLM,
     MusicgenForConditionalGeneration,
@@ -27,6 +26,7 @@ from ..data import SAMPLE_RATE, TRAINING
 from ..prompts import learned_tokenizer, loose_text, start_numbers
 from ..training import Training, forget_paths, load_average, start_over
 from .architecture import CODEBOOKS, CODES, HOP, TEXT_WIDTH, WIDTH, WINDOW_SECONDS, config
+from .codec import load_codec
 
 LENGTHS = (2.4, 2.4, 6.0, 10.0, 12.0)
 """Seconds that a step's pieces are cut to.
@@ -167,7 +167,7 @@ def pack(runs: Path, target: Path) -> None:
     load_average(starter, runs / "model.pt")
     model = MusicgenForConditionalGeneration(
         text_encoder=starter.text_encoder,
-        audio_encoder=EncodecModel.from_pretrained(runs / "codec"),
+        audio_encoder=load_codec(runs),
         decoder=starter.decoder,
     )
     model.enc_to_dec_proj.load_state_dict(starter.enc_to_dec_proj.state_dict())
@@ -183,7 +183,8 @@ def pack(runs: Path, target: Path) -> None:
 
 def unpack(source: Path, runs: Path) -> None:
     """Put a packed checkpoint back into an empty `runs`: training goes on from its weights, warming up anew."""
-    model = MusicgenForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
+    # A folder, never the hub.
+    model = MusicgenForConditionalGeneration.from_pretrained(source, dtype=torch.float32)  # nosec B615
     starter = Starter()
     for part in ("text_encoder", "decoder", "enc_to_dec_proj"):
         getattr(starter, part).load_state_dict(getattr(model, part).state_dict())
