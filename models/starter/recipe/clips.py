@@ -17,6 +17,8 @@ SHARD = 40
 """Songs to a file: five of each genre."""
 LOOP_SECONDS = 12.0
 LONG_SECONDS = (30.0, 60.0)
+HELD_BACK = 40
+"""Clips kept for the validation loss."""
 
 
 @dataclass
@@ -71,3 +73,15 @@ class Library:
 
     def of_seconds(self, seconds: float) -> list[Clip]:
         return [clip for clip in self.clips if clip.seconds == seconds]
+
+
+def for_training(library: Library, *seconds: float) -> list[Clip]:
+    """The clips of these lengths that are not held back."""
+    held = {id(clip) for clip in library.clips[:HELD_BACK]}
+    return [clip for length in seconds for clip in library.of_seconds(length) if id(clip) not in held]
+
+
+def phrase_starts(clip: Clip, length: int, frames: Callable[[float], int]) -> list[int]:
+    """The frames on which a phrase begins that leave `length` frames of the clip; `frames` counts those in seconds."""
+    starts = [frames(n * 4 * clip.song.bar_seconds) for n in range(8)]
+    return [start for start in starts if start + length <= len(clip.frames)]

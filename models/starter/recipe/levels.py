@@ -24,3 +24,19 @@ def band_levels(audio: torch.Tensor, hop: int, size: int) -> torch.Tensor:
     energy = spectrum.abs().square() / size
     edges = [(low * size // SAMPLE_RATE, high * size // SAMPLE_RATE) for low, high in BANDS]
     return torch.stack([(energy[:, low:high].sum(1) + 1e-6) ** 0.25 for low, high in edges], 1)
+
+
+def read_levels(features: torch.Tensor, levels: torch.Tensor, ridge: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Least squares from features `[channels, frames]` to levels `[B, L, T]`: weight `[L, channels]` and bias `[L]`.
+
+    Args:
+        ridge: of the features' mean energy.
+    """
+    wanted = levels.transpose(0, 1).flatten(1).double()
+    inputs = torch.cat([features, torch.ones_like(features[:1])]).double()
+    gram = inputs @ inputs.T
+    gram += ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    readout = torch.linalg.solve(gram, inputs @ wanted.T).T
+    explained = 1 - (readout @ inputs - wanted).square().mean(1) / wanted.var(1)
+    print("levels explained", [round(float(value), 2) for value in explained], flush=True)
+    return readout[:, :-1].float(), readout[:, -1].float()

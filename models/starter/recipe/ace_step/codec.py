@@ -6,7 +6,6 @@ model learns to make does not move any more.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +15,15 @@ from torch.nn import functional as F
 
 from models.ace_step.model import AceStep
 
-from ..data import TRAINING, Pool, held_back
+from ..codec_training import CodecTraining
 from ..losses import codec_loss
-from ..measures import reconstruction_table
-from ..state import Checkpoints, learning_rate
 from .architecture import HOP, LATENT, build_codec
 from .levels import LEVELS, WAVES, unit_levels
 from .transform import start_as_transform
 
 CUT = 76 * HOP
 """Samples of a training cut, half a second."""
-RENEW_EVERY = 3
+RATE = 1.5e-3
 KL_WEIGHT = 2e-3
 LEVEL_WEIGHT = 4.0
 LEVEL_NOISE, WAVE_NOISE = 0.1, 0.5
@@ -43,30 +40,24 @@ def train_codec(runs: Path, steps: int, batch: int, device: str, compile_it: boo
     whole = stage == "codec"
     torch.manual_seed(0)
     codec = build_codec() if whole else AutoencoderOobleck.from_pretrained(runs / "codec-unit")
-    checkpoints = Checkpoints(runs / f"{stage}.pt")
-    saved = checkpoints.load()
-    pool = Pool(TRAINING, renewals=saved["step"] // RENEW_EVERY if saved else 0)
-    if saved:
-        codec.load_state_dict(saved["codec"])
-    elif whole:
-        start_as_transform(codec, torch.from_numpy(pool.cuts(np.random.default_rng(0), 128, CUT)))
-        print(json.dumps({"step": 0, **reconstruction(codec)}), flush=True)
+    training = CodecTraining(
+        codec,
+        runs / f"{stage}.pt",
+        RATE,
+        steps,
+        write=lambda: codec.save_pretrained(runs / stage),
+        reconstruct=lambda audio: reconstruct(codec, audio, str(codec.device)),
+    )
+    if whole and not training.first:
+        start_as_transform(codec, torch.from_numpy(training.pool.cuts(np.random.default_rng(0), 128, CUT)))
+        training.report(0)
     codec.to(device).train()
     codec.encoder.requires_grad_(whole)
-    parameters = [p for p in codec.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.8, 0.98), weight_decay=1e-4, fused=True)
-    if saved:
-        optimizer.load_state_dict(saved["optimizer"])
-    first = saved["step"] if saved else 0
-
+    training.begin([p for p in codec.parameters() if p.requires_grad])
     encoder = torch.compile(codec.encoder) if compile_it else codec.encoder
     decoder = torch.compile(codec.decoder) if compile_it else codec.decoder
-    mean_loss = 0.0
-    for step in range(first, steps):
-        optimizer.param_groups[0]["lr"] = learning_rate(step, steps, 1.5e-3)
-        rng = np.random.default_rng([TRAINING, step])
-        torch.manual_seed(step)
-        audio = torch.from_numpy(pool.cuts(rng, batch, CUT)).to(device)
+    for step in range(training.first, steps):
+        audio = training.cuts(step, batch, CUT).to(device)
         with torch.autocast(device, torch.bfloat16), torch.set_grad_enabled(whole):
             mean, scale = encoder(audio).float().chunk(2, dim=1)
         penalty = levels = mean.new_zeros(())
@@ -80,22 +71,7 @@ def train_codec(runs: Path, steps: int, batch: int, device: str, compile_it: boo
         with torch.autocast(device, torch.bfloat16):
             estimate = decoder(mean + deviation * torch.randn_like(mean))
         loss = codec_loss(estimate.float()[:, 0], audio[:, 0]) + KL_WEIGHT * penalty + LEVEL_WEIGHT * levels
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-
-        if step % RENEW_EVERY == RENEW_EVERY - 1:
-            pool.renew()
-        mean_loss += loss.item() / 50
-        if step % 50 == 49:
-            parts = f"loss {mean_loss:.4f} kl {float(penalty):.2f} levels {float(levels):.3f}"
-            print(f"{stage} {step + 1}/{steps} {parts}", flush=True)
-            mean_loss = 0.0
-        if checkpoints.due() or step + 1 == steps:
-            checkpoints.save({"codec": codec.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1})
-            codec.save_pretrained(runs / stage)
-            print(json.dumps({"step": step + 1, **reconstruction(codec, device=device)}), flush=True)
+        training.step(step, loss, kl=penalty, levels=levels)
 
 
 @torch.no_grad()
@@ -109,9 +85,3 @@ def through(model: AceStep, audio: np.ndarray) -> np.ndarray:
     """Mono `[samples]` through a loaded checkpoint's codec and back."""
     padded = np.pad(audio, (0, -len(audio) % HOP))
     return reconstruct(model.pipeline.vae, padded[None], str(model.device))[0, : len(audio)]
-
-
-def reconstruction(codec: AutoencoderOobleck, device: str = "cpu") -> dict[str, float]:
-    """The reconstruction's figures on songs it was not trained on."""
-    audio = held_back()
-    return reconstruction_table(audio, reconstruct(codec, audio, device))

@@ -11,7 +11,7 @@ from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscret
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..clips import LONG_SECONDS, LOOP_SECONDS, Clip, Library
+from ..clips import HELD_BACK, LONG_SECONDS, LOOP_SECONDS, Clip, Library, for_training, phrase_starts
 from ..data import SAMPLE_RATE, TRAINING
 from ..prompts import start_numbers
 from ..training import Training, forget_paths, load_average, start_over
@@ -37,8 +37,6 @@ clock. Among all other things to learn, a model was seen to find its way from th
 not within 1,000 steps; so it found it within 75."""
 LEVEL_WEIGHT = 2.0
 """Of an error in loudness, where one in a wave counts 1: rhythm is in the loudness."""
-HELD_BACK = 40
-"""Clips kept for the validation loss."""
 REFRESH_EVERY = 200
 VALIDATE_EVERY = 250
 
@@ -153,21 +151,18 @@ def _draw(library: Library, rng: np.random.Generator, long_share: float) -> tupl
     """A batch of one length: clips, their latents `[B, T, LATENT]`, and the seconds."""
     if rng.random() < long_share:
         seconds = float(rng.choice(LONG_SECONDS))
-        stock = library.of_seconds(seconds)
+        stock = for_training(library, seconds)
     else:
         seconds = float(rng.choice(LOOP_LENGTHS))
-        stock = library.of_seconds(LOOP_SECONDS)
+        stock = for_training(library, LOOP_SECONDS)
     count = max(1, round(SECONDS_A_STEP / seconds))
-    held = {id(clip) for clip in library.clips[:HELD_BACK]}
-    stock = [clip for clip in stock if id(clip) not in held]
     clips = [stock[i] for i in rng.integers(len(stock), size=count)]
-    return clips, torch.stack([_cut(clip, seconds, rng) for clip in clips]).float(), seconds
+    return clips, torch.stack([_cut(clip, frames(seconds), rng) for clip in clips]).float(), seconds
 
 
-def _cut(clip: Clip, seconds: float, rng: np.random.Generator) -> torch.Tensor:
-    """Latents `[T, LATENT]` of a stretch that starts on the first beat of a phrase."""
-    length, phrase = frames(seconds), 4 * clip.song.bar_seconds
-    starts = [frames(n * phrase) for n in range(8) if frames(n * phrase) + length <= len(clip.frames)]
+def _cut(clip: Clip, length: int, rng: np.random.Generator) -> torch.Tensor:
+    """Latents `[length, LATENT]` of a stretch that starts on the first beat of a phrase."""
+    starts = phrase_starts(clip, length, frames)
     start = starts[rng.integers(len(starts))]
     return clip.frames[start : start + length]
 

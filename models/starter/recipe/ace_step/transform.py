@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderOobleck
 
+from ..levels import read_levels
 from .architecture import LATENT, STRIDES
 from .levels import LEVELS, WAVES, unit_levels
 
@@ -107,7 +108,7 @@ def start_as_transform(codec: AutoencoderOobleck, audio: torch.Tensor) -> None:
     picking[LEVELS:LATENT, :channels, 1] = components / deviation[:, None]
     bias = torch.zeros_like(encoder.conv2.bias)
     bias[LATENT:] = START_SCALE
-    picking[:LEVELS, :, 1], bias[:LEVELS] = _read_levels(_features(codec, audio), audio)
+    picking[:LEVELS, :, 1], bias[:LEVELS] = read_levels(_features(codec, audio), unit_levels(audio[:, 0]), ridge=1e-3)
     set_weight(encoder.conv2, picking, bias)
 
     spreading = REST_SHARE * weight_of(decoder.conv1)
@@ -140,15 +141,3 @@ def _start_detectors(codec: AutoencoderOobleck, coefficients: torch.Tensor, audi
             weight[row] = 0.5 / (coefficients[source].std() + 1e-3) * weight[source]
             bias[row] = 0
     set_weight(convolution, weight, bias)
-
-
-def _read_levels(features: torch.Tensor, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Least squares from features to levels: weight `[LEVELS, channels]` and bias `[LEVELS]`."""
-    levels = unit_levels(audio[:, 0]).transpose(0, 1).flatten(1).double()
-    inputs = torch.cat([features, torch.ones_like(features[:1])]).double()
-    gram = inputs @ inputs.T
-    gram += 1e-3 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
-    readout = torch.linalg.solve(gram, inputs @ levels.T).T
-    explained = 1 - (readout @ inputs - levels).square().mean(1) / levels.var(1)
-    print("levels explained", [round(float(value), 2) for value in explained], flush=True)
-    return readout[:, :-1].float(), readout[:, -1].float()

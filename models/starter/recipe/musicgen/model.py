@@ -21,7 +21,7 @@ from transformers import (
 from models.musicgen.pattern import delay, delays
 from models.musicgen.text import caption
 
-from ..clips import LONG_SECONDS, LOOP_SECONDS, Clip, Library
+from ..clips import HELD_BACK, LONG_SECONDS, LOOP_SECONDS, Clip, Library, for_training, phrase_starts
 from ..data import SAMPLE_RATE, TRAINING
 from ..prompts import learned_tokenizer, loose_text, start_numbers
 from ..training import Training, forget_paths, load_average, start_over
@@ -44,7 +44,6 @@ ENTRY_SECONDS = 2.0
 BOOK_WEIGHTS = (3.0, 1.5, 1.0, 1.0, 1.0, 1.0)
 """Rhythm is in the first codebook, and bass in the second."""
 TEMPOS = range(70, 162, 2)
-HELD_BACK = 40
 REFRESH_EVERY = 200
 VALIDATE_EVERY = 250
 DELAYS = delays(CODEBOOKS, 1)
@@ -124,18 +123,15 @@ def train_model(runs: Path, steps: int, device: str, rate: float) -> None:
 def _draw(library: Library, rng: np.random.Generator) -> tuple[list[Clip], torch.Tensor, torch.Tensor]:
     """A batch of one length: clips, their codes `[B, K, T]`, and of how many frames the loss is not counted `[B]`."""
     if rng.random() < LONG_SHARE:
-        seconds, stock = float(WINDOW_SECONDS), [clip for length in LONG_SECONDS for clip in library.of_seconds(length)]
+        seconds, stock = float(WINDOW_SECONDS), for_training(library, *LONG_SECONDS)
     else:
-        seconds, stock = float(rng.choice(LENGTHS)), library.of_seconds(LOOP_SECONDS)
-    held = {id(clip) for clip in library.clips[:HELD_BACK]}
-    stock = [clip for clip in stock if id(clip) not in held]
+        seconds, stock = float(rng.choice(LENGTHS)), for_training(library, LOOP_SECONDS)
     clips = [stock[i] for i in rng.integers(len(stock), size=max(1, round(SECONDS_A_STEP / seconds)))]
     length, parts, skips = frames(seconds), [], []
     for clip in clips:
         last = len(clip.frames) - length
         enters = seconds > 2 * ENTRY_SECONDS and last > 0 and rng.random() < ENTERED
-        phrase = 4 * clip.song.bar_seconds
-        starts = [frames(n * phrase) for n in range(8) if frames(n * phrase) <= last]
+        starts = phrase_starts(clip, length, frames)
         start = int(rng.integers(last + 1)) if enters else starts[rng.integers(len(starts))]
         parts.append(clip.frames[start : start + length].T.long())
         skips.append(frames(ENTRY_SECONDS) if enters else 0)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from transformers import EncodecModel
 
 from ..ace_step.transform import lapped_cosine
+from ..levels import read_levels
 from .architecture import LEVEL_SLOTS, STRIDES
 from .levels import LEVELS, unit_levels
 
@@ -95,7 +96,9 @@ def start_as_transform(codec: EncodecModel, audio: torch.Tensor) -> None:
     weight = 0.01 * REST_SHARE * final.weight.clone()
     weight[LEVELS:, :count, center] = scale[:, None] * components * (deviation / SMALL)
     bias = torch.zeros(width)
-    weight[:LEVELS, :, center], bias[:LEVELS] = _read_levels(_features(codec, audio), audio)
+    weight[:LEVELS, :, center], bias[:LEVELS] = read_levels(
+        _features(codec, audio), unit_levels(audio[:, 0]), ridge=1e-4
+    )
     _set(final, weight, bias)
     weight = REST_SHARE * first.weight.clone()
     weight[:count] *= LEAK
@@ -156,18 +159,6 @@ def _features(codec: EncodecModel, audio: torch.Tensor) -> torch.Tensor:
     """What the encoder's last convolution sees, `[channels, frames]`."""
     x = torch.nn.Sequential(*codec.encoder.layers[:-1])(audio)
     return x.transpose(0, 1).flatten(1)
-
-
-def _read_levels(features: torch.Tensor, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Least squares from features to levels: weight `[LEVELS, channels]` and bias `[LEVELS]`."""
-    levels = unit_levels(audio[:, 0]).transpose(0, 1).flatten(1).double()
-    inputs = torch.cat([features, torch.ones_like(features[:1])]).double()
-    gram = inputs @ inputs.T
-    gram += 1e-4 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
-    readout = torch.linalg.solve(gram, inputs @ levels.T).T
-    explained = 1 - (readout @ inputs - levels).square().mean(1) / levels.var(1)
-    print("levels explained", [round(float(value), 2) for value in explained], flush=True)
-    return readout[:, :-1].float(), readout[:, -1].float()
 
 
 def _set(convolution: Any, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
