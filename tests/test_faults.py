@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.api import Api, Json, beat, decoded, error_of, running, wait_until_ready
+from tests.api import PATIENCE, Api, Json, beat, decoded, error_of, running, wait_until_ready
 
 BODY: Json = {"prompt": "dark trap", "duration_seconds": 1, "seed": 7, "backend_override": "ace_step"}
 HUNG_SECONDS = 3
@@ -34,7 +34,10 @@ def test_a_server_that_is_told_to_stop(tmp_path_factory: pytest.TempPathFactory,
     """Here MusicGen has no model: it says so, and ACE-Step serves."""
     environment = tiny | {"MUSICGEN_MODEL": "/no/such/model", "STOP_SECONDS": "6"}
     with running(tmp_path_factory.mktemp("stopped"), environment, ("ace_step",)) as api:
-        assert "no such folder" in api.get("/backends")["backends"][1]["reason"]
+        end = time.monotonic() + PATIENCE
+        while "no such folder" not in (reason := api.get("/backends")["backends"][1]["reason"]):
+            assert time.monotonic() < end, reason
+            time.sleep(0.3)
         assert "no such folder" in error_of(asked(api, backend_override="musicgen"), 503)
         path = api.upload("ada", beat(8))
         api.post("/train/submit", producer_id="ada", upload_paths=[path], job_id="job", max_steps=100_000)
