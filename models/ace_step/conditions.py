@@ -11,7 +11,6 @@ from models.base import Text
 
 # What the model was taught to read where nobody sings.
 INSTRUMENTAL = "[Instrumental]"
-_TIMBRE_SECONDS = 30
 
 
 def frames(pipeline: AceStepPipeline, seconds: float) -> int:
@@ -26,7 +25,7 @@ def encode(pipeline: AceStepPipeline, text: Text, seconds: float) -> torch.Tenso
     One request at a time, since the transformer has no mask for padded text: in a padded batch a request's
     music would depend on how long its neighbours' prompts are.
     """
-    device, dtype = pipeline.transformer.device, pipeline.transformer.dtype
+    device = pipeline.transformer.device
     hidden, mask, lyrics, lyrics_mask = pipeline.encode_prompt(
         prompt=text.prompt,
         lyrics=text.lyrics or INSTRUMENTAL,
@@ -36,16 +35,12 @@ def encode(pipeline: AceStepPipeline, text: Text, seconds: float) -> torch.Tenso
         keyscale=text.key,
         timesignature=text.time_signature,
     )
-    timbre_frames = math.ceil(_TIMBRE_SECONDS * pipeline.latents_per_second)
-    # Without a reference recording the timbre encoder gets the silence it was trained with; zeros would be
-    # outside what it knows.
-    timbre = pipeline.condition_encoder.silence_latent[:, :timbre_frames].to(device, dtype)
     condition, _ = pipeline.condition_encoder(
         text_hidden_states=hidden,
         text_attention_mask=mask,
         lyric_hidden_states=lyrics,
         lyric_attention_mask=lyrics_mask,
-        refer_audio_acoustic_hidden_states_packed=timbre,
+        refer_audio_acoustic_hidden_states_packed=pipeline.condition_encoder.silence_latent,
         refer_audio_order_mask=torch.zeros(1, dtype=torch.long, device=device),
     )
     return condition

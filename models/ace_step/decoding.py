@@ -9,8 +9,9 @@ import torch
 from diffusers import AutoencoderOobleck
 from torch import Tensor
 
-# Latent frames to a piece: the decoder's memory grows with it, and how long another row waits for its end.
-_PIECE = 250
+# Latent frames to a piece: the decoder's memory grows with it, and how long another row waits for its end. But what
+# pieces overlap by is worked out twice: a piece is at least so many times as long.
+_PIECE, _OVERLAPS = 250, 25
 # What a sample sees on either side: of a convolution over 7; of a block's residual units, dilated by 1, 3 and 9.
 _CONVOLUTION = 3
 _UNITS = 3 * (1 + 3 + 9)
@@ -28,9 +29,9 @@ def decode(vae: AutoencoderOobleck, latents: Tensor) -> Generator[None, None, Te
         # Each odd stride takes something off the end, so that only the whole has the right length.
         yield
         return vae.decode(z).sample[0]
-    pieces = []
-    for start in range(0, length, _PIECE):
-        first, end = max(0, start - halo), min(length, start + _PIECE)
+    pieces, piece = [], max(_PIECE, _OVERLAPS * halo)
+    for start in range(0, length, piece):
+        first, end = max(0, start - halo), min(length, start + piece)
         audio = vae.decode(z[..., first : min(length, end + halo)]).sample[0]
         pieces.append(audio[:, (start - first) * hop : (end - first) * hop])
         yield
