@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,7 +19,7 @@ import httpx
 
 from settings import ROOT
 
-_START_SECONDS = 180
+_START_SECONDS = 600
 _STOP_SECONDS = 60
 
 
@@ -29,10 +31,12 @@ class Server:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One from below those that the system gives to connections: nobody is given it before a server has started."""
+    while True:
+        port = random.randint(10_000, 19_999)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from scripts.serving import comes_up, free_port, serving, stop
 from settings import ROOT
 
 WEB = ROOT / "web"
-_START_SECONDS = 60
+_START_SECONDS = 300
 _STOP_SECONDS = 10
 
 

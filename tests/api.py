@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -31,7 +32,8 @@ BACKENDS = ("ace_step", "musicgen")
 # What the tiny checkpoints make, as the real ones do.
 RATES = {"ace_step": 48_000, "musicgen": 32_000}
 CHANNELS = {"ace_step": 2, "musicgen": 1}
-PATIENCE = 300.0
+# What is waited for comes in seconds; a busy machine may take minutes.
+PATIENCE = 600.0
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,23 @@ class Api:
         return self.folder / path.removeprefix("/data/")
 
     def stored(self) -> dict[str, tuple[int, int] | None]:
-        """Everything in storage, with size and time of change. Lock files hold nothing."""
+        """Everything in storage, with size and time of change.
+
+        Lock files hold nothing. The mark of an open job, which goes after its record says that it has ended, says
+        nothing beside the record.
+        """
         found: dict[str, tuple[int, int] | None] = {}
         for path in self.folder.rglob("*"):
             name = path.relative_to(self.folder).as_posix()
-            if not name.startswith(".locks"):
+            if name.startswith(".locks"):
+                continue
+            with suppress(FileNotFoundError):  # it went meanwhile
                 status = path.stat()
-                found[name] = None if path.is_dir() else (status.st_size, status.st_mtime_ns)
+                found[name] = None if stat.S_ISDIR(status.st_mode) else (status.st_size, status.st_mtime_ns)
+        for name in [name for name in found if name.startswith("open_jobs/")]:
+            if f"jobs/{name.removeprefix('open_jobs/')}.json" in found:
+                del found[name]
+        found.pop("open_jobs", None)
         return found
 
     def children(self) -> list[psutil.Process]:
@@ -86,7 +98,7 @@ class Api:
     def process(self, service: str) -> psutil.Process:
         """The process of one of the BentoML services."""
         for process in self.children():
-            line = process.cmdline()
+            line = command_of(process)
             if "--service-name" in line and line[line.index("--service-name") + 1] == service:
                 return process
         raise AssertionError(f"there is no process of {service}")
@@ -109,6 +121,22 @@ def running(
         api = Api(server, client, folder / "data")
         wait_until_ready(api, backends)
         yield api
+
+
+def wait_until(true: Callable[[], object], patience: float = PATIENCE, pause: float = 0.1) -> None:
+    """Ask until the answer is true, or not even a busy machine would take so long."""
+    end = time.monotonic() + patience
+    while not true():
+        assert time.monotonic() < end, f"not within {patience:g} s"
+        time.sleep(pause)
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command line; nothing of one that has ended meanwhile."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
 
 
 def wait_until_ready(api: Api, backends: tuple[str, ...] = BACKENDS, patience: float = PATIENCE) -> None:

@@ -1,4 +1,7 @@
-"""The service with an ACE-Step that breaks where a prompt asks for it: `faulty:ProducerTwin` in place of `service:`."""
+"""The service with an ACE-Step that breaks where a prompt asks for it: `faulty:ProducerTwin` in place of `service:`.
+
+A process that is to be replaced says so for longer than it would, so that a test has the time to hear it.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ import torch
 
 from models.ace_step import AceStep
 from models.base import Batch, Interruptible, Row
-from runners import TABLE
+from runners import TABLE, base
 
 # Rows that fit into memory together.
 MOST = 2
+FAREWELL_SECONDS = 15.0
 
 
 class Faulty(AceStep):
@@ -47,6 +51,7 @@ class Breaking:
                 run.latents = torch.full_like(run.latents, float("nan"))
 
 
+base._FAREWELL_SECONDS = FAREWELL_SECONDS
 for row in list(TABLE):
     if row.name == "ace_step":
         TABLE._rows[row.name] = replace(row, model="tests.faulty:Faulty")

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.api import PATIENCE
+
 ACCESS, SECRET, BUCKET = "test", "testsecret", "twins"
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": ACCESS,
@@ -85,10 +87,13 @@ def s3_server() -> Iterator[S3Server]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that are free, and free 10,000 higher as well, where SeaweedFS puts its gRPC."""
+    """Ports that are free, and free 10,000 higher as well, where SeaweedFS puts its gRPC.
+
+    All are below those that the system gives to connections, which would take one while the server is down.
+    """
     found: list[int] = []
     while len(found) < count:
-        port = random.randint(20_000, 30_000)
+        port = random.randint(20_000, 22_500)
         if port not in found and _free(port) and _free(port + 10_000):
             found.append(port)
     return found
@@ -113,7 +118,7 @@ def _wait_until_it_writes(server: S3Server) -> None:
         endpoint_url=server.endpoint,
         config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             client.put_object(Bucket=BUCKET, Key="ready", Body=b"")

@@ -11,6 +11,7 @@ import httpx
 
 from scripts.serving import serving
 from settings import ROOT
+from tests.api import PATIENCE
 
 
 def test_the_built_bento_answers_the_contract(tmp_path: Path) -> None:
@@ -21,7 +22,7 @@ def test_the_built_bento_answers_the_contract(tmp_path: Path) -> None:
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     assert build.returncode == 0, build.stderr
     tag = build.stdout.strip().splitlines()[-1].removeprefix("__tag__:")
@@ -36,8 +37,8 @@ def test_the_built_bento_answers_the_contract(tmp_path: Path) -> None:
     with serving(tmp_path, environment, what=(tag,), cwd=tmp_path) as server:
         body = {"prompt": "beat", "duration_seconds": 1, "seed": 1}
         for backend in ("ace_step", "musicgen"):
-            made = httpx.post(f"{server.url}/generate", json=body | {"backend_override": backend}, timeout=180)
+            made = httpx.post(f"{server.url}/generate", json=body | {"backend_override": backend}, timeout=PATIENCE)
             assert made.status_code == 200, made.text
             assert made.json()["backend"] == backend
-        assert httpx.get(f"{server.url}/loras").json() == {"loras": []}
-        assert "prompt" in httpx.post(f"{server.url}/generate", json={}).json()["error"]
+        assert httpx.get(f"{server.url}/loras", timeout=PATIENCE).json() == {"loras": []}
+        assert "prompt" in httpx.post(f"{server.url}/generate", json={}, timeout=PATIENCE).json()["error"]

@@ -14,6 +14,7 @@ import soundfile
 
 from models.starter.synthesiser import render, sample_song
 from settings import ROOT
+from tests.api import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def _cli(environment: dict[str, str], *options: object) -> subprocess.CompletedP
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
 
 

@@ -30,6 +30,7 @@ from tests.api import (
     checked,
     decoded,
     error_of,
+    wait_until_ready,
     with_header,
 )
 from tests.conftest import Twin
@@ -335,6 +336,7 @@ def test_both_spellings_are_the_same_field(api: Api, twins: dict[str, Twin]) -> 
 
 
 def test_backends_are_told(api: Api) -> None:
+    wait_until_ready(api)
     rows: Sequence[Json] = api.get("/backends")["backends"]
     assert [row["name"] for row in rows] == list(BACKENDS)
     for row in rows:

@@ -17,6 +17,7 @@ import soundfile
 from runners.table import Backend, Table
 from scripts.serving import serving
 from settings import ROOT, Settings
+from tests.api import PATIENCE
 from tests.test_serving import LEFT_OUT
 
 MODEL = '''
@@ -172,10 +173,10 @@ def test_a_third_backend_is_a_row_and_its_own_files(tmp_path: Path) -> None:
     soundfile.write(tone, 0.5 * np.sin(2 * np.pi * 440 * np.arange(44_100 * 3) / 44_100), 44_100, format="WAV")
     upload = {"producer_id": "ada", "filename": "a.wav", "content_base64": base64.b64encode(tone.getvalue()).decode()}
     with serving(tmp_path, {"MUSIC_BACKEND": "hum"}, cwd=copy) as server:
-        client = httpx.Client(base_url=server.url, timeout=120)
+        client = httpx.Client(base_url=server.url, timeout=PATIENCE)
         path = client.post("/store-upload", json=upload).json()["path"]
         job = client.post("/train/submit", json={"producer_id": "ada", "upload_paths": [path]}).json()["job_id"]
-        end = time.monotonic() + 120
+        end = time.monotonic() + PATIENCE
         while (record := client.get(f"/jobs/{job}").json())["state"] not in ("done", "failed"):
             assert time.monotonic() < end, record
             time.sleep(0.5)

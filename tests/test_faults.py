@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,10 +12,10 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.api import PATIENCE, Api, Json, beat, decoded, error_of, running, wait_until_ready
+from tests.api import PATIENCE, Api, Json, beat, decoded, error_of, running, wait_until, wait_until_ready
 
 BODY: Json = {"prompt": "dark trap", "duration_seconds": 1, "seed": 7, "backend_override": "ace_step"}
-HUNG_SECONDS = 3
+HUNG_SECONDS = 6
 
 
 @pytest.fixture(scope="module")
@@ -26,37 +25,45 @@ def faulty(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> It
         yield api
 
 
-def asked(api: Api, **more: object) -> httpx.Response:
-    return api.client.post("/generate", json=BODY | more, headers={"accept": "audio/wav"})
+def asked(api: Api, request_id: str = "", **more: object) -> httpx.Response:
+    headers = {"accept": "audio/wav"} | ({"x-request-id": request_id} if request_id else {})
+    return api.client.post("/generate", json=BODY | more, headers=headers)
+
+
+def is_made(api: Api, request_id: str) -> bool:
+    """Whether the runner works on the track of this request."""
+    answer = api.client.get(f"/queue/{request_id}")
+    return answer.status_code == 200 and answer.json()["state"] == "making"
+
+
+def got(api: Api, path: str) -> httpx.Response:
+    """By a connection of its own."""
+    return httpx.get(f"{api.server.url}{path}", timeout=PATIENCE, trust_env=False)
 
 
 def test_a_server_that_is_told_to_stop(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> None:
     """Here MusicGen has no model: it says so, and ACE-Step serves."""
-    environment = tiny | {"MUSICGEN_MODEL": "/no/such/model", "STOP_SECONDS": "6"}
+    environment = tiny | {"MUSICGEN_MODEL": "/no/such/model", "STOP_SECONDS": "12"}
     with running(tmp_path_factory.mktemp("stopped"), environment, ("ace_step",)) as api:
-        end = time.monotonic() + PATIENCE
-        while "no such folder" not in (reason := api.get("/backends")["backends"][1]["reason"]):
-            assert time.monotonic() < end, reason
-            time.sleep(0.3)
+        wait_until(lambda: "no such folder" in api.get("/backends")["backends"][1]["reason"])
         assert "no such folder" in error_of(asked(api, backend_override="musicgen"), 503)
         path = api.upload("ada", beat(8))
         api.post("/train/submit", producer_id="ada", upload_paths=[path], job_id="job", max_steps=100_000)
-        while not api.get("/jobs/job")["step"]:
-            time.sleep(0.3)
+        wait_until(lambda: api.get("/jobs/job")["step"])
         processes = [psutil.Process(api.server.process.pid), *api.children()]
         with ThreadPoolExecutor(2) as pool:
-            soon = pool.submit(asked, api, duration_seconds=2)
-            late = pool.submit(asked, api, duration_seconds=600, steps=200)
-            time.sleep(0.3)
+            late = pool.submit(asked, api, "late", duration_seconds=600, steps=200)
+            wait_until(lambda: is_made(api, "late"))
+            soon = pool.submit(asked, api, "soon", duration_seconds=2, steps=16)
+            wait_until(lambda: is_made(api, "soon") or soon.done(), pause=0.01)
             api.server.process.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
+            wait_until(lambda: got(api, "/readyz").status_code == 503)  # once the signal is with the front
             for path in ("/readyz", "/backends"):
-                refused = httpx.get(f"{api.server.url}{path}", timeout=5, trust_env=False)
-                assert "being stopped" in error_of(refused, 503) and refused.headers["retry-after"]
-            assert httpx.get(f"{api.server.url}/livez", timeout=5, trust_env=False).status_code == 200
+                assert "being stopped" in error_of(got(api, path), 503) and got(api, path).headers["retry-after"]
+            assert got(api, "/livez").status_code == 200
         assert soon.result().status_code == 200
         assert "being stopped" in error_of(late.result(), 503)
-        assert api.server.process.wait(60) == 0
+        assert api.server.process.wait(PATIENCE) == 0
         assert not [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
         record = json.loads((api.folder / "jobs" / "job.json").read_text())
         assert record["state"] == "failed" and "resume it to go on" in record["error"]
@@ -66,8 +73,8 @@ def test_a_server_that_is_told_to_stop(tmp_path_factory: pytest.TempPathFactory,
 def test_a_batch_that_does_not_fit_is_halved_and_a_row_that_does_not_fails_alone(faulty: Api) -> None:
     alone = [decoded(asked(faulty, seed=seed).content)[0] for seed in range(6)]
     with ThreadPoolExecutor(7) as pool:
-        long = pool.submit(asked, faulty, duration_seconds=10)
-        time.sleep(0.2)  # the others come while it is under way, and so together
+        long = pool.submit(asked, faulty, "long", duration_seconds=20, steps=60)
+        wait_until(lambda: is_made(faulty, "long"))  # the others come while it is under way, and so together
         together = [pool.submit(asked, faulty, seed=seed) for seed in range(6)]
         large = pool.submit(asked, faulty, prompt="too large")
     assert long.result().status_code == 200

@@ -159,7 +159,7 @@ def test_of_eight_writers_one_wins_and_readers_see_no_mixture(
     def read() -> int:
         library = Library(open_storage(*place))
         count = 0
-        while not stop.is_set():
+        while not (stop.is_set() and count):
             twin = library.find("ada:raced")[0]
             assert library.read(twin) == files[twin.header.version][0]
             count += 1
@@ -168,9 +168,11 @@ def test_of_eight_writers_one_wins_and_readers_see_no_mixture(
     with ThreadPoolExecutor(10) as pool:
         readers = [pool.submit(read) for _ in range(2)]
         writers = [pool.submit(Library(open_storage(*place)).save, *file) for file in files.values()]
-        for writer in writers:
-            writer.result()
-        stop.set()
+        try:
+            for writer in writers:
+                writer.result()
+        finally:
+            stop.set()
         assert all(reader.result() for reader in readers)
     storage = open_storage(*place)
     twin = Library(storage).find("ada:raced")[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import storage.patient
 from front.outbox import Outbox
 from storage import Storage, Unavailable, open_storage
 from storage.patient import Patient
+from tests.api import wait_until
 
 
 class Flaky:
@@ -32,7 +32,6 @@ class Flaky:
 @pytest.fixture
 def flaky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Flaky:
     monkeypatch.setattr(front.outbox, "RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(storage.patient, "RETRY_SECONDS", 0.01)
     return Flaky(open_storage((tmp_path / "data").as_uri()))
 
 
@@ -41,10 +40,7 @@ def outbox(flaky: Flaky, tmp_path: Path, url: str = "s3://bucket") -> Outbox:
 
 
 def assert_comes(flaky: Flaky, key: str, data: bytes) -> None:
-    end = time.monotonic() + 20
-    while flaky.place.stat(key) is None:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: flaky.place.stat(key) is not None, pause=0.01)
     assert flaky.place.get(key) == data
 
 
@@ -86,11 +82,26 @@ def test_a_full_storage_or_outbox_refuses(flaky: Flaky, tmp_path: Path, monkeypa
         box.put("outputs/base/c.wav", b"cc")
 
 
-def test_patience_has_an_end_and_is_for_what_passes(flaky: Flaky) -> None:
+class Clock:
+    """In place of the time module: what sleeps is done at once, and later."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_patience_has_an_end_and_is_for_what_passes(flaky: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage.patient, "RETRY_SECONDS", 2.0)
+    monkeypatch.setattr(storage.patient, "time", Clock())
     flaky.trouble = 503
     with pytest.raises(Unavailable):
-        Patient(flaky, 0.1).put("a", b"x")  # type: ignore[arg-type]
-    assert flaky.refused > 2
+        Patient(flaky, 7).put("a", b"x")  # type: ignore[arg-type]
+    assert flaky.refused == 5  # at 0, 2, 4 and 6 s, and once more when the time is up
     flaky.trouble, flaky.refused = 507, 0
     with pytest.raises(Unavailable):
         Patient(flaky, 60).put("a", b"x")  # type: ignore[arg-type]

@@ -127,9 +127,9 @@ def test_a_signed_manifest(output_format: OutputFormat, media_type: str, certifi
     before, after = (soundfile.SoundFile(io.BytesIO(data)) for data in (file, signed))
     assert after.comment == LINE
     assert (before.read() == after.read()).all()
-    # What is changed afterwards shows.
+    # What is changed afterwards shows: here the sound, which lies before the manifest or after it.
     changed = bytearray(signed)
-    changed[len(file) * 3 // 4] ^= 1
+    changed[len(signed) - len(file) // 4] ^= 1
     with c2pa.Reader(media_type, io.BytesIO(bytes(changed))) as reader:
         assert json.loads(reader.json())["validation_state"] == "Invalid"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -21,10 +22,11 @@ from runners.forecast import forecast
 from runners.messages import TrackAnswer
 from runners.scheduler import MOST_ROWS, Scheduler, Ticket
 from runners.worker import Worker
-from tests.api import Api, Json, checked, error_of
+from tests.api import PATIENCE, Api, Json, checked, error_of
 from tests.test_scheduler import LAYERS, Counting, Counts
 
 PACE, FINISHING = 0.25, 0.5
+WARM_STEPS = 5
 
 
 class Timed(Counting):
@@ -63,10 +65,16 @@ def run(each: Scheduler) -> Ticket | None:
 def warm(model: Timed) -> Scheduler:
     """A scheduler that has seen some steps and an end."""
     each = scheduler_of(model)
-    each.add(_row(1.0, 5))
+    each.add(_row(1.0, WARM_STEPS))
     while each.tickets:
         run(each)
     return each
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not true():
+            await asyncio.sleep(0.01)
 
 
 def _row(seconds: float, steps: int, lane: str | None = None) -> Row:
@@ -161,14 +169,17 @@ def test_a_full_queue_says_when_there_is_room() -> None:
         model = Timed(1.0)
         each = Worker(warm(model))
         model.go.clear()
+        model.come.clear()
         many = [asyncio.create_task(each.track(_row(30.0, 8))) for _ in range(worker.MOST_PRESENT)]
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0)
+        model.come.set()  # all of them are there when the first batch is chosen
+        await until(lambda: len(model.work) == WARM_STEPS * LAYERS + LAYERS)
         with pytest.raises(Refusal, match=r"try again in \d+ s") as refused:
             await each.track(_row(1.0, 1))
         first = 8 * PACE * (1 + MOST_ROWS * 30) + FINISHING * 30
         assert refused.value.wait == pytest.approx(first, rel=0.05)
         model.go.set()
-        await asyncio.wait_for(asyncio.gather(*many), 60)
+        await asyncio.wait_for(asyncio.gather(*many), PATIENCE)
 
     asyncio.run(scenario())
 
@@ -180,7 +191,7 @@ def test_a_place_is_known_while_it_lasts() -> None:
         model.go.clear()
         first = asyncio.create_task(each.track(_row(1.0, 2), place="first"))
         second = asyncio.create_task(each.track(_row(20.0, 2), place="second"))
-        await asyncio.sleep(0.1)
+        await until(lambda: each.place("second"))
         place = each.place("second")
         assert place is not None and place.ahead == 1 and not place.making
         assert each.place("third") is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from scripts.serving import serving
-from tests.api import beat, running
+from tests.api import beat, command_of, running, wait_until
 
 
 class _Collector(BaseHTTPRequestHandler):
@@ -57,7 +56,7 @@ def test_runner_and_trainer_elsewhere(
     ):
         urls = {"RUNNER_URLS": f'{{"ace_step": "{runner.url}"}}', "TRAINING_URL": trainer.url}
         with running(tmp_path / "front", shared | urls, ("ace_step",)) as api:
-            names = " ".join(" ".join(process.cmdline()) for process in api.children())
+            names = " ".join(" ".join(command_of(process)) for process in api.children())
             assert "AceStepRunner" not in names
             assert "--service-name Training" not in names
             path = api.upload("ada", beat(3, rate=8000, channels=1))
@@ -66,11 +65,8 @@ def test_runner_and_trainer_elsewhere(
             assert job["state"] == "done", job
             assert api.generate(duration_seconds=1, lora_id="ada:far").any()
             wanted = {("ProducerTwin", "storage"), ("AceStepRunner", "POST /generate"), ("AceStepRunner", "storage")}
-            end = time.monotonic() + 30
-            while time.monotonic() < end and not any(wanted <= found for found in _by_trace(handler.spans).values()):
-                time.sleep(0.5)
+            wait_until(lambda: any(wanted <= found for found in _by_trace(handler.spans).values()))
         assert "was handed over" in trainer.log.read_text()
-    assert any(wanted <= found for found in _by_trace(handler.spans).values()), handler.spans
 
 
 def _by_trace(spans: list[tuple[bytes, str, str]]) -> dict[bytes, set[tuple[str, str]]]:

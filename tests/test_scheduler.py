@@ -21,6 +21,7 @@ from models.base import Interruptible, Plan, Row, Text
 from runners import scheduler, worker
 from runners.scheduler import Expired, Scheduler, Ticket
 from runners.worker import Worker
+from tests.api import PATIENCE
 
 LAYERS = 3
 
@@ -42,7 +43,7 @@ class Counts:
         for _ in range(LAYERS):
             self.model.work.append(names)
             yield
-        assert self.model.go.wait(30)
+        assert self.model.go.wait(PATIENCE)
         if "breaks" in names:
             raise RuntimeError("broken")
         if sum(run.row.seconds for run in self.runs) > self.model.memory - self.model.held(self.runs):
@@ -59,10 +60,12 @@ class Counting:
         self.memory = memory  # what a batch may be long, less a part of what is held for runs outside of it
         self.tickets: list[Ticket] = []
         self.work: list[list[str]] = []  # which rows were in the batch, for each layer
-        self.go = threading.Event()
+        self.go, self.come = threading.Event(), threading.Event()
         self.go.set()
+        self.come.set()
 
     def plan(self, row: Row) -> Plan:
+        assert self.come.wait(PATIENCE)
         if row.text.prompt == "misfit":
             raise ValueError("misfit")
         return Plan(row.steps or 1, row.seconds, row.text.key)
@@ -292,7 +295,7 @@ def test_requests_from_an_event_loop() -> None:
         assert refused.value.status == 503
         gone.cancel()
         model.go.set()
-        tracks = await asyncio.wait_for(asyncio.gather(*many), 60)
+        tracks = await asyncio.wait_for(asyncio.gather(*many), PATIENCE)
         assert [int(track[0]) for track in tracks if not isinstance(track, Exception)] == list(range(len(many)))
         assert isinstance(await each.track(_row("misfit")), ValueError)
         assert not isinstance(await each.track(_row(seed=7)), Exception), "it goes on"
@@ -318,7 +321,7 @@ def test_the_scheduler_s_own_fault_leaves_nobody_waiting(monkeypatch: pytest.Mon
         each = Worker(Scheduler(cast(Any, Counting())))
         with monkeypatch.context() as patch:
             patch.setattr(Scheduler, "_chosen", lambda *_: 1 / 0)
-            assert isinstance(await asyncio.wait_for(each.track(_row()), 30), ZeroDivisionError)
-        assert not isinstance(await asyncio.wait_for(each.track(_row()), 30), Exception)
+            assert isinstance(await asyncio.wait_for(each.track(_row()), PATIENCE), ZeroDivisionError)
+        assert not isinstance(await asyncio.wait_for(each.track(_row()), PATIENCE), Exception)
 
     asyncio.run(scenario())

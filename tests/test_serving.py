@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ import yaml
 
 from scripts.serving import Server, serving
 from settings import ROOT
+from tests.api import PATIENCE, wait_until
 
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "data", "demo", "runs", "tests", "__pycache__", ".*_cache")
 
@@ -40,29 +42,38 @@ def plain(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def test_plain_bentoml_serve_answers_the_contract(plain: Server) -> None:
-    answer = httpx.get(f"{plain.url}/backends")
+    answer = httpx.get(f"{plain.url}/backends", timeout=PATIENCE)
     assert answer.status_code == 200
     assert [row["name"] for row in answer.json()["backends"]] == ["ace_step", "musicgen"]
-    assert httpx.post(f"{plain.url}/generate", json={}).json() == {"error": "prompt: it is missing; send it"}
+    assert httpx.post(f"{plain.url}/generate", json={}, timeout=PATIENCE).json() == {
+        "error": "prompt: it is missing; send it"
+    }
 
 
 def test_configuration_yaml_is_what_is_served_with(plain: Server) -> None:
     def allowed(origin: str) -> str | None:
-        return httpx.get(f"{plain.url}/backends", headers={"origin": origin}).headers.get("access-control-allow-origin")
+        return httpx.get(f"{plain.url}/backends", headers={"origin": origin}, timeout=PATIENCE).headers.get(
+            "access-control-allow-origin"
+        )
 
     assert allowed("http://studio.example") == "http://studio.example"
     assert allowed("http://elsewhere.example") is None
 
 
 def test_a_backend_without_its_model_says_so_and_the_other_serves(plain: Server) -> None:
+    def rows() -> dict[str, Any]:
+        answer = httpx.get(f"{plain.url}/backends", timeout=PATIENCE)
+        return {row["name"]: row for row in answer.json()["backends"]}
+
+    wait_until(lambda: "no such folder" in rows()["ace_step"]["reason"] and rows()["musicgen"]["ready"])
     body = {"prompt": "beat", "duration_seconds": 1, "seed": 1}
-    fallback = httpx.post(f"{plain.url}/generate", json=body, timeout=120)
+    fallback = httpx.post(f"{plain.url}/generate", json=body, timeout=PATIENCE)
     assert fallback.status_code == 200 and fallback.json()["backend"] == "musicgen"
-    by_name = httpx.post(f"{plain.url}/generate", json=body | {"backend_override": "ace_step"}, timeout=120)
+    by_name = httpx.post(f"{plain.url}/generate", json=body | {"backend_override": "ace_step"}, timeout=PATIENCE)
     assert by_name.status_code == 503 and "no such folder" in by_name.json()["error"]
-    rows = {row["name"]: row for row in httpx.get(f"{plain.url}/backends").json()["backends"]}
-    assert not rows["ace_step"]["ready"] and "no such folder" in rows["ace_step"]["reason"]
-    assert rows["musicgen"]["ready"] and rows["musicgen"]["reason"] is None
+    told = rows()
+    assert not told["ace_step"]["ready"] and "no such folder" in told["ace_step"]["reason"]
+    assert told["musicgen"]["ready"] and told["musicgen"]["reason"] is None
 
 
 def test_configuration_has_a_section_for_every_service() -> None:

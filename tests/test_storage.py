@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 import storage.s3
 from errors import Refusal
 from storage import AlreadyExists, BadKey, Changed, Damaged, NotFound, Storage, Unavailable, keys, open_storage
+from tests.api import PATIENCE
 from tests.s3_server import BUCKET, CREDENTIALS, S3Server, s3_server, serve_s3
 
 __all__ = ["s3_server"]
@@ -220,9 +221,12 @@ def test_one_of_eight_processes_wins(place: Place) -> None:
     racers = [context.Process(target=_race, args=(place, number, start, results)) for number in range(8)]
     for racer in racers:
         racer.start()
-    winners = [winner for _ in racers if (winner := results.get(timeout=30)) is not None]
-    for racer in racers:
-        racer.join()
+    try:
+        winners = [winner for _ in racers if (winner := results.get(timeout=PATIENCE)) is not None]
+    finally:
+        for racer in racers:
+            racer.kill()
+            racer.join()
     assert len(winners) == 1
     assert open_storage(*place).get("race") == str(winners[0]).encode() * 1000
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.api import PATIENCE
+
 CODE = """
 import sys
 from opentelemetry import trace
@@ -36,7 +38,7 @@ for span in spans.get_finished_spans()[:-1]:
 def test_storage_is_part_of_the_requests_trace(tmp_path: Path) -> None:
     """In a process of its own, since a process has one provider."""
     done = subprocess.run(
-        [sys.executable, "-c", CODE, tmp_path.as_uri()], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", CODE, tmp_path.as_uri()], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -26,6 +26,7 @@ from models.starter.synthesiser import render, sample_song
 from models.tiny import ace_step as tiny
 from settings import Settings
 from storage import Storage, keys, open_storage
+from tests.api import command_of
 from training.ace_step import AceStepTrainer
 from training.base import Example, Recipe
 from training.examples import ExampleCache, Examples
@@ -285,16 +286,16 @@ def _supervised(
         supervisor = Supervisor(jobs, at_once=1)
         supervisor.start(record.job_id)
         async with asyncio.timeout(600):  # a busy machine takes minutes to start a process
-            while not jobs.get(record.job_id).step:
+            while not (await asyncio.to_thread(jobs.get, record.job_id)).step:
                 await asyncio.sleep(0.3)
         if kill is None:
             await supervisor.stop()
             return
         for child in psutil.Process().children(recursive=True):
-            if record.job_id in child.cmdline():
+            if record.job_id in command_of(child):
                 child.send_signal(kill)
-        async with asyncio.timeout(30):
-            while jobs.get(record.job_id).state == "training":
+        async with asyncio.timeout(600):
+            while (await asyncio.to_thread(jobs.get, record.job_id)).state == "training":
                 await asyncio.sleep(0.3)
 
     asyncio.run(supervise())

@@ -8,6 +8,7 @@ was only held up takes its job back with its next write, unless the job was resu
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
@@ -317,8 +318,9 @@ class Jobs:
     def _close(self, record: JobRecord) -> None:
         """Remove the mark of a job that has ended, and put it back if the job was resumed meanwhile."""
         self.storage.delete(keys.open_job(record.job_id))
-        if self._read_job(record.job_id).state not in TERMINAL:
-            self.storage.put(keys.open_job(record.job_id), b"")
+        with contextlib.suppress(NotFound):  # it was deleted meanwhile, with all that its producer had
+            if self._read_job(record.job_id).state not in TERMINAL:
+                self.storage.put(keys.open_job(record.job_id), b"")
 
     def _latest(self, entry: Entry) -> JobRecord:
         etag, record = self._known.get(entry.key, ("", None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,6 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from scripts.serving import free_port
 from scripts.web import serving_web
 from tests.api import Api, Json
 from tests.chromium import chromium
@@ -113,9 +113,11 @@ def studio(web: Web, api: Api) -> httpx.Client:
 
 
 @pytest.fixture(scope="session")
-def alone(web: Web) -> httpx.Client:
-    """The app whose service is down."""
-    return web({"MUSIC_SERVICE_URL": f"http://127.0.0.1:{free_port()}"})
+def alone(web: Web) -> Iterator[httpx.Client]:
+    """The app whose service is down: nobody listens at its port, and nobody else can."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield web({"MUSIC_SERVICE_URL": f"http://127.0.0.1:{taken.getsockname()[1]}"})
 
 
 @pytest.fixture(scope="session")

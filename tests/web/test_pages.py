@@ -208,7 +208,7 @@ def test_twins_are_blended(page: Page, studio: httpx.Client, api: Api, twins: di
 def test_who_waits_sees_the_place_in_the_queue(page: Page, studio: httpx.Client) -> None:
     page.goto(str(studio.base_url))
     page.get_by_label("Prompt").fill("dark trap")
-    for seconds in (200, 240):
+    for seconds in (500, 600):
         page.get_by_label("Length in seconds").fill(str(seconds))
         page.get_by_role("button", name="Make a take").click()
     first, second = (page.get_by_role("listitem", name=f"Take {number}") for number in (1, 2))
