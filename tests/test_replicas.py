@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from storage import Storage, open_storage
-from tests.api import Api, Json, beat, checked, decoded, error_of, running, wait_until
+from storage.patient import Patient
+from tests.api import PATIENCE, Api, Json, beat, checked, decoded, error_of, running, wait_until
 from tests.s3_server import CREDENTIALS, S3Server, serve_s3
 
 CLIP = beat(4, rate=44_100)
@@ -40,7 +41,8 @@ class Cloud:
 
     @property
     def storage(self) -> Storage:
-        return open_storage(self.url, self.s3.endpoint)
+        """One that waits: a bucket that comes up again answers some requests and not others at first."""
+        return Patient(open_storage(self.url, self.s3.endpoint), PATIENCE)
 
 
 @pytest.fixture(scope="module")
