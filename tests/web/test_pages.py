@@ -152,6 +152,14 @@ def test_a_twin_is_rolled_back(page: Page, studio: httpx.Client, api: Api, twins
     assert api.get("/loras/studio:ace_twin")["version"] != first
 
 
+def test_files_are_taken_where_the_page_did_not_come_by_tls(page: Page, studio: httpx.Client, tmp_path: Path) -> None:
+    """There browsers have no `crypto.randomUUID`: on a phone in the studio's own network, for one."""
+    page.add_init_script("delete Crypto.prototype.randomUUID")
+    open_producer(page, studio, "network")
+    send(page, tmp_path, 3)
+    expect(page.get_by_role("listitem", name="night beat.wav").get_by_label("Key")).to_be_visible()
+
+
 def test_the_wrong_password(page: Page, web: Web, api: Api, tmp_path: Path) -> None:
     app = web({"MUSIC_SERVICE_URL": api.server.url, "NAWFSIDE_APP_PASSWORD": PASSWORD})
     open_producer(page, app, "guarded")

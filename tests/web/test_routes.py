@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
+import io
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
+import soundfile
 
-from tests.api import Api, Json, beat, error_of
+from tests.api import PATIENCE, Api, Json, beat, checked, error_of
 from tests.conftest import PASSWORD
 from tests.web.conftest import StandIn, Web
 
@@ -101,6 +105,46 @@ def test_a_body_of_unknown_length_is_refused_while_it_comes(original: httpx.Clie
     headers = HEADER | {"content-type": "multipart/form-data; boundary=x"}
     answer = httpx.post(f"{original.base_url}{UPLOAD}", content=body(), headers=headers, timeout=60, trust_env=False)
     assert "50 MB" in error_of(answer, 413)
+    assert stand_in.seen == []
+
+
+def trickled(app: httpx.Client, seconds: int) -> httpx.Response:
+    """The answer to a form that takes so long to come."""
+
+    def body() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="producerId"\r\n\r\np\r\n'
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="b.wav"\r\n\r\n'
+        for _ in range(seconds):
+            time.sleep(1)
+            yield b"a little"
+        yield b"\r\n--x--\r\n"
+
+    headers = HEADER | {"content-type": "multipart/form-data; boundary=x"}
+    return httpx.post(f"{app.base_url}{UPLOAD}", content=body(), headers=headers, timeout=90, trust_env=False)
+
+
+def test_an_upload_may_take_as_long_as_is_set(original: httpx.Client, web: Web, stand_in: StandIn) -> None:
+    """Node looks for late requests every 30 s, so the one that is too late is told so within these."""
+    environment = stand_in.environment | {"NAWFSIDE_APP_PASSWORD": PASSWORD}
+    hasty = web(environment | {"UPLOAD_SECONDS": "5"})
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(trickled, original, 40)
+        late = pool.submit(trickled, hasty, 40)
+        assert late.result().status_code == 408
+        assert slow.result().status_code == 200, slow.result().text
+    assert [base64.b64decode(sent["content_base64"]) for path, _, sent in stand_in.seen if path == "/store"] == [
+        b"a little" * 40
+    ]
+
+
+def test_an_upload_that_stalls_is_ended(original: httpx.Client, stand_in: StandIn) -> None:
+    def body() -> Iterator[bytes]:
+        yield b"--x\r\n"
+        time.sleep(40)
+
+    headers = HEADER | {"content-type": "multipart/form-data; boundary=x"}
+    answer = httpx.post(f"{original.base_url}{UPLOAD}", content=body(), headers=headers, timeout=90, trust_env=False)
+    assert "30 s" in error_of(answer, 408)
     assert stand_in.seen == []
 
 
@@ -245,5 +289,15 @@ def test_three_variables_and_the_password_are_enough(web: Web, strict: Api) -> N
     # Its own words come through: these are no addresses on the internet.
     refused = app.post(TRAIN, json={"producerId": "three", "uploadUrls": ["http://127.0.0.1/a.wav"]}, headers=HEADER)
     assert "upload_urls[0]" in error_of(refused, 400)
-    made = app.post(GENERATE, json={"artistId": "a", "loraId": "three:none", "prompt": "dark"})
-    assert "three:none" in error_of(made, 404)
+    wanted: Json = {"artistId": "a", "loraId": "three:none", "prompt": "dark", "durationSeconds": 2}
+    assert "three:none" in error_of(app.post(GENERATE, json=wanted), 404)
+    # A training that is cancelled on the way leaves a twin, which sings.
+    end = time.monotonic() + PATIENCE
+    while not strict.get(f"/jobs/{job['job_id']}")["step"]:
+        assert time.monotonic() < end
+        time.sleep(0.3)
+    checked(strict.client.post(f"/jobs/{job['job_id']}/cancel", headers=HEADER))
+    assert strict.ended(job["job_id"])["state"] == "cancelled"
+    made = app.post(GENERATE, json=wanted | {"loraId": "three:nawfside_lora"})
+    assert made.status_code == 200, made.text
+    assert soundfile.info(io.BytesIO(base64.b64decode(made.json()["audio_base64"]))).duration == pytest.approx(2)

@@ -2,6 +2,7 @@
 
 import { useId, useRef, useState, type DragEvent, type FormEvent } from "react";
 import { answered, passwordHeader, service, words, type Analysis, type TrainRequest } from "@/lib/client";
+import { randomId } from "@/lib/random";
 import { upload } from "@/lib/upload";
 import { Beat, type Song } from "./Beat";
 import { Notice } from "./Notice";
@@ -33,7 +34,7 @@ export function NewTwin({ producer, password, started }: Props) {
   async function add(files: File[]): Promise<void> {
     setTrouble(songs.length + files.length > MOST_FILES ? `A training takes ${MOST_FILES} files at most.` : null);
     const fresh = files.slice(0, MOST_FILES - songs.length).map(
-      (file): Song => ({ key: crypto.randomUUID(), file, src: URL.createObjectURL(file), share: 0, bpm: "", tone: "" }),
+      (file): Song => ({ key: randomId(), file, src: URL.createObjectURL(file), share: 0, bpm: "", tone: "" }),
     );
     setSongs((all) => [...all, ...fresh]);
     // One after the other: the service listens to one song at a time as well.
@@ -41,7 +42,7 @@ export function NewTwin({ producer, password, started }: Props) {
   }
 
   async function send(song: Song): Promise<void> {
-    job.current ||= crypto.randomUUID();
+    job.current ||= randomId();
     change(song.key, { trouble: undefined });
     try {
       const path = await upload(song.file, { producer_id: producer, job_id: job.current }, password, (share) =>

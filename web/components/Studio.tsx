@@ -2,8 +2,8 @@
 
 import { useEffect, useRef, useState, type FormEvent, type SyntheticEvent } from "react";
 import { answered, isAbort, service, words, type Backend, type GenerateRequest, type Track, type Twin } from "@/lib/client";
+import { randomId } from "@/lib/random";
 import { bodyOf, START, type Settings } from "@/lib/settings";
-import { randomId } from "@/lib/usePlace";
 import { Notice } from "./Notice";
 import { SettingsForm } from "./SettingsForm";
 import { Take, type Made } from "./Take";

@@ -6,11 +6,6 @@ import { answered, service, type Place } from "./client";
 const SOONEST_MILLISECONDS = 1000;
 const LATEST_MILLISECONDS = 10_000;
 
-/** Nobody guesses it, also where the page did not come by TLS and `crypto.randomUUID` is not there. */
-export function randomId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
 /** Where the track stands that was asked for under this id: asked the more often the nearer it is. */
 export function usePlace(id: string | null): Place | null {
   const [place, setPlace] = useState<Place | null>(null);
