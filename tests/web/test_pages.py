@@ -136,6 +136,19 @@ def test_a_training_is_cancelled_and_resumed(page: Page, studio: httpx.Client, a
     expect(training.get_by_role("status")).to_have_text("Cancelled", timeout=TRAINED)
     training.get_by_role("button", name="Resume").click()
     expect(training.get_by_role("status")).to_have_text("Done", timeout=TRAINED)
+    preview = training.get_by_label(re.compile(r"^Preview at step \d+$")).first
+    seconds = preview.evaluate(
+        """async (player) => {
+      player.preload = "metadata";
+      player.load();
+      await new Promise((on, off) => {
+        player.addEventListener("loadedmetadata", on);
+        player.addEventListener("error", off);
+      });
+      return player.duration;
+    }"""
+    )
+    assert seconds > 0
     (job,) = api.get("/jobs", producer_id="resumer")["jobs"]
     assert job["state"] == "done" and job["step"] == 400
 

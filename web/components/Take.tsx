@@ -90,8 +90,9 @@ function Waiting({ name, id, leave }: { name: string; id: string | null; leave: 
 
 /** Where a track stands, in words that change seldom: they are read out. */
 function stand(place: Place | null): string {
-  if (place?.state === "finishing") return "Almost there";
-  if (place?.state !== "waiting" || place.ahead === null) return "Being made";
+  if (place === null) return "Under way";
+  if (place.state === "finishing") return "Almost there";
+  if (place.state !== "waiting" || place.ahead === null) return "Being made";
   if (place.ahead === 0) return "Next in line";
   return place.ahead === 1 ? "1 track ahead of yours" : `${place.ahead} tracks ahead of yours`;
 }

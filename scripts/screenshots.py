@@ -1,0 +1,119 @@
+"""The README's pictures of both pages: the built app, the shipped checkpoint, beats of the synthesiser, and two twins.
+
+python -m scripts.screenshots    after make web and what the browser tests need
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import soundfile
+from playwright.sync_api import FilePayload, Page, expect
+
+from models.starter.synthesiser import render, sample_song
+from scripts.serving import serving
+from scripts.web import serving_web
+from settings import ROOT
+from tests.chromium import chromium
+
+IMAGES = ROOT / "docs" / "images"
+PATIENCE = 1800_000  # milliseconds
+PROMPT = "808 trap beat, dark synth"
+
+
+def main() -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder), {"ALLOW_NONCOMMERCIAL": "false"}) as service,
+        httpx.Client(base_url=service.url, timeout=600, trust_env=False) as client,
+        serving_web({"MUSIC_SERVICE_URL": service.url}) as app,
+        chromium() as browser,
+    ):
+        page = browser.new_page(viewport={"width": 1100, "height": 860})
+        page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
+        train(client, "dawn", "synthwave")
+        producer(page, app)
+        artist(page, app)
+
+
+def beat(genre: str, number: int, seconds: float = 24) -> bytes:
+    file = io.BytesIO()
+    wave = render(sample_song(np.random.default_rng(number), genre), seconds)
+    soundfile.write(file, wave.T, 48_000, format="WAV")
+    return file.getvalue()
+
+
+def train(client: httpx.Client, name: str, genre: str) -> None:
+    """A twin that is there already."""
+    files, form = {"file": (f"{name}.wav", beat(genre, 5))}, {"producer_id": "ada"}
+    path = client.post("/uploads", files=files, data=form).raise_for_status().json()["path"]
+    body = {"producer_id": "ada", "model_name": name, "upload_paths": [path], "max_steps": 20}
+    job = client.post("/train/submit", json=body).raise_for_status().json()["job_id"]
+    while (state := client.get(f"/jobs/{job}").json()["state"]) != "done":
+        assert state not in ("failed", "cancelled")
+        time.sleep(1)
+
+
+def producer(page: Page, app: str) -> None:
+    """Three songs are being trained on, and a fourth waits to be."""
+    page.goto(f"{app}/producer")
+    page.get_by_label("Producer id").fill("ada")
+    names = ["night drive", "cold light", "last train"]
+    drop(page, {f"{name}.wav": beat("trap", number) for number, name in enumerate(names)})
+    page.get_by_label("Name of the twin").fill("night")
+    page.get_by_text("How it is trained").click()
+    page.get_by_label("Steps").fill("120")
+    page.get_by_text("How it is trained").click()
+    page.get_by_label("This music is mine").check()
+    page.get_by_role("button", name="Start training").click()
+    training = page.get_by_role("listitem", name=re.compile("^Training")).filter(has_text="night")
+    drop(page, {"after hours.wav": beat("trap", 7)})
+    expect(training.get_by_text(re.compile(r"^Step (8|9|10|11)\d of 120"))).to_be_visible()
+    shoot(page, "producer")
+    expect(training.get_by_role("status")).to_have_text("Done")
+
+
+def drop(page: Page, files: dict[str, bytes]) -> None:
+    page.get_by_label("Drop your beats here").set_input_files(
+        [FilePayload(name=name, mimeType="audio/wav", buffer=data) for name, data in files.items()]
+    )
+    for name in files:
+        expect(page.get_by_role("listitem", name=name).get_by_label("Key")).to_be_visible()
+
+
+def artist(page: Page, app: str) -> None:
+    """A take with one twin, and one with both."""
+    page.goto(app)
+    page.get_by_label("Prompt").fill(PROMPT)
+    page.get_by_label("Length in seconds").fill("12")
+    page.get_by_label("Twin", exact=True).select_option("ada:night")
+    take(page, 1)
+    page.get_by_label("Blend with").select_option("ada:dawn")
+    page.get_by_role("slider").fill("30")
+    take(page, 2)
+    shoot(page, "artist")
+
+
+def take(page: Page, number: int) -> None:
+    page.get_by_role("button", name="Make a take").click()
+    made = page.get_by_role("listitem", name=f"Take {number}")
+    expect(made.locator("audio")).to_be_visible()
+    made.locator("audio").evaluate(
+        "(player) => player.readyState > 0 || new Promise((on) => player.addEventListener('loadedmetadata', on))"
+    )
+
+
+def shoot(page: Page, name: str) -> None:
+    page.wait_for_timeout(1500)  # until the waveforms are drawn
+    page.screenshot(path=IMAGES / f"{name}.png", full_page=True)
+
+
+if __name__ == "__main__":
+    main()
