@@ -23,6 +23,7 @@ import torch
 
 from benchmarks import dit, footprint, latecomer, served, tokens
 from benchmarks.measure import Figure
+from models import memory
 from settings import ROOT
 
 PARTS: dict[str, Callable[[int], Iterator[Figure]]] = {
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     options = parser.parse_args()
+    memory.keep()  # as in a runner, and for whatever it is compared with
     table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
     for part in options.only.split(","):
         torch.set_num_threads(os.cpu_count() or 1 if part == "served" else 1)

@@ -11,9 +11,8 @@ from benchmarks import models
 from benchmarks.measure import Figure, compared, interleaved, median, operations
 from models.ace_step import packed
 from models.ace_step.sampling import Batch, Run
-from models.adapters import LoraPair, linear_layers
 from models.base import Row, Text, completed
-from models.lora_rows import stack
+from models.lora_rows import stacks, write
 
 ROWS, FRAMES, TEXT = 8, 250, 64
 LENGTHS = (10, 30, 60, 120)
@@ -84,33 +83,20 @@ def lengths(rounds: int) -> Iterator[Figure]:
     }
     taken = interleaved(ways, rounds)
     yield compared("DiT: 10, 30, 60, 120 s in one batch / the sum of each alone", "≤ 1.05", taken, "together", "alone")
-    yield writing(rounds)
+    yield one_row(rounds)
 
 
-def writing(rounds: int) -> Figure:
+def one_row(rounds: int) -> Figure:
     """22 MB: rank 16 on all attention of 24 layers of width 2048 in bfloat16, into a row that is ready."""
-    layers = {
-        name: layer
-        for name, layer in linear_layers(models.dit(2048, 1)).items()
-        if name.endswith(models.DIT_ATTENTION) and "layers." in name
-    }
-    half = [layer.to(torch.bfloat16) for layer in layers.values()] * 24
-    pairs = [
-        LoraPair(
-            torch.randn(layer.in_features, models.RANK).bfloat16(),
-            torch.randn(models.RANK, layer.out_features).bfloat16(),
-        )
-        for layer in half
-    ]
-    rows = [stack([pair], layer) for pair, layer in zip(pairs, half, strict=True)]
-    size = sum(pair.a.nbytes + pair.b.nbytes for pair in pairs) / 1e6
-
-    def write() -> None:
-        for row, pair in zip(rows, pairs, strict=True):
-            row.a[0].copy_(pair.a)
-            row.b[0].copy_(pair.b)
-
-    taken = median([1000 * seconds for seconds in interleaved({"write": write}, 10 * rounds)["write"]])
+    model = models.dit(2048, 1)
+    model.layers.to(torch.bfloat16)
+    adapters = [models.adapter(model, "ace_step", models.DIT_ATTENTION, seed).pairs for seed in range(24)]
+    pairs = {f"{number}.{name}": pair for number, own in enumerate(adapters) for name, pair in own.items()}
+    room = {f"{number}.{name}": pair for number in range(24) for name, pair in stacks(model, adapters[:1]).items()}
+    size = sum(pair.a.nbytes + pair.b.nbytes for pair in pairs.values()) / 1e6
+    taken = median(
+        [1000 * seconds for seconds in interleaved({"write": lambda: write(room, [pairs])}, 10 * rounds)["write"]]
+    )
     return Figure(
         f"DiT: ms to write an adapter of {size:.0f} MB into its row", "≤ 2", taken.median, taken.low, taken.high
     )

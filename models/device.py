@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from models import memory
+
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -52,7 +54,8 @@ def lost(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what PyTorch keeps for later. Errors that are still held hold what their frames had: let go of them."""
+    """Give back what is kept for later. Errors that are still held hold what their frames had: let go of them."""
+    memory.give_back()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():

@@ -92,22 +92,35 @@ def add(y: torch.Tensor, x: torch.Tensor, pair: LoraPair | None) -> torch.Tensor
     return y if pair is None else y + (x @ pair.a) @ pair.b
 
 
-def stack(pairs: Sequence[LoraPair | None], layer: torch.nn.Linear) -> LoraPair:
-    """A layer's pairs, a row each, as one: `a` `[rows, in, rank]`, `b` `[rows, rank, out]`; no pair is zeros."""
-    rank = -(-max(pair.a.shape[1] for pair in pairs if pair is not None) // _RANK) * _RANK
-    a = layer.weight.new_zeros(len(pairs), layer.in_features, rank)
-    b = layer.weight.new_zeros(len(pairs), rank, layer.out_features)
-    for row, pair in enumerate(pairs):
-        if pair is not None:
-            a[row, :, : pair.a.shape[1]] = pair.a
-            b[row, : pair.b.shape[0]] = pair.b
-    return LoraPair(a, b)
-
-
 def stacks(root: torch.nn.Module, rows: Sequence[Pairs]) -> dict[str, LoraPair]:
-    """The stacked pairs of every layer that any row's adapter changes."""
-    return {
-        name: stack([pairs.get(name) for pairs in rows], layer)
-        for name, layer in linear_layers(root).items()
+    """The pairs of every layer that any row's adapter changes, a row each, as one: `a` `[rows, in, rank]`, `b` `[rows,
+    rank, out]`; no pair is zeros."""
+    layers = linear_layers(root)
+    room = {
+        name: _room([pairs.get(name) for pairs in rows], layer)
+        for name, layer in layers.items()
         if any(name in pairs for pairs in rows)
     }
+    write(room, rows)
+    return room
+
+
+def write(room: Pairs, rows: Sequence[Pairs]) -> None:
+    """Copy the rows' pairs to their places in `stacks`, all in one operation."""
+    places, pairs = [], []
+    for row, own in enumerate(rows):
+        for name, pair in own.items():
+            a, b = room[name].a[row], room[name].b[row]
+            rank = len(pair.b)
+            places += [a, b] if rank == len(b) else [a[:, :rank], b[:rank]]
+            pairs += [pair.a, pair.b]
+    if pairs:
+        torch._foreach_copy_(places, pairs)
+
+
+def _room(pairs: Sequence[LoraPair | None], layer: torch.nn.Linear) -> LoraPair:
+    """Zeros, where anything stays zero."""
+    ranks = [0 if pair is None else pair.a.shape[1] for pair in pairs]
+    rank = -(-max(ranks) // _RANK) * _RANK
+    new = layer.weight.new_empty if min(ranks) == rank else layer.weight.new_zeros
+    return LoraPair(new(len(pairs), layer.in_features, rank), new(len(pairs), rank, layer.out_features))

@@ -18,6 +18,7 @@ import numpy as np
 import logs
 import traces
 from errors import Refusal
+from models import memory
 from runners.messages import AdoptAnswer, AdoptRequest, PlaceAnswer, RunnerState, TrackAnswer, TrackRequest
 from runners.table import Backend
 from settings import settings
@@ -44,6 +45,7 @@ class Runner:
     def __init__(self) -> None:
         logs.configure(settings())
         traces.configure(settings())
+        memory.keep()
         self._model: Model | None = None
         self._checkpoint: Checkpoint | None = None
         self._adapters: Adapters | None = None
@@ -171,6 +173,7 @@ class Runner:
         self._adapters = Adapters(storage, model, checkpoint, backend=row.name)
         self._worker = Worker(Scheduler(model), row.name, config.hung_seconds, self._end)
         self._model, self._reason = model, None
+        memory.give_back()  # what loading left
         keep_swept(storage, self._adapters)
         log.info("%s is ready: %s on %s", row.name, checkpoint.name, device)
 

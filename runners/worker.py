@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import metrics
 from errors import Refusal
+from models import memory
 from models.base import Row, Track
 from models.device import lost
 from runners.forecast import Outlook, forecast
@@ -28,6 +29,8 @@ MOST_PRESENT = 64
 _LONGEST_WAIT = 600
 # A forecast is made no more often than this, however many ask.
 _FRESH_SECONDS = 1.0
+# After so long without anything to do, memory is given back.
+_IDLE_SECONDS = 1.0
 
 
 @dataclass(eq=False)
@@ -141,7 +144,7 @@ class Worker:
     def _work(self) -> None:
         while not self._ended:
             while not self._scheduler.tickets or not self._inbox.empty():
-                self._take(self._inbox.get())
+                self._take(self._next())
             try:
                 with self._turn_seconds.time(), self._watchdog.stretch():
                     ended = self._scheduler.turn()
@@ -169,6 +172,14 @@ class Worker:
             while True:
                 self._inbox.get_nowait().give(self._ended)
         self._on_end(reason)
+
+    def _next(self) -> _Order:
+        """Who comes or leaves next. After a moment in which nobody did, the memory of those before is given back."""
+        try:
+            return self._inbox.get(timeout=_IDLE_SECONDS)
+        except queue.Empty:
+            memory.give_back()
+            return self._inbox.get()
 
     def _take(self, order: _Order) -> None:
         if order.ticket or order.answer.done():
