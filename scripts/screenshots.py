@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import soundfile
-from playwright.sync_api import FilePayload, Page, expect
+from playwright.sync_api import FilePayload, FloatRect, Locator, Page, expect
 
 from models.starter.synthesiser import render, sample_song
 from scripts.serving import serving
@@ -76,7 +76,7 @@ def producer(page: Page, app: str) -> None:
     training = page.get_by_role("listitem", name=re.compile("^Training")).filter(has_text="night")
     drop(page, {"after hours.wav": beat("trap", 7)})
     expect(training.get_by_text(re.compile(r"^Step (8|9|10|11)\d of 120"))).to_be_visible()
-    shoot(page, "producer")
+    shoot(page, "producer", training)
     expect(training.get_by_role("status")).to_have_text("Done")
 
 
@@ -98,7 +98,7 @@ def artist(page: Page, app: str) -> None:
     page.get_by_label("Blend with").select_option("ada:dawn")
     page.get_by_role("slider").fill("30")
     take(page, 2)
-    shoot(page, "artist")
+    shoot(page, "artist", page.get_by_role("listitem", name="Take 1"))
 
 
 def take(page: Page, number: int) -> None:
@@ -110,9 +110,13 @@ def take(page: Page, number: int) -> None:
     )
 
 
-def shoot(page: Page, name: str) -> None:
+def shoot(page: Page, name: str, last: Locator) -> None:
+    """The page down to this part of it."""
     page.wait_for_timeout(1500)  # until the waveforms are drawn
-    page.screenshot(path=IMAGES / f"{name}.png", full_page=True)
+    box = last.bounding_box()
+    assert box is not None
+    clip = FloatRect(x=0, y=0, width=1100, height=box["y"] + box["height"] + 24)
+    page.screenshot(path=IMAGES / f"{name}.png", full_page=True, clip=clip)
 
 
 if __name__ == "__main__":
