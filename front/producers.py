@@ -61,6 +61,7 @@ def delete(producer: str, storage: Storage, jobs: Jobs, library: Library) -> Pro
         if record.task_id:
             remove(keys.job_of_task(record.task_id))
         remove(keys.job_record(record.job_id))
+        storage.delete(keys.open_job(record.job_id))  # which who ended the job may not have come to yet
     for owner in library.names(producer):
         remove(owner)
     if not gone:
