@@ -19,6 +19,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -308,7 +309,8 @@ def named(answer: httpx.Response) -> str:
     document = answer.json()
     if answer.status_code not in NAMED or list(document) != ["error"]:
         raise ValueError(f"{answer.status_code} {answer.text[:200]}")
-    return f"{answer.status_code} {' '.join(document['error'].split()[:6])}"
+    error = re.sub(r"[0-9a-f-]{36}", "…", document["error"])
+    return f"{answer.status_code} {' '.join(error.split()[:6])}"
 
 
 def raised(log: str) -> Counter[str]:
