@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AceStepPipeline
+from diffusers.models.autoencoders.autoencoder_oobleck import Snake1d
 from safetensors.torch import save
 
 from models import changes
 from models.ace_step import AceStep, decoding
 from models.ace_step.sampling import Batch, Defaults, Run
+from models.ace_step.snake import Snake
 from models.adapter_file import Header, InvalidAdapter, header_length, module_and_part, seal
 from models.adapters import AdapterWeights, LoraPair, decode, encode, linear_layers
 from models.base import Row, Text, completed
@@ -215,7 +217,8 @@ def test_the_tiny_checkpoint_is_always_the_same(tmp_path: Path) -> None:
 
 
 def test_audio_in_pieces_is_the_audio_as_a_whole(model: AceStep, monkeypatch: pytest.MonkeyPatch) -> None:
-    latents = torch.randn(1, 130, model.pipeline.vae.config.decoder_input_channels)
+    generator = torch.Generator().manual_seed(1)
+    latents = torch.randn(1, 130, model.pipeline.vae.config.decoder_input_channels, generator=generator)
     with torch.inference_mode():
         whole = model.pipeline.vae.decode(latents.transpose(1, 2)).sample[0]
     monkeypatch.setattr(decoding, "_PIECE", 40)
@@ -301,3 +304,13 @@ def test_changes_are_those_of_peft(kind: str) -> None:
 def test_parts_that_make_no_change_are_refused(parts: dict[str, torch.Tensor], reason: str) -> None:
     with pytest.raises(InvalidAdapter, match=reason):
         changes.read("x", parts, torch.nn.Linear(8, 8))
+
+
+@pytest.mark.parametrize("logscale", [True, False])
+def test_the_quick_activation_is_that_of_diffusers(logscale: bool) -> None:
+    theirs = Snake1d(5, logscale=logscale)
+    for parameter in theirs.parameters():
+        torch.nn.init.uniform_(parameter, 0.1, 2)
+    x = torch.randn(2, 5, 300)
+    with torch.inference_mode():
+        assert (Snake(theirs)(x) - theirs(x)).abs().max() <= 2e-6

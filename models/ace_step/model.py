@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.ace_step import conditions, sampling
 from models.ace_step.decoding import decode
 from models.ace_step.sampling import Batch, Defaults, Run
+from models.ace_step.snake import quicken
 from models.ace_step.timbre import SilentTimbre
 from models.base import Model, Plan, Row
 from models.checkpoints import Checkpoint, CheckpointError
@@ -50,6 +51,7 @@ class AceStep(Model[Run]):
         pipeline.to(device)
         for part in (pipeline.vae, pipeline.text_encoder, pipeline.condition_encoder, pipeline.transformer):
             part.requires_grad_(False).eval()
+        quicken(pipeline.vae)
         pipeline.condition_encoder.timbre_encoder = SilentTimbre(pipeline)
         return cls(pipeline, Defaults.of(pipeline, checkpoint.folder))
 
