@@ -60,7 +60,8 @@ GROWTH = 1.25
 NAMED = {404, 409, 429, 503, 504}
 KINDS = {
     *("uploads", "datasets", "training_data", "training_turns", "jobs", "open_jobs", "tasks", "job_data", "job_runs"),
-    *("loras", "lora_owners", "lora_turns", "lora_versions", "models", "outputs", "tag_cache", "api_keys"),
+    *("loras", "lora_owners", "lora_turns", "lora_deletions", "lora_versions", "models", "outputs"),
+    *("tag_cache", "api_keys"),
 }
 
 

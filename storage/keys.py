@@ -158,6 +158,11 @@ def lora_version(producer: str, model: str, version: str) -> str:
     return f"{lora_versions(producer, model)}{version}.safetensors"
 
 
+def lora_deletions() -> str:
+    """Written anew whenever a twin was deleted: its copies elsewhere are looked for then, and not all the time."""
+    return "lora_deletions/latest"
+
+
 def lora_turn(producer: str) -> str:
     """Whose turn it is to write a producer's twins: a version takes several objects."""
     return f"lora_turns/{producer}.json"

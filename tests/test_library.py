@@ -25,9 +25,10 @@ from models.library import Library
 from models.tiny import ace_step as tiny
 from runners.adapters import Adapters
 from runners.messages import AdapterRef
-from runners.sweep import sweep
+from runners.sweep import Sweeper
 from settings import Settings
-from storage import Storage, keys, open_storage
+from storage import Storage, Unavailable, keys, open_storage
+from tests.disks import filled, small_disk
 from tests.s3_server import S3Server, s3_server
 from training.jobs import Jobs
 from training.retention import clean
@@ -132,8 +133,6 @@ def test_deleting_removes_what_is_damaged_and_leaves_other_twins(
 
 
 def test_storage_that_is_away_for_a_while_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from storage import Unavailable
-
     monkeypatch.setattr("training.work._RETRY_SECONDS", 0.0)
     attempts: list[int] = []
 
@@ -197,8 +196,6 @@ def test_the_copy_that_was_last_put_there_serves_where_both_paths_are_damaged(
 def test_while_storage_is_away_what_was_found_last_is_recalled(
     storage: Storage, model: AceStep, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from storage import Unavailable
-
     library = Library(storage)
     header = _stored(storage, model, checkpoint, "recalled")
     assert library.find_or_recall("ada:recalled")[0].header == header
@@ -221,6 +218,7 @@ def test_a_twin_that_was_deleted_elsewhere_leaves_our_caches(
     storage: Storage, model: AceStep, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapters = Adapters(storage, model, checkpoint)
+    sweeper = Sweeper(storage, adapters)
     kept, gone = (_stored(storage, model, checkpoint, name, n) for n, name in enumerate(("kept", "gone"), 2))
     for header in (kept, gone):
         asyncio.run(_held(adapters, AdapterRef(key=keys.lora("ada", header.model_name), header=header)))
@@ -228,7 +226,7 @@ def test_a_twin_that_was_deleted_elsewhere_leaves_our_caches(
         context.setattr(bento_store, "delete", lambda lora_id: None)
         Library(storage).delete("ada:gone")
     assert _cached(gone).exists()
-    sweep(storage, adapters)
+    assert sweeper.look()
     assert bento_store.load(gone) is None and bento_store.load(kept) is not None
     assert list(adapters._kept) == [kept.sha256]
     # One that is the producer's newest no more, and one that somebody put there by hand.
@@ -237,9 +235,25 @@ def test_a_twin_that_was_deleted_elsewhere_leaves_our_caches(
     with monkeypatch.context() as context:
         context.setattr(bento_store, "delete", lambda lora_id: None)
         Library(storage).delete("ada:kept")
-    sweep(storage, adapters)
+    assert sweeper.look()
     assert bento_store.load(kept) is None and bento_store.load(other) is not None
     assert not adapters._kept
+    # What is not looked for costs one question.
+    monkeypatch.setattr(storage, "list", lambda prefix: pytest.fail("it lists"))
+    assert not sweeper.look()
+
+
+def test_a_twin_can_be_deleted_from_a_full_disk(tmp_path: Path, model: AceStep, checkpoint: Checkpoint) -> None:
+    with small_disk(tmp_path / "disk", 2**23) as disk:
+        storage = open_storage(disk.as_uri())
+        _stored(storage, model, checkpoint, "large")
+        with filled(disk):
+            with pytest.raises(Unavailable) as refusal:
+                storage.put("a", b"x")
+            assert refusal.value.status == 507
+            Library(storage).delete("ada:large")
+            assert not Library(storage).exists("ada:large")
+            storage.put("a", b"x")
 
 
 def test_what_is_old_goes_and_twins_stay(place: tuple[str, str | None], model: AceStep, checkpoint: Checkpoint) -> None:

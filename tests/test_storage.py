@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -24,6 +24,7 @@ import storage.s3
 from errors import Refusal
 from storage import AlreadyExists, BadKey, Changed, Damaged, NotFound, Storage, Unavailable, keys, open_storage
 from tests.api import PATIENCE
+from tests.disks import small_disk
 from tests.s3_server import BUCKET, CREDENTIALS, S3Server, s3_server, serve_s3
 
 __all__ = ["s3_server"]
@@ -398,26 +399,15 @@ def test_what_a_crash_leaves_is_not_listed(tmp_path: Path) -> None:
     assert [entry.key for entry in store.list("")] == ["a/b"]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB. Needs root."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def test_a_full_disk_is_507_and_loses_nothing(small_disk: Path) -> None:
-    store = open_storage(small_disk.as_uri())
-    store.put("a", b"kept")
-    with pytest.raises(Unavailable) as refusal:
-        store.put("a", bytes(4_000_000))
-    assert refusal.value.status == 507
-    assert store.get("a") == b"kept"
-    store.put("b", bytes(1_000_000))
+def test_a_full_disk_is_507_and_loses_nothing(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 2**21) as disk:
+        store = open_storage(disk.as_uri())
+        store.put("a", b"kept")
+        with pytest.raises(Unavailable) as refusal:
+            store.put("a", bytes(4_000_000))
+        assert refusal.value.status == 507
+        assert store.get("a") == b"kept"
+        store.put("b", bytes(1_000_000))
 
 
 def test_other_urls_are_refused(tmp_path: Path) -> None:

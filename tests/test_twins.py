@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import soundfile
 
 from tests.api import Api, Json, another, as_base64, beat, checked, decoded, error_of, peak, with_header
 from tests.conftest import PASSWORD
+from tests.disks import small_disk
 
 CLIP = beat(4, rate=44_100)
 
@@ -252,39 +252,28 @@ def test_half_a_gigabyte_takes_no_memory(api: Api, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(api: Api) -> Iterator[str]:
-    """A producer whose uploads and tracks lie on file systems of 1 MB. Needs root."""
-    folders = [api.folder / "uploads/small", api.folder / "outputs/twins/small"]
-    mounted = []
-    try:
-        for folder in folders:
-            folder.mkdir(parents=True)
-            mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-            if subprocess.run(mount, capture_output=True).returncode:
-                pytest.skip("mounting a small file system needs root")
-            mounted.append(folder)
+def small(api: Api) -> Iterator[str]:
+    """A producer whose uploads and tracks lie on file systems of 1 MB."""
+    with small_disk(api.folder / "uploads/small", 2**20), small_disk(api.folder / "outputs/twins/small", 2**20):
         yield "small"
-    finally:
-        for folder in mounted:
-            subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_is_507_and_all_is_well_afterwards(api: Api, versions: list[str], small_disk: str) -> None:
-    large, small = beat(8), beat(1)
-    assert len(large) > 2**20 > len(small) * 2
-    exported = with_header(api.client.get("/loras/keeper:two/file").content, producer_id=small_disk)
+def test_a_full_disk_is_507_and_all_is_well_afterwards(api: Api, versions: list[str], small: str) -> None:
+    large, little = beat(8), beat(1)
+    assert len(large) > 2**20 > len(little) * 2
+    exported = with_header(api.client.get("/loras/keeper:two/file").content, producer_id=small)
     api.file("/data/loras/small_two.safetensors").write_bytes(exported)
     before = api.stored()
     for answer in (
-        sent(api, large, producer_id=small_disk, job_id="j"),
-        api.client.post("/store-upload", json={"producer_id": small_disk, "content_base64": as_base64(large)}),
+        sent(api, large, producer_id=small, job_id="j"),
+        api.client.post("/store-upload", json={"producer_id": small, "content_base64": as_base64(large)}),
         api.client.post("/generate", json={"prompt": "x", "lora_id": "small:two", "duration_seconds": 8, "seed": 1}),
     ):
         assert "full" in error_of(answer, 507)
     assert {name for name, is_file in api.stored().items() if is_file} == {
         n for n, is_file in before.items() if is_file
     }
-    assert checked(sent(api, small, producer_id=small_disk, job_id="j"))["path"]
+    assert checked(sent(api, little, producer_id=small, job_id="j"))["path"]
     api.generate(lora_id="small:two", duration_seconds=1)
 
 
