@@ -27,6 +27,7 @@ from models.tiny import ace_step as tiny
 from settings import Settings
 from storage import Storage, keys, open_storage
 from tests.api import command_of
+from tests.disks import filled, small_disk
 from training.ace_step import AceStepTrainer
 from training.base import Example, Recipe
 from training.examples import ExampleCache, Examples
@@ -195,6 +196,19 @@ def test_a_deserted_job_is_failed_and_stays_so(jobs: Jobs, storage: Storage) -> 
     assert "while it was training" in str(jobs.get(record.job_id).error)
     with pytest.raises(JobEnded):
         jobs.update(record.job_id, step=4)
+
+
+def test_a_job_is_not_presumed_deserted_where_nobody_can_write(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 2**20) as disk:
+        storage = open_storage(disk.as_uri())
+        jobs = Jobs(storage)
+        record = jobs.create(_request(), "ace_step")
+        long_ago = datetime.now(UTC) - DESERTED - timedelta(1)
+        stale = record.model_copy(update={"state": "training", "updated_at": long_ago})
+        storage.put(keys.job_record(record.job_id), stale.model_dump_json(by_alias=False).encode())
+        with filled(disk):
+            assert [job.state for job in (jobs.get(record.job_id), *jobs.open())] == ["training"] * 2
+        assert jobs.get(record.job_id).state == "failed"
 
 
 def test_who_was_only_held_up_takes_its_job_back(jobs: Jobs, storage: Storage) -> None:

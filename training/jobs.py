@@ -297,7 +297,10 @@ class Jobs:
             ended = {"state": "cancelled"} if now.cancelling else {"state": "failed", "deserted_in": now.state}
             return ended | {"error": reason, "error_status": 500, "seconds_left": None}
 
-        return self._change(record.job_id, apply)
+        try:
+            return self._change(record.job_id, apply)
+        except Unavailable:
+            return record  # where nothing can be written, such as on a full disk, its silence says nothing
 
     def _change(self, job_id: str, apply: Callable[[JobRecord], dict[str, Any]]) -> JobRecord:
         """Write what `apply` makes of the record as it is now; it may be asked again if somebody else wrote."""
