@@ -23,7 +23,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 
-# Gauges are set, and the most recent process counts: one that was killed leaves its figures behind.
+# A process that was replaced leaves its figures behind. Of counters and histograms that is right: they are summed, and
+# so never fall while the server runs. Of gauges the most recent process counts, and each sets its own when it starts.
 
 # The front.
 REQUESTS = Histogram(

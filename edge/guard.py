@@ -111,6 +111,7 @@ class _Room:
 
     def __init__(self, limit: int) -> None:
         self.limit = self.left = limit
+        metrics.BODIES.set(0)  # whatever a process before this one left
 
     def take(self, size: int) -> bool:
         """Whether there was room for so many more; a negative size gives room back."""

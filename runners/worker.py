@@ -73,6 +73,7 @@ class Worker:
         self._ended: Refusal | None = None
         self._watchdog = Watchdog(hung_seconds, lambda: scheduler.expected, self._end)
         self._present = metrics.PRESENT.labels(backend)
+        self._present.set(0)  # whatever a process before this one left
         self._turn_seconds, self._turn_rows = metrics.TURN_SECONDS.labels(backend), metrics.TURN_ROWS.labels(backend)
         self._inbox: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         self._orders: dict[Ticket, _Order] = {}
