@@ -15,7 +15,7 @@ BIN := .venv/bin
 
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup serve test check audit advisories contract-fuzz test-browser web test-web test-audiocraft benchmarks demo bento clean
+.PHONY: setup serve test check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks demo bento clean
 
 setup: .venv/serve.ready
 
@@ -46,7 +46,7 @@ check: .venv/test.ready
 	$(BIN)/mypy .
 
 test: check
-	$(BIN)/python -m pytest tests --ignore=tests/browser --ignore=tests/web --ignore=tests/audiocraft
+	$(BIN)/python -m pytest tests --ignore=tests/browser --ignore=tests/web --ignore=tests/audiocraft --ignore=tests/ray
 
 test-browser: .venv/browser.ready
 	$(BIN)/python -m pytest tests/browser
@@ -61,6 +61,15 @@ build/audiocraft.ready: .venv/test.ready requirements/audiocraft.txt
 
 test-audiocraft: build/audiocraft.ready
 	build/audiocraft/bin/python -m pytest tests/audiocraft
+
+# What Ray's own processes need; what they run is .venv's.
+build/ray.ready: .venv/test.ready requirements/ray.txt
+	$(BIN)/python -m venv build/ray
+	build/ray/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/ray.txt -c requirements/constraints.txt
+	touch $@
+
+test-ray: build/ray.ready
+	$(BIN)/python -m pytest tests/ray
 
 demo: .venv/serve.ready
 	@$(BIN)/python -m scripts.demo

@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     # Training.
     train_jobs_at_once: int = Field(1, ge=1)
     train_checkpoint_seconds: float = Field(30.0, ge=0)
+    train_ray_url: str | None = None  # jobs are run by this Ray cluster instead of here, each with these resources
+    train_ray_resources: dict[str, float] = Field(default_factory=lambda: {"GPU": 1.0})
     train_gpu_bytes: int | None = Field(None, gt=0)  # a job waits for so much GPU memory; unset: it takes what is free
 
     # Tagging.

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import threading
+import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +16,8 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.api import PATIENCE, Api, Json, beat, decoded, error_of, running, wait_until, wait_until_ready
+from tests.api import PATIENCE, Api, Json, beat, checked, decoded, error_of, running, wait_until, wait_until_ready
+from tests.disks import filled, small_disk
 
 BODY: Json = {"prompt": "dark trap", "duration_seconds": 1, "seed": 7, "backend_override": "ace_step"}
 HUNG_SECONDS = 6
@@ -34,6 +39,21 @@ def is_made(api: Api, request_id: str) -> bool:
     """Whether the runner works on the track of this request."""
     answer = api.client.get(f"/queue/{request_id}")
     return answer.status_code == 200 and answer.json()["state"] == "making"
+
+
+def figure(api: Api, name: str) -> float:
+    """A metric's values, summed over their labels."""
+    text = api.client.get("/metrics").text
+    return sum(float(value) for value in re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE))
+
+
+def trained(api: Api, producer: str, **more: object) -> Json:
+    """A job that has taken a step."""
+    path = api.upload(producer, beat(8))
+    job: Json = {"producer_id": producer, "upload_paths": [path], "job_id": producer} | more
+    api.post("/train/submit", **job)
+    wait_until(lambda: api.get(f"/jobs/{producer}")["step"])
+    return api.get(f"/jobs/{producer}")
 
 
 def got(api: Api, path: str) -> httpx.Response:
@@ -100,6 +120,7 @@ def test_values_that_are_not_finite_end_their_row(faulty: Api) -> None:
 def test_a_runner_that_can_do_no_more_is_replaced(faulty: Api, prompt: str, reason: str) -> None:
     before = decoded(asked(faulty).content)[0]
     process = faulty.process("AceStepRunner")
+    turns = figure(faulty, "producer_twin_turn_rows_count")
     with ThreadPoolExecutor(2) as pool:
         broken, neighbour = pool.map(lambda each: asked(faulty, prompt=each), [prompt, "dark trap"])
     assert "ace_step: " in error_of(broken, 503) and reason in error_of(broken, 503)
@@ -113,5 +134,86 @@ def test_a_runner_that_can_do_no_more_is_replaced(faulty: Api, prompt: str, reas
     fallback = faulty.post("/generate", prompt="dark trap", duration_seconds=1)
     assert fallback["backend"] == "musicgen"
     wait_until_ready(faulty)
+    # What was counted stays counted, and nothing is present any more.
+    assert figure(faulty, "producer_twin_turn_rows_count") >= turns > 0
+    assert not figure(faulty, "producer_twin_tracks_present")
     assert (decoded(asked(faulty).content)[0] == before).all()
     assert not process.is_running()
+
+
+def test_a_front_that_is_killed_takes_nothing_with_it(faulty: Api) -> None:
+    """A track and an upload are under way, and a training."""
+    before = trained(faulty, "survivor", max_steps=100_000)
+    requests = figure(faulty, "producer_twin_request_seconds_count")
+    front, runner = faulty.process("ProducerTwin"), faulty.process("AceStepRunner")
+    killed = threading.Event()
+    boundary, file = uuid.uuid4().hex, beat(8)
+
+    def parts() -> Iterator[bytes]:
+        for name, more, value in (
+            ("producer_id", "", b"survivor"),
+            ("job_id", "", b"late"),
+            ("file", '; filename="late.wav"', file[:-1000]),
+        ):
+            yield f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n'.encode() + value
+            yield b"\r\n" if name != "file" else b""
+        killed.wait(PATIENCE)
+        yield file[-1000:] + f"\r\n--{boundary}--\r\n".encode()
+
+    def upload() -> httpx.Response:
+        kind = {"content-type": f"multipart/form-data; boundary={boundary}"}
+        return httpx.post(f"{faulty.server.url}/uploads", content=parts(), headers=kind, timeout=PATIENCE)
+
+    with ThreadPoolExecutor(2) as pool:
+        broken_off = [pool.submit(upload), pool.submit(asked, faulty, "kept", duration_seconds=600, steps=200)]
+        wait_until(lambda: is_made(faulty, "kept"))
+        front.kill()
+        killed.set()
+        for each in broken_off:
+            with pytest.raises(httpx.TransportError):
+                each.result()
+
+    def is_back() -> bool:
+        try:
+            return got(faulty, "/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    wait_until(is_back)
+    assert not front.is_running() and runner.is_running()
+    # The runner does not go on with what nobody waits for, the training does go on.
+    wait_until(lambda: not figure(faulty, "producer_twin_tracks_present"))
+    assert figure(faulty, "producer_twin_request_seconds_count") > requests
+    wait_until(lambda: (faulty.get("/jobs/survivor")["step"] or 0) > before["step"])
+    assert faulty.post("/jobs/survivor/cancel")["state"] in ("training", "cancelled")
+    assert faulty.ended("survivor")["state"] == "cancelled"
+    assert faulty.client.get("/loras/survivor:nawfside_lora").status_code == 200
+    # Of the upload nothing is there, and it may be sent again.
+    assert not [name for name in faulty.stored() if "late" in name or ".new-" in name]
+    form = {"files": {"file": ("late.wav", file)}, "data": {"producer_id": "survivor", "job_id": "late"}}
+    path = checked(faulty.client.post("/uploads", **form))["path"]  # type: ignore[arg-type]
+    assert faulty.file(path).read_bytes() == file
+
+
+def test_a_disk_that_fills_while_a_twin_is_trained(faulty: Api) -> None:
+    with (
+        small_disk(faulty.folder / "jobs", 2**20) as records,
+        small_disk(faulty.folder / "lora_versions" / "patient", 2**20) as versions,
+    ):
+        trained(faulty, "patient", max_steps=30)
+        with filled(records), filled(versions):
+            # Longer than a job may be silent.
+            wait_until(lambda: time.time() - (records / "patient.json").stat().st_mtime > 8)
+            for _ in range(2):
+                assert faulty.get("/jobs/patient")["error"] is None
+            [job] = faulty.get("/jobs")["jobs"]
+            assert job["state"] in ("training", "evaluating")
+            assert "full" in error_of(faulty.client.post("/jobs/patient/cancel"), 507)
+            before = faulty.stored()
+            again = {"producer_id": "patient", "dataset_job_id": "patient", "job_id": "again"}
+            assert "full" in error_of(faulty.client.post("/train/submit", json=again), 507)
+            # The mark of an open job that has no record goes by itself, in a minute.
+            assert set(faulty.stored()) - set(before) <= {"open_jobs/again"}
+        # There is room again: nothing was lost, and nobody need do anything.
+        assert faulty.ended("patient")["state"] == "done"
+        assert faulty.generate(lora_id="patient:nawfside_lora").any()

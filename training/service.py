@@ -20,6 +20,7 @@ from storage import Unavailable, open_storage
 from storage.patient import Patient
 from training.intake import Intake
 from training.jobs import JobRecord, Jobs
+from training.launch import launch
 from training.supervisor import Supervisor
 
 log = logging.getLogger("producer_twin.training")
@@ -41,7 +42,8 @@ class Training:
         storage = open_storage(config.storage_url, config.s3_endpoint_url)
         self.intake = Intake(storage, config)
         # A job is not given up because storage is away in the moment when it begins or ends.
-        self.supervisor = Supervisor(Jobs(Patient(storage, _PATIENCE_SECONDS)), config.train_jobs_at_once)
+        jobs = Jobs(Patient(storage, _PATIENCE_SECONDS))
+        self.supervisor = Supervisor(jobs, config.train_jobs_at_once, launch(config))
 
     @bentoml.on_shutdown
     async def stop(self) -> None:

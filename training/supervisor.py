@@ -1,18 +1,14 @@
-"""Starts a subprocess for each job, a few at a time, and writes down how it ended if it could not do so itself."""
+"""Starts a process for each job, a few at a time, and writes down how it ended if it could not do so itself."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
-import sys
-from asyncio.subprocess import Process
 
 from errors import Refusal
-from settings import ROOT
 from storage import NotFound
 from training.jobs import HEARTBEAT, JobEnded, Jobs
+from training.launch import Here, Launch, Running
 
 log = logging.getLogger("producer_twin.training")
 
@@ -26,11 +22,12 @@ _FAREWELL_SECONDS = 15.0
 class Supervisor:
     """Training has a process of its own: its memory comes back, and a crash is an answer and not an outage."""
 
-    def __init__(self, jobs: Jobs, at_once: int) -> None:
+    def __init__(self, jobs: Jobs, at_once: int, launch: Launch | None = None) -> None:
         self.jobs = jobs
+        self._launch = launch or Here()
         self._slots = asyncio.Semaphore(at_once)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._processes: dict[str, Process] = {}
+        self._processes: dict[str, Running] = {}
 
     def start(self, job_id: str) -> None:
         """Take a job of the queue on. It waits for its turn, and for an earlier attempt of its to have ended."""
@@ -42,7 +39,7 @@ class Supervisor:
         """Tell the job's process, if it is here, that its record asks for its end. It ends within a step."""
         process = self._processes.get(job_id)
         if process is not None:
-            await _end(process, _LAST_WORDS_SECONDS)
+            await process.end(_LAST_WORDS_SECONDS)
 
     async def stop(self) -> None:
         """End the processes that are under way. They save what they have, and their jobs can be resumed."""
@@ -64,6 +61,8 @@ class Supervisor:
             raise
         except JobEnded:
             log.info("job %s is not ours to do any more", job_id)
+        except Refusal as refusal:
+            await asyncio.to_thread(self._fail, job_id, attempt, f"{refusal.message}; resume the job", refusal.status)
         except Exception:
             log.exception("job %s", job_id)
             await asyncio.to_thread(self._fail, job_id, attempt, "the training process could not be started")
@@ -87,31 +86,14 @@ class Supervisor:
     async def _train(self, job_id: str, attempt: int) -> None:
         # Claimed here, since the process first spends seconds on importing what it needs.
         await asyncio.to_thread(self.jobs.claim, job_id, attempt)
-        command = [sys.executable, "-m", "training.run", job_id, str(attempt)]
-        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment)
-        self._processes[job_id] = process
+        process = self._processes[job_id] = await self._launch.start(job_id, attempt)
         try:
-            code = await process.wait()
+            reason = await process.wait()
         except asyncio.CancelledError:
-            await _end(process, _FAREWELL_SECONDS)
+            await process.end(_FAREWELL_SECONDS)
             raise
         finally:
             del self._processes[job_id]
-        if code:
-            cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-            reason = f"the training process {cause}; its log says more; resume the job to go on from its checkpoint"
-            await asyncio.to_thread(self._fail, job_id, attempt, reason)
-
-
-async def _end(process: Process, patience: float) -> None:
-    """Ask a process to end, and kill it if it does not."""
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        async with asyncio.timeout(patience):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+        if reason:
+            told = f"{reason}; resume the job to go on from its checkpoint"
+            await asyncio.to_thread(self._fail, job_id, attempt, told)
