@@ -1,4 +1,4 @@
-"""Damaged input for every parser of a stranger's bytes, until the time is over: audio, adapters, JSON bodies.
+"""Damaged input for every parser of a stranger's bytes, until the time is over: audio, adapters, imports, JSON bodies.
 
     python -m benchmarks.fuzz --seconds 3600
 
@@ -10,11 +10,13 @@ the case written to fuzz-failure.bin, and a crash of the process shows as such; 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import random
 import tempfile
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -24,12 +26,16 @@ import numpy as np
 import soundfile
 import torch
 from pydantic import BaseModel, ValidationError
+from safetensors.torch import save
 
 from contract import GenerateRequest, StoreUploadRequest, TrainRequest
+from errors import Refusal
+from front.imports import unpacked
 from models.ace_step import AceStep
 from models.adapter_file import Header, InvalidAdapter, header_length, parse_header
 from models.adapters import LoraPair, decode, encode, linear_layers
 from models.checkpoints import resolve
+from models.foreign import adopt
 from models.tiny import ace_step as tiny
 from preprocessing.captions import Known, caption
 from preprocessing.decode import BadAudio, check_bytes
@@ -90,6 +96,47 @@ def adapters(_: Path) -> tuple[list[bytes], Parser]:
     return [encode(header, pairs, model)], parse
 
 
+def imports(_: Path) -> tuple[list[bytes], Parser]:
+    """Adapters as clients send them: zipped folders of PEFT's and of LyCORIS' kinds, damaged anywhere."""
+    checkpoint = resolve("starter", "ace_step_fuzz", tiny.build)
+    model = AceStep.load(checkpoint, torch.device("cpu"), torch.float32)
+    header = Header("ada", "night", "ace_step", "starter", checkpoint.sha256, 0, "", "2026-01-01T00:00:00+00:00", "")
+    layers = list(linear_layers(model.adapted).items())[:3]
+    kinds: list[dict[str, torch.Tensor]] = [{}, {}, {}]
+    for name, layer in layers:
+        out, into = layer.out_features, layer.in_features
+        key = f"base_model.model.{model.file_name(name)}"
+        kinds[0] |= {f"{key}.lora_A.weight": torch.ones(2, into), f"{key}.lora_B.weight": torch.ones(out, 2)}
+        kinds[0][f"{key}.lora_magnitude_vector"] = torch.ones(out)
+        kinds[1] |= {f"{key}.lokr_w1": torch.ones(2, 2), f"{key}.lokr_w2_a": torch.ones(out // 2, 2)}
+        kinds[1] |= {f"{key}.lokr_w2_b": torch.ones(2, into // 2), f"{key}.alpha": torch.tensor(1.0)}
+        kinds[2] |= {f"{key}.hada_w{number}_a": torch.ones(out, 2) for number in (1, 2)}
+        kinds[2] |= {f"{key}.hada_w{number}_b": torch.ones(2, into) for number in (1, 2)}
+    config = json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "alpha_pattern": {"to_q": 1}, "bias": "none"})
+    good = []
+    for tensors in kinds:
+        for packed in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            file = io.BytesIO()
+            with zipfile.ZipFile(file, "w", packed) as archive:
+                archive.writestr("x/adapter_config.json", config)
+                archive.writestr("x/adapter_model.safetensors", save(tensors))
+            good.append(file.getvalue())
+
+    def look(adapter: bytes, beside: bytes | None) -> None:
+        with contextlib.suppress(InvalidAdapter):
+            adopt(adapter, beside, header, model)
+
+    def parse(data: bytes) -> None:
+        with contextlib.suppress(Refusal):
+            look(*unpacked({"x.zip": data}))
+        # A digest within would keep most of the damage from what comes after it: so the parts by themselves as well.
+        source = random.Random(data)
+        look(damaged([save(source.choice(kinds))], source), config.encode())
+        look(save(source.choice(kinds)), damaged([config.encode()], source))
+
+    return good, parse
+
+
 def bodies(_: Path) -> tuple[list[bytes], Parser]:
     models: list[type[BaseModel]] = [GenerateRequest, TrainRequest, StoreUploadRequest]
     song = {"title": "x", "bpm": 120, "key": "Am", "tags": ["a", "b"], "timeSignature": "3/4", "deep": {"a": [1, None]}}
@@ -114,7 +161,7 @@ def bodies(_: Path) -> tuple[list[bytes], Parser]:
     return [json.dumps(body).encode() for body in good], parse
 
 
-KINDS = {"audio": audio, "adapters": adapters, "bodies": bodies}
+KINDS = {"audio": audio, "adapters": adapters, "imports": imports, "bodies": bodies}
 
 
 def damaged(good: list[bytes], source: random.Random) -> bytes:

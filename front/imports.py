@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import lzma
+import struct
 import zipfile
+import zlib
 from pathlib import PurePosixPath
 
 from errors import Refusal
@@ -19,6 +22,8 @@ from storage import keys
 MAX_BYTES = 2**30
 _CONFIG = "adapter_config.json"
 _MOST_ENTRIES = 100
+# What zipfile makes of a damaged file, beside its own error and those of the ways of packing.
+_NOT_READ = (NotImplementedError, RuntimeError, EOFError, OSError, ValueError, KeyError, struct.error)
 
 
 async def adopt(
@@ -47,7 +52,7 @@ async def converted(
     files: dict[str, bytes], producer: str, model: str, backend: str | None, runners: Runners, settings: Settings
 ) -> AdoptAnswer:
     """The adapter in our form. Raises Refusal with the reason why there is none."""
-    data, config = _adapter(files)
+    data, config = unpacked(files)
     request = AdoptRequest(data=data, config=config, producer_id=producer, model_name=model)
     chosen = list(TABLE.enabled(settings).values())
     if backend:
@@ -66,7 +71,7 @@ async def converted(
     raise Refusal(status, "file: " + "; ".join(f"for {each.name}: {refusal.message}" for each, refusal in refusals))
 
 
-def _adapter(files: dict[str, bytes]) -> tuple[bytes, bytes | None]:
+def unpacked(files: dict[str, bytes]) -> tuple[bytes, bytes | None]:
     """The adapter and PEFT's configuration, from the files as they are or from a zipped folder."""
     if len(files) == 1:
         name, data = next(iter(files.items()))
@@ -100,5 +105,5 @@ def _unzipped(data: bytes) -> dict[str, bytes]:
                 if left < 0:
                     raise Refusal(413, f"file: it is over {MAX_BYTES // 2**20} MB")
             return found
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, *_NOT_READ) as error:
         raise Refusal(400, "file: the .zip cannot be read; make it anew, without a password") from error

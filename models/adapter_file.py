@@ -114,14 +114,14 @@ def parse_header(header: bytes, file_size: int) -> Header:
     """
     try:
         table = json.loads(header)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidAdapter("it is not a safetensors file") from error
     if not isinstance(table, dict):
         raise InvalidAdapter("it is not a safetensors file")
     metadata = table.pop("__metadata__", {})
     try:
         end = max((int(entry["data_offsets"][1]) for entry in table.values()), default=0)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise InvalidAdapter("it is not a safetensors file") from error
     if 8 + len(header) + end != file_size:
         raise InvalidAdapter("it is truncated")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from models.adapter_file import PREFIX, Header, InvalidAdapter, header_length, module_and_part, parse_header, seal
@@ -89,7 +90,11 @@ def decode(data: bytes, model: Model) -> AdapterWeights:
         raise InvalidAdapter("its contents do not match its digest")
     layers = {model.file_name(name): (name, layer) for name, layer in linear_layers(model.adapted).items()}
     parts: dict[str, dict[str, torch.Tensor]] = {}
-    for key, tensor in sorted(load(data).items()):
+    try:
+        tensors = load(data)
+    except (SafetensorError, KeyError) as error:  # the digests are right: it was made so
+        raise InvalidAdapter("it is not a safetensors file") from error
+    for key, tensor in sorted(tensors.items()):
         module, part = module_and_part(key)
         if not part or module not in layers:
             raise InvalidAdapter(f"{key} matches nothing in {model.backend}")

@@ -79,24 +79,26 @@ def read(module: str, parts: Mapping[str, Tensor], layer: torch.nn.Linear) -> Ch
     Raises:
         InvalidAdapter: they are no change that is known here, or not one of this layer.
     """
-    parts = {name: part.to(layer.weight.device) for name, part in parts.items()}
-    names = set(parts)
-    change: Change
     try:
-        if names == {"lora_A.weight", "lora_B.weight", "lora_magnitude_vector"}:
-            change = Dora(parts["lora_B.weight"], parts["lora_A.weight"], parts["lora_magnitude_vector"])
-        elif names == {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}:
-            change = Hadamard((parts["hada_w1_a"], parts["hada_w1_b"]), (parts["hada_w2_a"], parts["hada_w2_b"]))
-        elif names and all(name.startswith("lokr_w") for name in names):
-            change = Kronecker(_factor("lokr_w1", parts), _factor("lokr_w2", parts))
-        else:
-            raise InvalidAdapter(f"{module}: {', '.join(sorted(names))} is no adapter that is known here")
-        shape = change.of(layer.weight).shape
+        # By their shapes alone at first: the product of two matrices that do not belong here may be of any size.
+        shapes = {name: part.to("meta") for name, part in parts.items()}
+        shape = _change(module, shapes).of(layer.weight.to("meta")).shape
     except (RuntimeError, IndexError) as error:
         raise InvalidAdapter(f"{module}: its parts do not fit together: {str(error).splitlines()[0]}") from error
     if shape != layer.weight.shape:
         raise InvalidAdapter(f"{module} is for a layer of {tuple(shape)}, the model's has {tuple(layer.weight.shape)}")
-    return change
+    return _change(module, {name: part.to(layer.weight.device) for name, part in parts.items()})
+
+
+def _change(module: str, parts: Mapping[str, Tensor]) -> Change:
+    names = set(parts)
+    if names == {"lora_A.weight", "lora_B.weight", "lora_magnitude_vector"}:
+        return Dora(parts["lora_B.weight"], parts["lora_A.weight"], parts["lora_magnitude_vector"])
+    if names == {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}:
+        return Hadamard((parts["hada_w1_a"], parts["hada_w1_b"]), (parts["hada_w2_a"], parts["hada_w2_b"]))
+    if names and all(name.startswith("lokr_w") for name in names):
+        return Kronecker(_factor("lokr_w1", parts), _factor("lokr_w2", parts))
+    raise InvalidAdapter(f"{module}: {', '.join(sorted(names))} is no adapter that is known here")
 
 
 def _factor(name: str, parts: Mapping[str, Tensor]) -> Tensor:

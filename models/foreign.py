@@ -38,6 +38,9 @@ _OURS = {
     **dict.fromkeys(("lora_A", "lora_down", "lora.down"), "lora_A.weight"),
     **dict.fromkeys(("lora_B", "lora_up", "lora.up"), "lora_B.weight"),
 }
+# What a layer may be called, and what no strength is as large as.
+_LAYER = re.compile(r"[\w.-]{1,300}")
+_MOST = 1e9
 # The part that the scale goes into.
 _SCALED = ("lora_B.weight", "hada_w1_a", "lokr_w1", "lokr_w1_a")
 
@@ -67,8 +70,8 @@ class _Scale:
         return float(alpha) / (sqrt(rank) if self.config.get("use_rslora") else rank)
 
     def _by_pattern(self, name: str, module: str, otherwise: Any) -> Any:
-        for pattern, value in (self.config.get(name) or {}).items():
-            if re.match(rf"(.*\.)?({pattern})$", module):
+        for layer, value in self.config.get(name, {}).items():
+            if module == layer or module.endswith(f".{layer}"):
                 return value
         return otherwise
 
@@ -101,6 +104,8 @@ def adopt(data: bytes, config: bytes | None, header: Header, model: Model) -> Ad
         if found is None or module is None:
             unknown.append(key)
         elif found["alpha"]:
+            if tensor.numel() != 1:
+                raise InvalidAdapter(f"{key}: it must be one number")
             alphas[found["module"]] = float(tensor)
         else:
             part = _OURS.get(found["lora"] or "") or found["dora"] or found["other"]
@@ -156,7 +161,7 @@ def _read(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     try:
         tensors = load(data)
         metadata = json.loads(data[8 : 8 + header_length(data)]).get("__metadata__", {})
-    except (SafetensorError, InvalidAdapter, ValueError, KeyError) as error:
+    except (SafetensorError, InvalidAdapter, ValueError, KeyError, RecursionError) as error:
         raise InvalidAdapter("it is not a whole safetensors file; pickled files (.bin, .pt) are not read") from error
     return tensors, metadata
 
@@ -165,7 +170,7 @@ def _settings(config: bytes | None, metadata: Mapping[str, str]) -> dict[str, An
     """PEFT's configuration, from its own file or from the header, where diffusers puts it."""
     try:
         found = json.loads(config or metadata.get("lora_adapter_metadata") or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidAdapter("its adapter_config.json is not valid JSON") from error
     if not isinstance(found, dict):
         raise InvalidAdapter("its adapter_config.json is not an object")
@@ -178,7 +183,31 @@ def _settings(config: bytes | None, metadata: Mapping[str, str]) -> dict[str, An
         raise InvalidAdapter("it comes with whole layers of its own (modules_to_save), which cannot be used")
     if found.get("bias", "none") != "none":
         raise InvalidAdapter("it changes biases as well, which cannot be used")
+    for name in ("lora_alpha", "alpha"):
+        if found.get(name) is not None:
+            found[name] = _number(name, found[name])
+    found["alpha_pattern"] = _by_layer("alpha_pattern", found.get("alpha_pattern") or {})
     return found
+
+
+def _by_layer(name: str, given: Any) -> dict[str, float]:
+    """What is said of some layers, by their names. PEFT takes regular expressions too, which a stranger may make such
+    that they are searched for ever."""
+    if not isinstance(given, dict):
+        raise InvalidAdapter(f"its {name} is not an object")
+    found = {}
+    for pattern, value in given.items():
+        layer = pattern.removeprefix("^").removesuffix("$").replace("\\.", ".")
+        if not _LAYER.fullmatch(layer):
+            raise InvalidAdapter(f"its {name} has {pattern[:100]!r}; only names of layers can be used there")
+        found[layer] = _number(name, value)
+    return found
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MOST:
+        raise InvalidAdapter(f"its {name} is not a number that can be used")
+    return float(value)
 
 
 def _strange(unknown: list[str], model: Model) -> str:
@@ -193,6 +222,8 @@ def _rank(parts: Mapping[str, torch.Tensor]) -> int:
     """The inner dimension. A product of whole matrices has none, and counts as 1."""
     for part in ("lora_A.weight", "hada_w1_b", "lokr_w1_b", "lokr_w2_b"):
         if part in parts:
+            if parts[part].ndim < 2 or not parts[part].numel():
+                raise InvalidAdapter(f"its {part} is no matrix")
             return int(parts[part].shape[0])
     return 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save
 
 from models.ace_step import AceStep
-from models.adapter_file import Header, InvalidAdapter
+from models.adapter_file import PREFIX, Header, InvalidAdapter, parse_header
 from models.adapters import decode, linear_layers
 from models.checkpoints import resolve
 from models.foreign import adopt
@@ -171,6 +172,11 @@ REFUSED: dict[str, tuple[Damage, dict[str, object], str]] = {
     "whole layers": (lambda t: t, {"modules_to_save": ["proj_out"]}, "modules_to_save"),
     "biases": (lambda t: t, {"bias": "all"}, "biases"),
     "another kind": (lambda t: t, {"peft_type": "IA3"}, "IA3"),
+    "a pattern that is searched for ever": (lambda t: t, {"alpha_pattern": {r"(\w+\.?)+!": 1}}, "only names"),
+    "an alpha that is no number": (lambda t: t, {"lora_alpha": "much"}, "not a number"),
+    "an endless alpha": (lambda t: t, {"lora_alpha": 1e400}, "not a number"),
+    "vectors": (lambda t: {key: v[0] for key, v in t.items()}, {}, "no matrix"),
+    "many alphas": (lambda t: {key.replace("lora_A.weight", "alpha"): v for key, v in t.items()}, {}, "one number"),
 }
 
 
@@ -181,10 +187,39 @@ def test_what_does_not_fit_is_refused_with_the_reason(model: AceStep, kind: str)
         adopt(save(change(tensors_of(model))), json.dumps(config).encode() if config else None, HEADER, model)
 
 
-@pytest.mark.parametrize("data", [b"", b"PK\3\4", b"\x80\x02}q", save({"a": torch.ones(1)})[:-1]])
+DEEP = b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"PK\3\4", b"\x80\x02}q", save({"a": torch.ones(1)})[:-1], struct.pack("<Q", len(DEEP)) + DEEP]
+)
 def test_what_is_no_safetensors_file(model: AceStep, data: bytes) -> None:
     with pytest.raises(InvalidAdapter, match="safetensors"):
         adopt(data, None, HEADER, model)
+
+
+def test_a_configuration_that_is_no_json(model: AceStep) -> None:
+    for config in (DEEP, b"\xff", b"[]"):
+        with pytest.raises(InvalidAdapter, match=r"adapter_config\.json"):
+            adopt(save(tensors_of(model)), config, HEADER, model)
+
+
+def test_parts_whose_product_has_any_size_take_no_memory(model: AceStep) -> None:
+    name = next(iter(linear_layers(model.adapted)))
+    large = torch.ones(3000, 3000)
+    # 81 TB of numbers, if it were multiplied out.
+    tensors = {f"{PREFIX}{model.file_name(name)}.lokr_w{number}": large for number in (1, 2)}
+    with pytest.raises(InvalidAdapter, match="9000000"):
+        adopt(save({key: tensor.clone() for key, tensor in tensors.items()}), None, HEADER, model)
+
+
+@pytest.mark.parametrize("offsets", ["[0, 1e400]", "[0, null]", "[0]", "{}"])
+def test_a_table_that_is_none(offsets: str) -> None:
+    table = f'{{"x.lora_A.weight": {{"dtype": "F32", "shape": [1], "data_offsets": {offsets}}}}}'.encode()
+    with pytest.raises(InvalidAdapter, match="safetensors"):
+        parse_header(table, 8 + len(table) + 4)
+    with pytest.raises(InvalidAdapter, match="safetensors"):
+        parse_header(DEEP, 8 + len(DEEP))
 
 
 def test_a_layer_with_a_pattern_is_not_one_with_a_longer_name(model: AceStep) -> None:

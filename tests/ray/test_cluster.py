@@ -145,7 +145,7 @@ def test_a_twin_of_the_cluster_is_the_one_that_is_trained_here(cluster: tuple[st
 
 
 def test_a_process_that_dies_in_the_cluster_fails_its_job(cluster: tuple[str, int], storage: Storage) -> None:
-    killed = []
+    killed: list[bool] = []
 
     def dead(jobs: Jobs) -> bool:
         record = jobs.get("dies")
