@@ -70,7 +70,7 @@ class _Scale:
         return float(alpha) / (sqrt(rank) if self.config.get("use_rslora") else rank)
 
     def _by_pattern(self, name: str, module: str, otherwise: Any) -> Any:
-        for layer, value in self.config.get(name, {}).items():
+        for layer, value in (self.config.get(name) or {}).items():
             if module == layer or module.endswith(f".{layer}"):
                 return value
         return otherwise
@@ -186,7 +186,8 @@ def _settings(config: bytes | None, metadata: Mapping[str, str]) -> dict[str, An
     for name in ("lora_alpha", "alpha"):
         if found.get(name) is not None:
             found[name] = _number(name, found[name])
-    found["alpha_pattern"] = _by_layer("alpha_pattern", found.get("alpha_pattern") or {})
+    if found.get("alpha_pattern"):
+        found["alpha_pattern"] = _by_layer("alpha_pattern", found["alpha_pattern"])
     return found
 
 
