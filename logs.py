@@ -12,8 +12,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from opentelemetry import baggage, context
+from pydantic import ValidationError
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
+from starlette.requests import ClientDisconnect
+
+from contract import GenerateRequest, StoreUploadRequest, TrainRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +30,9 @@ _job = ""
 _TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s%(ids)s"
 _JSON = "{levelname}{name}{message}{process}"
 _NAMES = {"timestamp": "time", "levelname": "level", "name": "logger"}
+# Where BentoML writes the traceback of whatever an endpoint raises, and what it calls a body in its errors.
+_TRACEBACKS, _BODY = "bentoml._internal.server.http_app", "IODescriptor"
+_BODIES = {f"{body.__name__}{_BODY}" for body in (GenerateRequest, StoreUploadRequest, TrainRequest)}
 # What writes by handlers of its own.
 _OTHERS = ("bentoml", "uvicorn.error", "circus")
 
@@ -39,6 +46,7 @@ def configure(settings: Settings, job_id: str = "") -> None:
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(logging.StreamHandler(sys.stderr))
+    logging.getLogger(_TRACEBACKS).addFilter(_is_no_clients_doing)
     as_json = settings.log_format == "json"
     handlers = list(root.handlers)
     if as_json:
@@ -69,6 +77,15 @@ def _json() -> logging.Formatter:
     return JsonFormatter(
         _JSON, style="{", rename_fields=_NAMES, timestamp=True, reserved_attrs=[*RESERVED_ATTRS, "ids", "taskName"]
     )
+
+
+def _is_no_clients_doing(record: logging.LogRecord) -> bool:
+    """A body that does not fit and a connection that was ended are refusals, of which the journal has a line each:
+    with their tracebacks, strangers could fill the log, and with their own words."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, ValidationError):
+        return error.title not in _BODIES
+    return not isinstance(error, ClientDisconnect)
 
 
 class _Ids(logging.Filter):

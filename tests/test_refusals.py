@@ -371,6 +371,13 @@ def test_many_errors_in_one_body_are_one_short_sentence(api: Api) -> None:
     assert len(answer.content) < 10_000
 
 
+def test_a_bad_body_leaves_no_traceback_and_no_words_in_the_log(api: Api) -> None:
+    for path in ("/generate", "/store-upload", "/train"):
+        error_of(api.client.post(path, json={"prompt": ["words of a client"]}), 400)
+    log = api.server.log.read_text(errors="replace")
+    assert "IODescriptor" not in log and "words of a client" not in log
+
+
 def test_a_track_too_large_for_base64_is_refused_in_any_format(tmp_path: Path) -> None:
     class Noise:
         """A runner whose music nothing compresses."""

@@ -1,0 +1,145 @@
+"""How much memory and time tracks take by their lengths and their number: formulas, and how far off they are.
+
+    python -m benchmarks.sizing --backend ace_step [--lengths 10,30,60,120]
+
+Of the checkpoint, the device and the dtype that the settings name, so that it says what the machine to be sized needs.
+The formulas are fitted to some batches and held against others, each in a process of its own. Memory is the device's
+on a GPU, else the process's, beyond what it has when the model is loaded and warm. Time is of the whole batch, from
+the text to the samples: by the clock on a GPU, else CPU time of one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+
+from models import memory
+from models.base import Row, Text
+from models.checkpoints import resolve
+from models.device import pick_device, pick_dtype
+from runners import TABLE
+from settings import settings
+
+Batch = tuple[float, ...]
+
+# What the time of a batch is made of, beside what every batch takes. ACE-Step computes all of a track in each step, and
+# looks from everywhere in it to everywhere; MusicGen takes a step for each token of the longest track, for all at once.
+TIME: dict[str, dict[str, Callable[[Batch], float]]] = {
+    "ace_step": {"s of music": sum, "s² of each track": lambda batch: sum(length**2 for length in batch)},
+    "musicgen": {"s of the longest": max, "s of music": sum},
+}
+MEMORY: dict[str, Callable[[Batch], float]] = {"s of music": sum}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Bytes and seconds."""
+
+    loaded: int
+    more: int
+    took: float
+
+
+def batches(lengths: list[float]) -> tuple[list[Batch], list[Batch]]:
+    """Those that formulas are fitted to, and those that they are held against."""
+    low, middle, high, *_ = sorted(lengths)
+    fitted = [(low,), (middle,), (high,), (low,) * 4, (middle, middle)]
+    return fitted, [(middle,) * 3, (low, high), ((middle + high) / 2,), (low, low, middle)]
+
+
+def measure(backend: str, batch: Batch) -> Measured:
+    """In this process, which should do nothing else."""
+    torch.set_num_threads(1)
+    memory.keep()
+    config, row = settings(), next(row for row in TABLE if row.name == backend)
+    device = pick_device(config.device)
+    checkpoint = resolve(row.checkpoint_name(config), row.name, row.load_tiny(), config.hf_token)
+    model = row.load_model_class().load(checkpoint, device, pick_dtype(config.dtype, device))
+    on_gpu = device.type == "cuda"
+
+    def tracks(lengths: Batch) -> None:
+        for track in model.generate([Row(Text("dark trap"), length, seed) for seed, length in enumerate(lengths)]):
+            if isinstance(track, Exception):
+                raise track
+
+    tracks((1.0,))
+    memory.give_back()
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = psutil.Process().memory_info().rss
+    clock = time.perf_counter if on_gpu else time.process_time
+    start = clock()
+    tracks(batch)
+    took = clock() - start
+    peak = torch.cuda.max_memory_allocated(device) if on_gpu else _peak()
+    return Measured(before, peak - before, took)
+
+
+def _peak() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def apart(backend: str, batch: Batch) -> Measured:
+    """In a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.sizing", "--backend", backend, "--one", ",".join(map(str, batch))]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def fit(features: dict[str, Callable[[Batch], float]], values: dict[Batch, float]) -> list[float]:
+    """What every batch takes, and what a unit of each feature does: none negative, the relative errors the least."""
+    from scipy.optimize import nnls
+
+    rows = np.array([[1.0, *(feature(batch) for feature in features.values())] for batch in values])
+    known = np.array(list(values.values()))
+    return [float(value) for value in nnls(rows / known[:, None], np.ones(len(known)))[0]]
+
+
+def formula(features: dict[str, Callable[[Batch], float]], parts: list[float], batch: Batch) -> float:
+    return parts[0] + sum(part * feature(batch) for part, feature in zip(parts[1:], features.values(), strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", default="ace_step", choices=list(TIME))
+    parser.add_argument("--lengths", default="10,30,90", help="three, in seconds")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(vars(measure(given.backend, tuple(map(float, given.one.split(",")))))))
+        return
+    fitted, held = batches([float(length) for length in given.lengths.split(",")])
+    found = {batch: apart(given.backend, batch) for batch in (*fitted, *held)}
+    config = settings()
+    device = pick_device(config.device)
+    print(f"{given.backend} on {device}, {pick_dtype(config.dtype, device)}")
+    print(f"loaded and warm: {np.median([each.loaded for each in found.values()]) / 2**20:,.0f} MiB")
+    for name, unit, features, values in (
+        ("memory", "MiB", MEMORY, {batch: found[batch].more / 2**20 for batch in found}),
+        ("time", "s", TIME[given.backend], {batch: found[batch].took for batch in found}),
+    ):
+        parts = fit(features, {batch: values[batch] for batch in fitted})
+        terms = [f"{part:.4g} × {feature}" for part, feature in zip(parts[1:], features, strict=True)]
+        print(f"{name} = {' + '.join([f'{parts[0]:.3g}', *terms])} {unit}")
+        for batch in found:
+            said, kind = formula(features, parts, batch), "fitted" if batch in fitted else "held against"
+            lengths = " + ".join(f"{length:g}" for length in batch)
+            print(f"  {lengths + ' s':<24}{values[batch]:10.2f} {unit:<4}{said / values[batch]:7.2f} × by it  {kind}")
+
+
+if __name__ == "__main__":
+    main()
