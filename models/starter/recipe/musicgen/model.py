@@ -47,7 +47,7 @@ TEMPOS = range(70, 162, 2)
 REFRESH_EVERY = 200
 VALIDATE_EVERY = 250
 DELAYS = delays(CODEBOOKS, 1)
-GENERATION = {"do_sample": True, "guidance_scale": 3.0, "top_k": 250, "temperature": 1.0}
+GENERATION = {"do_sample": True, "guidance_scale": 3.0, "top_k": 250, "temperature": 0.7}
 
 
 class Starter(nn.Module):
