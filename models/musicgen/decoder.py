@@ -21,7 +21,7 @@ KeyValue = tuple[Tensor, Tensor]
 # whoever else is in the batch. (Measured with MKL's kernels for SSE4, AVX2 and AVX-512; half precision on a GPU
 # promises no such thing.)
 _ROWS = 4
-_KEYS = 64
+_KEYS = 16
 _LAYERS = "model.decoder.layers"
 
 
@@ -30,9 +30,9 @@ class Reader:
     """What the decoder needs of a row from its first to its last position.
 
     Attributes:
-        text: each layer's keys and values of its text, `[L, H, D]`.
+        text: each layer's keys and values of its text, `[H, L, D]`.
         pairs, weights: its adapters.
-        seen: each layer's keys and values of the positions that it has read, `[2, n, H, D]`: with its text, without.
+        seen: each layer's keys and values of the positions that it has read, `[2, H, n, D]`: with its text, without.
     """
 
     text: Sequence[KeyValue]
@@ -52,9 +52,8 @@ def reader(model: MusicgenForCausalLM, text: Tensor, pairs: Pairs, weights: Weig
     keys_values = []
     for index, layer in enumerate(model.model.decoder.layers):
         attention, name = layer.encoder_attn, f"{_LAYERS}.{index}.encoder_attn"
-        heads = (attention.num_heads, attention.head_dim)
         key, value = project(f"{name}.k_proj", attention.k_proj), project(f"{name}.v_proj", attention.v_proj)
-        keys_values.append((key.unflatten(-1, heads), value.unflatten(-1, heads)))
+        keys_values.append((_split(attention, key), _split(attention, value)))
     return Reader(keys_values, pairs, weights)
 
 
@@ -96,7 +95,7 @@ class Decoder:
             name = f"{_LAYERS}.{index}"
             query, key, value = self._heads(f"{name}.self_attn", layer, x, pairs)
             for cached, part in zip(self._seen[index], (key, value), strict=True):
-                cached[row::slots, :count] = part
+                cached[row::slots, :, :count] = part
             x = x + self._out(f"{name}.self_attn", layer.self_attn, _attend(query, key, value, causal=True), pairs)
             key, value = (part[row : row + 1] for part in self._text[index])
             x[:1] += self._of_text(name, layer, x[:1], (key, value), self._text_mask[row : row + 1], told)
@@ -118,9 +117,9 @@ class Decoder:
             name = f"{_LAYERS}.{index}"
             query, key, value = self._heads(f"{name}.self_attn", layer, x, self._pairs)
             keys, values = self._seen[index]
-            keys.index_put_((self._all, at), key[:, 0])
-            values.index_put_((self._all, at), value[:, 0])
-            seen = _attend(query, keys[:, :length], values[:, :length], mask)
+            keys[self._all, :, at] = key[:, :, 0]
+            values[self._all, :, at] = value[:, :, 0]
+            seen = _attend(query, keys[:, :, :length], values[:, :, :length], mask)
             x = x + self._out(f"{name}.self_attn", layer.self_attn, seen, self._pairs)
             told = self._of_text(name, layer, x[: self._told], self._text[index], self._text_mask, self._told_pairs)
             x[:slots] += told[:slots]
@@ -138,11 +137,10 @@ class Decoder:
         return x + self._stack.embed_positions.weights[positions].to(x.dtype)
 
     def _heads(self, name: str, layer: Any, x: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value of the positions themselves, `[R, S, H, D]`."""
+        """Query, key and value of the positions themselves, `[R, H, S, D]`."""
         attention, x = layer.self_attn, layer.self_attn_layer_norm(x)
-        heads = (attention.num_heads, attention.head_dim)
         query, key, value = (
-            self._linear(f"{name}.{part}", getattr(attention, part), x, pairs).unflatten(-1, heads)
+            _split(attention, self._linear(f"{name}.{part}", getattr(attention, part), x, pairs))
             for part in ("q_proj", "k_proj", "v_proj")
         )
         return query, key, value
@@ -150,8 +148,7 @@ class Decoder:
     def _of_text(self, name: str, layer: Any, x: Tensor, text: KeyValue, mask: Tensor, pairs: Pairs) -> Tensor:
         attention, name = layer.encoder_attn, f"{name}.encoder_attn"
         query = self._linear(f"{name}.q_proj", attention.q_proj, layer.encoder_attn_layer_norm(x), pairs)
-        query = query.unflatten(-1, (attention.num_heads, attention.head_dim))
-        return self._out(name, attention, _attend(query, *text, mask), pairs)
+        return self._out(name, attention, _attend(_split(attention, query), *text, mask), pairs)
 
     def _out(self, name: str, attention: Any, x: Tensor, pairs: Pairs) -> Tensor:
         return self._linear(f"{name}.out_proj", attention.out_proj, x, pairs)
@@ -167,16 +164,16 @@ class Decoder:
         return y if pair is None else torch.baddbmm(y, torch.bmm(x, pair.a), pair.b)
 
     def _stacked_texts(self, readers: Sequence[Reader]) -> tuple[list[KeyValue], Tensor]:
-        """Each layer's `[told, L, H, D]`, and what of it is padding."""
-        longest = max(each.text[0][0].shape[0] for each in readers)
+        """Each layer's `[told, H, L, D]`, and what of it is padding."""
+        longest = max(each.text[0][0].shape[1] for each in readers)
         length = -(-longest // _KEYS) * _KEYS
         first = readers[0].text[0][0]
         mask = first.new_full((len(readers), 1, 1, length), float("-inf"))
         for row, each in enumerate(readers):
-            mask[row, ..., : each.text[0][0].shape[0]] = 0
+            mask[row, ..., : each.text[0][0].shape[1]] = 0
 
         def stacked(parts: Sequence[Tensor]) -> Tensor:
-            return torch.stack([pad(part, (0, 0, 0, 0, 0, length - part.shape[0])) for part in parts])
+            return torch.stack([pad(part, (0, 0, 0, length - part.shape[1])) for part in parts])
 
         layers = range(len(readers[0].text))
         texts = [
@@ -186,25 +183,29 @@ class Decoder:
         return texts, mask
 
     def _stacked_seen(self, readers: Sequence[Reader], positions: int) -> list[KeyValue]:
-        """Each layer's `[R, P, H, D]`, zero where nothing was read yet: what is masked must be finite."""
+        """Each layer's `[R, H, P, D]`, zero where nothing was read yet: what is masked must be finite."""
         slots = len(readers)
         length = -(-positions // _KEYS) * _KEYS
         stacked = []
         for index, layer in enumerate(self._stack.layers):
-            shape = (2 * slots, length, layer.self_attn.num_heads, layer.self_attn.head_dim)
+            shape = (2 * slots, layer.self_attn.num_heads, length, layer.self_attn.head_dim)
             parts = []
             for part in range(2):
                 whole = layer.self_attn.k_proj.weight.new_zeros(shape)
                 for row, each in enumerate(readers):
                     if each.seen:
-                        seen = each.seen[index][part][:, :length]
-                        whole[row::slots, : seen.shape[1]] = seen
+                        seen = each.seen[index][part][:, :, :length]
+                        whole[row::slots, :, : seen.shape[2]] = seen
                 parts.append(whole)
             stacked.append((parts[0], parts[1]))
         return stacked
 
 
+def _split(attention: Any, x: Tensor) -> Tensor:
+    """`[…, S, H · D]` as `[…, H, S, D]`."""
+    return x.unflatten(-1, (attention.num_heads, attention.head_dim)).transpose(-3, -2)
+
+
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-    """`[R, S, H, D]` each as `[R, S, H · D]`."""
-    query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+    """`[R, H, S, D]` each as `[R, S, H · D]`."""
     return scaled_dot_product_attention(query, key, value, mask, is_causal=causal).transpose(1, 2).flatten(2)

@@ -168,7 +168,7 @@ class Batch:
         codes = self._positions[self._rows, :, self._next - 1]
         told, untold = self._decoder.step(codes, self._next - 1, max(run.next for run in self.runs) - 1)
         logits = torch.lerp(untold, told, self._guidance)
-        self._broken |= ~torch.isfinite(logits).flatten(1).all(dim=1)
+        self._broken |= ~logits.sum(dim=(1, 2)).isfinite()
         chosen = choose(logits / self._temperature, self.runs[0].line.top_k, [run.generator for run in self.runs])
         # What is known already, and padding, stays.
         column = self._positions[self._rows, :, self._next]
