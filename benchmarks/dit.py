@@ -11,8 +11,9 @@ from benchmarks import models
 from benchmarks.measure import Figure, compared, interleaved, median, operations
 from models.ace_step import packed
 from models.ace_step.sampling import Batch, Run
+from models.adapters import FlatPairs
 from models.base import Row, Text, completed
-from models.lora_rows import stacks, write
+from models.lora_rows import write
 
 ROWS, FRAMES, TEXT = 8, 250, 64
 LENGTHS = (10, 30, 60, 120)
@@ -91,12 +92,13 @@ def one_row(rounds: int) -> Figure:
     model = models.dit(2048, 1)
     model.layers.to(torch.bfloat16)
     adapters = [models.adapter(model, "ace_step", models.DIT_ATTENTION, seed).pairs for seed in range(24)]
-    pairs = {f"{number}.{name}": pair for number, own in enumerate(adapters) for name, pair in own.items()}
-    room = {f"{number}.{name}": pair for number in range(24) for name, pair in stacks(model, adapters[:1]).items()}
-    size = sum(pair.a.nbytes + pair.b.nbytes for pair in pairs.values()) / 1e6
-    taken = median(
-        [1000 * seconds for seconds in interleaved({"write": lambda: write(room, [pairs])}, 10 * rounds)["write"]]
+    pairs = FlatPairs.of(
+        {f"{number}.{name}": pair for number, own in enumerate(adapters) for name, pair in own.items()}
     )
+    room = FlatPairs(pairs.shapes, torch.zeros(2, len(pairs.values), dtype=torch.bfloat16))
+    ways = {"write": lambda: write(room, 1, pairs)}
+    taken = median([1000 * seconds for seconds in interleaved(ways, 10 * rounds)["write"]])
+    size = pairs.values.nbytes / 1e6
     return Figure(
         f"DiT: ms to write an adapter of {size:.0f} MB into its row", "≤ 2", taken.median, taken.low, taken.high
     )

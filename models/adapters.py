@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,50 @@ class LoraPair:
 
     a: torch.Tensor
     b: torch.Tensor
+
+
+Shape = tuple[int, int, int]  # in, rank, out
+
+
+class FlatPairs(Mapping[str, LoraPair]):
+    """Pairs whose matrices lie end to end in one tensor, so that those of like adapters are copied as a whole.
+
+    Attributes:
+        shapes: of each layer's pair, by name, which is the order in which they lie: `a`, then `b`.
+        values: `[…, size]`. The matrices are views of it and have its leading dimensions.
+    """
+
+    def __init__(self, shapes: Mapping[str, Shape], values: torch.Tensor) -> None:
+        self.shapes, self.values = shapes, values
+
+    @classmethod
+    def of(cls, pairs: Mapping[str, LoraPair]) -> FlatPairs:
+        """The same pairs, at least one, in a tensor of their own."""
+        shapes = {name: (*pair.a.shape, pair.b.shape[1]) for name, pair in sorted(pairs.items())}
+        return cls(shapes, torch.cat([part.flatten() for name in shapes for part in (pairs[name].a, pairs[name].b)]))
+
+    @staticmethod
+    def size(shapes: Mapping[str, Shape]) -> int:
+        """How many values they take."""
+        return sum(rank * (inputs + outputs) for inputs, rank, outputs in shapes.values())
+
+    @cached_property
+    def _pairs(self) -> dict[str, LoraPair]:
+        sizes = [size for inputs, rank, outputs in self.shapes.values() for size in (inputs * rank, rank * outputs)]
+        parts = iter(self.values.split(sizes, dim=-1))
+        return {
+            name: LoraPair(next(parts).unflatten(-1, (inputs, rank)), next(parts).unflatten(-1, (rank, outputs)))
+            for name, (inputs, rank, outputs) in self.shapes.items()
+        }
+
+    def __getitem__(self, name: str) -> LoraPair:
+        return self._pairs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
 
 
 @dataclass(frozen=True)
@@ -109,7 +154,7 @@ def decode(data: bytes, model: Model) -> AdapterWeights:
             pairs[name] = _pair(module, own, layer, model)
         else:
             changes[name] = read_change(module, own, layer)
-    return AdapterWeights(header, pairs, changes)
+    return AdapterWeights(header, FlatPairs.of(pairs) if pairs else pairs, changes)
 
 
 def read(path: Path, model: Model) -> AdapterWeights:
@@ -128,7 +173,4 @@ def _pair(module: str, parts: Mapping[str, torch.Tensor], layer: torch.nn.Linear
             f"{module} is for a layer of {a.shape[1]} → {b.shape[0]}, the model's has "
             f"{layer.in_features} → {layer.out_features}"
         )
-    return LoraPair(
-        a.T.to(model.device, model.dtype).contiguous(),
-        b.T.to(model.device, model.dtype).contiguous(),
-    )
+    return LoraPair(a.T.to(model.device, model.dtype), b.T.to(model.device, model.dtype))

@@ -15,7 +15,7 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 
 from models.adapter_file import InvalidAdapter
-from models.adapters import AdapterWeights, LoraPair, linear_layers
+from models.adapters import AdapterWeights, FlatPairs, LoraPair, Shape, linear_layers
 
 # Ranks are padded to a multiple: with fewer columns a CPU's matrix product rounds differently, and a row's result would
 # depend on whether another row's adapter is larger.
@@ -57,18 +57,29 @@ def lane(adapters: RowAdapters) -> Hashable:
     return "large" if max(ranks.values(), default=0) > MIXED_RANK else None
 
 
-def blend(adapters: RowAdapters) -> dict[str, LoraPair]:
-    """One pair for each layer that any of a row's adapters changes. Strength 0 leaves no trace."""
-    active = [(weights, strength) for weights, strength in adapters if strength]
-    layers = sorted({name for weights, _ in active for name in weights.pairs})
-    blended = {}
-    for name in layers:
-        parts = [(w.pairs[name], strength) for w, strength in active if name in w.pairs]
-        blended[name] = LoraPair(
-            torch.cat([pair.a for pair, _ in parts], dim=1),
-            torch.cat([pair.b * strength for pair, strength in parts], dim=0),
-        )
-    return blended
+def blend(adapters: RowAdapters) -> Pairs:
+    """One pair for each layer that any of a row's adapters changes, ready for `stacks`. Strength 0 leaves no trace.
+
+    One adapter at strength 1 is not copied.
+    """
+    active = [(weights, strength) for weights, strength in adapters if strength and weights.pairs]
+    if not active:
+        return {}
+    blended = active[0][0].pairs
+    if len(active) > 1 or active[0][1] != 1:
+        blended = {
+            name: _blended([(weights.pairs[name], strength) for weights, strength in active if name in weights.pairs])
+            for name in {name for weights, _ in active for name in weights.pairs}
+        }
+    together = _together([blended], next(iter(blended.values())).a)
+    return FlatPairs(together.shapes, together.values[0])
+
+
+def _blended(parts: Sequence[tuple[LoraPair, float]]) -> LoraPair:
+    return LoraPair(
+        torch.cat([pair.a for pair, _ in parts], dim=1),
+        torch.cat([pair.b * strength for pair, strength in parts], dim=0),
+    )
 
 
 def changed(root: torch.nn.Module, adapters: RowAdapters) -> dict[str, torch.Tensor]:
@@ -92,35 +103,44 @@ def add(y: torch.Tensor, x: torch.Tensor, pair: LoraPair | None) -> torch.Tensor
     return y if pair is None else y + (x @ pair.a) @ pair.b
 
 
-def stacks(root: torch.nn.Module, rows: Sequence[Pairs]) -> dict[str, LoraPair]:
+def stacks(root: torch.nn.Module, rows: Sequence[Pairs]) -> Pairs:
     """The pairs of every layer that any row's adapter changes, a row each, as one: `a` `[rows, in, rank]`, `b` `[rows,
-    rank, out]`; no pair is zeros."""
-    layers = linear_layers(root)
-    room = {
-        name: _room([pairs.get(name) for pairs in rows], layer)
-        for name, layer in layers.items()
-        if any(name in pairs for pairs in rows)
-    }
-    write(room, rows)
+    rank, out]`; no pair is zeros. A row alone is not copied."""
+    name = next((name for pairs in rows for name in pairs), None)
+    return {} if name is None else _together(rows, root.get_submodule(name).weight)
+
+
+def write(room: FlatPairs, row: int, pairs: Pairs) -> None:
+    """Copy a row's pairs to their place in `room`: in one operation where it has room for nothing else."""
+    place = room.values[row]
+    if isinstance(pairs, FlatPairs) and pairs.shapes == room.shapes:
+        place.copy_(pairs.values)
+        return
+    place.zero_()
+    for name, pair in pairs.items():
+        rank = len(pair.b)
+        room[name].a[row, :, :rank] = pair.a
+        room[name].b[row, :rank] = pair.b
+
+
+def _together(rows: Sequence[Pairs], like: torch.Tensor) -> FlatPairs:
+    """`stacks` of rows of which one has a pair, on the device and in the dtype of `like`."""
+    shapes = _shapes(rows)
+    first = rows[0]
+    if len(rows) == 1 and isinstance(first, FlatPairs) and first.shapes == shapes:
+        return FlatPairs(shapes, first.values[None].to(like))
+    room = FlatPairs(shapes, like.new_empty(len(rows), FlatPairs.size(shapes)))
+    for row, pairs in enumerate(rows):
+        write(room, row, pairs)
     return room
 
 
-def write(room: Pairs, rows: Sequence[Pairs]) -> None:
-    """Copy the rows' pairs to their places in `stacks`, all in one operation."""
-    places, pairs = [], []
-    for row, own in enumerate(rows):
-        for name, pair in own.items():
-            a, b = room[name].a[row], room[name].b[row]
-            rank = len(pair.b)
-            places += [a, b] if rank == len(b) else [a[:, :rank], b[:rank]]
-            pairs += [pair.a, pair.b]
-    if pairs:
-        torch._foreach_copy_(places, pairs)
-
-
-def _room(pairs: Sequence[LoraPair | None], layer: torch.nn.Linear) -> LoraPair:
-    """Zeros, where anything stays zero."""
-    ranks = [0 if pair is None else pair.a.shape[1] for pair in pairs]
-    rank = -(-max(ranks) // _RANK) * _RANK
-    new = layer.weight.new_empty if min(ranks) == rank else layer.weight.new_zeros
-    return LoraPair(new(len(pairs), layer.in_features, rank), new(len(pairs), rank, layer.out_features))
+def _shapes(rows: Sequence[Pairs]) -> dict[str, Shape]:
+    """Each layer's pair's, with room for the largest of its ranks, by name."""
+    shapes: dict[str, Shape] = {}
+    for pairs in {id(pairs): pairs for pairs in rows}.values():
+        for name, pair in pairs.items():
+            rank = -(-len(pair.b) // _RANK) * _RANK
+            if name not in shapes or shapes[name][1] < rank:
+                shapes[name] = (len(pair.a), rank, pair.b.shape[1])
+    return dict(sorted(shapes.items()))

@@ -150,14 +150,14 @@ class Pack:
         frames = dit.proj_out_conv(h.reshape(1, -1, h.shape[-1]).transpose(1, 2)).transpose(1, 2)
         return self._unpacked(frames, [count * dit.patch_size for count in self.padded], self.lengths)
 
-    def _stacks(self) -> dict[str, LoraPair]:
+    def _stacks(self) -> Pairs:
         """Every adapted layer's matrices: one of each a block, copied once, unless that would take much memory.
 
-        A layer that sees timesteps has one a stream.
+        A layer that sees timesteps has one a stream, as all have where a stream is a block.
         """
         pairs = stacks(self.transformer, [stream.pairs for stream in self.streams])
         copied = sum((pair.a[0].nbytes + pair.b[0].nbytes) * len(self.owner) for pair in pairs.values())
-        if copied > _COPIES:
+        if len(self.owner) == len(self.streams) or copied > _COPIES:
             return pairs
         return {name: pair if _sees_time(name) else self._by_block(pair) for name, pair in pairs.items()}
 

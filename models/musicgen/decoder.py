@@ -77,7 +77,11 @@ class Decoder:
         self._pairs = stacks(model, [readers[row].pairs for row in filling * 2])
         # Only rows with a text attend to one: without, keys and values are zero, and so is what is attended to.
         self._told = -(-slots // _ROWS) * _ROWS
-        self._told_pairs = {name: LoraPair(p.a[: self._told], p.b[: self._told]) for name, p in self._pairs.items()}
+        self._told_pairs = {
+            name: LoraPair(pair.a[: self._told], pair.b[: self._told])
+            for name, pair in self._pairs.items()
+            if ".encoder_attn." in name
+        }
         self._text, self._text_mask = self._stacked_texts([readers[row] for row in (filling * 2)[: self._told]])
         self._seen = self._stacked_seen([readers[row] for row in filling], positions)
         for row, each in enumerate(readers):
@@ -86,8 +90,7 @@ class Decoder:
     def read(self, row: int, codes: Tensor) -> None:
         """Read the beginning of one row, `[K, n]` at positions from 0, whatever it had read before."""
         slots, count = len(self._filling), codes.shape[-1]
-        own = [row, slots + row]
-        pairs = {name: LoraPair(pair.a[own], pair.b[own]) for name, pair in self._pairs.items()}
+        pairs = {name: LoraPair(pair.a[row::slots], pair.b[row::slots]) for name, pair in self._pairs.items()}
         told = {name: LoraPair(pair.a[:1], pair.b[:1]) for name, pair in pairs.items()}
         positions = torch.arange(count, device=codes.device)
         x = self._embed(codes[None].expand(2, -1, -1), positions)
