@@ -95,10 +95,10 @@ def one_row(rounds: int) -> Figure:
     pairs = FlatPairs.of(
         {f"{number}.{name}": pair for number, own in enumerate(adapters) for name, pair in own.items()}
     )
-    room = FlatPairs(pairs.shapes, torch.zeros(2, len(pairs.values), dtype=torch.bfloat16))
+    room = FlatPairs(pairs.shapes, torch.zeros(2, len(pairs.flat), dtype=torch.bfloat16))
     ways = {"write": lambda: write(room, 1, pairs)}
     taken = median([1000 * seconds for seconds in interleaved(ways, 10 * rounds)["write"]])
-    size = pairs.values.nbytes / 1e6
+    size = pairs.flat.nbytes / 1e6
     return Figure(
         f"DiT: ms to write an adapter of {size:.0f} MB into its row", "≤ 2", taken.median, taken.low, taken.high
     )

@@ -42,11 +42,11 @@ class FlatPairs(Mapping[str, LoraPair]):
 
     Attributes:
         shapes: of each layer's pair, by name, which is the order in which they lie: `a`, then `b`.
-        values: `[…, size]`. The matrices are views of it and have its leading dimensions.
+        flat: `[…, size]`. The matrices are views of it and have its leading dimensions.
     """
 
-    def __init__(self, shapes: Mapping[str, Shape], values: torch.Tensor) -> None:
-        self.shapes, self.values = shapes, values
+    def __init__(self, shapes: Mapping[str, Shape], flat: torch.Tensor) -> None:
+        self.shapes, self.flat = shapes, flat
 
     @classmethod
     def of(cls, pairs: Mapping[str, LoraPair]) -> FlatPairs:
@@ -62,7 +62,7 @@ class FlatPairs(Mapping[str, LoraPair]):
     @cached_property
     def _pairs(self) -> dict[str, LoraPair]:
         sizes = [size for inputs, rank, outputs in self.shapes.values() for size in (inputs * rank, rank * outputs)]
-        parts = iter(self.values.split(sizes, dim=-1))
+        parts = iter(self.flat.split(sizes, dim=-1))
         return {
             name: LoraPair(next(parts).unflatten(-1, (inputs, rank)), next(parts).unflatten(-1, (rank, outputs)))
             for name, (inputs, rank, outputs) in self.shapes.items()
@@ -92,7 +92,7 @@ class AdapterWeights:
     pairs: Mapping[str, LoraPair]
     changes: Mapping[str, Change] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         pairs = sum(pair.a.nbytes + pair.b.nbytes for pair in self.pairs.values())
         return pairs + sum(change.nbytes for change in self.changes.values())

@@ -72,7 +72,7 @@ def blend(adapters: RowAdapters) -> Pairs:
             for name in {name for weights, _ in active for name in weights.pairs}
         }
     together = _together([blended], next(iter(blended.values())).a)
-    return FlatPairs(together.shapes, together.values[0])
+    return FlatPairs(together.shapes, together.flat[0])
 
 
 def _blended(parts: Sequence[tuple[LoraPair, float]]) -> LoraPair:
@@ -112,9 +112,9 @@ def stacks(root: torch.nn.Module, rows: Sequence[Pairs]) -> Pairs:
 
 def write(room: FlatPairs, row: int, pairs: Pairs) -> None:
     """Copy a row's pairs to their place in `room`: in one operation where it has room for nothing else."""
-    place = room.values[row]
+    place = room.flat[row]
     if isinstance(pairs, FlatPairs) and pairs.shapes == room.shapes:
-        place.copy_(pairs.values)
+        place.copy_(pairs.flat)
         return
     place.zero_()
     for name, pair in pairs.items():
@@ -128,7 +128,7 @@ def _together(rows: Sequence[Pairs], like: torch.Tensor) -> FlatPairs:
     shapes = _shapes(rows)
     first = rows[0]
     if len(rows) == 1 and isinstance(first, FlatPairs) and first.shapes == shapes:
-        return FlatPairs(shapes, first.values[None].to(like))
+        return FlatPairs(shapes, first.flat[None].to(like))
     room = FlatPairs(shapes, like.new_empty(len(rows), FlatPairs.size(shapes)))
     for row, pairs in enumerate(rows):
         write(room, row, pairs)
