@@ -1,0 +1,77 @@
+"""The peak of a training's memory with ten minutes of music, and with three hours.
+
+    python -m benchmarks.hours [--backend ace_step]
+
+Each is a whole job, from the upload to the report, in a process of its own, as the service starts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from contract import TrainRequest
+from models.starter.synthesiser import render, sample_song
+from settings import ROOT, Settings
+from storage import Storage, keys, open_storage
+from training.intake import Intake
+from training.jobs import Jobs
+
+_FILE_SECONDS, _LOOP_SECONDS, _STEPS = 300, 30, 20
+_MINUTES = (10, 180)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", default="ace_step")
+    parser.add_argument("--minutes", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.minutes:
+        _train(options.backend, options.minutes)
+        return
+    peaks = []
+    for minutes in _MINUTES:
+        command = [sys.executable, "-m", "benchmarks.hours", "--backend", options.backend, "--minutes", str(minutes)]
+        peaks.append(float(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout))
+        print(f"{options.backend}, {minutes} minutes of music: {peaks[-1]:.0f} MiB at most", flush=True)
+    print(f"{peaks[1] / peaks[0]:.2f} times as much")
+
+
+def _train(backend: str, minutes: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="hours-") as folder:
+        os.environ |= {
+            "STORAGE_URL": (Path(folder) / "data").as_uri(),
+            "BENTOML_HOME": folder + "/bentoml",
+            "XDG_CACHE_HOME": folder + "/cache",
+        }
+        config = Settings()
+        storage = open_storage(config.storage_url, config.s3_endpoint_url)
+        paths = [_song(storage, number) for number in range(minutes * 60 // _FILE_SECONDS)]
+        fields = {"producer_id": "ada", "upload_paths": paths, "max_steps": _STEPS, "backend_override": backend}
+        record = Intake(storage, config).admit(TrainRequest.model_validate(fields))
+        command = [sys.executable, "-m", "training.run", record.job_id, "0"]
+        subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=True)
+        ended = Jobs(storage).get(record.job_id)
+        assert ended.state == "done", ended.error
+        print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+
+
+def _song(storage: Storage, number: int) -> str:
+    with tempfile.NamedTemporaryFile(suffix=".flac") as file:
+        loop = render(sample_song(np.random.default_rng(number), "house"), _LOOP_SECONDS, 44_100)
+        soundfile.write(file.name, np.tile(loop, _FILE_SECONDS // _LOOP_SECONDS).T, 44_100)
+        key = keys.upload("ada", "songs", f"{number}.flac")
+        storage.put_file(key, Path(file.name))
+    return keys.to_path(key)
+
+
+if __name__ == "__main__":
+    main()
