@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,7 @@ from training.base import Example, Recipe
 from training.examples import ExampleCache, Examples
 from training.intake import Intake
 from training.jobs import DESERTED, JobEnded, JobRecord, Jobs
+from training.launch import launch
 from training.loop import TrainingFailed, session, train
 from training.supervisor import Supervisor
 
@@ -326,6 +329,50 @@ def test_how_a_process_ended_is_written_down(
     assert ended.state == "failed" and reason in str(ended.error) and "resume" in str(ended.error)
     # Nothing half-made is left where a twin would be.
     assert not list(storage.list("loras/")) and not list(storage.list("models/"))
+
+
+class _Ray(BaseHTTPRequestHandler):
+    """A head of a cluster that takes a job and then has forgotten it."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._say(200, b'{"submission_id": "x", "job_id": "x"}')
+
+    def do_GET(self) -> None:
+        self._say(404, b"no such job")
+
+    def _say(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("there", "status", "reason"), [(False, 503, "cannot be reached"), (True, 500, "any more")])
+def test_a_cluster_that_is_away_fails_the_job_with_the_reason(
+    storage: Storage, tmp_path: Path, there: bool, status: int, reason: str
+) -> None:
+    record = Intake(storage, Settings()).admit(_uploaded(storage, tmp_path))
+
+    async def supervise(url: str) -> None:
+        supervisor = Supervisor(Jobs(storage), 1, launch(Settings(train_ray_url=url)))
+        supervisor.start(record.job_id)
+        while (await asyncio.to_thread(Jobs(storage).get, record.job_id)).state != "failed":
+            await asyncio.sleep(0.05)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Ray) as server:
+        if there:
+            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        else:
+            server.server_close()
+        asyncio.run(supervise(f"http://127.0.0.1:{server.server_address[1]}"))
+        if there:
+            server.shutdown()
+    ended = Jobs(storage).get(record.job_id)
+    assert ended.error_status == status and reason in str(ended.error) and "resume the job" in str(ended.error)
 
 
 def test_names_that_would_share_a_file_are_refused(storage: Storage, tmp_path: Path) -> None:
