@@ -4,20 +4,22 @@
 
 Of the checkpoint, the device and the dtype that the settings name, so that it says what the machine to be sized needs.
 The formulas are fitted to some batches and held against others, each in a process of its own. Memory is the device's
-on a GPU, else the process's, beyond what it has when the model is loaded and warm. Time is of the whole batch, from
-the text to the samples: by the clock on a GPU, else CPU time of one thread.
+on a GPU, else what the process has in use, beyond what it has when the model is loaded and warm. Time is of the whole
+batch, from the text to the samples: by the clock on a GPU, else CPU time of one thread.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -74,23 +76,48 @@ def measure(backend: str, batch: Batch) -> Measured:
 
     tracks((1.0,))
     memory.give_back()
+    clock = time.perf_counter if on_gpu else time.process_time
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
+        loaded = before = torch.cuda.memory_allocated(device)
     else:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-        before = psutil.Process().memory_info().rss
-    clock = time.perf_counter if on_gpu else time.process_time
-    start = clock()
-    tracks(batch)
-    took = clock() - start
-    peak = torch.cuda.max_memory_allocated(device) if on_gpu else _peak()
-    return Measured(before, peak - before, took)
+        loaded, before = psutil.Process().memory_info().rss, _in_use()
+    with _watched() as peak:
+        start = clock()
+        tracks(batch)
+        took = clock() - start
+    most = torch.cuda.max_memory_allocated(device) if on_gpu else peak[0]
+    return Measured(loaded, most - before, took)
 
 
-def _peak() -> int:
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+@contextmanager
+def _watched() -> Iterator[list[int]]:
+    """The most that the process had in use at once within the context, in a list of its own."""
+    peak, done = [0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.002):
+            peak[0] = max(peak[0], _in_use())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
+
+
+class _Mallinfo(ctypes.Structure):
+    _fields_ = [(f"field{number}", ctypes.c_size_t) for number in range(10)]
+
+
+def _in_use() -> int:
+    """Bytes: what is mapped for itself, and what is in use of the heaps. Resident memory also has what was freed."""
+    ask = ctypes.CDLL(None).mallinfo2
+    ask.restype = _Mallinfo
+    info = ask()
+    return int(info.field4) + int(info.field7)
 
 
 def apart(backend: str, batch: Batch) -> Measured:
