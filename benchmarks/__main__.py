@@ -44,11 +44,10 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     options = parser.parse_args()
     memory.keep()  # as in a runner, and for whatever it is compared with
-    table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
     for part in options.only.split(","):
         torch.set_num_threads(os.cpu_count() or 1 if part == "served" else 1)
         figures: list[dict] = []
-        table[part] = {
+        measured = {
             "date": time.strftime("%Y-%m-%d"),
             "machine": f"{os.cpu_count()} × {_processor()}, torch {torch.__version__}",
             "rounds": options.rounds,
@@ -57,8 +56,14 @@ def main() -> None:
         for figure in PARTS[part](options.rounds):
             print(figure, flush=True)
             figures.append({name: _plain(value) for name, value in asdict(figure).items()})
-            TABLE.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n")
+            TABLE.write_text(json.dumps(_table() | {part: measured}, indent=2, ensure_ascii=False) + "\n")
+    table = _table()
     draw({part: table[part] for part in PARTS if part in table})
+
+
+def _table() -> dict:
+    """What is kept, other parts that are measured meanwhile included."""
+    return dict(json.loads(TABLE.read_text())) if TABLE.exists() else {}
 
 
 def draw(table: dict) -> None:
