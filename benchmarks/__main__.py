@@ -1,6 +1,6 @@
 """Batches of strangers against one by one, against PEFT's mixed batch, and against the base model.
 
-    python -m benchmarks [--rounds 7] [--only dit,lengths,strangers,tokens,latecomer,served,footprint]
+    python -m benchmarks [--rounds 7] [--only dit,lengths,row,strangers,tokens,latecomer,served,footprint]
 
 Prints a table and keeps it in docs/benchmarks.json and docs/benchmarks.svg, in which what is not measured this time
 stays as it was. Ways of doing the same work take turns within a run, and their times are compared round by round:
@@ -29,6 +29,7 @@ from settings import ROOT
 PARTS: dict[str, Callable[[int], Iterator[Figure]]] = {
     "dit": dit.measure,
     "lengths": dit.lengths,
+    "row": dit.one_row,
     "strangers": dit.strangers,
     "tokens": tokens.measure,
     "latecomer": latecomer.measure,
