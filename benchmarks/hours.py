@@ -15,13 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-import soundfile
-
+from benchmarks.interruptions import configured_storage, song
 from contract import TrainRequest
-from models.starter.synthesiser import render, sample_song
 from settings import ROOT, Settings
-from storage import Storage, keys, open_storage
 from training.intake import Intake
 from training.jobs import Jobs
 
@@ -52,25 +48,16 @@ def _train(backend: str, minutes: int) -> None:
             "BENTOML_HOME": folder + "/bentoml",
             "XDG_CACHE_HOME": folder + "/cache",
         }
-        config = Settings()
-        storage = open_storage(config.storage_url, config.s3_endpoint_url)
-        paths = [_song(storage, number) for number in range(minutes * 60 // _FILE_SECONDS)]
+        storage = configured_storage()
+        files, repeats = minutes * 60 // _FILE_SECONDS, _FILE_SECONDS // _LOOP_SECONDS
+        paths = [song(storage, number, _LOOP_SECONDS, repeats) for number in range(files)]
         fields = {"producer_id": "ada", "upload_paths": paths, "max_steps": _STEPS, "backend_override": backend}
-        record = Intake(storage, config).admit(TrainRequest.model_validate(fields))
+        record = Intake(storage, Settings()).admit(TrainRequest.model_validate(fields))
         command = [sys.executable, "-m", "training.run", record.job_id, "0"]
         subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=True)
         ended = Jobs(storage).get(record.job_id)
         assert ended.state == "done", ended.error
         print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
-
-
-def _song(storage: Storage, number: int) -> str:
-    with tempfile.NamedTemporaryFile(suffix=".flac") as file:
-        loop = render(sample_song(np.random.default_rng(number), "house"), _LOOP_SECONDS, 44_100)
-        soundfile.write(file.name, np.tile(loop, _FILE_SECONDS // _LOOP_SECONDS).T, 44_100)
-        key = keys.upload("ada", "songs", f"{number}.flac")
-        storage.put_file(key, Path(file.name))
-    return keys.to_path(key)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--host", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.host:
-        asyncio.run(_host(Jobs(_storage()), options.host))
+        asyncio.run(_host(Jobs(configured_storage()), options.host))
         return
     with tempfile.TemporaryDirectory(prefix="interruptions-") as folder:
         os.environ |= {
@@ -63,10 +63,10 @@ def main() -> None:
 class _Soak:
     def __init__(self, backend: str, rng: random.Random) -> None:
         self.backend, self.rng = backend, rng
-        self.storage = _storage()
+        self.storage = configured_storage()
         self.jobs, self.library = Jobs(self.storage), Library(self.storage)
         self.intake = Intake(self.storage, Settings())
-        self.paths = [_song(self.storage, number) for number in range(_SONGS)]
+        self.paths = [song(self.storage, number, _SECONDS) for number in range(_SONGS)]
 
     def run(self, count: int) -> None:
         record = self._submit("undisturbed")
@@ -180,16 +180,17 @@ def _start(job_id: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
-def _storage() -> Storage:
+def configured_storage() -> Storage:
     config = Settings()
     return open_storage(config.storage_url, config.s3_endpoint_url)
 
 
-def _song(storage: Storage, number: int) -> str:
-    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-        wave = render(sample_song(np.random.default_rng(number), "house"), _SECONDS, 44_100)
-        soundfile.write(file.name, wave.T, 44_100)
-        key = keys.upload("ada", "songs", f"{number}.wav")
+def song(storage: Storage, number: int, seconds: int, repeats: int = 1) -> str:
+    """The path of an upload of a song of ours, so often in a row."""
+    with tempfile.NamedTemporaryFile(suffix=".flac") as file:
+        wave = render(sample_song(np.random.default_rng(number), "house"), seconds, 44_100)
+        soundfile.write(file.name, np.tile(wave, repeats).T, 44_100)
+        key = keys.upload("ada", "songs", f"{number}.flac")
         storage.put_file(key, Path(file.name))
     return keys.to_path(key)
 

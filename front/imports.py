@@ -22,8 +22,11 @@ from storage import keys
 MAX_BYTES = 2**30
 _CONFIG = "adapter_config.json"
 _MOST_ENTRIES = 100
-# What zipfile makes of a damaged file, beside its own error and those of the ways of packing.
-_NOT_READ = (NotImplementedError, RuntimeError, EOFError, OSError, ValueError, KeyError, struct.error)
+# What zipfile makes of a damaged file.
+_NOT_READ = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(NotImplementedError, RuntimeError, EOFError, OSError, ValueError, KeyError),
+)
 
 
 async def adopt(
@@ -105,5 +108,5 @@ def _unzipped(data: bytes) -> dict[str, bytes]:
                 if left < 0:
                     raise Refusal(413, f"file: it is over {MAX_BYTES // 2**20} MB")
             return found
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, *_NOT_READ) as error:
+    except _NOT_READ as error:
         raise Refusal(400, "file: the .zip cannot be read; make it anew, without a password") from error

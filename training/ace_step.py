@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.ace_step import conditions, packed
 from models.ace_step.model import AceStep
 from models.base import Text
-from training.base import Example, Recipe
+from training.base import Example, Recipe, steps_for
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "gate_proj", "up_proj", "down_proj")
 # The authors' rate at width 2048. An adapter's best rate falls as the width grows: at 256 it was found at 2e-3, and
@@ -34,7 +34,7 @@ class AceStepTrainer:
 
     def recipe(self, seconds: float) -> Recipe:
         hidden = self.model.pipeline.transformer.config.hidden_size
-        steps = int(min(4000, max(120, seconds * 2.5)))
+        steps = steps_for(seconds)
         rate = min(_HIGHEST_RATE, _RATE * (_WIDTH / hidden) ** 1.5)
         return Recipe(
             steps=steps, batch=4, rank=16, alpha=32, targets=TARGETS, learning_rate=rate, warmup=min(100, steps // 10)

@@ -46,6 +46,11 @@ class Recipe:
     seed: int = 0
 
 
+def steps_for(seconds: float) -> int:
+    """By default, for so many seconds of music in all."""
+    return int(min(4000, max(120, seconds * 2.5)))
+
+
 class Trainer(Protocol):
     """The part of training that differs by backend: what an example is, and its loss."""
 

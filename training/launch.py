@@ -11,6 +11,9 @@ from typing import Protocol
 
 from settings import ROOT, Settings
 
+# How long a process may take to save what it has when it is asked to end.
+LAST_WORDS_SECONDS = 300
+
 
 class Running(Protocol):
     """A process that was started. The job's record says how the job ended; this, how its process did."""

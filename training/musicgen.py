@@ -18,7 +18,7 @@ from models.base import Text
 from models.musicgen import audio as codec
 from models.musicgen.model import MusicGen
 from models.musicgen.pattern import delay, delays
-from training.base import Example, Recipe
+from training.base import Example, Recipe, steps_for
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 # A longer clip is trained on in random crops of this length.
@@ -70,7 +70,7 @@ class MusicGenTrainer:
             self.decoder.set_attn_implementation(ATTENTION)
 
     def recipe(self, seconds: float) -> Recipe:
-        steps = int(min(4000, max(120, seconds * 2.5)))
+        steps = steps_for(seconds)
         rate = _RATE * _WIDTH / self.decoder.config.hidden_size
         return Recipe(
             steps=steps, batch=4, rank=16, alpha=32, targets=TARGETS, learning_rate=rate, warmup=min(50, steps // 10)

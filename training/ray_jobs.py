@@ -21,7 +21,7 @@ import httpx
 
 from errors import Refusal
 from settings import ROOT, Settings
-from training.launch import Running, command
+from training.launch import LAST_WORDS_SECONDS, Running, command
 
 log = logging.getLogger("producer_twin.training")
 
@@ -29,8 +29,6 @@ _POLL_SECONDS = 1.0
 _ANSWER_SECONDS = 30.0
 # A head that does not answer for so long is gone, and all its jobs with it.
 _SILENCE_SECONDS = 120.0
-# From being told to end until Ray kills it: a process saves what it has.
-_LAST_WORDS_SECONDS = 300
 
 # What Ray has names of its own for, in its API.
 _KNOWN = {"CPU": "entrypoint_num_cpus", "GPU": "entrypoint_num_gpus", "memory": "entrypoint_memory"}
@@ -75,7 +73,7 @@ class RayJobs:
         return given | {
             "STORAGE_URL": self._config.storage_url,
             "PYTHONPATH": str(ROOT),
-            "RAY_JOB_STOP_WAIT_TIME_S": str(_LAST_WORDS_SECONDS),
+            "RAY_JOB_STOP_WAIT_TIME_S": str(LAST_WORDS_SECONDS),
         }
 
 

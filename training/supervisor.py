@@ -8,14 +8,12 @@ import logging
 from errors import Refusal
 from storage import NotFound
 from training.jobs import HEARTBEAT, JobEnded, Jobs
-from training.launch import Here, Launch, Running
+from training.launch import LAST_WORDS_SECONDS, Here, Launch, Running
 
 log = logging.getLogger("producer_twin.training")
 
 STOPPED = "the server was stopped while the job was under way; resume it to go on"
-# How long a process may take to save what it has when it is asked to end.
-_LAST_WORDS_SECONDS = 300.0
-# The same when the server stops, which does not wait longer itself.
+# How long a process may take to save what it has when the server stops, which does not wait longer itself.
 _FAREWELL_SECONDS = 15.0
 
 
@@ -39,7 +37,7 @@ class Supervisor:
         """Tell the job's process, if it is here, that its record asks for its end. It ends within a step."""
         process = self._processes.get(job_id)
         if process is not None:
-            await process.end(_LAST_WORDS_SECONDS)
+            await process.end(LAST_WORDS_SECONDS)
 
     async def stop(self) -> None:
         """End the processes that are under way. They save what they have, and their jobs can be resumed."""

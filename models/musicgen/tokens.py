@@ -168,7 +168,8 @@ class Batch:
         codes = self._positions[self._rows, :, self._next - 1]
         told, untold = self._decoder.step(codes, self._next - 1, max(run.next for run in self.runs) - 1)
         logits = torch.lerp(untold, told, self._guidance)
-        self._broken |= ~logits.sum(dim=(1, 2)).isfinite()
+        # In single precision, for the sum of finite half precision numbers may be too large for one.
+        self._broken |= ~logits.sum(dim=(1, 2), dtype=torch.float32).isfinite()
         chosen = choose(logits / self._temperature, self.runs[0].line.top_k, [run.generator for run in self.runs])
         # What is known already, and padding, stays.
         column = self._positions[self._rows, :, self._next]
