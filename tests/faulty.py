@@ -41,6 +41,8 @@ class Breaking:
         yield next(work)
         if len(self.prompts) > MOST or "too large" in self.prompts:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        if "takes its time" in self.prompts:
+            time.sleep(1)
         if "hangs" in self.prompts:
             time.sleep(3600)
         if "breaks the device" in self.prompts:

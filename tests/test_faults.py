@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import httpx
 import numpy as np
@@ -39,6 +39,16 @@ def is_made(api: Api, request_id: str) -> bool:
     """Whether the runner works on the track of this request."""
     answer = api.client.get(f"/queue/{request_id}")
     return answer.status_code == 200 and answer.json()["state"] == "making"
+
+
+def wait_until_made(api: Api, request_id: str, answer: Future[httpx.Response]) -> None:
+    """Until the runner works on it; that it was answered before is told at once, not after all patience."""
+
+    def made() -> bool:
+        assert not answer.done(), answer.result().text[:200]
+        return is_made(api, request_id)
+
+    wait_until(made, pause=0.02)
 
 
 def figure(api: Api, name: str) -> float:
@@ -73,7 +83,7 @@ def test_a_server_that_is_told_to_stop(tmp_path_factory: pytest.TempPathFactory,
         processes = [psutil.Process(api.server.process.pid), *api.children()]
         with ThreadPoolExecutor(2) as pool:
             late = pool.submit(asked, api, "late", duration_seconds=600, steps=200)
-            wait_until(lambda: is_made(api, "late"))
+            wait_until_made(api, "late", late)
             soon = pool.submit(asked, api, "soon", duration_seconds=2, steps=16)
             wait_until(lambda: is_made(api, "soon") or soon.done(), pause=0.01)
             api.server.process.send_signal(signal.SIGTERM)
@@ -93,8 +103,8 @@ def test_a_server_that_is_told_to_stop(tmp_path_factory: pytest.TempPathFactory,
 def test_a_batch_that_does_not_fit_is_halved_and_a_row_that_does_not_fails_alone(faulty: Api) -> None:
     alone = [decoded(asked(faulty, seed=seed).content)[0] for seed in range(6)]
     with ThreadPoolExecutor(7) as pool:
-        long = pool.submit(asked, faulty, "long", duration_seconds=20, steps=60)
-        wait_until(lambda: is_made(faulty, "long"))  # the others come while it is under way, and so together
+        long = pool.submit(asked, faulty, "long", prompt="takes its time", steps=4)
+        wait_until_made(faulty, "long", long)  # the others come while it is under way, and so together
         together = [pool.submit(asked, faulty, seed=seed) for seed in range(6)]
         large = pool.submit(asked, faulty, prompt="too large")
     assert long.result().status_code == 200
@@ -166,7 +176,7 @@ def test_a_front_that_is_killed_takes_nothing_with_it(faulty: Api) -> None:
 
     with ThreadPoolExecutor(2) as pool:
         broken_off = [pool.submit(upload), pool.submit(asked, faulty, "kept", duration_seconds=600, steps=200)]
-        wait_until(lambda: is_made(faulty, "kept"))
+        wait_until_made(faulty, "kept", broken_off[1])
         front.kill()
         killed.set()
         for each in broken_off:
