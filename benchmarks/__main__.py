@@ -4,8 +4,8 @@
 
 Prints a table and keeps it in docs/benchmarks.json and docs/benchmarks.svg, in which what is not measured this time
 stays as it was. Ways of doing the same work take turns within a run, and their times are compared round by round:
-medians, with confidence intervals of 95 %. In-process times are CPU time in one thread; what goes through the server
-is wall time.
+medians, with confidence intervals of 95 %. In-process times are CPU time in one thread; the writing of a row, and what
+goes through the server, are wall time on all cores.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
     options = parser.parse_args()
     memory.keep()  # as in a runner, and for whatever it is compared with
     for part in options.only.split(","):
-        torch.set_num_threads(os.cpu_count() or 1 if part == "served" else 1)
+        torch.set_num_threads(os.cpu_count() or 1 if part in ("served", "row") else 1)
         figures: list[dict] = []
         measured = {
             "date": time.strftime("%Y-%m-%d"),

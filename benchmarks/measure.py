@@ -66,19 +66,22 @@ def median(values: Sequence[float]) -> Ratio:
     return Ratio(statistics.median(ordered), ordered[cut], ordered[-1 - cut])
 
 
-def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of CPU time of each way in each round, every round taking every way in turn.
+def interleaved(
+    ways: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.process_time
+) -> dict[str, list[float]]:
+    """Seconds of each way in each round, every round taking every way in turn.
 
-    CPU time of the process, since what else the machine does must not count; one round more goes first, uncounted.
+    By `clock` CPU time of the process, since what else the machine does must not count; one round more goes first,
+    uncounted.
     """
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, way in ways.items():
             gc.collect()
-            start = time.process_time()
+            start = clock()
             way()
             if number:
-                taken[name].append(time.process_time() - start)
+                taken[name].append(clock() - start)
     return taken
 
 

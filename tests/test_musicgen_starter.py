@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from models.base import Text
+from models.musicgen import MusicGen
 from models.musicgen import audio as coding
+from models.musicgen.decoder import Decoder, reader
 from models.starter.recipe.clips import LOOP_SECONDS, Clip
 from models.starter.recipe.data import TRAINING, Pool, on_the_clock, song_number
 from models.starter.recipe.measures import reconstruction_table
@@ -126,7 +128,6 @@ def test_pieces_begin_on_a_phrase_unless_they_are_entered() -> None:
     assert HOP * frames(1.0) == 24_000
 
 
-@pytest.mark.skipif(not CHECKPOINT.is_dir(), reason="no trained weights in this checkout")
 def test_the_shipped_checkpoint_makes_music() -> None:
     assert sum(path.stat().st_size for path in CHECKPOINT.rglob("*") if path.is_file()) <= 40e6
     studio = open_studio("musicgen", CHECKPOINT, "cpu")
@@ -136,7 +137,24 @@ def test_the_shipped_checkpoint_makes_music() -> None:
     assert np.array_equal(audio, again)
 
 
-@pytest.mark.skipif(not CHECKPOINT.is_dir(), reason="no trained weights in this checkout")
+def test_a_row_of_the_shipped_checkpoint_is_the_same_to_the_bit_beside_any_number_of_others() -> None:
+    """Its layers are wide enough for matrix products to be computed in another way for more rows."""
+    model = open_studio("musicgen", CHECKPOINT, "cpu").model
+    assert isinstance(model, MusicGen)
+    decoder = model.model.decoder
+    text = model.encode_text(Text("808 trap beat, dark synth"))
+    codes = torch.randint(CODES, (6, CODEBOOKS), generator=torch.Generator().manual_seed(0))
+
+    def logits(rows: int) -> torch.Tensor:
+        beside = Decoder(decoder, [reader(decoder, text, {}, {}) for _ in range(rows)], len(codes))
+        said = [beside.step(now.expand(rows, -1), torch.full((rows,), at), at)[0][0] for at, now in enumerate(codes)]
+        return torch.stack(said)
+
+    with torch.inference_mode():
+        alone = logits(1)
+        assert [rows for rows in (2, 3, 5, 8, 12, 17) if not torch.equal(logits(rows), alone)] == []
+
+
 def test_training_can_go_on_from_the_shipped_checkpoint(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 

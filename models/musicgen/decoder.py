@@ -16,10 +16,10 @@ from models.lora_rows import Pairs, Weights, add, linear, stacks
 
 KeyValue = tuple[Tensor, Tensor]
 
-# Matrix products on a CPU round differently with the number of rows left over from their blocks of 4, and attention
-# with the number of keys left over from its own. Whole blocks keep a row's float32 logits the same to the last bit
-# whoever else is in the batch. (Measured with MKL's kernels for SSE4, AVX2 and AVX-512; half precision on a GPU
-# promises no such thing.)
+# Matrix products on a CPU may round differently with the number of rows left over from their blocks of 4, and attention
+# with the number of keys left over from its own. Whole blocks, and MKL in the mode that `models` sets, keep a row's
+# float32 logits the same to the last bit whoever else is in the batch. (A GPU in half precision promises no such
+# thing.)
 _ROWS = 4
 _KEYS = 16
 _LAYERS = "model.decoder.layers"
