@@ -8,6 +8,7 @@ on to the same adapter, and a batch may be divided over passes and processes wit
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -90,7 +92,7 @@ class Session:
         Raises:
             TrainingFailed: the loss is not finite, or the memory does not suffice for one example.
         """
-        loss = self._backward(examples)
+        loss = self._gathered(self._backward(examples))
         if not math.isfinite(loss):
             raise TrainingFailed(f"the loss was {loss} at step {self.step + 1}; try a lower learning_rate")
         torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._recipe.clip)
@@ -141,8 +143,32 @@ class Session:
         self._optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
 
+    def share(self) -> None:
+        """Have all ranks go on from what rank 0 has; nothing where this process is alone."""
+        if self.accelerator.num_processes == 1:
+            return
+        file = io.BytesIO()  # which, unlike tensors, says nothing of rank 0's device
+        torch.save(self.state(), file)
+        with _beside_others():
+            [data] = broadcast_object_list([file.getvalue()])
+        self.restore(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+
+    def _gathered(self, loss: float) -> float:
+        """The whole batch's loss, and in the parameters its gradients: each rank has its part's."""
+        if self.accelerator.num_processes == 1:
+            return loss
+        parameters = self.parameters
+        parts = [p.new_zeros(p.numel()) if p.grad is None else p.grad.flatten() for p in parameters]
+        own = torch.cat([*parts, parameters[0].new_tensor([loss])])
+        with _beside_others():
+            whole = self.accelerator.reduce(own, "sum")
+        *gradients, total = whole.split([*(part.numel() for part in parts), 1])
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient.view_as(parameter)
+        return float(total)
+
     def _backward(self, examples: Sequence[Example]) -> float:
-        """The gradients of the batch's mean loss, in as many passes as the memory asks for; the loss."""
+        """This rank's part of the batch's mean loss and its gradients, in as many passes as the memory asks for."""
         while True:
             try:
                 return self._passes(examples)
@@ -163,14 +189,15 @@ class Session:
 
     def _passes(self, examples: Sequence[Example]) -> float:
         batch = self._batch(len(examples))
+        own = range(self.accelerator.process_index, len(batch), self.accelerator.num_processes)
         total = 0.0
-        for start in range(0, len(batch), self.examples_a_pass):
-            part = batch[start : start + self.examples_a_pass]
-            generators = [generator_of((self._recipe.seed, self.step, start + place)) for place in range(len(part))]
+        for start in range(0, len(own), self.examples_a_pass):
+            part = own[start : start + self.examples_a_pass]
+            generators = [generator_of((self._recipe.seed, self.step, place)) for place in part]
             # The backward pass too, which computes activations again where memory is short: by the same kernels.
             with _attention(self.accelerator.device):
                 with self.accelerator.autocast():
-                    losses = self._trainer.losses([examples[index] for index in part], generators)
+                    losses = self._trainer.losses([examples[batch[place]] for place in part], generators)
                 loss = losses.sum() / len(batch)
                 self.accelerator.backward(loss)
             total += loss.item()
@@ -189,6 +216,15 @@ def generator_of(seed: object) -> torch.Generator:
     """A generator whose numbers follow from `seed`, which is anything with a plain `repr`."""
     digest = hashlib.blake2b(repr(seed).encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)
+
+
+@contextmanager
+def _beside_others() -> Iterator[None]:
+    """Where ranks meet, all that can go wrong is that one is not there any more."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise TrainingFailed("another device's training process ended; its log says why") from error
 
 
 def _rate(step: int, recipe: Recipe) -> float:

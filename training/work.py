@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from contract import Preview, State, TrainRequest
@@ -23,15 +22,14 @@ from errors import Refusal
 from models.adapter_file import Header
 from models.adapters import LoraPair, decode, encode
 from models.base import Model, Row, Text
-from models.checkpoints import Checkpoint, resolve
-from models.device import pick_device, pick_dtype
+from models.checkpoints import Checkpoint
 from models.library import Library
 from preprocessing.dataset import Dataset, prepare, restore, stored
-from runners import TABLE, Backend
+from runners import TABLE
 from settings import Settings
 from storage import NotFound, Storage, Unavailable, keys
 from storage.patient import Patient
-from training import checkpoint, page, resemblance, room
+from training import checkpoint, page, ranks, resemblance
 from training.base import Recipe, Trainer
 from training.evaluation import MOST_EXAMPLES, compare, measure
 from training.examples import ExampleCache, prune
@@ -76,7 +74,8 @@ class Work:
         """Raises `Stopped` when it is to end before its end; what there is was saved then."""
         with self.stop.at_once():
             backend = TABLE.choose(self.record.backend, self.config)
-            base, model = self._load(backend)
+            devices = ranks.names_of(self.config)
+            base, model = ranks.load(backend, devices[0], self.config, self.stop.check)
             trainer = backend.load_trainer_class()(model)
             report = Report(self.storage, self.record, base.name, base.sha256)
             with tempfile.TemporaryDirectory(prefix="twin-") as folder:
@@ -89,7 +88,8 @@ class Work:
         length = min(_PREVIEW_SECONDS, backend.longest(self.config))
         step, pairs = 0, dict[str, LoraPair]()
         try:
-            with session(trainer, model.adapted, recipe) as running:
+            together = ranks.others(devices, backend.name, base, recipe, material.trained.examples, self.stop.check)
+            with together, session(trainer, model.adapted, recipe) as running:
                 learning = _Learning(self, running, model, base, recipe, material, report, length)
                 try:
                     learning.learn()
@@ -141,21 +141,6 @@ class Work:
             self.kept = library.save(data, header)
 
         patiently(save)
-
-    def _load(self, backend: Backend) -> tuple[Checkpoint, Model]:
-        config = self.config
-        device = pick_device(config.train_device or config.device)
-
-        def wait() -> None:
-            self.stop.check()
-            room.pause()
-
-        room.take_room(device, config.train_gpu_bytes, wait)
-        base = resolve(backend.checkpoint_name(config), backend.name, backend.load_tiny(), config.hf_token)
-        dtype = pick_dtype(config.dtype, device)
-        if dtype is torch.float16:
-            dtype = torch.bfloat16  # gradients leave float16's range
-        return base, backend.load_model_class().load(base, device, dtype)
 
     def _dataset(self, folder: Path, model: Model) -> Dataset:
         """What an earlier attempt made of the request, or else made now."""
@@ -214,6 +199,7 @@ class _Learning:
         saved = checkpoint.load(self._storage, self._job_id, self._identity)
         if saved:
             running.restore(saved["session"])
+        running.share()
         self._history = History(saved and saved["history"])
         self._board = TensorBoard(self._storage, self._job_id, running.step)
         steps = recipe.steps
