@@ -80,6 +80,7 @@ def test_a_server_that_is_told_to_stop(tmp_path_factory: pytest.TempPathFactory,
         path = api.upload("ada", beat(8))
         api.post("/train/submit", producer_id="ada", upload_paths=[path], job_id="job", max_steps=100_000)
         wait_until(lambda: api.get("/jobs/job")["step"])
+        api.post("/train/submit", producer_id="ada", upload_paths=[path], job_id="next", max_steps=2)
         processes = [psutil.Process(api.server.process.pid), *api.children()]
         with ThreadPoolExecutor(2) as pool:
             late = pool.submit(asked, api, "late", duration_seconds=600, steps=200)
@@ -98,6 +99,7 @@ def test_a_server_that_is_told_to_stop(tmp_path_factory: pytest.TempPathFactory,
         record = json.loads((api.folder / "jobs" / "job.json").read_text())
         assert record["state"] == "failed" and "resume it to go on" in record["error"]
         assert (api.folder / "job_runs" / "job" / "checkpoint.pt").exists()
+        assert json.loads((api.folder / "jobs" / "next.json").read_text())["state"] == "queued"
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_a_row_that_does_not_fails_alone(faulty: Api) -> None:
@@ -203,6 +205,21 @@ def test_a_front_that_is_killed_takes_nothing_with_it(faulty: Api) -> None:
     form = {"files": {"file": ("late.wav", file)}, "data": {"producer_id": "survivor", "job_id": "late"}}
     path = checked(faulty.client.post("/uploads", **form))["path"]  # type: ignore[arg-type]
     assert faulty.file(path).read_bytes() == file
+
+
+def test_what_waits_to_be_trained_outlives_the_training_service(faulty: Api) -> None:
+    trained(faulty, "first", max_steps=100_000)
+    path = faulty.upload("second", beat(8))
+    faulty.post("/train/submit", producer_id="second", upload_paths=[path], job_id="second", max_steps=2)
+    assert faulty.get("/jobs/second")["state"] == "queued"
+    service = faulty.process("Training")
+    service.kill()
+    assert faulty.ended("second")["state"] == "done"
+    assert faulty.process("Training").pid != service.pid
+    # What had begun has gone on beside it.
+    assert faulty.get("/jobs/first")["state"] == "training"
+    faulty.post("/jobs/first/cancel")
+    assert faulty.ended("first")["state"] == "cancelled"
 
 
 def test_a_disk_that_fills_while_a_twin_is_trained(faulty: Api) -> None:

@@ -152,6 +152,14 @@ class Jobs:
                 found.append(record)
         return sorted(found, key=lambda record: record.queued_at or record.created_at)
 
+    def unattended(self) -> list[JobRecord]:
+        """Jobs in the queue of which nobody gives a sign of life: whoever was to take them on has ended."""
+        return [
+            record
+            for record in self.open()
+            if record.state == "queued" and datetime.now(UTC) - record.updated_at > DESERTED
+        ]
+
     def answers(self, records: Iterable[JobRecord]) -> list[JobAnswer]:
         """The records as clients see them, with their places in the queue."""
         shown = list(records)

@@ -45,8 +45,13 @@ class Training:
         jobs = Jobs(Patient(storage, _PATIENCE_SECONDS))
         self.supervisor = Supervisor(jobs, config.train_jobs_at_once, launch(config))
 
+    @bentoml.on_startup
+    async def take_up(self) -> None:
+        self._taking_up = asyncio.create_task(self.supervisor.take_up())
+
     @bentoml.on_shutdown
     async def stop(self) -> None:
+        self._taking_up.cancel()
         await self.supervisor.stop()
 
     @bentoml.api

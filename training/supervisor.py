@@ -7,7 +7,7 @@ import logging
 
 from errors import Refusal
 from storage import NotFound
-from training.jobs import HEARTBEAT, JobEnded, Jobs
+from training.jobs import DESERTED, HEARTBEAT, JobEnded, Jobs
 from training.launch import LAST_WORDS_SECONDS, Here, Launch, Running
 
 log = logging.getLogger("producer_twin.training")
@@ -33,6 +33,18 @@ class Supervisor:
         self._tasks[job_id] = task
         task.add_done_callback(lambda done: self._tasks.get(job_id) is done and self._tasks.pop(job_id))
 
+    async def take_up(self) -> None:
+        """See to it, from now on, that no job stays in the queue because the supervisor that had it has ended."""
+        while True:
+            await asyncio.sleep(DESERTED.total_seconds())
+            try:
+                for record in await asyncio.to_thread(self.jobs.unattended):
+                    if record.job_id not in self._tasks:
+                        log.info("job %s was left in the queue", record.job_id)
+                        self.start(record.job_id)
+            except Refusal as error:
+                log.warning("the queue: %s", error)
+
     async def cancel(self, job_id: str) -> None:
         """Tell the job's process, if it is here, that its record asks for its end. It ends within a step."""
         process = self._processes.get(job_id)
@@ -40,7 +52,10 @@ class Supervisor:
             await process.end(LAST_WORDS_SECONDS)
 
     async def stop(self) -> None:
-        """End the processes that are under way. They save what they have, and their jobs can be resumed."""
+        """End the processes that are under way. They save what they have, and their jobs can be resumed.
+
+        What waits stays in the queue, for whoever takes it up within a minute.
+        """
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -49,13 +64,16 @@ class Supervisor:
     async def _run(self, job_id: str, earlier: asyncio.Task[None] | None) -> None:
         attempt = (await asyncio.to_thread(self.jobs.get, job_id)).attempt
         beat = asyncio.create_task(self._beat(job_id, attempt))
+        begun = False
         try:
             if earlier:
                 await asyncio.wait([earlier])
             async with self._slots:
+                begun = True
                 await self._train(job_id, attempt)
         except asyncio.CancelledError:
-            await asyncio.to_thread(self._fail, job_id, attempt, STOPPED, 503)
+            if begun:
+                await asyncio.to_thread(self._fail, job_id, attempt, STOPPED, 503)
             raise
         except JobEnded:
             log.info("job %s is not ours to do any more", job_id)
