@@ -51,18 +51,20 @@ def spectral_error(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Ten
 
 
 def noise_level_error(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Distance of the energies in wide bands over 20 ms, in log.
+    """Distance of the energies in wide bands over 20 ms and over everything, in log.
 
     Magnitudes alone teach a decoder to answer noise with silence, the least wrong guess for each bin; a band's
-    energy is predictable, and this asks for it.
+    energy is predictable, and this asks for it. Over 20 ms alone, what is right half of the time is right: the hits,
+    which have most of the energy, came out 2.6 dB too soft.
     """
     size = 256
     a, b = (_spectrum(x, size).square().sum(-1) for x in (estimate, reference))
     total = estimate.new_zeros(())
     for low, high in NOISE_BANDS:
         bins = slice(low * size // SAMPLE_RATE, high * size // SAMPLE_RATE + 1)
-        pooled = [torch.nn.functional.avg_pool1d(x[:, bins].sum(1), 8, 4) for x in (a, b)]
-        total = total + ((pooled[0] + 1e-5).log() - (pooled[1] + 1e-5).log()).abs().mean()
+        levels = [x[:, bins].sum(1) for x in (a, b)]
+        for pooled in ([torch.nn.functional.avg_pool1d(x, 8, 4) for x in levels], [x.mean(1) for x in levels]):
+            total = total + ((pooled[0] + 1e-5).log() - (pooled[1] + 1e-5).log()).abs().mean()
     return total / len(NOISE_BANDS)
 
 
