@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from transformers import MusicgenForConditionalGeneration
+from transformers import EncodecModel, MusicgenForConditionalGeneration
 
 from models.adapter_file import PREFIX, Header, InvalidAdapter
 from models.adapters import AdapterWeights, LoraPair, decode, encode, linear_layers
@@ -251,8 +251,34 @@ def test_a_row_that_fails_fails_alone(model: MusicGen) -> None:
     assert np.array_equal(_play(model, good)[0], alone), "nothing of it is left on the model"
 
 
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("frames", [1, 40, 41, 133])
+def test_pieces_of_audio_are_as_the_whole(
+    model: MusicGen, monkeypatch: pytest.MonkeyPatch, causal: bool, frames: int
+) -> None:
+    config = copy.deepcopy(model.codec.config)
+    config.use_causal_conv, config.trim_right_ratio = causal, 1.0
+    torch.manual_seed(0)
+    codec = EncodecModel(config).eval()
+    codes = torch.randint(512, (4, frames))
+    with torch.no_grad():
+        whole = codec.decode(codes[None, None], [None]).audio_values[0]
+    monkeypatch.setattr(audio, "_PIECE", 40)
+    monkeypatch.setattr(audio, "_OVERLAPS", 1)
+    work = audio.decode(codec, codes, 1)
+    pieces = list(work)
+    assert len(pieces) == -(-frames // 40)
+    parts = completed(audio.decode(codec, codes, 1))
+    assert parts.shape == whole.shape == (1, frames * 640)
+    assert np.abs(parts - whole.numpy()).max() < 1e-5 * whole.abs().max()
+
+
 def test_silence_stays_silent(model: MusicGen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.musicgen.audio.decode", lambda *_: np.zeros((1, 32_000), np.float32))
+    def silence(*_: object) -> Generator[None, None, NDArray[np.float32]]:
+        yield from ()
+        return np.zeros((1, 32_000), np.float32)
+
+    monkeypatch.setattr(audio, "decode", silence)
     (track,) = _play(model, Row(PROMPT, 0.5, 1))
     assert not track.any()
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers.models.encodec.modeling_encodec import EncodecLSTM
+
+# Frames to a piece of decoding: memory grows with it, and how long another row waits for its end. But what pieces
+# overlap by is worked out twice: a piece is at least so many times as long.
+_PIECE, _OVERLAPS = 250, 25
 
 
 @torch.no_grad()
@@ -18,11 +25,40 @@ def encode(codec: Any, audio: NDArray[np.float32]) -> torch.Tensor:
     return interleaved
 
 
-@torch.no_grad()
-def decode(codec: Any, codes: torch.Tensor, channels: int) -> NDArray[np.float32]:
-    """Codes `[K, T]` as audio `[channels, samples]`, T × the codec's hop long."""
-    # [frames, batch, K, T]: to EnCodec a frame is a chunk of audio, of which MusicGen's makes only one.
-    chunks = [codes[None, None, channel::channels] for channel in range(channels)]
-    waves = torch.stack([codec.decode(chunk, [None]).audio_values[0, 0] for chunk in chunks])
-    audio: NDArray[np.float32] = waves.float().cpu().numpy()
+@torch.inference_mode()
+def decode(codec: Any, codes: torch.Tensor, channels: int) -> Generator[None, None, NDArray[np.float32]]:
+    """Codes `[K, T]` as audio `[channels, samples]`, T × the codec's hop long, with a pause after each piece.
+
+    The LSTM goes over the whole, at the rate of frames. From there to samples, which is what takes memory, it goes in
+    pieces that overlap by what the layers see, so that none of them has an edge that the whole would not have.
+    """
+    layers = list(codec.decoder.layers)
+    last = max(index for index, layer in enumerate(layers) if isinstance(layer, EncodecLSTM))
+    whole, rest = torch.nn.Sequential(*layers[: last + 1]), torch.nn.Sequential(*layers[last + 1 :])
+    hop, sight = math.prod(codec.config.upsampling_ratios), _sight(codec.config)
+    length, piece = codes.shape[-1], max(_PIECE, _OVERLAPS * sight)
+    if codec.config.norm_type != "weight_norm":
+        piece = length  # what is normalised over time is not the same in pieces
+    waves = []
+    for channel in range(channels):
+        values = whole(codec.quantizer.decode(codes[channel::channels, None]))
+        pieces = []
+        for start in range(0, length, piece):
+            first, end = max(0, start - sight), min(length, start + piece)
+            wave = rest(values[..., first : min(length, end + sight)])[0, 0]
+            pieces.append(wave[(start - first) * hop : (end - first) * hop].float().cpu())
+            yield
+        waves.append(torch.cat(pieces))
+    audio: NDArray[np.float32] = torch.stack(waves).numpy()
     return audio
+
+
+def _sight(config: Any) -> int:
+    """How many frames on either side the layers after the LSTM see of a sample, or more."""
+    frames, rate = 0.0, 1
+    for ratio in config.upsampling_ratios:
+        frames += 1 / rate
+        rate *= ratio
+        dilations = (config.dilation_growth_rate**number for number in range(config.num_residual_layers))
+        frames += sum(dilation * (config.residual_kernel_size - 1) for dilation in dilations) / rate
+    return math.ceil(frames + (config.last_kernel_size - 1) / rate)

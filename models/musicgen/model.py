@@ -109,9 +109,8 @@ class MusicGen(Model[Run]):
     def finish(self, run: Run, row: Row) -> Generator[None, None, NDArray[np.float32]]:
         if run.broken:
             raise FloatingPointError("the model's logits are not finite")
-        wave = audio.decode(self.codec, run.codes, self.channels)
+        wave = yield from audio.decode(self.codec, run.codes, self.channels)
         return normalise(wave[:, : round(row.seconds * self.sample_rate)])
-        yield
 
     def _frames(self, row: Row) -> int:
         return math.ceil(row.seconds * self.frame_rate)

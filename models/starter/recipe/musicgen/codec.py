@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import EncodecModel
 
+from models.base import completed
 from models.musicgen import audio as codes
 from models.musicgen.model import MusicGen
 
@@ -88,7 +89,7 @@ def load_codec(runs: Path) -> EncodecModel:
 @torch.no_grad()
 def reconstruct(codec: EncodecModel, audio: np.ndarray) -> np.ndarray:
     """Through codes and back: mono `[B, T]` to the same shape, T a multiple of `HOP`."""
-    return np.concatenate([codes.decode(codec, codes.encode(codec, song[None]), 1) for song in audio])
+    return np.concatenate([completed(codes.decode(codec, codes.encode(codec, song[None]), 1)) for song in audio])
 
 
 def through(model: MusicGen, audio: np.ndarray) -> np.ndarray:
