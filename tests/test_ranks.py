@@ -11,7 +11,6 @@ import psutil
 import pytest
 import soundfile
 import torch
-from accelerate.state import AcceleratorState
 
 from contract import TrainRequest
 from models.base import Text
@@ -20,7 +19,7 @@ from runners import TABLE
 from settings import Settings
 from storage import keys, open_storage
 from tests.api import PATIENCE, command_of
-from training import loop, ranks
+from training import ranks
 from training.examples import ExampleCache, Examples
 from training.intake import Intake
 from training.jobs import JobRecord, Jobs
@@ -36,10 +35,7 @@ def place(tiny: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(name, value)
 
 
-def test_three_train_the_adapter_that_one_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_precision", lambda device: "no")
-    monkeypatch.setattr(ranks, "_MODULE", "tests.ranks_in_float32")
-    AcceleratorState._reset_state(reset_partial_state=True)
+def test_three_train_the_adapter_that_one_trains() -> None:
     config = Settings()
     backend = TABLE.choose("ace_step", config)
     base, model = ranks.load(backend, "cpu", config, lambda: None)
@@ -69,7 +65,6 @@ def test_three_train_the_adapter_that_one_trains(monkeypatch: pytest.MonkeyPatch
     # And afterwards this process is alone again.
     again = train(trainer, model.adapted, examples, recipe, lambda step, loss: None)
     assert all(torch.equal(alone[name].b, again[name].b) for name in alone)
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_who_asks_for_an_end_need_not_wait_for_the_others() -> None:

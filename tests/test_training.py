@@ -6,7 +6,6 @@ import asyncio
 import io
 import signal
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +16,6 @@ import psutil
 import pytest
 import soundfile
 import torch
-from accelerate.state import AcceleratorState
 
 from contract import TrainRequest
 from errors import Refusal
@@ -104,16 +102,6 @@ def test_a_loss_that_is_not_finite_ends_training() -> None:
         train(trainer, trainer.model.adapted, [example], _recipe(trainer, steps=3), _ignore)
 
 
-@pytest.fixture
-def in_float32(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("training.loop._precision", lambda device: "no")
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
-# In bfloat16 the products of other shapes round otherwise, and Adam makes much of little.
-@pytest.mark.usefixtures("in_float32")
 def test_training_goes_on_to_the_same_adapter_however_the_batch_is_divided() -> None:
     trainer = _trainer()
     examples = [trainer.example(render(sample_song(np.random.default_rng(2)), 3, 48_000), Text("beat")) for _ in "ab"]

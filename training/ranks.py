@@ -38,7 +38,6 @@ from training.loop import TrainingFailed, session
 
 log = logging.getLogger("producer_twin.training")
 
-_MODULE = "training.ranks"
 _PLAN = "plan.pt"
 _LOOK_SECONDS = 0.2
 # A rank waits for the next step as long as rank 0 measures and plays; one that has died is noticed at once.
@@ -110,7 +109,8 @@ def others(
 
 def _start(folder: str, rank: int) -> subprocess.Popen[bytes]:
     # Its input ends when this process does, however that ends.
-    return subprocess.Popen([sys.executable, "-m", _MODULE, folder, str(rank)], stdin=subprocess.PIPE, cwd=ROOT)
+    command = [sys.executable, "-m", "training.ranks", folder, str(rank)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT)
 
 
 def _ready(folder: str, rank: int) -> Path:

@@ -23,8 +23,7 @@ from .transform import start_as_transform
 
 CUT = 76 * HOP
 """Samples of a training cut, half a second."""
-RATE, DECODER_RATE = 1.5e-3, 4e-4
-"""The decoder's stage begins with a good one; at 1.5e-3 its first steps cost 6 dB in the bass, of which 1 came back."""
+RATE = 1.5e-3
 KL_WEIGHT = 2e-3
 LEVEL_WEIGHT = 4.0
 LEVEL_NOISE, WAVE_NOISE = 0.1, 0.5
@@ -44,7 +43,7 @@ def train_codec(runs: Path, steps: int, batch: int, device: str, compile_it: boo
     training = CodecTraining(
         codec,
         runs / f"{stage}.pt",
-        RATE if whole else DECODER_RATE,
+        RATE,
         steps,
         write=lambda: codec.save_pretrained(runs / stage),
         reconstruct=lambda audio: reconstruct(codec, audio, str(codec.device)),
