@@ -263,8 +263,8 @@ def test_pieces_of_audio_are_as_the_whole(
     codes = torch.randint(512, (4, frames))
     with torch.no_grad():
         whole = codec.decode(codes[None, None], [None]).audio_values[0]
-    monkeypatch.setattr(audio, "_PIECE", 40)
-    monkeypatch.setattr(audio, "_OVERLAPS", 1)
+    monkeypatch.setattr("models.pieces._PIECE", 40)
+    monkeypatch.setattr("models.pieces._OVERLAPS", 1)
     work = audio.decode(codec, codes, 1)
     pieces = list(work)
     assert len(pieces) == -(-frames // 40)

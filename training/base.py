@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,10 @@ class Recipe:
     dropout: float = 0.0
     weight_decay: float = 0.01
     seed: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """Its fields, as a file keeps them."""
+        return asdict(self) | {"targets": list(self.targets)}
 
 
 def steps_for(seconds: float) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ def identity(base: Checkpoint, recipe: Recipe, examples: Sequence[str]) -> dict[
     return {
         "format": _FORMAT,
         "base_sha256": base.sha256,
-        "recipe": asdict(recipe) | {"targets": list(recipe.targets)},
+        "recipe": recipe.plain(),
         "examples": list(examples),
     }
 

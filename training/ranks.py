@@ -7,7 +7,6 @@ of this machine, meet by a file and not at a port, and end with rank 0 whatever 
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -17,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,8 +33,6 @@ from training import room
 from training.base import Recipe
 from training.examples import Examples
 from training.loop import TrainingFailed, session
-
-log = logging.getLogger("producer_twin.training")
 
 _PLAN = "plan.pt"
 _LOOK_SECONDS = 0.2
@@ -87,7 +83,7 @@ def others(
             "devices": list(names),
             "backend": backend,
             "base_sha256": base.sha256,
-            "recipe": asdict(recipe) | {"targets": list(recipe.targets)},
+            "recipe": recipe.plain(),
             "examples": [str(path) for path in examples.paths],
         }
         torch.save(plan, Path(folder) / _PLAN)
@@ -126,7 +122,7 @@ def _meeting(folder: str, rank: int, names: Sequence[str]) -> Iterator[None]:
     os.environ["LOCAL_RANK"] = str(rank if index is None else index)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", _LOOPBACK)
     if names[rank] == "cpu":
-        torch.set_num_threads(max(1, threads // list(names).count("cpu")))
+        torch.set_num_threads(max(1, threads // names.count("cpu")))
         os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())
     AcceleratorState._reset_state(reset_partial_state=True)  # else it knows of one, if this process has trained before
     # Gloo, on GPUs as well: a rank that dies is an error at once, where NCCL waits for it.

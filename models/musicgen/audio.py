@@ -11,9 +11,7 @@ import torch
 from numpy.typing import NDArray
 from transformers.models.encodec.modeling_encodec import EncodecLSTM
 
-# Frames to a piece of decoding: memory grows with it, and how long another row waits for its end. But what pieces
-# overlap by is worked out twice: a piece is at least so many times as long.
-_PIECE, _OVERLAPS = 250, 25
+from models import pieces
 
 
 @torch.no_grad()
@@ -30,25 +28,17 @@ def decode(codec: Any, codes: torch.Tensor, channels: int) -> Generator[None, No
     """Codes `[K, T]` as audio `[channels, samples]`, T × the codec's hop long, with a pause after each piece.
 
     The LSTM goes over the whole, at the rate of frames. From there to samples, which is what takes memory, it goes in
-    pieces that overlap by what the layers see, so that none of them has an edge that the whole would not have.
+    pieces.
     """
     layers = list(codec.decoder.layers)
     last = max(index for index, layer in enumerate(layers) if isinstance(layer, EncodecLSTM))
     whole, rest = torch.nn.Sequential(*layers[: last + 1]), torch.nn.Sequential(*layers[last + 1 :])
-    hop, sight = math.prod(codec.config.upsampling_ratios), _sight(codec.config)
-    length, piece = codes.shape[-1], max(_PIECE, _OVERLAPS * sight)
-    if codec.config.norm_type != "weight_norm":
-        piece = length  # what is normalised over time is not the same in pieces
-    waves = []
+    # What is normalised over time sees all of it.
+    sight = _sight(codec.config) if codec.config.norm_type == "weight_norm" else codes.shape[-1]
+    hop, waves = math.prod(codec.config.upsampling_ratios), []
     for channel in range(channels):
         values = whole(codec.quantizer.decode(codes[channel::channels, None]))
-        pieces = []
-        for start in range(0, length, piece):
-            first, end = max(0, start - sight), min(length, start + piece)
-            wave = rest(values[..., first : min(length, end + sight)])[0, 0]
-            pieces.append(wave[(start - first) * hop : (end - first) * hop].float().cpu())
-            yield
-        waves.append(torch.cat(pieces))
+        waves.append((yield from pieces.decoded(values, sight, hop, lambda part: rest(part)[0, 0].float().cpu())))
     audio: NDArray[np.float32] = torch.stack(waves).numpy()
     return audio
 
