@@ -15,7 +15,8 @@ from models.musicgen.decoder import Decoder, reader
 from models.starter.recipe.clips import LOOP_SECONDS, Clip
 from models.starter.recipe.data import TRAINING, Pool, on_the_clock, song_number
 from models.starter.recipe.measures import reconstruction_table
-from models.starter.recipe.musicgen.architecture import CODEBOOKS, CODES, HOP
+from models.starter.recipe.musicgen.architecture import CODEBOOKS, CODES, HOP, WIDTH
+from models.starter.recipe.musicgen.clock import hand
 from models.starter.recipe.musicgen.codec import Codec, reconstruct
 from models.starter.recipe.musicgen.levels import LEVELS, unit_levels
 from models.starter.recipe.musicgen.model import ENTRY_SECONDS, Starter, _draw, frames
@@ -104,6 +105,56 @@ def test_without_a_text_no_text_is_heard() -> None:
     assert torch.allclose(silent[0], silent[1], atol=1e-5) and not torch.allclose(heard[0], heard[1], atol=1e-3)
 
 
+def test_a_blind_step_hears_nothing_of_the_piece_but_follows_the_text() -> None:
+    torch.manual_seed(0)
+    starter = Starter().eval()
+    codes, told, none = torch.randint(CODES, (1, CODEBOOKS, 20)), torch.ones(1), torch.zeros(1)
+    changed = codes.clone()
+    changed[..., 10] = (changed[..., 10] + 1) % CODES
+    with torch.no_grad():
+        before, after, other = (
+            starter.losses(heard, [text], told, none, blind=True)[0]
+            for heard, text in ((codes, "trap, drums"), (changed, "trap, drums"), (codes, "trap, no drums"))
+        )
+    same = torch.isclose(before, after, atol=1e-6)
+    assert same[:, :10].all() and same[:, 11:].all() and not same[:, 10].any()
+    assert (before - other).abs().max() > 0.01
+
+
+def test_words_are_told_apart_before_training() -> None:
+    """Cross-attention starts with scores that differ, and states that are as large as the decoder's own."""
+    torch.manual_seed(0)
+    starter = Starter().eval()
+    with torch.no_grad():
+        states, _ = starter.conditions(["dark trap, no drums, 140 bpm"], torch.ones(1))
+        attention = starter.decoder.model.decoder.layers[0].encoder_attn
+        scores = (attention.q_proj(torch.randn(8, WIDTH)) @ attention.k_proj(states[0]).T) * attention.scaling
+    assert 0.5 < states.std() < 2 and 0.5 < scores.std() < 4
+
+
+def test_the_clock_goes_at_the_tempo_in_the_text() -> None:
+    """Before any training the first layer looks at the number on the beat, and away from it between beats."""
+    torch.manual_seed(0)
+    starter = Starter().eval()
+    starter.start_clock()
+    attention, asked = starter.decoder.model.decoder.layers[0].encoder_attn, list[torch.Tensor]()
+    attention.q_proj.register_forward_hook(lambda _, given, queries: asked.append(queries))
+    head = slice(0, WIDTH // 4)
+    codes = torch.randint(CODES, (1, CODEBOOKS, frames(4.0)))
+    for bpm in (72, 101, 128, 160):
+        text = f"dark trap with bells, hard drums, {bpm} bpm, A minor"
+        words = starter.tokenizer.convert_ids_to_tokens(starter.tokenizer(text).input_ids)
+        with torch.no_grad():
+            states, _ = starter.conditions([text], torch.ones(1))
+            key = attention.k_proj(states[0, words.index(str(bpm))])
+            starter.losses(codes, [text], torch.ones(1), torch.zeros(1))
+        score = (asked.pop()[0, : frames(4.0), head] @ key[head]).numpy()
+        at = np.arange(len(score))
+        even = 2 * round(bpm / 2)  # the clock has even tempos
+        assert np.corrcoef(score, hand(even, 0, at))[0, 1] > 0.8
+        assert abs(np.corrcoef(score, hand(1.13 * even, 0, at))[0, 1]) < 0.4
+
+
 def _counted(song: Song, seconds: float) -> Clip:
     """A clip whose codes are the numbers of its frames."""
     return Clip(song, seconds, torch.arange(frames(seconds))[:, None].expand(-1, CODEBOOKS))
@@ -119,8 +170,9 @@ def test_pieces_begin_on_a_phrase_unless_they_are_entered() -> None:
             return [clip for clip in self.clips if clip.seconds == seconds]
 
     rng = np.random.default_rng(0)
-    for _ in range(30):
-        clips, codes, skip = _draw(Stock(), rng)  # type: ignore[arg-type]
+    for blind in (False, True) * 15:
+        clips, codes, skip = _draw(Stock(), rng, blind)  # type: ignore[arg-type]
+        assert not blind or not skip.any()
         for clip, piece, skipped in zip(clips, codes, skip, strict=True):
             phrase = 4 * clip.song.bar_seconds
             begins = int(piece[0, 0]) in [frames(n * phrase) for n in range(8)]

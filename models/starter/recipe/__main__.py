@@ -37,6 +37,7 @@ def main() -> None:
     for name, songs in (("latents", 1440), ("codes", 6000)):
         stage = stages.add_parser(name)
         stage.add_argument("--songs", type=int, default=songs)
+        stage.add_argument("--first", type=int, default=0, help="number of the first: later songs are new ones")
     stage = stages.add_parser("model")
     stage.add_argument("--steps", type=int, default=6000)
     stage.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
@@ -69,9 +70,9 @@ def run(options: argparse.Namespace) -> None:
     if stage in ("codec", "decoder"):
         room("codec").train_codec(runs, options.steps, options.batch, device, not options.no_compile, stage)
     elif stage in ("latents", "codes"):
-        room(stage).encode_songs(runs, options.songs, device, not options.no_compile)
+        room(stage).encode_songs(runs, options.first, options.songs, device, not options.no_compile)
     elif stage == "model":
-        room("model").train_model(runs, options.steps, device, options.rate)
+        room("model").train_model(runs, options.steps, device, options.rate, not options.no_compile)
     elif stage == "pack":
         target = options.to or shipped
         room("model").pack(runs, target)

@@ -36,26 +36,27 @@ def seconds_of(number: int) -> float:
     return float(np.random.default_rng([TRAINING, number, 1]).choice(LONG_SECONDS))
 
 
-def write_clips(folder: Path, songs: int, encode: Callable[[np.ndarray], torch.Tensor]) -> None:
-    """Encode the first `songs` songs; files that exist are left alone.
+def write_clips(folder: Path, first: int, songs: int, encode: Callable[[np.ndarray], torch.Tensor]) -> None:
+    """Encode those that are held back and `songs` songs from the one numbered `first`; existing files are left alone.
 
     Args:
         encode: mono audio `[samples]` to frames `[T, C]`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for first in range(0, songs, SHARD):
-        path = folder / f"{first:06d}.pt"
+    shards = (0, *range(first // SHARD * SHARD, first + songs, SHARD))
+    for shard in shards:
+        path = folder / f"{shard:06d}.pt"
         if path.exists():
             continue
         rows: list[dict[str, object]] = []
-        for number in range(first, first + SHARD):
+        for number in range(shard, shard + SHARD):
             song, seconds = on_the_clock(song_number(TRAINING, number)), seconds_of(number)
             frames = encode(audio_of(song, seconds))
             rows.append({"song": json.dumps(song.as_dict()), "seconds": seconds, "frames": frames})
         partial = path.with_suffix(".partial")
         torch.save(rows, partial)
         partial.rename(path)
-        print(f"{folder.name} {first + SHARD}/{songs}", flush=True)
+        print(f"{folder.name} {shard + SHARD}/{first + songs}", flush=True)
 
 
 class Library:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -36,18 +36,24 @@ def loose_text(song: Song, rng: np.random.Generator) -> Text:
 
 
 @torch.no_grad()
-def start_numbers(embedding: torch.Tensor, tokenizer: PreTrainedTokenizerFast, tempos: Iterable[int]) -> None:
+def start_numbers(
+    embedding: torch.Tensor, tokenizer: PreTrainedTokenizerFast, tempos: range, height: float = 1.5
+) -> None:
     """Start each number's embedding `[V, width]` as a bump over some tempos, so that neighbours are alike.
 
     Numbers beyond the tempos start at half or double time.
     """
     embedding.normal_(0, 0.3)
     centers = torch.tensor(list(tempos), dtype=torch.float32)
-    lowest, highest = float(centers[0]), float(centers[-1])
     for number in NUMBERS:
         (token,) = tokenizer(str(number), add_special_tokens=False).input_ids
-        tempo = number * 2.0 if number < lowest else number / 2 if number > highest else number
-        embedding[token, : len(centers)] = 1.5 * torch.exp(-0.5 * ((tempo - centers) / 1.2).square())
+        distance = (within(number, tempos) - centers) / 1.2
+        embedding[token, : len(centers)] = height * torch.exp(-0.5 * distance.square())
+
+
+def within(number: int, tempos: range) -> float:
+    """A number as a tempo among `tempos`: itself, or its half or double."""
+    return number * 2.0 if number < tempos[0] else number / 2 if number > tempos[-1] else number
 
 
 def learned_tokenizer(parts: Sequence[str] = (), vocabulary: int = 1200) -> PreTrainedTokenizerFast:

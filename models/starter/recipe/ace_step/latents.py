@@ -82,10 +82,10 @@ class SongEncoder:
         return torch.cat(parts, 1)[:, :count].T.half().cpu()
 
 
-def encode_songs(runs: Path, songs: int, device: str, compile_it: bool) -> None:
-    """Encode the first `songs` songs into `runs/latents`."""
+def encode_songs(runs: Path, first: int, songs: int, device: str, compile_it: bool) -> None:
+    """Encode `songs` songs from number `first` into `runs/latents`."""
     encode = SongEncoder(unit_codec(runs).to(device).requires_grad_(False), device, compile_it)
-    write_clips(runs / "latents", songs, encode)
+    write_clips(runs / "latents", first, songs, encode)
 
 
 def frames(seconds: float) -> int:

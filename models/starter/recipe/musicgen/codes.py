@@ -14,8 +14,8 @@ from .architecture import HOP
 from .codec import load_codec
 
 
-def encode_songs(runs: Path, songs: int, device: str, compile_it: bool) -> None:
-    """Encode the first `songs` songs into `runs/codes`."""
+def encode_songs(runs: Path, first: int, songs: int, device: str, compile_it: bool) -> None:
+    """Encode `songs` songs from number `first` into `runs/codes`."""
     codec = load_codec(runs).to(device)
 
     def encode(audio: np.ndarray) -> torch.Tensor:
@@ -23,4 +23,4 @@ def encode_songs(runs: Path, songs: int, device: str, compile_it: bool) -> None:
         padded = np.pad(audio, (0, -len(audio) % HOP))
         return coding.encode(codec, padded[None]).T.short().cpu()
 
-    write_clips(runs / "codes", songs, encode)
+    write_clips(runs / "codes", first, songs, encode)
