@@ -17,6 +17,7 @@ TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "gate_proj", "up_proj", "down_pro
 # The authors' rate at width 2048. An adapter's best rate falls as the width grows: at 256 it was found at 2e-3, and
 # narrower models get no more.
 _RATE, _WIDTH, _HIGHEST_RATE = 1e-4, 2048, 2e-3
+_STEPS_A_SECOND = 2.5
 # A longer clip is trained on in random windows of this length.
 _WINDOW_SECONDS = 30.0
 # Turbo checkpoints know only the times that their eight steps visit.
@@ -34,7 +35,7 @@ class AceStepTrainer:
 
     def recipe(self, seconds: float) -> Recipe:
         hidden = self.model.pipeline.transformer.config.hidden_size
-        steps = steps_for(seconds)
+        steps = steps_for(seconds, _STEPS_A_SECOND)
         rate = min(_HIGHEST_RATE, _RATE * (_WIDTH / hidden) ** 1.5)
         return Recipe(
             steps=steps, batch=4, rank=16, alpha=32, targets=TARGETS, learning_rate=rate, warmup=min(100, steps // 10)

@@ -50,9 +50,9 @@ class Recipe:
         return asdict(self) | {"targets": list(self.targets)}
 
 
-def steps_for(seconds: float) -> int:
+def steps_for(seconds: float, steps_a_second: float) -> int:
     """By default, for so many seconds of music in all."""
-    return int(min(4000, max(120, seconds * 2.5)))
+    return int(min(4000, max(120, seconds * steps_a_second)))
 
 
 class Trainer(Protocol):
