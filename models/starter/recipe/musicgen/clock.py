@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 from transformers import MusicgenForCausalLM
+from transformers.models.musicgen.modeling_musicgen import MusicgenSinusoidalPositionalEmbedding
 
 from ..data import SAMPLE_RATE
 from .architecture import CODEBOOKS, CODES, HOP, WIDTH
@@ -67,8 +68,9 @@ def start_clock(decoder: MusicgenForCausalLM, states: torch.Tensor, tempos: torc
         tempos: the even tempo that each word is the number of, `[N]`; 0 for other words.
     """
     attention = decoder.model.decoder.layers[0].encoder_attn
-    table = positions(int(TURNED_SECONDS * max(BEATS_A_TURN) * FRAMES_A_SECOND))
-    inputs = _normed_inputs(decoder, states, PIECE)
+    count = int(TURNED_SECONDS * max(BEATS_A_TURN) * FRAMES_A_SECOND)
+    table = MusicgenSinusoidalPositionalEmbedding.get_embedding(count, WIDTH).double().numpy()
+    inputs = _normed_inputs(decoder, states)
     is_number = tempos > 0
     index = (tempos[is_number].long() - TEMPOS[0]) // TEMPOS.step
     width = WIDTH // len(BEATS_A_TURN)
@@ -76,7 +78,7 @@ def start_clock(decoder: MusicgenForCausalLM, states: torch.Tensor, tempos: torc
     for head in range(len(BEATS_A_TURN)):
         channels = sinusoids(head)
         place = slice(head * width, head * width + len(channels))
-        queries[:, place] = torch.from_numpy(table[:PIECE, channels]).float().repeat(len(inputs) // PIECE, 1)
+        queries[:, place] = torch.from_numpy(table[:PIECE, channels]).float().repeat(PIECES, 1)
         found = torch.from_numpy(weights(head, table)).float()
         keys[is_number, place] = SHARPNESS / attention.scaling * found[index]
     values = torch.where(is_number[:, None], torch.randn(WIDTH).sign(), 0.0)
@@ -87,29 +89,20 @@ def start_clock(decoder: MusicgenForCausalLM, states: torch.Tensor, tempos: torc
     nn.init.normal_(attention.out_proj.weight, std=WIDTH**-0.5)
 
 
-def _normed_inputs(decoder: MusicgenForCausalLM, states: torch.Tensor, frames: int) -> torch.Tensor:
-    """What the first layer's cross-attention gets at each position of random pieces, `[PIECES * frames, WIDTH]`."""
+def _normed_inputs(decoder: MusicgenForCausalLM, states: torch.Tensor) -> torch.Tensor:
+    """What the first layer's cross-attention gets at each position of random pieces, `[PIECES * PIECE, WIDTH]`."""
     given: list[torch.Tensor] = []
     attention = decoder.model.decoder.layers[0].encoder_attn
     hook = attention.register_forward_pre_hook(
         lambda _, args, named: given.append(args[0] if args else named["hidden_states"]), with_kwargs=True
     )
-    codes = torch.randint(CODES, (PIECES * CODEBOOKS, frames))
+    codes = torch.randint(CODES, (PIECES * CODEBOOKS, PIECE))
     decoder(input_ids=codes, encoder_hidden_states=states[:1].expand(PIECES, 1, -1), use_cache=False)
     hook.remove()
     return given[0].flatten(0, 1)
 
 
-def positions(count: int) -> np.ndarray:
-    """MusicGen's positions `[count, WIDTH]`."""
-    half = WIDTH // 2
-    angles = np.arange(count)[:, None] * np.exp(-math.log(10_000) / (half - 1) * np.arange(half))
-    return np.concatenate([np.cos(angles), np.sin(angles)], 1)
-
-
-def _least_squares(
-    given: torch.Tensor, wanted: torch.Tensor, counts: torch.Tensor, ridge: float = 1e-4
-) -> torch.Tensor:
+def _least_squares(given: torch.Tensor, wanted: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
     """The linear map `[out, in]` from `given` `[N, in]`, each counted so often, nearest to `wanted` `[N, out]`."""
     inputs, outputs = given.double(), wanted.double()
     weighted = inputs.T * counts.double()

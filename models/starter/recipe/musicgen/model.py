@@ -142,7 +142,7 @@ class Starter(nn.Module):
 def train_model(runs: Path, steps: int, device: str, rate: float, compile_it: bool) -> None:
     """Train up to `steps` in all; goes on from `runs/model.pt`, and sees new codes as they are written."""
     torch.manual_seed(0)
-    starter = Starter()
+    starter = Starter().eval()
     if not (runs / "model.pt").exists():
         starter.start_clock()
     training = Training(starter.to(device).train(), runs / "model.pt", rate, steps)
