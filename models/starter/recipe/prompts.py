@@ -45,10 +45,14 @@ def start_numbers(
     """
     embedding.normal_(0, 0.3)
     centers = torch.tensor(list(tempos), dtype=torch.float32)
-    for number in NUMBERS:
-        (token,) = tokenizer(str(number), add_special_tokens=False).input_ids
+    for number, token in number_tokens(tokenizer).items():
         distance = (within(number, tempos) - centers) / 1.2
         embedding[token, : len(centers)] = height * torch.exp(-0.5 * distance.square())
+
+
+def number_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[int, int]:
+    """The token of each of `NUMBERS`."""
+    return {number: tokenizer.convert_tokens_to_ids(str(number)) for number in NUMBERS}
 
 
 def within(number: int, tempos: range) -> float:

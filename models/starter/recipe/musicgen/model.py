@@ -27,7 +27,7 @@ from ...synthesiser.captions import NO_DRUM_WORDS
 from ...synthesiser.genres import STYLES
 from ..clips import HELD_BACK, LONG_SECONDS, LOOP_SECONDS, Clip, Library, for_training, phrase_starts
 from ..data import SAMPLE_RATE, TRAINING, song_number
-from ..prompts import NUMBERS, learned_tokenizer, loose_text, start_numbers, within
+from ..prompts import learned_tokenizer, loose_text, number_tokens, start_numbers, within
 from ..training import Training, forget_paths, load_average, start_over
 from .architecture import CODEBOOKS, CODES, HOP, TEXT_WIDTH, WIDTH, WINDOW_SECONDS, config
 from .clock import TEMPOS, start_clock
@@ -100,8 +100,7 @@ class Starter(nn.Module):
         tokens = self.tokenizer(texts, padding="longest", return_tensors="pt")
         states, _ = self.conditions(texts, torch.ones(len(texts)))
         tempo_of = torch.zeros(len(self.tokenizer))
-        for number in NUMBERS:
-            (token,) = self.tokenizer(str(number), add_special_tokens=False).input_ids
+        for number, token in number_tokens(self.tokenizer).items():
             tempo_of[token] = 2 * round(within(number, TEMPOS) / 2)
         words = tokens.attention_mask.bool()
         start_clock(self.decoder, states[words], tempo_of[tokens.input_ids[words]])
