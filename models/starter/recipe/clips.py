@@ -12,6 +12,7 @@ import torch
 
 from ..synthesiser import Song
 from .data import TRAINING, audio_of, on_the_clock, song_number
+from .prompts import lacks_drums
 
 SHARD = 40
 """Songs to a file: five of each genre."""
@@ -80,6 +81,16 @@ def for_training(library: Library, *seconds: float) -> list[Clip]:
     """The clips of these lengths that are not held back."""
     held = {id(clip) for clip in library.clips[:HELD_BACK]}
     return [clip for length in seconds for clip in library.of_seconds(length) if id(clip) not in held]
+
+
+def draw(stock: list[Clip], count: int, drumless: float, rng: np.random.Generator) -> list[Clip]:
+    """Clips at random, and for a share of them one that goes without drums where its genre has them.
+
+    One song in eight does: few to learn from that "no drums" is to be heeded, and what is left of a genre then.
+    """
+    rare = [clip for clip in stock if lacks_drums(clip.song)]
+    stocks = [rare if rare and other else stock for other in rng.random(count) < drumless]
+    return [clips[rng.integers(len(clips))] for clips in stocks]
 
 
 def phrase_starts(clip: Clip, length: int, frames: Callable[[float], int]) -> list[int]:

@@ -13,6 +13,8 @@ from transformers import PreTrainedTokenizerFast
 from models.base import Text
 
 from ..synthesiser import GENRES, Song, caption, sample_song, text
+from ..synthesiser.captions import NO_DRUM_WORDS
+from ..synthesiser.genres import STYLES
 from ..synthesiser.song import NOTES, SCALES
 
 END = "<|endoftext|>"
@@ -27,12 +29,21 @@ ODD = 0.3
 def loose_text(song: Song, rng: np.random.Generator) -> Text:
     """A text that asks for `song`, worded at random and with fields left out at random.
 
-    Songs have even tempos; some are asked for by an odd one beside theirs, so that odd ones mean the nearest even one.
+    It says that there are no drums when nobody would expect it. Songs have even tempos; some are asked for by an odd
+    one beside theirs, so that odd ones mean the nearest even one.
     """
     if rng.random() < ODD:
         song = replace(song, bpm=song.bpm + int(rng.choice((-1, 1))))
     omitted = {name: None for name, share in OMITTED.items() if rng.random() < share}
-    return replace(text(song, rng), **omitted)  # type: ignore[arg-type]
+    while True:
+        asked = replace(text(song, rng), **omitted)  # type: ignore[arg-type]
+        if not lacks_drums(song) or any(words in asked.prompt for words in NO_DRUM_WORDS):
+            return asked
+
+
+def lacks_drums(song: Song) -> bool:
+    """Whether it goes without drums where its genre has them."""
+    return not song.drums and STYLES[song.genre].drum_share > 0.5
 
 
 @torch.no_grad()

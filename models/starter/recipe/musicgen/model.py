@@ -22,10 +22,7 @@ from transformers import (
 from models.musicgen.pattern import delay, delays
 from models.musicgen.text import caption
 
-from ...synthesiser import Song
-from ...synthesiser.captions import NO_DRUM_WORDS
-from ...synthesiser.genres import STYLES
-from ..clips import HELD_BACK, LONG_SECONDS, LOOP_SECONDS, Clip, Library, for_training, phrase_starts
+from ..clips import HELD_BACK, LONG_SECONDS, LOOP_SECONDS, Clip, Library, draw, for_training, phrase_starts
 from ..data import SAMPLE_RATE, TRAINING, song_number
 from ..prompts import learned_tokenizer, loose_text, number_tokens, start_numbers, within
 from ..training import Training, forget_paths, load_average, start_over
@@ -47,9 +44,7 @@ ENTERED = 0.25
 ENTRY_SECONDS = 2.0
 """Of such a clip these are only heard, since a piece does not begin so."""
 DRUMLESS = 0.15
-"""Share of clips that go without drums where their genre has them.
-
-One song in eight does, which is few to learn from that "no drums" is to be heeded."""
+"""Share of clips that are drawn from those without drums."""
 BLIND, BLIND_LENGTHS = 0.5, (2.4, 4.8)
 """Share of steps in which the decoder hears nothing, and the seconds of their pieces: levels must come from the text.
 
@@ -156,7 +151,7 @@ def train_model(runs: Path, steps: int, device: str, rate: float, compile_it: bo
         torch.manual_seed(step)
         blind = bool(rng.random() < BLIND)
         clips, codes, skip = _draw(library, rng, blind)
-        texts = [_asked(clip.song, rng) for clip in clips]
+        texts = [caption(loose_text(clip.song, rng)) for clip in clips]
         heard = torch.rand(len(clips), device=device) >= DROPPED
         with sdpa_kernel(SDPBackend.MATH), torch.autocast(device, torch.bfloat16):
             losses = starter.losses(codes.to(device), texts, heard, skip.to(device), blind)
@@ -181,10 +176,7 @@ def _draw(library: Library, rng: np.random.Generator, blind: bool) -> tuple[list
         seconds, stock = float(WINDOW_SECONDS), for_training(library, *LONG_SECONDS)
     else:
         seconds, stock = float(rng.choice(BLIND_LENGTHS if blind else LENGTHS)), for_training(library, LOOP_SECONDS)
-    drumless = [clip for clip in stock if _surprises(clip.song)]
-    count = max(1, round(SECONDS_A_STEP / seconds))
-    stocks = [drumless if drumless and rare else stock for rare in rng.random(count) < DRUMLESS]
-    clips = [clips[rng.integers(len(clips))] for clips in stocks]
+    clips = draw(stock, max(1, round(SECONDS_A_STEP / seconds)), DRUMLESS, rng)
     length, parts, skips = frames(seconds), [], []
     for clip in clips:
         last = len(clip.frames) - length
@@ -194,19 +186,6 @@ def _draw(library: Library, rng: np.random.Generator, blind: bool) -> tuple[list
         parts.append(clip.frames[start : start + length].T.long())
         skips.append(frames(ENTRY_SECONDS) if enters else 0)
     return clips, torch.stack(parts), torch.tensor(skips)
-
-
-def _surprises(song: Song) -> bool:
-    """Whether it goes without drums where its genre has them."""
-    return not song.drums and STYLES[song.genre].drum_share > 0.5
-
-
-def _asked(song: Song, rng: np.random.Generator) -> str:
-    """A text for `song`, which says that there are no drums when nobody would expect it."""
-    while True:
-        text = caption(loose_text(song, rng))
-        if not _surprises(song) or any(words in text for words in NO_DRUM_WORDS):
-            return text
 
 
 @torch.no_grad()
