@@ -11,7 +11,9 @@ from .data import SAMPLE_RATE
 WAVE_BANDS = ((0, 150, 1.0), (150, 500, 1.0), (500, 1500, 1.5), (1500, 3000, 1.5), (3000, 6000, 0.4))
 """From Hz, to Hz, weight: where the waveform itself shall match. Bass has most of the energy, so each band's error
 is taken relative to the band's own energy; above, noise can't be matched and only its level counts."""
-NOISE_BANDS = ((2000, 4000), (4000, 7000), (7000, 12_000))
+NOISE_BANDS = ((1000, 2000), (2000, 4000), (4000, 7000), (7000, 12_000))
+"""Where the level is asked for. From 1 kHz on, since waves above it are half lost, and the least wrong guess for what
+is lost is silence: without the first band, 1.3 to 2.8 kHz came out 5 dB too soft."""
 
 
 @lru_cache(maxsize=16)
