@@ -22,9 +22,12 @@ from models.starter.recipe.ace_step.architecture import (
 from models.starter.recipe.ace_step.levels import LEVELS, unit_levels
 from models.starter.recipe.ace_step.prompts import build_tokenizer, format_prompt, template_parts
 from models.starter.recipe.ace_step.transform import lapped_cosine, set_weight, start_as_transform, weight_of
-from models.starter.recipe.data import SAMPLE_RATE, TRAINING, Pool
+from models.starter.recipe.clips import LOOP_SECONDS, Clip, draw
+from models.starter.recipe.data import SAMPLE_RATE, TRAINING, Pool, song_number
 from models.starter.recipe.measures import reconstruction_table
+from models.starter.recipe.prompts import loose_text
 from models.starter.recipe.studio import open_studio
+from models.starter.synthesiser.captions import NO_DRUM_WORDS
 
 CHECKPOINT = Path(__file__).parents[1] / "models" / "starter" / "ace_step"
 
@@ -94,6 +97,18 @@ def test_the_format_costs_few_tokens() -> None:
     fixed = len(template_parts())
     prompt = format_prompt("trap", 10, bpm=141, keyscale="C# minor", timesignature="4")[0]
     assert len(tokenizer(prompt).input_ids) < fixed + 8
+
+
+def test_drums_are_missing_only_where_the_text_says_so() -> None:
+    stock = [Clip(song_number(TRAINING, n), LOOP_SECONDS, torch.zeros(1)) for n in range(240)]
+    rng = np.random.default_rng(0)
+    drawn = draw(stock, 400, 0.5, rng)
+    lacking = [clip.song for clip in drawn if not clip.song.drums and clip.song.genre != "ambient"]
+    assert 0.45 < len(lacking) / len(drawn) < 0.7
+    for song in lacking:
+        prompt = loose_text(song, rng).prompt
+        assert any(words in prompt for words in NO_DRUM_WORDS), prompt
+    assert draw(stock[:1], 3, 1.0, rng) == stock[:1] * 3  # it has drums, and there is no other
 
 
 def test_the_shipped_checkpoint_makes_music() -> None:
