@@ -40,6 +40,7 @@ from front.overview import Overview
 from front.routes import application
 from front.runners import Runners
 from models.library import Library
+from preprocessing.isolation import DECODING
 from runners import TABLE
 from settings import settings
 from storage import open_storage
@@ -64,6 +65,7 @@ class Front:
         traces.configure(self.settings)
         # What is to be stored waits for storage a while; what there is a copy of, or is said as well at once, does not.
         at_once = open_storage(self.settings.storage_url, self.settings.s3_endpoint_url)
+        DECODING.start()
         self.storage = Patient(at_once, _PATIENCE_SECONDS)
         self.ring = KeyRing(at_once)
         self.jobs = Jobs(at_once)
@@ -83,7 +85,7 @@ class Front:
     @bentoml.api(route="/store-upload")
     async def store_upload(self, body: StoreUploadRequest, /) -> StoreUploadAnswer:
         """Keep an audio file for training."""
-        return await or_error(asyncio.to_thread(uploads.store, body, self.storage, self.settings))
+        return await or_error(uploads.store(body, self.storage, self.settings))
 
     @bentoml.api
     async def generate(self, body: GenerateRequest, /, ctx: bentoml.Context) -> GenerateAnswer:

@@ -72,7 +72,8 @@ _current: ContextVar[Principal | None] = ContextVar("principal", default=None)
 
 
 @contextmanager
-def _acting(who: Principal) -> Iterator[None]:
+def acting(who: Principal) -> Iterator[None]:
+    """What is done inside is asked for by `who`."""
     token = _current.set(who)
     try:
         yield
@@ -121,7 +122,7 @@ class Access:
             await self.app(scope, receive, send)
             return
         if scope["method"] == "OPTIONS":  # a browser's question before the question, which carries no key
-            with _acting(NOBODY):
+            with acting(NOBODY):
                 await self.app(scope, receive, send)
             return
         try:
@@ -136,7 +137,7 @@ class Access:
         # BentoML stores a task's headers in its database: the key has done its work and goes no further.
         scope = dict(scope, headers=list(scope["headers"]))
         del MutableHeaders(scope=scope)["authorization"]
-        with _acting(who):
+        with acting(who):
             await self.app(scope, receive, send)
 
     def _identify(self, scope: Scope) -> Principal:

@@ -6,7 +6,8 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-PATHS = {"/generate"}
+_EXACT = {"/generate", "/store-upload", "/uploads", "/uploads/analysis", "/loras/import"}
+_BELOW = "/data/outputs/"
 
 
 class Leaving:
@@ -16,18 +17,29 @@ class Leaving:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in PATHS:
+        if scope["type"] != "http" or not (scope["path"] in _EXACT or scope["path"].startswith(_BELOW)):
             await self.app(scope, receive, send)
             return
-        read: list[Message] = []
-        while not read or read[-1].get("more_body", False):
-            read.append(await receive())
-        gone: asyncio.Future[Message] = asyncio.ensure_future(_disconnected(receive))
+        body_has_come = asyncio.Event()
+        if scope["method"] in ("GET", "HEAD"):
+            body_has_come.set()
 
-        async def replay() -> Message:
-            return read.pop(0) if read else await asyncio.shield(gone)
+        async def forward() -> Message:
+            if body_has_come.is_set():
+                return await asyncio.shield(gone)
+            message = await receive()
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                body_has_come.set()
+            return message
 
-        answer = asyncio.ensure_future(self.app(scope, replay, send))
+        async def disconnected() -> Message:
+            await body_has_come.wait()  # until then the handler itself hears of it
+            while (message := await receive())["type"] != "http.disconnect":
+                pass
+            return message
+
+        gone: asyncio.Future[Message] = asyncio.ensure_future(disconnected())
+        answer = asyncio.ensure_future(self.app(scope, forward, send))
         try:
             await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
@@ -36,9 +48,3 @@ class Leaving:
             for task in (answer, gone):
                 task.cancel()
             await asyncio.wait((answer, gone))
-
-
-async def _disconnected(receive: Receive) -> Message:
-    while (message := await receive())["type"] != "http.disconnect":
-        pass
-    return message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -39,9 +40,9 @@ def encode(track: TrackAnswer, output_format: OutputFormat, provenance: Provenan
     return _encoded(samples, track.sample_rate, output_format, provenance.tags(output_format))
 
 
-def converted(file: bytes, output_format: OutputFormat) -> bytes:
+def converted(file: Path, output_format: OutputFormat) -> bytes:
     """A stored WAV or FLAC in another format, with its tags."""
-    with soundfile.SoundFile(io.BytesIO(file)) as stored:
+    with soundfile.SoundFile(file) as stored:
         tags = {name: text for name, text in stored.copy_metadata().items() if text}
         samples, rate = stored.read(dtype="int16", always_2d=True), stored.samplerate
     if output_format == "mp3" and "date" in tags:

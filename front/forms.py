@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
+from core.disk import temporary_space
 from errors import Refusal
 from front.handlers import parsed
 
@@ -53,16 +53,13 @@ async def form(request: Request, model: type[T]) -> AsyncIterator[tuple[T, list[
 
 async def _received(request: Request) -> FormData:
     try:
-        return await request.form(max_files=8, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES)
+        with temporary_space():
+            return await request.form(max_files=8, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES)
     except HTTPException as error:
         raise Refusal(400, f"the body is not a valid form: {str(error.detail).rstrip('.')}") from error
     except ClientDisconnect:
         # Also how a body over the limit ends; the guard answers that.
         raise Refusal(400, "the body ended too early") from None
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Refusal(507, "the server's disk for temporary files is full; try again later") from error
-        raise
 
 
 def on_disk(upload: UploadFile) -> io.FileIO:

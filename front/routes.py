@@ -23,9 +23,6 @@ from front.handlers import Front, Handler, body, job_of, json_answer, query
 from preprocessing import view
 from storage import keys
 
-# Listening to a song takes a core for seconds, which serving needs as well.
-_LISTENING = asyncio.Semaphore(1)
-
 
 async def backends(front: Front, request: Request) -> Response:
     return json_answer({"backends": [row.model_dump(mode="json") for row in await front.runners.describe()]})
@@ -50,9 +47,7 @@ async def upload(front: Front, request: Request) -> Response:
             raise Refusal(400, "file: send one a request")
         file = on_disk(files[0])
         name = files[0].filename or ""
-        return json_answer(
-            await asyncio.to_thread(uploads.store_file, fields, name, file, front.storage, front.settings)
-        )
+        return json_answer(await uploads.store_file(fields, name, file, front.storage, front.settings))
 
 
 async def upload_link(front: Front, request: Request) -> Response:
@@ -64,8 +59,7 @@ async def upload_analysis(front: Front, request: Request) -> Response:
     path = query(request, "path").get("path")
     if path is None:
         raise Refusal(400, "path: it is missing; send it")
-    async with _LISTENING:
-        return json_answer(await asyncio.to_thread(uploads.listen, path, front.storage))
+    return json_answer(await uploads.listen(path, front.storage))
 
 
 async def openapi(front: Front, request: Request) -> Response:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import io
 import tempfile
 import uuid
+from collections.abc import Callable
 from hashlib import file_digest, sha256
 from pathlib import Path
+from typing import Any, TypeVar
 
 from contract import (
     AnalysisAnswer,
@@ -18,54 +21,64 @@ from contract import (
     UploadLinkAnswer,
     UploadLinkRequest,
 )
+from core.disk import temporary_space
+from core.sandbox import Exceeded
 from edge import access
 from edge.journal import note
 from errors import Refusal
-from preprocessing.analysis import analyse
-from preprocessing.decode import BadAudio, check_bytes, check_file, probe
+from front.parsing import Parser
+from preprocessing.decode import AudioInfo, BadAudio, check_file, probe
+from preprocessing.isolation import ANALYSIS, CHECK, DECODING, LISTEN
 from settings import Settings
 from storage import AlreadyExists, NotFound, Storage, keys
 from storage.belongings import check_room
+
+T = TypeVar("T")
 
 # A browser must begin within this time; what is under way may take longer.
 _LINK_SECONDS = 3600
 
 
-def store(request: StoreUploadRequest, storage: Storage, settings: Settings) -> StoreUploadAnswer:
+# A file's header and ends are looked at: milliseconds each.
+_CHECKS = Parser(DECODING, CHECK, at_once=4, each=2)
+# Listening to a song takes a core for seconds, which serving needs as well.
+_LISTENING = Parser(ANALYSIS, LISTEN, at_once=1, each=1)
+
+
+async def store(request: StoreUploadRequest, storage: Storage, settings: Settings) -> StoreUploadAnswer:
     """Check the audio and keep it. The same bytes at the same path again are welcome, others are not."""
     key, answer = _place(request.producer_id, request.job_id, request.filename)
-    data = _decoded(request.content_base64, settings.max_upload_bytes)
-    try:
-        check_bytes(data)
-    except BadAudio as reason:
-        raise Refusal(400, f"content_base64: {reason}") from reason
-    _make_room(key, request.producer_id, len(data), storage, settings)
-    try:
-        storage.put(key, data, if_absent=True)
-    except AlreadyExists:
-        _welcome_again(storage, key, sha256(data).hexdigest())
+    with tempfile.TemporaryFile(buffering=0) as file:
+        await asyncio.to_thread(_decode, request.content_base64, file, settings)
+        await _keep("content_base64", key, request.producer_id, file, storage, settings)
     return answer
 
 
-def store_file(
+async def store_file(
     fields: UploadFields, name: str, file: io.FileIO, storage: Storage, settings: Settings
 ) -> StoreUploadAnswer:
     """The same for a file on disk, in constant memory. `name` is the client's, where the fields have none."""
     key, answer = _place(fields.producer_id, fields.job_id, fields.filename or name or "audio.wav")
+    await _keep("file", key, fields.producer_id, file, storage, settings)
+    return answer
+
+
+async def _keep(field: str, key: str, producer: str, file: io.FileIO, storage: Storage, settings: Settings) -> None:
     size = file.seek(0, io.SEEK_END)
     if size > settings.max_upload_bytes:
-        raise too_large("file", settings)
-    try:
-        check_file(file)
-    except BadAudio as reason:
-        raise Refusal(400, f"file: {reason}") from reason
-    _make_room(key, fields.producer_id, size, storage, settings)
-    try:
-        storage.put_file(key, file, if_absent=True)
-    except AlreadyExists:
-        file.seek(0)
-        _welcome_again(storage, key, file_digest(file, "sha256").hexdigest())
-    return answer
+        raise too_large(field, settings)
+    await _parsed(_CHECKS, field, check_file, file)
+    ANALYSIS.start()  # which is likely to be asked for next
+
+    def put() -> None:
+        _make_room(key, producer, size, storage, settings)
+        try:
+            storage.put_file(key, file, if_absent=True)
+        except AlreadyExists:
+            file.seek(0)
+            _welcome_again(storage, key, file_digest(file, "sha256").hexdigest())
+
+    await asyncio.to_thread(put)
 
 
 def link(request: UploadLinkRequest, storage: Storage, settings: Settings) -> UploadLinkAnswer:
@@ -83,7 +96,7 @@ def link(request: UploadLinkRequest, storage: Storage, settings: Settings) -> Up
     return UploadLinkAnswer(**answer.model_dump(), url=url, method="PUT", headers=headers, expires_in=_LINK_SECONDS)
 
 
-def listen(path: str, storage: Storage) -> AnalysisAnswer:
+async def listen(path: str, storage: Storage) -> AnalysisAnswer:
     """What an upload is, before anything is trained on it.
 
     Raises:
@@ -99,14 +112,26 @@ def listen(path: str, storage: Storage) -> AnalysisAnswer:
         try:
             if file is None:
                 file = Path(folder) / "upload"
-                storage.get_file(key, file)
-            info, record = probe(file), analyse(file).record()
+                await asyncio.to_thread(storage.get_file, key, file)
         except NotFound:
             raise missing from None
-        except BadAudio as reason:
-            raise Refusal(400, f"path: {keys.shown(path)}: {reason}") from reason
+        info, record = await _parsed(_LISTENING, f"path: {keys.shown(path)}", _heard, file)
     told = {name: record[name] for name in AnalysisAnswer.model_fields if name in record}
     return AnalysisAnswer(path=path, format=info.format, sample_rate=info.sample_rate, channels=info.channels, **told)
+
+
+async def _parsed(parser: Parser, field: str, function: Callable[..., T], file: io.FileIO | Path) -> T:
+    """Raises Refusal (400) for what is no audio, or takes more than audio does."""
+    try:
+        return await parser.run(function, file)
+    except (BadAudio, Exceeded) as reason:
+        raise Refusal(400, f"{field}: {reason}") from reason
+
+
+def _heard(file: Path) -> tuple[AudioInfo, dict[str, Any]]:
+    from preprocessing.analysis import analyse  # which the front need not load
+
+    return probe(file), analyse(file).record()
 
 
 def too_large(field: str, settings: Settings) -> Refusal:
@@ -141,12 +166,17 @@ def _taken(key: str) -> Refusal:
     return Refusal(409, f"filename: {keys.to_path(key)} holds another file; choose another filename or job_id")
 
 
-def _decoded(text: str, limit: int) -> bytes:
+def _decode(text: str, file: io.FileIO, settings: Settings) -> None:
+    """Write what the base64 stands for."""
     # Data URLs are what browsers make of files.
     payload = text.partition(",")[2] if text.startswith("data:") else text
-    if len(payload) * 3 // 4 > limit + 2:
-        raise Refusal(413, f"content_base64: the file is over {limit // 2**20} MB; send a shorter or compressed one")
+    if len(payload) * 3 // 4 > settings.max_upload_bytes + 2:
+        raise too_large("content_base64", settings)
     try:
-        return base64.b64decode(payload, validate=True)
+        data = base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError) as error:
         raise Refusal(400, "content_base64: it is not valid base64") from error
+    with temporary_space():
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]

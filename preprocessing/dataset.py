@@ -13,21 +13,22 @@ A text is there for a segment that was tagged. It may be edited: `restore` reads
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from contract import State, TrainRequest
+from core.disk import temporary_space
+from core.sandbox import Exceeded
 from errors import Refusal
 from preprocessing import view
 from preprocessing.captions import Caption, Known, normalize_dataset
 from preprocessing.decode import BadAudio
 from preprocessing.duplicates import duplicates
+from preprocessing.isolation import ANALYSIS, PREPARE
 from preprocessing.record import digest, make_record
 from preprocessing.segment import CONTRACT_CHANNELS, CONTRACT_RATE
 from preprocessing.songs import Song, cut, keep_whole, listen
@@ -39,8 +40,6 @@ from storage import NotFound, Storage, keys
 __all__ = ["Clip", "Dataset", "check_sources", "prepare", "restore", "stored"]
 
 log = logging.getLogger("producer_twin.preprocessing")
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -81,14 +80,14 @@ def prepare(
     rate, channels = CONTRACT_RATE, CONTRACT_CHANNELS
     if (request.profile or settings.segment_profile) == "native":
         rate, channels = native_rate, native_channels
-    with _room_here():
+    with temporary_space():
         sources = collect(request, job_id, storage, workdir / "sources", settings)
         songs = [_listen(source, request) for source in list(sources)]
         for song, first in zip(songs, duplicates([song.analysis for song in songs]), strict=True):
             song.duplicate_of = first
         taken = 0
-        for song in songs:
-            _take(song, request, workdir, taken, rate, channels)
+        for number, song in enumerate(songs):
+            song = songs[number] = _take(song, request, workdir, taken, rate, channels)
             taken += len(song.pieces)
     if not taken:
         raise Refusal(400, f"{field_of(request)}: there is no second of audible sound in them; send audio to train on")
@@ -119,7 +118,7 @@ def restore(record: Mapping[str, Any], storage: Storage, workdir: Path) -> Datas
     for part in parts:
         key = keys.from_path(part["path"])
         path = workdir / Path(key).name
-        with _room_here():
+        with temporary_space():
             try:
                 storage.get_file(key, path)
             except NotFound as error:
@@ -167,20 +166,25 @@ def _text(storage: Storage, key: str) -> str:
 
 
 def _listen(source: Source, request: TrainRequest) -> Song:
-    try:
-        return listen(source, request.metadata[source.index])
-    except BadAudio as error:
-        raise Refusal(400, f"{source.field}: {source.shown}: {error}") from error
+    return _isolated(source, listen, source, request.metadata[source.index])
 
 
-def _take(song: Song, request: TrainRequest, workdir: Path, first: int, rate: int, channels: int) -> None:
-    """The song's pieces, if it is the first of its kind."""
+def _take(song: Song, request: TrainRequest, workdir: Path, first: int, rate: int, channels: int) -> Song:
+    """The song with its pieces, if it is the first of its kind."""
     if song.duplicate_of is not None:
         log.warning("%s is left out: it is the same as file %d", song.source.shown, song.duplicate_of)
-    elif request.skip_preprocess:
-        keep_whole(song, workdir)
-    else:
-        cut(song, workdir / "audio", first, rate, channels, request.segment_on)
+        return song
+    if request.skip_preprocess:
+        return _isolated(song.source, keep_whole, song, workdir)
+    return _isolated(song.source, cut, song, workdir / "audio", first, rate, channels, request.segment_on)
+
+
+def _isolated(source: Source, function: Callable[..., Song], *arguments: Any) -> Song:
+    """Raises Refusal (400), naming the file, for what is no audio or takes more than audio does."""
+    try:
+        return ANALYSIS.call(PREPARE, function, *arguments)
+    except (BadAudio, Exceeded) as reason:
+        raise Refusal(400, f"{source.field}: {source.shown}: {reason}") from reason
 
 
 def _tag(songs: list[Song], storage: Storage, settings: Settings) -> Tagging:
@@ -212,14 +216,3 @@ def _write(request: TrainRequest, job_id: str, storage: Storage, songs: list[Son
     text = json.dumps(record, indent=1).encode()
     storage.put(keys.dataset_record(producer, job_id), text)
     view.replace(storage, producer, job_id, shown, text)
-
-
-@contextmanager
-def _room_here() -> Iterator[None]:
-    """A full disk under the working folder as an answer."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise Refusal(507, "the server's disk for temporary files is full; try again later") from error
-        raise

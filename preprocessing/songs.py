@@ -59,8 +59,8 @@ def listen(source: Source, metadata: dict[str, Any]) -> Song:
     return Song(source, metadata, analyse(source.path, BEATS[said.time_signature or "4"], said.bpm))
 
 
-def cut(song: Song, folder: Path, first: int, rate: int, channels: int, segment_on: SegmentOn) -> None:
-    """Write the song's segments as `seg_<first>.wav` and on. Where its bars are not known, they are cut on time."""
+def cut(song: Song, folder: Path, first: int, rate: int, channels: int, segment_on: SegmentOn) -> Song:
+    """The song with its segments, written as `seg_<first>.wav` and on; cut on time where its bars are not known."""
     folder.mkdir(parents=True, exist_ok=True)
     bars = song.analysis.bars if segment_on == "beat" else None
     song.cut_on = "beat" if bars else "time"
@@ -72,19 +72,21 @@ def cut(song: Song, folder: Path, first: int, rate: int, channels: int, segment_
         path = folder / f"seg_{first + len(song.pieces):04d}.wav"
         write_wav(path, segment.samples, rate)
         song.pieces.append(Piece(path, path, song.source.index, segment.start, segment.seconds))
+    return song
 
 
-def keep_whole(song: Song, workdir: Path) -> None:
-    """Take the source as it is. The tagger gets its first audible segment."""
+def keep_whole(song: Song, workdir: Path) -> Song:
+    """The song with its source, as it is, as the one piece. The tagger gets its first audible segment."""
     seconds = song.analysis.levels.seconds
     if seconds < SHORTEST:
         song.dropped["short"] += 1
-        return
+        return song
     audible = next((each.samples for each in segments(song.source.path) if each.samples is not None), None)
     if audible is None:
         song.dropped["silent"] += 1
-        return
+        return song
     excerpt = workdir / "excerpts" / f"{song.source.index:04d}.wav"
     excerpt.parent.mkdir(exist_ok=True)
     write_wav(excerpt, audible, CONTRACT_RATE)
     song.pieces.append(Piece(song.source.path, excerpt, song.source.index, 0.0, seconds))
+    return song

@@ -358,7 +358,7 @@ def test_no_more_pass_than_a_bucket_lets(pauses: list[float], per_minute: int) -
 
 
 def test_jobs_at_once() -> None:
-    with access._acting(Principal("key", producers=frozenset({"ada"}), jobs_at_once=2)):
+    with access.acting(Principal("key", producers=frozenset({"ada"}), jobs_at_once=2)):
         access.room_for_a_job(["ada", "bob", "bob", "bob"])
         with pytest.raises(Refusal) as refusal:
             access.room_for_a_job(["ada", "bob", "ada"])

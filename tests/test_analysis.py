@@ -258,10 +258,11 @@ def test_a_dataset_comes_back_from_its_record(store: Storage, beat: Song, tmp_pa
         restore(record, store, tmp_path / "gone")
 
 
-def test_a_full_disk_is_an_answer(store: Storage, beat: Song, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any, **__: Any) -> Iterator[Any]:
-        raise OSError(errno.ENOSPC, "No space left on device")
+def full(*_: Any, **__: Any) -> Iterator[Any]:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
+
+def test_a_full_disk_is_an_answer(store: Storage, beat: Song, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = [entry.key for entry in store.list("")]
     for name in ("cut", "collect"):
         with monkeypatch.context() as patch:

@@ -25,6 +25,7 @@ from models.base import Model, Row, Text
 from models.checkpoints import Checkpoint
 from models.library import Library
 from preprocessing.dataset import Dataset, prepare, restore, stored
+from preprocessing.isolation import ANALYSIS
 from runners import TABLE
 from settings import Settings
 from storage import NotFound, Storage, Unavailable, keys
@@ -74,12 +75,14 @@ class Work:
         """Raises `Stopped` when it is to end before its end; what there is was saved then."""
         with self.stop.at_once():
             backend = TABLE.choose(self.record.backend, self.config)
+            ANALYSIS.start()  # it gets ready while the model is loaded
             devices = ranks.names_of(self.config)
             base, model = ranks.load(backend, devices[0], self.config, self.stop.check)
             trainer = backend.load_trainer_class()(model)
             report = Report(self.storage, self.record, base.name, base.sha256)
             with tempfile.TemporaryDirectory(prefix="twin-") as folder:
                 dataset = self._dataset(Path(folder), model)
+                ANALYSIS.close()
                 prune()
                 material = gather(dataset, model, ExampleCache(trainer, model, base), self.stop.check)
             report.say(data=material.data)

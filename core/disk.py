@@ -1,0 +1,20 @@
+"""The disk for temporary files."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from errors import Refusal
+
+
+@contextmanager
+def temporary_space() -> Iterator[None]:
+    """What is written inside goes to temporary files. Raises Refusal (507) where their disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Refusal(507, "the server's disk for temporary files is full; try again later") from error
+        raise

@@ -1,0 +1,167 @@
+"""The side of the caller, with and without an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle  # nosec B403
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from core.sandbox.messages import LENGTH, PID, Exceeded, Limits, dumps
+
+T = TypeVar("T")
+
+_ROOT = Path(__file__).resolve().parents[2]
+# Threads of numerical libraries do not survive a fork.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+_CHUNK = 2**20
+# A template that was just started imports first.
+_START_SECONDS = 120.0
+_TOO_LONG = "it takes too long to read; export it again, or send another format"
+_CRASHED = "it takes too much time or memory to read, or makes its reader crash; export it again"
+
+
+class Sandbox:
+    """Calls with limits, each in a child of one template process, which is started at the first call.
+
+    Args:
+        prepare: `module:function`, called once in the template: it imports, and warms up, what calls need.
+    """
+
+    def __init__(self, prepare: str) -> None:
+        self._prepare = prepare
+        self._lock = threading.Lock()
+        self._control: socket.socket | None = None
+        self._template: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the template now, so that the first call does not wait for it as long."""
+        with self._lock:
+            if self._control is None:
+                self._control = self._started()
+
+    def close(self) -> None:
+        """End the template, and what it runs. A later call starts it again."""
+        with self._lock:
+            if self._control is not None:
+                self._control.close()
+                self._control = None
+
+    async def run(self, limits: Limits, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a module's function with arguments that can be pickled. Cancelling kills the child.
+
+        An `io.FileIO` among the arguments arrives as the same open file.
+
+        Raises:
+            Exceeded: the limits were reached, or the child crashed.
+            Exception: what the function raised.
+        """
+        loop = asyncio.get_running_loop()
+        call, descriptors = dumps((limits, function, arguments))
+
+        async def receive(length: int) -> bytes:
+            data = bytearray()
+            while len(data) < length:
+                data += _some(await loop.sock_recv(child.socket, min(_CHUNK, length - len(data))))
+            return bytes(data)
+
+        with self._child() as child:
+            try:
+                async with asyncio.timeout(_START_SECONDS):
+                    child.know(await receive(PID.size))
+                async with asyncio.timeout(limits.seconds):
+                    socket.send_fds(child.socket, [LENGTH.pack(len(call))], descriptors)
+                    await loop.sock_sendall(child.socket, call)
+                    answer = await receive(LENGTH.unpack(await receive(LENGTH.size))[0])
+            except TimeoutError:
+                raise Exceeded(_TOO_LONG) from None
+            except OSError:
+                raise Exceeded(_CRASHED) from None
+        returned, value = pickle.loads(answer)  # nosec B301 - from our own child
+        if returned:
+            return value  # type: ignore[no-any-return]
+        raise value
+
+    def call(self, limits: Limits, function: Callable[..., T], *arguments: Any) -> T:
+        """The same for callers without an event loop; the thread waits."""
+        return asyncio.run(self.run(limits, function, *arguments))
+
+    @contextmanager
+    def _child(self) -> Iterator[_Child]:
+        ours, theirs = socket.socketpair()
+        with ours:
+            ours.setblocking(False)
+            with theirs:
+                self._hand_over(theirs)
+            child = _Child(ours)
+            try:
+                yield child
+            finally:
+                child.kill()
+
+    def _hand_over(self, end: socket.socket) -> None:
+        """Have the template fork a child for this end of a socket; where the template has died, by a new one."""
+        with self._lock:
+            for control in (self._control, None):
+                self._control = control or self._started()
+                try:
+                    socket.send_fds(self._control, [b"f"], [end.fileno()])
+                except OSError:
+                    self._control.close()
+                else:
+                    return
+            self._control = None
+            raise Exceeded(_CRASHED)
+
+    def _started(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+            self._template = subprocess.Popen(
+                [sys.executable, "-m", "core.sandbox.template", str(theirs.fileno()), self._prepare],
+                env=os.environ | _ONE_THREAD | {"PYTHONPATH": path},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for the caller, who then ends its children
+            )
+        return ours
+
+
+class _Child:
+    def __init__(self, end: socket.socket) -> None:
+        self.socket = end
+        self._pid = 0
+        self._pidfd: int | None = None
+
+    def know(self, pid: bytes) -> None:
+        """Which process it is. It waits for its call, so that its number cannot be another's yet."""
+        (self._pid,) = PID.unpack(pid)
+        if hasattr(os, "pidfd_open"):
+            self._pidfd = os.pidfd_open(self._pid)
+
+    def kill(self) -> None:
+        """End it, whatever it does; it may have ended."""
+        try:
+            if self._pidfd is not None:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            elif self._pid:
+                os.kill(self._pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        finally:
+            if self._pidfd is not None:
+                os.close(self._pidfd)
+
+
+def _some(data: bytes) -> bytes:
+    if not data:
+        raise ConnectionResetError
+    return data
