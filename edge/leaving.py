@@ -6,8 +6,11 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edge.errors import error_response
+
 _EXACT = {"/generate", "/store-upload", "/uploads", "/uploads/analysis", "/loras/import"}
 _BELOW = "/data/outputs/"
+_CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; nobody receives it
 
 
 class Leaving:
@@ -38,8 +41,15 @@ class Leaving:
                 pass
             return message
 
+        answered = False
+
+        async def note_answer(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
         gone: asyncio.Future[Message] = asyncio.ensure_future(disconnected())
-        answer = asyncio.ensure_future(self.app(scope, forward, send))
+        answer = asyncio.ensure_future(self.app(scope, forward, note_answer))
         try:
             await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
@@ -48,3 +58,6 @@ class Leaving:
             for task in (answer, gone):
                 task.cancel()
             await asyncio.wait((answer, gone))
+        if not answered:
+            # BentoML's TimeoutMiddleware holds the request, and its slot, until something is sent.
+            await error_response(_CLIENT_CLOSED_REQUEST, "the client closed the connection")(scope, receive, send)

@@ -22,7 +22,7 @@ from storage import NotFound, Storage, keys
 _TYPES = {EXTENSIONS[name]: kind for name, kind in MEDIA_TYPES.items()} | {"png": "image/png"}
 
 # Ten minutes at 48 kHz in stereo, twice decoded and once encoded.
-_CONVERSIONS = Parser(DECODING, Limits(memory=2 * 2**30, cpu_seconds=120, seconds=300, niceness=5), at_once=1, each=1)
+_CONVERSIONS = Parser(DECODING, Limits(memory=2 * 2**30, cpu_seconds=120, seconds=300, niceness=10), at_once=1, each=1)
 
 
 def link(key: str, storage: Storage, outbox: Outbox, settings: Settings) -> str:

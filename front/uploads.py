@@ -27,8 +27,8 @@ from edge import access
 from edge.journal import note
 from errors import Refusal
 from front.parsing import Parser
-from preprocessing.decode import AudioInfo, BadAudio, check_file, probe
-from preprocessing.isolation import ANALYSIS, CHECK, DECODING, LISTEN
+from preprocessing.decode import BadAudio, check_file, probe
+from preprocessing.isolation import ANALYSIS, CHECK, DECODING, LISTEN, LISTEN_LONG, SONG_SECONDS
 from settings import Settings
 from storage import AlreadyExists, NotFound, Storage, keys
 from storage.belongings import check_room
@@ -41,8 +41,9 @@ _LINK_SECONDS = 3600
 
 # A file's header and ends are looked at: milliseconds each.
 _CHECKS = Parser(DECODING, CHECK, at_once=4, each=2)
-# Listening to a song takes a core for seconds, which serving needs as well.
-_LISTENING = Parser(ANALYSIS, LISTEN, at_once=1, each=1)
+# Listening takes a core, which serving needs as well: a second for a song, minutes for a recording of hours.
+_SONGS = Parser(ANALYSIS, LISTEN, at_once=1, each=1)
+_RECORDINGS = Parser(ANALYSIS, LISTEN_LONG, at_once=1, each=1)
 
 
 async def store(request: StoreUploadRequest, storage: Storage, settings: Settings) -> StoreUploadAnswer:
@@ -115,7 +116,9 @@ async def listen(path: str, storage: Storage) -> AnalysisAnswer:
                 await asyncio.to_thread(storage.get_file, key, file)
         except NotFound:
             raise missing from None
-        info, record = await _parsed(_LISTENING, f"path: {keys.shown(path)}", _heard, file)
+        field = f"path: {keys.shown(path)}"
+        info = await _parsed(_CHECKS, field, probe, file)
+        record = await _parsed(_SONGS if info.seconds <= SONG_SECONDS else _RECORDINGS, field, _heard, file)
     told = {name: record[name] for name in AnalysisAnswer.model_fields if name in record}
     return AnalysisAnswer(path=path, format=info.format, sample_rate=info.sample_rate, channels=info.channels, **told)
 
@@ -128,10 +131,10 @@ async def _parsed(parser: Parser, field: str, function: Callable[..., T], file: 
         raise Refusal(400, f"{field}: {reason}") from reason
 
 
-def _heard(file: Path) -> tuple[AudioInfo, dict[str, Any]]:
+def _heard(file: Path) -> dict[str, Any]:
     from preprocessing.analysis import analyse  # which the front need not load
 
-    return probe(file), analyse(file).record()
+    return analyse(file).record()
 
 
 def too_large(field: str, settings: Settings) -> Refusal:

@@ -8,11 +8,15 @@ from pathlib import Path
 from core.sandbox import Limits, Sandbox
 
 # Looks at a file's header and its ends: milliseconds, whatever its length.
-CHECK = Limits(memory=512 * 2**20, cpu_seconds=5, seconds=20)
-# Listens to a whole song while its producer waits.
-LISTEN = Limits(memory=2**30, cpu_seconds=120, seconds=300, niceness=5)
+CHECK = Limits(memory=512 * 2**20, cpu_seconds=5, seconds=20, niceness=5)
+# Listens to a song while its producer waits.
+LISTEN = Limits(memory=2**30, cpu_seconds=30, seconds=120, niceness=10)
+# Listens to a recording of hours.
+LISTEN_LONG = Limits(memory=2**30, cpu_seconds=300, seconds=900, niceness=15)
 # Listens to a song, or cuts it, for a training job: four hours at 384 kHz take that long on a slow machine.
 PREPARE = Limits(memory=2 * 2**30, cpu_seconds=3600, seconds=7200)
+
+SONG_SECONDS = 600.0  # what is longer is a recording
 
 _WARM_SECONDS = 8
 

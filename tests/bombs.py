@@ -1,0 +1,97 @@
+"""Files of a few bytes that cost their reader much: each stands for a kind."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import soundfile
+
+from tests.api import beat
+
+_ZEROS = bytes(2**20)
+
+
+def zlib_of_zeros(megabytes: int) -> bytes:
+    """That many megabytes of zeros, a thousandth in size."""
+    packer = zlib.compressobj(9)
+    return b"".join([*(packer.compress(_ZEROS) for _ in range(megabytes)), packer.flush()])
+
+
+def looping_wav() -> bytes:
+    """A LIST chunk whose unknown part has a size that takes libsndfile backwards, for ever."""
+    info = b"INFO" + b"abcd" + struct.pack("<I", 0xFFFFFFF8) + bytes(8)
+    form = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16)
+    data = b"data" + struct.pack("<I", 32) + bytes(32)
+    chunks = b"WAVE" + form + b"LIST" + struct.pack("<I", len(info)) + info + data
+    return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
+
+
+def inflating_mp3(frames: int = 1, megabytes: int = 250) -> bytes:
+    """ID3v2.4 frames that a reader of tags inflates, before an MP3."""
+    packed = zlib_of_zeros(megabytes)
+    frame = b"TXXX" + _syncsafe(len(packed) + 4) + b"\x00\x09" + struct.pack(">I", megabytes * 2**20) + packed
+    return b"ID3\x04\x00\x00" + _syncsafe(frames * len(frame)) + frames * frame + beat(2, "MP3")
+
+
+def inflating_m4a(megabytes: int = 1000) -> bytes:
+    """A QuickTime header that is compressed (`cmov`)."""
+    dcom = _atom(b"dcom", b"zlib")
+    cmvd = _atom(b"cmvd", struct.pack(">I", megabytes * 2**20) + zlib_of_zeros(megabytes))
+    return _atom(b"ftyp", b"qt  " + bytes(4) + b"qt  ") + _atom(b"moov", _atom(b"cmov", dcom + cmvd))
+
+
+def zip_of_zeros(megabytes: int = 1000) -> bytes:
+    """An adapter that is a megabyte in its archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("adapter_model.safetensors", "w", force_zip64=True) as entry:
+            for _ in range(megabytes):
+                entry.write(_ZEROS)
+        archive.writestr("adapter_config.json", "{}")
+    return buffer.getvalue()
+
+
+def empty_tensors(count: int = 150_000) -> bytes:
+    """A safetensors file of nothing but names."""
+    table = {
+        f"base_model.model.layers.{number}.lora_A.weight": {"dtype": "F32", "shape": [0, 8], "data_offsets": [0, 0]}
+        for number in range(count)
+    }
+    header = json.dumps(table).encode()
+    return struct.pack("<Q", len(header)) + header
+
+
+def silent_flac(minutes: int = 120, rate: int = 48_000) -> bytes:
+    """Hours of silence, which take minutes to listen to."""
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(buffer, "w", rate, 2, format="FLAC", subtype="PCM_16") as file:
+        minute = np.zeros((60 * rate, 2), np.int16)
+        for _ in range(minutes):
+            file.write(minute)
+    return buffer.getvalue()
+
+
+AUDIO: dict[str, Callable[[], bytes]] = {
+    "a WAV that loops": looping_wav,
+    "an MP3 with an inflating tag": inflating_mp3,
+    "an MP3 with eight inflating tags": lambda: inflating_mp3(8),
+    "an M4A with an inflating header": inflating_m4a,
+}
+ADAPTERS: dict[str, Callable[[], bytes]] = {
+    "a zip of zeros": zip_of_zeros,
+    "150,000 empty tensors": empty_tensors,
+}
+
+
+def _syncsafe(number: int) -> bytes:
+    return bytes((number >> shift) & 127 for shift in (21, 14, 7, 0))
+
+
+def _atom(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(content)) + kind + content

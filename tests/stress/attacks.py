@@ -1,0 +1,205 @@
+"""What strangers send to stop a service, each as one call that returns when it was answered or given up."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from urllib.parse import urlsplit
+
+import httpx
+
+from tests import bombs
+from tests.api import as_base64, beat
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where it is sent, with whose key (None: without), and as which producer."""
+
+    url: str
+    key: str | None
+    producer: str
+
+    def client(self, timeout: float = 30.0) -> httpx.Client:
+        headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
+        return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False, headers=headers)
+
+    def socket(self) -> socket.socket:
+        address = urlsplit(self.url)
+        return socket.create_connection((address.hostname, address.port or 80), timeout=5)
+
+
+Attack = Callable[[Target, random.Random], object]
+
+
+def _upload(make: Callable[[], bytes]) -> Attack:
+    made = cache(make)
+
+    def send(target: Target, order: random.Random) -> None:
+        with target.client() as client:
+            if order.random() < 0.5:
+                client.post("/uploads", data={"producer_id": target.producer}, files={"file": ("b.wav", made())})
+            else:
+                body = {"producer_id": target.producer, "content_base64": as_base64(made())}
+                client.post("/store-upload", json=body)
+
+    return send
+
+
+def _import(make: Callable[[], bytes]) -> Attack:
+    made = cache(make)
+
+    def send(target: Target, order: random.Random) -> None:
+        fields = {"producer_id": target.producer, "model_name": "bomb"}
+        with target.client() as client:
+            client.post("/loras/import", data=fields, files={"file": ("adapter.zip", made())})
+
+    return send
+
+
+@cache
+def _silence() -> bytes:
+    return bombs.silent_flac(120)
+
+
+def abandoned_analysis(target: Target, order: random.Random) -> None:
+    """Hours of silence, of which nobody waits for the tempo."""
+    with target.client() as client:
+        files = {"file": ("silence.flac", _silence())}
+        answer = client.post("/uploads", data={"producer_id": target.producer}, files=files)
+        path = answer.json().get("path", "/data/uploads/none")
+        client.get("/uploads/analysis", params={"path": path}, timeout=order.uniform(0.1, 3))
+
+
+def abandoned_generation(target: Target, order: random.Random) -> None:
+    with target.client(timeout=order.uniform(0.05, 0.5)) as client:
+        client.post("/generate", json={"prompt": "noise", "duration_seconds": 60})
+
+
+def conversions(target: Target, order: random.Random) -> None:
+    with target.client() as client:
+        made = client.post("/generate", json={"prompt": "noise", "duration_seconds": 2, "response": "url"}).json()
+        for _ in range(5):
+            client.get(made.get("output_path", "/data/outputs/none"), params={"format": "opus"}, timeout=1)
+
+
+def _metadata(text: str) -> Attack:
+    """A training whose metadata is this JSON text."""
+
+    def send(target: Target, order: random.Random) -> None:
+        with target.client() as client:
+            body = {"producer_id": target.producer, "content_base64": as_base64(beat(2))}
+            path = client.post("/store-upload", json=body).json().get("path", "/data/uploads/none")
+            request = json.dumps({"producer_id": target.producer, "upload_paths": [path], "max_steps": 1})
+            hostile = request[:-1] + f', "metadata_per_file": [{{"bpm": {text}}}]}}'
+            job = client.post("/train/submit", content=hostile, headers={"content-type": "application/json"}).json()
+            if "job_id" in job:
+                client.post(f"/jobs/{job['job_id']}/cancel")
+
+    return send
+
+
+def slow_options(target: Target, order: random.Random) -> None:
+    """OPTIONS whose bodies never come."""
+    held = [target.socket() for _ in range(20)]
+    for each in held:
+        each.sendall(b"OPTIONS /generate HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{")
+    _hold(held, order)
+
+
+def silent_sockets(target: Target, order: random.Random) -> None:
+    _hold([target.socket() for _ in range(100)], order)
+
+
+def half_a_head(target: Target, order: random.Random) -> None:
+    held = [target.socket() for _ in range(50)]
+    for each in held:
+        each.sendall(b"GET /jobs HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+    _hold(held, order)
+
+
+def slow_bodies(target: Target, order: random.Random) -> None:
+    key = f"Authorization: Bearer {target.key}\r\n" if target.key else ""
+    held = [target.socket() for _ in range(20)]
+    for each in held:
+        head = (
+            f"POST /generate HTTP/1.1\r\nHost: a\r\n{key}Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+        )
+        each.sendall(head.encode() + b"{")
+    _hold(held, order)
+
+
+def event_streams(target: Target, order: random.Random) -> None:
+    """Streams of a job that are opened and left open."""
+    with target.client() as client:
+        jobs = client.get("/jobs").json().get("jobs") or [{"job_id": "none"}]
+    key = f"Authorization: Bearer {target.key}\r\n" if target.key else ""
+    held = [target.socket() for _ in range(20)]
+    for each in held:
+        each.sendall(f"GET /jobs/{jobs[0]['job_id']}/events HTTP/1.1\r\nHost: a\r\n{key}\r\n".encode())
+    _hold(held, order)
+
+
+def guesses(target: Target, order: random.Random) -> None:
+    """Requests with keys that are none, as fast as they go."""
+    headers = {"authorization": "Bearer ptk_0000000000000000_guess"}
+    with httpx.Client(base_url=target.url, timeout=10, trust_env=False, headers=headers) as client:
+        for _ in range(50):
+            client.get("/jobs")
+
+
+def deep_json(target: Target, order: random.Random) -> None:
+    with target.client() as client:
+        headers = {"content-type": "application/json"}
+        client.post("/generate", content=b'{"prompt": ' + b"[" * 200_000, headers=headers)
+        client.post("/train/submit", content=b'{"a":' * 100_000, headers=headers)
+
+
+def many_jobs(target: Target, order: random.Random) -> None:
+    """More jobs than a key may have, at once; all are cancelled."""
+    with target.client() as client:
+        body = {"producer_id": target.producer, "content_base64": as_base64(beat(2))}
+        path = client.post("/store-upload", json=body).json().get("path", "/data/uploads/none")
+        made = []
+        for number in range(5):
+            request = {"producer_id": target.producer, "upload_paths": [path], "model_name": f"m{number}"}
+            made.append(client.post("/train/submit", json=request).json())
+        for job in made:
+            if "job_id" in job:
+                client.post(f"/jobs/{job['job_id']}/cancel")
+
+
+def _hold(sockets: list[socket.socket], order: random.Random) -> None:
+    """Keep the connections for some seconds."""
+    sockets[0].settimeout(order.uniform(1, 10))
+    try:
+        while sockets[0].recv(4096):
+            pass
+    except OSError:
+        pass
+    finally:
+        for each in sockets:
+            each.close()
+
+
+ATTACKS: dict[str, Attack] = {
+    **{name: _upload(make) for name, make in bombs.AUDIO.items()},
+    **{name: _import(make) for name, make in bombs.ADAPTERS.items()},
+    "an abandoned analysis": abandoned_analysis,
+    "an abandoned generation": abandoned_generation,
+    "conversions": conversions,
+    "metadata with NaN": _metadata("NaN"),
+    "metadata with 1e400": _metadata("1e400"),
+    "OPTIONS with slow bodies": slow_options,
+    "silent sockets": silent_sockets,
+    "half-sent heads": half_a_head,
+    "slow bodies": slow_bodies,
+    "event streams": event_streams,
+    "guessed keys": guesses,
+    "deep JSON": deep_json,
+    "many jobs": many_jobs,
+}

@@ -1,0 +1,211 @@
+"""Attackers beside a producer and an artist: whether anybody honest notices.
+
+    python -m tests.stress.hostile --minutes 10
+
+Starts a server of its own on tiny checkpoints, with an API key for the producer and one for the artist; four of the
+eight attackers have keys as well. The honest clients are timed alone first, then beside the attackers, each of whom
+sends the attacks of tests/stress/attacks.py in a random order. Ends with 1 and says why if an honest request failed,
+took more than three times its median without attackers, the front took more than 600 MiB, or a probe did not tell
+the truth. Prints the medians, and what the front's memory was before and after each attack sent alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psutil
+
+from edge.keys import create
+from runners import TABLE
+from scripts.serving import Server, serving
+from storage import open_storage
+from tests.api import Api, as_base64, beat, wait_until_ready
+from tests.stress.attacks import ATTACKS, Target
+
+ATTACKERS = 8
+SLOWER = 3.0
+FRONT_BYTES = 600 * 2**20
+GENERATE_SECONDS = 5.0
+PATIENCE = 120.0
+
+
+class Honest:
+    """What honest clients ask for, and how long each kind of request took."""
+
+    def __init__(self, server: Server, producer_key: str, artist_key: str) -> None:
+        self.server = server
+        self.keys = {"producer": producer_key, "artist": artist_key}
+        self.took: dict[str, list[float]] = defaultdict(list)
+        self.failed: list[str] = []
+        self._song = beat(6)
+
+    def run(self, seconds: float) -> None:
+        """Both at once, for so long."""
+        end = time.monotonic() + seconds
+        clients = [
+            threading.Thread(target=each, args=(end,)) for each in (self._produce, self._make_tracks, self._watch)
+        ]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+
+    def _client(self, who: str | None) -> httpx.Client:
+        headers = {"authorization": f"Bearer {self.keys[who]}"} if who else {}
+        return httpx.Client(base_url=self.server.url, timeout=PATIENCE, trust_env=False, headers=headers)
+
+    def _produce(self, end: float) -> None:
+        """Upload, look at the upload, train on it, see how far it is."""
+        number = 0
+        with self._client("producer") as client:
+            while time.monotonic() < end:
+                number += 1
+                body = {"producer_id": "ada", "filename": f"{number}.wav", "content_base64": as_base64(self._song)}
+                answer = self._time("upload", lambda: client.post("/store-upload", json=body))
+                if answer is None:
+                    continue
+                path = answer.json()["path"]
+                self._time("analysis", lambda: client.get("/uploads/analysis", params={"path": path}))
+                request = {"producer_id": "ada", "upload_paths": [path], "model_name": "night", "max_steps": 2}
+                submitted = self._time("submit", lambda: client.post("/train/submit", json=request))
+                job = submitted.json()["job_id"] if submitted else ""
+                while job and time.monotonic() < end + PATIENCE:
+                    record = self._time("job", lambda: client.get(f"/jobs/{job}"))
+                    if record is None or record.json()["state"] in ("done", "failed", "cancelled"):
+                        if record is not None and record.json()["state"] != "done":
+                            self.failed.append(f"training: {record.text[:300]}")
+                        break
+                    time.sleep(1)
+
+    def _make_tracks(self, end: float) -> None:
+        with self._client("artist") as client:
+            while time.monotonic() < end:
+                body = {"prompt": "dark trap", "duration_seconds": 2, "response": "url"}
+                begun = time.monotonic()
+                self._time("generate", lambda: client.post("/generate", json=body))
+                time.sleep(max(0.0, GENERATE_SECONDS - (time.monotonic() - begun)))
+
+    def _watch(self, end: float) -> None:
+        """The probes, as an orchestrator asks them; an honest client works all the while, so both must be 200."""
+        with self._client(None) as client:
+            while time.monotonic() < end:
+                for path in ("/livez", "/readyz"):
+                    self._time(path, lambda path=path: client.get(path))
+                time.sleep(1)
+
+    def _time(self, kind: str, ask: Callable[[], httpx.Response]) -> httpx.Response | None:
+        start = time.monotonic()
+        try:
+            answer = ask()
+        except httpx.HTTPError as error:
+            self.failed.append(f"{kind}: {error!r}")
+            return None
+        self.took[kind].append(time.monotonic() - start)
+        if answer.status_code != 200:
+            self.failed.append(f"{kind}: {answer.status_code} {answer.text[:200]}")
+            return None
+        return answer
+
+
+def memory_of(front: psutil.Process) -> int:
+    """The front's own resident memory in bytes."""
+    return front.memory_info().rss
+
+
+def attack(target: Target, seed: int, end: float, sent: Counter[str]) -> None:
+    order = random.Random(seed)
+    while time.monotonic() < end:
+        name = order.choice(list(ATTACKS))
+        sent[name] += 1
+        try:
+            ATTACKS[name](target, order)
+        except (httpx.HTTPError, OSError):
+            continue  # an attacker expects to be refused
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--alone-minutes", type=float, default=3.0, help="how long the honest are timed alone")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="hostile-") as name:
+        folder = Path(name)
+        environment = {}
+        for row in TABLE:
+            row.load_tiny()(folder / row.name)
+            environment[row.checkpoint.upper()] = str(folder / row.name)
+        storage = open_storage((folder / "data").as_uri(), None)
+        keys = {who: create(storage, who, ["generate", "train"], [who]) for who in ("ada", "ben", *map(str, range(4)))}
+        with serving(folder, environment) as server:
+            return run(server, folder, keys, arguments)
+
+
+def run(server: Server, folder: Path, keys: dict[str, str], arguments: argparse.Namespace) -> int:
+    headers = {"authorization": f"Bearer {keys['ada']}"}
+    with httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False, headers=headers) as client:
+        api = Api(server, client, folder / "data")
+        wait_until_ready(api)
+        front = api.process("ProducerTwin")
+    targets = [Target(server.url, keys.get(str(number)), f"{number}") for number in range(ATTACKERS)]
+    print("| attack, sent once alone | front before, MiB | after |\n|---|---|---|")
+    for name, send in ATTACKS.items():
+        before = memory_of(front)
+        try:
+            send(targets[0], random.Random(0))
+        except (httpx.HTTPError, OSError):
+            pass
+        print(f"| {name} | {before >> 20} | {memory_of(front) >> 20} |", flush=True)
+
+    alone = Honest(server, keys["ada"], keys["ben"])
+    alone.run(arguments.alone_minutes * 60)
+    beside = Honest(server, keys["ada"], keys["ben"])
+    end = time.monotonic() + arguments.minutes * 60
+    sent: Counter[str] = Counter()
+    highest = 0
+    attackers = [
+        threading.Thread(target=attack, args=(target, arguments.seed + number, end, sent), daemon=True)
+        for number, target in enumerate(targets)
+    ]
+    for attacker in attackers:
+        attacker.start()
+    honest = threading.Thread(target=beside.run, args=(arguments.minutes * 60,))
+    honest.start()
+    while honest.is_alive():
+        highest = max(highest, memory_of(front))
+        time.sleep(0.2)
+    return verdict(alone, beside, highest, sent)
+
+
+def verdict(alone: Honest, beside: Honest, highest: int, sent: Counter[str]) -> int:
+    wrong = [*(f"alone: {each}" for each in alone.failed), *beside.failed]
+    print("\n| honest request | alone: median, longest | beside attackers: median, longest, number |\n|---|---|---|")
+    for kind, before in alone.took.items():
+        usual, after = statistics.median(before), beside.took[kind]
+        longest = max(after, default=float("inf"))
+        print(
+            f"| {kind} | {usual * 1000:.0f}, {max(before) * 1000:.0f} ms | "
+            f"{statistics.median(after or [0]) * 1000:.0f}, {longest * 1000:.0f} ms, {len(after)} |"
+        )
+        if longest > SLOWER * max(usual, max(before)):
+            wrong.append(f"{kind}: {longest:.2f} s, where {usual:.2f} s is usual")
+    print(f"\nthe front's memory: {highest >> 20} MiB at most\nattacks sent: {dict(sent)}")
+    if highest > FRONT_BYTES:
+        wrong.append(f"the front took {highest >> 20} MiB")
+    for each in wrong[:20]:
+        print(f"wrong: {each}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

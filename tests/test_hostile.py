@@ -1,0 +1,94 @@
+"""Files that cost their reader much: the front answers, stays small, and works on for nobody who has left."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import httpx
+import psutil
+import pytest
+
+from tests import bombs
+from tests.api import Api, as_base64, beat, command_of, error_of, peak, running, wait_until
+
+# What the front may grow by for any file, in bytes.
+GROWTH = 150 * 2**20
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> Iterator[Api]:
+    """A service of its own, whose memory nothing else has raised."""
+    with running(tmp_path_factory.mktemp("hostile"), tiny, backends=("ace_step",)) as service:
+        service.upload("warm", beat(2))
+        yield service
+
+
+def analysed(api: Api, path: str) -> float:
+    """How long the service finds an upload, in seconds."""
+    answer = api.client.get("/uploads/analysis", params={"path": path})
+    assert answer.status_code == 200, answer.text
+    seconds: float = answer.json()["seconds"]
+    return seconds
+
+
+def parsing(api: Api) -> list[psutil.Process]:
+    """The processes that read a file just now."""
+    templates = {process.pid for process in api.children() if "core.sandbox.template" in command_of(process)}
+    return [process for process in api.children() if process.ppid() in templates]
+
+
+@pytest.mark.parametrize("name", bombs.AUDIO)
+def test_audio_that_explodes_harms_nobody(api: Api, name: str) -> None:
+    front, data = api.process("ProducerTwin"), bombs.AUDIO[name]()
+    before = peak(front)
+    answers = []
+
+    def send() -> None:
+        answers.append(api.client.post("/uploads", data={"producer_id": "bomber"}, files={"file": ("b.wav", data)}))
+        body = {"producer_id": "bomber", "content_base64": as_base64(data)}
+        answers.append(api.client.post("/store-upload", json=body))
+
+    senders = [threading.Thread(target=send) for _ in range(4)]
+    for sender in senders:
+        sender.start()
+    assert api.client.get("/jobs").status_code == 200
+    assert api.client.get("/livez").status_code == 200
+    for sender in senders:
+        sender.join()
+    assert len(answers) == 8
+    for answer in answers:
+        if answer.status_code != 200:
+            assert error_of(answer, 400).startswith(("file: ", "content_base64: "))
+    assert peak(front) - before < GROWTH
+    assert not parsing(api)
+
+
+def test_a_client_that_leaves_ends_its_analysis(api: Api) -> None:
+    path = api.upload("patient", bombs.silent_flac(60))
+    with pytest.raises(httpx.ReadTimeout):
+        api.client.get("/uploads/analysis", params={"path": path}, timeout=3)
+    wait_until(lambda: not parsing(api), 20)
+    assert analysed(api, api.upload("patient", beat(5))) == pytest.approx(5)
+
+
+def test_a_song_does_not_wait_behind_hours_of_silence(api: Api) -> None:
+    hours = api.upload("slow", bombs.silent_flac(120))
+    song = api.upload("quick", beat(5))
+    analysed(api, song)
+    with httpx.Client(base_url=api.server.url, timeout=600, trust_env=False) as patient:
+        listening = threading.Thread(
+            target=lambda: patient.get("/uploads/analysis", params={"path": hours}), daemon=True
+        )
+        listening.start()
+        wait_until(lambda: parsing(api), 30)
+        assert analysed(api, song) == pytest.approx(5)
+        assert listening.is_alive()
+
+
+def test_converting_ends_with_its_client(api: Api) -> None:
+    made = api.post("/generate", prompt="dark trap", duration_seconds=30, seed=1, lora_scale=1)
+    with pytest.raises(httpx.ReadTimeout):
+        api.client.get(made["output_path"], params={"format": "opus"}, timeout=0.02)
+    wait_until(lambda: not parsing(api), 20)
+    assert api.client.get(made["output_path"], params={"format": "opus"}).headers["content-type"] == "audio/ogg"
