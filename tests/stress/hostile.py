@@ -21,13 +21,14 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 
+from contract import TERMINAL
 from edge.keys import create
 from runners import TABLE
 from scripts.serving import Server, serving
@@ -39,6 +40,7 @@ ATTACKERS = 8
 SLOWER = 3.0
 FRONT_BYTES = 600 * 2**20
 GENERATE_SECONDS = 5.0
+UPLOAD_SECONDS = 3.0
 PATIENCE = 120.0
 
 
@@ -67,44 +69,49 @@ class Honest:
         headers = {"authorization": f"Bearer {self.keys[who]}"} if who else {}
         return httpx.Client(base_url=self.server.url, timeout=PATIENCE, trust_env=False, headers=headers)
 
-    def _produce(self, end: float) -> None:
-        """Upload, look at the upload, train on it, see how far it is."""
-        number = 0
+    def _upload(self, end: float) -> None:
+        """Upload a song and look at its tempo."""
         with self._client("producer") as client:
-            while time.monotonic() < end:
-                number += 1
+            for number in paced(UPLOAD_SECONDS, end):
                 body = {"producer_id": "ada", "filename": f"{number}.wav", "content_base64": as_base64(self._song)}
                 answer = self._time("upload", client.post, "/store-upload", json=body)
-                if answer is None:
-                    continue
-                path = answer.json()["path"]
-                self._time("analysis", client.get, "/uploads/analysis", params={"path": path})
+                if answer is not None:
+                    path = answer.json()["path"]
+                    self._time("analysis", client.get, "/uploads/analysis", params={"path": path})
+
+    def _train(self, end: float) -> None:
+        """Train a twin, and see how far it is until it has ended."""
+        with self._client("producer") as client:
+            path = self._stored(client)
+            for _ in paced(0, end):
                 request = {"producer_id": "ada", "upload_paths": [path], "model_name": "night", "max_steps": 2}
                 submitted = self._time("submit", client.post, "/train/submit", json=request)
                 job = submitted.json()["job_id"] if submitted else ""
-                while job and time.monotonic() < end + PATIENCE:
-                    record = self._time("job", client.get, f"/jobs/{job}")
-                    if record is None or record.json()["state"] in ("done", "failed", "cancelled"):
-                        if record is not None and record.json()["state"] != "done":
-                            self.failed.append(f"training: {record.text[:300]}")
-                        break
+                state = ""
+                while job and state not in TERMINAL:
                     time.sleep(1)
+                    record = self._time("job", client.get, f"/jobs/{job}")
+                    state = record.json()["state"] if record else state
+                if job and state != "done":
+                    self.failed.append(f"job {job} is {state}")
+
+    def _stored(self, client: httpx.Client) -> str:
+        answer = client.post("/store-upload", json={"producer_id": "ada", "content_base64": as_base64(self._song)})
+        path: str = answer.raise_for_status().json()["path"]
+        return path
 
     def _make_tracks(self, end: float) -> None:
         with self._client("artist") as client:
-            while time.monotonic() < end:
+            for _ in paced(GENERATE_SECONDS, end):
                 body = {"prompt": "dark trap", "duration_seconds": 2, "response": "url"}
-                begun = time.monotonic()
                 self._time("generate", client.post, "/generate", json=body)
-                time.sleep(max(0.0, GENERATE_SECONDS - (time.monotonic() - begun)))
 
     def _watch(self, end: float) -> None:
         """The probes, as an orchestrator asks them; an honest client works all the while, so both must be 200."""
         with self._client(None) as client:
-            while time.monotonic() < end:
+            for _ in paced(1, end):
                 for path in ("/livez", "/readyz"):
                     self._time(path, client.get, path)
-                time.sleep(1)
 
     def _time(self, kind: str, ask: Callable[..., httpx.Response], path: str, **more: Any) -> httpx.Response | None:
         start = time.monotonic()
@@ -118,6 +125,15 @@ class Honest:
             self.failed.append(f"{kind}: {answer.status_code} {answer.text[:200]}")
             return None
         return answer
+
+
+def paced(every: float, end: float) -> Iterator[int]:
+    """Numbers from 1, one every so many seconds, until the end."""
+    number = 0
+    while (begun := time.monotonic()) < end:
+        number += 1
+        yield number
+        time.sleep(max(0.0, every - (time.monotonic() - begun)))
 
 
 def memory_of(front: psutil.Process) -> int:
