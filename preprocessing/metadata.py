@@ -17,7 +17,7 @@ _NAME = "the file's name"
 
 # "87.50bpm", "92 BPM", "92-94bpm"; "bpm172", "tempo_90". A dash after a dash only divides, as in "2026-11-30-140bpm".
 _BEFORE = re.compile(
-    r"(?<![0-9])(?:(?<!-)([0-9]{1,3})-)?((?:[0-9]{1,4}[.,])?[0-9]{1,4})[ _.-]?b\.?p\.?m(?![a-z])", re.IGNORECASE
+    r"(?<![0-9])(?:(?<!-)([0-9]{1,3})([-_ ]))?((?:[0-9]{1,4}[.,])?[0-9]{1,4})[ _.-]?b\.?p\.?m(?![a-z])", re.IGNORECASE
 )
 _AFTER = re.compile(r"(?<![a-z])(?:bpm|tempo)[ _.:=-]{0,2}([0-9]{2,3}(?:[.,][0-9]{1,3})?)(?![0-9])", re.IGNORECASE)
 _MODE = r"[ _-]?(?i:min(?:or)?|maj(?:or)?|moll|dur)"
@@ -104,11 +104,13 @@ def _tempos(name: str) -> Iterator[str]:
     """The tempos in a file's name, as they are written there."""
     taken = name
     for found in _BEFORE.finditer(name):
-        start, number = found.groups()
+        first, divider, number = found.groups()
         if not _is_tempo(number):
             number = re.split("[.,]", number)[-1]  # "1.140bpm": of a version, then a tempo
         if _is_tempo(number):
-            yield f"{start}-{number}" if start and _is_tempo(start) else number.replace(".", ",")
+            # "92-94bpm" is a range, and "87_50bpm" may have been "87.50bpm".
+            two = first and _is_tempo(first) and (divider == "-" or number in ("50", "75"))
+            yield f"{first}-{number}" if two else number.replace(".", ",")
             taken = taken.replace(found[0], " " * len(found[0]), 1)
     for found in _AFTER.finditer(taken):
         if _is_tempo(found[1]):

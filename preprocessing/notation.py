@@ -37,11 +37,13 @@ class Notation(ABC, Generic[T]):
     Attributes:
         noun: what the thing is called in messages.
         names: of the fields that hold it, as lower-case letters alone.
+        inner: more names, in an object that is the value of such a field.
         mend: what a client may send.
     """
 
     noun: str
     names: tuple[str, ...]
+    inner: tuple[str, ...] = ("value", "name")
     mend: str
 
     @abstractmethod
@@ -79,7 +81,7 @@ class Notation(ABC, Generic[T]):
         if depth == 0:
             raise self.nothing()
         if isinstance(value, Mapping):
-            fields = self.said(value, more=("value", "name"))
+            fields = self.said(value, self.inner)
             if not fields:
                 raise self.nothing()
             for field in fields.values():
@@ -105,8 +107,9 @@ class _Tempo(Notation[float]):
     mend = f'send beats per minute from {MIN_BPM} to {MAX_BPM}, such as 140, 92.5 or "92 bpm"'
 
     _NOISE = re.compile(
-        r"b\.?p\.?m\b\.?|beats?\s*(?:per|/|a)\s*min(?:ute)?\b\.?|\btempo\b"
-        r"|\b(?:approx(?:imately)?|about|around|circa|ca?)\b\.?|(?:♩|\bquarter(?: notes?)?\b|\bq\b)\s*=|[~≈≃@:=()\[\]]"
+        r"b\.?p\.?m\.?(?![a-z])|(?:\bbeats?\s*)?(?:\bper|/|\ba)\s*min(?:ute)?\b\.?|\b(?:tempo|mm|m\.m\.)(?![a-z])"
+        r"|\b(?:approx(?:imately)?|about|around|roughly|circa|est|ca?)\b\.?"
+        r"|(?:♩|\bquarter(?: notes?)?\b|\bq\b)\s*=|[~≈≃@:=()\[\]]"
     )
     _NUMBER = r"([0-9]{1,4}(?:[.,][0-9]{1,6})?)"
     _TEXT = re.compile(rf"{_NUMBER}(?:\s*(?:-|to|\.\.)\s*{_NUMBER})?")
@@ -165,10 +168,7 @@ _CAMELOT = {
     "major": ("B", "F#", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E"),
 }
 _MODES = {
-    "minor": (
-        *("minor", "min", "mi", "moll", "mol", "minore", "mineur", "menor", "aeolian", "小调", "小調"),
-        *("natural minor", "harmonic minor", "melodic minor"),
-    ),
+    "minor": (*("minor", "min", "mi", "moll", "mol", "minore", "mineur", "menor", "aeolian", "小调", "小調"),),
     "major": ("major", "maj", "ma", "dur", "maggiore", "majeur", "mayor", "maior", "ionian", "大调", "大調"),
 }
 _MODE = {word: mode for mode, words in _MODES.items() for word in words} | {"m": "minor", "M": "major"}
@@ -196,9 +196,10 @@ class _Key(Notation[str]):
     noun = "major or minor key"
     names = (
         *("key", "keyscale", "musicalkey", "initialkey", "keysignature", "songkey", "keyname", "tonality", "tkey"),
-        *("keyof", "keykey"),
+        *("keyof", "keykey", "keytype", "keyquality", "modality"),
         *("camelot", "camelotkey", "openkey", "tonic", "root", "rootnote", "scale", "mode", "keymode"),
     )
+    inner = ("value", "name", "type", "quality")
     mend = 'send one such as "A minor", "F#m", "Bb major" or "8A"'
 
     _LETTER_MODE = rf"(m|M|{_any(_MODE.keys() - {'m', 'M'})})"
@@ -206,13 +207,17 @@ class _Key(Notation[str]):
     _LATIN = re.compile(rf"([A-Ga-g]){_SIGN}?(?: ?{_LETTER_MODE})?")
     _IN_GERMAN = re.compile(rf"({_any(_GERMAN)})()(?: {_LETTER_MODE})?")
     _AS_SUNG = re.compile(rf"({_any(_SUNG)}){_SIGN}? ?{_LETTER_MODE}")
-    _WHEEL = re.compile(r"(?<!\S)0?(1[0-2]|[1-9])([ABabmd])(?!\S)")
-    _NOISE = re.compile(r"\b(?:in|the|key|of|scale|tonality|camelot|open)\b", re.IGNORECASE)
+    _WHEEL = re.compile(r"(?<!\S)0?(1[0-2]|[1-9]) ?([ABabmd])(?!\S)")
+    _NOISE = re.compile(
+        r"\b(?:in|the|key|of|scale|mode|tonality|camelot|open|natural|harmonic|melodic)\b", re.IGNORECASE
+    )
 
     def parse(self, value: float | str) -> Sequence[KeyPart]:
         if not isinstance(value, str):
             raise self.nothing()
-        pieces = re.split(r"[/|,;()\[\]]|\s-\s|\bor\b", self._WHEEL.sub(r"/\1\2/", value))
+        if re.match(r"in a (minor|major)\b", value):  # "a" may be the article
+            raise self.several()
+        pieces = re.split(r"[/|,;()\[\]]|\s-\s|\bor\b", self._WHEEL.sub(r"/\1\2/", self._NOISE.sub(" ", value)))
         return [self._piece(piece.strip()) for piece in pieces if piece.strip()]
 
     def said(self, fields: Mapping[str, Any], more: Sequence[str] = ()) -> dict[str, Any]:
@@ -244,9 +249,7 @@ class _Key(Notation[str]):
             return self._on_wheel(int(wheel[1]), wheel[2])
         if text[-1] in "+-":  # of a chord
             raise self.nothing()
-        if re.match(r"in a (minor|major)\b", text):  # "a" may be the article
-            raise self.several()
-        text = " ".join(re.split(r"[-_:=.\s]+", self._NOISE.sub(" ", text))).strip()
+        text = " ".join(re.split(r"[-_:=.\s]+", text)).strip()
         if text.casefold() in _MODE and len(text) > 1:
             return KeyPart(None, _MODE[text.casefold()])
         if found := self._LATIN.fullmatch(text):
@@ -283,14 +286,14 @@ class _TimeSignature(Notation[str]):
     names = ("timesignature", "timesig", "meter", "metre", "beatsperbar")
     mend = 'send 2, 3, 4 or 6, or such as "4/4"'
 
-    _NOISE = re.compile(r"\b(?:time|signature|met(?:re|er)|in|beats|(?:per|a|to the) bar)\b")
+    _NOISE = re.compile(r"\b(?:time|signature|met(?:re|er)|in|beats?|(?:per|a|to the) bar)\b")
 
     def parts(self, value: Any) -> list[str]:
         """Numerator and denominator may come apart, as a list or an object."""
-        if isinstance(value, list) and len(value) == 2 and all(type(item) is int for item in value):
+        if isinstance(value, list) and len(value) == 2 and all(str(item).isdigit() for item in value):
             value = f"{value[0]}/{value[1]}"
         if isinstance(value, Mapping):
-            for pair in (("numerator", "denominator"), ("beats", "beat_type"), ("beats", "beatType")):
+            for pair in (("numerator", "denominator"), ("beats", "beat_type"), ("top", "bottom"), ("upper", "lower")):
                 if value.keys() >= set(pair):
                     value = "/".join(str(value[name]) for name in pair)
                     break
@@ -303,8 +306,8 @@ class _TimeSignature(Notation[str]):
             if value not in (2, 3, 4, 6):
                 raise self.nothing()
             return [str(int(value))]
-        pieces = re.split(r"[,;|]|\b(?:or|and|then)\b", value.casefold().replace("\N{FRACTION SLASH}", "/"))
-        return [self._piece(piece) for piece in pieces]
+        pieces = re.split(r"[,;|()]|\b(?:or|and|then)\b", value.casefold().replace("\N{FRACTION SLASH}", "/"))
+        return [self._piece(piece) for piece in pieces if piece.strip()]
 
     def join(self, parts: Sequence[str], complete: bool = True) -> str | None:
         if len(set(parts)) > 1:

@@ -22,6 +22,7 @@ from preprocessing.metadata import said
 from preprocessing.notation import KEY, TEMPO, TIME_SIGNATURE, Notation, Unreadable, pitch, whole
 from settings import Settings
 from storage import open_storage
+from training.report import data_sense
 
 NOTATIONS: list[Notation[Any]] = [TEMPO, KEY, TIME_SIGNATURE]
 NOTES = [letter + sign for letter in "ABCDEFG" for sign in ("", "#", "b")]
@@ -31,7 +32,8 @@ HEARD = {"bpm": 111.0, "bpm_confidence": 1.0, "key": "E major", "key_confidence"
 TEMPOS: dict[float | None, list[Any]] = {
     92.0: [92, 92.0, "92", "~92", "≈ 92", [92], ["92", 92], "92 BPM", "92bpm.", "BPM: 92", "tempo 92", "ca. 92",
         "92 b.p.m.", "about 92 bpm", "♩ = 92", "quarter note = 92", "92 beats per minute", "92 beats/min", "(92)",
-        "092", {"value": 92}, {"bpm": "auto", "tempo": 92}, {"bpm": {"value": "92"}}, {"value": 92, "confidence": 0.4}],
+        "092", "bpm92", "M.M. ♩ = 92", "92 per minute", "roughly 92", "92/min",
+        {"value": 92}, {"bpm": "auto", "tempo": 92}, {"bpm": {"value": "92"}}, {"value": 92, "confidence": 0.4}],
     92.5: ["92,5", "92.50", 92.5, "92,500 bpm", "９２.５"],
     93.0: ["92-94", "92–94 bpm", "92 to 94", "92..94"],
     None: [None, "", " ", "auto", "Unknown", "N/A", "?", 0, "0.00", [], [None, ""], {"bpm": None}],
@@ -56,6 +58,7 @@ KEYS_READ: dict[str | None, list[Any]] = {
     "A minor": ["A minor", "a minor", "A Minor\n", "Am", "am", "A min", "Amin.", "A-minor", "A:min", "a_minor",
         "A/minor", "a moll", "A-Moll", "8A", "8a", "08A", "1m", "8A - Am", "Am (8A)", "Key of A minor", "A minor scale",
         "A harmonic minor", "la mineur", "La minore", "A aeolian", "A小调", "Ａ minor", ["A", "minor"], ["Am"],
+        "A minor (natural)", "Key: A, Scale: Minor", "A aeolian mode", "8 A", {"root": "A", "type": "minor"},
         {"key": "A", "scale": "minor"}, {"tonic": "A", "mode": "min"}, {"name": "A Minor", "id": 21},
         {"value": "Am", "strength": 0.9}],
     "A major": ["A", "A major", "AM", "A dur", "A:maj", "11B", "4d", "A ionian", {"key": "A", "confidence": 0.5}],
@@ -88,7 +91,7 @@ NO_KEYS = [
 ]
 SIGNATURES: dict[str | None, list[Any]] = {
     "4": [4, "4", 4.0, "4.0", "4/4", "4/4 time", "time 4/4", "4:4", "4-4", "4 / 4", "four-four", "common time",
-        "C", [4, 4], [4]],
+        "C", "4/4 (common time)", "4 beats in a bar", ["4", "4"], {"top": 4, "bottom": 4}, [4, 4], [4]],
     "3": [3, "3/4", "¾", "3 4", "three four", {"numerator": 3, "denominator": 4}, {"beats": 3, "beat_type": 4}],
     "6": ["6/8", "six-eight", "6 over 8", [6, 8], "6/8 metre"],
     "2": [2, "2/4", ["2/4"], {"value": "2/4"}],
@@ -216,6 +219,7 @@ def test_a_key_is_the_same_however_it_is_written(key: str) -> None:
         ("beat 127 140bpm.wav", 140, None),
         ("808-140bpm.wav", 140, None),
         ("92-94bpm.wav", 93, None),
+        ("beat_99_140bpm.wav", 140, None),
         ("2023 bpm 140.wav", 140, None),
         ("https://a.example/x/night%20140bpm%20F%23m.wav", 140, "F# minor"),
         ("140bpm_Am.wav", 140, "A minor"),
@@ -247,6 +251,8 @@ def test_file_names(name: str, bpm: float | None, key: str | None) -> None:
         ({"key": "A", "scale": "hirajoshi"}, "a.wav", 111, None, ["hirajoshi"]),
         ({"key": "A minor", "scale": "hirajoshi"}, "a.wav", 111, "A minor", ["hirajoshi", "A minor counts"]),
         ({"Key": "Am", "camelot": "9A"}, "a.wav", 111, None, ["Key, camelot"]),
+        ({}, "night_87_50bpm.wav", None, "E major", ["the file's name"]),
+        ({}, "90-140bpm.wav", None, "E major", ["the file's name"]),
         ({}, "70bpm 140bpm.wav", None, "E major", ["the file's name", '"70", "140"']),
         ({"timeSignature": "12/8"}, "a.wav", 111, "E major", ["timeSignature", '"12/8"']),
         ({"bpm": "auto", "key": "", "time_signature": None}, "a.wav", 111, "E major", []),
@@ -288,12 +294,13 @@ def test_the_record_tells_what_was_not_read(tmp_path: Path) -> None:
             "metadata_per_file": [{"key": "A", "scale": "minor"}, {"bpm": "fast", "key": "C#m/Db"}],
         }
     )
-    prepare(request, "j", storage, tmp_path / "work", Settings(), native_rate=48_000, native_channels=2)
+    made = prepare(request, "j", storage, tmp_path / "work", Settings(), native_rate=48_000, native_channels=2)
     record = json.loads(storage.get("datasets/p/j/dataset.json"))
     assert [file["warnings"] for file in record["files"]] == [
         [],
         ['bpm: no tempo from 30 to 300 can be read from "fast"; it stays empty'],
     ]
+    assert any('"fast"' in warning and "two.wav" in warning for warning in data_sense(made, set(), [False])["warnings"])
     captions = [part["caption"] for part in record["segments"]]
     assert [(each["bpm"], each["key"]) for each in captions] == [(88, "A minor"), (None, "C# minor")]
 
