@@ -135,11 +135,13 @@ def test_time_signatures(value: Any, expected: Any) -> None:
 
 def test_the_wheels_go_round() -> None:
     """A fifth up for each hour, and the relative minor beside each major."""
+    keys = {code: str(KEY.read(code)) for hour in range(1, 13) for code in (f"{hour}{side}" for side in "ABmd")}
     for hour in range(1, 13):
-        major, minor = KEY.read(f"{hour}B"), KEY.read(f"{hour}A")
-        assert pitch(minor.split()[0]) == (pitch(major.split()[0]) - 3) % 12
-        assert pitch(KEY.read(f"{hour % 12 + 1}B").split()[0]) == (pitch(major.split()[0]) + 7) % 12
-        assert (KEY.read(f"{(hour + 4) % 12 + 1}d"), KEY.read(f"{(hour + 4) % 12 + 1}m")) == (major, minor)
+        major = pitch(keys[f"{hour}B"].split()[0])
+        assert pitch(keys[f"{hour}A"].split()[0]) == (major - 3) % 12
+        assert pitch(keys[f"{hour % 12 + 1}B"].split()[0]) == (major + 7) % 12
+        on_open_key = (hour + 4) % 12 + 1
+        assert (keys[f"{on_open_key}d"], keys[f"{on_open_key}m"]) == (keys[f"{hour}B"], keys[f"{hour}A"])
 
 
 WORDS = st.sampled_from(
