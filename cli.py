@@ -1,6 +1,6 @@
 """Train and generate from a shell, without a server.
 
-python cli.py --task train --producer-id my_producer --paths a.wav,b.wav
+python cli.py --task train --producer-id my_producer --paths a.wav,b.wav --paths "one, two.wav"
 python cli.py --task resume --job-id <the id that an interrupted training printed>
 python cli.py --task migrate --from /old/data
 python cli.py --task generate --prompt "808 trap beat" --lora-id my_producer:nawfside_lora --duration 30
@@ -10,11 +10,15 @@ python cli.py --task import --paths audiocraft_checkpoint/ --out musicgen/    # 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
+import os
 import secrets
+import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Never, TypeVar
@@ -23,8 +27,9 @@ import typer
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from contract import GenerateRequest, TrainRequest
+from contract import FORMATS, GenerateRequest, TrainRequest
 from edge.errors import describe_validation
 from errors import Refusal
 from preprocessing import decode
@@ -53,8 +58,11 @@ def main(
     task: Annotated[Task, typer.Option(help="What to do.")],
     producer_id: Annotated[str | None, typer.Option(help="train: whose twin.")] = None,
     paths: Annotated[
-        str | None,
-        typer.Option(help="train: audio files of this machine, separated by commas; import: audiocraft's folder."),
+        list[str] | None,
+        typer.Option(
+            help="train: audio files of this machine, separated by commas, or each with a --paths of its own where "
+            "names have commas; import: audiocraft's folder."
+        ),
     ] = None,
     model_name: Annotated[str | None, typer.Option(help="train: the twin's name.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="train: how many steps, instead of the default.")] = None,
@@ -62,11 +70,17 @@ def main(
     prompt: Annotated[str | None, typer.Option(help="generate: what to play.")] = None,
     lora_id: Annotated[str | None, typer.Option(help="generate: a twin, producer_id:model_name.")] = None,
     duration: Annotated[float | None, typer.Option(help="generate: seconds.")] = None,
+    bpm: Annotated[str | None, typer.Option(help="generate: the tempo.")] = None,
+    key: Annotated[str | None, typer.Option(help="generate: the key, such as Am.")] = None,
+    time_signature: Annotated[str | None, typer.Option(help="generate: such as 4/4.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same result.")] = None,
     backend: Annotated[str | None, typer.Option(help="ace_step or musicgen.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="generate: the file (track.wav); its extension is the format. import: a new folder."),
+        typer.Option(
+            help="generate: the file (track.wav); its extension is the format, and its folder is made. "
+            "import: a new folder."
+        ),
     ] = None,
     text_encoder: Annotated[
         str | None, typer.Option(help="import: a folder or hub id of the T5, if not the one that is named in there.")
@@ -75,6 +89,9 @@ def main(
 ) -> None:
     """Train a twin or resume it, generate a track, take a /data folder over, remove what is old, import a MusicGen."""
     logging.basicConfig(level=logging.WARNING)
+    # A file's name may have what the terminal's encoding has not.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     storage = open_storage(settings().storage_url, settings().s3_endpoint_url)
     try:
         if task is Task.train:
@@ -96,17 +113,33 @@ def main(
         elif task is Task.import_:
             _import(paths, out, text_encoder)
         else:
-            out = out or Path("track.wav")
+            out = _here(out or "track.wav")
             fields = {"prompt": prompt, "lora_id": lora_id, "duration_seconds": duration, "seed": seed}
-            output = {"output_format": out.suffix.removeprefix("."), "backend_override": backend}
-            _generate(storage, _parsed(GenerateRequest, fields | output), out)
+            music = {"bpm": bpm, "key": key, "time_signature": time_signature}
+            output = {"output_format": _format_of(out), "backend_override": backend}
+            _generate(storage, _parsed(GenerateRequest, fields | music | output), out)
     except Refusal as refusal:
         _end(refusal.message)
 
 
 def _end(message: str) -> Never:
-    console.print(f"[red]error:[/red] {message}", highlight=False)
+    _tell(message, "error:", "red")
     raise typer.Exit(1)
+
+
+def _tell(message: str, label: str = "", style: str = "") -> None:
+    """A line to people. What looks like markup or an emoji in a file's name is left as it is."""
+    console.print(Text.assemble((f"{label} " if label else "", style), _printable(message)), soft_wrap=True)
+
+
+def _printable(text: str) -> str:
+    """Without what would steer a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _here(path: str | Path) -> Path:
+    """A path of this machine, `~` resolved if there is such a user."""
+    return Path(os.path.expanduser(path))
 
 
 def _parsed(model: type[T], fields: dict[str, Any]) -> T:
@@ -117,20 +150,59 @@ def _parsed(model: type[T], fields: dict[str, Any]) -> T:
         raise Refusal(400, describe_validation([dict(detail) for detail in details])) from None
 
 
-def _files(paths: str | None) -> list[Path]:
-    files = [Path(path.strip()).expanduser() for path in (paths or "").split(",") if path.strip()]
+def _files(paths: list[str] | None) -> list[Path]:
+    files = [file for given in paths or [] for file in _named(given)]
     if not files:
         raise Refusal(400, "--paths: name the audio files, separated by commas")
     for file in files:
-        if not file.is_file():
-            raise Refusal(404, f"--paths: there is no file {file}")
+        if os.path.isdir(file):
+            raise Refusal(400, f"--paths: {file} is a folder; name the files in it")
+        if not os.path.isfile(file):
+            raise Refusal(404, f"--paths: there is no file {file}; a name with commas needs a --paths of its own")
     return files
+
+
+def _named(given: str) -> list[Path]:
+    """The file of this name if there is one, whatever commas it has; else those between the commas."""
+    whole = _here(given)
+    if os.path.isfile(whole):
+        return [whole]
+    return [_here(path.strip()) for path in given.split(",") if path.strip()]
+
+
+def _format_of(out: Path) -> str:
+    """The format that a file's extension stands for."""
+    extension = out.suffix.removeprefix(".").lower()
+    output_format = "opus" if extension == "ogg" else extension
+    if os.path.isdir(out):
+        raise Refusal(400, f"--out: {out} is a folder; name a file, such as {out / 'track.wav'}")
+    if output_format not in FORMATS:
+        known = ", ".join(f".{each}" for each in FORMATS)
+        raise Refusal(400, f'--out: there is no output_format "{extension}"; end the file\'s name in {known} or .ogg')
+    return output_format
+
+
+@contextmanager
+def _to_be_written(out: Path) -> Iterator[None]:
+    """Find out at once whether a file can be written, its folder made; leave no empty one where nothing comes of it."""
+    there = os.path.lexists(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.open("ab").close()
+    except OSError as error:
+        raise Refusal(400, f"--out: {out} cannot be written: {error.strerror}; name another file") from None
+    try:
+        yield
+    except BaseException:
+        if not there:
+            out.unlink(missing_ok=True)
+        raise
 
 
 def _train(storage: Storage, fields: dict[str, Any], files: list[Path]) -> None:
     """The files are stored as an upload would be, so that the twin can be trained again from them."""
     job_id = str(uuid.uuid4())
-    names = [f"{number:02d}_{keys.safe_filename(file.name)}" for number, file in enumerate(files)]
+    names = [f"{number:02d}_{keys.safe_filename(file.name, '--paths')}" for number, file in enumerate(files)]
     producer_id = fields["producer_id"]
     sources = {"upload_paths": [f"/data/uploads/{producer_id}/{job_id}/{name}" for name in names], "job_id": job_id}
     request = _parsed(TrainRequest, fields | sources)
@@ -139,6 +211,8 @@ def _train(storage: Storage, fields: dict[str, Any], files: list[Path]) -> None:
             decode.probe(file)
         except decode.BadAudio as reason:
             raise Refusal(400, f"--paths: {file}: {reason}") from reason
+        except OSError as error:
+            raise Refusal(400, f"--paths: {file} cannot be read: {error.strerror}") from error
     for name, file in zip(names, files, strict=True):
         storage.put_file(keys.upload(request.producer_id, job_id, name), file)
 
@@ -170,23 +244,24 @@ def _work(storage: Storage, take: Callable[[Intake], JobRecord]) -> None:
         record = run(record.job_id, record.attempt, storage, settings(), show, stop)
     _tell_report(storage, record)
     if record.state != "done" or record.result is None:
-        console.print(f"go on with: python cli.py --task resume --job-id {record.job_id}", highlight=False)
+        _tell(f"go on with: python cli.py --task resume --job-id {record.job_id}")
         _end(f"job {record.job_id} {record.state}: {record.error}")
     print(record.result.model_dump_json(indent=2))
 
 
-def _import(source: str | None, out: Path | None, text_encoder: str | None) -> None:
-    if not source or not out:
+def _import(sources: list[str] | None, out: Path | None, text_encoder: str | None) -> None:
+    if not sources or len(sources) > 1 or not out:
         _end("--paths: name the folder with state_dict.bin and compression_state_dict.bin, and with --out a new one")
+    source, out = _here(sources[0]), _here(out)
     from models.checkpoints import CheckpointError  # seconds of imports, only for who gets here
     from models.musicgen.audiocraft import convert
 
     try:
         with console.status("importing"):
-            convert(Path(source), out, text_encoder)
+            convert(source, out, text_encoder)
     except CheckpointError as error:
         _end(str(error))
-    print(f"{out}: serve it with MUSICGEN_MODEL={out.resolve()}")
+    print(_printable(f"{out}: serve it with MUSICGEN_MODEL={out.resolve()}"))
 
 
 def _tell_report(storage: Storage, record: JobRecord) -> None:
@@ -195,11 +270,11 @@ def _tell_report(storage: Storage, record: JobRecord) -> None:
     except NotFound:
         return
     for warning in (report["data"] or {}).get("warnings", []):
-        console.print(f"[yellow]note:[/yellow] {warning}", highlight=False)
+        _tell(warning, "note:", "yellow")
     if verdict := report["verdict"]:
-        console.print(f"[bold]{verdict['verdict']}[/bold]: {verdict['sentence']} {verdict['advice']}", highlight=False)
+        _tell(f"{verdict['sentence']} {verdict['advice']}", f"{verdict['verdict']}:", "bold")
     if report["complete"]:
-        console.print(f"report: {keys.to_path(keys.report_page(record.job_id))} in storage", highlight=False)
+        _tell(f"report: {keys.to_path(keys.report_page(record.job_id))} in storage")
 
 
 def _generate(storage: Storage, request: GenerateRequest, out: Path) -> None:
@@ -211,12 +286,15 @@ def _generate(storage: Storage, request: GenerateRequest, out: Path) -> None:
 
     if request.seed is None:
         request = request.model_copy(update={"seed": secrets.randbelow(2**32)})
-    with console.status("generating"):
+    with _to_be_written(out), console.status("generating"):
         outbox = Outbox(storage, settings().storage_url, outbox_folder())
         generation = Generation(Runners(LocalRunners(), settings()), Library(storage), outbox, settings())
         made = asyncio.run(generation.make(request, as_base64=False))
-    out.write_bytes(made.file)
-    print(f"{out}: {made.seconds:.1f} s by {made.backend}, seed {made.seed}, also stored as {made.path}")
+    try:
+        out.write_bytes(made.file)
+    except OSError as error:
+        raise Refusal(507, f"--out: {out}: {error.strerror}; the track is stored as {made.path}") from None
+    print(_printable(f"{out}: {made.seconds:.1f} s by {made.backend}, seed {made.seed}, also stored as {made.path}"))
 
 
 def _migrate(storage: Storage, source: Path | None) -> None:
@@ -229,15 +307,15 @@ def _migrate(storage: Storage, source: Path | None) -> None:
         raise Refusal(400, "--from: name the folder to take over")
     with console.status("moving in"):
         library, runners = Library(storage), Runners(LocalRunners(), settings())
-        moved = asyncio.run(migrate(source, storage, library, runners, settings()))
+        moved = asyncio.run(migrate(_here(source), storage, library, runners, settings()))
     for folder, count in moved.count.items():
-        print(f"{folder}: {count} files copied")
+        print(_printable(f"{folder}: {count} files copied"))
     for path, lora_id in moved.twins.items():
-        print(f"{path}: is now the twin {lora_id}")
+        print(_printable(f"{path}: is now the twin {lora_id}"))
     if moved.there:
         print(f"{moved.there} were here already")
     for path, reason in moved.skipped.items():
-        print(f"{path}: skipped, {reason}")
+        print(_printable(f"{path}: skipped, {reason}"))
 
 
 def _clean(storage: Storage) -> None:

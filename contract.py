@@ -8,11 +8,23 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AliasChoices, AliasGenerator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AliasChoices,
+    AliasGenerator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+
+from preprocessing.notation import KEY, MAX_BPM, MIN_BPM, TEMPO, TIME_SIGNATURE, Notation, Unreadable, quoted, whole
 
 ID_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"
 _ID = re.compile(ID_PATTERN)
@@ -309,6 +321,39 @@ class ReportAnswer(BaseModel):
     unmeasured: list[str]
 
 
+def _written_as(field: str, notation: Notation[Any]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        try:
+            return notation.read(value)
+        except Unreadable as reason:
+            raise ValueError(f"{field}: {reason} can be read from {quoted(value)}; {notation.mend}") from None
+
+    return read
+
+
+def _whole_tempo(value: Any) -> int | None:
+    bpm = _written_as("bpm", TEMPO)(value)
+    return None if bpm is None else whole(bpm)
+
+
+def _drawn_if_negative(seed: Any) -> Any:
+    """-1 asks for a new seed, as in other tools."""
+    return None if seed in (-1, "-1") else seed
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# What each is sent as; what it is read to is the field's own type.
+_SentTempo = Annotated[float, Field(ge=MIN_BPM, le=MAX_BPM)] | Literal[0] | Annotated[str, Field(examples=["92 bpm"])]
+_SentKey = Annotated[str, Field(examples=["A minor", "F#m", "Bb major", "8A"])]
+_SentTimeSignature = Literal["2", "3", "4", "6", 2, 3, 4, 6] | Annotated[str, Field(examples=["4/4", "6/8"])]
+_Tempo = Annotated[int | None, BeforeValidator(_whole_tempo, json_schema_input_type=_SentTempo | None)]
+_Key = Annotated[str | None, BeforeValidator(_written_as("key", KEY), json_schema_input_type=_SentKey | None)]
+_TimeSignature = Annotated[
+    Literal["2", "3", "4", "6"] | None,
+    BeforeValidator(_written_as("time_signature", TIME_SIGNATURE), json_schema_input_type=_SentTimeSignature | None),
+]
+
+
 class GenerateRequest(Request):
     """`POST /generate`: a track from a prompt, in the style of a twin (`lora_id`) or between several (`loras`)."""
 
@@ -317,12 +362,14 @@ class GenerateRequest(Request):
     loras: list[BlendPart] | None = Field(None, min_length=1, max_length=MAX_BLEND)
     duration_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
     backend_override: str | None = None
-    seed: int | None = Field(None, ge=0, lt=2**32)
+    seed: Annotated[
+        Seed | None, BeforeValidator(_drawn_if_negative, json_schema_input_type=Seed | Literal[-1] | None)
+    ] = None
     lora_scale: float = Field(1.0, ge=0, le=2, allow_inf_nan=False)
     lyrics: str = Field("", max_length=MAX_LYRICS)
-    bpm: int | None = Field(None, ge=30, le=300)
-    key: str | None = Field(None, pattern=r"^[A-G][#b]? (major|minor)$")
-    time_signature: Literal["2", "3", "4", "6"] | None = None
+    bpm: _Tempo = None
+    key: _Key = None
+    time_signature: _TimeSignature = None
     steps: int | None = Field(None, ge=1, le=200)
     guidance: float | None = Field(None, ge=0, le=20, allow_inf_nan=False)
     shift: float | None = Field(None, ge=0.1, le=20, allow_inf_nan=False)

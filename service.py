@@ -35,6 +35,7 @@ from edge.submit import CheckedSubmit
 from errors import Refusal
 from front import outputs, uploads
 from front.generation import Generation
+from front.negotiation import audio_format
 from front.outbox import Outbox, outbox_folder
 from front.overview import Overview
 from front.routes import application
@@ -90,7 +91,7 @@ class Front:
     @bentoml.api
     async def generate(self, body: GenerateRequest, /, ctx: bentoml.Context) -> GenerateAnswer:
         """Make a track; as JSON, or as the audio itself where `Accept` asks for audio."""
-        return await or_error(self._generate(body, ctx.request.headers.get("accept", "")), ctx)
+        return await or_error(self._generate(body, ", ".join(ctx.request.headers.getlist("accept"))), ctx)
 
     @bentoml.task
     async def train(self, body: TrainRequest, /) -> TrainAnswer:
@@ -99,8 +100,11 @@ class Front:
 
     async def _generate(self, body: GenerateRequest, accept: str) -> GenerateAnswer | Response:
         linked = body.response == "url"
-        raw = not linked and accept.startswith("audio/")
-        made = await self.generation.make(body, as_base64=not (linked or raw))
+        named = body.output_format if "output_format" in body.model_fields_set else None
+        raw = None if linked else audio_format(accept, named)
+        if raw:
+            body = body.model_copy(update={"output_format": raw})
+        made = await self.generation.make(body, as_base64=not linked and raw is None)
         if linked:
             answer = GenerateLinkAnswer(
                 url=outputs.link(made.key, self.storage, self.outbox, self.settings),

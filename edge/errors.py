@@ -87,9 +87,7 @@ def _pattern_mend(pattern: str) -> str:
         return f"it must be {ID_RULE}"
     if pattern == VERSION_PATTERN:
         return "it must be a version as /loras/{id}/versions lists them, 16 of 0-9 a-f"
-    if ":" in pattern:
-        return f"it must be producer_id:model_name, each {ID_RULE}; @version may follow"
-    return f"it must match {pattern}"
+    return f"it must be producer_id:model_name, each {ID_RULE}; @version may follow"
 
 
 class OneShape:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from preprocessing.choice import LIKELY
+from preprocessing.metadata import FIELDS, said
+from preprocessing.notation import Unreadable, whole
 
 NOTHING_KNOWN = "instrumental beat"
 MAX_VALUE = 200  # characters of one value
 MAX_TEXT = 600  # characters of the whole text
-BPM = range(30, 301)
 
 # What becomes text, in the order of the text; each with its other names.
 _TEXT = [
@@ -27,12 +28,6 @@ _TEXT = [
     ("instruments", "instrument"),
     ("mood", "moods"),
 ]
-_KEY = re.compile(r"([A-Ga-g])\s*([#♯b♭]|sharp|flat)?\s*(M|m|(?i:maj|major)|(?i:min|minor))?", re.ASCII)
-_BPM_IN_NAME = re.compile(r"(?<!\d)(\d{2,3})[ _-]?bpm(?![a-z])", re.IGNORECASE | re.ASCII)
-_KEY_IN_NAME = re.compile(
-    r"(?<![A-Za-z])([A-G](?:[#♯b♭]m|[#♯b♭]?[ _-]?(?i:min(?:or)?|maj(?:or)?)))(?![A-Za-z])", re.ASCII
-)
-_METERS = {"2": "2", "3": "3", "4": "4", "6": "6", "2/4": "2", "3/4": "3", "4/4": "4", "6/8": "6"}
 
 
 @dataclass(frozen=True)
@@ -80,18 +75,15 @@ def caption(clip: Known) -> Caption:
 
     A title alone says nothing of the sound, so it follows the words for a beat of which nothing is known. For bpm and
     key the metadata counts, else what the file's name says ("night_140bpm_F#m.wav"), else the analysis where it is
-    rather right than wrong.
+    rather right than wrong; but what the client says and cannot be read stays empty.
     """
     known = {re.sub(r"[^a-z]", "", str(name).lower()): value for name, value in clip.metadata.items()}
     words = _distinct([*(text for names in _TEXT for text in _texts(_first(known, names))), clean(clip.tags, MAX_TEXT)])
     text = ", ".join(_distinct([*(words or [NOTHING_KNOWN]), *_texts(_first(known, ("title", "name")))]))
-    named_bpm, named_key = _from_name(clip.path)
-    return Caption(
-        text[:MAX_TEXT].rstrip(", "),
-        _bpm(_first(known, ("bpm", "tempo"))) or named_bpm or _bpm(_likely(clip.analysis, "bpm")),
-        _key(_first(known, ("key", "keyscale", "musicalkey"))) or named_key or _key(_likely(clip.analysis, "key")),
-        _METERS.get(str(_first(known, ("timesignature", "meter"))).replace(" ", "")),
-    )
+    told = said(clip.metadata, clip.path)
+    bpm = _heard(clip.analysis, "bpm") if told.bpm is None and "bpm" not in told.unread else told.bpm
+    key = _heard(clip.analysis, "key") if told.key is None and "key" not in told.unread else told.key
+    return Caption(text[:MAX_TEXT].rstrip(", "), None if bpm is None else whole(bpm), key, told.time_signature)
 
 
 def clean(text: str, limit: int = MAX_VALUE) -> str:
@@ -104,15 +96,13 @@ def _first(known: Mapping[str, Any], names: Iterable[str]) -> Any:
     return next((known[name] for name in names if known.get(name) is not None), None)
 
 
-def _likely(analysis: Mapping[str, Any], name: str) -> Any:
-    return analysis.get(name) if (analysis.get(f"{name}_confidence") or 0) >= LIKELY else None
-
-
-def _from_name(path: str) -> tuple[int | None, str | None]:
-    """Tempo and key as producers write them into file names. A bare "Am" may be a word."""
-    name = path.rpartition("/")[2]
-    bpm, key = _BPM_IN_NAME.search(name), _KEY_IN_NAME.search(name)
-    return _bpm(bpm[1]) if bpm else None, _key(key[1].replace("_", " ").replace("-", " ")) if key else None
+def _heard(analysis: Mapping[str, Any], field: str) -> Any:
+    """What the analysis heard, where that is rather right than wrong."""
+    likely = (analysis.get(f"{field}_confidence") or 0) >= LIKELY
+    try:
+        return FIELDS[field].read(analysis.get(field)) if likely else None
+    except Unreadable:
+        return None
 
 
 def _texts(value: Any) -> list[str]:
@@ -128,21 +118,3 @@ def _distinct(texts: Iterable[str]) -> list[str]:
         if word:
             found.setdefault(word.casefold(), word)
     return list(found.values())
-
-
-def _bpm(value: Any) -> int | None:
-    if isinstance(value, str):
-        found = re.fullmatch(r"\s*(\d{1,3}(?:\.\d{1,6})?)\s*(?:bpm)?\s*", value, re.IGNORECASE | re.ASCII)
-        value = float(found[1]) if found else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not BPM[0] - 0.5 < value < BPM[-1] + 0.5:
-        return None
-    return round(value)
-
-
-def _key(value: Any) -> str | None:
-    found = _KEY.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None:
-        return None
-    accidental = {"♯": "#", "sharp": "#", "♭": "b", "flat": "b"}.get(found[2], found[2] or "")
-    minor = found[3] == "m" or (found[3] or "").lower().startswith("min")
-    return f"{found[1].upper()}{accidental} {'minor' if minor else 'major'}"

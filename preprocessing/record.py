@@ -57,6 +57,7 @@ def _file(song: Song) -> dict[str, Any]:
         "cut_on": song.cut_on,
         "segments": len(song.pieces),
         "dropped": dict(song.dropped),
+        "warnings": song.warnings,
     }
 
 

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from contract import SegmentOn
 from preprocessing.analysis import Analysis, analyse
-from preprocessing.captions import Caption, Known, Tags, caption
+from preprocessing.captions import Caption, Known, Tags
+from preprocessing.metadata import said
 from preprocessing.segment import (
     CONTRACT_RATE,
     SHORTEST,
@@ -39,7 +40,10 @@ class Piece:
 
 @dataclass
 class Song:
-    """`cut_on` is what its pieces were cut on in the end; `dropped` counts what was left out, by reason."""
+    """`cut_on` is what its pieces were cut on in the end; `dropped` counts what was left out, by reason.
+
+    `warnings` are sentences about what is wrong in the file or in what is said of it.
+    """
 
     source: Source
     metadata: dict[str, Any]
@@ -48,6 +52,7 @@ class Song:
     cut_on: Literal["time", "beat", "nothing"] = "nothing"
     pieces: list[Piece] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
+    warnings: list[str] = field(default_factory=list)
 
     def known(self, tags: str = "") -> Known:
         return Known(self.source.shown, self.metadata, self.analysis.record(), tags)
@@ -55,8 +60,9 @@ class Song:
 
 def listen(source: Source, metadata: dict[str, Any]) -> Song:
     """Decode a source from end to end. Raises BadAudio."""
-    said = caption(Known(source.shown, metadata))
-    return Song(source, metadata, analyse(source.path, BEATS[said.time_signature or "4"], said.bpm))
+    told = said(metadata, source.shown)
+    analysis = analyse(source.path, BEATS[told.time_signature or "4"], told.bpm)
+    return Song(source, metadata, analysis, warnings=list(told.warnings))
 
 
 def cut(song: Song, folder: Path, first: int, rate: int, channels: int, segment_on: SegmentOn) -> Song:

@@ -72,6 +72,21 @@ def test_a_twin_is_trained_and_heard(tmp_path: Path, environment: dict[str, str]
         (("--task", "generate"), "prompt"),
         (("--task", "generate", "--prompt", "x", "--lora-id", "ada:absent"), "ada:absent"),
         (("--task", "generate", "--prompt", "x", "--out", "track.xyz"), "output_format"),
+        (("--task", "generate", "--prompt", "x", "--out", "track"), "--out"),
+        (("--task", "generate", "--prompt", "x", "--out", "."), "--out: . is a folder"),
+        (("--task", "generate", "--prompt", "x", "--out", f"{__file__}/x.wav"), "--out"),
+        (("--task", "generate", "--prompt", "x", "--out", f"{'x' * 300}.wav"), "--out"),
+        (("--task", "generate", "--prompt", "x", "--key", "[/w]"), '"[/w]"'),
+        (("--task", "train", "--producer-id", "ada", "--paths", "beat [/w artist].wav"), "beat [/w artist].wav"),
+        (("--task", "train", "--producer-id", "ada", "--paths", "a :cat: [red].wav"), "a :cat: [red].wav"),
+        (("--task", "train", "--producer-id", "ada", "--paths", "no,ne"), "a --paths of its own"),
+        (("--task", "train", "--producer-id", "ada", "--paths", ",".join(["x" * 99] * 50)), "there is no file"),
+        (("--task", "train", "--producer-id", "ada", "--paths", "."), "is a folder"),
+        (("--task", "train", "--producer-id", "ada", "--paths", "~no~one/x.wav"), "~no~one/x.wav"),
+        (("--task", "train", "--producer-id", "ada", "--paths", "-x\udcff\x1b[2J.wav"), "-x??[2J.wav"),
+        (("--task", "train", "--producer-id", "ada", "--paths", __file__, "--paths", "[/none]"), "[/none]"),
+        (("--task", "import", "--paths", "[/a]", "--out", "[/b]"), "[/a]"),
+        (("--task", "import", "--paths", "a", "--paths", "b", "--out", "c"), "--paths"),
     ],
 )
 def test_mistakes_are_named(environment: dict[str, str], options: tuple[str, ...], named: str) -> None:
@@ -79,3 +94,46 @@ def test_mistakes_are_named(environment: dict[str, str], options: tuple[str, ...
     assert done.returncode == 1
     assert "error:" in done.stderr and named in done.stderr.replace("\n", "")
     assert "Traceback" not in done.stderr
+
+
+def test_files_with_odd_names_are_trained_on(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Brackets, commas, blanks, a dash, an emoji's name, bytes that are no UTF-8; and `~` for the home folder."""
+    names = ["beat [/w artist].wav", "one, two.wav", " -x :cat:.wav", os.fsdecode(b"caf\xe9.wav")]
+    files = [tmp_path / name for name in names]
+    for seed, file in enumerate([*files, tmp_path / "home.wav", tmp_path / "plain.wav"]):
+        music = render(sample_song(np.random.default_rng(seed), "house"), 4, 44_100).T
+        file.parent.mkdir(exist_ok=True)
+        with file.open("wb") as opened:
+            soundfile.write(opened, music, 44_100, format="wav")
+    named = [option for file in files for option in ("--paths", file)]
+    trained = _cli(
+        environment | {"HOME": str(tmp_path)},
+        *("--task", "train", "--producer-id", "odd", "--max-steps", 1, "--backend", "musicgen"),
+        *(*named, "--paths", f"~/home.wav, {tmp_path}/plain.wav"),
+    )
+    assert trained.returncode == 0, trained.stderr
+    job = json.loads(trained.stdout)["job_id"]
+    uploads = Path(environment["STORAGE_URL"].removeprefix("file://"), "uploads", "odd", job)
+    stored = sorted(file.name for file in uploads.iterdir())
+    assert stored == [
+        *("00_w artist].wav", "01_one, two.wav", "02_-x :cat:.wav", "03_caf.wav", "04_home.wav", "05_plain.wav")
+    ]
+
+
+def test_a_track_is_written_where_it_is_asked_for(tmp_path: Path, environment: dict[str, str]) -> None:
+    options = ("--task", "generate", "--prompt", "house", "--duration", 1, "--backend", "musicgen", "--seed", -1)
+    made = _cli(
+        environment, *options, "--bpm", "120.5", "--key", "8A", "--out", tmp_path / "new [/x]" / "deep" / "x.MP3"
+    )
+    assert made.returncode == 0, made.stderr
+    assert "new [/x]/deep/x.MP3: 1.0 s" in made.stdout
+    assert soundfile.info(tmp_path / "new [/x]" / "deep" / "x.MP3").format == "MP3"
+
+
+def test_a_refused_track_leaves_no_file_and_keeps_the_one_there(tmp_path: Path, environment: dict[str, str]) -> None:
+    kept = tmp_path / "kept.wav"
+    kept.write_bytes(b"mine")
+    for out in (kept, tmp_path / "new.wav"):
+        refused = _cli(environment, "--task", "generate", "--prompt", "x", "--lora-id", "ada:absent", "--out", out)
+        assert refused.returncode == 1 and "ada:absent" in refused.stderr
+    assert kept.read_bytes() == b"mine" and list(tmp_path.iterdir()) == [kept]

@@ -226,6 +226,51 @@ def test_bytes_say_what_they_are(api: Api, output_format: str) -> None:
     assert answer.headers["content-type"] == MEDIA_TYPES[output_format]
 
 
+@pytest.mark.parametrize(
+    ("accept", "fields", "media_type"),
+    [
+        ("audio/mpeg", {}, "audio/mpeg"),
+        ("audio/flac", {}, "audio/flac"),
+        ("audio/ogg", {}, "audio/ogg"),
+        ("audio/wav;q=0.5, audio/mpeg", {}, "audio/mpeg"),
+        ("audio/mpeg", {"output_format": "flac"}, "audio/flac"),
+        ("audio/mpeg", {"output_format": None}, "audio/mpeg"),
+        ("audio/mpeg", {"response": "url"}, "application/json"),
+        ("application/json, */*", {}, "application/json"),
+        ("audio/aac", {}, "application/json"),
+    ],
+)
+def test_accept_names_the_answer(api: Api, accept: str, fields: Json, media_type: str) -> None:
+    body = {"prompt": "trap", "duration_seconds": 1} | fields
+    answer = api.client.post("/generate", json=body, headers={"accept": accept})
+    assert answer.status_code == 200 and answer.headers["content-type"].partition(";")[0] == media_type
+    if media_type != "application/json":
+        container = {"audio/mpeg": "MP3", "audio/flac": "FLAC", "audio/ogg": "OGG"}[media_type]
+        assert soundfile.info(io.BytesIO(answer.content)).format == container
+
+
+def test_accept_may_come_in_two_headers(api: Api) -> None:
+    headers = [("accept", "application/json;q=0.5"), ("accept", "audio/mpeg")]
+    answer = api.client.post("/generate", json={"prompt": "trap", "duration_seconds": 1}, headers=headers)
+    assert answer.headers["content-type"] == "audio/mpeg"
+
+
+@both_backends
+def test_words_are_read_as_other_tools_write_them(api: Api, backend: str) -> None:
+    body = {"duration_seconds": 1, "backend_override": backend}
+    plain = api.generate(**body, bpm=140, key="A minor", time_signature="4")
+    for written in ({"bpm": "140 BPM", "key": "8A"}, {"bpm": 140.4, "key": "Am"}):
+        assert np.array_equal(api.generate(**body, **written, time_signature="4/4"), plain)
+    assert np.array_equal(api.generate(**body, bpm="140", key="a minor", time_signature=4), plain)
+    unsaid = api.generate(**body, bpm=0, key="auto", time_signature="")
+    assert np.array_equal(unsaid, api.generate(**body))
+
+
+def test_a_seed_of_minus_one_is_drawn(api: Api) -> None:
+    drawn = [api.post("/generate", prompt="x", duration_seconds=1, seed=-1)["seed"] for _ in range(2)]
+    assert drawn[0] != drawn[1] and min(drawn) >= 0
+
+
 @both_backends
 def test_a_minute_is_what_one_gets_by_default(api: Api, backend: str) -> None:
     made = api.post("/generate", prompt="slow piano", backend_override=backend, seed=1, duration_seconds=None)

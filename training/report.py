@@ -113,6 +113,7 @@ def data_sense(dataset: Dataset, held_out: set[int], noise: Sequence[bool]) -> d
     warnings = []
     for number, file in enumerate(files):
         about, length = file.get("analysis", {}), max(file["seconds"], 1e-9)
+        warnings += [f"{file['source']}: {warning}" for warning in file.get("warnings", [])]
         clipped = about.get("clipped") or 0
         if clipped > _CLIPPED * length * file["sample_rate"]:
             warnings.append(
