@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 import traces
+from core import supervision
 from settings import ROOT, settings
 
 
@@ -26,4 +27,5 @@ def service_config(name: str) -> dict[str, Any]:
     Raises:
         KeyError: there is no section; every service has one, so that an operator finds it.
     """
+    supervision.secure()  # no service is made without its section
     return {"name": name} | _services()[name] | traces.service_section(settings())

@@ -1,0 +1,68 @@
+"""BentoML's supervisor (circus) takes commands from its own user alone, and its workers end when it does.
+
+Circus runs any program that its control socket asks for. BentoML opens that socket on loopback TCP, to every user of
+the machine, and has no option for another place.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bentoml._internal.utils.circus import Arbiter
+    from circus.watcher import Watcher
+
+# The supervisor's process id, in the environment of its workers.
+_SUPERVISOR = "PRODUCER_TWIN_SUPERVISOR"
+_PR_SET_PDEATHSIG = 1
+_POLL_SECONDS = 1.0
+
+
+@cache
+def secure() -> None:
+    """Call it where a service is imported, which the supervisor does before it starts, and each worker by itself."""
+    supervisor = os.environ.pop(_SUPERVISOR, None)
+    if supervisor is None:
+        _make_supervisor_private()
+    else:
+        end_with_parent(int(supervisor))
+
+
+def end_with_parent(parent: int) -> None:
+    """Kill this process once `parent`, a process id, is not its parent any more. What it has started lives on."""
+    if sys.platform == "linux":  # the kernel does so at once, even if Python hangs
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_watch, args=(parent,), name="parent", daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _make_supervisor_private() -> None:
+    """Have BentoML's supervisors listen in a folder of mode 0700, and tell their workers who they are."""
+    from bentoml._internal.utils.circus import Arbiter
+
+    initialise = Arbiter.__init__
+
+    @wraps(initialise)
+    def private(self: Arbiter, watchers: list[Watcher], **options: Any) -> None:
+        folder = tempfile.mkdtemp(prefix="producer-twin-")
+        endpoints = {"endpoint": f"ipc://{folder}/control", "pubsub_endpoint": f"ipc://{folder}/events"}
+        for watcher in watchers:
+            watcher.env[_SUPERVISOR] = str(os.getpid())
+        initialise(self, watchers, **options | endpoints)
+        self.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
+
+    Arbiter.__init__ = private  # type: ignore[method-assign]

@@ -1,0 +1,105 @@
+"""Nobody else on the machine reaches BentoML's processes but through the front, and none outlives their supervisor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from scripts.serving import Server, serving
+from settings import ROOT
+from tests.api import Api, beat, command_of, running, wait_until
+
+END_SECONDS = 5.0
+
+
+def tree(server: Server) -> list[psutil.Process]:
+    supervisor = psutil.Process(server.process.pid)
+    return [supervisor, *supervisor.children(recursive=True)]
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def sockets_of(server: Server) -> tuple[set[tuple[str, int]], set[Path]]:
+    """Where the server's processes take connections or datagrams: addresses, and names of Unix sockets."""
+    addresses, names = set(), set()
+    for process in tree(server):
+        for each in process.net_connections("all"):
+            if each.family == socket.AF_UNIX:
+                names |= {Path(each.laddr)} if each.laddr else set()
+            elif each.type == socket.SOCK_DGRAM or each.status == psutil.CONN_LISTEN:
+                addresses.add(tuple(each.laddr))
+    return addresses, names
+
+
+def is_private(name: Path) -> bool:
+    """In a folder that only its owner may enter. A name of Linux' abstract kind is in none."""
+    folder = name.parent.stat()
+    return name.is_absolute() and folder.st_uid == os.getuid() and not stat.S_IMODE(folder.st_mode) & 0o077
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> Iterator[Server]:
+    """A runner that serves other machines' fronts."""
+    with serving(tmp_path_factory.mktemp("runner"), tiny, ["runners.ace_step:AceStepRunner"]) as server:
+        yield server
+
+
+@pytest.mark.parametrize("which", ["api", "runner"])
+def test_nobody_else_reaches_a_process_but_by_the_front(which: str, request: pytest.FixtureRequest) -> None:
+    found = request.getfixturevalue(which)
+    server: Server = found.server if isinstance(found, Api) else found
+    addresses, names = sockets_of(server)
+    assert addresses == {("127.0.0.1", int(server.url.rpartition(":")[2]))}
+    supervisors = [name for name in names if name.name == "control"]
+    assert len(supervisors) == 1, names
+    assert all(map(is_private, names)), names
+
+
+def test_no_process_outlives_its_killed_supervisor(tmp_path: Path, tiny: dict[str, str]) -> None:
+    """But for a training, which ends by itself."""
+    with running(tmp_path, tiny) as api:
+        path = api.upload("ada", beat(8))
+        api.post("/train/submit", producer_id="ada", upload_paths=[path], job_id="job", max_steps=100_000)
+        wait_until(lambda: api.get("/jobs/job")["step"])
+        processes = tree(api.server)
+        (trainer,) = (each for each in processes if "training.run" in command_of(each))
+        training = [trainer, *trainer.children(recursive=True)]
+        api.process("AceStepRunner").suspend()  # as if it were stuck
+        api.server.process.send_signal(signal.SIGKILL)
+        try:
+            wait_until(lambda: not [each for each in processes if each not in training and lives(each)], END_SECONDS)
+            assert lives(trainer)
+        finally:
+            trainer.kill()
+
+
+def test_a_worker_ends_with_its_supervisor_where_the_kernel_does_not_see_to_it(tmp_path: Path) -> None:
+    """As on macOS. One whose supervisor is gone before it looks ends as well."""
+    code = (
+        "import os, sys, time; sys.platform = 'darwin'; from core import supervision\n"
+        "supervision.end_with_parent({parent}); print(os.getpid(), flush=True); time.sleep(60)"
+    )
+    orphan = subprocess.run([sys.executable, "-c", code.format(parent=1)], cwd=ROOT, stdout=subprocess.DEVNULL)
+    assert orphan.returncode == -signal.SIGKILL
+    worker = [sys.executable, "-c", code.format(parent="os.getppid()")]
+    starts_it = f"import subprocess; subprocess.run({worker!r})"
+    with subprocess.Popen([sys.executable, "-c", starts_it], cwd=ROOT, stdout=subprocess.PIPE) as supervisor:
+        assert supervisor.stdout
+        child = psutil.Process(int(supervisor.stdout.readline()))
+        assert lives(child)
+        supervisor.kill()
+        wait_until(lambda: not lives(child), END_SECONDS)
