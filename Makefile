@@ -10,7 +10,7 @@ HOST ?= 127.0.0.1
 PORT ?= 3000
 WEB_PORT ?= 3001
 export WEB_PORT
-WEB := $(shell find web/app web/components web/lib -type f ! -name schema.d.ts) web/instrumentation.ts web/next.config.ts web/tsconfig.json
+WEB := $(shell find web/app web/components web/lib -type f ! -name schema.d.ts) web/next.config.ts web/tsconfig.json
 BIN := .venv/bin
 
 export OMP_WAIT_POLICY ?= PASSIVE

@@ -68,7 +68,7 @@ class Front:
         at_once = open_storage(self.settings.storage_url, self.settings.s3_endpoint_url)
         DECODING.start()
         self.storage = Patient(at_once, _PATIENCE_SECONDS)
-        self.ring = KeyRing(at_once)
+        self.ring = KeyRing(at_once, self.settings.guest_key)
         self.jobs = Jobs(at_once)
         self.library = Library(at_once)
         self.intake = Intake(self.storage, self.settings)

@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     allow_anonymous: bool = False
     key_requests_per_minute: int = Field(600, ge=1)
     key_jobs_at_once: int = Field(20, ge=0)
+    guest_key: str | None = None  # the key of a web app that was started with this service (scripts.web), as JSON
 
     # Bodies in memory, all requests' together, and the longest silence within one.
     max_bodies_bytes: int = Field(2**30, gt=0)

@@ -42,7 +42,7 @@ _ROUTES: list[tuple[tuple[str, ...], str, frozenset[str]]] = [
     (("POST", "PUT", *_READS), r"/(store-upload|uploads(/.*)?|train(/.*)?)", _TRAIN),
     (("POST", "DELETE"), r"/(jobs|loras|producers)/.*", _TRAIN),
 ]
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via", "x-visitor-address")
 _NO_KEY_YET = (
     "authorization: this service has no API key yet, and so serves its own machine only; make one there with "
     "`python -m edge.keys create` and send it as `Authorization: Bearer <key>` (or set ALLOW_ANONYMOUS=true)"

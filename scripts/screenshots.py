@@ -18,7 +18,7 @@ from playwright.sync_api import FilePayload, FloatRect, Locator, Page, expect
 
 from models.starter.synthesiser import render, sample_song
 from scripts.serving import serving
-from scripts.web import serving_web
+from scripts.web import key_for_web, serving_web
 from settings import ROOT
 from tests.chromium import chromium
 
@@ -28,11 +28,12 @@ PROMPT = "808 trap beat, dark synth"
 
 
 def main() -> None:
+    of_service, of_app = key_for_web()
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving(Path(folder), {"ALLOW_NONCOMMERCIAL": "false"}) as service,
+        serving(Path(folder), {"ALLOW_NONCOMMERCIAL": "false"} | of_service) as service,
         httpx.Client(base_url=service.url, timeout=600, trust_env=False) as client,
-        serving_web({"MUSIC_SERVICE_URL": service.url}) as app,
+        serving_web({"MUSIC_SERVICE_URL": service.url} | of_app) as app,
         chromium() as browser,
     ):
         page = browser.new_page(viewport={"width": 1100, "height": 860})

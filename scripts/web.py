@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from edge.keys import made
 from scripts.serving import comes_up, free_port, serving, stop
 from settings import ROOT
 
@@ -28,12 +29,11 @@ def serving_web(environment: Mapping[str, str], port: int | None = None, log: Pa
     """
     port = port or free_port()
     url = f"http://127.0.0.1:{port}"
-    command = ["node", "node_modules/next/dist/bin/next", "start", "--hostname", "127.0.0.1", "--port", str(port)]
-    own = {"NEXT_TELEMETRY_DISABLED": "1"}
+    own = {"NEXT_TELEMETRY_DISABLED": "1", "WEB_ADDRESS": "127.0.0.1", "WEB_PORT": str(port)}
     with ExitStack() as stack:
         output = stack.enter_context(log.open("ab")) if log else None
         process = subprocess.Popen(
-            command,
+            ["node", "server.mjs"],
             cwd=WEB,
             env=os.environ | own | dict(environment),
             stdout=output,
@@ -46,8 +46,14 @@ def serving_web(environment: Mapping[str, str], port: int | None = None, log: Pa
         yield url
 
 
+def key_for_web() -> tuple[dict[str, str], dict[str, str]]:
+    """A new API key that is stored nowhere: the environment of a service that knows it, of the app that sends it."""
+    key, record = made("web app", ["generate", "train"], names_visitors=True)
+    return {"GUEST_KEY": record.model_dump_json()}, {"MUSIC_SERVICE_API_KEY": key}
+
+
 def main() -> int:
-    """On WEB_PORT, against MUSIC_SERVICE_URL, or a service of its own."""
+    """On WEB_PORT, against MUSIC_SERVICE_URL, or a service of its own with a key that ends with it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     environment: dict[str, str] = {}
     with ExitStack() as stack:
@@ -55,7 +61,8 @@ def main() -> int:
             folder = ROOT / "build" / "web"
             print(f"Starting a service (log: {folder / 'server.log'}) ...", flush=True)
             storage = os.environ.get("STORAGE_URL") or (ROOT / "data").as_uri()
-            service = stack.enter_context(serving(folder, {"STORAGE_URL": storage}))
+            of_service, environment = key_for_web()
+            service = stack.enter_context(serving(folder, {"STORAGE_URL": storage} | of_service))
             environment["MUSIC_SERVICE_URL"] = service.url
         port = int(os.environ.get("WEB_PORT") or 3001)
         url = stack.enter_context(serving_web(environment, port))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import models  # noqa: F401 - sets how threads wait before anything imports torch
+from scripts.web import key_for_web
 from tests.api import Api, Json, beat, running
 
 # The tests' own model store, not the user's; BentoML reads this when it is imported.
@@ -38,11 +39,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def api(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> Iterator[Api]:
-    """A service with nothing set but its models."""
-    with running(tmp_path_factory.mktemp("service"), tiny) as service:
+    """A service with nothing set but its models, and the web app's key."""
+    with running(tmp_path_factory.mktemp("service"), tiny | KNOWS_WEB) as service:
         yield service
 
 
+KNOWS_WEB, IS_WEB = key_for_web()
 PASSWORD = "öpen sesame"
 STRICT = {
     "NAWFSIDE_APP_PASSWORD": PASSWORD,
@@ -57,7 +59,7 @@ STRICT = {
 @pytest.fixture(scope="session")
 def strict(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> Iterator[Api]:
     """A service whose operator set every limit."""
-    with running(tmp_path_factory.mktemp("strict"), tiny | STRICT, backends=("ace_step",)) as service:
+    with running(tmp_path_factory.mktemp("strict"), tiny | STRICT | KNOWS_WEB, backends=("ace_step",)) as service:
         yield service
 
 

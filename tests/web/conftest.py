@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 from scripts.web import serving_web
 from tests.api import Api, Json
 from tests.chromium import chromium
-from tests.conftest import PASSWORD
+from tests.conftest import IS_WEB, PASSWORD
 
 
 @dataclass
@@ -84,7 +84,7 @@ Web = Callable[[dict[str, str]], httpx.Client]
 
 @pytest.fixture(scope="session")
 def web() -> Iterator[Web]:
-    """The app with the given environment, one process for each."""
+    """The app with the services' key and the given environment, one process for each."""
     from contextlib import ExitStack
 
     with ExitStack() as stack:
@@ -93,7 +93,7 @@ def web() -> Iterator[Web]:
         def start(environment: dict[str, str]) -> httpx.Client:
             name = json.dumps(environment, sort_keys=True)
             if name not in made:
-                url = stack.enter_context(serving_web(environment))
+                url = stack.enter_context(serving_web(IS_WEB | environment))
                 made[name] = stack.enter_context(httpx.Client(base_url=url, timeout=300, trust_env=False))
             return made[name]
 

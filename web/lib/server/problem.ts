@@ -21,10 +21,3 @@ export async function answering(handle: () => Promise<Response>): Promise<Respon
     return Response.json({ error: "the app failed at this request; its log says why" }, { status: 500 });
   }
 }
-
-/** Refuses what another site's page makes a visitor's browser send. */
-export function checkSite(request: Request): void {
-  if (request.headers.get("sec-fetch-site") === "cross-site") {
-    throw new Problem(403, "this request comes from another site's page; send it from this one");
-  }
-}

@@ -1,5 +1,6 @@
 import { Agent, fetch } from "undici";
 import { Problem } from "./problem";
+import { visitor } from "./visitor";
 
 // Training and long tracks answer late; whoever does not want to wait goes away, and the signal tells.
 const patient = new Agent({ headersTimeout: 0, bodyTimeout: 0, connectTimeout: 10_000 });
@@ -7,19 +8,26 @@ const patient = new Agent({ headersTimeout: 0, bodyTimeout: 0, connectTimeout: 1
 export type Answer = Awaited<ReturnType<typeof fetch>>;
 type Init = NonNullable<Parameters<typeof fetch>[1]>;
 
-/** A request to the service, with this app's key. Throws Problem (503) if nobody answers. */
+/** A request to the service, with this app's key and the visitor's address. Throws Problem (503) if it does not answer. */
 export async function send(url: string, init: Init): Promise<Answer> {
   const headers = new Headers(init.headers as HeadersInit);
+  headers.set("x-visitor-address", visitor());
   const key = process.env.MUSIC_SERVICE_API_KEY;
   if (key) headers.set("authorization", `Bearer ${key}`);
+  let answer: Answer;
   try {
-    return await fetch(url, { ...init, headers: [...headers], dispatcher: patient });
+    answer = await fetch(url, { ...init, headers: [...headers], dispatcher: patient });
   } catch (error) {
     if (init.signal?.aborted) throw new Problem(499, "the client went away");
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     console.error(`${new URL(url).origin} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`);
     throw new Problem(503, "the music service does not answer; try again later", { "retry-after": "5" });
   }
+  // A visitor has no key of the service; a wrong password is refused without this header.
+  if (answer.status === 401 && answer.headers.has("www-authenticate")) {
+    throw new Problem(503, "the music service wants an API key of this app: set MUSIC_SERVICE_API_KEY in its environment");
+  }
+  return answer;
 }
 
 type Json = Record<string, unknown>;

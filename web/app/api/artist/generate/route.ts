@@ -1,12 +1,11 @@
 import { generateAddress, serviceRoot } from "@/lib/server/addresses";
 import { jsonBody, optionalNumber, required } from "@/lib/server/fields";
-import { answering, checkSite, Problem } from "@/lib/server/problem";
+import { answering, Problem } from "@/lib/server/problem";
 import { post } from "@/lib/server/upstream";
 
 /** `{artistId, loraId, prompt}`, and optionally `durationSeconds`, `seed`: a track, as `audio_base64` or `audioUrl`. */
 export function POST(request: Request): Promise<Response> {
   return answering(async () => {
-    checkSite(request);
     const fields = await jsonBody(request);
     required(fields, "artistId");
     const seconds = optionalNumber(fields, "durationSeconds");

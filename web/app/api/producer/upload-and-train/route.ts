@@ -3,7 +3,7 @@ import { storeUploadAddress } from "@/lib/server/addresses";
 import { optional, required } from "@/lib/server/fields";
 import { limitedForm } from "@/lib/server/form";
 import { checkPassword, PASSWORD_HEADER, passwordIn } from "@/lib/server/password";
-import { answering, checkSite, Problem } from "@/lib/server/problem";
+import { answering, Problem } from "@/lib/server/problem";
 import { startTraining } from "@/lib/server/training";
 import { post } from "@/lib/server/upstream";
 
@@ -13,7 +13,6 @@ const TOO_LARGE = "file: it is over 50 MB; send a shorter or compressed one, or 
 /** A form with `file` and `producerId`, and optionally `modelName`, `jobId`: stores the file and trains on it. */
 export function POST(request: Request): Promise<Response> {
   return answering(async () => {
-    checkSite(request);
     const header = passwordIn(request.headers);
     // With a wrong header nothing of the body is read; without one the form may have it.
     if (header !== null) checkPassword(header);

@@ -1,7 +1,7 @@
 import type { BodyInit } from "undici";
 import { serviceRoot } from "@/lib/server/addresses";
 import { checkPassword, passwordIn } from "@/lib/server/password";
-import { answering, checkSite, Problem } from "@/lib/server/problem";
+import { answering, Problem } from "@/lib/server/problem";
 import { send } from "@/lib/server/upstream";
 
 // What the pages use of the service, and no more: this app lends its key to whoever may open the pages.
@@ -33,7 +33,6 @@ function pass(request: Request): Promise<Response> {
     if (!(reads ? READS : WRITES).test(path) || /%(2f|5c|00)/i.test(path)) {
       throw new Problem(404, `there is nothing at ${PREFIX}${path}`);
     }
-    if (!reads) checkSite(request);
     const guarded = reads ? path.startsWith("/uploads") : path !== "/generate";
     const password = guarded ? checkPassword(passwordIn(request.headers)) : {};
     const root = serviceRoot();

@@ -1,0 +1,100 @@
+// @ts-check
+/**
+ * The HTTP server around Next: `node server.mjs`, with `--dev` for development.
+ *
+ * It refuses what another site's page makes a visitor's browser send, under that site's Host (DNS rebinding) or from its
+ * Origin, and tells the routes from which address a request comes (lib/server/visitor.ts).
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import { createServer } from "node:http";
+import { isIP } from "node:net";
+
+const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
+const READS = ["GET", "HEAD", "OPTIONS"];
+
+const dev = process.argv.includes("--dev");
+Object.assign(process.env, { NODE_ENV: dev ? "development" : "production" }); // React reads it when it is imported
+const { default: next } = await import("next");
+
+const hostname = process.env.WEB_ADDRESS || "127.0.0.1";
+const port = number("WEB_PORT", 3001);
+// Next loads the .env files, of which the settings below may be.
+/** @type {import("node:http").Server} */
+const server = createServer();
+const app = next({ dev, hostname, port, httpServer: server });
+await app.prepare();
+const proxies = number("WEB_TRUSTED_PROXIES", 0);
+const uploadSeconds = number("UPLOAD_SECONDS", 3600);
+if (!uploadSeconds) throw new Error("UPLOAD_SECONDS: it must be over 0");
+const hosts = (process.env.WEB_HOSTS ?? "").toLowerCase().split(",").map((host) => host.trim()).filter(Boolean);
+const handle = app.getRequestHandler();
+
+/** @type {AsyncLocalStorage<string>} */
+const visitor = new AsyncLocalStorage();
+Object.assign(globalThis, { [Symbol.for("producer-twin.visitor")]: visitor });
+
+// Node's own limit for a whole request is five minutes.
+server.requestTimeout = uploadSeconds * 1000;
+server.headersTimeout = Math.min(server.headersTimeout, server.requestTimeout);
+server.on("request", (request, response) => {
+  const refused = refusal(request);
+  if (refused) {
+    response.writeHead(refused.status, { "content-type": "application/json", connection: "close" });
+    response.end(JSON.stringify({ error: refused.error }));
+    return;
+  }
+  visitor.run(address(request), () => handle(request, response)).catch((error) => {
+    console.error(error);
+    response.destroy();
+  });
+});
+server.on("upgrade", (request, socket) => {
+  if (refusal(request)) socket.destroy();
+});
+server.listen(port, hostname, () => console.log(`http://${hostname}:${port}`));
+
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.once(signal, () => server.close(() => void app.close().then(() => process.exit())));
+}
+
+/**
+ * Why this request is not for this app, if it is not.
+ * @param {import("node:http").IncomingMessage} request
+ */
+function refusal({ method = "GET", headers }) {
+  const host = headers.host?.toLowerCase() ?? "";
+  if (![...LOOPBACK, ...hosts].includes(name(host))) {
+    return { status: 421, error: "host: this app is not served under this name; its operator lists names in WEB_HOSTS" };
+  }
+  if (READS.includes(method)) return null;
+  const origin = headers.origin?.toLowerCase();
+  const authority = origin?.split("://")[1] ?? "";
+  const foreign = origin !== undefined && authority !== host && !hosts.includes(name(authority));
+  if (foreign || headers["sec-fetch-site"] === "cross-site") {
+    return { status: 403, error: "origin: this request comes from another site's page; send it from this one" };
+  }
+  return null;
+}
+
+/**
+ * The visitor's address: that of the connection, or what the outermost trusted proxy says of its own.
+ * @param {import("node:http").IncomingMessage} request
+ */
+function address({ headers, socket }) {
+  const own = socket.remoteAddress ?? "unknown";
+  const chain = [...String(headers["x-forwarded-for"] ?? "").split(","), own];
+  const told = proxies ? (chain.at(-1 - proxies) ?? "").trim() : own;
+  return (isIP(told) ? told : own).replace(/^::ffff:/, "");
+}
+
+/** @param {string} authority `host` or `host:port` */
+function name(authority) {
+  return authority.replace(/:\d+$/, "");
+}
+
+/** @param {string} variable @param {number} otherwise */
+function number(variable, otherwise) {
+  const value = Number(process.env[variable] || otherwise);
+  if (!(value >= 0)) throw new Error(`${variable}: it must be a number`);
+  return value;
+}
