@@ -39,6 +39,12 @@ def free_port() -> int:
             return port
 
 
+def is_taken(port: int) -> bool:
+    """Whether somebody listens on it on this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @contextmanager
 def serving(
     folder: Path,

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edge.keys import made
-from scripts.serving import comes_up, free_port, serving, stop
+from scripts.serving import comes_up, free_port, is_taken, serving, stop
 from settings import ROOT
 
 WEB = ROOT / "web"
@@ -55,6 +55,13 @@ def key_for_web() -> tuple[dict[str, str], dict[str, str]]:
 def main() -> int:
     """On WEB_PORT, against MUSIC_SERVICE_URL, or a service of its own with a key that ends with it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    port = int(os.environ.get("WEB_PORT") or 3001)
+    if is_taken(port):
+        print(
+            f"error: WEB_PORT: something listens on {port}, perhaps this app; end it, or set another port",
+            file=sys.stderr,
+        )
+        return 1
     environment: dict[str, str] = {}
     with ExitStack() as stack:
         if not any(os.environ.get(name) for name in ("MUSIC_SERVICE_URL", "MODAL_GENERATE_WEB_URL")):
@@ -64,7 +71,6 @@ def main() -> int:
             of_service, environment = key_for_web()
             service = stack.enter_context(serving(folder, {"STORAGE_URL": storage} | of_service))
             environment["MUSIC_SERVICE_URL"] = service.url
-        port = int(os.environ.get("WEB_PORT") or 3001)
         url = stack.enter_context(serving_web(environment, port))
         print(f"Artists: {url}  Producers: {url}/producer  (Ctrl-C ends it)", flush=True)
         try:

@@ -183,6 +183,10 @@ def test_make_web(tmp_path: Path, tiny: dict[str, str]) -> None:
         visited = httpx.get(service, headers={"x-visitor-address": "127.0.0.1"}, timeout=PATIENCE, trust_env=False)
         error_of(visited, 401)
         assert not list(tmp_path.rglob("*key*"))
+        another = subprocess.run(
+            [*make.cmdline()], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
+        )
+        assert another.returncode == 1 and another.stderr.startswith("error: WEB_PORT: ")
         make.send_signal(signal.SIGTERM)
         wait_until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes))
     assert not list(tmp_path.rglob("*key*"))
