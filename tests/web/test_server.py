@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -153,6 +153,8 @@ def started(command: list[str], cwd: Path, environment: dict[str, str], seconds:
         assert comes_up(process, f"http://127.0.0.1:{environment['WEB_PORT']}/icon.svg", seconds)
         yield psutil.Process(process.pid)
     finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)  # npm does not pass it on
         stop(process, 60)
 
 
