@@ -1,5 +1,7 @@
 """The one exception that reaches a client as it is."""
 
+from __future__ import annotations
+
 
 class Refusal(Exception):
     """A request that cannot be served, with the HTTP status and the sentence that the client reads.
@@ -15,3 +17,7 @@ class Refusal(Exception):
         self.status = status
         self.message = message
         self.wait = wait
+
+    def __reduce__(self) -> tuple[type[Refusal], tuple[int, str, int | None]]:
+        """Whole, where it is raised in another process."""
+        return type(self), (self.status, self.message, self.wait)
