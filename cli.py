@@ -30,9 +30,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from contract import FORMATS, GenerateRequest, TrainRequest
+from core.sandbox import Exceeded
 from edge.errors import describe_validation
 from errors import Refusal
-from preprocessing import decode
+from preprocessing.decode import BadAudio, probe
+from preprocessing.isolation import CHECK, DECODING
 from settings import settings
 from storage import NotFound, Storage, keys, open_storage
 
@@ -208,8 +210,8 @@ def _train(storage: Storage, fields: dict[str, Any], files: list[Path]) -> None:
     request = _parsed(TrainRequest, fields | sources)
     for file in files:
         try:
-            decode.probe(file)
-        except decode.BadAudio as reason:
+            DECODING.call(CHECK, probe, file)
+        except (BadAudio, Exceeded) as reason:
             raise Refusal(400, f"--paths: {file}: {reason}") from reason
         except OSError as error:
             raise Refusal(400, f"--paths: {file} cannot be read: {error.strerror}") from error

@@ -523,7 +523,7 @@ class ImportFields(Request):
 
 
 class ImportAnswer(LoraAnswer):
-    """`notes` say what the file did not say, and had to be taken for granted."""
+    """`notes` say what had to be taken for granted, and how much the adapter changes."""
 
     notes: list[str]
 

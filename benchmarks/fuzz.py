@@ -30,7 +30,7 @@ from safetensors.torch import save
 
 from contract import GenerateRequest, StoreUploadRequest, TrainRequest
 from errors import Refusal
-from front.imports import unpacked
+from front.unpack import unpacked
 from models.ace_step import AceStep
 from models.adapter_file import Header, InvalidAdapter, header_length, parse_header
 from models.adapters import LoraPair, decode, encode, linear_layers

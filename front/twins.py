@@ -20,7 +20,7 @@ from contract import (
 )
 from edge import access
 from errors import Refusal
-from front import imports
+from front import imports, unpack
 from front.forms import form
 from front.handlers import Front, body, json_answer, lora_id, producer_of, query
 from models.adapter_file import Header
@@ -99,8 +99,8 @@ async def bring(front: Front, request: Request) -> Response:
     async with form(request, ImportFields) as (fields, files):
         access.own(fields.producer_id)
         size = sum(file.size or 0 for file in files)
-        if size > imports.MAX_BYTES:
-            raise Refusal(413, f"file: it is over {imports.MAX_BYTES // 2**20} MB, more than any adapter has")
+        if size > unpack.MAX_BYTES:
+            raise Refusal(413, f"file: it is over {unpack.MAX_BYTES // 2**20} MB, more than any adapter has")
         limit = front.settings.producer_max_bytes
         await asyncio.to_thread(check_room, front.storage, fields.producer_id, size, limit)
         contents = {file.filename or "": await file.read() for file in files}

@@ -3,7 +3,8 @@
 Tensors are named `base_model.model.<module>.lora_A.weight` `[rank, in]` and `….lora_B.weight` `[out, rank]`, with
 the original model's module names and alpha / rank folded into B, since that is the form that needs no second file
 to be read right. DoRA, LoKr and LoHa adapters have PEFT's names for theirs (`lora_magnitude_vector`, `lokr_…`,
-`hada_…`). What else is known about the adapter stands in the safetensors metadata. Reading it needs no torch.
+`hada_…`), and LyCORIS' where PEFT has none (`dora_scale` beside LoKr or LoHa, or by inputs `[1, in]`). What else is
+known about the adapter stands in the safetensors metadata. Reading it needs no torch.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from hashlib import sha256
 from typing import Any
 
 PREFIX = "base_model.model."
-_MAX_HEADER = 16 * 2**20
+_MAX_HEADER = 8 * 2**20
 _FORMAT = "producer-twin/1"
 # The digest of the header itself, computed with zeros in its place.
 _SEAL = re.compile(rb'("header_sha256": ?")([0-9a-f]{64})(")')
 # What the name of an adapter's tensor has after its module's.
-PARTS = (".lora_", ".lokr_", ".hada_")
+PARTS = (".lora_", ".lokr_", ".hada_", ".dora_")
 
 
 class InvalidAdapter(ValueError):

@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from models.adapter_file import PREFIX, Header, InvalidAdapter, header_length, module_and_part, parse_header, seal
 from models.changes import Change
 from models.changes import read as read_change
+from models.tensor_table import read_table
 
 if TYPE_CHECKING:
     from models.base import Model
@@ -117,7 +118,8 @@ def write(tensors: dict[str, torch.Tensor], header: Header) -> bytes:
     """The file of tensors that have its names and its scale. `header.sha256` is filled in here."""
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     plain = save(tensors)
-    digest = hashlib.sha256(plain[8 + header_length(plain) :]).hexdigest()
+    digest = hashlib.sha256(memoryview(plain)[8 + header_length(plain) :]).hexdigest()
+    del plain
     return seal(save(tensors, replace(header, sha256=digest).to_metadata()))
 
 
@@ -131,8 +133,9 @@ def decode(data: bytes, model: Model) -> AdapterWeights:
     header = parse_header(data[8 : 8 + length], len(data))
     if header.backend != model.backend:
         raise InvalidAdapter(f"it was trained for {header.backend}, not for {model.backend}")
-    if hashlib.sha256(data[8 + length :]).hexdigest() != header.sha256:
+    if hashlib.sha256(memoryview(data)[8 + length :]).hexdigest() != header.sha256:
         raise InvalidAdapter("its contents do not match its digest")
+    read_table(data)
     layers = {model.file_name(name): (name, layer) for name, layer in linear_layers(model.adapted).items()}
     parts: dict[str, dict[str, torch.Tensor]] = {}
     try:
@@ -148,10 +151,12 @@ def decode(data: bytes, model: Model) -> AdapterWeights:
         parts.setdefault(module, {})[part] = tensor
     pairs: dict[str, LoraPair] = {}
     changes: dict[str, Change] = {}
+    device, dtype = model.device, model.dtype  # diffusers looks through all of the model for each
     for module, own in parts.items():
         name, layer = layers[module]
         if own.keys() <= {"lora_A.weight", "lora_B.weight"}:
-            pairs[name] = _pair(module, own, layer, model)
+            pair = _pair(module, own, layer)
+            pairs[name] = LoraPair(pair.a.to(device, dtype), pair.b.to(device, dtype))
         else:
             changes[name] = read_change(module, own, layer)
     return AdapterWeights(header, FlatPairs.of(pairs) if pairs else pairs, changes)
@@ -162,7 +167,7 @@ def read(path: Path, model: Model) -> AdapterWeights:
     return decode(path.read_bytes(), model)
 
 
-def _pair(module: str, parts: Mapping[str, torch.Tensor], layer: torch.nn.Linear, model: Model) -> LoraPair:
+def _pair(module: str, parts: Mapping[str, torch.Tensor], layer: torch.nn.Linear) -> LoraPair:
     if len(parts) != 2:
         raise InvalidAdapter(f"{module} has only one half of its adapter")
     a, b = parts["lora_A.weight"], parts["lora_B.weight"]
@@ -173,4 +178,4 @@ def _pair(module: str, parts: Mapping[str, torch.Tensor], layer: torch.nn.Linear
             f"{module} is for a layer of {a.shape[1]} → {b.shape[0]}, the model's has "
             f"{layer.in_features} → {layer.out_features}"
         )
-    return LoraPair(a.T.to(model.device, model.dtype), b.T.to(model.device, model.dtype))
+    return LoraPair(a.T, b.T)

@@ -151,6 +151,16 @@ class Model(Protocol[R]):
         """The audio of a run with no steps left. Raises what is wrong with it."""
         ...
 
+    def response(self, row: Row) -> Generator[None, None, torch.Tensor]:
+        """What the model makes of a row, as numbers by which two rows can be compared: the row's audio, if a backend
+        knows nothing that is cheaper. Raises what is wrong with it."""
+        import torch
+
+        run = self.begin(row)
+        while run.steps_left:
+            yield from self.batch([run]).step()
+        return torch.from_numpy((yield from self.finish(run, row)))
+
     def generate(self, rows: Sequence[Row]) -> list[Track]:
         """The audio of every row, in order, all in as few batches as can be. A row that fails fails alone."""
         tracks: dict[int, Track] = {}

@@ -25,22 +25,41 @@ class Change(Protocol):
 
 
 @dataclass(frozen=True)
-class Dora:
-    """Direction and magnitude (Liu et al., 2024): `up` `[out, rank]`, `down` `[rank, in]`, `magnitude` `[out]`."""
+class Product:
+    """LoRA: `up` `[out, rank]`, `down` `[rank, in]`."""
 
     up: Tensor
     down: Tensor
+
+    def of(self, weight: Tensor) -> Tensor:
+        return (self.up.float() @ self.down.float()).to(weight.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        return self.up.nbytes + self.down.nbytes
+
+
+@dataclass(frozen=True)
+class Decomposed:
+    """DoRA (Liu et al., 2024): another change gives the direction, `magnitude` the length.
+
+    The magnitude is of each output, `[out, 1]`, as PEFT has it, or of each input, `[1, in]`, as LyCORIS may.
+    """
+
+    direction: Change
     magnitude: Tensor
 
     def of(self, weight: Tensor) -> Tensor:
         base = weight.float()
-        moved = base + self.up.float() @ self.down.float()
-        norm = moved.norm(dim=1, keepdim=True)
-        return (moved * (self.magnitude.float()[:, None] / norm) - base).to(weight.dtype)
+        moved = base + self.direction.of(base)
+        norm = moved.norm(dim=1 if self.magnitude.shape[0] == len(base) else 0, keepdim=True)
+        # LyCORIS adds as much, so that what has no length stays finite.
+        norm = norm + torch.finfo(norm.dtype).eps
+        return (moved * (self.magnitude.float() / norm) - base).to(weight.dtype)
 
     @property
     def nbytes(self) -> int:
-        return self.up.nbytes + self.down.nbytes + self.magnitude.nbytes
+        return self.direction.nbytes + self.magnitude.nbytes
 
 
 @dataclass(frozen=True)
@@ -82,28 +101,54 @@ def read(module: str, parts: Mapping[str, Tensor], layer: torch.nn.Linear) -> Ch
     try:
         # By their shapes alone at first: the product of two matrices that do not belong here may be of any size.
         shapes = {name: part.to("meta") for name, part in parts.items()}
-        shape = _change(module, shapes).of(layer.weight.to("meta")).shape
+        shape = _change(module, shapes, layer.weight.shape).of(layer.weight.to("meta")).shape
     except (RuntimeError, IndexError) as error:
         raise InvalidAdapter(f"{module}: its parts do not fit together: {str(error).splitlines()[0]}") from error
     if shape != layer.weight.shape:
         raise InvalidAdapter(f"{module} is for a layer of {tuple(shape)}, the model's has {tuple(layer.weight.shape)}")
-    return _change(module, {name: part.to(layer.weight.device) for name, part in parts.items()})
+    return _change(module, {name: part.to(layer.weight.device) for name, part in parts.items()}, layer.weight.shape)
 
 
-def _change(module: str, parts: Mapping[str, Tensor]) -> Change:
+_HALVES = {"lora_A.weight", "lora_B.weight"}
+_HADAMARD = {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}
+
+
+def _change(module: str, parts: Mapping[str, Tensor], shape: torch.Size) -> Change:
+    """The layer's change; `shape`: of its weight."""
+    parts = dict(parts)
+    vector, magnitude = parts.pop("lora_magnitude_vector", None), parts.pop("dora_scale", None)
+    if vector is not None and magnitude is None and parts.keys() == _HALVES:
+        magnitude, vector = vector.reshape(-1, 1), None
+    direction = _direction(parts)
+    if direction is None or vector is not None:
+        raise InvalidAdapter(f"{module}: {', '.join(sorted(parts))} is no adapter that is known here")
+    if magnitude is None:
+        return direction
+    if magnitude.shape not in ((shape[0], 1), (1, shape[1])):
+        raise InvalidAdapter(
+            f"{module}: its magnitude of {tuple(magnitude.shape)} is not for a weight of {tuple(shape)}"
+        )
+    return Decomposed(direction, magnitude)
+
+
+def _direction(parts: Mapping[str, Tensor]) -> Change | None:
     names = set(parts)
-    if names == {"lora_A.weight", "lora_B.weight", "lora_magnitude_vector"}:
-        return Dora(parts["lora_B.weight"], parts["lora_A.weight"], parts["lora_magnitude_vector"])
-    if names == {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}:
+    if names == _HALVES:
+        return Product(parts["lora_B.weight"], parts["lora_A.weight"])
+    if names == _HADAMARD:
         return Hadamard((parts["hada_w1_a"], parts["hada_w1_b"]), (parts["hada_w2_a"], parts["hada_w2_b"]))
-    if names and all(name.startswith("lokr_w") for name in names):
-        return Kronecker(_factor("lokr_w1", parts), _factor("lokr_w2", parts))
-    raise InvalidAdapter(f"{module}: {', '.join(sorted(names))} is no adapter that is known here")
+    factors = [_factor(name, parts, names) for name in ("lokr_w1", "lokr_w2")]
+    if names or factors[0] is None or factors[1] is None:
+        return None
+    return Kronecker(factors[0], factors[1])
 
 
-def _factor(name: str, parts: Mapping[str, Tensor]) -> Tensor:
-    if name in parts:
+def _factor(name: str, parts: Mapping[str, Tensor], names: set[str]) -> Tensor | None:
+    """One side of a Kronecker product, whole or as a product of two; its parts are taken out of `names`."""
+    if name in names:
+        names.remove(name)
         return parts[name]
-    if f"{name}_a" in parts and f"{name}_b" in parts:
+    if {f"{name}_a", f"{name}_b"} <= names:
+        names -= {f"{name}_a", f"{name}_b"}
         return parts[f"{name}_a"] @ parts[f"{name}_b"]
-    raise InvalidAdapter(f"it lacks {name}")
+    return None

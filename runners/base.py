@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from models.adapters import AdapterWeights
     from models.base import Model, Row, Track
     from models.checkpoints import Checkpoint
+    from models.foreign import Adopted
     from runners.adapters import Adapters
     from runners.worker import Worker
 
@@ -52,6 +53,7 @@ class Runner:
         self._reason: str | None = "its model is being loaded"
         self._worker: Worker | None = None
         self._stages: dict[str, Literal["preparing", "finishing"]] = {}  # of those that are here but in no queue
+        self._adopting = asyncio.Lock()
         self._served = False  # by a process of its own, which is replaced when it ends
         self.settled = threading.Event()  # ready, or known not to be
         threading.Thread(target=self._settle, name="load", daemon=True).start()
@@ -113,31 +115,50 @@ class Runner:
 
     @bentoml.api
     async def adopt(self, request: AdoptRequest) -> AdoptAnswer:
-        """Bring an adapter from elsewhere into our form, if it fits the model."""
-        return await asyncio.to_thread(self._adopt, request)
+        """Bring an adapter from elsewhere into our form, if it fits the model. One after the other: each takes several
+        times its file's memory."""
+        from models.adapter_file import InvalidAdapter
+        from models.device import out_of_memory
+        from models.effect import measure, probe
 
-    def _adopt(self, request: AdoptRequest) -> AdoptAnswer:
-        from models.adapter_file import Header, InvalidAdapter
+        async with self._adopting:
+            model, worker = self._model, self._worker
+            if self._reason or model is None or worker is None or self._checkpoint is None:
+                return AdoptAnswer(error=f"{self.backend} cannot check it: {self._reason}", status=503)
+            try:
+                adopted, relative = await asyncio.to_thread(self._adopt, request, model, self._checkpoint)
+                without = await worker.run(model.response(probe([])))
+                with_it = await worker.run(model.response(probe([(adopted.weights, 1.0)])))
+                effect = await asyncio.to_thread(measure, relative, model, without, with_it)
+            except InvalidAdapter as reason:
+                return AdoptAnswer(error=str(reason), status=400)
+            except Refusal as refusal:
+                return AdoptAnswer(error=refusal.message, status=refusal.status)
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                return AdoptAnswer(error=f"{self.backend} has no memory left to check it; try again later", status=503)
+            return AdoptAnswer(data=adopted.data, notes=[*adopted.notes, *effect.notes()])
+
+    def _adopt(self, request: AdoptRequest, model: Model, checkpoint: Checkpoint) -> tuple[Adopted, float]:
+        """The adapter, and how much it changes of the weights."""
+        from models.adapter_file import Header
+        from models.effect import weight_change
         from models.foreign import adopt
 
-        if self._reason or self._model is None or self._checkpoint is None:
-            return AdoptAnswer(error=f"{self.backend} cannot check it: {self._reason}", status=503)
         header = Header(
             producer_id=request.producer_id,
             model_name=request.model_name,
             backend=self.backend,
-            base=self._checkpoint.name,
-            base_sha256=self._checkpoint.sha256,
+            base=checkpoint.name,
+            base_sha256=checkpoint.sha256,
             rank=0,
             job_id="",
             created_at=datetime.now(UTC).isoformat(),
             sha256="",
         )
-        try:
-            adopted = adopt(request.data, request.config, header, self._model)
-        except InvalidAdapter as reason:
-            return AdoptAnswer(error=str(reason), status=400)
-        return AdoptAnswer(data=adopted.data, notes=adopted.notes)
+        adopted = adopt(request.data, request.config, header, model)
+        return adopted, weight_change(adopted.weights, model)
 
     def _settle(self) -> None:
         try:

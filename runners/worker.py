@@ -9,8 +9,10 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import metrics
 from errors import Refusal
@@ -22,6 +24,8 @@ from runners.scheduler import Scheduler, Ticket
 from runners.watchdog import Watchdog
 
 log = logging.getLogger("producer_twin.runner")
+
+T = TypeVar("T")
 
 # Rows that may be there at once; one more is refused at once rather than after a timeout.
 MOST_PRESENT = 64
@@ -53,6 +57,26 @@ class _Order:
             self.loop.call_soon_threadsafe(settle)
 
 
+@dataclass(eq=False)
+class _Errand:
+    """Work with the model that is no row, done in stretches between those of the scheduler."""
+
+    work: Generator[None, None, Any]
+    answer: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+    def give(self, result: Any) -> None:
+        def settle() -> None:
+            if not self.answer.done():
+                if isinstance(result, Exception):
+                    self.answer.set_exception(result)
+                else:
+                    self.answer.set_result(result)
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self.loop.call_soon_threadsafe(settle)
+
+
 class Worker:
     """Everything that touches the scheduler and its model happens in one thread.
 
@@ -75,7 +99,8 @@ class Worker:
         self._present = metrics.PRESENT.labels(backend)
         self._present.set(0)  # whatever a process before this one left
         self._turn_seconds, self._turn_rows = metrics.TURN_SECONDS.labels(backend), metrics.TURN_ROWS.labels(backend)
-        self._inbox: queue.SimpleQueue[_Order] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Order | _Errand] = queue.SimpleQueue()
+        self._errands: deque[_Errand] = deque()
         self._orders: dict[Ticket, _Order] = {}
         self._waiting = 0
         self._asked: dict[str, _Order] = {}
@@ -125,6 +150,21 @@ class Worker:
             if order.answer.cancelled():
                 self._inbox.put(order)  # the second time it is taken back
 
+    async def run(self, work: Generator[None, None, T]) -> T:
+        """What other work with the model comes to. A stretch of it follows each of the rows', and one such work the
+        other.
+
+        Raises:
+            Refusal: 503, nothing can be made any more.
+        """
+        if self._ended:
+            raise self._ended
+        loop = asyncio.get_running_loop()
+        errand = _Errand(work, loop.create_future(), loop)
+        self._inbox.put(errand)
+        result: T = await errand.answer
+        return result
+
     def _count(self, more: int) -> None:
         self._waiting += more
         self._present.set(self._waiting)
@@ -144,8 +184,11 @@ class Worker:
 
     def _work(self) -> None:
         while not self._ended:
-            while not self._scheduler.tickets or not self._inbox.empty():
+            while not (self._scheduler.tickets or self._errands) or not self._inbox.empty():
                 self._take(self._next())
+            self._advance_errand()
+            if not self._scheduler.tickets:
+                continue
             try:
                 with self._turn_seconds.time(), self._watchdog.stretch():
                     ended = self._scheduler.turn()
@@ -164,17 +207,36 @@ class Worker:
                     order.give(error)
                 self._orders.clear()
 
+    def _advance_errand(self) -> None:
+        """A stretch of the first errand."""
+        if not self._errands:
+            return
+        errand, result = self._errands[0], None
+        try:
+            with self._watchdog.stretch():
+                if not errand.answer.done():  # somebody waits for it still
+                    next(errand.work)
+                    return
+        except StopIteration as end:
+            result = end.value
+        except Exception as error:  # noqa: BLE001 - it is the answer
+            result = error
+        self._errands.popleft()
+        errand.give(result)
+
     def _end(self, reason: str) -> None:
         """From the watchdog's thread or from the model's: tell everyone who waits here, and whose process it is."""
         self._ended = Refusal(503, f"{self._backend}: {reason}; send the request again in some seconds")
         for order in list(self._orders.values()):
             order.give(self._ended)
+        for errand in list(self._errands):
+            errand.give(self._ended)
         with contextlib.suppress(queue.Empty):
             while True:
                 self._inbox.get_nowait().give(self._ended)
         self._on_end(reason)
 
-    def _next(self) -> _Order:
+    def _next(self) -> _Order | _Errand:
         """Who comes or leaves next. After a moment in which nobody did, the memory of those before is given back."""
         try:
             return self._inbox.get(timeout=_IDLE_SECONDS)
@@ -182,7 +244,10 @@ class Worker:
             memory.give_back()
             return self._inbox.get()
 
-    def _take(self, order: _Order) -> None:
+    def _take(self, order: _Order | _Errand) -> None:
+        if isinstance(order, _Errand):
+            self._errands.append(order)
+            return
         if order.ticket or order.answer.done():
             if order.ticket in self._orders:
                 del self._orders[order.ticket]

@@ -102,3 +102,9 @@ class AceStep(Model[Run]):
         audio = yield from decode(self.pipeline.vae, run.latents)
         samples: NDArray[np.float32] = audio[:, : round(row.seconds * self.sample_rate)].float().cpu().numpy()
         return normalise(samples)
+
+    def response(self, row: Row) -> Generator[None, None, torch.Tensor]:
+        """The latents after one step."""
+        run = self.begin(row)
+        yield from self.batch([run]).step()
+        return run.latents

@@ -112,5 +112,11 @@ class MusicGen(Model[Run]):
         wave = yield from audio.decode(self.codec, run.codes, self.channels)
         return normalise(wave[:, : round(row.seconds * self.sample_rate)])
 
+    def response(self, row: Row) -> Generator[None, None, torch.Tensor]:
+        """The logits of the first codes, before anything is drawn."""
+        batch = self.batch([self.begin(row)])
+        yield from batch.step()
+        return batch.logits
+
     def _frames(self, row: Row) -> int:
         return math.ceil(row.seconds * self.frame_rate)

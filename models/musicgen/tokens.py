@@ -140,7 +140,13 @@ class Run:
 
 
 class Batch:
-    """Runs that are written together. Their `positions` are parts of one tensor, `[rows, K, P]`."""
+    """Runs that are written together. Their `positions` are parts of one tensor, `[rows, K, P]`.
+
+    Attributes:
+        logits: of the last step, `[rows, K, V]`.
+    """
+
+    logits: Tensor
 
     @torch.inference_mode()
     def __init__(self, model: MusicgenForConditionalGeneration, runs: Sequence[Run]) -> None:
@@ -167,7 +173,7 @@ class Batch:
                 yield
         codes = self._positions[self._rows, :, self._next - 1]
         told, untold = self._decoder.step(codes, self._next - 1, max(run.next for run in self.runs) - 1)
-        logits = torch.lerp(untold, told, self._guidance)
+        logits = self.logits = torch.lerp(untold, told, self._guidance)
         # In single precision, for the sum of finite half precision numbers may be too large for one.
         self._broken |= ~logits.sum(dim=(1, 2), dtype=torch.float32).isfinite()
         chosen = choose(logits / self._temperature, self.runs[0].line.top_k, [run.generator for run in self.runs])

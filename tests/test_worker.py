@@ -1,0 +1,99 @@
+"""Work with a model beside its rows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator
+
+import pytest
+import torch
+
+from models.ace_step import AceStep
+from models.adapters import AdapterWeights, LoraPair, linear_layers
+from models.base import Model, Row, Text, completed
+from models.checkpoints import resolve
+from models.effect import probe
+from models.musicgen import MusicGen
+from models.tiny import ace_step as tiny_ace_step
+from models.tiny import musicgen as tiny_musicgen
+from runners.scheduler import Scheduler
+from runners.worker import Worker
+from tests.test_foreign import HEADER
+
+
+@pytest.fixture(scope="module")
+def model() -> AceStep:
+    checkpoint = resolve("starter", "ace_step_test", tiny_ace_step.build)
+    return AceStep.load(checkpoint, torch.device("cpu"), torch.float32)
+
+
+def test_other_work_takes_turns_with_the_rows(model: AceStep) -> None:
+    """Rows go on while it lasts, from the first to the last; what it raises is its own."""
+    ended: list[str] = []
+
+    def slow() -> Generator[None, None, str]:
+        while len(ended) < 2:
+            time.sleep(0.001)
+            yield
+        return "done"
+
+    def failing() -> Generator[None, None, str]:
+        yield
+        raise ValueError("of its own")
+
+    async def both() -> str:
+        worker = Worker(Scheduler(model))
+        work = asyncio.create_task(worker.run(slow()))
+        for number in range(2):
+            track = await worker.track(Row(Text("x"), seconds=0.5, seed=number, steps=2))
+            assert not isinstance(track, Exception)
+            ended.append("row")
+        result = await work
+        with pytest.raises(ValueError, match="of its own"):
+            await worker.run(failing())
+        return result
+
+    assert asyncio.run(asyncio.wait_for(both(), 60)) == "done"
+
+
+def test_work_that_nobody_waits_for_ends(model: AceStep) -> None:
+    steps: list[int] = []
+
+    def endless() -> Generator[None, None, None]:
+        while True:
+            steps.append(1)
+            time.sleep(0.001)
+            yield
+
+    async def leave() -> None:
+        worker = Worker(Scheduler(model))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(worker.run(endless()), 0.2)
+        await worker.run(model.response(probe([])))
+        seen = len(steps)
+        await asyncio.sleep(0.1)
+        assert len(steps) == seen > 0
+
+    asyncio.run(asyncio.wait_for(leave(), 60))
+
+
+def musicgen() -> MusicGen:
+    checkpoint = resolve("starter", "musicgen_test", tiny_musicgen.build)
+    return MusicGen.load(checkpoint, torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize("backend", ["ace_step", "musicgen"])
+def test_the_response_tells_adapters_apart(model: AceStep, backend: str) -> None:
+    served: Model = model if backend == "ace_step" else musicgen()
+    torch.manual_seed(0)
+    pairs = {
+        name: LoraPair(torch.randn(layer.in_features, 2) * 0.1, torch.randn(2, layer.out_features) * 0.1)
+        for name, layer in linear_layers(served.adapted).items()
+        if "layers" in name
+    }
+    adapter = AdapterWeights(HEADER, pairs)
+    plain, again = (completed(served.response(probe([]))) for _ in range(2))
+    weak, strong = (completed(served.response(probe([(adapter, strength)]))) for strength in (0.1, 1.0))
+    assert torch.equal(plain, again) and plain.ndim >= 2
+    assert 0 < (weak - plain).norm() < (strong - plain).norm()
