@@ -19,9 +19,5 @@ class Refusal(Exception):
         self.wait = wait
 
     def __reduce__(self) -> tuple[type[Refusal], tuple[int, str, int | None]]:
-<<<<<<< HEAD
-        return Refusal, (self.status, self.message, self.wait)
-=======
         """Whole, where it is raised in another process."""
-        return type(self), (self.status, self.message, self.wait)
->>>>>>> wt-adapters
+        return Refusal, (self.status, self.message, self.wait)
