@@ -10,6 +10,7 @@ import base64
 from typing import Any
 
 import bentoml
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 import logs
@@ -26,11 +27,15 @@ from contract import (
 )
 from edge.access import Access
 from edge.closing import Closing
+from edge.connections import install
 from edge.errors import OneShape, or_error
 from edge.guard import Guard
 from edge.journal import Journal
 from edge.keys import KeyRing
 from edge.leaving import Leaving
+from edge.limits import RequestLimits
+from edge.pools import ACCESS, RECORDS
+from edge.pulse import Pulse
 from edge.submit import CheckedSubmit
 from errors import Refusal
 from front import outputs, uploads
@@ -49,6 +54,7 @@ from training.jobs import Jobs
 from training.retention import keep_clean
 from training.service import Training, train_and_wait
 
+LIMITS = RequestLimits(settings())
 # With what one try may take where a server hangs, half a minute at most.
 _PATIENCE_SECONDS = 8.0
 
@@ -66,6 +72,7 @@ class Front:
         at_once = open_storage(self.settings.storage_url, self.settings.s3_endpoint_url)
         self.storage = Patient(at_once, _PATIENCE_SECONDS)
         self.ring = KeyRing(at_once)
+        self.pulse = Pulse({"slow work": None, "API keys": ACCESS, "records": RECORDS})
         self.jobs = Jobs(at_once)
         self.library = Library(at_once)
         self.intake = Intake(self.storage, self.settings)
@@ -78,6 +85,8 @@ class Front:
         self.places = self.generation.places
 
     async def __is_ready__(self) -> bool:
+        if fault := self.pulse.fault() or LIMITS.fault():
+            raise HTTPException(503, f"the service cannot serve: {fault}")
         return await self.runners.any_ready()
 
     @bentoml.api(route="/store-upload")
@@ -139,11 +148,15 @@ def _compose() -> bentoml.Service[Any]:
     service.add_asgi_middleware(Journal)
     service.add_asgi_middleware(Closing, seconds=settings().stop_seconds)
     service.add_asgi_middleware(OneShape)
-    service.add_asgi_middleware(Access, settings=settings(), ring=lambda: bentoml.get_current_service().ring)
+    cors = bool(service.config.get("http", {}).get("cors", {}).get("enabled"))
+    service.add_asgi_middleware(
+        Access, settings=settings(), ring=lambda: bentoml.get_current_service().ring, limits=LIMITS, cors=cors
+    )
     service.add_asgi_middleware(Guard, settings=settings())
     service.add_asgi_middleware(Leaving)
     service.add_asgi_middleware(CheckedSubmit, intake=lambda: bentoml.get_current_service().intake)
     return service
 
 
+install()
 ProducerTwin = _compose()
