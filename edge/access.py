@@ -11,6 +11,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -148,7 +149,7 @@ class Access:
         self.limits = limits or RequestLimits(settings)
         self.cors = cors
         self.rates = Rates()
-        self._refresh: asyncio.Future[None] | None = None
+        self._refresh: Future[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -221,9 +222,9 @@ class Access:
         if ring.fresh:
             return
         if self._refresh is None or self._refresh.done():
-            self._refresh = asyncio.get_running_loop().run_in_executor(ACCESS, ring.refresh)
+            self._refresh = ACCESS.submit(ring.refresh)
         try:
-            await asyncio.wait_for(asyncio.shield(self._refresh), _PATIENCE_SECONDS)
+            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._refresh)), _PATIENCE_SECONDS)
         except TimeoutError:
             if not ring.known:
                 raise Unavailable(503, "the storage of the API keys does not answer; try again later") from None

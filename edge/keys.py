@@ -136,7 +136,10 @@ def stored(storage: Storage, known: Mapping[str, Key] | None = None) -> list[Key
     away: Unavailable | None = None
     for entry in storage.list(keys.api_keys()):
         try:
-            found.append(Key.model_validate_json(storage.get(entry.key)))
+            key = Key.model_validate_json(storage.get(entry.key))
+            if entry.key != keys.api_key(key.id):
+                raise Damaged(entry.key)
+            found.append(key)
         except NotFound:
             continue
         except (ValidationError, Damaged):
