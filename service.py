@@ -34,7 +34,7 @@ from edge.journal import Journal
 from edge.keys import KeyRing
 from edge.leaving import Leaving
 from edge.limits import RequestLimits
-from edge.pools import ACCESS, RECORDS
+from edge.pools import ACCESS, RECORDS, SLOW
 from edge.pulse import Pulse
 from edge.submit import CheckedSubmit
 from errors import Refusal
@@ -72,7 +72,7 @@ class Front:
         at_once = open_storage(self.settings.storage_url, self.settings.s3_endpoint_url)
         self.storage = Patient(at_once, _PATIENCE_SECONDS)
         self.ring = KeyRing(at_once)
-        self.pulse = Pulse({"slow work": None, "API keys": ACCESS, "records": RECORDS})
+        self.pulse = Pulse({"slow work": SLOW, "API keys": ACCESS, "records": RECORDS})
         self.jobs = Jobs(at_once)
         self.library = Library(at_once)
         self.intake = Intake(self.storage, self.settings)
@@ -83,6 +83,10 @@ class Front:
         keep_clean(self.storage, self.jobs, self.settings)
         self.generation = Generation(self.runners, self.library, self.outbox, self.settings)
         self.places = self.generation.places
+
+    @bentoml.on_startup
+    async def use_own_threads(self) -> None:
+        asyncio.get_running_loop().set_default_executor(SLOW)
 
     async def __is_ready__(self) -> bool:
         if fault := self.pulse.fault() or LIMITS.fault():

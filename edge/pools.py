@@ -1,6 +1,6 @@
-"""Threads for what must go on whatever else the server does: access to the keys, and records.
+"""Threads: for slow work, and apart from it for what must go on whatever else the server does.
 
-The default pool of asyncio is for slow work (uploads, encoding, conversion), which can fill it.
+`SLOW` is asyncio's default pool (`asyncio.to_thread`): uploads, encoding, conversion.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar
 T = TypeVar("T")
 P = ParamSpec("P")
 
+SLOW = ThreadPoolExecutor(32, "slow")
 ACCESS = ThreadPoolExecutor(2, "access")
 RECORDS = ThreadPoolExecutor(16, "records")
 

@@ -18,8 +18,8 @@ class Pulse:
         patience: a pool that starts nothing for so many seconds, or a loop that comes so late, cannot serve.
     """
 
-    def __init__(self, pools: Mapping[str, Executor | None], patience: float = PATIENCE_SECONDS) -> None:
-        """`pools` by their name; None is asyncio's default one."""
+    def __init__(self, pools: Mapping[str, Executor], patience: float = PATIENCE_SECONDS) -> None:
+        """`pools` by what they are for."""
         self.patience = patience
         self._pools = pools
         self._late = 0.0
