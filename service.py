@@ -25,9 +25,9 @@ from contract import (
     TrainAnswer,
     TrainRequest,
 )
+from edge import connections, timeouts
 from edge.access import Access
 from edge.closing import Closing
-from edge.connections import install
 from edge.errors import OneShape, or_error
 from edge.guard import Guard
 from edge.journal import Journal
@@ -162,5 +162,6 @@ def _compose() -> bentoml.Service[Any]:
     return service
 
 
-install()
+connections.install()
+timeouts.install()
 ProducerTwin = _compose()

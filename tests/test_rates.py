@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import importlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from bentoml._internal.server.http import traffic
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from edge import access, keys
 from edge.access import Principal
 from edge.limits import Slots
 from edge.pulse import Pulse
 from edge.rates import Rates
+from edge.timeouts import RequestTimeout
 from errors import Refusal
 from storage import Storage
-from tests.asgi import answer, answers, bearer, guarded, scope
+from tests.asgi import Served, answer, answers, bearer, guarded, scope
 
 
 def test_a_key_may_ask_so_often(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,3 +157,29 @@ def test_questions_of_strangers_have_a_rate(store: Storage, monkeypatch: pytest.
     asked = [scope("/generate", "OPTIONS", client=f"2001:db8::{number}") for number in range(4)]
     assert [asyncio.run(answers(app, each))[0]["status"] for each in asked] == [204, 204, 204, 429]
     assert asyncio.run(answers(app, scope("/", "OPTIONS", client="10.0.0.5")))[0]["status"] == 204
+
+
+# Time
+
+
+def test_a_timer_ends_with_its_request() -> None:
+    async def many() -> int:
+        app = RequestTimeout(Response(status_code=204), 86_400.0)
+        for _ in range(1000):
+            await answers(app, scope())
+            await asyncio.sleep(0)
+        return sum(isinstance(each, asyncio.TimerHandle) for each in gc.get_objects())
+
+    assert asyncio.run(many()) < 300
+    assert importlib.import_module("service").ProducerTwin
+    assert traffic.TimeoutMiddleware is RequestTimeout  # type: ignore[comparison-overlap]
+
+
+def test_an_answer_that_does_not_begin_is_given_up() -> None:
+    class Slow(Served):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await asyncio.sleep(30)
+
+    status, _, document = answer(RequestTimeout(Slow(), 0.05), scope())
+    assert (status, document) == (504, {"error": "no answer within 0.05 s"})
+    assert answer(RequestTimeout(Served(), 30.0), scope())[0] == 200
