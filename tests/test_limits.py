@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -25,6 +26,7 @@ LIMITS = {
     "KEY_REQUESTS_AT_ONCE": str(KEY_REQUESTS),
     "KEY_STREAMS_AT_ONCE": str(KEY_STREAMS),
     "KEY_REQUESTS_PER_MINUTE": str(PER_MINUTE),
+    "LOG_FORMAT": "json",
 }
 SLOW = "Content-Type: application/json\r\nContent-Length: 90000\r\nExpect: 100-continue\r\n"
 
@@ -80,7 +82,7 @@ def test_one_keys_slow_bodies_are_its_own_business(busy: Busy) -> None:
     metrics = busy.ask("operator", "/metrics").text
     assert 'producer_twin_refusals_total{cause="too many",route="/backends"}' in metrics
     log = busy.api.server.log.read_text()
-    assert any("→ 429" in row and "request_id=one-too-many" in row for row in log.splitlines())
+    assert any('"status": 429' in row and "one-too-many" in row for row in log.splitlines())
 
 
 def test_streams_take_no_slots_of_requests(busy: Busy) -> None:
@@ -111,9 +113,8 @@ def test_many_strangers_with_slow_bodies_take_nothing(busy: Busy) -> None:
 
 
 def test_a_strangers_questions_have_a_rate(busy: Busy) -> None:
-    statuses = [busy.api.client.options("/generate").status_code for _ in range(PER_MINUTE + 50)]
-    assert set(statuses) == {204, 429}
-    assert statuses[-1] == 429
+    assert busy.api.client.options("/generate").status_code == 204
+    wait_until(lambda: busy.api.client.options("/generate").status_code == 429, pause=0)
     assert busy.ask("ada", "/backends").status_code == 200
 
 
@@ -134,18 +135,19 @@ def test_visitors_have_limits_each(busy: Busy) -> None:
             assert " 100 " in head_of(line)
         assert "at once" in error_of(busy.ask("web", "/loras", x_visitor_address="8.8.8.8"), 429)
         assert ask("8.8.4.4") == 200
-    assert "9.9.9.9" in busy.api.server.log.read_text()
+    assert '"visitor": "9.9.9.9"' in busy.api.server.log.read_text()
 
 
-def test_once_there_was_a_key_the_door_stays_shut(busy: Busy, tiny: dict[str, str]) -> None:
+def test_once_there_was_a_key_the_door_stays_shut(busy: Busy, tiny: dict[str, str], tmp_path: Path) -> None:
     """Whatever becomes of the keys, now and after a start anew; the way back is the operator's command."""
     folder, storage = busy.api.folder, open_storage(busy.api.folder.as_uri())
     shutil.rmtree(folder / "api_keys")
     wait_until(lambda: busy.ask("ada", "/backends").status_code == 401, keys.FRESH + 60, 1.0)
     assert httpx.get(f"{busy.api.server.url}/jobs", trust_env=False).status_code == 401
-    with pytest.raises(AssertionError, match="401"), running(folder.parent, tiny, ("ace_step",)):
+    anew = tiny | {"STORAGE_URL": folder.as_uri()}
+    with pytest.raises(AssertionError, match="401"), running(tmp_path / "shut", anew, ("ace_step",)):
         pass
     keys.reopen(storage)
-    with running(folder.parent, tiny, ("ace_step",)) as api:
+    with running(tmp_path / "open", anew, ("ace_step",)) as api:
         assert api.client.get("/jobs").status_code == 200
         assert json.loads(api.client.get("/jobs", headers={"via": "1.1 x"}).text)["error"].startswith("authorization")

@@ -183,3 +183,12 @@ def test_an_answer_that_does_not_begin_is_given_up() -> None:
     status, _, document = answer(RequestTimeout(Slow(), 0.05), scope())
     assert (status, document) == (504, {"error": "no answer within 0.05 s"})
     assert answer(RequestTimeout(Served(), 30.0), scope())[0] == 200
+
+
+def test_an_answer_that_began_may_take_longer() -> None:
+    async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.sleep(0.3)
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    assert answer(RequestTimeout(stream, 0.1), scope())[0] == 200
