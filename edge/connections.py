@@ -77,7 +77,7 @@ class PublicProtocol(H11Protocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "the request is not valid HTTP/1.1")
+        self._refuse(400, "the request is not valid HTTP; send it anew by another client")
 
     def _look(self) -> None:
         """Close the connection if its client has done nothing for too long."""
