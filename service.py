@@ -10,6 +10,7 @@ import base64
 from typing import Any
 
 import bentoml
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 import logs
@@ -24,6 +25,7 @@ from contract import (
     TrainAnswer,
     TrainRequest,
 )
+from edge import connections, timeouts
 from edge.access import Access
 from edge.closing import Closing
 from edge.errors import OneShape, or_error
@@ -31,6 +33,9 @@ from edge.guard import Guard
 from edge.journal import Journal
 from edge.keys import KeyRing
 from edge.leaving import Leaving
+from edge.limits import RequestLimits
+from edge.pools import ACCESS, RECORDS, SLOW
+from edge.pulse import Pulse
 from edge.submit import CheckedSubmit
 from errors import Refusal
 from front import outputs, uploads
@@ -51,6 +56,7 @@ from training.jobs import Jobs
 from training.retention import keep_clean
 from training.service import Training, train_and_wait
 
+LIMITS = RequestLimits(settings())
 # With what one try may take where a server hangs, half a minute at most.
 _PATIENCE_SECONDS = 8.0
 
@@ -69,6 +75,7 @@ class Front:
         DECODING.start()
         self.storage = Patient(at_once, _PATIENCE_SECONDS)
         self.ring = KeyRing(at_once, self.settings.guest_key)
+        self.pulse = Pulse({"slow work": SLOW, "API keys": ACCESS, "records": RECORDS})
         self.jobs = Jobs(at_once)
         self.library = Library(at_once)
         self.intake = Intake(self.storage, self.settings)
@@ -80,7 +87,13 @@ class Front:
         self.generation = Generation(self.runners, self.library, self.outbox, self.settings)
         self.places = self.generation.places
 
+    @bentoml.on_startup
+    async def use_own_threads(self) -> None:
+        asyncio.get_running_loop().set_default_executor(SLOW)
+
     async def __is_ready__(self) -> bool:
+        if fault := self.pulse.fault() or LIMITS.fault():
+            raise HTTPException(503, f"the service cannot serve: {fault}")
         return await self.runners.any_ready()
 
     @bentoml.api(route="/store-upload")
@@ -145,11 +158,16 @@ def _compose() -> bentoml.Service[Any]:
     service.add_asgi_middleware(Journal)
     service.add_asgi_middleware(Closing, seconds=settings().stop_seconds)
     service.add_asgi_middleware(OneShape)
-    service.add_asgi_middleware(Access, settings=settings(), ring=lambda: bentoml.get_current_service().ring)
+    cors = bool(service.config.get("http", {}).get("cors", {}).get("enabled"))
+    service.add_asgi_middleware(
+        Access, settings=settings(), ring=lambda: bentoml.get_current_service().ring, limits=LIMITS, cors=cors
+    )
     service.add_asgi_middleware(Guard, settings=settings())
     service.add_asgi_middleware(Leaving)
     service.add_asgi_middleware(CheckedSubmit, intake=lambda: bentoml.get_current_service().intake)
     return service
 
 
+connections.install()
+timeouts.install()
 ProducerTwin = _compose()

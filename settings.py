@@ -56,7 +56,18 @@ class Settings(BaseSettings):
     key_jobs_at_once: int = Field(20, ge=0)
     guest_key: str | None = None  # the key of a web app that was started with this service (scripts.web), as JSON
 
-    # Bodies in memory, all requests' together, and the longest silence within one.
+    # Requests under way, all together and of one key (edge.limits); streams and downloads are counted apart.
+    requests_at_once: int = Field(512, ge=2)
+    key_requests_at_once: int = Field(64, ge=1)
+    streams_at_once: int = Field(512, ge=2)
+    key_streams_at_once: int = Field(64, ge=1)
+
+    # Connections (edge.connections): how many, how long one may take to bring a request, or not to read its answer.
+    max_connections: int = Field(2048, ge=1)
+    head_seconds: float = Field(10.0, gt=0)
+    unread_seconds: float = Field(60.0, gt=0)
+
+    # Bodies in memory, all requests' together, and in what time each next 64 KiB of one must come.
     max_bodies_bytes: int = Field(2**30, gt=0)
     body_silence_seconds: float = Field(30.0, gt=0)
 

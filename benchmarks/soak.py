@@ -61,7 +61,7 @@ NAMED = {404, 409, 429, 503, 504}
 KINDS = {
     *("uploads", "datasets", "training_data", "training_turns", "jobs", "open_jobs", "tasks", "job_data", "job_runs"),
     *("loras", "lora_owners", "lora_turns", "lora_deletions", "lora_versions", "models", "outputs"),
-    *("tag_cache", "api_keys"),
+    *("tag_cache", "api_keys", "access"),
 }
 
 

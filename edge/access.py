@@ -9,22 +9,27 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.errors import error_response
 from edge.journal import note
 from edge.keys import SCOPES, Key, KeyRing
+from edge.limits import RequestLimits
+from edge.origin import address_of, normalised, why_not_local
+from edge.pools import ACCESS
 from edge.rates import Rates
 from errors import Refusal
 from settings import Settings
+from storage import Unavailable
 from storage.keys import shown
 
 # What needs no key: whether the service lives, for those who watch it.
@@ -42,26 +47,43 @@ _ROUTES: list[tuple[tuple[str, ...], str, frozenset[str]]] = [
     (("POST", "PUT", *_READS), r"/(store-upload|uploads(/.*)?|train(/.*)?)", _TRAIN),
     (("POST", "DELETE"), r"/(jobs|loras|producers)/.*", _TRAIN),
 ]
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via", "x-visitor-address")
 _NO_KEY_YET = (
-    "authorization: this service has no API key yet, and so serves its own machine only; make one there with "
-    "`python -m edge.keys create` and send it as `Authorization: Bearer <key>` (or set ALLOW_ANONYMOUS=true)"
+    "authorization: this service has no API key yet, and so serves programs on its own machine only; this request is "
+    "none: {why}; make a key there with `python -m edge.keys create` and send it as `Authorization: Bearer <key>` (or "
+    "set ALLOW_ANONYMOUS=true)"
 )
 _WANTS_KEY = "authorization: send an API key as `Authorization: Bearer <key>`"
+
+# By it the holder of a key with `names_visitors` says who asks; from anybody else it says nothing.
+VISITOR_HEADER = "x-visitor-address"
+# All visitors of such a key together may do as much as so many of them.
+_VISITORS = 20
+# When storage is slow the keys are taken as they were last known.
+_PATIENCE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks. `producers` None means every producer; a limit of None means none."""
+    """Who asks. `producers` None means every producer; a limit of None means none.
+
+    Attributes:
+        visitor: the address of whoever asks by way of this key; the limits are then each visitor's.
+    """
 
     name: str
     scopes: frozenset[str] = _ANY
     producers: frozenset[str] | None = None
     requests_per_minute: int | None = None
     jobs_at_once: int | None = None
+    visitor: str | None = None
 
     def sees(self, producer: str) -> bool:
         return self.producers is None or producer in self.producers
+
+    @property
+    def askers(self) -> list[str]:
+        """For whom the limits hold: the key, and its visitor."""
+        return [self.name] if self.visitor is None else [self.name, f"{self.name}, visitor {self.visitor}"]
 
 
 LOCAL = Principal("this machine")
@@ -106,13 +128,29 @@ def room_for_a_job(under_way: Iterable[str]) -> None:
 
 
 class Access:
-    """ASGI middleware. `ring`: the keys, once there is a service."""
+    """ASGI middleware.
 
-    def __init__(self, app: ASGIApp, settings: Settings, ring: Callable[[], KeyRing]) -> None:
+    Args:
+        ring: the keys, once there is a service.
+        limits: of all requests; those of the settings by default.
+        cors: the app answers preflights.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        ring: Callable[[], KeyRing],
+        limits: RequestLimits | None = None,
+        cors: bool = False,
+    ) -> None:
         self.app = app
         self.settings = settings
         self.ring = ring
+        self.limits = limits or RequestLimits(settings)
+        self.cors = cors
         self.rates = Rates()
+        self._refresh: Future[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -121,46 +159,82 @@ class Access:
         if scope["type"] != "http" or scope["path"] in _OPEN:
             await self.app(scope, receive, send)
             return
-        if scope["method"] == "OPTIONS":  # a browser's question before the question, which carries no key
-            with acting(NOBODY):
-                await self.app(scope, receive, send)
-            return
         try:
-            who = await asyncio.to_thread(self._identify, scope)
+            if scope["method"] == "OPTIONS":  # a browser's question before the question, which carries no key
+                self._within_rate(self._stranger(scope))
+                await self._answer_options(scope, receive, send)
+                return
+            who = await self._identify(scope)
             note(principal=who.name)
+            if who.visitor is not None:
+                note(visitor=who.visitor)
             self._within_rate(who)
             self._permit(who, scope)
+            give_back = self.limits.take(scope["path"], who.askers, limited=who is not LOCAL)
         except Refusal as refusal:
             headers = {"www-authenticate": _challenge(scope)} if refusal.status == 401 else {}
             await error_response(refusal.status, refusal.message, headers, refusal.wait)(scope, receive, send)
             return
-        # BentoML stores a task's headers in its database: the key has done its work and goes no further.
-        scope = dict(scope, headers=list(scope["headers"]))
-        del MutableHeaders(scope=scope)["authorization"]
-        with acting(who):
-            await self.app(scope, receive, send)
 
-    def _identify(self, scope: Scope) -> Principal:
-        """Raises Refusal (401)."""
+        async def until_answered(message: Message) -> None:
+            await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                give_back()  # a task goes on after its answer
+
+        try:
+            with acting(who):
+                await self.app(_without_secrets(scope), receive, until_answered)
+        finally:
+            give_back()
+
+    async def _answer_options(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Without a look at the body, and by BentoML's answer to preflights alone, which comes before its routes."""
         headers = Headers(scope=scope)
-        ring = self.ring()
+        if self.cors and "origin" in headers and "access-control-request-method" in headers:
+            with acting(NOBODY):
+                await self.app(scope, _no_body, send)
+        else:
+            await Response(status_code=204)(scope, receive, send)
+
+    async def _identify(self, scope: Scope) -> Principal:
+        """Raises Refusal (400, 401, 503)."""
+        headers, ring = Headers(scope=scope), self.ring()
+        await self._read_keys(ring)
         if given := _token(headers.getlist("authorization")):
             key = ring.find(given)
             if key is None:
                 raise Refusal(401, "authorization: this is no API key of this service; it may have been revoked")
-            return self._of(key)
-        if self.settings.allow_anonymous:
-            client = (scope.get("client") or ("unknown",))[0]
-            if is_local(scope):
-                return LOCAL
-            return Principal(f"anonymous at {client}", requests_per_minute=self.settings.key_requests_per_minute)
-        if len(ring):
+            return self._of(key, _visitor(headers) if key.names_visitors else None)
+        if ring.needed and not self.settings.allow_anonymous:
             raise Refusal(401, _WANTS_KEY)
-        if not is_local(scope):
-            raise Refusal(401, _NO_KEY_YET)
-        return LOCAL
+        why = why_not_local(scope)
+        if why is None:
+            return LOCAL
+        if self.settings.allow_anonymous:
+            return self._stranger(scope)
+        raise Refusal(401, _NO_KEY_YET.format(why=why))
 
-    def _of(self, key: Key) -> Principal:
+    async def _read_keys(self, ring: KeyRing) -> None:
+        """See that the keys are fresh; all requests wait for one reader, and not for long.
+
+        Raises:
+            Unavailable: they were never read.
+        """
+        if ring.fresh:
+            return
+        if self._refresh is None or self._refresh.done():
+            self._refresh = ACCESS.submit(ring.refresh)
+        try:
+            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._refresh)), _PATIENCE_SECONDS)
+        except TimeoutError:
+            if not ring.known:
+                raise Unavailable(503, "the storage of the API keys does not answer; try again later") from None
+
+    def _stranger(self, scope: Scope) -> Principal:
+        limit = self.settings.key_requests_per_minute
+        return Principal(f"anonymous at {address_of(scope)}", requests_per_minute=limit)
+
+    def _of(self, key: Key, visitor: str | None) -> Principal:
         config = self.settings
         return Principal(
             f"key {key.id}",
@@ -168,18 +242,46 @@ class Access:
             None if key.producers is None else frozenset(key.producers),
             key.requests_per_minute or config.key_requests_per_minute,
             config.key_jobs_at_once if key.jobs_at_once is None else key.jobs_at_once,
+            visitor,
         )
 
     def _within_rate(self, who: Principal) -> None:
         """Raises Refusal (429)."""
+        *groups, asker = who.askers
         most = who.requests_per_minute
-        if most and (wait := self.rates.wait(who.name, most)):
-            raise Refusal(429, f"more than {most} requests a minute; try again in {wait} s", wait)
+        if not most:
+            return
+        for name, limit in [(asker, most), *((group, most * _VISITORS) for group in groups)]:
+            if wait := self.rates.wait(name, limit):
+                raise Refusal(429, f"more than {limit} requests a minute; try again in {wait} s", wait)
 
     def _permit(self, who: Principal, scope: Scope) -> None:
         needed = needed_scopes(scope["method"], scope["path"])
         if not who.scopes & needed:
             raise Refusal(403, f"authorization: this API key lacks the scope {' or '.join(sorted(needed))}")
+
+
+def _without_secrets(scope: Scope) -> Scope:
+    """BentoML stores a task's headers in its database: what they were for here goes no further."""
+    scope = dict(scope, headers=list(scope["headers"]))
+    for name in ("authorization", VISITOR_HEADER):
+        del MutableHeaders(scope=scope)[name]
+    return scope
+
+
+async def _no_body() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def _visitor(headers: Headers) -> str | None:
+    """Raises Refusal (400)."""
+    given = headers.getlist(VISITOR_HEADER)
+    if not given:
+        return None
+    address = normalised(given[0]) if len(given) == 1 else None
+    if address is None:
+        raise Refusal(400, f"{VISITOR_HEADER}: it is not an IP address; send the visitor's, or leave it out")
+    return address
 
 
 def needed_scopes(method: str, path: str) -> frozenset[str]:
@@ -188,40 +290,6 @@ def needed_scopes(method: str, path: str) -> frozenset[str]:
         if method in methods and re.fullmatch(pattern, path, re.DOTALL):
             return scopes
     return _ADMIN
-
-
-def is_local(scope: Scope) -> bool:
-    """Whether the client is a program on this machine, and neither a proxy's client nor a stranger's web page.
-
-    A page can make the browser of whoever runs the service send requests to it: under a name of the page's own that
-    resolves to this machine, which Host tells, or across sites, which Origin tells.
-    """
-    client = scope.get("client")
-    if not client or not _is_loopback(client[0]):
-        return False
-    headers = Headers(scope=scope)
-    if any(name in headers for name in _FORWARDED):
-        return False
-    if not _is_loopback(_host(headers.get("host", "localhost"))):
-        return False
-    origin = headers.get("origin")
-    return origin is None or _is_loopback(_host(origin.partition("://")[2]))
-
-
-def _host(authority: str) -> str:
-    """Without its port."""
-    return re.sub(r":\d*$", "", authority).strip("[]")
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
 
 
 def _token(headers: list[str]) -> str:

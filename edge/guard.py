@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import time
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -19,6 +20,8 @@ _JSON = {"/store-upload", "/train", "/train/submit", "/generate"}
 _FORMS = {"/uploads", "/loras/import"}
 # What a form may take beside its file.
 _FORM_BYTES = 2**16
+# So much of a body must come within every `body_silence_seconds`, but for its end: 2 KiB a second by default.
+_LEAST_BYTES = 2**16
 # The largest JSON body but that of an upload, whatever the operator allows.
 _PLAIN_BYTES = 8 * 2**20
 
@@ -48,7 +51,7 @@ class Guard:
         body = _Body(receive, limit, self.settings.body_silence_seconds, room)
         refusals = {
             "large": (413, _too_large(scope, limit)),
-            "slow": (408, f"no more of the body came within {self.settings.body_silence_seconds:g} s; send it again"),
+            "slow": (408, _too_slow(self.settings.body_silence_seconds)),
             "many": (503, "too many large requests at once; try again in some seconds"),
         }
         answered = False
@@ -127,7 +130,8 @@ class _Body:
 
     def __init__(self, receive: Receive, limit: int, silence: float, room: _Room | None) -> None:
         self.receive = receive
-        self.silence = silence
+        self.silence = self.patience = silence
+        self.due = _LEAST_BYTES
         self.room = room
         self.left = limit
         self.taken = 0
@@ -137,14 +141,19 @@ class _Body:
     async def __call__(self) -> Message:
         if self.ended:
             return await self.receive()  # it waits for the client to go away
+        start = time.monotonic()
         try:
-            async with asyncio.timeout(self.silence):
+            async with asyncio.timeout(self.patience):
                 message = await self.receive()
         except TimeoutError:
             return self._break_off("slow")
+        self.patience -= time.monotonic() - start  # only the client's time counts
         if message["type"] != "http.request":
             return message
         size = len(message.get("body", b""))
+        self.due -= size
+        if self.due <= 0:
+            self.patience, self.due = self.silence, _LEAST_BYTES
         self.left -= size
         if self.left < 0:
             return self._break_off("large")
@@ -164,6 +173,10 @@ class _Body:
         self.broken_off = why
         self.ended = True
         return {"type": "http.disconnect"}
+
+
+def _too_slow(seconds: float) -> str:
+    return f"less than {_LEAST_BYTES >> 10} KiB of the body came within {seconds:g} s; send it again, or faster"
 
 
 def _too_large(scope: Scope, limit: int) -> str:

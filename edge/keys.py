@@ -4,6 +4,7 @@
     python -m edge.keys create ada-laptop --scope train --producer ada
     python -m edge.keys list
     python -m edge.keys revoke 1f0c…
+    python -m edge.keys reopen
 
 The secret part is 256 random bits, so a plain digest is enough: there is nothing to guess from a dictionary.
 """
@@ -16,7 +17,10 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, get_args
 
 import typer
@@ -25,7 +29,7 @@ from pydantic import BaseModel, Field, ValidationError
 from contract import Id, is_id
 from errors import Refusal
 from settings import settings
-from storage import NotFound, Storage, Unavailable, keys, open_storage
+from storage import AlreadyExists, Damaged, NotFound, Storage, Unavailable, keys, open_storage
 
 log = logging.getLogger("producer_twin.edge")
 
@@ -46,11 +50,14 @@ class Key(BaseModel):
     producers: list[Id] | None = None
     requests_per_minute: int | None = Field(None, ge=1)
     jobs_at_once: int | None = Field(None, ge=0)
+    names_visitors: bool = False
     created_at: datetime
 
 
 class KeyRing:
-    """The keys in storage, read again every FRESH seconds. While storage is away, those last known count.
+    """The keys in storage, as they were when they were last read (`refresh`), and whether one is needed.
+
+    Once a key was needed it is as long as this process lives, whatever becomes of storage.
 
     Args:
         guest: one more key, as `Key` in JSON, which is good while this server lives and does not count as a key that
@@ -62,6 +69,7 @@ class KeyRing:
         self._guest = Key.model_validate_json(guest) if guest else None
         self._lock = threading.Lock()
         self._keys: dict[str, Key] | None = None
+        self._needed = False
         self._read_at = 0.0
 
     def find(self, token: str) -> Key | None:
@@ -72,37 +80,87 @@ class KeyRing:
         right = hmac.compare_digest(_digest(secret), known.digest if known else _digest(""))
         return known if right and known else None
 
-    def __len__(self) -> int:
-        return len(self._known())
+    @property
+    def needed(self) -> bool:
+        """Whether nobody is served without a key."""
+        return self._needed or self._keys is None
+
+    @property
+    def known(self) -> bool:
+        """Whether the keys were ever read."""
+        return self._keys is not None
+
+    @property
+    def fresh(self) -> bool:
+        return self._keys is not None and time.monotonic() - self._read_at <= FRESH
+
+    def refresh(self) -> None:
+        """Read the keys, unless that was done within FRESH seconds. While storage is away, those last known count.
+
+        Raises:
+            Unavailable: storage was never there.
+        """
+        with self._lock:
+            if self.fresh:
+                return
+            try:
+                self._needed = is_needed(self._storage) or self._needed
+                self._keys = {key.id: key for key in stored(self._storage, self._keys)}
+            except Unavailable:
+                if self._keys is None:
+                    raise
+            self._read_at = time.monotonic()
 
     def _of_id(self, some_id: str) -> Key | None:
         if self._guest and self._guest.id == some_id:
             return self._guest
-        return self._known().get(some_id)
-
-    def _known(self) -> dict[str, Key]:
-        """Raises Unavailable if storage was never there."""
-        with self._lock:
-            if self._keys is None or time.monotonic() - self._read_at > FRESH:
-                try:
-                    self._keys = {key.id: key for key in stored(self._storage)}
-                except Unavailable:
-                    if self._keys is None:
-                        raise
-                self._read_at = time.monotonic()
-            return self._keys
+        return (self._keys or {}).get(some_id)
 
 
-def stored(storage: Storage) -> list[Key]:
-    """Every key, the oldest first."""
-    found = []
+def is_needed(storage: Storage) -> bool:
+    """Whether there was ever a key. One that is damaged was one, and so was a mark."""
+    if storage.stat(keys.key_required()) is not None:
+        return True
+    if next(iter(storage.list(keys.api_keys())), None) is None:
+        return False
+    try:
+        _require(storage)  # of a key that is older than the mark
+    except Refusal as refusal:
+        log.error("storage does not keep that API keys are needed: %s", refusal.message)
+    return True
+
+
+def _require(storage: Storage) -> None:
+    """Keep that from now on nobody is served without a key."""
+    with suppress(AlreadyExists):
+        storage.put(keys.key_required(), b"", if_absent=True)
+
+
+def stored(storage: Storage, known: Mapping[str, Key] | None = None) -> list[Key]:
+    """Every key, the oldest first; one that cannot be read is left out, or as it was `known`.
+
+    Raises:
+        Unavailable: the keys cannot be listed, or none of them can be read for the time being.
+    """
+    found: list[Key] = []
+    away: Unavailable | None = None
     for entry in storage.list(keys.api_keys()):
         try:
-            found.append(Key.model_validate_json(storage.get(entry.key)))
+            key = Key.model_validate_json(storage.get(entry.key))
+            if entry.key != keys.api_key(key.id):
+                raise Damaged(entry.key)
+            found.append(key)
         except NotFound:
             continue
-        except ValidationError:
+        except (ValidationError, Damaged):
             log.error("%s is damaged: the key is refused", keys.to_path(entry.key))
+        except Unavailable as error:
+            log.error("%s cannot be read: %s", keys.to_path(entry.key), error.message)
+            away = error
+            if before := (known or {}).get(PurePosixPath(entry.key).stem):
+                found.append(before)
+    if away and not found:
+        raise away
     return sorted(found, key=lambda key: key.created_at)
 
 
@@ -113,15 +171,18 @@ def create(
     producers: list[str] | None = None,
     requests_per_minute: int | None = None,
     jobs_at_once: int | None = None,
+    names_visitors: bool = False,
 ) -> str:
-    """Make a key and return it; nobody can read it again."""
+    """Make a key and return it; nobody can read it again. `names_visitors`: its holder says who asks by way of it."""
     token, key = made(
         name,
         scopes,
         producers=producers,
         requests_per_minute=requests_per_minute,
         jobs_at_once=jobs_at_once,
+        names_visitors=names_visitors,
     )
+    _require(storage)
     storage.put(keys.api_key(key.id), key.model_dump_json().encode(), if_absent=True)
     return token
 
@@ -136,6 +197,17 @@ def made(name: str, scopes: list[Scope], **limits: Any) -> tuple[str, Key]:
 def revoke(storage: Storage, some_id: str) -> bool:
     """False if there is no such key."""
     return is_id(some_id) and storage.delete(keys.api_key(some_id))
+
+
+def reopen(storage: Storage) -> None:
+    """Serve programs of the server's machine without a key again, from the next start on.
+
+    Raises:
+        Refusal: 409, there are keys.
+    """
+    if left := [keys.to_path(entry.key) for entry in storage.list(keys.api_keys())]:
+        raise Refusal(409, f"there are keys: {', '.join(left)}; revoke them first")
+    storage.delete(keys.key_required())
 
 
 def _digest(secret: str) -> str:
@@ -156,10 +228,14 @@ def _create(
     producer: Annotated[list[str] | None, typer.Option(help="Only for this producer; may be repeated.")] = None,
     requests_per_minute: Annotated[int | None, typer.Option(help="Instead of KEY_REQUESTS_PER_MINUTE.")] = None,
     jobs_at_once: Annotated[int | None, typer.Option(help="Instead of KEY_JOBS_AT_ONCE.")] = None,
+    names_visitors: Annotated[
+        bool, typer.Option("--names-visitors", help="A web app's: it names each visitor's address, for the limits.")
+    ] = False,
 ) -> None:
-    """Make a key and print it, once."""
+    """Make a key and print it, once. From the first one on nobody is served without a key."""
+    limits = (requests_per_minute, jobs_at_once)
     try:
-        typer.echo(create(_storage(), name, scope, producer or None, requests_per_minute, jobs_at_once))  # type: ignore[arg-type]
+        typer.echo(create(_storage(), name, scope, producer or None, *limits, names_visitors))  # type: ignore[arg-type]
     except ValidationError as error:
         raise typer.BadParameter(f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
     except Refusal as refusal:
@@ -172,7 +248,8 @@ def _list() -> None:
     """What keys there are."""
     for key in stored(_storage()):
         whose = ", ".join(key.producers) if key.producers else "every producer"
-        typer.echo(f"{key.id}  {key.created_at:%Y-%m-%d}  {key.name}: {', '.join(key.scopes)} for {whose}")
+        visitors = ", names visitors" if key.names_visitors else ""
+        typer.echo(f"{key.id}  {key.created_at:%Y-%m-%d}  {key.name}: {', '.join(key.scopes)} for {whose}{visitors}")
 
 
 @command.command("revoke")
@@ -181,6 +258,16 @@ def _revoke(some_id: Annotated[str, typer.Argument(metavar="ID", help="As `list`
     if not revoke(_storage(), some_id):
         typer.echo(f"error: there is no key {some_id}", err=True)
         raise typer.Exit(1)
+
+
+@command.command("reopen")
+def _reopen() -> None:
+    """When every key is revoked: serve programs of the server's machine without one again, once it is restarted."""
+    try:
+        reopen(_storage())
+    except Refusal as refusal:
+        typer.echo(f"error: {refusal.message}", err=True)
+        raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":

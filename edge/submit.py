@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from urllib.parse import parse_qsl, urlencode
@@ -15,6 +14,7 @@ from contract import TrainRequest
 from edge import access
 from edge.errors import describe_validation, error_response
 from edge.journal import note
+from edge.pools import to_record_thread
 from errors import Refusal
 from training.intake import Intake
 
@@ -37,7 +37,7 @@ class CheckedSubmit:
             return
         if path in _BY_TASK:
             scope = dict(scope, query_string=_in_snake_case(scope["query_string"]))
-            if not await asyncio.to_thread(self._may_see, scope["query_string"]):
+            if not await to_record_thread(self._may_see, scope["query_string"]):
                 await error_response(404, "task_id: there is no such task")(scope, receive, send)
                 return
         if path != "/train/submit" or scope["method"] != "POST":
@@ -46,7 +46,7 @@ class CheckedSubmit:
         try:
             body = await Request(scope, receive).body()
             request = TrainRequest.model_validate_json(body)
-            record = await asyncio.to_thread(self.intake().admit, request)
+            record = await to_record_thread(self.intake().admit, request)
         except ClientDisconnect:
             # Also how a body over the limit ends; the guard answers that.
             await error_response(400, "the body ended too early")(scope, receive, send)
@@ -88,7 +88,7 @@ class CheckedSubmit:
                 return
             answer = json.loads(message["body"])
             if "task_id" in answer:
-                await asyncio.to_thread(self.intake().jobs.name_task, job_id, answer["task_id"])
+                await to_record_thread(self.intake().jobs.name_task, job_id, answer["task_id"])
                 answer["job_id"] = job_id
                 note(job_id=job_id)
             body = json.dumps(answer).encode()

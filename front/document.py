@@ -23,7 +23,7 @@ _REFUSALS = {
     401: "The API key or the password is missing or wrong",
     403: "This API key is not for it",
     404: "There is no such thing",
-    408: "No more of the body came",
+    408: "The body came too slowly",
     409: "It is in the way of something that exists, or of its state",
     413: "The body, the file or the track is too large",
     415: "The content type is another",

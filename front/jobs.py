@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from contract import STATES, TERMINAL, JobAnswer, State
 from edge import access
+from edge.pools import to_record_thread
 from errors import Refusal
 from front import outputs
 from front.handlers import Front, job_of, json_answer, producer_of, query
@@ -43,7 +44,7 @@ async def list_all(front: Front, request: Request) -> Response:
         records = front.jobs.all(producer, cast("State | None", state))
         return front.jobs.answers(record for record in records if access.sees(record.producer_id))
 
-    return json_answer({"jobs": [job.model_dump(mode="json") for job in await asyncio.to_thread(collect)]})
+    return json_answer({"jobs": [job.model_dump(mode="json") for job in await to_record_thread(collect)]})
 
 
 async def inspect(front: Front, request: Request) -> Response:
@@ -52,19 +53,19 @@ async def inspect(front: Front, request: Request) -> Response:
 
 async def cancel(front: Front, request: Request) -> Response:
     """Answers once the job has ended, or as it is if that takes longer."""
-    record = await asyncio.to_thread(front.jobs.cancel, await _job(front, request))
+    record = await to_record_thread(front.jobs.cancel, await _job(front, request))
     if record.state not in TERMINAL:
         # Where its process is not this server's, it learns of it by the record, within two seconds.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CANCEL_SECONDS):
                 await _tell(front, "cancel", record.job_id)
-                while (await asyncio.to_thread(front.jobs.get, record.job_id)).state not in TERMINAL:
+                while (await to_record_thread(front.jobs.get, record.job_id)).state not in TERMINAL:
                     await asyncio.sleep(_LOOK_SECONDS)
     return json_answer(await _answer(front.jobs, record.job_id))
 
 
 async def resume(front: Front, request: Request) -> Response:
-    record = await asyncio.to_thread(front.intake.resume, await _job(front, request))
+    record = await to_record_thread(front.intake.resume, await _job(front, request))
     if record.state == "queued":
         await _tell(front, "start", record.job_id)
     return json_answer(await _answer(front.jobs, record.job_id))
@@ -102,9 +103,9 @@ async def preview(front: Front, request: Request) -> Response:
 
 
 async def _report(front: Front, request: Request) -> tuple[str, dict[str, object]]:
-    record = await asyncio.to_thread(job_of, front, request)
+    record = await to_record_thread(job_of, front, request)
     try:
-        data = await asyncio.to_thread(front.storage.get, keys.report(record.job_id))
+        data = await to_record_thread(front.storage.get, keys.report(record.job_id))
     except NotFound:
         raise Refusal(404, f"job_id: {record.job_id} has no report yet; it is {record.state}") from None
     return record.job_id, json.loads(data)
@@ -150,9 +151,9 @@ def _event_id(job: JobAnswer) -> str:
 
 
 async def _answer(jobs: Jobs, job_id: str) -> JobAnswer:
-    return await asyncio.to_thread(lambda: jobs.answer(jobs.get(job_id)))
+    return await to_record_thread(lambda: jobs.answer(jobs.get(job_id)))
 
 
 async def _job(front: Front, request: Request) -> str:
     """The id of the path's job, which exists and is one that who asks may know of."""
-    return (await asyncio.to_thread(job_of, front, request)).job_id
+    return (await to_record_thread(job_of, front, request)).job_id

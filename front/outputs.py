@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from contract import OutputFormat
 from core.sandbox import Exceeded, Limits
 from edge import access
+from edge.pools import to_record_thread
 from errors import Refusal
 from front.audio import EXTENSIONS, MEDIA_TYPES, converted
 from front.outbox import Outbox
@@ -39,10 +40,10 @@ async def serve(key: str, storage: Storage, outbox: Outbox, settings: Settings) 
         Refusal: 404.
     """
     if keys.is_key(key) and _may_hear(key):
-        if path := await asyncio.to_thread(storage.local, key) or outbox.waiting(key):
+        if path := await to_record_thread(storage.local, key) or outbox.waiting(key):
             return FileResponse(path, media_type=media_type(key))
         url = storage.link(key, settings.link_seconds, media_type(key))
-        if url and await asyncio.to_thread(storage.stat, key) is not None:
+        if url and await to_record_thread(storage.stat, key) is not None:
             return RedirectResponse(url)
     raise Refusal(404, f"there is nothing at {keys.ROOT}{keys.shown(key)}")
 

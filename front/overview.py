@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, Response
 
 from contract import STATES, TERMINAL, BackendAnswer
 from edge import access
+from edge.pools import to_record_thread
 from errors import Refusal
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Overview:
         async with self._lock:
             if time.monotonic() - self._taken > FRESH or not self._taken:
                 try:
-                    self._jobs, self._reason = await asyncio.to_thread(lambda: list(front.jobs.all())), None
+                    self._jobs, self._reason = await to_record_thread(lambda: list(front.jobs.all())), None
                 except Refusal as refusal:
                     self._jobs, self._reason = None, refusal.message
                 self._taken = time.monotonic()

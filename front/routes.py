@@ -15,6 +15,7 @@ import metrics
 from contract import FORMATS, OutputFormat, UploadFields, UploadLinkRequest, is_id
 from edge import access
 from edge.errors import or_error
+from edge.pools import to_record_thread
 from errors import Refusal
 from front import jobs, outputs, producers, twins, uploads
 from front.document import document
@@ -37,7 +38,7 @@ async def status(front: Front, request: Request) -> Response:
 
 
 async def prometheus(front: Front, request: Request) -> Response:
-    text = await asyncio.to_thread(metrics.text) + await front.overview.metrics(front)
+    text = await to_record_thread(metrics.text) + await front.overview.metrics(front)
     return Response(text, media_type=metrics.MEDIA_TYPE)
 
 
@@ -79,7 +80,7 @@ async def output(front: Front, request: Request) -> Response:
 async def dataset(front: Front, request: Request) -> Response:
     producer = request.path_params["producer"]
     record = (
-        await asyncio.to_thread(view.newest, front.storage, producer)
+        await to_record_thread(view.newest, front.storage, producer)
         if is_id(producer) and access.sees(producer)
         else None
     )
@@ -108,7 +109,7 @@ def _producer(request: Request) -> str:
 async def _guarded(handler: Handler, front: Front, request: Request) -> Response:
     """What is asked for, unless its path names a job of another producer, whatever is asked of that."""
     if "id" in request.path_params and access.principal().producers is not None:
-        await asyncio.to_thread(job_of, front, request)
+        await to_record_thread(job_of, front, request)
     return await handler(front, request)
 
 

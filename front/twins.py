@@ -19,6 +19,7 @@ from contract import (
     is_version,
 )
 from edge import access
+from edge.pools import to_record_thread
 from errors import Refusal
 from front import imports, unpack
 from front.forms import form
@@ -32,12 +33,12 @@ from storage.belongings import check_room
 
 async def list_all(front: Front, request: Request) -> Response:
     stored = front.library.all(producer_of(query(request, "producer_id")))
-    found = await asyncio.to_thread(lambda: [twin for twin in stored if access.sees(twin.header.producer_id)])
+    found = await to_record_thread(lambda: [twin for twin in stored if access.sees(twin.header.producer_id)])
     return json_answer({"loras": [LoraAnswer(**await _row(front, twin)).model_dump(mode="json") for twin in found]})
 
 
 async def inspect(front: Front, request: Request) -> Response:
-    found = await asyncio.to_thread(front.library.find, lora_id(request))
+    found = await to_record_thread(front.library.find, lora_id(request))
     return json_answer(LoraAnswer(**await _row(front, found[0])))
 
 
@@ -57,7 +58,7 @@ async def versions(front: Front, request: Request) -> Response:
         except Refusal:  # its files are gone or damaged, and a version is to be rolled back to
             return found, None
 
-    found, current = await asyncio.to_thread(collect)
+    found, current = await to_record_thread(collect)
     rows = [
         VersionAnswer(
             **await _row(front, twin),

@@ -118,6 +118,11 @@ def api_key(key: str) -> str:
     return f"api_keys/{key}.json"
 
 
+def key_required() -> str:
+    """There once there has been a key: from then on nobody is served without one."""
+    return "access/key_required"
+
+
 # What comes out.
 def lora(producer: str, model: str) -> str:
     return f"loras/{producer}_{model}.safetensors"

@@ -6,12 +6,14 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 import models  # noqa: F401 - sets how threads wait before anything imports torch
 from scripts.web import key_for_web
+from storage import Storage, open_storage
 from tests.api import Api, Json, beat, running
 
 # The tests' own model store, not the user's; BentoML reads this when it is imported.
@@ -24,6 +26,11 @@ _any = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("any machine", _any, derandomize=True)
 settings.register_profile("further", _any, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "any machine"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Storage:
+    return open_storage((tmp_path / "store").as_uri())
 
 
 @pytest.fixture(scope="session")

@@ -1,196 +1,27 @@
-"""Who is served: keys, scopes, rates, programs of this machine, slow and large bodies; and what is written down."""
+"""Who is served: scopes, programs of this machine, slow and large bodies; and what is written down."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import hmac
 import json
 import logging
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from starlette.types import Message, Receive, Scope, Send
-from typer.testing import CliRunner
+from starlette.types import Scope
 
 import logs
 from edge import access, keys
-from edge.access import Access, Principal, is_local, needed_scopes
+from edge.access import needed_scopes
 from edge.guard import Guard
 from edge.journal import Journal, route_of
-from edge.keys import KeyRing
-from edge.rates import Rates
-from errors import Refusal
+from edge.origin import is_local
 from front.routes import application
 from settings import Settings
-from storage import Storage, Unavailable, open_storage
-from storage import keys as stored
+from storage import Storage
+from tests.asgi import Served, answer, answers, bearer, guarded, part, scope
 
 PATHS = {"{id}": "a-job", "{producer}": "ada", "{model}": "night", "{rest:path}": "base/x.wav"}
-
-
-@pytest.fixture
-def store(tmp_path: Any) -> Storage:
-    return open_storage((tmp_path / "store").as_uri())
-
-
-def scope(path: str = "/backends", method: str = "GET", client: str = "127.0.0.1", **headers: str) -> Scope:
-    named = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
-    return {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "query_string": b"",
-        "headers": named,
-        "client": (client, 5000),
-    }
-
-
-class Served:
-    """An ASGI app that reads its body, keeps who asked, and answers."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[Principal, Scope]] = []
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.asked.append((access.principal(), scope))
-        while (message := await receive())["type"] == "http.request" and message.get("more_body"):
-            pass
-        if message["type"] == "http.disconnect":
-            return
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"{}"})
-
-
-def answer(app: Any, asked: Scope, *body: Message, wait: bool = False) -> tuple[int, dict[str, str], Any]:
-    """Status, headers and document. `wait`: the client is silent after the messages."""
-    pending = list(body or [{"type": "http.request", "body": b"", "more_body": False}])
-    sent: list[Message] = []
-
-    async def receive() -> Message:
-        if pending:
-            return pending.pop(0)
-        await asyncio.sleep(60 if wait else 0)
-        return {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    asyncio.run(app(asked, receive, send))
-    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
-    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    return sent[0]["status"], headers, json.loads(sent[1]["body"])
-
-
-def bearer(token: str) -> str:
-    return f"Bearer {token}"
-
-
-# Keys
-
-
-def test_a_key_is_shown_once_and_kept_as_a_digest(store: Storage) -> None:
-    token = keys.create(store, "web", ["generate"], ["ada"])
-    secret = token.split("_", 2)[2]
-    (entry,) = store.list(stored.api_keys())
-    assert len(secret) >= 43
-    assert secret not in store.get(entry.key).decode()
-    found = KeyRing(store).find(token)
-    assert found
-    assert (found.name, found.scopes, found.producers) == ("web", ["generate"], ["ada"])
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda token: token[:-1],
-        lambda token: token + "x",
-        lambda token: token.upper(),
-        lambda token: token.replace("ptk", "sk"),
-        lambda token: "ptk_" + "0" * 16 + "_" + token.split("_", 2)[2],
-        lambda token: "_".join(token.split("_", 2)[:2]) + "_",
-        lambda token: token.split("_", 2)[2],
-        lambda token: "",
-        lambda token: "ptk_../../x_" + "a" * 43,
-        lambda token: token + "\n",
-        lambda token: "\ud800",
-    ],
-)
-def test_what_is_nearly_a_key_is_none(store: Storage, change: Any) -> None:
-    token = keys.create(store, "web", ["admin"])
-    assert KeyRing(store).find(change(token)) is None
-
-
-def test_every_comparison_takes_constant_time(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Known or not, right or wrong: two whole digests are compared, and by nothing that stops at a difference."""
-    token = keys.create(store, "web", ["admin"])
-    compared: list[tuple[int, int]] = []
-
-    def compare(a: str, b: str) -> bool:
-        compared.append((len(a), len(b)))
-        return a == b
-
-    monkeypatch.setattr(hmac, "compare_digest", compare)
-    ring = KeyRing(store)
-    for given_token in (token, token[:-1], "ptk_unknown_x", "nonsense", ""):
-        ring.find(given_token)
-    assert compared == [(64, 64)] * 5
-
-
-def test_a_revoked_key_ends_soon_and_storage_may_be_away(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "FRESH", 600.0)
-    ring = KeyRing(store)
-    token = keys.create(store, "web", ["admin"])
-    assert len(ring) == 1
-    some_id = token.split("_")[1]
-    assert keys.revoke(store, some_id)
-    assert not keys.revoke(store, some_id)
-    assert not keys.revoke(store, "../x")
-    assert ring.find(token)  # as it was last known
-    monkeypatch.setattr(keys, "FRESH", 0.0)
-    assert ring.find(token) is None
-
-    def away(*_: Any) -> Any:
-        raise Unavailable(503, "storage is away")
-
-    other = keys.create(store, "web", ["admin"])
-    assert ring.find(other)
-    monkeypatch.setattr(store, "list", away)
-    assert ring.find(other)
-    with pytest.raises(Unavailable):
-        KeyRing(store).find(other)
-
-
-def test_a_damaged_key_is_no_key(store: Storage) -> None:
-    token = keys.create(store, "web", ["admin"])
-    (entry,) = store.list(stored.api_keys())
-    document = json.loads(store.get(entry.key))
-    for damage in (b"", b"{}", json.dumps(document | {"scopes": ["everything"]}).encode()):
-        store.put(entry.key, damage)
-        assert KeyRing(store).find(token) is None
-
-
-def test_keys_from_a_shell(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "_storage", lambda: store)
-    shell = CliRunner()
-    made = shell.invoke(keys.command, ["create", "ada", "--scope", "train", "--producer", "ada", "--jobs-at-once", "2"])
-    assert made.exit_code == 0
-    found = KeyRing(store).find(made.output.strip())
-    assert found
-    assert (found.producers, found.jobs_at_once) == (["ada"], 2)
-    listed = shell.invoke(keys.command, ["list"])
-    assert f"{found.id}  {found.created_at:%Y-%m-%d}  ada: train for ada" in listed.output
-    for wrong in (
-        ["create", "x", "--scope", "root"],
-        ["create", "x"],
-        ["create", "x", "--scope", "train", "--producer", "../x"],
-    ):
-        assert shell.invoke(keys.command, wrong).exit_code == 2
-    assert shell.invoke(keys.command, ["revoke", "nobody"]).exit_code == 1
-    assert shell.invoke(keys.command, ["revoke", found.id]).exit_code == 0
-    assert list(store.list(stored.api_keys())) == []
 
 
 # Scopes
@@ -257,17 +88,24 @@ def test_scopes(method: str, path: str, scopes: set[str]) -> None:
         (scope(origin="https://example.com"), False),
         (scope(origin="null"), False),
         (scope(origin="http://localhost.example.com"), False),
+        (scope(user_agent="curl/8", accept="*/*", x_request_id="1", content_length="2"), True),
+        (scope(sec_fetch_site="same-origin"), True),
+        (scope(sec_fetch_site="none"), True),
+        (scope(sec_fetch_site="cross-site"), False),
+        (scope(sec_fetch_site="same-site"), False),
+        (scope(x_forwarded_prefix="/x"), False),
+        (scope(x_original_uri="/x"), False),
+        (scope(cf_connecting_ip="1.2.3.4"), False),
+        (scope(true_client_ip="1.2.3.4"), False),
+        (scope(x_client_ip="1.2.3.4"), False),
+        (scope(x_cluster_client_ip="1.2.3.4"), False),
+        (scope(remote_addr="1.2.3.4"), False),
+        ({**scope(), "http_version": "1.0"}, False),
         ({**scope(), "client": None}, False),
     ],
 )
 def test_programs_of_this_machine(asked: Scope, local: bool) -> None:
     assert is_local(asked) is local
-
-
-def guarded(store: Storage, **changes: Any) -> tuple[Access, Served]:
-    served = Served()
-    ring = KeyRing(store)
-    return Access(served, Settings(**changes), lambda: ring), served
 
 
 def test_without_a_key_only_this_machine_is_served(store: Storage) -> None:
@@ -277,6 +115,8 @@ def test_without_a_key_only_this_machine_is_served(store: Storage) -> None:
     assert (status, headers["www-authenticate"]) == (401, "Bearer")
     assert "ALLOW_ANONYMOUS" in document["error"]
     assert "edge.keys create" in document["error"]
+    assert "another machine" in document["error"]
+    assert "X-Forwarded-For".lower() in answer(app, scope(x_forwarded_for="1.2.3.4"))[2]["error"]
     assert len(served.asked) == 1
     for watched in ("/livez", "/readyz"):
         assert answer(app, scope(watched, client="10.0.0.5"))[0] == 200
@@ -302,10 +142,16 @@ def test_with_a_key_everybody_needs_one(store: Storage) -> None:
 
 
 def test_browsers_may_ask_what_they_may_ask(store: Storage) -> None:
+    """Without a key: by BentoML's answer where it is told to give one, and else with nothing; no body is looked at."""
     keys.create(store, "web", ["admin"])
-    app, served = guarded(store)
-    assert answer(app, scope("/generate", "OPTIONS", client="10.0.0.5", origin="https://example.com"))[0] == 200
+    asked = scope("/generate", "OPTIONS", "10.0.0.5", origin="https://x.com", access_control_request_method="POST")
+    app, served = guarded(store, cors=True)
+    assert answer(app, asked, part(10, more=True), wait=True)[0] == 200
     assert not served.asked[0][0].sees("ada")
+    for cors, question in ((False, asked), (True, scope("/generate", "OPTIONS", client="10.0.0.5"))):
+        app, served = guarded(store, cors=cors)
+        sent = asyncio.run(answers(app, question))
+        assert (sent[0]["status"], served.asked) == (204, [])
 
 
 @pytest.mark.parametrize(
@@ -324,59 +170,21 @@ def test_two_authorizations_are_none(store: Storage) -> None:
     assert answer(app, asked)[0] == 401
 
 
-# Rates
-
-
-def test_a_key_may_ask_so_often(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "Rates", lambda: Rates(lambda: 0.0))
-    token = keys.create(store, "web", ["generate"], requests_per_minute=3)
-    other = keys.create(store, "web", ["generate"])
-    app, _ = guarded(store)
-    answers = [answer(app, scope(authorization=bearer(token))) for _ in range(4)]
-    assert [status for status, _, _ in answers] == [200, 200, 200, 429]
-    assert answers[3][1]["retry-after"] == "20"
-    assert answer(app, scope(authorization=bearer(other)))[0] == 200
-
-
-@given(st.lists(st.floats(0, 30), max_size=60), st.integers(1, 20))
-def test_no_more_pass_than_a_bucket_lets(pauses: list[float], per_minute: int) -> None:
-    now = 0.0
-    rates = Rates(lambda: now)
-    passed: list[float] = []
-    for pause in pauses:
-        now += pause
-        wait = rates.wait("x", per_minute)
-        if not wait:
-            passed.append(now)
-        else:
-            now += wait
-            assert rates.wait("x", per_minute) == 0  # what was promised is kept
-            passed.append(now)
-    for first in range(len(passed)):
-        for last in range(first, len(passed)):
-            assert last - first + 1 <= per_minute + (passed[last] - passed[first]) * per_minute / 60 + 1e-3
-
-
-def test_jobs_at_once() -> None:
-    with access.acting(Principal("key", producers=frozenset({"ada"}), jobs_at_once=2)):
-        access.room_for_a_job(["ada", "bob", "bob", "bob"])
-        with pytest.raises(Refusal) as refusal:
-            access.room_for_a_job(["ada", "bob", "ada"])
-    assert refusal.value.status == 429
-    access.room_for_a_job(["ada"] * 1000)  # the service itself
-
-
 # Bodies
-
-
-def part(size: int, more: bool = False) -> Message:
-    return {"type": "http.request", "body": b" " * size, "more_body": more}
 
 
 def test_a_body_that_stops_coming(store: Storage) -> None:
     app = Guard(Served(), Settings(body_silence_seconds=0.05))
     status, _, document = answer(app, scope("/generate", "POST"), part(10, more=True), wait=True)
     assert (status, "0.05 s" in document["error"]) == (408, True)
+
+
+def test_a_body_that_trickles(store: Storage) -> None:
+    """A piece now and then is not enough; a body that comes steadily is, however long it takes."""
+    for size, status in ((10, 408), (2**16, 200)):
+        app = Guard(Served(), Settings(body_silence_seconds=0.2))
+        pieces = [part(size, more=True)] * 7 + [part(size)]
+        assert answer(app, scope("/generate", "POST"), *pieces, pause=0.08)[0] == status
 
 
 def test_bodies_at_once_have_room_or_are_refused() -> None:
