@@ -36,7 +36,7 @@ def store(request: StoreUploadRequest, storage: Storage, settings: Settings) -> 
     key, answer = _place(request.producer_id, request.job_id, request.filename)
     data = _decoded(request.content_base64, settings.max_upload_bytes)
     try:
-        check_bytes(data)
+        answer.warnings = list(check_bytes(data).warnings)
     except BadAudio as reason:
         raise Refusal(400, f"content_base64: {reason}") from reason
     _make_room(key, request.producer_id, len(data), storage, settings)
@@ -56,7 +56,7 @@ def store_file(
     if size > settings.max_upload_bytes:
         raise too_large("file", settings)
     try:
-        check_file(file)
+        answer.warnings = list(check_file(file).warnings)
     except BadAudio as reason:
         raise Refusal(400, f"file: {reason}") from reason
     _make_room(key, fields.producer_id, size, storage, settings)
