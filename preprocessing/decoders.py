@@ -22,6 +22,8 @@ BLOCK = 65_536  # frames
 PADDING = 4_096  # frames; the most that an encoder adds to fill its last packet
 # MP3s with a broken frame or two are common, and play everywhere.
 MAX_DAMAGE = 0.1
+# So many more than that, and the rest is not tried.
+_ENOUGH_BROKEN = 1000
 _READ = 65_536  # bytes
 
 ERRORS = (soundfile.SoundFileError, av.FFmpegError, ValueError)
@@ -168,6 +170,8 @@ class _FFmpeg:
                 frames = self._decode(packet)
             except av.InvalidDataError:
                 broken += 1
+                if broken > _ENOUGH_BROKEN + packets * MAX_DAMAGE:
+                    break
                 continue
             for frame in frames:
                 if frame.format.name == "fltp":

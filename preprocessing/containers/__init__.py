@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from preprocessing.containers.aiff import aiff, caf, is_aiff
-from preprocessing.containers.base import BadAudio, Layout, read_at, size_of
+from preprocessing.containers.base import BadAudio, Damaged, Layout, read_at, size_of
 from preprocessing.containers.flac import flac
 from preprocessing.containers.mp4 import is_mp4, mp4
 from preprocessing.containers.mpeg import mpeg
@@ -24,6 +24,22 @@ def layout(file: BinaryIO) -> Layout:
     if not size:
         raise BadAudio("it is empty")
     start = first_byte(file, size)
+    try:
+        found = _container(file, start, size)
+    except Damaged as reason:  # the remains of one may lie before the frames of an MP3
+        try:
+            return _frames(file, start + 1, size)
+        except BadAudio:
+            raise reason from None
+    return found or _frames(file, start, size)
+
+
+def _frames(file: BinaryIO, start: int, size: int) -> Layout:
+    frames = mpeg(file, start, last_byte(file, size))
+    return Layout("aac" if frames.codec == "aac" else "mp3", [frames])
+
+
+def _container(file: BinaryIO, start: int, size: int) -> Layout | None:
     head = read_at(file, start, 32)
     if is_wav(head):
         return wav(file, start)
@@ -37,5 +53,4 @@ def layout(file: BinaryIO) -> Layout:
         return ogg(file, start, size)
     if is_mp4(head):
         return mp4(file, start, size)
-    frames = mpeg(file, start, last_byte(file, size))
-    return Layout("aac" if frames.codec == "aac" else "mp3", [frames])
+    return None

@@ -16,10 +16,15 @@ SLACK = 4096
 MAX_CHUNKS = 20_000
 # How far after a damaged place the next good one is looked for.
 SEARCHED = 256 * 1024
+_FARTHEST = 2**40
 
 
 class BadAudio(Exception):
     """The bytes are not audio that can be used. The message completes the sentence "beat.wav: …"."""
+
+
+class Damaged(BadAudio):
+    """Its headers are broken, or what they name is missing."""
 
 
 class View(io.RawIOBase):
@@ -131,7 +136,9 @@ def size_of(file: BinaryIO) -> int:
 
 
 def read_at(file: BinaryIO, start: int, length: int) -> bytes:
-    """Up to `length` bytes."""
+    """Up to `length` bytes; none from places where no file can have any, to which systems refuse to seek."""
+    if start > _FARTHEST:
+        return b""
     file.seek(start)
     return file.read(length)
 
@@ -141,5 +148,5 @@ def cut_off(wanted: int, found: int) -> BadAudio:
     return BadAudio(f"it is cut off: it should have {wanted} bytes, and has {found}; send the whole file")
 
 
-def damaged(name: str, reason: str) -> BadAudio:
-    return BadAudio(f"it looks like {name}, but {reason}; it may be damaged or cut off")
+def damaged(name: str, reason: str) -> Damaged:
+    return Damaged(f"it looks like {name}, but {reason}; it may be damaged or cut off")

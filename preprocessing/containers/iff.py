@@ -17,7 +17,8 @@ class Form:
     """Attributes:
     sound: the id of the chunk with the samples.
     inclusive: sizes count the chunk's own header.
-    end: where the file ends by its own first header; None if that says nothing.
+    end: where it ends by its own first header; None if that says nothing.
+    stop: where the bytes end that may belong to it; None for the file's end.
     """
 
     start: int
@@ -28,6 +29,7 @@ class Form:
     align: int = 2
     inclusive: bool = False
     end: int | None = None
+    stop: int | None = None
 
     @property
     def header(self) -> int:
@@ -47,12 +49,12 @@ def chunks(file: BinaryIO, form: Form, wanted: Collection[bytes], longest: int =
 
     Raises BadAudio if the samples are cut off, or there are too many chunks.
     """
-    size = size_of(file)
+    size = form.stop or size_of(file)
     walked = Chunks()
     at = form.start
     for _ in range(MAX_CHUNKS):
         head = read_at(file, at, form.header)
-        if len(head) < form.header:
+        if at >= size or len(head) < form.header:
             break
         name, length, body = head[:4], _length(head, form), at + form.header
         if name == form.sound:

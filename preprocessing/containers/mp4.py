@@ -11,8 +11,8 @@ from typing import BinaryIO
 from preprocessing.containers.base import MAX_CHUNKS, BadAudio, Demuxed, Layout, Range, View, damaged, read_at
 
 _MAX_INDEX = 64 * 2**20  # bytes of moov
-# Packets of one track: 4 h of the shortest that Opus has. FFmpeg takes some 50 B for each.
-_MAX_PACKETS = 6_000_000
+# Packets of one track: more than 4 h of AAC at 96 kHz. FFmpeg takes some 60 B for each.
+_MAX_PACKETS = 2_000_000
 _KEPT = {
     b"": (b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide"),
     b"moov": (b"mvhd", b"trak", b"mvex"),

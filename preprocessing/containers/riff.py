@@ -22,6 +22,7 @@ _MPEG = (0x50, 0x55)
 # Microsoft's and IMA's ADPCM, GSM 6.10, and integers of 64 bits.
 _CODED = (0x02, 0x11, 0x31, 0x01)
 _EXTENSIBLE = 0xFFFE
+_MAX_SONGS = 500
 
 
 def is_wav(head: bytes) -> bool:
@@ -31,14 +32,26 @@ def is_wav(head: bytes) -> bool:
 
 
 def wav(file: BinaryIO, start: int) -> Layout:
-    """The samples of the file that begins at `start`. Raises BadAudio."""
+    """The samples of the file that begins at `start`, and of those that follow it. Raises BadAudio."""
+    streams: list[Stream] = []
+    begin: int | None = start
+    while begin is not None and len(streams) < _MAX_SONGS:
+        stream, begin = _song(file, begin)
+        streams.append(stream)
+    return Layout("wav", streams)
+
+
+def _song(file: BinaryIO, start: int) -> tuple[Stream, int | None]:
+    """One file's samples, and where the next one begins if it is followed by one."""
     head = read_at(file, start, 12)
     order: Literal["little", "big"] = "big" if head[:4] == b"RIFX" else "little"
     if head[:4] == b"riff":
         form = Form(start + 40, order, b"data", id_bytes=16, size_bytes=8, align=8, inclusive=True)
     else:
-        form = Form(start + 12, order, b"data", end=start + 8 + int.from_bytes(head[4:8], order))
-    return Layout("wav", [_stream(file, chunks(file, form, (b"fmt ", b"ds64")), order)])
+        end = start + 8 + int.from_bytes(head[4:8], order)
+        follows = end > start + 12 and is_wav(read_at(file, end, 32))
+        form = Form(start + 12, order, b"data", end=end, stop=end if follows else None)
+    return _stream(file, chunks(file, form, (b"fmt ", b"ds64")), order), form.stop
 
 
 def _stream(file: BinaryIO, walked: Chunks, order: Literal["little", "big"]) -> Stream:

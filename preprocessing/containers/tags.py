@@ -17,7 +17,10 @@ def first_byte(file: BinaryIO, size: int) -> int:
     for _ in range(_MAX_TAGS):
         head = read_at(file, at, 32)
         if head[:3] == b"ID3" and len(head) >= 10 and head[3] < 0x10:
-            at += 10 + _seven_bits(head[6:10]) + (10 if head[5] & 0x10 else 0)
+            end = at + 10 + _seven_bits(head[6:10]) + (10 if head[5] & 0x10 else 0)
+            if end > size:  # a wrong size: what follows is searched for frames
+                return at + 10
+            at = end
         elif head[:8] == b"APETAGEX" and len(head) == 32:
             at += 32 + int.from_bytes(head[12:16], "little")
         elif head[:4] == bytes(4):
