@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -429,6 +430,54 @@ def test_native_and_raw(store: Storage, tmp_path: Path) -> None:
     # The newest job's only: the two WAV files of the former are gone.
     assert [entry.key for entry in store.list("training_data/p/audio/")] == [keys.training_audio("p", 0, "mp3")]
     assert [entry.key for entry in store.list("job_data/native/")] == [keys.job_audio("native", n) for n in (0, 1)]
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_flaws_are_mended_and_said(raw: bool, store: Storage, tmp_path: Path) -> None:
+    """A DC offset goes; of channels that cancel each other one is taken, for stereo as for mono."""
+    quiet = tone(4, channels=1) * 0.4
+    store.put("uploads/p/u/offset.wav", wav(quiet + 0.7))
+    store.put("uploads/p/u/opposite.wav", wav(tone(5, channels=1) * [[0.9, -1]]))
+    store.put("uploads/p/u/good.wav", wav(tone(6)))
+    paths = [f"/data/uploads/p/u/{name}.wav" for name in ("offset", "opposite", "good")]
+    made = make(store, tmp_path, upload_paths=paths, skip_preprocess=raw, profile="native")
+    offset, opposite, good = (load(clip.path, RATE, 2) for clip in made.clips)
+    assert abs(offset.mean()) < 1e-3
+    assert 20 * np.log10(np.abs(offset[RATE:-RATE]).max() / np.abs(offset).max()) > -1
+    for mended in (offset, opposite):
+        assert (
+            np.corrcoef(mended.mean(axis=1)[: 4 * RATE], tone(4, channels=1)[:, 0] * (mended is offset or -1))[0, 1]
+            > 0.99
+        )
+    assert np.abs(load(made.clips[1].path, RATE, 1)).max() == pytest.approx(np.abs(opposite).max(), abs=0.01)
+    warnings = [file["analysis"]["warnings"] for file in made.record["files"]]
+    assert "DC offset of 70% " in warnings[0][0]
+    assert "only channel 2 is used" in warnings[1][0]
+    assert [len(each) for each in warnings] == [1, 1, 0]
+    assert (made.clips[2].path.read_bytes() == wav(tone(6))) == raw
+    for part in made.record["segments"]:
+        assert hashlib.sha256(store.get(keys.from_path(part["path"]))).hexdigest() == part["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("sound", "says"),
+    [
+        (tone(3) + 0.02, "DC offset of 2%"),
+        (tone(3) - [0.0, 0.3], "DC offset of -30%"),
+        (tone(3, channels=1) * [[1, -1]], "cancel each other"),
+        (tone(3, channels=1) * [[1, -0.8]], "cancel each other"),
+        (tone(3, channels=1) * [[1, -1, 1, -1]] + 0.2, "DC offset.*cancel each other"),
+        (tone(3), ""),
+        (tone(3, channels=1) * [[1, 0]], ""),
+        (tone(3, channels=1) * [[0] * 31 + [1]], ""),
+        (np.random.default_rng(0).normal(0, 0.1, (RATE, 32)), ""),
+        (np.zeros((RATE, 2)), ""),
+    ],
+)
+def test_flaws_are_said_at_upload(sound: np.ndarray, says: str) -> None:
+    warnings = check_bytes(wav(sound)).warnings
+    assert bool(warnings) == bool(says)
+    assert re.search(says, " ".join(warnings))
 
 
 def test_a_dataset_from_urls(store: Storage, tmp_path: Path) -> None:

@@ -21,14 +21,8 @@ from tests.sounds import id3, kinds
 
 SLOWEST = 2.0  # seconds of CPU time; what else the machine does must not count
 MEMORY = 1024  # MiB, of the whole process
-_LIMITS = [bytes(4), *(bytes.fromhex(each) for each in "ffffffff 7fffffff ffffff7f f8ffffff 00000001 01000000".split())]
-    b"\xff" * 4,
-    bytes(4),
-    b"\x7f\xff\xff\xff",
-    b"\xff\xff\xff\x7f",
-    b"\xf8\xff\xff\xff",
-    b"\0\0\0\1",
-    b"\1\0\0\0",
+_LIMITS = [
+    number.to_bytes(4, order) for number in (0, 1, 2**31 - 1, 2**32 - 8, 2**32 - 1) for order in ("big", "little")
 ]
 
 
