@@ -5,6 +5,7 @@ FFmpeg, as libsndfile guesses the length of an MP3 without an index, and cuts it
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from preprocessing.containers.base import BadAudio, Demuxed, Frames, Native, Pcm, Stream
+from preprocessing.containers.base import BadAudio, Demuxed, Frames, Native, Pcm, Stream, View
 
 Samples = NDArray[np.float32]  # (frames, channels); full scale is ±1
 
@@ -59,6 +60,19 @@ def decoder(stream: Stream) -> Decoder:
     return _Demuxed(stream)
 
 
+class _Buffered(io.BufferedReader):
+    """Reads for libsndfile, which asks for a few kilobytes at a time. A seek to before the file's start, which
+    libsndfile's arithmetic on damaged headers leads to, leaves it where it is."""
+
+    def __init__(self, view: View) -> None:
+        super().__init__(view, _READ)
+        self._size = view.size
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = 0 if whence == io.SEEK_SET else self.tell() if whence == io.SEEK_CUR else self._size
+        return super().seek(base + offset) if base + offset >= 0 else self.tell()
+
+
 class _Sndfile:
     def __init__(self, file: soundfile.SoundFile, exact: bool) -> None:
         self._file = file
@@ -92,7 +106,7 @@ class _Sndfile:
 class _Pcm(_Sndfile):
     def __init__(self, stream: Pcm) -> None:
         file = soundfile.SoundFile(
-            stream.view,
+            _Buffered(stream.view),
             samplerate=stream.rate,
             channels=stream.channels,
             subtype=stream.subtype,
@@ -104,7 +118,7 @@ class _Pcm(_Sndfile):
 
 class _Native(_Sndfile):
     def __init__(self, stream: Native) -> None:
-        super().__init__(soundfile.SoundFile(stream.view), stream.exact)
+        super().__init__(soundfile.SoundFile(_Buffered(stream.view)), stream.exact)
 
 
 class _FFmpeg:

@@ -56,26 +56,21 @@ class FlawMeter:
     def __init__(self, channels: int) -> None:
         self._frames = 0
         self._sums = np.zeros(channels)
-        self._squares = np.zeros(channels)
-        self._mixed = 0.0
+        self._products = np.zeros((channels, channels))
 
     def add(self, block: Samples) -> None:
-        channels = block.shape[1]
         self._frames += len(block)
-        self._sums += block.sum(axis=0, dtype=np.float64)
-        self._squares += np.einsum("fc,fc->c", block, block)
-        if channels > 1:
-            mix = block @ np.full(channels, 1 / channels, np.float32)
-            self._mixed += float(mix @ mix)
+        self._sums += np.ones(len(block), np.float32) @ block
+        self._products += block.T @ block
 
     def flaws(self) -> Flaws:
         """Of all that was added."""
         if not self._frames:
             return Flaws()
         means = self._sums / self._frames
-        powers = np.maximum(0, self._squares / self._frames - means**2)
-        mixed = max(0.0, self._mixed / self._frames - float(means.mean()) ** 2)
-        cancels = len(means) > 1 and powers.mean() > AUDIBLE and mixed < CANCELLED * powers.mean()
+        covariances = self._products / self._frames - np.outer(means, means)
+        powers, mixed = covariances.diagonal(), covariances.mean()
+        cancels = powers.mean() > AUDIBLE and mixed < CANCELLED * powers.mean()
         return Flaws(
             tuple(float(mean) for mean in means) if np.abs(means).max() >= OFFSET else (),
             int(powers.argmax()) if cancels else None,

@@ -441,15 +441,11 @@ def test_flaws_are_mended_and_said(raw: bool, store: Storage, tmp_path: Path) ->
     store.put("uploads/p/u/good.wav", wav(tone(6)))
     paths = [f"/data/uploads/p/u/{name}.wav" for name in ("offset", "opposite", "good")]
     made = make(store, tmp_path, upload_paths=paths, skip_preprocess=raw, profile="native")
-    offset, opposite, good = (load(clip.path, RATE, 2) for clip in made.clips)
+    offset, opposite, _ = (load(clip.path, RATE, 2) for clip in made.clips)
     assert abs(offset.mean()) < 1e-3
-    assert 20 * np.log10(np.abs(offset[RATE:-RATE]).max() / np.abs(offset).max()) > -1
-    for mended in (offset, opposite):
-        assert (
-            np.corrcoef(mended.mean(axis=1)[: 4 * RATE], tone(4, channels=1)[:, 0] * (mended is offset or -1))[0, 1]
-            > 0.99
-        )
-    assert np.abs(load(made.clips[1].path, RATE, 1)).max() == pytest.approx(np.abs(opposite).max(), abs=0.01)
+    for mended, sign in ((offset, 1), (opposite, -1)):
+        mono = mended.mean(axis=1)[: 4 * RATE]
+        assert np.corrcoef(mono, sign * tone(4, channels=1)[:, 0])[0, 1] > 0.99
     warnings = [file["analysis"]["warnings"] for file in made.record["files"]]
     assert "DC offset of 70% " in warnings[0][0]
     assert "only channel 2 is used" in warnings[1][0]

@@ -106,7 +106,7 @@ def test_a_loss_that_begins_absurdly_ends_training() -> None:
     trainer = _trainer()
     example = trainer.example(render(sample_song(np.random.default_rng(2)), 2, 48_000), Text("beat"))
     example["mean"] *= 24_365
-    with pytest.raises(TrainingFailed, match="the loss began at .*the audio or the checkpoint"):
+    with pytest.raises(TrainingFailed, match=r"the loss began at .*the audio or the checkpoint"):
         train(trainer, trainer.model.adapted, [example], _recipe(trainer, steps=3), _ignore)
 
 

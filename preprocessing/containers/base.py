@@ -28,8 +28,7 @@ class Damaged(BadAudio):
 
 
 class View(io.RawIOBase):
-    """Ranges of a file, and bytes between them, as one file. A seek to before its start leaves it where it is, as
-    libsndfile's arithmetic on damaged headers needs."""
+    """Ranges of a file, and bytes between them, as one file."""
 
     def __init__(self, file: BinaryIO, parts: list[bytes | Range]) -> None:
         self._file, self._at = file, 0
@@ -52,8 +51,9 @@ class View(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = (0, self._at, self.size)[whence]
-        if base + offset >= 0:
-            self._at = base + offset
+        if base + offset < 0:
+            raise ValueError("a place before the beginning")
+        self._at = base + offset
         return self._at
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
