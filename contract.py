@@ -100,7 +100,7 @@ class StoreUploadRequest(Request):
 
 
 class StoreUploadAnswer(Answer):
-    """`warnings`: what is wrong with the sound at the file's ends, a sentence for each."""
+    """`warnings`: what is wrong with the sound at the file's ends, a sentence for each; none where nobody looked."""
 
     path: str
     producer_id: str

@@ -65,7 +65,7 @@ class _Buffered(io.BufferedReader):
     libsndfile's arithmetic on damaged headers leads to, leaves it where it is."""
 
     def __init__(self, view: View) -> None:
-        super().__init__(view, _READ)
+        super().__init__(view.again(), _READ)  # which it closes at its own end
         self._size = view.size
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

@@ -40,6 +40,10 @@ class View(io.RawIOBase):
     def size(self) -> int:
         return self._starts[-1]
 
+    def again(self) -> View:
+        """The same, at its beginning."""
+        return View(self._file, self._parts)
+
     def readable(self) -> bool:
         return True
 
