@@ -4,7 +4,8 @@
 
 Each case must be taken or refused by the one exception that the parser names. Whatever else is raised ends the run with
 the case written to fuzz-failure.bin, and a crash of the process shows as such; --seed goes on from another place.
-(Sound files: `python -m tests.stress.headers`; the whole of preprocessing, and what it leaves behind: `python -m benchmarks.preprocessing fuzz`.)
+(Sound files: `python -m tests.stress.headers`.
+The whole of preprocessing, and what it leaves behind: `python -m benchmarks.preprocessing fuzz`.)
 """
 
 from __future__ import annotations
