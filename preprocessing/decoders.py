@@ -229,7 +229,7 @@ class _Demuxed(_FFmpeg):
             raise BadAudio("there is no audio track in it")
         self._track: Any = self._container.streams.audio[0]
         self.exact = stream.demuxer == "mov"
-        self.seconds = float(self._track.duration * self._track.time_base) if self._track.duration else 0.0
+        self.seconds = float((self._track.duration or 0) * (self._track.time_base or 0))
         super().__init__()
 
     def check_end(self) -> Samples:

@@ -48,10 +48,10 @@ def encoded(
             fifo.write(frame)
         size = stream.codec_context.frame_size or 1024
         while fifo.samples:
-            frame = fifo.read(min(size, fifo.samples))
-            frame.pts, frame.sample_rate = made, rate
-            made += frame.samples
-            output.mux(stream.encode(frame))
+            part: Any = fifo.read(min(size, fifo.samples))
+            part.pts, part.sample_rate = made, rate
+            made += part.samples
+            output.mux(stream.encode(part))
         output.mux(stream.encode(None))
         output.close()
         return Path(file.name).read_bytes()
