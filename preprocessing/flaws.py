@@ -73,5 +73,5 @@ class FlawMeter:
         cancels = powers.mean() > AUDIBLE and mixed < CANCELLED * powers.mean()
         return Flaws(
             tuple(float(mean) for mean in means) if np.abs(means).max() >= OFFSET else (),
-            int(powers.argmax()) if cancels else None,
+            int((powers > 0.99 * powers.max()).argmax()) if cancels else None,  # the first of equals
         )
