@@ -112,9 +112,12 @@ class StoreUploadRequest(Request):
 
 
 class StoreUploadAnswer(Answer):
+    """`warnings`: what is wrong with the sound at the file's ends, a sentence for each; none where nobody looked."""
+
     path: str
     producer_id: str
     job_id: str
+    warnings: list[str] = Field(default_factory=list)
 
 
 class UploadFields(Request):
@@ -145,7 +148,7 @@ class AnalysisAnswer(Answer):
     """`GET /uploads/analysis`: the fields of a dataset's record (docs/preprocessing.md), for one file.
 
     Tempo and key are null where the sound has none, and each confidence runs from 0 to 1. `peak` is in dBFS, `loudness`
-    in LUFS; `clipped` counts samples, `silent` seconds.
+    in LUFS; `clipped` counts samples, `silent` seconds. `warnings`: what is wrong with the sound, a sentence for each.
     """
 
     path: str
@@ -161,6 +164,7 @@ class AnalysisAnswer(Answer):
     loudness: float | None
     clipped: int
     silent: float
+    warnings: list[str]
 
 
 class TrainRequest(Request):

@@ -1,10 +1,11 @@
-"""Damaged input for every parser of a stranger's bytes, until the time is over: audio, adapters, imports, JSON bodies.
+"""Damaged input for every parser of a stranger's bytes, until the time is over: adapters, imports, JSON bodies.
 
     python -m benchmarks.fuzz --seconds 3600
 
 Each case must be taken or refused by the one exception that the parser names. Whatever else is raised ends the run with
 the case written to fuzz-failure.bin, and a crash of the process shows as such; --seed goes on from another place.
-(The whole of preprocessing, and what it leaves behind: `python -m benchmarks.preprocessing fuzz`.)
+(Sound files: `python -m tests.stress.headers`.
+The whole of preprocessing, and what it leaves behind: `python -m benchmarks.preprocessing fuzz`.)
 """
 
 from __future__ import annotations
@@ -22,8 +23,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
 import torch
 from pydantic import BaseModel, ValidationError
 from safetensors.torch import save
@@ -38,38 +37,11 @@ from models.checkpoints import resolve
 from models.foreign import adopt
 from models.tiny import ace_step as tiny
 from preprocessing.captions import Known, caption
-from preprocessing.decode import BadAudio, check_bytes
-from preprocessing.segment import segments
 
 # Seconds of CPU time; a case that takes longer is a failure as well.
 SLOWEST = 20.0
 
 Parser = Callable[[bytes], None]
-
-
-def audio(folder: Path) -> tuple[list[bytes], Parser]:
-    """Headers, both ends, and every sample of every format."""
-    sound = 0.3 * np.sin(np.outer(np.arange(16_000), [0.05, 0.07]))
-    good = []
-    for kind in ("WAV", "FLAC", "OGG", "MP3", "AIFF", "RF64"):
-        file = io.BytesIO()
-        soundfile.write(file, sound, 16_000, format=kind)
-        good.append(file.getvalue())
-    opus = io.BytesIO()
-    soundfile.write(opus, sound, 16_000, format="OGG", subtype="OPUS")
-    good.append(opus.getvalue())
-
-    def parse(data: bytes) -> None:
-        path = folder / "case"
-        path.write_bytes(data)
-        try:
-            check_bytes(data)
-            for _ in segments(path):
-                pass
-        except BadAudio:
-            return
-
-    return good, parse
 
 
 def adapters(_: Path) -> tuple[list[bytes], Parser]:
@@ -161,7 +133,7 @@ def bodies(_: Path) -> tuple[list[bytes], Parser]:
     return [json.dumps(body).encode() for body in good], parse
 
 
-KINDS = {"audio": audio, "adapters": adapters, "imports": imports, "bodies": bodies}
+KINDS = {"adapters": adapters, "imports": imports, "bodies": bodies}
 
 
 def damaged(good: list[bytes], source: random.Random) -> bytes:

@@ -51,7 +51,7 @@ async def store(request: StoreUploadRequest, storage: Storage, settings: Setting
     key, answer = _place(request.producer_id, request.job_id, request.filename)
     with tempfile.TemporaryFile(buffering=0) as file:
         await asyncio.to_thread(_decode, request.content_base64, file, settings)
-        await _keep("content_base64", key, request.producer_id, file, storage, settings)
+        answer.warnings = await _keep("content_base64", key, request.producer_id, file, storage, settings)
     return answer
 
 
@@ -60,15 +60,18 @@ async def store_file(
 ) -> StoreUploadAnswer:
     """The same for a file on disk, in constant memory. `name` is the client's, where the fields have none."""
     key, answer = _place(fields.producer_id, fields.job_id, fields.filename or name or "audio.wav")
-    await _keep("file", key, fields.producer_id, file, storage, settings)
+    answer.warnings = await _keep("file", key, fields.producer_id, file, storage, settings)
     return answer
 
 
-async def _keep(field: str, key: str, producer: str, file: io.FileIO, storage: Storage, settings: Settings) -> None:
+async def _keep(
+    field: str, key: str, producer: str, file: io.FileIO, storage: Storage, settings: Settings
+) -> list[str]:
+    """Store the file if it is audio, and return what is wrong with its sound."""
     size = file.seek(0, io.SEEK_END)
     if size > settings.max_upload_bytes:
         raise too_large(field, settings)
-    await _parsed(_CHECKS, field, check_file, file)
+    info = await _parsed(_CHECKS, field, check_file, file)
     ANALYSIS.start()  # which is likely to be asked for next
 
     def put() -> None:
@@ -80,6 +83,7 @@ async def _keep(field: str, key: str, producer: str, file: io.FileIO, storage: S
             _welcome_again(storage, key, file_digest(file, "sha256").hexdigest())
 
     await asyncio.to_thread(put)
+    return list(info.warnings)
 
 
 def link(request: UploadLinkRequest, storage: Storage, settings: Settings) -> UploadLinkAnswer:

@@ -14,6 +14,7 @@ from preprocessing import hearing
 from preprocessing.bars import downbeat
 from preprocessing.choice import LIKELY
 from preprocessing.decode import Samples, blocks, probe
+from preprocessing.flaws import NO_FLAWS, FlawMeter, Flaws
 from preprocessing.harmony import Harmony, harmony
 from preprocessing.levels import SILENCE, Levels, Meter
 from preprocessing.rhythm import Rhythm, refined, rhythm, sharpened
@@ -34,9 +35,11 @@ class Bars:
 
 @dataclass(frozen=True)
 class Analysis:
-    """`rhythm`, `harmony` and `bars` are None where there is none. `print` is for preprocessing.duplicates."""
+    """`rhythm`, `harmony` and `bars` are None where there is none, and are heard without the `flaws`, which the levels
+    are with. `print` is for preprocessing.duplicates."""
 
     levels: Levels
+    flaws: Flaws = NO_FLAWS
     rhythm: Rhythm | None = None
     harmony: Harmony | None = None
     bars: Bars | None = None
@@ -53,6 +56,7 @@ class Analysis:
             "first_bar": round(bars.first, 3) if bars else None,
             "bar_seconds": round(bars.seconds, 4) if bars else None,
             **asdict(self.levels),
+            "warnings": list(self.flaws.warnings()),
         }
 
 
@@ -63,17 +67,23 @@ def analyse(path: Path, beats_per_bar: int = 4, bpm: float | None = None) -> Ana
     """
     info = probe(path)
     meter = Meter(info.sample_rate, info.channels)
+    flaw_meter = FlawMeter(info.channels)
     ear = _Ear(info.sample_rate)
     for block in blocks(path):
         meter.add(block)
+        flaw_meter.add(block)
         ear.add(block)
-    levels = meter.levels()
+    levels, flaws = meter.levels(), flaw_meter.flaws()
+    if flaws:
+        ear = _Ear(info.sample_rate)
+        for block in blocks(path):
+            ear.add(flaws.mend(block))
     samples = ear.samples()
     if len(samples) < SHORTEST * hearing.RATE or max(samples.max(), -samples.min()) < SILENCE:
-        return Analysis(levels)
+        return Analysis(levels, flaws)
     heard = hearing.hear(samples)
     tempo = rhythm(heard)
-    return Analysis(levels, tempo, harmony(heard), _bars(heard, tempo, beats_per_bar, bpm), heard.print)
+    return Analysis(levels, flaws, tempo, harmony(heard), _bars(heard, tempo, beats_per_bar, bpm), heard.print)
 
 
 def _bars(heard: hearing.Heard, tempo: Rhythm | None, beats_per_bar: int, bpm: float | None) -> Bars | None:

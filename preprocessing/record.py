@@ -41,7 +41,8 @@ def make_record(
 
 
 def _file(song: Song) -> dict[str, Any]:
-    source = song.source
+    source, analysis = song.source, song.analysis.record()
+    heard = analysis.pop("warnings")
     return {
         "source": source.shown,
         "path": keys.to_path(source.key),
@@ -52,12 +53,12 @@ def _file(song: Song) -> dict[str, Any]:
         "channels": source.info.channels,
         "seconds": song.analysis.levels.seconds,
         "metadata": song.metadata,
-        "analysis": song.analysis.record(),
+        "analysis": analysis,
         "duplicate_of": song.duplicate_of,
         "cut_on": song.cut_on,
         "segments": len(song.pieces),
         "dropped": dict(song.dropped),
-        "warnings": song.warnings,
+        "warnings": [*song.warnings, *heard],
     }
 
 

@@ -15,6 +15,7 @@ import soxr
 from numpy.typing import NDArray
 
 from preprocessing.decode import Samples, blocks, probe
+from preprocessing.flaws import NO_FLAWS, Flaws
 from preprocessing.levels import SILENCE
 
 SECONDS = 15
@@ -56,9 +57,14 @@ def bar_grid(downbeat: float, bar: float) -> Grid:
 
 
 def segments(
-    path: Path, rate: int = CONTRACT_RATE, channels: int = CONTRACT_CHANNELS, grid: Grid | None = None
+    path: Path,
+    rate: int = CONTRACT_RATE,
+    channels: int = CONTRACT_CHANNELS,
+    grid: Grid | None = None,
+    flaws: Flaws = NO_FLAWS,
 ) -> Iterator[Segment]:
-    """Cut a song into consecutive segments, of 15 s by default. Raises BadAudio, possibly after the first of them.
+    """Cut a song, less its flaws, into consecutive segments, of 15 s by default. Raises BadAudio, possibly after the
+    first of them.
 
     Silent ones, and those under 1 s, come without samples. The level that decides is that after mixing and resampling.
     """
@@ -66,7 +72,7 @@ def segments(
     ends = (round((grid.first + number * grid.seconds) * rate) for number in count(0 if grid.first else 1))
     gathered = np.empty((ceil(grid.seconds * rate) + 1, channels), np.float32)
     start, end, filled = 0, next(ends), 0
-    for block in resampled(path, rate, channels):
+    for block in resampled(path, rate, channels, flaws):
         while len(block):
             taken = block[: end - start - filled]
             gathered[filled : filled + len(taken)] = taken
@@ -79,9 +85,9 @@ def segments(
         yield _segment(gathered[:filled], start, rate)
 
 
-def resampled(path: Path, rate: int, channels: int) -> Iterator[Samples]:
-    """A song's blocks at `rate` in Hz with `channels`. Raises BadAudio."""
-    mixed = (mix(block, channels) for block in blocks(path))
+def resampled(path: Path, rate: int, channels: int, flaws: Flaws = NO_FLAWS) -> Iterator[Samples]:
+    """A song's blocks at `rate` in Hz with `channels`, less its flaws. Raises BadAudio."""
+    mixed = (mix(flaws.mend(block), channels) for block in blocks(path))
     source_rate = probe(path).sample_rate
     if source_rate == rate:
         yield from mixed

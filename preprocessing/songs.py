@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import soundfile
+
 from contract import SegmentOn
 from preprocessing.analysis import Analysis, analyse
 from preprocessing.captions import Caption, Known, Tags
+from preprocessing.decode import blocks
 from preprocessing.metadata import said
 from preprocessing.segment import (
     CONTRACT_RATE,
@@ -71,7 +74,7 @@ def cut(song: Song, folder: Path, first: int, rate: int, channels: int, segment_
     bars = song.analysis.bars if segment_on == "beat" else None
     song.cut_on = "beat" if bars else "time"
     grid = bar_grid(bars.first, bars.seconds) if bars else Grid()
-    for segment in segments(song.source.path, rate, channels, grid):
+    for segment in segments(song.source.path, rate, channels, grid, song.analysis.flaws):
         if segment.samples is None:
             song.dropped[segment.dropped or ""] += 1
             continue
@@ -82,17 +85,33 @@ def cut(song: Song, folder: Path, first: int, rate: int, channels: int, segment_
 
 
 def keep_whole(song: Song, workdir: Path) -> Song:
-    """The song with its source, as it is, as the one piece. The tagger gets its first audible segment."""
+    """The song with one piece: its source as it is, or without its flaws if it has any. The tagger gets its first
+    audible segment."""
     seconds = song.analysis.levels.seconds
     if seconds < SHORTEST:
         song.dropped["short"] += 1
         return song
-    audible = next((each.samples for each in segments(song.source.path) if each.samples is not None), None)
+    flaws = song.analysis.flaws
+    cut = segments(song.source.path, flaws=flaws)
+    audible = next((each.samples for each in cut if each.samples is not None), None)
     if audible is None:
         song.dropped["silent"] += 1
         return song
     excerpt = workdir / "excerpts" / f"{song.source.index:04d}.wav"
     excerpt.parent.mkdir(exist_ok=True)
     write_wav(excerpt, audible, CONTRACT_RATE)
-    song.pieces.append(Piece(song.source.path, excerpt, song.source.index, 0.0, seconds))
+    path = _mended(song, workdir / "mended") if flaws else song.source.path
+    song.pieces.append(Piece(path, excerpt, song.source.index, 0.0, seconds))
     return song
+
+
+def _mended(song: Song, folder: Path) -> Path:
+    """The song without its flaws, as a WAV file of floats at its own rate."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{song.source.index:04d}.wav"
+    flaws, info = song.analysis.flaws, song.source.info
+    channels = info.channels if flaws.channel is None else 1
+    with soundfile.SoundFile(path, "w", info.sample_rate, channels, "FLOAT") as file:
+        for block in blocks(song.source.path):
+            file.write(flaws.mend(block))
+    return path

@@ -34,6 +34,7 @@ from tests.api import (
     with_header,
 )
 from tests.conftest import Twin
+from tests.sounds import chord, written
 
 JOB_KEYS = [
     *("job_id", "task_id", "producer_id", "model_name", "backend", "state", "step", "total_steps", "loss"),
@@ -61,8 +62,18 @@ def test_an_upload_is_kept_as_it_came(api: Api, format: str) -> None:
     data, name = beat(20, format, rate=44_100, channels=1), f"beat.{format.lower()}"
     body = {"producer_id": "uploader", "job_id": "j.1", "filename": name, "content_base64": as_base64(data)}
     answer = api.post("/store-upload", **body)
-    assert answer == {"path": f"/data/uploads/uploader/j.1/{name}", "producer_id": "uploader", "job_id": "j.1"}
+    path = f"/data/uploads/uploader/j.1/{name}"
+    assert answer == {"path": path, "producer_id": "uploader", "job_id": "j.1", "warnings": []}
     assert api.file(answer["path"]).read_bytes() == data
+
+
+def test_a_flaw_is_said_at_upload_and_analysis(api: Api) -> None:
+    data = written(chord(4, channels=1) * [[1, -1]])
+    answer = api.post("/store-upload", producer_id="uploader", content_base64=as_base64(data))
+    assert "cancel each other" in answer["warnings"][0]
+    form = api.client.post("/uploads", data={"producer_id": "uploader"}, files={"file": ("b.wav", data)}).json()
+    assert form["warnings"] == answer["warnings"]
+    assert api.get("/uploads/analysis", path=answer["path"])["warnings"] == answer["warnings"]
 
 
 def test_an_upload_needs_only_a_producer_and_the_sound(api: Api) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -151,6 +152,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "cut flac": (lambda: wav(tone(3), format="FLAC")[:-50_000], "cut off"),
     "nan": (_with_nan, "NaN"),
     "infinity": (lambda: wav(np.full((9000, 1), np.inf), subtype="FLOAT"), "NaN or infinity"),
+    "integers written as floats": (lambda: wav(tone(3) * 32768, subtype="FLOAT"), "times full scale.*floats within ±1"),
     "64 channels": (lambda: wav(np.zeros((9000, 64))), "64 channels"),
     "1 Hz": (lambda: wav(np.zeros((90, 1)), 1), "sample rate"),
     "1 MHz": (lambda: wav(np.zeros((9000, 1)), 1_000_000), "sample rate"),
@@ -158,7 +160,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "avi": (lambda: b"RIFF\x00\x10\x00\x00AVI LIST" + bytes(4096), "not audio"),
     "playlist": (lambda: b"#EXTM3U\nfile:///etc/passwd\n", "not audio"),
     "picture": (lambda: b"\x89PNG\r\n\x1a\n" + bytes(100), "not audio"),
-    "m4a without anything": (lambda: b"\0\0\0\x18ftypM4A " + bytes(500), "cannot be decoded"),
+    "m4a without anything": (lambda: b"\0\0\0\x18ftypM4A " + bytes(500), "moov"),
     "id3 only": (lambda: b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + bytes(100), "not audio"),
 }
 
@@ -187,7 +189,7 @@ def test_strange_but_good_files(tmp_path: Path) -> None:
     for samples, rate, kind in (
         (np.array([[0.5]]), RATE, "PCM_16"),
         (tone(2, 96_000, 8), 96_000, "PCM_24"),
-        (tone(2) * 32768, RATE, "FLOAT"),  # integers written as floats
+        (tone(2) * 31, RATE, "FLOAT"),  # 17 dB over full scale
         (tone(2, 4_000, 1), 4_000, "PCM_U8"),
         (tone(2, 384_000, 1), 384_000, "PCM_16"),
     ):
@@ -428,6 +430,50 @@ def test_native_and_raw(store: Storage, tmp_path: Path) -> None:
     # The newest job's only: the two WAV files of the former are gone.
     assert [entry.key for entry in store.list("training_data/p/audio/")] == [keys.training_audio("p", 0, "mp3")]
     assert [entry.key for entry in store.list("job_data/native/")] == [keys.job_audio("native", n) for n in (0, 1)]
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_flaws_are_mended_and_said(raw: bool, store: Storage, tmp_path: Path) -> None:
+    """A DC offset goes; of channels that cancel each other one is taken, for stereo as for mono."""
+    quiet = tone(4, channels=1) * 0.4
+    store.put("uploads/p/u/offset.wav", wav(quiet + 0.7))
+    store.put("uploads/p/u/opposite.wav", wav(tone(5, channels=1) * [[0.9, -1]]))
+    store.put("uploads/p/u/good.wav", wav(tone(6)))
+    paths = [f"/data/uploads/p/u/{name}.wav" for name in ("offset", "opposite", "good")]
+    made = make(store, tmp_path, upload_paths=paths, skip_preprocess=raw, profile="native")
+    offset, opposite, _ = (load(clip.path, RATE, 2) for clip in made.clips)
+    assert abs(offset.mean()) < 1e-3
+    for mended, sign in ((offset, 1), (opposite, -1)):
+        mono = mended.mean(axis=1)[: 4 * RATE]
+        assert np.corrcoef(mono, sign * tone(4, channels=1)[:, 0])[0, 1] > 0.99
+    warnings = [file["analysis"]["warnings"] for file in made.record["files"]]
+    assert "DC offset of 70% " in warnings[0][0]
+    assert "only channel 2 is used" in warnings[1][0]
+    assert [len(each) for each in warnings] == [1, 1, 0]
+    assert (made.clips[2].path.read_bytes() == wav(tone(6))) == raw
+    for part in made.record["segments"]:
+        assert hashlib.sha256(store.get(keys.from_path(part["path"]))).hexdigest() == part["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("sound", "says"),
+    [
+        (tone(3) + 0.02, "DC offset of 2%"),
+        (tone(3) - [0.0, 0.3], "DC offset of -30%"),
+        (tone(3, channels=1) * [[1, -1]], "cancel each other"),
+        (tone(3, channels=1) * [[1, -0.8]], "cancel each other"),
+        (tone(3, channels=1) * [[1, -1, 1, -1]] + 0.2, "DC offset.*cancel each other"),
+        (tone(3), ""),
+        (tone(3, channels=1) * [[1, 0]], ""),
+        (tone(3, channels=1) * [[0] * 31 + [1]], ""),
+        (np.random.default_rng(0).normal(0, 0.1, (RATE, 32)), ""),
+        (np.zeros((RATE, 2)), ""),
+    ],
+)
+def test_flaws_are_said_at_upload(sound: np.ndarray, says: str) -> None:
+    warnings = check_bytes(wav(sound)).warnings
+    assert bool(warnings) == bool(says)
+    assert re.search(says, " ".join(warnings))
 
 
 def test_a_dataset_from_urls(store: Storage, tmp_path: Path) -> None:

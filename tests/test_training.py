@@ -98,7 +98,15 @@ def test_a_loss_that_is_not_finite_ends_training() -> None:
     trainer = _trainer()
     example = trainer.example(render(sample_song(np.random.default_rng(2)), 2, 48_000), Text("beat"))
     example["mean"][0, 3] = float("nan")
-    with pytest.raises(TrainingFailed, match="learning_rate"):
+    with pytest.raises(TrainingFailed, match="nan at step 1; the audio or the checkpoint"):
+        train(trainer, trainer.model.adapted, [example], _recipe(trainer, steps=3), _ignore)
+
+
+def test_a_loss_that_begins_absurdly_ends_training() -> None:
+    trainer = _trainer()
+    example = trainer.example(render(sample_song(np.random.default_rng(2)), 2, 48_000), Text("beat"))
+    example["mean"] *= 24_365
+    with pytest.raises(TrainingFailed, match=r"the loss began at .*the audio or the checkpoint"):
         train(trainer, trainer.model.adapted, [example], _recipe(trainer, steps=3), _ignore)
 
 

@@ -30,6 +30,8 @@ log = logging.getLogger("producer_twin.training")
 # Called after each step with its number (from 1) and its loss.
 OnStep = Callable[[int, float], None]
 _FLOOR = 0.01
+# The first loss of music on a working model is below 10, for flow matching and for codebooks' cross-entropy alike.
+_ABSURD_LOSS = 1000.0
 
 
 class TrainingFailed(RuntimeError):
@@ -90,11 +92,13 @@ class Session:
         """Take a step on a batch drawn from all `examples`, and return its loss before the step.
 
         Raises:
-            TrainingFailed: the loss is not finite, or the memory does not suffice for one example.
+            TrainingFailed: the loss is not finite or begins absurdly, or the memory does not suffice for one example.
         """
         loss = self._gathered(self._backward(examples))
         if not math.isfinite(loss):
-            raise TrainingFailed(f"the loss was {loss} at step {self.step + 1}; try a lower learning_rate")
+            raise TrainingFailed(f"the loss was {loss} at step {self.step + 1}; {self._advice()}")
+        if not self.step and loss > _ABSURD_LOSS:
+            raise TrainingFailed(f"the loss began at {loss:.3g}, where music is below 10; {self._advice()}")
         torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._recipe.clip)
         for group in self._optimiser.param_groups:
             group["lr"] = self._recipe.learning_rate * _rate(self.step, self._recipe)
@@ -102,6 +106,9 @@ class Session:
         self._optimiser.zero_grad(set_to_none=True)
         self.step += 1
         return loss
+
+    def _advice(self) -> str:
+        return "try a lower learning_rate" if self.step else "the audio or the checkpoint is not what it should be"
 
     @torch.no_grad()
     def losses(self, examples: Sequence[Example], seeds: Sequence[object]) -> torch.Tensor:

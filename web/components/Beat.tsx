@@ -68,6 +68,7 @@ function facts(known: Analysis): string {
     `${minutes}:${String(seconds).padStart(2, "0")}`,
     `${known.format.toUpperCase()}, ${known.sample_rate / 1000} kHz, ${known.channels === 1 ? "mono" : `${known.channels} channels`}`,
     ...(known.loudness === null ? [] : [`${known.loudness.toFixed(1)} LUFS`]),
+    ...known.warnings,
     ...(known.clipped > 0 ? [`${known.clipped} clipped samples`] : []),
     ...(known.silent > known.seconds / 4 ? [`${known.silent.toFixed(0)} s of silence`] : []),
   ].join(" · ");

@@ -1,0 +1,136 @@
+"""Chunks as in IFF and its heirs: RIFF, RIFX, RF64, Wave64, AIFF and CAF. Sizes are doubted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import BinaryIO, Literal
+
+from preprocessing.containers.base import MAX_CHUNKS, SEARCHED, SLACK, BadAudio, Range, cut_off, read_at, size_of
+
+# From here on are the sizes of those who write to a pipe and do not know.
+_UNKNOWN = 0x7FFF_0000
+
+
+@dataclass(frozen=True)
+class Form:
+    """Attributes:
+    sound: the id of the chunk with the samples.
+    inclusive: sizes count the chunk's own header.
+    end: where it ends by its own first header; None if that says nothing.
+    stop: where the bytes end that may belong to it; None for the file's end.
+    """
+
+    start: int
+    order: Literal["little", "big"]
+    sound: bytes
+    id_bytes: int = 4
+    size_bytes: int = 4
+    align: int = 2
+    inclusive: bool = False
+    end: int | None = None
+    stop: int | None = None
+
+    @property
+    def header(self) -> int:
+        return self.id_bytes + self.size_bytes
+
+
+@dataclass
+class Chunks:
+    """The first chunk of each wanted kind, and the ranges of all that hold samples."""
+
+    found: dict[bytes, bytes] = field(default_factory=dict)
+    sound: list[Range] = field(default_factory=list)
+
+
+def chunks(file: BinaryIO, form: Form, wanted: Collection[bytes], longest: int = 65_536) -> Chunks:
+    """Walk from `form.start` to the file's end. Of wanted chunks at most `longest` bytes are kept.
+
+    Raises BadAudio if the samples are cut off, or there are too many chunks.
+    """
+    size = form.stop or size_of(file)
+    walked = Chunks()
+    at = form.start
+    for _ in range(MAX_CHUNKS):
+        head = read_at(file, at, form.header)
+        if at >= size or len(head) < form.header:
+            break
+        name, length, body = head[:4], _length(head, form), at + form.header
+        if name == form.sound:
+            length = _sound(file, form, walked, body, length, size)
+            walked.sound.append((body, length))
+        elif name in wanted and body + length <= size:
+            walked.found.setdefault(name, read_at(file, body, min(length, longest)))
+        at = _next(file, form, body + max(0, length))
+    else:
+        raise BadAudio(f"it has more than {MAX_CHUNKS} chunks; save it again with an audio editor")
+    return _searched(file, form, walked, wanted, size)
+
+
+def _length(head: bytes, form: Form) -> int:
+    length = int.from_bytes(head[form.id_bytes :], form.order)
+    return max(0, length - form.header) if form.inclusive else length
+
+
+def _sound(file: BinaryIO, form: Form, walked: Chunks, body: int, length: int, size: int) -> int:
+    """How much of it there is."""
+    rest = size - body
+    sizes = walked.found.get(b"ds64")
+    if sizes and length >= _UNKNOWN:
+        length = int.from_bytes(sizes[8:16], form.order)
+    if not length:  # a recorder that crashed, unless all that follows are chunks
+        return 0 if _is_chain(file, form, body, size) else rest
+    if length > rest:
+        if rest < length - SLACK and not _UNKNOWN <= length < 2**32 and not length >= 2**62:
+            raise cut_off(body + length, size)
+        return rest
+    if form.end and rest - length > SLACK and abs(form.end - size) <= SLACK:
+        # The file's own size covers what follows: it is more sound if it is not chunks.
+        return length if _is_chain(file, form, _next(file, form, body + length), size) else rest
+    return length
+
+
+def _next(file: BinaryIO, form: Form, end: int) -> int:
+    """Where the next chunk begins; some writers leave the padding out."""
+    aligned = end + -(end - form.start) % form.align
+    if aligned != end and not _is_name(read_at(file, aligned, 4)) and _is_name(read_at(file, end, 4)):
+        return end
+    return aligned
+
+
+def _is_name(name: bytes) -> bool:
+    return len(name) == 4 and all(0x20 <= letter < 0x7F for letter in name)
+
+
+def _is_chain(file: BinaryIO, form: Form, at: int, size: int) -> bool:
+    """Whether there are chunks from `at` to the end, or nothing."""
+    for _ in range(MAX_CHUNKS):
+        if at >= size - 1:
+            return True
+        head = read_at(file, at, form.header)
+        if len(head) < form.header or not _is_name(head[:4]):
+            return False
+        at = _next(file, form, at + form.header + _length(head, form))
+        if at > size + SLACK:
+            return False
+    return False
+
+
+def _searched(file: BinaryIO, form: Form, walked: Chunks, wanted: Collection[bytes], size: int) -> Chunks:
+    """What a wrong size of another chunk has hidden."""
+    missing = [name for name in wanted if name not in walked.found and name != b"ds64"]
+    if walked.sound and not missing:
+        return walked
+    head = read_at(file, form.start, SEARCHED)
+    for name in missing:
+        at = head.find(name)
+        if 0 <= at <= len(head) - form.header:
+            length = _length(head[at : at + form.header], form)
+            walked.found[name] = head[at + form.header : at + form.header + min(length, 4096)]
+    at = head.find(form.sound) if not walked.sound else -1
+    if 0 <= at <= len(head) - form.header:
+        body = form.start + at + form.header
+        length = _length(head[at : at + form.header], form)
+        walked.sound.append((body, _sound(file, form, walked, body, length, size)))
+    return walked

@@ -1,0 +1,93 @@
+"""WAV in all its forms: RIFF, RIFX (big-endian), RF64 and BW64 (over 4 GB), Wave64."""
+
+from __future__ import annotations
+
+from typing import BinaryIO, Literal
+
+from preprocessing.containers.base import BadAudio, Demuxed, Layout, Pcm, Stream, View, damaged, read_at
+from preprocessing.containers.iff import Chunks, Form, chunks
+from preprocessing.containers.mpeg import mpeg
+
+_PCM = {
+    (1, 1): "PCM_U8",
+    (1, 2): "PCM_16",
+    (1, 3): "PCM_24",
+    (1, 4): "PCM_32",
+    (3, 4): "FLOAT",
+    (3, 8): "DOUBLE",
+    (6, 1): "ALAW",
+    (7, 1): "ULAW",
+}
+_MPEG = (0x50, 0x55)
+# Microsoft's and IMA's ADPCM, GSM 6.10, and integers of 64 bits.
+_CODED = (0x02, 0x11, 0x31, 0x01)
+_EXTENSIBLE = 0xFFFE
+_MAX_SONGS = 500
+
+
+def is_wav(head: bytes) -> bool:
+    return (head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE") or (
+        head[:4] == b"riff" and head[24:28] == b"wave"
+    )
+
+
+def wav(file: BinaryIO, start: int) -> Layout:
+    """The samples of the file that begins at `start`, and of those that follow it. Raises BadAudio."""
+    streams: list[Stream] = []
+    begin: int | None = start
+    while begin is not None and len(streams) < _MAX_SONGS:
+        stream, begin = _song(file, begin)
+        streams.append(stream)
+    return Layout("wav", streams)
+
+
+def _song(file: BinaryIO, start: int) -> tuple[Stream, int | None]:
+    """One file's samples, and where the next one begins if it is followed by one."""
+    head = read_at(file, start, 12)
+    order: Literal["little", "big"] = "big" if head[:4] == b"RIFX" else "little"
+    if head[:4] == b"riff":
+        form = Form(start + 40, order, b"data", id_bytes=16, size_bytes=8, align=8, inclusive=True)
+    else:
+        end = start + 8 + int.from_bytes(head[4:8], order)
+        follows = end > start + 12 and is_wav(read_at(file, end, 32))
+        form = Form(start + 12, order, b"data", end=end, stop=end if follows else None)
+    return _stream(file, chunks(file, form, (b"fmt ", b"ds64")), order), form.stop
+
+
+def _stream(file: BinaryIO, walked: Chunks, order: Literal["little", "big"]) -> Stream:
+    if not walked.sound:
+        raise damaged("wav", "it has no samples (no data chunk)")
+    format = walked.found.get(b"fmt ", b"")
+    if len(format) < 14:
+        raise damaged("wav", "it does not say what its samples are (no fmt chunk)")
+    tag, channels, rate, _, align, bits = (
+        int.from_bytes(format[at:end], order) for at, end in ((0, 2), (2, 4), (4, 8), (8, 12), (12, 14), (14, 16))
+    )
+    if tag == _EXTENSIBLE and len(format) >= 26:
+        tag = int.from_bytes(format[24:26], order)
+    width = align // channels if channels and not align % channels else 0
+    if not bits <= 8 * width <= 64:  # of the two that contradict each other, the bits are more often right
+        width = -(-bits // 8)
+    view = View(file, [*walked.sound])
+    if subtype := _PCM.get((tag, width or 1)):
+        return Pcm(view, rate, channels, subtype, "BIG" if order == "big" else "LITTLE")
+    if tag in _MPEG:
+        return mpeg(view, 0, view.size)  # type: ignore[arg-type]
+    if tag in _CODED and width <= 8:
+        return Demuxed(_clean(file, walked, order, view.size), "wav")
+    raise BadAudio(f"its samples are in a form that cannot be read (WAV format {tag:#x}, {bits} bits); save it as PCM")
+
+
+def _clean(file: BinaryIO, walked: Chunks, order: Literal["little", "big"], size: int) -> View:
+    """The same with nothing but what is needed."""
+    if size >= 2**31:
+        raise BadAudio("it is too long; cut it")
+    format = walked.found[b"fmt "]
+    format = format + bytes(len(format) % 2)
+    magic = b"RIFX" if order == "big" else b"RIFF"
+
+    def number(value: int) -> bytes:
+        return value.to_bytes(4, order)
+
+    head = magic + number(4 + 8 + len(format) + 8 + size) + b"WAVE" + b"fmt " + number(len(format)) + format
+    return View(file, [head + b"data" + number(size), *walked.sound])

@@ -1,0 +1,262 @@
+"""From a clean stream to blocks of samples: libsndfile for PCM, FLAC, Vorbis and Opus, FFmpeg for the rest.
+
+FFmpeg, as libsndfile guesses the length of an MP3 without an index, and cuts it there.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, Protocol
+
+import av
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from preprocessing.containers.base import BadAudio, Demuxed, Frames, Native, Pcm, Stream, View
+
+Samples = NDArray[np.float32]  # (frames, channels); full scale is ±1
+
+BLOCK = 65_536  # frames
+PADDING = 4_096  # frames; the most that an encoder adds to fill its last packet
+# MP3s with a broken frame or two are common, and play everywhere.
+MAX_DAMAGE = 0.1
+# So many more than that, and the rest is not tried.
+_ENOUGH_BROKEN = 1000
+_READ = 65_536  # bytes
+
+ERRORS = (soundfile.SoundFileError, av.FFmpegError, ValueError)
+
+
+class Decoder(Protocol):
+    """Attributes:
+    seconds: how long the stream says it is.
+    exact: whether that can be relied on.
+    """
+
+    sample_rate: int
+    channels: int
+    seconds: float
+    exact: bool
+
+    def blocks(self) -> Iterator[Samples]:
+        """All samples, up to about BLOCK frames at a time; once only. Raises BadAudio or one of ERRORS."""
+
+    def check_end(self) -> Samples:
+        """The last second, or nothing where one has to read all to find it. Raises BadAudio if it is missing."""
+
+
+def decoder(stream: Stream) -> Decoder:
+    """Raises BadAudio or one of ERRORS."""
+    stream.view.seek(0)
+    if isinstance(stream, Pcm):
+        return _Pcm(stream)
+    if isinstance(stream, Native):
+        return _Native(stream)
+    if isinstance(stream, Frames):
+        return _Frames(stream)
+    return _Demuxed(stream)
+
+
+class _Buffered(io.BufferedReader):
+    """Reads for libsndfile, which asks for a few kilobytes at a time. A seek to before the file's start, which
+    libsndfile's arithmetic on damaged headers leads to, leaves it where it is."""
+
+    def __init__(self, view: View) -> None:
+        super().__init__(view.again(), _READ)  # which it closes at its own end
+        self._size = view.size
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = 0 if whence == io.SEEK_SET else self.tell() if whence == io.SEEK_CUR else self._size
+        return super().seek(base + offset) if base + offset >= 0 else self.tell()
+
+
+class _Sndfile:
+    def __init__(self, file: soundfile.SoundFile, exact: bool) -> None:
+        self._file = file
+        self.sample_rate: int = file.samplerate
+        self.channels: int = file.channels
+        self.exact = exact
+        self._frames: int = file.frames if file.frames < 1e9 * self.sample_rate else 0
+        self.seconds = self._frames / self.sample_rate
+
+    def blocks(self) -> Iterator[Samples]:
+        done = 0
+        # 16-bit samples are faster read as they are; the floats are the same.
+        plain = self._file.subtype == "PCM_16"
+        block = np.empty((BLOCK, self.channels), np.int16 if plain else np.float32)
+        while count := self._file.buffer_read_into(block, "int16" if plain else "float32"):
+            done += count
+            yield block[:count] * np.float32(1 / 32768) if plain else block[:count].copy()
+        if self.exact and done < self._frames - self.sample_rate:
+            raise BadAudio(_ends_early(self.seconds, done / self.sample_rate))
+
+    def check_end(self) -> Samples:
+        if not self._frames:
+            return np.empty((0, self.channels), np.float32)
+        self._file.seek(max(0, self._frames - self.sample_rate))
+        last: Samples = self._file.read(self.sample_rate, dtype="float32", always_2d=True)
+        if self.exact and not len(last):
+            raise BadAudio(_ends_early(self.seconds))
+        return last
+
+
+class _Pcm(_Sndfile):
+    def __init__(self, stream: Pcm) -> None:
+        file = soundfile.SoundFile(
+            _Buffered(stream.view),
+            samplerate=stream.rate,
+            channels=stream.channels,
+            subtype=stream.subtype,
+            endian=stream.endian,
+            format="RAW",
+        )
+        super().__init__(file, exact=True)
+
+
+class _Native(_Sndfile):
+    def __init__(self, stream: Native) -> None:
+        super().__init__(soundfile.SoundFile(_Buffered(stream.view)), stream.exact)
+
+
+class _FFmpeg:
+    """Of each decoder it is the frames that tell the rate, the channels and the form of the samples.
+
+    `delay` samples are left out at the beginning. At the end, `trim` says how many.
+    """
+
+    def __init__(self, delay: int = 0) -> None:
+        self._delay = delay
+        frames = self._decoded()
+        first = next(frames, None)
+        if first is None:
+            raise BadAudio("there is no sound in it")
+        self.sample_rate: int = first.sample_rate
+        self.channels: int = first.layout.nb_channels
+        self._decoded_frames = chain([first], frames)
+
+    def _packets(self) -> Iterator[Any]:
+        raise NotImplementedError
+
+    def _decode(self, packet: Any) -> list[Any]:
+        raise NotImplementedError
+
+    def _trim(self, decoded: int) -> int:
+        """How many of the `decoded` samples are to be left out at the end, at most PADDING."""
+        raise NotImplementedError
+
+    def blocks(self) -> Iterator[Samples]:
+        # Gathers the codec's frames, of a thousand samples each, without a detour through Python.
+        gathered: Any = av.AudioFifo()
+        decoded = 0
+        for frame in self._decoded_frames:
+            # The fifo itself would write frames of fewer channels from memory that is not theirs.
+            if frame.layout.nb_channels != self.channels or frame.sample_rate != self.sample_rate:
+                raise BadAudio("its sample rate or number of channels changes on the way; save it as a WAV file")
+            decoded += frame.samples
+            frame.pts = None
+            gathered.write(frame)
+            if gathered.samples >= self._delay + BLOCK + PADDING:
+                yield self._take(gathered, BLOCK)
+        rest = self._take(gathered, 0)
+        trim = self._trim(decoded)
+        if len(rest):
+            yield rest[: len(rest) - trim]
+
+    def _take(self, gathered: Any, frames: int) -> Samples:
+        """So many from the fifo, or all for 0, after the delay."""
+        if self._delay and gathered.samples:
+            gathered.read(min(self._delay, gathered.samples))
+            self._delay = 0
+        block = gathered.read(frames) if gathered.samples else None
+        return np.empty((0, self.channels), np.float32) if block is None else block.to_ndarray().T
+
+    def _decoded(self) -> Iterator[Any]:
+        """One frame of the codec at a time, of planes of floats. Broken packets are left out, as players do, unless
+        they are many."""
+        to_planes = av.AudioResampler(format="fltp")
+        packets = broken = 0
+        for packet in self._packets():
+            packets += 1
+            try:
+                frames = self._decode(packet)
+            except av.InvalidDataError:
+                broken += 1
+                if broken > _ENOUGH_BROKEN + packets * MAX_DAMAGE:
+                    break
+                continue
+            for frame in frames:
+                if frame.format.name == "fltp":
+                    yield frame
+                else:
+                    yield from to_planes.resample(frame)
+        if broken > 1 + packets * MAX_DAMAGE:
+            raise BadAudio(f"it is damaged: {broken} of its {packets} packets cannot be decoded")
+
+
+class _Frames(_FFmpeg):
+    def __init__(self, stream: Frames) -> None:
+        self._stream = stream
+        self._codec: Any = av.CodecContext.create(stream.codec, "r")
+        super().__init__(stream.delay)
+        self.exact = stream.frames is not None
+        self.seconds = stream.seconds - (stream.delay + stream.padding) / self.sample_rate
+
+    def check_end(self) -> Samples:
+        return np.empty((0, self.channels), np.float32)
+
+    def _packets(self) -> Iterator[Any]:
+        while data := self._stream.view.read(_READ):
+            yield from self._codec.parse(data)
+        yield from self._codec.parse(None)
+        yield None
+
+    def _decode(self, packet: Any) -> list[Any]:
+        return self._codec.decode(packet)
+
+    def _trim(self, decoded: int) -> int:
+        counted = self._stream.frames is not None and abs(self.seconds * self.sample_rate - decoded) < 2 * PADDING
+        return self._stream.padding if counted else 0
+
+
+class _Demuxed(_FFmpeg):
+    def __init__(self, stream: Demuxed) -> None:
+        # The format is given: guessing would try playlists, which name other files.
+        self._container: Any = av.open(stream.view, format=stream.demuxer, metadata_errors="ignore")
+        if not self._container.streams.audio:
+            raise BadAudio("there is no audio track in it")
+        self._track: Any = self._container.streams.audio[0]
+        self.exact = stream.demuxer == "mov"
+        self.seconds = float((self._track.duration or 0) * (self._track.time_base or 0))
+        super().__init__()
+
+    def check_end(self) -> Samples:
+        if not self.exact or not self.seconds:
+            return np.empty((0, self.channels), np.float32)
+        wanted = max(0.0, self.seconds - 1) / self._track.time_base
+        self._container.seek(int(wanted), stream=self._track)
+        frame = next(self._decoded(), None)
+        if frame is None:
+            raise BadAudio(_ends_early(self.seconds))
+        return frame.to_ndarray().T
+
+    def _packets(self) -> Iterator[Any]:
+        yield from self._container.demux(self._track)
+
+    def _decode(self, packet: Any) -> list[Any]:
+        return packet.decode()
+
+    def _trim(self, decoded: int) -> int:
+        if not self.exact or not self.seconds:
+            return 0
+        beyond = decoded - round(self.seconds * self.sample_rate)
+        if -beyond > self.sample_rate:
+            raise BadAudio(_ends_early(self.seconds, decoded / self.sample_rate))
+        return beyond if 0 < beyond <= PADDING else 0
+
+
+def _ends_early(promised: float, found: float | None = None) -> str:
+    end = "its end" if found is None else f"all after {found:.1f} s"
+    return f"it is cut off: it should be {promised:.1f} s long, but {end} is missing; send the whole file"
