@@ -6,7 +6,6 @@ import asyncio
 
 from errors import Refusal
 from front.runners import Runners
-from front.unpack import unpacked
 from models.library import Library, Twin
 from runners import TABLE, Backend
 from runners.messages import AdoptAnswer, AdoptRequest
@@ -15,7 +14,8 @@ from storage import keys
 
 
 async def adopt(
-    files: dict[str, bytes],
+    data: bytes,
+    config: bytes | None,
     producer: str,
     model: str,
     backend: str | None,
@@ -23,7 +23,7 @@ async def adopt(
     library: Library,
     settings: Settings,
 ) -> tuple[Twin, list[str]]:
-    """Convert, check and store the adapter that the files (by name) hold.
+    """Convert, check and store an adapter, with PEFT's configuration where there is one.
 
     Without a backend, the first one of the table that it fits.
 
@@ -32,15 +32,20 @@ async def adopt(
     Raises:
         Refusal: with the reason; nothing was stored.
     """
-    answer = await converted(files, producer, model, backend, runners, settings)
+    answer = await converted(data, config, producer, model, backend, runners, settings)
     return await asyncio.to_thread(library.add, answer.data), answer.notes
 
 
 async def converted(
-    files: dict[str, bytes], producer: str, model: str, backend: str | None, runners: Runners, settings: Settings
+    data: bytes,
+    config: bytes | None,
+    producer: str,
+    model: str,
+    backend: str | None,
+    runners: Runners,
+    settings: Settings,
 ) -> AdoptAnswer:
     """The adapter in our form. Raises Refusal with the reason why there is none."""
-    data, config = await asyncio.to_thread(unpacked, files)
     request = AdoptRequest(data=data, config=config, producer_id=producer, model_name=model)
     chosen = list(TABLE.enabled(settings).values())
     if backend:

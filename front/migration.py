@@ -146,10 +146,7 @@ async def _converted(adapter: _Adapter, data: bytes, runners: Runners, settings:
     try:
         header = parse_header(data[8 : 8 + header_length(data)], len(data))
     except InvalidAdapter:
-        files = {"adapter_model.safetensors": data}
-        if adapter.config:
-            files["adapter_config.json"] = adapter.config
-        answer = await imports.converted(files, adapter.producer, adapter.model, None, runners, settings)
+        answer = await imports.converted(data, adapter.config, adapter.producer, adapter.model, None, runners, settings)
         data = answer.data
         header = parse_header(data[8 : 8 + header_length(data)], len(data))
     return data, header.lora_id, header.version

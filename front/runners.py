@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -65,6 +66,11 @@ class Runners:
             )
             for row, state in zip(rows, states, strict=True)
         ]
+
+    async def largest_adapter(self) -> int:
+        """Bytes that an adapter may have that fits one of the models; unbounded while none is known."""
+        states = await asyncio.gather(*(self.state(row) for row in TABLE.enabled(self.settings).values()))
+        return max((state.largest_adapter for state in states if state.largest_adapter), default=sys.maxsize)
 
     async def any_ready(self) -> bool:
         states = await asyncio.gather(*(self.state(row) for row in TABLE.enabled(self.settings).values()))

@@ -18,17 +18,24 @@ from contract import (
     VersionAnswer,
     is_version,
 )
+from core.sandbox import Exceeded, Limits
 from edge import access
 from edge.pools import to_record_thread
 from errors import Refusal
 from front import imports, unpack
-from front.forms import form
+from front.forms import form, on_disk
 from front.handlers import Front, body, json_answer, lora_id, producer_of, query
+from front.parsing import Gate, Parser
 from models.adapter_file import Header
 from models.library import Twin
+from preprocessing.isolation import DECODING
 from runners import TABLE
 from storage import keys
 from storage.belongings import check_room
+
+# Reads and unpacks files of up to the size of the largest adapter.
+_UNPACKING = Parser(DECODING, Limits(memory=4 * 2**30, cpu_seconds=30, seconds=60, niceness=5), at_once=2, each=1)
+_IMPORTS = Gate(at_once=2, each=1)
 
 
 async def list_all(front: Front, request: Request) -> Response:
@@ -100,14 +107,29 @@ async def bring(front: Front, request: Request) -> Response:
     async with form(request, ImportFields) as (fields, files):
         access.own(fields.producer_id)
         size = sum(file.size or 0 for file in files)
-        if size > unpack.MAX_BYTES:
-            raise Refusal(413, f"file: it is over {unpack.MAX_BYTES // 2**20} MB, more than any adapter has")
+        most = min(unpack.MAX_BYTES, await front.runners.largest_adapter())
+        if size > most:
+            raise Refusal(413, f"file: it is over {most // 2**20} MB, more than an adapter of the served models has")
+        opened = {file.filename or "": on_disk(file) for file in files}
+        if len(opened) < len(files):
+            raise Refusal(400, "file: two files have one name; send the adapter and its adapter_config.json")
         limit = front.settings.producer_max_bytes
         await asyncio.to_thread(check_room, front.storage, fields.producer_id, size, limit)
-        contents = {file.filename or "": await file.read() for file in files}
-    twin, notes = await imports.adopt(
-        contents, fields.producer_id, fields.model_name, fields.backend, front.runners, front.library, front.settings
-    )
+        async with _IMPORTS.place():
+            try:
+                data, config = await _UNPACKING.run(unpack.unpacked_files, opened, most)
+            except Exceeded as reason:
+                raise Refusal(400, f"file: {reason}") from reason
+            twin, notes = await imports.adopt(
+                data,
+                config,
+                fields.producer_id,
+                fields.model_name,
+                fields.backend,
+                front.runners,
+                front.library,
+                front.settings,
+            )
     return json_answer(ImportAnswer(**await _row(front, twin), notes=notes))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import PurePosixPath
 
 from errors import Refusal
@@ -17,10 +18,22 @@ _MAX_CONFIG = 2**20
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
-def unpacked(files: dict[str, bytes]) -> tuple[bytes, bytes | None]:
+def unpacked_files(files: dict[str, io.FileIO], most: int) -> tuple[bytes, bytes | None]:
+    """The same from open files, for a process of its own."""
+    contents = {}
+    for name, file in files.items():
+        file.seek(0)
+        contents[name] = file.readall()
+    return unpacked(contents, most)
+
+
+def unpacked(files: dict[str, bytes], most: int = MAX_BYTES) -> tuple[bytes, bytes | None]:
     """The adapter and PEFT's configuration, from the files as they are or from a zipped folder.
 
     The adapter's table was checked (models/tensor_table.py).
+
+    Args:
+        most: bytes that may be unpacked.
 
     Raises:
         Refusal: 400 or 413, with the reason.
@@ -29,7 +42,7 @@ def unpacked(files: dict[str, bytes]) -> tuple[bytes, bytes | None]:
     if len(files) == 1:
         name, data = next(iter(files.items()))
         zipped = zips.is_zip(data) and not _is_adapter(name)
-        files = zips.unzipped(data, _is_wanted, MAX_BYTES) if zipped else files
+        files = zips.unzipped(data, _is_wanted, most) if zipped else files
     adapters = [name for name in files if _is_adapter(name)]
     if len(adapters) != 1:
         raise Refusal(400, _not_one(adapters, list(files)))

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from models.base import Model
 
 
+# The largest that real adapters have; and what a file's table takes.
+_LARGE_RANK = 128
+_OVERHEAD = 4 * 2**20
+
+
 @dataclass(frozen=True)
 class LoraPair:
     """One layer's adapter, ready to be applied: `y += (x @ a) @ b`.
@@ -102,6 +107,13 @@ class AdapterWeights:
 def linear_layers(root: torch.nn.Module) -> dict[str, torch.nn.Linear]:
     """The Linear layers under `root` by name, those that adapters may change."""
     return {name: module for name, module in root.named_modules() if isinstance(module, torch.nn.Linear)}
+
+
+def largest_file(model: Model) -> int:
+    """Bytes of the largest adapter file that is read: twice rank 128 on every layer, or all its weights, in float32."""
+    layers = linear_layers(model.adapted).values()
+    by_rank = 2 * _LARGE_RANK * sum(layer.in_features + layer.out_features for layer in layers)
+    return _OVERHEAD + 4 * max(by_rank, sum(layer.weight.numel() for layer in layers))
 
 
 def encode(header: Header, pairs: Mapping[str, LoraPair], model: Model) -> bytes:

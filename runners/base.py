@@ -103,6 +103,8 @@ class Runner:
     @bentoml.api
     async def describe(self) -> RunnerState:
         """Asynchronous, so that it answers while a batch is under way."""
+        from models.adapters import largest_file
+
         return RunnerState(
             ready=self._reason is None,
             loading=not self.settled.is_set(),
@@ -111,6 +113,7 @@ class Runner:
             base_sha256=self._checkpoint.sha256 if self._checkpoint and self._model else None,
             sample_rate=self._model.sample_rate if self._model else None,
             channels=self._model.channels if self._model else None,
+            largest_adapter=largest_file(self._model) if self._model else None,
         )
 
     @bentoml.api

@@ -80,6 +80,7 @@ class RunnerState(BaseModel):
         reason: why not, in a line.
         checkpoint: as configured.
         base_sha256: the checkpoint's digest, known when ready.
+        largest_adapter: bytes that a file with an adapter of the model may have.
     """
 
     ready: bool
@@ -89,6 +90,7 @@ class RunnerState(BaseModel):
     base_sha256: str | None = None
     sample_rate: int | None = None
     channels: int | None = None
+    largest_adapter: int | None = None
 
 
 class AdoptRequest(BaseModel):

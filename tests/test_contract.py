@@ -270,8 +270,8 @@ def test_accept_may_come_in_two_headers(api: Api) -> None:
 def test_words_are_read_as_other_tools_write_them(api: Api, backend: str) -> None:
     body = {"duration_seconds": 1, "backend_override": backend}
     plain = api.generate(**body, bpm=140, key="A minor", time_signature="4")
-    for written in ({"bpm": "140 BPM", "key": "8A"}, {"bpm": 140.4, "key": "Am"}):
-        assert np.array_equal(api.generate(**body, **written, time_signature="4/4"), plain)
+    for spelled in ({"bpm": "140 BPM", "key": "8A"}, {"bpm": 140.4, "key": "Am"}):
+        assert np.array_equal(api.generate(**body, **spelled, time_signature="4/4"), plain)
     assert np.array_equal(api.generate(**body, bpm="140", key="a minor", time_signature=4), plain)
     unsaid = api.generate(**body, bpm=0, key="auto", time_signature="")
     assert np.array_equal(unsaid, api.generate(**body))
