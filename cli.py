@@ -10,7 +10,6 @@ python cli.py --task import --paths audiocraft_checkpoint/ --out musicgen/    # 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import secrets
 import uuid
@@ -27,9 +26,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from contract import GenerateRequest, TrainRequest
 from edge.errors import describe_validation
 from errors import Refusal
+from plain_json import decode_object
 from preprocessing import decode
 from settings import settings
-from storage import NotFound, Storage, keys, open_storage
+from storage import Damaged, NotFound, Storage, keys, open_storage, records
 
 if TYPE_CHECKING:
     from training.intake import Intake
@@ -191,8 +191,11 @@ def _import(source: str | None, out: Path | None, text_encoder: str | None) -> N
 
 def _tell_report(storage: Storage, record: JobRecord) -> None:
     try:
-        report = json.loads(storage.get(keys.report(record.job_id)))
+        report = records.read(storage, keys.report(record.job_id), lambda data, _: decode_object(data))[0]
     except NotFound:
+        return
+    except Damaged as error:
+        console.print(f"[yellow]note:[/yellow] {error}", highlight=False)
         return
     for warning in (report["data"] or {}).get("warnings", []):
         console.print(f"[yellow]note:[/yellow] {warning}", highlight=False)

@@ -14,7 +14,7 @@ from errors import Refusal
 from front.audio import EXTENSIONS, MEDIA_TYPES, converted
 from front.outbox import Outbox
 from settings import Settings
-from storage import NotFound, Storage, keys
+from storage import Damaged, NotFound, Storage, keys, records
 
 _TYPES = {EXTENSIONS[name]: kind for name, kind in MEDIA_TYPES.items()} | {"png": "image/png"}
 
@@ -30,13 +30,19 @@ async def serve(key: str, storage: Storage, outbox: Outbox, settings: Settings) 
     """What is stored there. Only tracks and previews can be fetched like this: the caller sees to the key.
 
     Raises:
-        Refusal: 404.
+        Refusal: 404; 500, it is empty.
     """
     if keys.is_key(key) and _may_hear(key):
-        if path := await asyncio.to_thread(storage.local, key) or outbox.waiting(key):
+        if path := outbox.waiting(key):
+            return FileResponse(path, media_type=media_type(key))
+        entry = await asyncio.to_thread(storage.stat, key)
+        if entry and not entry.size:
+            records.report(key, "it is empty")
+            raise Damaged(key)
+        if path := await asyncio.to_thread(storage.local, key):
             return FileResponse(path, media_type=media_type(key))
         url = storage.link(key, settings.link_seconds, media_type(key))
-        if url and await asyncio.to_thread(storage.stat, key) is not None:
+        if url and entry:
             return RedirectResponse(url)
     raise Refusal(404, f"there is nothing at {keys.ROOT}{keys.shown(key)}")
 

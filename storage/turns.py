@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from storage.base import AlreadyExists, Changed, NotFound, Storage, Unavailable
+from storage.base import AlreadyExists, Changed, Damaged, NotFound, Storage, Unavailable
 
 POLL = 0.2  # seconds
 RENEW = 5.0
@@ -62,7 +62,7 @@ def _take(storage: Storage, key: str, who: str) -> str:
     seen, since = "", 0.0
     while True:
         try:
-            content, etag = storage.get_with_etag(key)
+            content, etag = _claimed(storage, key)
         except NotFound:
             try:
                 return storage.put(key, _claim(who), if_absent=True)
@@ -76,6 +76,17 @@ def _take(storage: Storage, key: str, who: str) -> str:
             except Changed:
                 continue
         time.sleep(POLL)
+
+
+def _claimed(storage: Storage, key: str) -> tuple[bytes, str]:
+    """Who has the turn, nobody who renews it where the object is damaged, and its etag. Raises NotFound."""
+    try:
+        return storage.get_with_etag(key)
+    except Damaged:
+        entry = storage.stat(key)
+        if entry is None:
+            raise NotFound(key) from None
+        return b"", entry.etag
 
 
 def _claim(who: str) -> bytes:

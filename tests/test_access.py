@@ -22,7 +22,6 @@ from edge.guard import Guard
 from edge.journal import Journal, route_of
 from edge.keys import KeyRing
 from edge.rates import Rates
-from errors import Refusal
 from front.routes import application
 from settings import Settings
 from storage import Storage, Unavailable, open_storage
@@ -355,15 +354,6 @@ def test_no_more_pass_than_a_bucket_lets(pauses: list[float], per_minute: int) -
     for first in range(len(passed)):
         for last in range(first, len(passed)):
             assert last - first + 1 <= per_minute + (passed[last] - passed[first]) * per_minute / 60 + 1e-3
-
-
-def test_jobs_at_once() -> None:
-    with access._acting(Principal("key", producers=frozenset({"ada"}), jobs_at_once=2)):
-        access.room_for_a_job(["ada", "bob", "bob", "bob"])
-        with pytest.raises(Refusal) as refusal:
-            access.room_for_a_job(["ada", "bob", "ada"])
-    assert refusal.value.status == 429
-    access.room_for_a_job(["ada"] * 1000)  # the service itself
 
 
 # Bodies
