@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import plain_json
 from storage.base import AlreadyExists, Changed, Damaged, NotFound, Storage, Unavailable
 
 POLL = 0.2  # seconds
@@ -70,7 +71,7 @@ def _take(storage: Storage, key: str, who: str) -> str:
                 continue
         if etag != seen:
             seen, since = etag, time.monotonic()
-        if content == b"null" or time.monotonic() - since > EXPIRY:
+        if not _is_claim(content) or time.monotonic() - since > EXPIRY:
             try:
                 return storage.put(key, _claim(who), if_match=etag)
             except Changed:
@@ -79,7 +80,7 @@ def _take(storage: Storage, key: str, who: str) -> str:
 
 
 def _claimed(storage: Storage, key: str) -> tuple[bytes, str]:
-    """Who has the turn, nobody who renews it where the object is damaged, and its etag. Raises NotFound."""
+    """What says who has the turn, nothing where it is damaged, and its etag. Raises NotFound."""
     try:
         return storage.get_with_etag(key)
     except Damaged:
@@ -87,6 +88,14 @@ def _claimed(storage: Storage, key: str) -> tuple[bytes, str]:
         if entry is None:
             raise NotFound(key) from None
         return b"", entry.etag
+
+
+def _is_claim(content: bytes) -> bool:
+    """Whether somebody has the turn. Who had one that was damaged finds out with the next renewal."""
+    try:
+        return "token" in plain_json.decode_object(content)
+    except ValueError:
+        return False
 
 
 def _claim(who: str) -> bytes:

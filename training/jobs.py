@@ -134,6 +134,7 @@ class Jobs:
                 with contextlib.suppress(NotFound, Damaged):
                     found.append(self._latest(entry))
             found = self._mourn(found)
+            self._mark_open(found)
         for record in sorted(found, key=lambda record: record.created_at, reverse=True):
             if producer in (None, record.producer_id) and state in (None, record.state):
                 yield record
@@ -350,6 +351,14 @@ class Jobs:
         with contextlib.suppress(NotFound, Damaged):  # it was deleted meanwhile, with all that its producer had
             if self._read_job(record.job_id).state not in TERMINAL:
                 self.storage.put(keys.open_job(record.job_id), b"")
+
+    def _mark_open(self, found: list[JobRecord]) -> None:
+        """Make the marks anew that were lost of open jobs. One of a job that has just ended goes by itself."""
+        opened = {keys.open_job(record.job_id) for record in found if record.state not in TERMINAL}
+        if opened:
+            with contextlib.suppress(Unavailable):
+                for key in opened - {mark.key for mark in self.storage.list("open_jobs/")}:
+                    self.storage.put(key, b"")
 
     def _latest(self, entry: Entry) -> JobRecord:
         etag, record = self._known.get(entry.key, ("", None))
