@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -94,7 +94,7 @@ def test_no_slot_is_lost(store: Storage, monkeypatch: pytest.MonkeyPatch) -> Non
             raise RuntimeError
         assert admit(store, "one", who)
         end(store, "one")
-        kept._take("dies", slots.Slot(producer_id="ada", attempt=0, taken_at=slots.datetime.now(slots.UTC)), 1)
+        kept._take("dies", slots.Slot(producer_id="ada", attempt=0, taken_at=datetime.now(UTC)), 1)
     assert not admit(store, "two", who)
     monkeypatch.setattr(slots, "EXPIRY", timedelta())
     assert admit(store, "two", who)
