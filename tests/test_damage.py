@@ -8,6 +8,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 
 from edge import keys as api_keys
 from storage import open_storage
-from tests.api import Api, Json, beat, checked, error_of, running, wait_until
+from tests.api import PATIENCE, Api, Json, beat, checked, error_of, running, wait_until
 
 # What a file is made to hold, of what it held.
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -43,7 +44,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> It
     """A service where ada has a twin, a track and a job that is done, and bob a job that waits for ever; and a copy."""
     folder = tmp_path_factory.mktemp("damage")
     store = open_storage((folder / "data").as_uri())
-    token = api_keys.create(store, "operator", ["admin"], jobs_at_once=100)
+    token = api_keys.create(store, "operator", ["admin"], requests_per_minute=1_000_000, jobs_at_once=100)
     with running(folder, tiny, ("ace_step",), token) as api:
         path = api.upload("ada", beat(8), job_id="takes", filename="beat.wav")
         body: Json = {"producer_id": "ada", "model_name": "night", "upload_paths": [path], "job_id": "ada-job"}
@@ -198,15 +199,15 @@ def test_a_job_is_deleted_with_what_it_left_but_its_twin(served: tuple[Api, Path
     restore(api, copy)
 
 
-def limited(api: Api, producer: str, jobs_at_once: int = 1) -> httpx.Client:
+@contextmanager
+def limited(api: Api, producer: str, jobs_at_once: int = 1) -> Iterator[httpx.Client]:
     """A client with a key of its own."""
     store = open_storage(api.folder.as_uri())
     token = api_keys.create(store, producer, ["train"], [producer], jobs_at_once=jobs_at_once)
-    client = httpx.Client(
-        base_url=api.server.url, headers={"authorization": f"Bearer {token}"}, timeout=60, trust_env=False
-    )
-    wait_until(lambda: client.get("/jobs").status_code == 200)
-    return client
+    headers = {"authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=api.server.url, headers=headers, timeout=PATIENCE, trust_env=False) as client:
+        wait_until(lambda: client.get("/jobs").status_code == 200)
+        yield client
 
 
 def test_a_job_id_does_not_reach_the_task_that_it_equals(served: tuple[Api, Path]) -> None:
