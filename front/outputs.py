@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from pathlib import PurePosixPath
 
+from soundfile import LibsndfileError
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from contract import OutputFormat
@@ -51,7 +52,7 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
     """A track that is stored without loss, in another format.
 
     Raises:
-        Refusal: 400, 404.
+        Refusal: 400, 404; 500, it is damaged.
     """
     missing = Refusal(404, f"there is nothing at {keys.ROOT}{keys.shown(key)}")
     if not (keys.is_key(key) and _may_hear(key)):
@@ -63,7 +64,11 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
         raise missing from None
     if stored.suffix not in (".wav", ".flac"):
         raise Refusal(400, f"format: {stored.suffix[1:]} has lost what {output_format} would need; ask for wav or flac")
-    made = await asyncio.to_thread(converted, file, output_format)
+    try:
+        made = await asyncio.to_thread(converted, file, output_format)
+    except (LibsndfileError, ValueError) as error:
+        records.report(key, str(error))
+        raise Damaged(key) from error
     name = f"{stored.stem}.{EXTENSIONS[output_format]}"
     headers = {"content-disposition": f'attachment; filename="{name}"'}
     return Response(made, media_type=MEDIA_TYPES[output_format], headers=headers)

@@ -225,7 +225,7 @@ def test_a_job_id_does_not_reach_the_task_that_it_equals(served: tuple[Api, Path
         for route in ("status", "get"):
             error_of(eve.get(f"/train/{route}", params={"task_id": task}), 404)
             error_of(eve.get(f"/train/{route}", params={"task_id": "ada-job"}), 404)
-        assert api.get("/train/status", task_id=task)["status"] == "success"
+        assert api.get("/train/status", task_id=task)["status"] == "completed"
     restore(api, copy)
 
 
