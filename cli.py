@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import logging
 import os
 import secrets
@@ -33,10 +32,11 @@ from contract import FORMATS, GenerateRequest, TrainRequest
 from core.sandbox import Exceeded
 from edge.errors import describe_validation
 from errors import Refusal
+from plain_json import decode_object
 from preprocessing.decode import BadAudio, probe
 from preprocessing.isolation import CHECK, DECODING
 from settings import settings
-from storage import NotFound, Storage, keys, open_storage
+from storage import Damaged, NotFound, Storage, keys, open_storage, records
 
 if TYPE_CHECKING:
     from training.intake import Intake
@@ -268,8 +268,11 @@ def _import(sources: list[str] | None, out: Path | None, text_encoder: str | Non
 
 def _tell_report(storage: Storage, record: JobRecord) -> None:
     try:
-        report = json.loads(storage.get(keys.report(record.job_id)))
+        report = records.read(storage, keys.report(record.job_id), lambda data, _: decode_object(data))[0]
     except NotFound:
+        return
+    except Damaged as error:
+        console.print(f"[yellow]note:[/yellow] {error}", highlight=False)
         return
     for warning in (report["data"] or {}).get("warnings", []):
         _tell(warning, "note:", "yellow")

@@ -6,7 +6,6 @@ fields are errors.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -20,10 +19,12 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    field_validator,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 
+import plain_json
 from preprocessing.notation import KEY, MAX_BPM, MIN_BPM, TEMPO, TIME_SIGNATURE, Notation, Unreadable, quoted, whole
 
 ID_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"
@@ -34,7 +35,7 @@ _VERSION = re.compile(VERSION_PATTERN)
 MAX_FILES = 100
 MAX_PROMPT = 2_000
 MAX_LYRICS = 8_000
-MAX_METADATA = 16 * 2**10  # characters of one file's, as JSON
+MAX_METADATA = 16 * 2**10  # bytes of one file's, as JSON
 MAX_METADATA_DEPTH = 8
 MAX_AUDIO_BASE64 = 48 * 2**20
 MAX_BLEND = 8
@@ -73,6 +74,23 @@ def _is_deeper(value: Any, most: int) -> bool:
     return any(most == 0 or _is_deeper(item, most - 1) for item in items)
 
 
+def _stored_metadata(index: int, entry: dict[str, Any]) -> dict[str, Any]:
+    """Raises ValueError if the metadata of one file is too large, too deep, or not JSON."""
+    field = f"metadata_per_file[{index}]"
+    # The depth first, since what writes JSON has a limit of its own.
+    if not _is_deeper(entry, MAX_METADATA_DEPTH):
+        try:
+            text, stored = plain_json.canonical(entry)
+        except ValueError as error:
+            raise ValueError(f"{field}: {error}") from error
+        if len(text) <= MAX_METADATA:
+            return dict(stored)
+    raise ValueError(
+        f"{field}: it is over {MAX_METADATA // 2**10} KB of JSON or {MAX_METADATA_DEPTH} levels deep; "
+        "send what describes the music"
+    )
+
+
 def _both_spellings(name: str) -> AliasChoices:
     return AliasChoices(name, to_camel(name))
 
@@ -80,11 +98,14 @@ def _both_spellings(name: str) -> AliasChoices:
 class Request(BaseModel):
     """Base of what clients send."""
 
-    model_config = ConfigDict(alias_generator=AliasGenerator(validation_alias=_both_spellings), extra="forbid")
+    model_config = ConfigDict(
+        alias_generator=AliasGenerator(validation_alias=_both_spellings), extra="forbid", allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, body: Any) -> Any:
+        plain_json.check(body)
         if isinstance(body, dict):
             return {name: value for name, value in body.items() if value is not None}
         return body
@@ -93,7 +114,7 @@ class Request(BaseModel):
 class Answer(BaseModel):
     """Base of what the service answers: always every field."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True)
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True, allow_inf_nan=False)
 
 
 class ErrorAnswer(Answer):
@@ -188,6 +209,12 @@ class TrainRequest(Request):
     segment_on: SegmentOn = "time"
     rights_confirmed: bool = False
 
+    @field_validator("metadata_per_file")
+    @classmethod
+    def _as_stored(cls, entries: list[dict[str, Any] | None]) -> list[dict[str, Any] | None]:
+        """Each entry as the job's record will hold it, so that what is checked here is what is stored."""
+        return [entry and _stored_metadata(index, entry) for index, entry in enumerate(entries)]
+
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if self.upload_urls and self.upload_paths:
@@ -203,13 +230,6 @@ class TrainRequest(Request):
                 f"metadata_per_file: {len(self.metadata_per_file)} entries for {len(self.sources)} files; "
                 "send at most one a file"
             )
-        for index, entry in enumerate(self.metadata_per_file):
-            # The depth first, since what writes JSON has a limit of its own.
-            if _is_deeper(entry, MAX_METADATA_DEPTH) or len(json.dumps(entry)) > MAX_METADATA:
-                raise ValueError(
-                    f"metadata_per_file[{index}]: it is over {MAX_METADATA // 2**10} KB of JSON or "
-                    f"{MAX_METADATA_DEPTH} levels deep; send what describes the music"
-                )
         return self
 
     @property
@@ -277,11 +297,18 @@ class JobAnswer(Answer):
     previews: list[Preview] = Field(default_factory=list)
 
 
+class JobDeletedAnswer(Answer):
+    """`DELETE /jobs/{job_id}`: the paths that went."""
+
+    job_id: str
+    deleted: list[str]
+
+
 class BlendPart(Request):
     """A twin of a blend. Weights are shares: what they add up to makes nothing louder."""
 
     lora_id: LoraId
-    weight: float = Field(1.0, ge=-1, le=1, allow_inf_nan=False)
+    weight: float = Field(1.0, ge=-1, le=1)
 
 
 class JobsAnswer(Answer):
@@ -364,20 +391,20 @@ class GenerateRequest(Request):
     prompt: str = Field(min_length=1, max_length=MAX_PROMPT)
     lora_id: LoraId | None = None
     loras: list[BlendPart] | None = Field(None, min_length=1, max_length=MAX_BLEND)
-    duration_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
+    duration_seconds: float = Field(60.0, gt=0)
     backend_override: str | None = None
     seed: Annotated[
         Seed | None, BeforeValidator(_drawn_if_negative, json_schema_input_type=Seed | Literal[-1] | None)
     ] = None
-    lora_scale: float = Field(1.0, ge=0, le=2, allow_inf_nan=False)
+    lora_scale: float = Field(1.0, ge=0, le=2)
     lyrics: str = Field("", max_length=MAX_LYRICS)
     bpm: _Tempo = None
     key: _Key = None
     time_signature: _TimeSignature = None
     steps: int | None = Field(None, ge=1, le=200)
-    guidance: float | None = Field(None, ge=0, le=20, allow_inf_nan=False)
-    shift: float | None = Field(None, ge=0.1, le=20, allow_inf_nan=False)
-    temperature: float | None = Field(None, ge=0, le=5, allow_inf_nan=False)
+    guidance: float | None = Field(None, ge=0, le=20)
+    shift: float | None = Field(None, ge=0.1, le=20)
+    temperature: float | None = Field(None, ge=0, le=5)
     output_format: OutputFormat = "wav"
     response: Literal["base64", "url"] = "base64"
 

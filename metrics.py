@@ -37,6 +37,11 @@ REFUSALS = Counter("producer_twin_refusals_total", "Requests answered with an er
 MUSIC = Counter("producer_twin_music_seconds_total", "Seconds of music that were answered", ["backend"])
 BODIES = Gauge("producer_twin_bodies_bytes", "Request bodies that are held in memory", multiprocess_mode="mostrecent")
 CONNECTIONS_CLOSED = Counter("producer_twin_connections_closed_total", "Connections that were cut, by cause", ["cause"])
+DAMAGED = Counter(
+    "producer_twin_damaged_found_total",
+    "Objects in storage that were found damaged, by the folder they lie in",
+    ["kind"],
+)
 
 # A runner. A turn is a layer or a token of all tracks of a batch; rows and seconds tell how full and fast turns are.
 PRESENT = Gauge(

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -118,13 +118,6 @@ def own(producer: str, field: str = "producer_id") -> None:
     note(producer_id=shown(producer))
     if not sees(producer):
         raise Refusal(403, f"{field}: this API key is not for {shown(producer)}; use that producer's")
-
-
-def room_for_a_job(under_way: Iterable[str]) -> None:
-    """Refuse (429) one job more than the key may have. `under_way`: the producers of all jobs that have not ended."""
-    most = principal().jobs_at_once
-    if most is not None and sum(map(sees, under_way)) >= most:
-        raise Refusal(429, f"{most} jobs of this API key are under way; wait for one to end, or cancel one")
 
 
 class Access:

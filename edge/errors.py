@@ -115,8 +115,6 @@ class OneShape:
                 await send(message)
                 return
             body += message.get("body", b"")
-            if ended:
-                await _answer(start, body, scope)(scope, receive, send)
 
         try:
             await self.app(scope, receive, rewrite)
@@ -125,9 +123,13 @@ class OneShape:
                 raise
             incident = secrets.token_hex(4)
             log.exception("%s %s failed (incident %s)", scope["method"], scope["path"], incident)
-            if not ended:
+            if not answered:
                 sentence = f"the service failed at this request (incident {incident})"
                 await error_response(500, sentence)(scope, receive, send)
+            return
+        # Only now, since Starlette answers a bare 500 before it raises what it is for.
+        if start is not None and ended:
+            await _answer(start, body, scope)(scope, receive, send)
 
 
 def _answer(start: Message, body: bytes, scope: Scope) -> Response:

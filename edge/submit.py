@@ -68,7 +68,7 @@ class CheckedSubmit:
         if access.principal().producers is None:
             return True
         try:
-            return access.sees(self.intake().jobs.get(dict(parse_qsl(query.decode())).get("task_id", "")).producer_id)
+            return access.sees(self.intake().jobs.by_task(_task_of(query)).producer_id)
         except Refusal:
             return False
 
@@ -102,6 +102,10 @@ class CheckedSubmit:
 def _in_snake_case(query: bytes) -> bytes:
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     return urlencode([("task_id" if name == "taskId" else name, value) for name, value in pairs]).encode()
+
+
+def _task_of(query: bytes) -> str:
+    return dict(parse_qsl(query.decode())).get("task_id", "")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -31,7 +31,7 @@ _REFUSALS = {
     500: "The service's own fault",
     503: "Not able to now; Retry-After says when to try again",
     504: "It took too long",
-    507: "Storage is full",
+    507: "Storage is full, or holds as much of the producer as it may",
 }
 # From whatever layer, so that every route may answer them.
 _EVERYWHERE = (401, 403, 429, 500, 503, 504)

@@ -8,24 +8,28 @@ import json
 import logging
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
-from typing import cast
+from typing import Any, TypeVar, cast
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
-from contract import STATES, TERMINAL, JobAnswer, State
+from contract import STATES, TERMINAL, JobAnswer, JobDeletedAnswer, ReportAnswer, State
 from edge import access
 from edge.pools import to_record_thread
 from errors import Refusal
 from front import outputs
 from front.handlers import Front, job_of, json_answer, producer_of, query
-from storage import NotFound, Unavailable, keys
+from plain_json import decode_object
+from storage import NotFound, Unavailable, keys, records
 from training import page
+from training.deletion import delete_job
 from training.jobs import Jobs
 
 log = logging.getLogger("producer_twin.front")
+
+T = TypeVar("T")
 
 _LOOK_SECONDS = 0.5
 # A comment now and then keeps proxies from closing a stream that has nothing to tell.
@@ -71,6 +75,13 @@ async def resume(front: Front, request: Request) -> Response:
     return json_answer(await _answer(front.jobs, record.job_id))
 
 
+async def delete(front: Front, request: Request) -> Response:
+    """A job that has ended, or whose record is damaged, which only who sees every producer may delete."""
+    some_id = request.path_params["id"]
+    gone = await asyncio.to_thread(delete_job, front.jobs, some_id)
+    return json_answer(JobDeletedAnswer(job_id=some_id, deleted=[keys.to_path(key) for key in gone]))
+
+
 async def events(front: Front, request: Request) -> Response:
     """Server-sent events: the job's record, now and whenever it changes, until it has ended."""
     job = await _answer(front.jobs, await _job(front, request))
@@ -82,16 +93,14 @@ async def events(front: Front, request: Request) -> Response:
 
 
 async def report_json(front: Front, request: Request) -> Response:
-    return json_answer((await _report(front, request))[1])
+    return json_answer(await _report(front, request, lambda job_id, report: report))
 
 
 async def report_page(front: Front, request: Request) -> Response:
-    job_id, report = await _report(front, request)
-
-    def render() -> str:
+    def render(job_id: str, report: dict[str, Any]) -> str:
         return page.render(report, lambda name: front.storage.get(keys.preview(job_id, name)))
 
-    return HTMLResponse(await asyncio.to_thread(render))
+    return HTMLResponse(await _report(front, request, render))
 
 
 async def preview(front: Front, request: Request) -> Response:
@@ -102,13 +111,20 @@ async def preview(front: Front, request: Request) -> Response:
     return await outputs.serve(keys.preview(job_id, name), front.storage, front.outbox, front.settings)
 
 
-async def _report(front: Front, request: Request) -> tuple[str, dict[str, object]]:
+async def _report(front: Front, request: Request, make: Callable[[str, dict[str, Any]], T]) -> T:
+    """What `make` makes of the job's report. It raises ValueError if the report is none."""
     record = await to_record_thread(job_of, front, request)
+
+    def parse(data: bytes, key: str) -> T:
+        report = decode_object(data)
+        if ReportAnswer.model_validate(report).job_id != record.job_id:
+            raise ValueError("it is the report of another job")
+        return make(record.job_id, report)
+
     try:
-        data = await to_record_thread(front.storage.get, keys.report(record.job_id))
+        return (await to_record_thread(records.read, front.storage, keys.report(record.job_id), parse))[0]
     except NotFound:
         raise Refusal(404, f"job_id: {record.job_id} has no report yet; it is {record.state}") from None
-    return record.job_id, json.loads(data)
 
 
 async def _tell(front: Front, what: str, job_id: str) -> None:

@@ -16,7 +16,7 @@ from front.runners import Runners
 from models.adapter_file import InvalidAdapter, header_length, parse_header
 from models.library import Library
 from settings import Settings
-from storage import AlreadyExists, Storage, keys
+from storage import AlreadyExists, Damaged, Storage, keys
 
 # What is copied as it is; the second part of each path is a producer.
 FOLDERS = ("uploads", "datasets", "training_data")
@@ -82,7 +82,12 @@ def _copy(path: Path, key: str, storage: Storage, moved: Moved) -> None:
     try:
         storage.put_file(key, path, if_absent=True)
     except AlreadyExists:
-        if _digest(path) == _stored_digest(storage, key):
+        try:
+            same = _digest(path) == _stored_digest(storage, key)
+        except Damaged as error:
+            moved.skipped[key] = error.message
+            return
+        if same:
             moved.there += 1
         else:
             moved.skipped[key] = "another file is there already"
@@ -95,7 +100,7 @@ def _adapters(root: Path, moved: Moved) -> Iterator[_Adapter]:
     """Each adapter once, with whose it is: the producers are known by their folders."""
     known = {path.name for folder in (*FOLDERS, "models") for path in (root / folder).glob("*") if path.is_dir()}
     producers = sorted(filter(is_id, known), key=len, reverse=True)
-    for path in sorted((root / "loras").glob("*.safetensors")):
+    for path in sorted(filter(Path.is_file, (root / "loras").glob("*.safetensors"))):
         stem = path.name.removesuffix(".safetensors")
         # `a_b_c` may be of `a` or of `a_b`: the longest producer that there is; the first word, if there is none.
         producer = next((each for each in producers if stem.startswith(f"{each}_")), stem.partition("_")[0])
@@ -107,7 +112,7 @@ def _adapters(root: Path, moved: Moved) -> Iterator[_Adapter]:
         same = beside.is_file() and _digest(beside) == _digest(path)
         yield _Adapter(path, producer, model, _config(beside) if same else None)
     for path in sorted((root / "models").glob("*/adapter_model.safetensors")):
-        if is_id(path.parent.name):
+        if is_id(path.parent.name) and path.is_file():
             yield _Adapter(path, path.parent.name, _DEFAULT_MODEL, _config(path))
 
 

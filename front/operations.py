@@ -147,7 +147,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=(c.UploadLinkAnswer,),
         answer_example=_UPLOADED
         | {"url": "https://bucket.example/…", "method": "PUT", "headers": {"if-none-match": "*"}, "expires_in": 3600},
-        errors=(400, 409, 413, 415),
+        errors=(400, 409, 413, 415, 507),
         writes=True,
     ),
     Operation(
@@ -244,6 +244,16 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=(c.JobAnswer,),
         answer_example=_JOB,
         errors=(404,),
+    ),
+    Operation(
+        "DELETE",
+        "/jobs/{job_id}",
+        "producers",
+        "Delete a job that has ended, or whose record is damaged, with its dataset and report; its twin stays",
+        answer=(c.JobDeletedAnswer,),
+        answer_example={"job_id": "takes", "deleted": ["/data/jobs/takes.json"]},
+        errors=(404, 409),
+        writes=True,
     ),
     Operation(
         "POST",
@@ -446,7 +456,7 @@ OPERATIONS: tuple[Operation, ...] = (
         body_required=False,
         answer=(c.RetrainAnswer,),
         answer_example={"job_id": "again", "lora_id": TWIN, "state": "queued"},
-        errors=(400, 404, 409, 413, 415),
+        errors=(400, 404, 409, 413, 415, 507),
         writes=True,
     ),
     Operation(

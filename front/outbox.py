@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from models.bento_store import home
-from storage import Storage, Unavailable
+from storage import Storage, Unavailable, keys
 from storage.folder import os_errors, replacing
 
 log = logging.getLogger("producer_twin.outbox")
@@ -31,6 +31,8 @@ class Outbox:
         threading.Thread(target=self._work, name="outbox", daemon=True).start()
         if self._files():
             self._left.set()
+        for path in self.damaged():
+            log.error("%s is damaged and is left out; remove it", path)
 
     def put(self, key: str, data: bytes) -> None:
         """Store the object, now or as soon as storage can be reached.
@@ -78,8 +80,20 @@ class Outbox:
     def _file(self, key: str) -> Path:
         return self.folder / quote(key, safe="")
 
+    def damaged(self) -> list[Path]:
+        """Files that no track is in, which are left where they are."""
+        return [path for path in _visible(self.folder) if not _is_track(path)]
+
     def _files(self) -> list[Path]:
-        return sorted(_visible(self.folder))
+        return sorted(filter(_is_track, _visible(self.folder)))
+
+
+def _is_track(path: Path) -> bool:
+    """Whether the file has a key for its name, and something in it."""
+    try:
+        return keys.is_key(unquote(path.name)) and path.is_file() and path.stat().st_size > 0
+    except FileNotFoundError:  # another process of this service sent it
+        return False
 
 
 def outbox_folder() -> Path:

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from pathlib import Path, PurePosixPath
 
+from soundfile import LibsndfileError
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from contract import OutputFormat
@@ -18,7 +19,7 @@ from front.outbox import Outbox
 from front.parsing import Parser
 from preprocessing.isolation import DECODING
 from settings import Settings
-from storage import NotFound, Storage, keys
+from storage import Damaged, NotFound, Storage, keys, records
 
 _TYPES = {EXTENSIONS[name]: kind for name, kind in MEDIA_TYPES.items()} | {"png": "image/png"}
 
@@ -37,13 +38,19 @@ async def serve(key: str, storage: Storage, outbox: Outbox, settings: Settings) 
     """What is stored there. Only tracks and previews can be fetched like this: the caller sees to the key.
 
     Raises:
-        Refusal: 404.
+        Refusal: 404; 500, it is empty.
     """
     if keys.is_key(key) and _may_hear(key):
-        if path := await to_record_thread(storage.local, key) or outbox.waiting(key):
+        if path := outbox.waiting(key):
+            return FileResponse(path, media_type=media_type(key))
+        entry = await to_record_thread(storage.stat, key)
+        if entry and not entry.size:
+            records.report(key, "it is empty")
+            raise Damaged(key)
+        if path := await to_record_thread(storage.local, key):
             return FileResponse(path, media_type=media_type(key))
         url = storage.link(key, settings.link_seconds, media_type(key))
-        if url and await to_record_thread(storage.stat, key) is not None:
+        if url and entry:
             return RedirectResponse(url)
     raise Refusal(404, f"there is nothing at {keys.ROOT}{keys.shown(key)}")
 
@@ -52,7 +59,7 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
     """A track that is stored without loss, in another format.
 
     Raises:
-        Refusal: 400, 404.
+        Refusal: 400, 404; 500, it is damaged.
     """
     missing = Refusal(404, f"there is nothing at {keys.ROOT}{keys.shown(key)}")
     if not (keys.is_key(key) and _may_hear(key)):
@@ -74,6 +81,9 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
             raise missing from None
         except Exceeded as reason:
             raise Refusal(409, f"{keys.ROOT}{keys.shown(key)}: {reason}") from reason
+        except (LibsndfileError, ValueError) as error:
+            records.report(key, str(error))
+            raise Damaged(key) from error
     name = f"{stored.stem}.{EXTENSIONS[output_format]}"
     headers = {"content-disposition": f'attachment; filename="{name}"'}
     return Response(made, media_type=MEDIA_TYPES[output_format], headers=headers)

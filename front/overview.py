@@ -18,6 +18,7 @@ from contract import STATES, TERMINAL, BackendAnswer
 from edge import access
 from edge.pools import to_record_thread
 from errors import Refusal
+from storage import records
 
 if TYPE_CHECKING:
     from front.handlers import Front
@@ -34,11 +35,12 @@ border-bottom:1px solid #8884}.ok{color:#17803d}.no{color:#b91c1c}:root{color-sc
 
 @dataclass(frozen=True)
 class State:
-    """`jobs` None where storage does not answer, with the `reason`."""
+    """`jobs` None where storage does not answer, with the `reason`. `damaged` counts objects by their folder."""
 
     backends: list[BackendAnswer]
     jobs: list[JobRecord] | None
     reason: str | None
+    damaged: Counter[str]
 
 
 class Overview:
@@ -48,6 +50,7 @@ class Overview:
         self._taken = 0.0
         self._jobs: list[JobRecord] | None = None
         self._reason: str | None = None
+        self._damaged: Counter[str] = Counter()
 
     async def state(self, front: Front) -> State:
         """At most FRESH seconds old."""
@@ -55,10 +58,11 @@ class Overview:
             if time.monotonic() - self._taken > FRESH or not self._taken:
                 try:
                     self._jobs, self._reason = await to_record_thread(lambda: list(front.jobs.all())), None
+                    self._damaged = await to_record_thread(_damaged, front)
                 except Refusal as refusal:
                     self._jobs, self._reason = None, refusal.message
                 self._taken = time.monotonic()
-        return State(await front.runners.describe(), self._jobs, self._reason)
+        return State(await front.runners.describe(), self._jobs, self._reason, self._damaged)
 
     async def metrics(self, front: Front) -> str:
         """In Prometheus' text format."""
@@ -70,6 +74,9 @@ class Overview:
             counted = Counter(record.state for record in state.jobs)
             lines.append("# TYPE producer_twin_jobs gauge")
             lines += [f'producer_twin_jobs{{state="{name}"}} {counted[name]}' for name in STATES]
+            lines.append("# TYPE producer_twin_damaged_objects gauge")
+            counts = sorted(({"jobs": 0} | state.damaged).items())
+            lines += [f'producer_twin_damaged_objects{{kind="{kind}"}} {count}' for kind, count in counts]
         return "\n".join(lines) + "\n"
 
     async def page(self, front: Front, request: Request) -> Response:
@@ -85,6 +92,9 @@ class Overview:
             f"This server started {self._started:%Y-%m-%d %H:%M:%S} UTC.</p>",
             _table("Backends", ("backend", "state", "checkpoint"), backends),
         ]
+        if state.damaged:
+            rows = [(escape(f"/data/{kind}/"), str(count)) for kind, count in sorted(state.damaged.items())]
+            parts.append(_table("Damaged objects, which are left out (the log names them)", ("folder", "found"), rows))
         if state.jobs is not None:
             jobs = [record for record in state.jobs if access.sees(record.producer_id)]
             counted = Counter(record.state for record in jobs)
@@ -97,6 +107,13 @@ class Overview:
         page += f"<title>Producer Twin</title><style>{_STYLE}</style><body>{body}</body></html>"
         # What clients wrote is escaped; should that ever fail, nothing in the page may run or be fetched.
         return HTMLResponse(page, headers={"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"})
+
+
+def _damaged(front: Front) -> Counter[str]:
+    found = records.damaged(front.storage)
+    if waiting := len(front.outbox.damaged()):
+        found["outbox"] = waiting
+    return found
 
 
 def _row(record: JobRecord) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from models.library import Library
 from settings import Settings
 from storage import Storage, keys
 from storage.belongings import of_job, of_producer
+from training.deletion import damaged_jobs, records_of
 from training.jobs import Jobs
 
 
@@ -26,7 +27,9 @@ def usage(producer: str, storage: Storage, settings: Settings) -> ProducerAnswer
 
 
 def delete(producer: str, storage: Storage, jobs: Jobs, library: Library) -> ProducerDeletedAnswer:
-    """Remove all that a producer has here: uploads, datasets, twins, tracks, jobs.
+    """Remove all that a producer has here, damaged or not: uploads, datasets, twins, tracks, jobs.
+
+    A job whose record is damaged is known to be the producer's by its dataset.
 
     Raises:
         Refusal: 404 if there is nothing, 409 while a job of theirs is under way.
@@ -35,6 +38,8 @@ def delete(producer: str, storage: Storage, jobs: Jobs, library: Library) -> Pro
     busy = [record.job_id for record in records if record.state not in TERMINAL]
     if busy:
         raise Refusal(409, f"producer_id: a job of {producer} is under way ({busy[0]}); wait for it, or cancel it")
+    jobs_of = {record.job_id: [record.task_id] for record in records}
+    jobs_of |= {job_id: [] for job_id in damaged_jobs(jobs, producer)}
     gone: list[str] = []
     size = 0
 
@@ -55,14 +60,13 @@ def delete(producer: str, storage: Storage, jobs: Jobs, library: Library) -> Pro
         size += sum(sizes.get(key, 0) for key in went)
     for entry in stored:
         remove(entry.key, entry.size)
-    for record in records:
-        for entry in of_job(storage, record.job_id):
+    for job_id, tasks in jobs_of.items():
+        storage.delete(keys.open_job(job_id))  # which who ended the job may not have come to yet
+        for entry in of_job(storage, job_id):
             remove(entry.key, entry.size)
-        if record.task_id:
-            remove(keys.job_of_task(record.task_id))
-        remove(keys.job_record(record.job_id))
-        storage.delete(keys.open_job(record.job_id))  # which who ended the job may not have come to yet
-    for owner in library.names(producer):
+        for key in records_of(job_id, tasks):
+            remove(key)
+    for owner in library.names.of_producer(producer):
         remove(owner)
     if not gone:
         raise Refusal(404, f"producer_id: nothing is stored for {producer}")

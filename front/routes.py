@@ -86,7 +86,7 @@ async def dataset(front: Front, request: Request) -> Response:
     )
     if record is None:
         raise Refusal(404, f"producer_id: {keys.shown(producer)} has no dataset yet; train first")
-    return Response(record, media_type="application/json")
+    return json_answer(record)
 
 
 async def producer(front: Front, request: Request) -> Response:
@@ -138,7 +138,7 @@ def application(front: Callable[[], Front]) -> Starlette:
             route("/uploads/analysis", GET=upload_analysis),
             route("/data/outputs/{rest:path}", GET=output),
             route("/jobs", GET=jobs.list_all),
-            route("/jobs/{id}", GET=jobs.inspect),
+            route("/jobs/{id}", GET=jobs.inspect, DELETE=jobs.delete),
             route("/jobs/{id}/cancel", POST=jobs.cancel),
             route("/jobs/{id}/resume", POST=jobs.resume),
             route("/jobs/{id}/events", GET=jobs.events),

@@ -157,7 +157,7 @@ def _place(producer: str, job: str | None, filename: str) -> tuple[str, StoreUpl
 
 
 def _make_room(key: str, producer: str, size: int, storage: Storage, settings: Settings) -> None:
-    """Raises Refusal (413) unless the producer may store it, or has."""
+    """Raises Refusal (507) unless the producer may store it, or has."""
     if settings.producer_max_bytes is not None and storage.stat(key) is None:
         check_room(storage, producer, size, settings.producer_max_bytes)
 

@@ -17,11 +17,14 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
+from contract import is_id
+
 PREFIX = "base_model.model."
 _MAX_HEADER = 8 * 2**20
 _FORMAT = "producer-twin/1"
 # The digest of the header itself, computed with zeros in its place.
 _SEAL = re.compile(rb'("header_sha256": ?")([0-9a-f]{64})(")')
+_DIGEST = re.compile("[0-9a-f]{64}")
 # What the name of an adapter's tensor has after its module's.
 PARTS = (".lora_", ".lokr_", ".hada_", ".dora_")
 
@@ -78,6 +81,12 @@ class Header:
         try:
             fields: dict[str, Any] = {name: metadata[name] for name in cls.__dataclass_fields__ if name != "partial"}
             fields["partial"] = metadata.get("partial", "")
+            if not all(isinstance(value, str) for value in fields.values()):
+                raise InvalidAdapter("its header is not text")
+            if not is_id(fields["producer_id"]) or not is_id(fields["model_name"]):
+                raise InvalidAdapter("its header names no twin")
+            if not _DIGEST.fullmatch(fields["sha256"]):
+                raise InvalidAdapter("its header has no digest")
             datetime.fromisoformat(fields["created_at"])
             return cls(**fields | {"rank": int(fields["rank"])})
         except (KeyError, TypeError, ValueError) as error:

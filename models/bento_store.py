@@ -87,9 +87,11 @@ def kept() -> Iterator[Kept]:
         tag = bentoml.Tag(folder.parent.name, folder.name)
         try:
             labels = bentoml.models.get(tag).info.labels
-        except (BentoMLException, OSError):
+            kept = Kept(labels["producer_id"], labels["model_name"], folder.name, tag)
+        except Exception as error:  # noqa: BLE001 - whatever a damaged entry makes of BentoML
+            log.warning("%s in the model store is damaged and is left out: %s", tag, type(error).__name__)
             continue
-        yield Kept(labels["producer_id"], labels["model_name"], folder.name, tag)
+        yield kept
 
 
 def discard(header: Header) -> None:

@@ -15,41 +15,24 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from hashlib import sha256
 from typing import TypeVar
 
 from errors import Refusal
 from models import bento_store
 from models.adapter_file import Header, InvalidAdapter, adapted_layers, header_length, parse_header
-from storage import AlreadyExists, Changed, Damaged, Entry, NotFound, Storage, Unavailable, keys
+from models.names import Names, parts_of
+from models.twin_file import Twin, is_whole, read_twin
+from storage import Damaged, Entry, NotFound, Storage, Unavailable, keys, records
 from storage.turns import Lost, turn
 
-# Enough for the header of an adapter on every layer of the real models: one read finds all of it.
-_HEADER_READ = 256 * 2**10
+__all__ = ["Library", "Twin", "is_whole", "no_twin"]
+
 # How many twins' headers are remembered for when storage is away.
 _KNOWN = 4096
 _AWAY_SECONDS = 3.0
 _AT_ONCE = 8
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Twin:
-    """A stored adapter whose header was read and whose length is right.
-
-    Attributes:
-        key: where it lies.
-        header: whose it is and what it fits.
-        size: bytes of the file.
-        spares: where the same file may lie as well, if this one turns out to be damaged or is replaced meanwhile.
-    """
-
-    key: str
-    header: Header
-    size: int
-    spares: tuple[str, ...] = ()
 
 
 def no_twin(lora_id: str, reasons: Sequence[str] = ()) -> Refusal:
@@ -63,6 +46,7 @@ class Library:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
+        self.names = Names(storage)
         self._known: OrderedDict[str, list[Twin]] = OrderedDict()
         self._remembering = threading.Lock()
         self._away_until = 0.0
@@ -79,8 +63,8 @@ class Library:
             found = [twin for twin in found if twin.header.version == version][:1]
         elif not found:
             # Neither path has it, so the copy of what was last put there serves.
-            last = self._published(name)
-            found = self._copies(name, [keys.lora_version(*_parts(name), last)])[0] if last else []
+            last = self.names.published(name)
+            found = self._copies(name, [keys.lora_version(*parts_of(name), last)])[0] if last else []
         if not found:
             self._forget(lora_id)
             raise no_twin(lora_id, reasons)
@@ -108,13 +92,13 @@ class Library:
 
     def all(self, producer: str | None = None) -> Iterator[Twin]:
         """Every valid twin, or a producer's."""
-        for twin in self._valid(self.storage.list("loras/" if producer is None else f"loras/{producer}_")):
+        for twin in self._valid(self.storage.list("loras/" if producer is None else f"loras/{producer}_"), _is_lora):
             if producer in (None, twin.header.producer_id):
                 yield twin
 
     def versions(self, lora_id: str) -> list[Twin]:
         """Every version of a twin, the newest first. Raises Refusal (404) if there is none."""
-        stored = self._valid(self.storage.list(keys.lora_versions(*_parts(lora_id))))
+        stored = self._valid(self.storage.list(keys.lora_versions(*parts_of(lora_id))), _is_version)
         found = {twin.header.version: twin for twin in stored}
         try:
             present = self.find(lora_id)[0]
@@ -123,37 +107,6 @@ class Library:
             if not found or refusal.status != 404:
                 raise
         return sorted(found.values(), key=lambda twin: twin.header.created_at, reverse=True)
-
-    def reserve(self, producer: str, model: str, in_use: Callable[[str], bool] = lambda owner: True) -> None:
-        """Take the twin's file name for it.
-
-        Args:
-            in_use: whether the twin that has the name is stored or being made; if neither, the name changes hands.
-
-        Raises:
-            Refusal: 409, another twin has the name.
-        """
-        lora_id = f"{producer}:{model}"
-        key = keys.lora_owner(producer, model)
-        try:
-            self.storage.put(key, lora_id.encode(), if_absent=True)
-            return
-        except AlreadyExists:
-            data, etag = self.storage.get_with_etag(key)
-        owner = data.decode().partition("@")[0]
-        if owner == lora_id:
-            return
-        try:
-            if not in_use(owner):
-                self.storage.put(key, lora_id.encode(), if_match=etag)
-                return
-        except Changed:
-            pass
-        raise Refusal(
-            # Not whose it is, which may be none of the client's business.
-            409,
-            f"model_name: the file name of {lora_id} is another producer's twin's; choose another model_name",
-        )
 
     def presence(self) -> Callable[[str, str, str], bool]:
         """Whether storage has a file of a twin's version, as it is now: by producer, model, and version."""
@@ -181,7 +134,7 @@ class Library:
         beside it. Returns whether it is what the twin's id stands for now.
         """
         producer, model = header.producer_id, header.model_name
-        self.reserve(producer, model)
+        self.names.reserve(producer, model)
         self.storage.put(keys.lora_version(producer, model, header.version), data)
         if header.partial and self._has_whole(header.lora_id):
             return False
@@ -204,19 +157,9 @@ class Library:
         """
         twin = self.find(f"{lora_id}@{version}")[0]
         data = self.read(twin)
-        self.reserve(*_parts(lora_id))
+        self.names.reserve(*parts_of(lora_id))
         self._publish(data, twin.header, newest=False)
         return self.find(lora_id)[0]
-
-    def names(self, producer: str) -> Iterator[str]:
-        """The keys of the file names that are taken for a producer's twins, stored or not."""
-        for entry in self.storage.list(f"lora_owners/{producer}_"):
-            try:
-                owner = self.storage.get(entry.key).decode()
-            except NotFound:
-                continue
-            if owner.partition(":")[0] == producer:
-                yield entry.key
 
     def delete(self, lora_id: str, even_damaged: bool = False) -> list[str]:
         """Remove the twin from both paths, all its versions, damaged files included, and the Bento model store.
@@ -229,8 +172,8 @@ class Library:
         Raises:
             Refusal: 404.
         """
-        producer, model = _parts(lora_id)
-        if not even_damaged:
+        producer, model = parts_of(lora_id)
+        if not even_damaged and not self._left(lora_id):
             self.versions(lora_id)
         self._forget(lora_id)
 
@@ -239,9 +182,9 @@ class Library:
             doomed = [entry.key for entry in self.storage.list(keys.lora_versions(producer, model))]
             if not self._of_another(keys.model(producer), lora_id):
                 doomed += [keys.model_config(producer), keys.model(producer)]
-            doomed.append(keys.lora(producer, model))
-            if self._owner(lora_id) == lora_id:
-                doomed.append(keys.lora_owner(producer, model))
+            owner = self.names.owner(lora_id)
+            if owner in (lora_id, None) and not self._of_another(keys.lora(producer, model), lora_id):
+                doomed += [keys.lora(producer, model), keys.lora_owner(producer, model)]
             gone = []
             for key in doomed:
                 check()
@@ -315,7 +258,7 @@ class Library:
                 continue
 
     def _places(self, lora_id: str, version: str) -> list[str]:
-        producer, model = _parts(lora_id)
+        producer, model = parts_of(lora_id)
         versioned = [keys.lora_version(producer, model, version)] if version else []
         return [*versioned, keys.lora(producer, model), keys.model(producer)]
 
@@ -324,7 +267,7 @@ class Library:
         found, reasons = [], []
         for key in places:
             try:
-                twin = self._read(key)
+                twin = read_twin(self.storage, key)
                 if twin.header.lora_id != lora_id:
                     raise InvalidAdapter(f"it is the twin {twin.header.lora_id}")
                 found.append(twin)
@@ -347,66 +290,48 @@ class Library:
                 raise
             return None
 
-    def _valid(self, entries: Iterable[Entry]) -> Iterator[Twin]:
-        """Those of the objects that are adapters, several headers being read at once."""
+    def _valid(self, entries: Iterable[Entry], is_place: Callable[[Twin], bool]) -> Iterator[Twin]:
+        """Those of the objects that are adapters where `is_place` has them, several headers being read at once."""
 
         def read(entry: Entry) -> Twin | None:
             try:
-                return self._read(entry.key, entry)
-            except (NotFound, InvalidAdapter):
+                twin = read_twin(self.storage, entry.key, entry)
+            except NotFound:
                 return None
+            except InvalidAdapter as reason:
+                records.report(entry.key, str(reason))
+                return None
+            if not is_place(twin):
+                records.report(entry.key, f"it is the twin {twin.header.lora_id}@{twin.header.version}")
+                return None
+            records.clear(entry.key)
+            return twin
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             yield from (twin for twin in pool.map(read, entries) if twin)
 
-    def _published(self, lora_id: str) -> str | None:
-        """The version that was last put where clients look, None if that is not known."""
-        try:
-            owner, _, version = self.storage.get(keys.lora_owner(*_parts(lora_id))).decode().partition("@")
-        except (NotFound, Damaged):
-            return None
-        return version if owner == lora_id and version else None
-
-    def _owner(self, lora_id: str) -> str | None:
-        """Whose the twin's file name is."""
-        try:
-            return self.storage.get(keys.lora_owner(*_parts(lora_id))).decode().partition("@")[0]
-        except NotFound:
-            return None
+    def _left(self, lora_id: str) -> bool:
+        """Whether there are files under the twin's name, be they damaged."""
+        producer, model = parts_of(lora_id)
+        if any(True for _ in self.storage.list(keys.lora_versions(producer, model))):
+            return True
+        return self.names.owner(lora_id) == lora_id and self.storage.stat(keys.lora(producer, model)) is not None
 
     def _of_another(self, key: str, lora_id: str) -> bool:
         """Whether a valid twin lies there that is not this one."""
         try:
-            return self._read(key).header.lora_id != lora_id
+            return read_twin(self.storage, key).header.lora_id != lora_id
         except (NotFound, InvalidAdapter):
             return False
 
-    def _read(self, key: str, entry: Entry | None = None) -> Twin:
-        entry = entry or self.storage.stat(key)
-        if entry is None:
-            raise NotFound(key)
-        start = self.storage.get_range(key, 0, _HEADER_READ)
-        end = 8 + header_length(start)
-        if end > len(start):
-            start += self.storage.get_range(key, len(start), end - len(start))
-        header = parse_header(start[8:end], entry.size)
-        producer, model = header.producer_id, header.model_name
-        places = keys.lora_version(producer, model, header.version), keys.lora(producer, model), keys.model(producer)
-        return Twin(key, header, entry.size, tuple(place for place in places if place != key))
+
+def _is_lora(twin: Twin) -> bool:
+    return twin.key == keys.lora(twin.header.producer_id, twin.header.model_name)
 
 
-def is_whole(data: bytes, header: Header) -> bool:
-    """Whether this is the file with this header, every byte of it."""
-    try:
-        end = 8 + header_length(data)
-        return parse_header(data[8:end], len(data)) == header and sha256(data[end:]).hexdigest() == header.sha256
-    except InvalidAdapter:
-        return False
-
-
-def _parts(lora_id: str) -> tuple[str, str]:
-    producer, _, model = lora_id.partition(":")
-    return producer, model
+def _is_version(twin: Twin) -> bool:
+    header = twin.header
+    return twin.key == keys.lora_version(header.producer_id, header.model_name, header.version)
 
 
 def _peft_config(header: Header, layers: list[str]) -> bytes:

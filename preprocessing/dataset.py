@@ -13,13 +13,13 @@ A text is there for a segment that was tagged. It may be edited: `restore` reads
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import plain_json
 from contract import State, TrainRequest
 from core.disk import temporary_space
 from core.sandbox import Exceeded
@@ -29,15 +29,15 @@ from preprocessing.captions import Caption, Known, normalize_dataset
 from preprocessing.decode import BadAudio
 from preprocessing.duplicates import duplicates
 from preprocessing.isolation import ANALYSIS, PREPARE
-from preprocessing.record import digest, make_record
+from preprocessing.record import digest, make_record, parse_record
 from preprocessing.segment import CONTRACT_CHANNELS, CONTRACT_RATE
 from preprocessing.songs import Song, cut, keep_whole, listen
 from preprocessing.sources import Source, check_sources, collect, field_of
 from preprocessing.tag import Tagging, require_key, tag
 from settings import Settings
-from storage import NotFound, Storage, keys
+from storage import Damaged, NotFound, Storage, keys, records
 
-__all__ = ["Clip", "Dataset", "check_sources", "prepare", "restore", "stored"]
+__all__ = ["Clip", "Dataset", "check_sources", "prepare", "read_record", "restore", "stored"]
 
 log = logging.getLogger("producer_twin.preprocessing")
 
@@ -121,7 +121,7 @@ def restore(record: Mapping[str, Any], storage: Storage, workdir: Path) -> Datas
         with temporary_space():
             try:
                 storage.get_file(key, path)
-            except NotFound as error:
+            except (NotFound, Damaged) as error:
                 raise _incomplete(part["path"]) from error
         if digest(path) != part["sha256"]:
             raise _incomplete(part["path"])
@@ -139,19 +139,23 @@ def restore(record: Mapping[str, Any], storage: Storage, workdir: Path) -> Datas
 def stored(request: TrainRequest, storage: Storage) -> dict[str, Any] | None:
     """The record of the dataset that the request names, None if it brings its own files.
 
-    Raises Refusal (409) if there is none.
+    Raises Refusal (409) if there is none, or it is damaged.
     """
     if not request.dataset_job_id:
         return None
     try:
-        record: dict[str, Any] = json.loads(
-            storage.get(keys.dataset_record(request.producer_id, request.dataset_job_id))
-        )
+        return read_record(request.producer_id, request.dataset_job_id, storage)
     except NotFound:
         raise Refusal(
             409, f"dataset_job_id: {request.dataset_job_id} left no dataset, or it is gone; train from the files"
         ) from None
-    return record
+    except Damaged as error:
+        raise Refusal(409, f"dataset_job_id: {error.message}, and train from the files") from error
+
+
+def read_record(producer: str, job_id: str, storage: Storage) -> dict[str, Any]:
+    """The record of a job's dataset. Raises NotFound or Damaged."""
+    return records.read(storage, keys.dataset_record(producer, job_id), parse_record)[0]
 
 
 def _incomplete(path: str) -> Refusal:
@@ -161,7 +165,7 @@ def _incomplete(path: str) -> Refusal:
 def _text(storage: Storage, key: str) -> str:
     try:
         return storage.get(key).decode(errors="replace")
-    except NotFound:
+    except (NotFound, Damaged):
         return ""
 
 
@@ -213,6 +217,6 @@ def _write(request: TrainRequest, job_id: str, storage: Storage, songs: list[Son
             shown[keys.training_text(producer, stem)] = line
     fetched = {song.source.key: song.source.path for song in songs if request.upload_urls}
     view.put_all(storage, fetched | own)
-    text = json.dumps(record, indent=1).encode()
+    text = plain_json.encode(record, indent=1)
     storage.put(keys.dataset_record(producer, job_id), text)
     view.replace(storage, producer, job_id, shown, text)

@@ -3,20 +3,51 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from contract import TrainRequest
+from pydantic import BaseModel, Field
+
+import plain_json
+from contract import DatasetAnswer, DatasetFile, TrainRequest, is_id
 from preprocessing.songs import Piece, Song
 from preprocessing.tag import Tagging
 from settings import Settings
 from storage import keys
 
 SCHEMA = 2
+
+
+class _Segment(BaseModel):
+    """What `restore` needs of a segment: `file` is an index of the record's files."""
+
+    path: str
+    sha256: str
+    file: int = Field(ge=0)
+    seconds: float = Field(ge=0, allow_inf_nan=False)
+
+
+class _Record(DatasetAnswer):
+    files: list[DatasetFile]
+    segments: list[_Segment]  # type: ignore[assignment]
+
+
+def parse_record(data: bytes, key: str) -> dict[str, Any]:
+    """A stored record. Raises ValueError for what is none, or is another job's or producer's than `key` says."""
+    record = plain_json.decode_object(data)
+    found = _Record.model_validate(record)
+    if not is_id(found.producer_id) or not is_id(found.job_id):
+        raise ValueError("it names no job")
+    own = (keys.dataset_record(found.producer_id, found.job_id), keys.training_record(found.producer_id))
+    if key not in own:
+        raise ValueError(f"it is the record of {found.producer_id}'s job {found.job_id}")
+    for segment in found.segments:
+        if segment.file >= len(found.files) or not keys.is_key(segment.path.removeprefix(keys.ROOT)):
+            raise ValueError("it has a segment of no file")
+    return record
 
 
 def make_record(
@@ -36,8 +67,7 @@ def make_record(
         "segments": [_segment(job_id, number, piece) for number, piece in enumerate(pieces)],
         "tagging": tagging and _tagging(pieces, tagging, settings),
     }
-    # Metadata is any JSON that Python reads, which knows NaN.
-    return json.loads(json.dumps(record), parse_constant=lambda _: None)
+    return plain_json.decode_object(plain_json.encode(record))
 
 
 def _file(song: Song) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from errors import Refusal
 from preprocessing.captions import Caption, Tags, clean
 from settings import Settings
-from storage import NotFound, Storage, keys
+from storage import Damaged, NotFound, Storage, keys, records
 
 log = logging.getLogger(__name__)
 
@@ -112,8 +112,8 @@ def _spread(indices: list[int], most: int) -> list[int]:
 
 def _remembered(storage: Storage, key: str) -> Tags | None:
     try:
-        return _Answer.model_validate_json(storage.get(key)).tags()
-    except (NotFound, ValidationError):
+        return records.read(storage, key, lambda data, _: _Answer.model_validate_json(data))[0].tags()
+    except (NotFound, Damaged):
         return None
 
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from storage import NotFound, Storage, keys
+from preprocessing.record import parse_record
+from storage import Damaged, NotFound, Storage, keys, records
 from storage.turns import Lost, turn
 
 AT_ONCE = 8
@@ -41,18 +43,28 @@ def replace(storage: Storage, producer: str, job: str, files: Mapping[str, Conte
         return
 
 
-def newest(storage: Storage, producer: str) -> bytes | None:
-    """The record of the producer's newest dataset, also while the folder is being replaced; None if there is none."""
+def newest(storage: Storage, producer: str) -> dict[str, Any] | None:
+    """The record of the producer's newest dataset that can be read, also while the folder is being replaced.
+
+    None if there is none. Raises Damaged if there are only damaged ones.
+    """
+    damaged: Damaged | None = None
     try:
-        return storage.get(keys.training_record(producer))
+        return records.read(storage, keys.training_record(producer), parse_record)[0]
     except NotFound:
         pass
+    except Damaged as error:
+        damaged = error
     jobs = (entry for entry in storage.list(f"datasets/{producer}/") if entry.key.endswith("/dataset.json"))
     for entry in sorted(jobs, key=lambda entry: entry.modified, reverse=True):
         try:
-            return storage.get(entry.key)
+            return records.read(storage, entry.key, parse_record)[0]
         except NotFound:
             continue
+        except Damaged as error:
+            damaged = error
+    if damaged:
+        raise damaged
     return None
 
 

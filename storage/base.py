@@ -52,7 +52,7 @@ class Damaged(Refusal):
     """The object is not what was written: its digest differs (500). Reading it anew is of no use; a copy may be."""
 
     def __init__(self, key: str) -> None:
-        super().__init__(500, f"/data/{key}: it was damaged in storage; restore it from a copy, or store it again")
+        super().__init__(500, f"/data/{key}: it was damaged in storage; restore it from a copy, or delete it")
 
 
 class Storage(Protocol):

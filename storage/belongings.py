@@ -36,14 +36,14 @@ def check_room(storage: Storage, producer: str, more: int, limit: int | None) ->
     """Whether a producer may store so many bytes more. What comes at the same time is not counted.
 
     Raises:
-        Refusal: 413, saying how much there is and what may be done.
+        Refusal: 507, saying how much there is and what may be done.
     """
     if limit is None:
         return
     used = sum(entry.size for _, entry in of_producer(storage, producer))
     if used + more > limit:
         raise Refusal(
-            413,
+            507,
             f"producer_id: {producer} has {_size(used)} of {_size(limit)} stored, and this would add {_size(more)}; "
             f"delete something (GET /producers/{producer} says what there is)",
         )

@@ -68,6 +68,11 @@ def job_of_task(task: str) -> str:
     return f"tasks/{task}"
 
 
+def job_slots() -> str:
+    """Jobs that were admitted and are not open yet; see training.slots."""
+    return "job_slots/admitted.json"
+
+
 def job_audio(job: str, number: int, extension: str = "wav") -> str:
     return f"job_data/{job}/audio/seg_{number:04d}.{extension}"
 

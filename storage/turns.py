@@ -13,7 +13,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from storage.base import AlreadyExists, Changed, NotFound, Storage, Unavailable
+import plain_json
+from storage.base import AlreadyExists, Changed, Damaged, NotFound, Storage, Unavailable
 
 POLL = 0.2  # seconds
 RENEW = 5.0
@@ -62,7 +63,7 @@ def _take(storage: Storage, key: str, who: str) -> str:
     seen, since = "", 0.0
     while True:
         try:
-            content, etag = storage.get_with_etag(key)
+            content, etag = _claimed(storage, key)
         except NotFound:
             try:
                 return storage.put(key, _claim(who), if_absent=True)
@@ -70,12 +71,31 @@ def _take(storage: Storage, key: str, who: str) -> str:
                 continue
         if etag != seen:
             seen, since = etag, time.monotonic()
-        if content == b"null" or time.monotonic() - since > EXPIRY:
+        if not _is_claim(content) or time.monotonic() - since > EXPIRY:
             try:
                 return storage.put(key, _claim(who), if_match=etag)
             except Changed:
                 continue
         time.sleep(POLL)
+
+
+def _claimed(storage: Storage, key: str) -> tuple[bytes, str]:
+    """What says who has the turn, nothing where it is damaged, and its etag. Raises NotFound."""
+    try:
+        return storage.get_with_etag(key)
+    except Damaged:
+        entry = storage.stat(key)
+        if entry is None:
+            raise NotFound(key) from None
+        return b"", entry.etag
+
+
+def _is_claim(content: bytes) -> bool:
+    """Whether somebody has the turn. Who had one that was damaged finds out with the next renewal."""
+    try:
+        return "token" in plain_json.decode_object(content)
+    except ValueError:
+        return False
 
 
 def _claim(who: str) -> bytes:

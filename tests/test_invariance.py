@@ -15,7 +15,7 @@ from models.ace_step import AceStep
 from models.adapter_file import Header
 from models.adapters import AdapterWeights, LoraPair, linear_layers
 from models.base import Model, Row, Text, Track
-from models.changes import Dora
+from models.changes import Decomposed, Product
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
 from models.tiny import ace_step, musicgen
@@ -36,7 +36,7 @@ def _twin(model: Model[Any], rank: int, seed: int, targets: tuple[str, ...], dor
             a = torch.randn(layer.in_features, rank, generator=generator) / layer.in_features**0.5
             b = torch.randn(rank, layer.out_features, generator=generator) / rank**0.5
             if dora and name.endswith(targets[:2]):
-                changes[name] = Dora(b.T, a.T, layer.weight.norm(dim=1) * 1.3)
+                changes[name] = Decomposed(Product(b.T, a.T), layer.weight.norm(dim=1, keepdim=True) * 1.3)
             else:
                 pairs[name] = LoraPair(a, b)
     digest = f"{rank}-{seed}-{dora}"

@@ -17,12 +17,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from edge import access, keys
-from edge.access import Principal
 from edge.limits import Slots
 from edge.pulse import Pulse
 from edge.rates import Rates
 from edge.timeouts import RequestTimeout
-from errors import Refusal
 from storage import Storage
 from tests.asgi import Served, answer, answers, bearer, guarded, scope
 
@@ -140,15 +138,6 @@ def test_no_more_pass_than_a_bucket_lets(pauses: list[float], per_minute: int) -
     for first in range(len(passed)):
         for last in range(first, len(passed)):
             assert last - first + 1 <= per_minute + (passed[last] - passed[first]) * per_minute / 60 + 1e-3
-
-
-def test_jobs_at_once() -> None:
-    with access.acting(Principal("key", producers=frozenset({"ada"}), jobs_at_once=2)):
-        access.room_for_a_job(["ada", "bob", "bob", "bob"])
-        with pytest.raises(Refusal) as refusal:
-            access.room_for_a_job(["ada", "bob", "ada"])
-    assert refusal.value.status == 429
-    access.room_for_a_job(["ada"] * 1000)  # the service itself
 
 
 def test_questions_of_strangers_have_a_rate(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,7 @@ BAD_IDS = {
     "a list": ["a"],
 }
 SONG = as_base64(beat(1))
+BAD_TEMPOS: list[Any] = [29, 301, "fast", True, "70/140", {}]
 
 
 @dataclass(frozen=True)
@@ -341,7 +342,7 @@ BAD_LORAS = {
     *(generate(f"seed {bad!r}", "seed", seed=bad) for bad in (-2, 2**32, 1.5, "x")),
     *(generate(f"scale {bad!r}", "lora_scale", lora_scale=bad) for bad in (-0.1, 2.1, float("nan"), "x")),
     generate("endless lyrics", "lyrics", lyrics="la " * 3000),
-    *(generate(f"bpm {bad!r}", "bpm", "such as 140", bpm=bad) for bad in (29, 301, "fast", True, "70/140", {})),
+    *(generate(f"bpm {bad!r}", "bpm", "such as 140", bpm=bad) for bad in BAD_TEMPOS),
     *(generate(f"key {bad!r}", "key", "A minor", key=bad) for bad in ("H minor", "a", "A dorian", "C/Am", 5)),
     *(generate(f"metre {bad!r}", "time_signature", "4/4", time_signature=bad) for bad in ("5", "12/8", 5, True)),
     *(generate(f"steps {bad!r}", "steps", steps=bad) for bad in (0, 201, 1.5)),

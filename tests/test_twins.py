@@ -380,9 +380,9 @@ def test_what_one_producer_may_store(strict: Api) -> None:
 
     checked(upload("one"))
     checked(upload("one"))  # it is there already
-    assert "greedy" in error_of(upload("two"), 413)
+    assert "greedy" in error_of(upload("two"), 507)
     body = {"producer_id": "greedy", "content_base64": as_base64(song)}
-    assert "PRODUCER" not in error_of(strict.client.post("/store-upload", json=body, headers=headers), 413)
+    assert "PRODUCER" not in error_of(strict.client.post("/store-upload", json=body, headers=headers), 507)
     usage = strict.get("/producers/greedy")
     assert (usage["bytes"], usage["limit"], usage["by"]) == (len(song), 150_000, {"uploads": len(song)})
     error_of(strict.client.delete("/producers/greedy"), 401)

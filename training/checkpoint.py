@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from models.checkpoints import Checkpoint
-from storage import NotFound, Storage, keys
+from storage import Damaged, NotFound, Storage, keys
 from training.base import Recipe
 
 log = logging.getLogger("producer_twin.training")
@@ -40,6 +40,9 @@ def load(storage: Storage, job_id: str, identity: Mapping[str, Any]) -> dict[str
     try:
         data = storage.get(keys.checkpoint(job_id))
     except NotFound:
+        return None
+    except Damaged as error:
+        log.warning("job %s begins anew: %s", job_id, error)
         return None
     try:
         saved = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

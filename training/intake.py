@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from contract import TERMINAL, RetrainRequest, TrainRequest
 from edge import access
 from errors import Refusal
@@ -12,6 +14,7 @@ from settings import Settings
 from storage import Storage
 from storage.belongings import check_room
 from training.jobs import JobRecord, Jobs
+from training.slots import JobSlots
 
 
 class Intake:
@@ -20,6 +23,7 @@ class Intake:
         self.settings = settings
         self.jobs = Jobs(storage)
         self.library = Library(storage)
+        self.slots = JobSlots(storage, self.jobs)
 
     def admit(self, request: TrainRequest) -> JobRecord:
         """The request's job: a new one in the queue, or the one that it made before.
@@ -32,12 +36,13 @@ class Intake:
         existing = self.jobs.existing(request)
         if existing:
             return existing
-        access.room_for_a_job(record.producer_id for record in self.jobs.open())
         check_sources(request, self.storage, self.settings)
         stored(request, self.storage)
         check_room(self.storage, request.producer_id, 0, self.settings.producer_max_bytes)
-        self.library.reserve(request.producer_id, request.model_name, self._in_use)
-        return self.jobs.create(request, backend.name)
+        named = request.model_copy(update={"job_id": request.job_id or str(uuid.uuid4())})
+        with self.slots.taken(str(named.job_id), request.producer_id):
+            self.library.names.reserve(request.producer_id, request.model_name, self._in_use)
+            return self.jobs.create(named, backend.name)
 
     def admit_again(self, lora_id: str, changes: RetrainRequest) -> JobRecord:
         """A job that makes a twin anew from the dataset that it was trained on.
@@ -75,9 +80,10 @@ class Intake:
         """
         record = self.jobs.get(some_id)
         TABLE.choose(record.backend, self.settings)
-        if record.state in TERMINAL:
-            access.room_for_a_job(record.producer_id for record in self.jobs.open())
-        return self.jobs.reopen(some_id)
+        if record.state not in TERMINAL:
+            return self.jobs.reopen(record.job_id)
+        with self.slots.taken(record.job_id, record.producer_id, record.attempt + 1):
+            return self.jobs.reopen(record.job_id)
 
     def _in_use(self, lora_id: str) -> bool:
         """Whether a twin is stored, or being made."""

@@ -4,6 +4,8 @@ Every open job has a mark in `open_jobs/`, which is made before the record is op
 that what is open is known without reading every record. Whoever works on a job shows it by writing the record every
 HEARTBEAT; a record that is older than DESERTED is failed by whoever reads it. That is a presumption: a worker that
 was only held up takes its job back with its next write, unless the job was resumed meanwhile, which is another attempt.
+
+A damaged record is left out where many are read, and can be deleted. Whoever works on its job stops.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pydantic import ValidationError
-
-from contract import TERMINAL, JobAnswer, State, TrainAnswer, TrainRequest, is_id
+from contract import TERMINAL, JobAnswer, State, TrainRequest, is_id
 from errors import Refusal
-from storage import AlreadyExists, Changed, Entry, NotFound, Storage, Unavailable, keys
+from storage import AlreadyExists, Changed, Damaged, Entry, NotFound, Storage, Unavailable, keys, records
+from training.job_record import JobRecord, decode_job_id, result_of
+
+__all__ = ["DESERTED", "HEARTBEAT", "JobEnded", "JobRecord", "Jobs", "no_job", "result_of"]
 
 HEARTBEAT = timedelta(seconds=2)
 DESERTED = timedelta(seconds=6)
@@ -37,29 +40,6 @@ _KNOWN = 10_000
 
 class JobEnded(Exception):
     """The job has ended meanwhile (it was cancelled, or is another's to do): whoever works on it must stop."""
-
-
-class JobRecord(JobAnswer):
-    """What is stored: the answer's fields, and what only the service needs.
-
-    Attributes:
-        request: what was asked for; the same `job_id` with another request is refused.
-        error_status: the HTTP status that the error has for whoever waits.
-        attempt: how often the job was resumed; who worked on an earlier attempt has nothing to say any more.
-        queued_at: since when it waits for its turn.
-        cancelling: somebody asked for its end; whoever works on it sees that.
-        deserted_in: the state in which it was presumed deserted.
-    """
-
-    request: TrainRequest
-    error_status: int | None = None
-    attempt: int = 0
-    queued_at: datetime | None = None
-    cancelling: bool = False
-    deserted_in: State | None = None
-
-    def answer(self) -> JobAnswer:
-        return JobAnswer(**self.model_dump(include=set(JobAnswer.model_fields)))
 
 
 class Jobs:
@@ -85,9 +65,15 @@ class Jobs:
         return record
 
     def create(self, request: TrainRequest, backend: str) -> JobRecord:
-        """Put a new job into the queue."""
+        """Put a new job into the queue.
+
+        Raises:
+            Refusal: 409, its id is that of a task, by which another job can be asked for.
+        """
         now = datetime.now(UTC)
         job_id = request.job_id or str(uuid.uuid4())
+        if self.storage.stat(keys.job_of_task(job_id)):
+            raise Refusal(409, f"job_id: {job_id} is taken; choose another job_id")
         record = JobRecord(
             job_id=job_id,
             producer_id=request.producer_id,
@@ -101,7 +87,7 @@ class Jobs:
         )
         self.storage.put(keys.open_job(job_id), b"")
         try:
-            self.storage.put(keys.job_record(job_id), _encode(record), if_absent=True)
+            self.storage.put(keys.job_record(job_id), record.encode(), if_absent=True)
         except AlreadyExists:
             return self.existing(record.request) or record
         return record
@@ -115,7 +101,7 @@ class Jobs:
         """A job by its own id or its task's; one that was deserted is failed first.
 
         Raises:
-            Refusal: 404.
+            Refusal: 404; 500, its record is damaged.
         """
         lookups = (self._read_job, self._read_task) if is_id(some_id) else ()
         for lookup in lookups:
@@ -125,13 +111,31 @@ class Jobs:
                 continue
         raise no_job(some_id)
 
+    def by_task(self, task_id: str) -> JobRecord:
+        """The job that a task carries out; a job's own id is none of a task.
+
+        Raises:
+            Refusal: 404; 500, its record is damaged.
+        """
+        try:
+            if is_id(task_id):
+                return self._read_task(task_id)
+        except NotFound:
+            pass
+        raise no_job(task_id)
+
     def all(self, producer: str | None = None, state: State | None = None) -> Iterator[JobRecord]:
         """Jobs, the newest first."""
         if state is not None and state not in TERMINAL:
-            records = self.open()
+            found = self.open()
         else:
-            records = self._mourn([self._latest(entry) for entry in self.storage.list("jobs/")])
-        for record in sorted(records, key=lambda record: record.created_at, reverse=True):
+            found = []
+            for entry in self.storage.list("jobs/"):
+                with contextlib.suppress(NotFound, Damaged):
+                    found.append(self._latest(entry))
+            found = self._mourn(found)
+            self._mark_open(found)
+        for record in sorted(found, key=lambda record: record.created_at, reverse=True):
             if producer in (None, record.producer_id) and state in (None, record.state):
                 yield record
 
@@ -140,7 +144,9 @@ class Jobs:
         marked = []
         for mark in self.storage.list("open_jobs/"):
             try:
-                marked.append(self._read_job(mark.key.rpartition("/")[2]))
+                marked.append(self._read_marked(mark))
+            except Damaged:
+                continue
             except NotFound:
                 if datetime.now(UTC) - mark.modified > _ORPHANED:
                     self.storage.delete(mark.key)
@@ -160,9 +166,9 @@ class Jobs:
             if record.state == "queued" and datetime.now(UTC) - record.updated_at > DESERTED
         ]
 
-    def answers(self, records: Iterable[JobRecord]) -> list[JobAnswer]:
+    def answers(self, found: Iterable[JobRecord]) -> list[JobAnswer]:
         """The records as clients see them, with their places in the queue."""
-        shown = list(records)
+        shown = list(found)
         waiting = any(record.state == "queued" for record in shown)
         queue = [record.job_id for record in self.open() if record.state == "queued"] if waiting else []
         answers = [record.answer() for record in shown]
@@ -184,7 +190,7 @@ class Jobs:
             attempt: the one that the caller works on.
 
         Raises:
-            JobEnded: it has, or it is in another state or another attempt.
+            JobEnded: it has, or it is in another state or another attempt, or its record is gone or damaged.
         """
 
         def apply(record: JobRecord) -> dict[str, Any]:
@@ -199,7 +205,10 @@ class Jobs:
                 self.storage.put(keys.open_job(job_id), b"")
             return {"updated_at": datetime.now(UTC)} | revived | changes
 
-        return self._change(job_id, apply)
+        try:
+            return self._change(job_id, apply)
+        except (NotFound, Damaged) as error:
+            raise JobEnded(job_id) from error
 
     def claim(self, job_id: str, attempt: int) -> None:
         """Take a queued job on. Raises `JobEnded` if another server did."""
@@ -281,7 +290,8 @@ class Jobs:
             told = {"error": error, "error_status": status, "seconds_left": None}
             return ended | told | {"updated_at": datetime.now(UTC)}
 
-        self._change(job_id, apply)
+        with contextlib.suppress(NotFound, Damaged):  # then there is nothing to write it into
+            self._change(job_id, apply)
 
     def finish(self, record: JobRecord) -> None:
         self.update(record.job_id, attempt=record.attempt, state="done", seconds_left=0.0, result=result_of(record))
@@ -291,11 +301,20 @@ class Jobs:
         result = result_of(record) if kept else None
         self.update(record.job_id, attempt=record.attempt, state="cancelled", seconds_left=None, result=result)
 
-    def _mourn(self, records: list[JobRecord]) -> list[JobRecord]:
+    def resolve(self, some_id: str) -> str:
+        """A job's id, from its own or its task's, whatever state its record is in. Raises Refusal (404)."""
+        if is_id(some_id):
+            if self.storage.stat(keys.job_record(some_id)):
+                return some_id
+            with contextlib.suppress(NotFound):
+                return records.read(self.storage, keys.job_of_task(some_id), decode_job_id)[0]
+        raise no_job(some_id)
+
+    def _mourn(self, found: list[JobRecord]) -> list[JobRecord]:
         """The records; those of deserted jobs as failed as they are now."""
-        if any(_deserted(record) for record in records):
+        if any(_deserted(record) for record in found):
             time.sleep(_GRACE.total_seconds())
-        return [self._fail_deserted(record) if _deserted(record) else record for record in records]
+        return [self._fail_deserted(record) if _deserted(record) else record for record in found]
 
     def _fail_deserted(self, record: JobRecord) -> JobRecord:
         def apply(now: JobRecord) -> dict[str, Any]:
@@ -307,7 +326,7 @@ class Jobs:
 
         try:
             return self._change(record.job_id, apply)
-        except Unavailable:
+        except (Unavailable, NotFound, Damaged):
             return record  # where nothing can be written, such as on a full disk, its silence says nothing
 
     def _change(self, job_id: str, apply: Callable[[JobRecord], dict[str, Any]]) -> JobRecord:
@@ -319,7 +338,7 @@ class Jobs:
                 return record
             record = record.model_copy(update=changes)
             try:
-                self.storage.put(keys.job_record(job_id), _encode(record), if_match=etag)
+                self.storage.put(keys.job_record(job_id), record.encode(), if_match=etag)
             except Changed:
                 continue
             if record.state in TERMINAL:
@@ -329,9 +348,17 @@ class Jobs:
     def _close(self, record: JobRecord) -> None:
         """Remove the mark of a job that has ended, and put it back if the job was resumed meanwhile."""
         self.storage.delete(keys.open_job(record.job_id))
-        with contextlib.suppress(NotFound):  # it was deleted meanwhile, with all that its producer had
+        with contextlib.suppress(NotFound, Damaged):  # it was deleted meanwhile, with all that its producer had
             if self._read_job(record.job_id).state not in TERMINAL:
                 self.storage.put(keys.open_job(record.job_id), b"")
+
+    def _mark_open(self, found: list[JobRecord]) -> None:
+        """Make the marks anew that were lost of open jobs. One of a job that has just ended goes by itself."""
+        opened = {keys.open_job(record.job_id) for record in found if record.state not in TERMINAL}
+        if opened:
+            with contextlib.suppress(Unavailable):
+                for key in opened - {mark.key for mark in self.storage.list("open_jobs/")}:
+                    self.storage.put(key, b"")
 
     def _latest(self, entry: Entry) -> JobRecord:
         etag, record = self._known.get(entry.key, ("", None))
@@ -345,15 +372,18 @@ class Jobs:
     def _read_job(self, job_id: str) -> JobRecord:
         return self._read(keys.job_record(job_id))[0]
 
+    def _read_marked(self, mark: Entry) -> JobRecord:
+        """The record of an open job. Raises NotFound, also for a mark that names no job."""
+        job_id = mark.key.removeprefix("open_jobs/")
+        if not is_id(job_id):
+            raise NotFound(mark.key)
+        return self._read_job(job_id)
+
     def _read_task(self, task_id: str) -> JobRecord:
-        return self._read_job(self.storage.get(keys.job_of_task(task_id)).decode())
+        return self._read_job(records.read(self.storage, keys.job_of_task(task_id), decode_job_id)[0])
 
     def _read(self, key: str) -> tuple[JobRecord, str]:
-        data, etag = self.storage.get_with_etag(key)
-        try:
-            return JobRecord.model_validate_json(data), etag
-        except ValidationError as error:
-            raise Refusal(500, f"the record {keys.to_path(key)} is damaged") from error
+        return records.read(self.storage, key, JobRecord.decode)
 
 
 def no_job(some_id: str) -> Refusal:
@@ -363,19 +393,3 @@ def no_job(some_id: str) -> Refusal:
 def _deserted(record: JobRecord) -> bool:
     patience = FORGOTTEN if record.state == "queued" else DESERTED
     return record.state not in TERMINAL and datetime.now(UTC) - record.updated_at > patience
-
-
-def result_of(record: JobRecord) -> TrainAnswer:
-    """What `/train` answers for a job that is done."""
-    return TrainAnswer(
-        job_id=record.job_id,
-        producer_id=record.producer_id,
-        model_name=record.model_name,
-        backend=record.backend,
-        lora_path=keys.to_path(keys.lora(record.producer_id, record.model_name)),
-        models_path=keys.to_path(keys.model(record.producer_id)),
-    )
-
-
-def _encode(record: JobRecord) -> bytes:
-    return record.model_dump_json(by_alias=False).encode()

@@ -8,10 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, Template, select_autoescape
+from jinja2 import Environment, FileSystemLoader, Template, UndefinedError, select_autoescape
 from markupsafe import Markup
 
-from storage import NotFound
+from storage import Damaged, NotFound
 
 _WIDTH, _HEIGHT, _MARGIN = 720, 240, 44
 _TYPES = {"mp3": "audio/mpeg", "png": "image/png"}
@@ -23,17 +23,23 @@ def render(report: Mapping[str, Any], read: Callable[[str], bytes]) -> str:
     """The page.
 
     Args:
-        read: the bytes of a preview by its file name. Raises `NotFound`; the page then goes without.
+        read: the bytes of a preview by its file name. Raises `NotFound` or `Damaged`; the page then goes without.
+
+    Raises:
+        ValueError: the report lacks what every report has.
     """
 
     def embedded(name: str) -> str | None:
         try:
             data = read(name)
-        except NotFound:
+        except (NotFound, Damaged):
             return None
         return f"data:{_TYPES[name.rpartition('.')[2]]};base64,{base64.b64encode(data).decode()}"
 
-    return _template().render(report=report, embedded=embedded, curves=curves)
+    try:
+        return _template().render(report=report, embedded=embedded, curves=curves)
+    except (UndefinedError, TypeError, LookupError, AttributeError) as error:
+        raise ValueError(f"it is no report: {error}") from error
 
 
 @lru_cache(maxsize=1)

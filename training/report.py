@@ -6,7 +6,6 @@ What could not be measured is said in `unmeasured`, in sentences. `training.page
 from __future__ import annotations
 
 import io
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,6 +16,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+import plain_json
 from preprocessing.dataset import Dataset
 from storage import Storage, Unavailable, keys
 from training.base import Recipe
@@ -86,7 +86,7 @@ class Report:
         """Store it as it is now. Storage that is away costs no training."""
         self.content["written_at"] = datetime.now(UTC).isoformat(timespec="seconds")
         try:
-            self._storage.put(keys.report(self._job_id), json.dumps(self.content, indent=1).encode())
+            self._storage.put(keys.report(self._job_id), plain_json.encode(self.content, indent=1))
         except Unavailable as error:
             log.warning("the report was not stored: %s", error)
 

@@ -30,7 +30,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def run(
     job_id: str, attempt: int, storage: Storage, config: Settings, on_progress: Callable[[JobRecord], None], stop: Stop
 ) -> JobRecord:
-    """Carry out an attempt at a job and return its last record. What goes wrong is written down there, not raised."""
+    """Carry out an attempt at a job and return its last record. What goes wrong is written down there, not raised.
+
+    Raises:
+        Refusal: 404, the record was deleted meanwhile; 500, it is damaged.
+    """
     jobs = Jobs(storage)
 
     def tell(**changes: Any) -> JobRecord:
@@ -83,7 +87,10 @@ def main() -> int:
     if hasattr(os, "nice"):
         os.nice(_NICE)
     storage = open_storage(config.storage_url, config.s3_endpoint_url)
-    run(job_id, int(attempt), storage, config, lambda record: None, stop)
+    try:
+        run(job_id, int(attempt), storage, config, lambda record: None, stop)
+    except Refusal as error:  # the record is gone or damaged: there is nothing to write the end into
+        log.warning("job %s: %s", job_id, error)
     return 0
 
 

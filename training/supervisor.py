@@ -6,7 +6,6 @@ import asyncio
 import logging
 
 from errors import Refusal
-from storage import NotFound
 from training.jobs import DESERTED, HEARTBEAT, JobEnded, Jobs
 from training.launch import LAST_WORDS_SECONDS, Here, Launch, Running
 
@@ -44,6 +43,8 @@ class Supervisor:
                         self.start(record.job_id)
             except Refusal as error:
                 log.warning("the queue: %s", error)
+            except Exception:
+                log.exception("the queue")
 
     async def cancel(self, job_id: str) -> None:
         """Tell the job's process, if it is here, that its record asks for its end. It ends within a step."""
@@ -62,7 +63,11 @@ class Supervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, job_id: str, earlier: asyncio.Task[None] | None) -> None:
-        attempt = (await asyncio.to_thread(self.jobs.get, job_id)).attempt
+        try:
+            attempt = (await asyncio.to_thread(self.jobs.get, job_id)).attempt
+        except Refusal as error:
+            log.warning("job %s: %s", job_id, error)
+            return
         beat = asyncio.create_task(self._beat(job_id, attempt))
         begun = False
         try:
@@ -93,7 +98,7 @@ class Supervisor:
         while True:
             try:
                 await asyncio.to_thread(self.jobs.update, job_id, attempt=attempt)
-            except (JobEnded, NotFound):
+            except JobEnded:
                 return
             except Refusal as error:
                 log.warning("job %s: %s", job_id, error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import tempfile
 import time
@@ -24,7 +23,7 @@ from models.adapters import LoraPair, decode, encode
 from models.base import Model, Row, Text
 from models.checkpoints import Checkpoint
 from models.library import Library
-from preprocessing.dataset import Dataset, prepare, restore, stored
+from preprocessing.dataset import Dataset, prepare, read_record, restore, stored
 from preprocessing.isolation import ANALYSIS
 from runners import TABLE
 from settings import Settings
@@ -157,7 +156,7 @@ class Work:
         if named := stored(request, storage):
             return restore(named, storage, folder)
         with contextlib.suppress(NotFound, Refusal):
-            known = json.loads(storage.get(keys.dataset_record(record.producer_id, record.job_id)))
+            known = read_record(record.producer_id, record.job_id, storage)
             return restore(known, storage, folder / "restored")
         return prepare(
             request,

@@ -57,9 +57,8 @@ class Honest:
     def run(self, seconds: float) -> None:
         """Both at once, for so long."""
         end = time.monotonic() + seconds
-        clients = [
-            threading.Thread(target=each, args=(end,)) for each in (self._produce, self._make_tracks, self._watch)
-        ]
+        ways = (self._upload, self._train, self._make_tracks, self._watch)
+        clients = [threading.Thread(target=each, args=(end,)) for each in ways]
         for client in clients:
             client.start()
         for client in clients:
