@@ -119,7 +119,7 @@ def _change(module: str, parts: Mapping[str, Tensor], shape: torch.Size) -> Chan
     vector, magnitude = parts.pop("lora_magnitude_vector", None), parts.pop("dora_scale", None)
     if vector is not None and magnitude is None and parts.keys() == _HALVES:
         magnitude, vector = vector.reshape(-1, 1), None
-    direction = _direction(parts)
+    direction = _direction(module, parts)
     if direction is None or vector is not None:
         raise InvalidAdapter(f"{module}: {', '.join(sorted(parts))} is no adapter that is known here")
     if magnitude is None:
@@ -131,16 +131,18 @@ def _change(module: str, parts: Mapping[str, Tensor], shape: torch.Size) -> Chan
     return Decomposed(direction, magnitude)
 
 
-def _direction(parts: Mapping[str, Tensor]) -> Change | None:
+def _direction(module: str, parts: Mapping[str, Tensor]) -> Change | None:
     names = set(parts)
     if names == _HALVES:
         return Product(parts["lora_B.weight"], parts["lora_A.weight"])
     if names == _HADAMARD:
         return Hadamard((parts["hada_w1_a"], parts["hada_w1_b"]), (parts["hada_w2_a"], parts["hada_w2_b"]))
-    factors = [_factor(name, parts, names) for name in ("lokr_w1", "lokr_w2")]
-    if names or factors[0] is None or factors[1] is None:
+    first, second = (_factor(name, parts, names) for name in ("lokr_w1", "lokr_w2"))
+    if names or (first is None and second is None):
         return None
-    return Kronecker(factors[0], factors[1])
+    if first is None or second is None:
+        raise InvalidAdapter(f"{module} lacks {'lokr_w1' if first is None else 'lokr_w2'}")
+    return Kronecker(first, second)
 
 
 def _factor(name: str, parts: Mapping[str, Tensor], names: set[str]) -> Tensor | None:

@@ -39,11 +39,14 @@ class Names:
             if owner is None or not in_use(owner):
                 self.storage.put(key, lora_id.encode(), if_match=etag)
                 return
-        raise Refusal(
-            # Not whose it is, which may be none of the client's business.
-            409,
-            f"model_name: the file name of {lora_id} is another producer's twin's; choose another model_name",
-        )
+        raise _taken(lora_id)
+
+    def check(self, producer: str, model: str, in_use: Callable[[str], bool]) -> None:
+        """Refuse what `reserve` would, as far as can be known without writing."""
+        with contextlib.suppress(NotFound):
+            owner, _ = self._owner_of(producer, model)
+            if owner not in (None, f"{producer}:{model}") and in_use(owner):
+                raise _taken(f"{producer}:{model}")
 
     def of_producer(self, producer: str) -> Iterator[str]:
         """The keys of the file names that are taken for a producer's twins, stored or not."""
@@ -80,6 +83,13 @@ class Names:
             return read_twin(self.storage, keys.lora(producer, model)).header.lora_id, etag
         except (NotFound, InvalidAdapter):
             return None, etag
+
+
+def _taken(lora_id: str) -> Refusal:
+    # Not whose it is, which may be none of the client's business.
+    return Refusal(
+        409, f"model_name: the file name of {lora_id} is another producer's twin's; choose another model_name"
+    )
 
 
 def parts_of(lora_id: str) -> tuple[str, str]:

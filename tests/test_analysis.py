@@ -234,7 +234,7 @@ def test_the_clients_tempo_decides_the_bars(store: Storage, beat: Song, tmp_path
 def test_a_dataset_comes_back_from_its_record(store: Storage, beat: Song, tmp_path: Path) -> None:
     body: dict[str, Any] = {
         "upload_paths": ["/data/uploads/p/u/one.flac"],
-        "metadata_per_file": [{"title": "T", "x": float("nan")}],
+        "metadata_per_file": [{"title": "T", "x": None}],
     }
     made = make(store, tmp_path, **body)
     record = json.loads(store.get(keys.dataset_record("p", "j")))

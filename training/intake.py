@@ -40,6 +40,7 @@ class Intake:
         stored(request, self.storage)
         check_room(self.storage, request.producer_id, 0, self.settings.producer_max_bytes)
         named = request.model_copy(update={"job_id": request.job_id or str(uuid.uuid4())})
+        self.library.names.check(request.producer_id, request.model_name, self._in_use)
         with self.slots.taken(str(named.job_id), request.producer_id):
             self.library.names.reserve(request.producer_id, request.model_name, self._in_use)
             return self.jobs.create(named, backend.name)
