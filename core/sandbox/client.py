@@ -51,9 +51,11 @@ class Sandbox:
     def close(self) -> None:
         """End the template, and what it runs. A later call starts it again."""
         with self._lock:
-            if self._control is not None:
+            if self._control is not None and self._template is not None:
                 self._control.close()
                 self._control = None
+                self._template.kill()
+                self._template.wait()
 
     async def run(self, limits: Limits, function: Callable[..., T], *arguments: Any) -> T:
         """Call a module's function with arguments that can be pickled. Cancelling kills the child.
