@@ -10,7 +10,7 @@ from edge.errors import error_response
 
 _EXACT = {"/generate", "/store-upload", "/uploads", "/uploads/analysis", "/loras/import"}
 _BELOW = "/data/outputs/"
-_CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; nobody receives it
+_CLIENT_CLOSED_REQUEST = 499  # as nginx logs it
 
 
 class Leaving:
@@ -59,5 +59,5 @@ class Leaving:
                 task.cancel()
             await asyncio.wait((answer, gone))
         if not answered:
-            # BentoML's TimeoutMiddleware holds the request, and its slot, until something is sent.
+            # Nobody receives it; the journal writes it down.
             await error_response(_CLIENT_CLOSED_REQUEST, "the client closed the connection")(scope, receive, send)
