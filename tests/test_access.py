@@ -190,13 +190,22 @@ def test_a_body_that_trickles(store: Storage) -> None:
 def test_bodies_at_once_have_room_or_are_refused() -> None:
     """Also after requests that were refused, answered, or went away, there is as much room as before."""
     served = Served()
-    app = Guard(served, Settings(max_bodies_bytes=1000))
+    app = Guard(served, Settings(max_bodies_bytes=2000))
     for _ in range(3):
         assert answer(app, scope("/generate", "POST"), part(600, more=True), part(400))[0] == 200
         status, headers, _ = answer(app, scope("/generate", "POST"), part(600, more=True), part(401))
         assert (status, headers["retry-after"]) == (503, "5")
-        assert app.room.left == 1000
+        assert app.room.left == 2000
     assert answer(app, scope("/uploads", "POST"), part(5000))[0] == 200  # goes to disk
+    assert answer(app, scope("/store-upload", "POST"), part(5000))[0] == 200  # as well
+
+
+def test_one_asker_leaves_as_much_room_for_others_as_it_has() -> None:
+    room = Guard(Served(), Settings(max_bodies_bytes=1000)).room
+    ada, bob = room.of(["web", "web, visitor ada"]), room.of(["bob"])
+    assert ada(500) and not ada(1) and not room.of(["web", "web, visitor eve"])(1)
+    assert bob(250) and not bob(1)
+    assert ada(-500) and bob(1)
 
 
 def test_json_is_small_whatever_uploads_may_be() -> None:
