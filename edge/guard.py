@@ -29,6 +29,9 @@ _FORM_BYTES = 2**16
 _LEAST_BYTES = 2**16
 # The largest JSON body but that of an upload, whatever the operator allows.
 _PLAIN_BYTES = 8 * 2**20
+# The most values in a JSON body: each takes far more memory and time than its two bytes, and the metadata of a hundred
+# files has a tenth of this.
+_MOST_VALUES = 100_000
 
 
 class Guard:
@@ -53,9 +56,12 @@ class Guard:
         del MutableHeaders(scope=scope)[PASSWORD_HEADER]
         limit = self._limit(scope)
         room = None if scope["path"] in _TO_DISK else self.room.of(access.principal().askers)
-        body = _Body(receive, limit, self.settings.body_silence_seconds, room)
+        values = None if scope["path"] in _FORMS else _MOST_VALUES
+        length = int(Headers(scope=scope).get("content-length", "0"))
+        body = _Body(receive, limit, values, self.settings.body_silence_seconds, room, length)
         refusals = {
             "large": (413, _too_large(scope, limit)),
+            "complex": (413, f"the body has over {_MOST_VALUES} values; send what the request needs"),
             "slow": (408, _too_slow(self.settings.body_silence_seconds)),
             "many": (503, "too many large requests at once; try again in some seconds"),
         }
@@ -140,15 +146,25 @@ class _Room:
 
 
 class _Body:
-    """A body as it comes. It breaks off, and says why, if it is too large, too slow, or there is no room for it."""
+    """A body as it comes. It breaks off, and says why, if it is too large or complex, too slow, or there is no room."""
 
-    def __init__(self, receive: Receive, limit: int, silence: float, room: Callable[[int], bool] | None) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        limit: int,
+        values: int | None,
+        silence: float,
+        room: Callable[[int], bool] | None,
+        length: int,
+    ) -> None:
         self.receive = receive
         self.silence = self.patience = silence
         self.due = _LEAST_BYTES
         self.room = room
         self.left = limit
-        self.taken = 0
+        self.values_left = values
+        self.length = length  # as declared
+        self.taken = self.received = 0
         self.broken_off = ""
         self.ended = False
 
@@ -171,10 +187,18 @@ class _Body:
         self.left -= size
         if self.left < 0:
             return self._break_off("large")
-        if self.room:
-            if not self.room(size):
+        if self.values_left is not None:
+            # What stands within texts is counted as well: to tell them apart is to parse.
+            self.values_left -= sum(message.get("body", b"").count(mark) for mark in (b",", b"[", b"{"))
+            if self.values_left < 0:
+                return self._break_off("complex")
+        self.received += size
+        # What is declared at once: of many bodies some then come to their end.
+        more = max(self.length, self.received) - self.taken
+        if self.room and more:
+            if not self.room(more):
                 return self._break_off("many")
-            self.taken += size
+            self.taken += more
         self.ended = not message.get("more_body", False)
         return message
 
