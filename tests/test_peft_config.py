@@ -1,4 +1,4 @@
-"""What is stored of a twin for PEFT, and how an adapter file is written."""
+"""Files of PEFT: what is stored of a twin for it, what its words may be, and how an adapter file is written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from peft import LoHaConfig, PeftModel, get_peft_model
 from safetensors.torch import save
 
 from models.ace_step import AceStep
-from models.adapter_file import header_length, parse_header
+from models.adapter_file import InvalidAdapter, header_length, parse_header
 from models.adapters import linear_layers, write
 from models.checkpoints import resolve
 from models.foreign import adopt
@@ -22,7 +22,7 @@ from models.library import Library, is_whole
 from models.tiny import ace_step as tiny
 from storage import Storage, keys, open_storage
 from tests.test_foreign import HEADER, peft_of, saved_by_peft
-from tests.test_foreign_kinds import merged_by_peft
+from tests.test_foreign_kinds import merged_by_peft, tensors_of
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +90,12 @@ def test_an_adapter_is_laid_out_once_and_copied_once() -> None:
     assert tracemalloc.get_traced_memory()[1] < 2.3 * len(data)
     tracemalloc.stop()
     assert is_whole(data, parse_header(data[8 : 8 + header_length(data)], len(data)))
+
+
+@pytest.mark.parametrize("config", [b'{"\\ud800": 1}', b'{"task_type": ["\\udfff"]}'])
+def test_texts_that_cannot_be_told_are_refused(model: AceStep, config: bytes) -> None:
+    with pytest.raises(InvalidAdapter, match="Unicode"):
+        adopt(save(tensors_of(model)), config, HEADER, model)
+    plain = save(tensors_of(model), {"base": "x" * 6})
+    with pytest.raises(InvalidAdapter, match="Unicode"):
+        adopt(plain.replace(b"xxxxxx", b"\\ud800"), None, HEADER, model)
