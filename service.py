@@ -36,6 +36,7 @@ from edge.leaving import Leaving
 from edge.limits import RequestLimits
 from edge.pools import ACCESS, RECORDS, SLOW
 from edge.pulse import Pulse
+from edge.spool import Spool
 from edge.submit import CheckedSubmit
 from errors import Refusal
 from front import outputs, uploads
@@ -164,6 +165,7 @@ def _compose() -> bentoml.Service[Any]:
     )
     service.add_asgi_middleware(Guard, settings=settings())
     service.add_asgi_middleware(Leaving)
+    service.add_asgi_middleware(Spool)
     service.add_asgi_middleware(CheckedSubmit, intake=lambda: bentoml.get_current_service().intake)
     return service
 

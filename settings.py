@@ -67,8 +67,8 @@ class Settings(BaseSettings):
     head_seconds: float = Field(10.0, gt=0)
     unread_seconds: float = Field(60.0, gt=0)
 
-    # Bodies in memory, all requests' together, and in what time each next 64 KiB of one must come.
-    max_bodies_bytes: int = Field(2**30, gt=0)
+    # Bodies in memory, of all requests but uploads, and in what time each next 64 KiB of any body must come.
+    max_bodies_bytes: int = Field(64 * 2**20, gt=0)
     body_silence_seconds: float = Field(30.0, gt=0)
 
     # Services that run elsewhere, by the backend's name; those of this machine are started with the front.

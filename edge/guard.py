@@ -6,24 +6,32 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import metrics
+from edge import access
 from edge.errors import error_response
 from settings import Settings
 
 PASSWORD_HEADER = "x-train-password"  # nosec B105
 _JSON = {"/store-upload", "/train", "/train/submit", "/generate"}
 _FORMS = {"/uploads", "/loras/import"}
+# What goes to disk as it comes (front.forms, edge.spool).
+_TO_DISK = _FORMS | {"/store-upload"}
 # What a form may take beside its file.
 _FORM_BYTES = 2**16
 # So much of a body must come within every `body_silence_seconds`, but for its end: 2 KiB a second by default.
 _LEAST_BYTES = 2**16
 # The largest JSON body but that of an upload, whatever the operator allows.
 _PLAIN_BYTES = 8 * 2**20
+# The most values in a JSON body: each takes far more memory and time than its two bytes, and the metadata of a hundred
+# files has a tenth of this.
+_MOST_VALUES = 100_000
 
 
 class Guard:
@@ -47,10 +55,13 @@ class Guard:
         scope = dict(scope, headers=list(scope["headers"]))
         del MutableHeaders(scope=scope)[PASSWORD_HEADER]
         limit = self._limit(scope)
-        room = None if scope["path"] in _FORMS else self.room  # a form goes to disk as it comes
-        body = _Body(receive, limit, self.settings.body_silence_seconds, room)
+        room = None if scope["path"] in _TO_DISK else self.room.of(access.principal().askers)
+        values = None if scope["path"] in _FORMS else _MOST_VALUES
+        length = int(Headers(scope=scope).get("content-length", "0"))
+        body = _Body(receive, limit, values, self.settings.body_silence_seconds, room, length)
         refusals = {
             "large": (413, _too_large(scope, limit)),
+            "complex": (413, f"the body has over {_MOST_VALUES} values; send what the request needs"),
             "slow": (408, _too_slow(self.settings.body_silence_seconds)),
             "many": (503, "too many large requests at once; try again in some seconds"),
         }
@@ -110,31 +121,50 @@ def writes(scope: Scope) -> bool:
 
 
 class _Room:
-    """What all bodies together may take of memory, in bytes."""
+    """What all bodies together may take of memory, in bytes. Nobody has more of it than is left for others."""
 
     def __init__(self, limit: int) -> None:
         self.limit = self.left = limit
+        self._held: Counter[str] = Counter()
         metrics.BODIES.set(0)  # whatever a process before this one left
 
-    def take(self, size: int) -> bool:
-        """Whether there was room for so many more; a negative size gives room back."""
-        if size > self.left:
-            return False
-        self.left -= size
-        metrics.BODIES.set(self.limit - self.left)
-        return True
+    def of(self, askers: Sequence[str]) -> Callable[[int], bool]:
+        """Takes room for so many more bytes of these askers, and says whether there was; a negative size gives back."""
+
+        def take(size: int) -> bool:
+            if size > 0 and any(self._held[asker] + size > self.left - size for asker in askers):
+                return False
+            self.left -= size
+            for asker in askers:
+                self._held[asker] += size
+                if not self._held[asker]:
+                    del self._held[asker]
+            metrics.BODIES.set(self.limit - self.left)
+            return True
+
+        return take
 
 
 class _Body:
-    """A body as it comes. It breaks off, and says why, if it is too large, too slow, or there is no room for it."""
+    """A body as it comes. It breaks off, and says why, if it is too large or complex, too slow, or there is no room."""
 
-    def __init__(self, receive: Receive, limit: int, silence: float, room: _Room | None) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        limit: int,
+        values: int | None,
+        silence: float,
+        room: Callable[[int], bool] | None,
+        length: int,
+    ) -> None:
         self.receive = receive
         self.silence = self.patience = silence
         self.due = _LEAST_BYTES
         self.room = room
         self.left = limit
-        self.taken = 0
+        self.values_left = values
+        self.length = length  # as declared
+        self.taken = self.received = 0
         self.broken_off = ""
         self.ended = False
 
@@ -157,16 +187,24 @@ class _Body:
         self.left -= size
         if self.left < 0:
             return self._break_off("large")
-        if self.room:
-            if not self.room.take(size):
+        if self.values_left is not None:
+            # What stands within texts is counted as well: to tell them apart is to parse.
+            self.values_left -= sum(message.get("body", b"").count(mark) for mark in (b",", b"[", b"{"))
+            if self.values_left < 0:
+                return self._break_off("complex")
+        self.received += size
+        # What is declared at once: of many bodies some then come to their end.
+        more = max(self.length, self.received) - self.taken
+        if self.room and more:
+            if not self.room(more):
                 return self._break_off("many")
-            self.taken += size
+            self.taken += more
         self.ended = not message.get("more_body", False)
         return message
 
     def let_go(self) -> None:
         if self.room and self.taken:
-            self.room.take(-self.taken)
+            self.room(-self.taken)
             self.taken = 0
 
     def _break_off(self, why: str) -> Message:

@@ -20,12 +20,13 @@ from contract import (
 )
 from core.sandbox import Exceeded, Limits
 from edge import access
+from edge.gate import Gate
 from edge.pools import to_record_thread
 from errors import Refusal
 from front import imports, unpack
 from front.forms import form, on_disk
 from front.handlers import Front, body, json_answer, lora_id, producer_of, query
-from front.parsing import Gate, Parser
+from front.parsing import Parser
 from models.adapter_file import Header
 from models.library import Twin
 from preprocessing.isolation import DECODING

@@ -96,10 +96,15 @@ class Header:
 def seal(data: bytes) -> bytes:
     """The file with its header's digest filled in: every byte of it is under a digest then."""
     end = 8 + header_length(data)
-    sealed, count = _SEAL.subn(rb"\g<1>%b\g<3>" % _header_digest(data[8:end]), data[8:end])
+    return b"".join([data[:8], sealed_header(data[8:end]), memoryview(data)[end:]])
+
+
+def sealed_header(header: bytes) -> bytes:
+    """The JSON header with its digest filled in. Raises ValueError if it has no place for it."""
+    sealed, count = _SEAL.subn(rb"\g<1>%b\g<3>" % _header_digest(header), header)
     if count != 1:
         raise ValueError("the header has no place for its digest")
-    return data[:8] + sealed + data[end:]
+    return sealed
 
 
 def _header_digest(header: bytes) -> bytes:
@@ -151,10 +156,3 @@ def module_and_part(name: str) -> tuple[str, str]:
         if found:
             return module, part[1:] + rest
     return name, ""
-
-
-def adapted_layers(data: bytes) -> list[str]:
-    """The last parts of the names of the layers that a valid file adapts, such as `q_proj`."""
-    table = json.loads(data[8 : 8 + header_length(data)])
-    modules = {module for module, part in map(module_and_part, table) if part}
-    return sorted({module.rsplit(".", 1)[-1] for module in modules})

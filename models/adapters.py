@@ -13,7 +13,15 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from models.adapter_file import PREFIX, Header, InvalidAdapter, header_length, module_and_part, parse_header, seal
+from models.adapter_file import (
+    PREFIX,
+    Header,
+    InvalidAdapter,
+    header_length,
+    module_and_part,
+    parse_header,
+    sealed_header,
+)
 from models.changes import Change
 from models.changes import read as read_change
 from models.tensor_table import read_table
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
 # The largest that real adapters have; and what a file's table takes.
 _LARGE_RANK = 128
 _OVERHEAD = 4 * 2**20
+_NO_DIGEST = "0" * 64
 
 
 @dataclass(frozen=True)
@@ -129,10 +138,12 @@ def encode(header: Header, pairs: Mapping[str, LoraPair], model: Model) -> bytes
 def write(tensors: dict[str, torch.Tensor], header: Header) -> bytes:
     """The file of tensors that have its names and its scale. `header.sha256` is filled in here."""
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    plain = save(tensors)
-    digest = hashlib.sha256(memoryview(plain)[8 + header_length(plain) :]).hexdigest()
-    del plain
-    return seal(save(tensors, replace(header, sha256=digest).to_metadata()))
+    plain = save(tensors, replace(header, sha256=_NO_DIGEST).to_metadata())
+    end = 8 + header_length(plain)
+    content = memoryview(plain)[end:]
+    field = b'"sha256":"%b"'
+    named = plain[8:end].replace(field % _NO_DIGEST.encode(), field % hashlib.sha256(content).hexdigest().encode())
+    return b"".join([plain[:8], sealed_header(named), content])
 
 
 def decode(data: bytes, model: Model) -> AdapterWeights:

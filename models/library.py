@@ -8,7 +8,6 @@ name, which nobody writes over. Writers of one producer's twins take turns, so t
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 import time
 import uuid
@@ -19,8 +18,9 @@ from typing import TypeVar
 
 from errors import Refusal
 from models import bento_store
-from models.adapter_file import Header, InvalidAdapter, adapted_layers, header_length, parse_header
+from models.adapter_file import Header, InvalidAdapter, header_length, parse_header
 from models.names import Names, parts_of
+from models.peft_config import peft_config
 from models.twin_file import Twin, is_whole, read_twin
 from storage import Damaged, Entry, NotFound, Storage, Unavailable, keys, records
 from storage.turns import Lost, turn
@@ -239,7 +239,11 @@ class Library:
 
         def write(check: Callable[[], None]) -> None:
             if newest or not self._of_another(keys.model(producer), header.lora_id):
-                self.storage.put(keys.model_config(producer), _peft_config(header, adapted_layers(data)))
+                config = peft_config(data, header)
+                if config is None:
+                    self.storage.delete(keys.model_config(producer))
+                else:
+                    self.storage.put(keys.model_config(producer), config)
                 check()
                 self.storage.put(keys.model(producer), data)
             check()
@@ -332,16 +336,3 @@ def _is_lora(twin: Twin) -> bool:
 def _is_version(twin: Twin) -> bool:
     header = twin.header
     return twin.key == keys.lora_version(header.producer_id, header.model_name, header.version)
-
-
-def _peft_config(header: Header, layers: list[str]) -> bytes:
-    """What makes `models/<producer>/` a PEFT folder. Alpha equals the rank, since the scale is folded into B."""
-    config = {
-        "peft_type": "LORA",
-        "r": header.rank,
-        "lora_alpha": header.rank,
-        "base_model_name_or_path": header.base,
-        "target_modules": layers,
-        "bias": "none",
-    }
-    return json.dumps(config, indent=2).encode()

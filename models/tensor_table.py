@@ -49,6 +49,10 @@ def read_table(data: bytes) -> TensorTable:
     metadata = table.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise InvalidAdapter("its __metadata__ is not an object of texts, as a safetensors file has it")
+    try:
+        "".join([*metadata, *metadata.values()]).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidAdapter("its __metadata__ has a text that is not Unicode") from error
     if len(table) > MAX_TENSORS:
         raise InvalidAdapter(f"it has {len(table)} tensors; no adapter has over {MAX_TENSORS}")
     tensors: dict[str, Entry] = {}

@@ -1,4 +1,4 @@
-"""From a clean stream to blocks of samples: libsndfile for PCM, FLAC, Vorbis and Opus, FFmpeg for the rest.
+"""From a clean stream to blocks of samples: libsndfile for PCM, Vorbis and Opus, FFmpeg for the rest.
 
 FFmpeg, as libsndfile guesses the length of an MP3 without an index, and cuts it there.
 """
@@ -228,7 +228,7 @@ class _Demuxed(_FFmpeg):
         if not self._container.streams.audio:
             raise BadAudio("there is no audio track in it")
         self._track: Any = self._container.streams.audio[0]
-        self.exact = stream.demuxer == "mov"
+        self.exact = stream.demuxer in ("mov", "flac")
         self.seconds = float((self._track.duration or 0) * (self._track.time_base or 0))
         super().__init__()
 
@@ -238,7 +238,7 @@ class _Demuxed(_FFmpeg):
         wanted = max(0.0, self.seconds - 1) / self._track.time_base
         self._container.seek(int(wanted), stream=self._track)
         frame = next(self._decoded(), None)
-        if frame is None:
+        if frame is None or (frame.time or self.seconds) < self.seconds - 2:
             raise BadAudio(_ends_early(self.seconds))
         return frame.to_ndarray().T
 

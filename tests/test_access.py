@@ -8,7 +8,7 @@ import json
 import logging
 
 import pytest
-from starlette.types import Scope
+from starlette.types import Message, Receive, Scope, Send
 
 import logs
 from edge import access, keys
@@ -190,13 +190,50 @@ def test_a_body_that_trickles(store: Storage) -> None:
 def test_bodies_at_once_have_room_or_are_refused() -> None:
     """Also after requests that were refused, answered, or went away, there is as much room as before."""
     served = Served()
-    app = Guard(served, Settings(max_bodies_bytes=1000))
+    app = Guard(served, Settings(max_bodies_bytes=2000))
     for _ in range(3):
         assert answer(app, scope("/generate", "POST"), part(600, more=True), part(400))[0] == 200
         status, headers, _ = answer(app, scope("/generate", "POST"), part(600, more=True), part(401))
         assert (status, headers["retry-after"]) == (503, "5")
-        assert app.room.left == 1000
+        assert app.room.left == 2000
     assert answer(app, scope("/uploads", "POST"), part(5000))[0] == 200  # goes to disk
+    assert answer(app, scope("/store-upload", "POST"), part(5000))[0] == 200  # as well
+
+
+def test_what_a_body_declares_is_taken_at_once() -> None:
+    app = Guard(Served(), Settings(max_bodies_bytes=2000))
+    taken: list[int] = []
+
+    async def look(asked: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            taken.append(2000 - app.room.left)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    app.app = look
+    assert answer(app, scope("/generate", "POST", content_length="900"), part(100, more=True), part(800))[0] == 200
+    assert taken == [900] and app.room.left == 2000
+    assert answer(app, scope("/generate", "POST", content_length="1001"), part(1001))[0] == 503
+
+
+def test_one_asker_leaves_as_much_room_for_others_as_it_has() -> None:
+    room = Guard(Served(), Settings(max_bodies_bytes=1000)).room
+    ada, bob = room.of(["web", "web, visitor ada"]), room.of(["bob"])
+    assert ada(500) and not ada(1) and not room.of(["web", "web, visitor eve"])(1)
+    assert bob(250) and not bob(1)
+    assert ada(-500) and bob(1)
+
+
+@pytest.mark.parametrize("value", [b"[],", b"{},", b"1,", b"["])
+@pytest.mark.parametrize("path", ["/generate", "/train", "/store-upload", "/loras/a:b/retrain"])
+def test_a_body_of_very_many_values_is_never_parsed(path: str, value: bytes) -> None:
+    """Of 8 MiB of lists Python makes 0.7 GB, and takes seconds for it, in which nobody else is served."""
+    app = Guard(Served(), Settings())
+    body: Message = {"type": "http.request", "body": value * 1_000_000, "more_body": False}
+    status, _, document = answer(app, scope(path, "POST"), body)
+    assert (status, "100000 values" in document["error"]) == (413, True)
+    body["body"] = value * 30_000
+    assert answer(app, scope(path, "POST"), body)[0] == 200
 
 
 def test_json_is_small_whatever_uploads_may_be() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from preprocessing.decode import BadAudio, Samples, blocks, check_bytes, check_file, probe
-from tests.sounds import RATE, chord, chunk, encoded, format_chunk, id3, kinds, pcm16, wav_of, written
+from tests.sounds import RATE, Sound, chord, chunk, encoded, format_chunk, id3, kinds, pcm16, wav_of, written
 
 SOUND = chord(2)
 PCM = pcm16(SOUND)
@@ -75,10 +75,12 @@ def _m4a() -> bytes:
     return encoded(SOUND, "aac", "ipod")
 
 
-def _flac_without_length() -> bytes:
-    data = bytearray(written(SOUND, format="FLAC"))
-    data[21] &= 0xF0
-    data[22:26] = bytes(4)
+def _flac(sound: Sound = SOUND, frames: int | None = None) -> bytes:
+    """`frames`: the length in its header, if not the truth."""
+    data = bytearray(written(sound, format="FLAC"))
+    if frames is not None:
+        data[21] &= 0xF0
+        data[22:26] = frames.to_bytes(4, "big")
     return bytes(data)
 
 
@@ -150,7 +152,10 @@ READ: dict[str, Callable[[], bytes]] = {
     "two songs of flac in one ogg": lambda: encoded(SOUND[:RATE], "flac", "ogg") + encoded(SOUND[RATE:], "flac", "ogg"),
     "ogg beside another stream": _ogg_beside_another_stream,
     "flac with a tag": lambda: id3(bytes(99)) + written(SOUND, format="FLAC"),
-    "flac without its length": _flac_without_length,
+    "flac without its length": lambda: _flac(frames=0),
+    "flac of half its length": lambda: _flac(frames=RATE),
+    "two songs of flac, with the length of one": lambda: _flac(SOUND[:RATE]) + _flac(SOUND[RATE:]),
+    "flac with tags and zeros at its end": lambda: _flac() + b"TAG" + bytes(125) + bytes(200_000),
 }
 
 
@@ -213,6 +218,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "no fmt chunk": (lambda: wav_of(chunk(b"data", PCM)), "no fmt chunk"),
     "an unknown form": (lambda: wav_of(format_chunk(tag=0x161), chunk(b"data", PCM)), "0x161.*save it as PCM"),
     "half of it missing": (lambda: wav_of(format_chunk(), chunk(b"data", PCM))[:-40_000], "cut off"),
+    "flac of twice its length": (lambda: _flac(frames=10 * RATE), "cut off"),
     "half of an aiff missing": (lambda: _aiff(_ssnd())[:-40_000], "cut off"),
     "chunks without end": (lambda: b"RIFF\xff\xff\xff\x7fWAVE" + b"abcd\0\0\0\0" * 100_000, "chunks"),
     "free format": (_free_format, "free format"),

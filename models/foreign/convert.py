@@ -85,9 +85,12 @@ def adopt(data: bytes, config: bytes | None, header: Header, model: Model) -> Ad
         parts = folded(layer.parts, scale, layer.spelled, (out, into))
         rank = max(rank, rank_of(layer.parts) or 1)
         canonical |= {f"{PREFIX}{module}.{part}": tensor for part, tensor in parts.items()}
+        layer.parts.clear()  # an adapter may be large: none of it is held twice for longer than it must be
+    nothing = changes_nothing(canonical)
     written = write(canonical, replace(header, rank=rank))
+    canonical.clear()
     weights = decode(written, model)
-    if changes_nothing(canonical):
+    if nothing:
         raise InvalidAdapter("all its weights are zero: it would change nothing; send it as it is after training")
     return Adopted(written, weights, [] if metadata.get("twin") else scale.notes)
 

@@ -77,6 +77,14 @@ class Scale:
         return alpha / (sqrt(rank) if self.rank_stabilised else rank)
 
 
+def _check_texts(config: object) -> None:
+    """What is told of it is told as JSON, which cannot hold half a surrogate pair."""
+    try:
+        json.dumps(config, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidAdapter("its adapter_config.json has a text that is not Unicode") from error
+
+
 def read_scale(config: bytes | None, metadata: Mapping[str, str]) -> Scale:
     """From PEFT's configuration: its own file, or the header, where diffusers puts it.
 
@@ -88,6 +96,7 @@ def read_scale(config: bytes | None, metadata: Mapping[str, str]) -> Scale:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidAdapter("its adapter_config.json is not valid JSON") from error
+    _check_texts(found)
     if not isinstance(found, dict):
         raise InvalidAdapter("its adapter_config.json is not an object")
     # Diffusers writes `transformer.lora_alpha`, and beside it what belongs to text encoders.

@@ -94,7 +94,7 @@ class Pcm:
 
 @dataclass(frozen=True)
 class Native:
-    """A clean FLAC, Ogg Vorbis or Ogg Opus file, for libsndfile. `exact`: its header's length can be relied on."""
+    """A clean Ogg Vorbis or Ogg Opus file, for libsndfile. `exact`: its header's length can be relied on."""
 
     view: View
     exact: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from preprocessing.containers.base import Demuxed, Layout, Native, View, damaged, read_at
+from preprocessing.containers.base import Demuxed, Layout, View, damaged, read_at
 
 _MAX_BLOCKS = 128  # of metadata
 _STREAMINFO = 34  # bytes
@@ -23,7 +23,6 @@ def flac(file: BinaryIO, start: int, end: int) -> Layout:
         at += 4 + length
         if head[0] & 128:
             clean = b"fLaC" + b"\x80\0\0\x22" + read_at(file, start + 8, _STREAMINFO)
-            view = View(file, [clean, (at, max(0, end - at))])
-            samples = int.from_bytes(clean[21:26], "big") & 0xF_FFFF_FFFF
-            return Layout("flac", [Native(view, exact=True) if samples else Demuxed(view, "flac")])
+            # libsndfile ends at the length in the header, and at whatever stands after the last frame.
+            return Layout("flac", [Demuxed(View(file, [clean, (at, max(0, end - at))]), "flac")])
     raise damaged("flac", "its header is broken")
