@@ -12,6 +12,7 @@ import logging
 import resource
 import socket
 import time
+from typing import Any
 
 import h11
 from uvicorn import config as uvicorn_config
@@ -42,6 +43,18 @@ def install() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+class _Connection(h11.Connection):
+    """h11's, but for requests whose end a proxy may see elsewhere: those with a length and chunks (RFC 9112, 6.1)."""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            names = {name for name, _ in event.headers}
+            if {b"content-length", b"transfer-encoding"} <= names:
+                raise h11.RemoteProtocolError("a length and chunks")
+        return event
+
+
 class PublicProtocol(H11Protocol):
     """HTTP/1.1 by uvicorn and h11, with limits but for sockets of the file system, by which the front calls runners.
 
@@ -53,6 +66,10 @@ class PublicProtocol(H11Protocol):
     _unread = 0  # bytes of the answer, at the client's last progress
     _read_at = 0.0
     _cut = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.conn = _Connection(h11.SERVER, self.conn._max_incomplete_event_size)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -75,6 +92,10 @@ class PublicProtocol(H11Protocol):
     def resume_writing(self) -> None:
         self._unread, self._read_at = 0, self.loop.time()
         super().resume_writing()
+
+    def _should_upgrade(self) -> bool:
+        """Nothing here speaks anything else, and what another protocol had taken over would have no limits."""
+        return False
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "the request is not valid HTTP; send it anew by another client")
@@ -118,13 +139,16 @@ class PublicProtocol(H11Protocol):
             log.warning("more than %d connections: the oldest without a request are closed (MAX_CONNECTIONS)", most)
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer by an error and close; only close where an answer is under way."""
-        answering = self.cycle is not None and not self.cycle.response_complete
-        if not answering and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        """Answer by an error and close; only close where an answer has begun."""
+        cycle = self.cycle if self.cycle is not None and not self.cycle.response_complete else None
+        if not (cycle and cycle.response_started) and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = json.dumps({"error": message}).encode()
             length = str(len(body))
             headers = [("content-type", "application/json"), ("content-length", length), ("connection", "close")]
             response = h11.Response(status_code=status, headers=headers, reason=b"")
             for event in (response, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
+        if cycle:
+            cycle.disconnected = True  # it was answered here
+            cycle.message_event.set()
         self.transport.close()

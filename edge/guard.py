@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import metrics
-from edge.errors import error_response
+from edge.errors import CLIENT_GONE, error_response
 from settings import Settings
 
 PASSWORD_HEADER = "x-train-password"  # nosec B105
@@ -52,6 +52,7 @@ class Guard:
         refusals = {
             "large": (413, _too_large(scope, limit)),
             "slow": (408, _too_slow(self.settings.body_silence_seconds)),
+            "gone": (CLIENT_GONE, "the client closed the connection before it had sent the body"),
             "many": (503, "too many large requests at once; try again in some seconds"),
         }
         answered = False
@@ -126,7 +127,8 @@ class _Room:
 
 
 class _Body:
-    """A body as it comes. It breaks off, and says why, if it is too large, too slow, or there is no room for it."""
+    """A body as it comes. It breaks off, and says why, if it is too large, too slow, there is no room for it, or its
+    client has gone."""
 
     def __init__(self, receive: Receive, limit: int, silence: float, room: _Room | None) -> None:
         self.receive = receive
@@ -149,7 +151,7 @@ class _Body:
             return self._break_off("slow")
         self.patience -= time.monotonic() - start  # only the client's time counts
         if message["type"] != "http.request":
-            return message
+            return self._break_off("gone")
         size = len(message.get("body", b""))
         self.due -= size
         if self.due <= 0:

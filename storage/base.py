@@ -95,6 +95,9 @@ class Storage(Protocol):
         As in S3, `a/b` also finds `a/bc`: end a folder with a slash.
         """
 
+    def holds(self, prefix: str) -> bool:
+        """Whether there is anything at all in the folder `prefix`, which ends with a slash, be it no object."""
+
     def delete(self, key: str) -> bool:
         """Remove the object; False if it was not there."""
 
