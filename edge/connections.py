@@ -66,6 +66,7 @@ class PublicProtocol(H11Protocol):
     _unread = 0  # bytes of the answer, at the client's last progress
     _read_at = 0.0
     _cut = False
+    _served = False  # it has brought a request before
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -86,7 +87,7 @@ class PublicProtocol(H11Protocol):
             self.idle_since = None
 
     def on_response_complete(self) -> None:
-        self.idle_since = self.loop.time()
+        self.idle_since, self._served = self.loop.time(), True
         super().on_response_complete()
 
     def resume_writing(self) -> None:
@@ -121,7 +122,8 @@ class PublicProtocol(H11Protocol):
         self.loop.call_later(_LOOK_SECONDS, self._look)
 
     def _make_room(self) -> None:
-        """Where there are too many connections, close those that have owed a request for longest, or this one."""
+        """Where there are too many connections, close those that never brought a request, then those that have owed one
+        for longest, or this one."""
         global _warned_at
         most = min(settings().max_connections, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES))
         if len(self.connections) <= most:
@@ -129,7 +131,8 @@ class PublicProtocol(H11Protocol):
         left = [each for each in self.connections if isinstance(each, PublicProtocol) and not each._cut]
         if len(left) <= most:
             return
-        idle = sorted((each for each in left if each.idle_since is not None), key=lambda each: each.idle_since or 0.0)
+        idle = [each for each in left if each.idle_since is not None]
+        idle.sort(key=lambda each: (each._served, each.idle_since))
         for each in idle[: 1 + len(idle) // 16]:
             each._cut = True  # it is counted until the loop comes round
             metrics.CONNECTIONS_CLOSED.labels("too many").inc()

@@ -168,6 +168,8 @@ class Folder:
         os.fsync(file.fileno())
         etag = _etag(os.fstat(file.fileno()))
         with self._lock(key):
+            if target.exists() and not target.is_file():
+                raise Damaged(key)  # it is no object that could go, and none that is there
             if if_match is not None:
                 present = self.stat(key)
                 if present is None or present.etag != if_match:

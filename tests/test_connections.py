@@ -110,9 +110,13 @@ def test_silent_connections_keep_nobody_out(impatient: Api) -> None:
 
 def test_requests_under_way_are_not_closed_for_new_connections(impatient: Api) -> None:
     asked = b"POST /jobs/x/resume HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n"
-    with line(impatient, asked) as under_way, ExitStack() as stack:
-        for _ in range(2 * MOST):
+    alive = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with line(impatient, alive) as between, line(impatient, asked) as under_way, ExitStack() as stack:
+        assert between.recv(65_536).startswith(b"HTTP/1.1 200")
+        for _ in range(MOST + 20):
             stack.enter_context(line(impatient))
+        between.sendall(alive)  # silent for a while, but not a stranger
+        assert between.recv(65_536).startswith(b"HTTP/1.1 200")
         under_way.sendall(b"{}")
         assert under_way.recv(65_536).startswith(b"HTTP/1.1 404")
 
