@@ -132,7 +132,7 @@ class PublicProtocol(H11Protocol):
         if len(left) <= most:
             return
         idle = [each for each in left if each.idle_since is not None]
-        idle.sort(key=lambda each: (each._served, each.idle_since))
+        idle.sort(key=lambda each: (each._served, each.idle_since or 0.0))
         for each in idle[: 1 + len(idle) // 16]:
             each._cut = True  # it is counted until the loop comes round
             metrics.CONNECTIONS_CLOSED.labels("too many").inc()

@@ -265,11 +265,14 @@ def test_what_has_no_end_is_written_down(
             await send({"type": "http.response.start", "status": 200, "headers": []})
         await asyncio.sleep(60 if ends else 0)
 
-    async def nothing(message: Message | None = None) -> Message:
-        return {}
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        pass
 
     caplog.set_level(logging.INFO, "producer_twin")
-    asyncio.run(RequestTimeout(Journal(stops), 0.05)(scope("/jobs/x/events"), nothing, nothing))
+    asyncio.run(RequestTimeout(Journal(stops), 0.05)(scope("/jobs/x/events"), receive, send))
     (line,) = [record for record in caplog.records if record.name == "producer_twin.access"]
     assert line.status == status  # type: ignore[attr-defined]
 

@@ -396,9 +396,10 @@ def test_a_pipe_is_no_object_and_holds_nobody_up(tmp_path: Path) -> None:
     store = open_storage(tmp_path.as_uri())
     (tmp_path / "jobs").mkdir()
     os.mkfifo(tmp_path / "jobs/x.json")
-    for read in (store.get, store.get_with_etag, lambda key: store.get_range(key, 0, 1)):
-        with pytest.raises(NotFound):
-            read("jobs/x.json")
+    with pytest.raises(NotFound):
+        store.get("jobs/x.json")
+    with pytest.raises(NotFound):
+        store.get_range("jobs/x.json", 0, 1)
     with pytest.raises(NotFound):
         store.get_file("jobs/x.json", tmp_path / "copy")
     assert store.stat("jobs/x.json") is None
