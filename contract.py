@@ -264,7 +264,7 @@ class TaskAnswer(Answer):
     """`GET /train/status`, which is BentoML's."""
 
     task_id: str
-    status: Literal["in_progress", "success", "failure", "cancelled"]
+    status: Literal["in_progress", "completed", "failed"]
     created_at: str
     executed_at: str | None
 

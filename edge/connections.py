@@ -12,6 +12,7 @@ import logging
 import resource
 import socket
 import time
+from typing import Any
 
 import h11
 from uvicorn import config as uvicorn_config
@@ -42,6 +43,18 @@ def install() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+class _Connection(h11.Connection):
+    """h11's, but for requests whose end a proxy may see elsewhere: those with a length and chunks (RFC 9112, 6.1)."""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            names = {name for name, _ in event.headers}
+            if {b"content-length", b"transfer-encoding"} <= names:
+                raise h11.RemoteProtocolError("a length and chunks")
+        return event
+
+
 class PublicProtocol(H11Protocol):
     """HTTP/1.1 by uvicorn and h11, with limits but for sockets of the file system, by which the front calls runners.
 
@@ -53,6 +66,11 @@ class PublicProtocol(H11Protocol):
     _unread = 0  # bytes of the answer, at the client's last progress
     _read_at = 0.0
     _cut = False
+    _served = False  # it has brought a request before
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.conn = _Connection(h11.SERVER, self.conn._max_incomplete_event_size)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -69,12 +87,16 @@ class PublicProtocol(H11Protocol):
             self.idle_since = None
 
     def on_response_complete(self) -> None:
-        self.idle_since = self.loop.time()
+        self.idle_since, self._served = self.loop.time(), True
         super().on_response_complete()
 
     def resume_writing(self) -> None:
         self._unread, self._read_at = 0, self.loop.time()
         super().resume_writing()
+
+    def _should_upgrade(self) -> bool:
+        """Nothing here speaks anything else, and what another protocol had taken over would have no limits."""
+        return False
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "the request is not valid HTTP; send it anew by another client")
@@ -100,7 +122,8 @@ class PublicProtocol(H11Protocol):
         self.loop.call_later(_LOOK_SECONDS, self._look)
 
     def _make_room(self) -> None:
-        """Where there are too many connections, close those that have owed a request for longest, or this one."""
+        """Where there are too many connections, close those that never brought a request, then those that have owed one
+        for longest, or this one."""
         global _warned_at
         most = min(settings().max_connections, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES))
         if len(self.connections) <= most:
@@ -108,7 +131,8 @@ class PublicProtocol(H11Protocol):
         left = [each for each in self.connections if isinstance(each, PublicProtocol) and not each._cut]
         if len(left) <= most:
             return
-        idle = sorted((each for each in left if each.idle_since is not None), key=lambda each: each.idle_since or 0.0)
+        idle = [each for each in left if each.idle_since is not None]
+        idle.sort(key=lambda each: (each._served, each.idle_since or 0.0))
         for each in idle[: 1 + len(idle) // 16]:
             each._cut = True  # it is counted until the loop comes round
             metrics.CONNECTIONS_CLOSED.labels("too many").inc()
@@ -118,13 +142,16 @@ class PublicProtocol(H11Protocol):
             log.warning("more than %d connections: the oldest without a request are closed (MAX_CONNECTIONS)", most)
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer by an error and close; only close where an answer is under way."""
-        answering = self.cycle is not None and not self.cycle.response_complete
-        if not answering and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        """Answer by an error and close; only close where an answer has begun."""
+        cycle = self.cycle if self.cycle is not None and not self.cycle.response_complete else None
+        if not (cycle and cycle.response_started) and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = json.dumps({"error": message}).encode()
             length = str(len(body))
             headers = [("content-type", "application/json"), ("content-length", length), ("connection", "close")]
             response = h11.Response(status_code=status, headers=headers, reason=b"")
             for event in (response, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
+        if cycle:
+            cycle.disconnected = True  # it was answered here
+            cycle.message_event.set()
         self.transport.close()

@@ -32,6 +32,8 @@ _MENDS = {
 
 # Where nobody knows better.
 _WAIT = 5
+# As nginx logs it; nobody receives it.
+CLIENT_GONE = 499
 
 
 def error_response(
@@ -156,7 +158,7 @@ def _sentence(status: int, body: bytes, scope: Scope) -> str:
             return describe_validation(document["detail"])
         if isinstance(document.get("error"), str):
             return str(document["error"])
-    method, path = scope["method"], shown(scope["path"])
+    method, path = shown(scope["method"]), shown(scope["path"])
     if status == 404:
         return f"there is nothing at {path}"
     if status == 405:

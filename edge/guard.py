@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import metrics
 from edge import access
-from edge.errors import error_response
+from edge.errors import CLIENT_GONE, error_response
 from settings import Settings
 
 PASSWORD_HEADER = "x-train-password"  # nosec B105
@@ -63,6 +63,7 @@ class Guard:
             "large": (413, _too_large(scope, limit)),
             "complex": (413, f"the body has over {_MOST_VALUES} values; send what the request needs"),
             "slow": (408, _too_slow(self.settings.body_silence_seconds)),
+            "gone": (CLIENT_GONE, "the client closed the connection before it had sent the body"),
             "many": (503, "too many large requests at once; try again in some seconds"),
         }
         answered = False
@@ -146,7 +147,8 @@ class _Room:
 
 
 class _Body:
-    """A body as it comes. It breaks off, and says why, if it is too large or complex, too slow, or there is no room."""
+    """A body as it comes. It breaks off, and says why, if it is too large or complex, too slow, there is no room for it,
+    or its client has gone."""
 
     def __init__(
         self,
@@ -179,7 +181,7 @@ class _Body:
             return self._break_off("slow")
         self.patience -= time.monotonic() - start  # only the client's time counts
         if message["type"] != "http.request":
-            return message
+            return self._break_off("gone")
         size = len(message.get("body", b""))
         self.due -= size
         if self.due <= 0:

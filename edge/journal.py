@@ -5,6 +5,7 @@ The id is the client's own (`x-request-id`) if it is a plain one, and goes back 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import logs
 import metrics
+from edge.errors import CLIENT_GONE
 from edge.guard import writes
 from storage.keys import shown
 
@@ -61,27 +63,33 @@ class Journal:
         facts: dict[str, Any] = {"principal": "nobody"}
         token = _facts.set(facts)
         start = time.perf_counter()
-        status = 0
+        status, ended = 0, False
 
         async def name(message: Message) -> None:
-            nonlocal status
+            nonlocal status, ended
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)[HEADER] = request_id
             await send(message)
             # A task goes on after its answer.
             if message["type"] == "http.response.body" and not message.get("more_body", False):
+                ended = True
                 _write_down(scope, status, time.perf_counter() - start, facts)
 
         try:
             with logs.request(request_id):
                 await self.app(scope, receive, name)
+        except asyncio.CancelledError:
+            status = status or 504  # edge.timeouts
+            raise
         finally:
+            if not ended:  # the client closed the connection
+                _write_down(scope, status or CLIENT_GONE, time.perf_counter() - start, facts)
             _facts.reset(token)
 
 
 def _write_down(scope: Scope, status: int, seconds: float, noted: dict[str, Any]) -> None:
-    route, method, path = route_of(scope["path"]), scope["method"], shown(scope["path"])
+    route, method, path = route_of(scope["path"]), shown(scope["method"]), shown(scope["path"])
     metrics.REQUESTS.labels(route, method if method in _METHODS else "other", str(status)).observe(seconds)
     if status >= 400:
         metrics.REFUSALS.labels(route, metrics.CAUSES.get(status, "our fault" if status >= 500 else "other")).inc()

@@ -118,10 +118,10 @@ class KeyRing:
 
 
 def is_needed(storage: Storage) -> bool:
-    """Whether there was ever a key. One that is damaged was one, and so was a mark."""
-    if storage.stat(keys.key_required()) is not None:
+    """Whether there was ever a key. Whatever lies in the place of one, or of the mark, says so."""
+    if storage.holds(keys.access()):
         return True
-    if next(iter(storage.list(keys.api_keys())), None) is None:
+    if not storage.holds(keys.api_keys()):
         return False
     try:
         _require(storage)  # of a key that is older than the mark
@@ -208,6 +208,9 @@ def reopen(storage: Storage) -> None:
     if left := [keys.to_path(entry.key) for entry in storage.list(keys.api_keys())]:
         raise Refusal(409, f"there are keys: {', '.join(left)}; revoke them first")
     storage.delete(keys.key_required())
+    for folder in (keys.access(), keys.api_keys()):
+        if storage.holds(folder):
+            raise Refusal(409, f"there is something else in {keys.ROOT}{folder}; remove it first")
 
 
 def _digest(secret: str) -> str:

@@ -6,11 +6,11 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge.errors import error_response
+from edge.errors import CLIENT_GONE, error_response
 
-_EXACT = {"/generate", "/store-upload", "/uploads", "/uploads/analysis", "/loras/import"}
+# What may take long. Of `/train` it is the waiting that ends; the training goes on.
+_EXACT = {"/generate", "/store-upload", "/uploads", "/uploads/analysis", "/loras/import", "/train"}
 _BELOW = "/data/outputs/"
-_CLIENT_CLOSED_REQUEST = 499  # as nginx logs it
 
 
 class Leaving:
@@ -59,5 +59,5 @@ class Leaving:
                 task.cancel()
             await asyncio.wait((answer, gone))
         if not answered:
-            # Nobody receives it; the journal writes it down.
-            await error_response(_CLIENT_CLOSED_REQUEST, "the client closed the connection")(scope, receive, send)
+            # For the journal.
+            await error_response(CLIENT_GONE, "the client closed the connection")(scope, receive, send)

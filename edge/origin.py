@@ -10,10 +10,13 @@ from starlette.types import Scope
 
 # What proxies, tunnels and content networks add to a request, and clients do not.
 _PROXY_HEADERS = re.compile(
-    r"forwarded|via|cdn-loop|(x-forwarded|x-original|x-envoy|x-proxy|x-amz-cf|x-amzn-trace|x-arr|x-azure|cf|fly|fastly)"
-    r"(-.*)?|(.*-)?(client|real|remote|user|visitor|cluster|source|connecting|true)-?(ip|host|addr|address|port|proto)"
+    r"forwarded|via|cdn-loop|max-forwards|surrogate-capability|front-end-https|x-scheme|x-host|(http-)?x-forwarded.*"
+    r"|(x-original|x-rewrite|x-envoy|x-proxy|x-amz-cf|x-amzn-trace|x-arr|x-azure|x-appengine|x-vercel|x-nf|x-akamai"
+    r"|akamai|cf|cloudfront|fly|fastly|ngrok|proxy|x-varnish|x-nginx)(-.*)?"
+    r"|(.*-)?(client|real|remote|user|visitor|cluster|source|connecting|connection|true)"
+    r"-?(ip|host|addr|address|port|proto)"
 )
-_FOREIGN_PAGES = ("cross-site", "same-site")
+_OWN_PAGES = ("same-origin", "none")
 
 
 def is_local(scope: Scope) -> bool:
@@ -33,16 +36,15 @@ def why_not_local(scope: Scope) -> str | None:
         return "it came from another machine"
     headers = Headers(scope=scope)
     for name in headers:
-        if _PROXY_HEADERS.fullmatch(name.lower()):
+        if _PROXY_HEADERS.fullmatch(name.lower().replace("_", "-")):
             return f"it came through a proxy, as its header {name[:64]} says"
     if scope.get("http_version", "1.1") in ("1.0", "0.9"):
         return "it came through a proxy, or from a program that speaks HTTP/1.0 as proxies do"
-    if not _is_loopback(_host(headers.get("host", "localhost"))):
+    if not all(_is_loopback(_host(host)) for host in headers.getlist("host")):
         return "its Host is not this machine"
-    origin = headers.get("origin")
-    if origin is not None and not _is_loopback(_host(origin.partition("://")[2])):
+    if not all(_is_loopback(_host(origin.partition("://")[2])) for origin in headers.getlist("origin")):
         return "a web page of another host sent it, as its Origin says"
-    if headers.get("sec-fetch-site") in _FOREIGN_PAGES:
+    if not all(site.strip().lower() in _OWN_PAGES for site in headers.getlist("sec-fetch-site")):
         return "a web page of another site sent it, as its Sec-Fetch-Site says"
     return None
 

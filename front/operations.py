@@ -208,7 +208,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=(c.TaskAnswer,),
         answer_example={
             "task_id": "5f0c1e1e",
-            "status": "success",
+            "status": "completed",
             "created_at": "2026-11-24T19:00:00",
             "executed_at": "2026-11-24T19:04:00",
         },

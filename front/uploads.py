@@ -110,7 +110,7 @@ async def listen(path: str, storage: Storage) -> AnalysisAnswer:
     key = keys.from_path(path, "path")
     missing = Refusal(404, f"path: {keys.shown(path)} does not exist; upload it first")
     place = key.split("/")
-    if place[0] != "uploads" or not access.sees(place[1]):
+    if len(place) < 4 or place[0] != "uploads" or not access.sees(place[1]):
         raise missing
     with tempfile.TemporaryDirectory(prefix="analysis-") as folder:
         file = storage.local(key)

@@ -66,7 +66,10 @@ class Storage(Protocol):
     """
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
-        """Write the object and return its etag. Raises AlreadyExists or Changed, having written nothing."""
+        """Write the object and return its etag.
+
+        Raises AlreadyExists or Changed, or Damaged where something lies that is no object, having written nothing.
+        """
 
     def put_file(self, key: str, source: Path | BinaryIO, *, if_absent: bool = False) -> str:
         """Write the object from a file (an open one from its start), in constant memory, and return its etag.
@@ -94,6 +97,9 @@ class Storage(Protocol):
 
         As in S3, `a/b` also finds `a/bc`: end a folder with a slash.
         """
+
+    def holds(self, prefix: str) -> bool:
+        """Whether there is anything at all in the folder `prefix`, which ends with a slash, be it no object."""
 
     def delete(self, key: str) -> bool:
         """Remove the object; False if it was not there."""

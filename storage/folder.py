@@ -50,18 +50,18 @@ class Folder:
         return self.get_with_etag(key)[0]
 
     def get_with_etag(self, key: str) -> tuple[bytes, str]:
-        with os_errors(key), self._path(key).open("rb") as file:
+        with os_errors(key), self._opened(key) as file:
             data = file.read()
             _check(key, file, sha256(data).hexdigest())
             return data, _etag(os.fstat(file.fileno()))
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        with os_errors(key), self._path(key).open("rb") as file:
+        with os_errors(key), self._opened(key) as file:
             file.seek(start)
             return file.read(max(length, 0))
 
     def get_file(self, key: str, path: Path) -> None:
-        with os_errors(key), self._path(key).open("rb") as source, replacing(path) as target:
+        with os_errors(key), self._opened(key) as source, replacing(path) as target:
             _check(key, source, copy(source, target))
 
     def stat(self, key: str) -> Entry | None:
@@ -87,6 +87,17 @@ class Folder:
         for key in sorted(filter(keys.is_key, found), key=str.encode):
             if entry := self.stat(key):  # it may have gone since
                 yield entry
+
+    def holds(self, prefix: str) -> bool:
+        with os_errors(prefix):
+            folder = self.root / keys.check_prefix(prefix)
+            try:
+                with os.scandir(folder) as found:
+                    return next(found, None) is not None
+            except NotADirectoryError:
+                return True
+            except FileNotFoundError:
+                return os.path.lexists(folder)  # a link that leads nowhere
 
     def delete(self, key: str) -> bool:
         try:
@@ -131,6 +142,14 @@ class Folder:
         return path
 
     @contextmanager
+    def _opened(self, key: str) -> Iterator[BinaryIO]:
+        """Raises FileNotFoundError for what is no file, such as a pipe, which could be waited for without end."""
+        with open(self._path(key), "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+            if not S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise FileNotFoundError(errno.ENOENT, "it is no file", key)
+            yield file
+
+    @contextmanager
     def _new_file(self, key: str) -> Iterator[tuple[BinaryIO, Path]]:
         """A hidden file beside the key's, gone when the block ends unless it was renamed, and the key's."""
         target = self._path(key)
@@ -149,6 +168,8 @@ class Folder:
         os.fsync(file.fileno())
         etag = _etag(os.fstat(file.fileno()))
         with self._lock(key):
+            if target.exists() and not target.is_file():
+                raise Damaged(key)  # it is no object that could go, and none that is there
             if if_match is not None:
                 present = self.stat(key)
                 if present is None or present.etag != if_match:

@@ -123,6 +123,10 @@ def api_key(key: str) -> str:
     return f"api_keys/{key}.json"
 
 
+def access() -> str:
+    return "access/"
+
+
 def key_required() -> str:
     """There once there has been a key: from then on nobody is served without one."""
     return "access/key_required"

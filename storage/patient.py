@@ -59,6 +59,9 @@ class Patient:
     def list(self, prefix: str) -> Iterator[Entry]:
         return iter(self._wait_for(lambda: [*self._storage.list(prefix)]))
 
+    def holds(self, prefix: str) -> bool:
+        return self._wait_for(lambda: self._storage.holds(prefix))
+
     def delete(self, key: str) -> bool:
         return self._wait_for(lambda: self._storage.delete(key))
 

@@ -125,6 +125,11 @@ class S3:
         valid = (entry for entry in entries if keys.is_key(entry.key))
         yield from sorted(valid, key=lambda entry: entry.key.encode())
 
+    def holds(self, prefix: str) -> bool:
+        named = {"Bucket": self.bucket, "Prefix": self._prefix + keys.check_prefix(prefix), "MaxKeys": 1}
+        with self._told(prefix):
+            return bool(self._client.list_objects_v2(**named).get("Contents"))
+
     def delete(self, key: str) -> bool:
         there = self.stat(key) is not None
         with self._told(key):

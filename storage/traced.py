@@ -10,7 +10,7 @@ from opentelemetry import trace
 
 T = TypeVar("T")
 
-_METHODS = ("put", "put_file", "get", "get_with_etag", "get_range", "get_file", "stat", "list", "delete")
+_METHODS = ("put", "put_file", "get", "get_with_etag", "get_range", "get_file", "stat", "list", "holds", "delete")
 
 
 def traced(storage: T) -> T:

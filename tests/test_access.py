@@ -8,6 +8,7 @@ import json
 import logging
 
 import pytest
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 import logs
@@ -16,6 +17,7 @@ from edge.access import needed_scopes
 from edge.guard import Guard
 from edge.journal import Journal, route_of
 from edge.origin import is_local
+from edge.timeouts import RequestTimeout
 from front.routes import application
 from settings import Settings
 from storage import Storage
@@ -100,6 +102,12 @@ def test_scopes(method: str, path: str, scopes: set[str]) -> None:
         (scope(x_client_ip="1.2.3.4"), False),
         (scope(x_cluster_client_ip="1.2.3.4"), False),
         (scope(remote_addr="1.2.3.4"), False),
+        (scope(x_nf_client_connection_ip="1.2.3.4"), False),
+        (scope(proxy_connection="keep-alive"), False),
+        (scope(x_host="twin.example.com"), False),
+        ({**scope(), "headers": [(b"x_forwarded_for", b"1.2.3.4")]}, False),
+        ({**scope(), "headers": [(b"origin", b"http://localhost"), (b"origin", b"https://example.com")]}, False),
+        (scope(sec_fetch_site="Cross-Site"), False),
         ({**scope(), "http_version": "1.0"}, False),
         ({**scope(), "client": None}, False),
     ],
@@ -177,6 +185,18 @@ def test_a_body_that_stops_coming(store: Storage) -> None:
     app = Guard(Served(), Settings(body_silence_seconds=0.05))
     status, _, document = answer(app, scope("/generate", "POST"), part(10, more=True), wait=True)
     assert (status, "0.05 s" in document["error"]) == (408, True)
+
+
+def test_a_client_that_leaves_is_no_failure_of_the_service() -> None:
+    """Whatever the handler makes of half a body."""
+
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await Response(status_code=500)(scope, receive, send)
+
+    status, _, document = answer(Guard(fails, Settings()), scope("/generate", "POST"), part(10, more=True))
+    assert (status, "closed" in document["error"]) == (499, True)
 
 
 def test_a_body_that_trickles(store: Storage) -> None:
@@ -262,6 +282,36 @@ def test_a_request_and_its_change_are_written_down(store: Storage, caplog: pytes
         assert token not in str(line.__dict__)
         assert (line.status, line.method) == (200, "DELETE")  # type: ignore[attr-defined]
         assert line.principal == f"key {token.split('_')[1]}"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("begun", "ends", "status"),
+    [
+        (True, False, 200),
+        (False, False, 499),
+        (False, True, 504),
+    ],
+)
+def test_what_has_no_end_is_written_down(
+    begun: bool, ends: bool, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stream whose client goes, a request whose client goes, one that took too long."""
+
+    async def stops(scope: Scope, receive: Receive, send: Send) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.sleep(60 if ends else 0)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        pass
+
+    caplog.set_level(logging.INFO, "producer_twin")
+    asyncio.run(RequestTimeout(Journal(stops), 0.05)(scope("/jobs/x/events"), receive, send))
+    (line,) = [record for record in caplog.records if record.name == "producer_twin.access"]
+    assert line.status == status  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("given_id", ["", "x" * 65, "a b", "a\nb", "ü", '"}{'])

@@ -218,6 +218,8 @@ ATTACKS = [
     Attack("traversal in a track's name", "GET", "/data/outputs/base/..%2f..%2fapi_keys/x.json", (404,)),
     Attack("traversal, twice encoded", "GET", "/data/outputs/base/%252e%252e/%252e%252e/api_keys", (404,)),
     Attack("another folder than the tracks'", "GET", "/data/api_keys/x.json", (404, 403)),
+    Attack("listen to all uploads", "GET", "/uploads/analysis?path=/data/uploads", (404,)),
+    Attack("listen to another's upload", "GET", "/uploads/analysis?path=/data/uploads/bob/takes/bob.wav", (404,)),
     Attack("another's uploads by their path", "GET", "/data/uploads/bob/takes/bob.wav", (404, 403)),
     train("traversal in a path", 400, upload_paths=["/data/uploads/ada/../bob/takes/bob.wav"]),
     train("a path of the machine", 400, upload_paths=["/etc/passwd"]),

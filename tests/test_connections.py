@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import httpx
 import pytest
 
 from storage import keys
@@ -60,6 +61,11 @@ def dribble(opened: socket.socket, piece: bytes, seconds: float) -> tuple[float,
     raise AssertionError(f"open after {seconds} s: {said[:500]!r}")
 
 
+def status_by_itself(api: Api, path: str) -> int:
+    """On a connection of its own, which none of the others has pushed out."""
+    return httpx.get(f"{api.server.url}{path}", timeout=PATIENCE, trust_env=False).status_code
+
+
 def served_at_once(api: Api) -> None:
     start = time.monotonic()
     assert api.client.get("/loras").status_code == 200
@@ -104,9 +110,13 @@ def test_silent_connections_keep_nobody_out(impatient: Api) -> None:
 
 def test_requests_under_way_are_not_closed_for_new_connections(impatient: Api) -> None:
     asked = b"POST /jobs/x/resume HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n"
-    with line(impatient, asked) as under_way, ExitStack() as stack:
-        for _ in range(2 * MOST):
+    alive = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with line(impatient, alive) as between, line(impatient, asked) as under_way, ExitStack() as stack:
+        assert between.recv(65_536).startswith(b"HTTP/1.1 200")
+        for _ in range(MOST + 20):
             stack.enter_context(line(impatient))
+        between.sendall(alive)  # silent for a while, but not a stranger
+        assert between.recv(65_536).startswith(b"HTTP/1.1 200")
         under_way.sendall(b"{}")
         assert under_way.recv(65_536).startswith(b"HTTP/1.1 404")
 
@@ -120,9 +130,9 @@ def test_an_answer_that_nobody_reads_ends(impatient: Api) -> None:
             opened.append(stack.enter_context(line(impatient)))
             opened[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             opened[-1].sendall(asked)
-        wait_until(lambda: impatient.client.get("/queue/x").status_code == 429)
+        wait_until(lambda: status_by_itself(impatient, "/queue/x") == 429)
         served_at_once(impatient)
-        wait_until(lambda: impatient.client.get("/queue/x").status_code == 404, UNREAD_SECONDS + 30)
+        wait_until(lambda: status_by_itself(impatient, "/queue/x") == 404, UNREAD_SECONDS + 30)
     assert 'cause="answer not read"' in impatient.client.get("/metrics").text
 
 
@@ -144,6 +154,49 @@ def test_a_body_that_trickles_is_given_up(impatient: Api) -> None:
     assert said.startswith(b"HTTP/1.1 408"), said
     assert b"less than 64 KiB" in said
     assert took >= SILENCE_SECONDS
+
+
+UPGRADE = (
+    b"Host: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /loras HTTP/1.1\r\n" + UPGRADE + b"\r\n",
+        b"GET /loras HTTP/1.1\r\n" + UPGRADE + b"Content-Length: 90000\r\n\r\n",
+        b"POST /loras HTTP/1.1\r\n" + UPGRADE + b"Transfer-Encoding: chunked\r\n\r\n",
+    ],
+    ids=["a handshake", "with a body", "not by GET"],
+)
+def test_no_other_protocol_takes_the_connection(impatient: Api, head: bytes) -> None:
+    """It is answered as HTTP, and ends as every other."""
+    with line(impatient, head) as opened:
+        _, said = dribble(opened, b"", HEAD_SECONDS + SILENCE_SECONDS + 30)
+    assert said.startswith((b"HTTP/1.1 200", b"HTTP/1.1 405"))
+
+
+def test_a_request_with_two_ends_is_refused(impatient: Api) -> None:
+    """A proxy may see another end of it, and what it holds as a request of its own."""
+    within = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    head = b"POST /generate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with line(impatient, head + b"0\r\n\r\n" + within) as opened:
+        _, said = dribble(opened, b"", 30)
+    assert said.count(b"HTTP/1.1") == 1
+    assert said.startswith(b"HTTP/1.1 400")
+
+
+def test_a_body_that_is_no_http_is_refused(impatient: Api) -> None:
+    head = b"POST /generate HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with line(impatient, head + b"ZZ\r\n") as opened:
+        _, said = dribble(opened, b"", 30)
+    assert said.startswith(b"HTTP/1.1 400")
+    assert list(json.loads(said.partition(b"\r\n\r\n")[2])) == ["error"]
+    log = impatient.server.log.read_text()
+    assert "POST /generate → 499" in log
+    assert "POST /generate → 500" not in log
 
 
 def test_what_is_no_http_gets_the_one_shape(impatient: Api) -> None:

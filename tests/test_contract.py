@@ -17,6 +17,7 @@ import pytest
 import soundfile
 from safetensors.numpy import load, save
 
+from contract import TaskAnswer
 from models.adapter_file import header_length, seal
 from tests.api import (
     BACKENDS,
@@ -141,7 +142,7 @@ def test_a_submitted_task_is_found_by_either_id(api: Api, twins: dict[str, Twin]
     assert api.get(f"/jobs/{task}") == api.get(f"/jobs/{job}")
     assert api.get(f"/jobs/{job}")["task_id"] == task
     for query in ({"task_id": task}, {"taskId": task}):
-        assert api.get("/train/status", **query)["status"] == "completed"
+        assert TaskAnswer.model_validate(api.get("/train/status", **query)).status == "completed"
         assert api.get("/train/get", **query) == twin.result
 
 

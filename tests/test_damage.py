@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from contract import TaskAnswer
 from edge import keys as api_keys
 from storage import open_storage
 from tests.api import PATIENCE, Api, Json, beat, checked, error_of, running, wait_until
@@ -225,7 +226,7 @@ def test_a_job_id_does_not_reach_the_task_that_it_equals(served: tuple[Api, Path
         for route in ("status", "get"):
             error_of(eve.get(f"/train/{route}", params={"task_id": task}), 404)
             error_of(eve.get(f"/train/{route}", params={"task_id": "ada-job"}), 404)
-        assert api.get("/train/status", task_id=task)["status"] == "completed"
+        assert TaskAnswer.model_validate(api.get("/train/status", task_id=task)).status == "completed"
     restore(api, copy)
 
 

@@ -135,9 +135,43 @@ def _with_a_damaged_mark(store: Storage, root: Path) -> None:
     (root / stored.key_required()).write_bytes(b"no")
 
 
+def _with_a_misnamed_mark(store: Storage, root: Path) -> None:
+    shutil.rmtree(root / "api_keys")
+    mark = root / stored.key_required()
+    mark.rename(mark.with_name(".key_required~"))
+
+
+def _with_a_folder_for_the_mark(store: Storage, root: Path) -> None:
+    shutil.rmtree(root / "api_keys")
+    (root / stored.key_required()).unlink()
+    (root / stored.key_required()).mkdir()
+
+
+def _with_a_file_for_the_marks_folder(store: Storage, root: Path) -> None:
+    for folder in ("api_keys", "access"):
+        shutil.rmtree(root / folder)
+    (root / "access").write_text("")
+
+
+def _linked_to_nowhere(store: Storage, root: Path) -> None:
+    for folder in ("api_keys", "access"):
+        shutil.rmtree(root / folder)
+    (root / "api_keys").symlink_to(root / "gone")
+
+
+def _linked_out_of_storage(store: Storage, root: Path) -> None:
+    shutil.rmtree(root / "access")
+    (root / "api_keys").rename(root.parent / "secrets")
+    (root / "api_keys").symlink_to(root.parent / "secrets")
+
+
 @pytest.mark.parametrize(
     "lose",
-    [_emptied, _without_its_folder, _replaced_by_a_file, _damaged, _misnamed, _with_a_damaged_mark],
+    [
+        *(_emptied, _without_its_folder, _replaced_by_a_file, _damaged, _misnamed, _with_a_damaged_mark),
+        *(_with_a_misnamed_mark, _with_a_folder_for_the_mark, _with_a_file_for_the_marks_folder),
+        *(_linked_to_nowhere, _linked_out_of_storage),
+    ],
     ids=lambda lose: lose.__name__.strip("_").replace("_", " "),
 )
 def test_once_there_was_a_key_one_is_needed(store: Storage, tmp_path: Path, lose: Any) -> None:
@@ -147,6 +181,17 @@ def test_once_there_was_a_key_one_is_needed(store: Storage, tmp_path: Path, lose
     assert answer(app, scope())[0] == 401
     assert answer(app, scope(authorization=bearer(token)))[0] == 401
     assert served.asked == []
+
+
+def test_the_door_is_not_said_to_be_open_while_something_shuts_it(store: Storage, tmp_path: Path) -> None:
+    keys.create(store, "web", ["admin"])
+    _emptied(store, tmp_path / "store")
+    (tmp_path / "store/access/key_required~").write_text("")
+    with pytest.raises(Refusal, match="/data/access/"):
+        keys.reopen(store)
+    (tmp_path / "store/access/key_required~").unlink()
+    keys.reopen(store)
+    assert not ring(store).needed
 
 
 def test_keys_that_are_older_than_the_mark_set_it(store: Storage) -> None:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -98,6 +99,23 @@ def test_streams_take_no_slots_of_requests(busy: Busy) -> None:
             assert busy.ask("ada", "/jobs/long").status_code == 200
         assert busy.ask("bob", "/queue/x").status_code == 404
     jobs.fail("long", "enough")
+
+
+def test_who_waits_for_a_training_and_leaves_gives_the_slot_back(busy: Busy) -> None:
+    """The training goes on."""
+    jobs = Jobs(open_storage(busy.api.folder.as_uri()))
+    request = TrainRequest(producer_id="ada", upload_paths=["/data/uploads/ada/x/y.wav"], job_id="awaited")
+    jobs.create(request, "ace_step")
+    jobs.update("awaited", state="preparing", updated_at=datetime.now(UTC) + timedelta(hours=1))
+    body = request.model_dump_json(exclude_none=True)
+    head = f"POST /train\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    with ExitStack() as stack:
+        for _ in range(KEY_STREAMS):
+            stack.enter_context(busy.begun(head, "ada")).sendall(body.encode())
+        wait_until(lambda: busy.ask("ada", "/queue/x").status_code == 429)
+    wait_until(lambda: busy.ask("ada", "/queue/x").status_code == 404, 30)
+    assert busy.ask("ada", "/jobs/awaited").json()["state"] == "preparing"
+    jobs.fail("awaited", "enough")
 
 
 def test_many_strangers_with_slow_bodies_take_nothing(busy: Busy) -> None:

@@ -392,6 +392,38 @@ def test_links_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:
     assert [path.name for path in outside.iterdir()] == ["secret"]
 
 
+def test_a_pipe_is_no_object_and_holds_nobody_up(tmp_path: Path) -> None:
+    store = open_storage(tmp_path.as_uri())
+    (tmp_path / "jobs").mkdir()
+    os.mkfifo(tmp_path / "jobs/x.json")
+    with pytest.raises(NotFound):
+        store.get("jobs/x.json")
+    with pytest.raises(NotFound):
+        store.get_range("jobs/x.json", 0, 1)
+    with pytest.raises(NotFound):
+        store.get_file("jobs/x.json", tmp_path / "copy")
+    assert store.stat("jobs/x.json") is None
+
+
+def test_what_is_no_object_is_not_written_over(tmp_path: Path) -> None:
+    """It is neither there nor absent: who tries until one of them is so would try for ever."""
+    store = open_storage(tmp_path.as_uri())
+    (tmp_path / "job_slots/admitted.json").mkdir(parents=True)
+    assert store.stat("job_slots/admitted.json") is None
+    for conditions in ({}, {"if_absent": True}, {"if_match": "x"}):
+        with pytest.raises(Damaged):
+            store.put("job_slots/admitted.json", b"{}", **conditions)  # type: ignore[arg-type]
+    assert [path.name for path in (tmp_path / "job_slots").iterdir()] == ["admitted.json"]
+
+
+def test_what_a_folder_holds(store: Storage) -> None:
+    assert not store.holds("access/")
+    store.put("access/mark", b"")
+    assert store.holds("access/") and not store.holds("acc/")
+    store.delete("access/mark")
+    assert not store.holds("access/")
+
+
 def test_what_a_crash_leaves_is_not_listed(tmp_path: Path) -> None:
     store = open_storage(tmp_path.as_uri())
     store.put("a/b", b"x")
