@@ -20,6 +20,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core.text import shown
 from edge.errors import error_response
 from edge.journal import note
 from edge.keys import SCOPES, Key, KeyRing
@@ -30,7 +31,6 @@ from edge.rates import Rates
 from errors import Refusal
 from settings import Settings
 from storage import Unavailable
-from storage.keys import shown
 
 # What needs no key: whether the service lives, for those who watch it.
 _OPEN = {"/livez", "/readyz", "/healthz"}

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import plain_json
 from contract import State, TrainRequest
+from core import plain_json
 from core.disk import temporary_space
 from core.sandbox import Exceeded
 from errors import Refusal
