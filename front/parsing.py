@@ -48,10 +48,11 @@ class Parser:
 
     def __init__(self, sandbox: Sandbox, limits: Limits, at_once: int, each: int) -> None:
         self._sandbox = sandbox
-        self._limits = limits
+        self.limits = limits
+        self.at_once, self.each = at_once, each
         self._gate = Gate(at_once, each)
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """As `Sandbox.run`, when there is a place. Cancelling it, as the client's leaving does, ends the work."""
         async with self._gate.place():
-            return await self._sandbox.run(self._limits, function, *arguments)
+            return await self._sandbox.run(self.limits, function, *arguments)
