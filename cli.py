@@ -30,12 +30,11 @@ from rich.text import Text
 
 from contract import FORMATS, GenerateRequest, TrainRequest
 from core.plain_json import decode_object
-from core.sandbox import Exceeded
 from core.text import printable
 from edge.errors import describe_validation
 from errors import Refusal
-from preprocessing.decode import BadAudio, probe
-from preprocessing.isolation import CHECK, DECODING
+from preprocessing.decode import probe
+from preprocessing.isolation import CHECK, DECODING, refusing
 from settings import settings
 from storage import Damaged, NotFound, Storage, keys, open_storage, records
 
@@ -206,9 +205,8 @@ def _train(storage: Storage, fields: dict[str, Any], files: list[Path]) -> None:
     request = _parsed(TrainRequest, fields | sources)
     for file in files:
         try:
-            DECODING.call(CHECK, probe, file)
-        except (BadAudio, Exceeded) as reason:
-            raise Refusal(400, f"--paths: {file}: {reason}") from reason
+            with refusing(f"--paths: {file}"):
+                DECODING.call(CHECK, probe, file)
         except OSError as error:
             raise Refusal(400, f"--paths: {file} cannot be read: {error.strerror}") from error
     for name, file in zip(names, files, strict=True):

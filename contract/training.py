@@ -18,7 +18,7 @@ SegmentOn = Literal["time", "beat"]
 
 
 def _is_deeper(value: Any, most: int) -> bool:
-    """Whether lists and dictionaries lie within each other more than so many times."""
+    """Whether lists and dictionaries are nested more than `most` levels deep."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return any(most == 0 or _is_deeper(item, most - 1) for item in items)
 

@@ -28,7 +28,7 @@ _POLL_SECONDS = 1.0
 
 @cache
 def secure() -> None:
-    """Call it where a service is imported, which the supervisor does before it starts, and each worker by itself."""
+    """Call this where services are imported: by the supervisor before it starts workers, and by each worker."""
     supervisor = os.environ.pop(_SUPERVISOR, None)
     if supervisor is None:
         _make_supervisor_private()

@@ -25,7 +25,7 @@ log = logging.getLogger("producer_twin.edge")
 _LOOK_SECONDS = 1.0
 # Files beside the connections: storage, libraries, uploads on disk.
 _OTHER_FILES = 512
-# So much of an answer must be read within `unread_seconds`, but for its end.
+# Bytes of an answer that must be read within each `unread_seconds`, or its rest.
 _LEAST_BYTES = 2**16
 _WARN_SECONDS = 60.0
 
@@ -33,7 +33,7 @@ _warned_at = -_WARN_SECONDS
 
 
 def install() -> None:
-    """Serve by this protocol whatever this process serves, with as many open files as that takes."""
+    """Have this process serve with this protocol, and raise its limit of open files to what that takes."""
     uvicorn_config.HTTP_PROTOCOLS["auto"] = f"{__name__}:PublicProtocol"
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = settings().max_connections + _OTHER_FILES
@@ -43,7 +43,7 @@ def install() -> None:
 
 
 class PublicProtocol(H11Protocol):
-    """HTTP/1.1 by uvicorn and h11, with limits but for sockets of the file system, by which the front calls runners.
+    """HTTP/1.1 by uvicorn and h11, with limits except on Unix sockets, over which the front calls the runners.
 
     Attributes:
         idle_since: since when the client has owed a request's head; None while a request is under way.
@@ -100,7 +100,7 @@ class PublicProtocol(H11Protocol):
         self.loop.call_later(_LOOK_SECONDS, self._look)
 
     def _make_room(self) -> None:
-        """Where there are too many connections, close those that have owed a request for longest, or this one."""
+        """If there are too many connections, close those that have been without a request for longest, or this one."""
         global _warned_at
         most = min(settings().max_connections, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES))
         if len(self.connections) <= most:
@@ -118,7 +118,7 @@ class PublicProtocol(H11Protocol):
             log.warning("more than %d connections: the oldest without a request are closed (MAX_CONNECTIONS)", most)
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer by an error and close; only close where an answer is under way."""
+        """Answer with an error and close; if an answer is under way, only close."""
         answering = self.cycle is not None and not self.cycle.response_complete
         if not answering and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = json.dumps({"error": message}).encode()

@@ -20,7 +20,7 @@ _JSON = {"/store-upload", "/train", "/train/submit", "/generate"}
 _FORMS = {"/uploads", "/loras/import"}
 # What a form may take beside its file.
 _FORM_BYTES = 2**16
-# So much of a body must come within every `body_silence_seconds`, but for its end: 2 KiB a second by default.
+# Bytes of a body that must come within each `body_silence_seconds`, or its rest: 2 KiB a second by default.
 _LEAST_BYTES = 2**16
 # The largest JSON body but that of an upload, whatever the operator allows.
 _PLAIN_BYTES = 8 * 2**20

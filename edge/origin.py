@@ -1,4 +1,4 @@
-"""Where a request comes from: a program of this machine, or elsewhere, and by whose hands."""
+"""Where a request comes from: a program on this machine, a proxy, a web page, or elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls of the sandbox on behalf of a request: few at once, and fewer for one principal, so that nobody waits long."""
+"""Calls of the sandbox for requests: a few at once, and fewer of one principal, so that nobody waits long."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Gate:
-    """Lets a few through at once.
+    """Limits how many requests do the same work at once.
 
     Args:
         at_once: places in all.
