@@ -100,7 +100,7 @@ class PublicProtocol(H11Protocol):
         self.loop.call_later(_LOOK_SECONDS, self._look)
 
     def _make_room(self) -> None:
-        """If there are too many connections, close those that have been without a request for longest, or this one."""
+        """Where there are too many connections, close those that have owed a request for longest, or this one."""
         global _warned_at
         most = min(settings().max_connections, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES))
         if len(self.connections) <= most:
@@ -118,7 +118,7 @@ class PublicProtocol(H11Protocol):
             log.warning("more than %d connections: the oldest without a request are closed (MAX_CONNECTIONS)", most)
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer with an error and close; if an answer is under way, only close."""
+        """Answer by an error and close; only close where an answer is under way."""
         answering = self.cycle is not None and not self.cycle.response_complete
         if not answering and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = json.dumps({"error": message}).encode()

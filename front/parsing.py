@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Gate:
-    """Limits how many requests do the same work at once.
+    """Lets a few through at once.
 
     Args:
         at_once: places in all.
