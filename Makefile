@@ -94,7 +94,7 @@ contract-fuzz: .venv/serve.ready requirements/fuzz.txt
 	.venv/fuzz/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/fuzz.txt
 	$(BIN)/python -m benchmarks.contract_fuzz
 
-web/openapi.json: front/document.py front/operations.py contract.py .venv/serve.ready
+web/openapi.json: front/document.py front/examples.py front/fields.py front/operation.py front/operations.py $(wildcard contract/*.py) .venv/serve.ready
 	$(BIN)/python -m front.document > $@
 
 web/node_modules/.ready: web/package.json web/package-lock.json

@@ -29,12 +29,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from contract import FORMATS, GenerateRequest, TrainRequest
-from core.sandbox import Exceeded
+from core.plain_json import decode_object
+from core.text import printable
 from edge.errors import describe_validation
 from errors import Refusal
-from plain_json import decode_object
-from preprocessing.decode import BadAudio, probe
-from preprocessing.isolation import CHECK, DECODING
+from preprocessing.decode import probe
+from preprocessing.isolation import CHECK, DECODING, refusing
 from settings import settings
 from storage import Damaged, NotFound, Storage, keys, open_storage, records
 
@@ -131,12 +131,7 @@ def _end(message: str) -> Never:
 
 def _tell(message: str, label: str = "", style: str = "") -> None:
     """A line to people. What looks like markup or an emoji in a file's name is left as it is."""
-    console.print(Text.assemble((f"{label} " if label else "", style), _printable(message)), soft_wrap=True)
-
-
-def _printable(text: str) -> str:
-    """Without what would steer a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    console.print(Text.assemble((f"{label} " if label else "", style), printable(message)), soft_wrap=True)
 
 
 def _here(path: str | Path) -> Path:
@@ -210,9 +205,8 @@ def _train(storage: Storage, fields: dict[str, Any], files: list[Path]) -> None:
     request = _parsed(TrainRequest, fields | sources)
     for file in files:
         try:
-            DECODING.call(CHECK, probe, file)
-        except (BadAudio, Exceeded) as reason:
-            raise Refusal(400, f"--paths: {file}: {reason}") from reason
+            with refusing(f"--paths: {file}"):
+                DECODING.call(CHECK, probe, file)
         except OSError as error:
             raise Refusal(400, f"--paths: {file} cannot be read: {error.strerror}") from error
     for name, file in zip(names, files, strict=True):
@@ -263,7 +257,7 @@ def _import(sources: list[str] | None, out: Path | None, text_encoder: str | Non
             convert(source, out, text_encoder)
     except CheckpointError as error:
         _end(str(error))
-    print(_printable(f"{out}: serve it with MUSICGEN_MODEL={out.resolve()}"))
+    print(printable(f"{out}: serve it with MUSICGEN_MODEL={out.resolve()}"))
 
 
 def _tell_report(storage: Storage, record: JobRecord) -> None:
@@ -299,7 +293,7 @@ def _generate(storage: Storage, request: GenerateRequest, out: Path) -> None:
         out.write_bytes(made.file)
     except OSError as error:
         raise Refusal(507, f"--out: {out}: {error.strerror}; the track is stored as {made.path}") from None
-    print(_printable(f"{out}: {made.seconds:.1f} s by {made.backend}, seed {made.seed}, also stored as {made.path}"))
+    print(printable(f"{out}: {made.seconds:.1f} s by {made.backend}, seed {made.seed}, also stored as {made.path}"))
 
 
 def _migrate(storage: Storage, source: Path | None) -> None:
@@ -314,13 +308,13 @@ def _migrate(storage: Storage, source: Path | None) -> None:
         library, runners = Library(storage), Runners(LocalRunners(), settings())
         moved = asyncio.run(migrate(_here(source), storage, library, runners, settings()))
     for folder, count in moved.count.items():
-        print(_printable(f"{folder}: {count} files copied"))
+        print(printable(f"{folder}: {count} files copied"))
     for path, lora_id in moved.twins.items():
-        print(_printable(f"{path}: is now the twin {lora_id}"))
+        print(printable(f"{path}: is now the twin {lora_id}"))
     if moved.there:
         print(f"{moved.there} were here already")
     for path, reason in moved.skipped.items():
-        print(_printable(f"{path}: skipped, {reason}"))
+        print(printable(f"{path}: skipped, {reason}"))
 
 
 def _clean(storage: Storage) -> None:

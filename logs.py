@@ -18,6 +18,7 @@ from pythonjsonlogger.json import JsonFormatter
 from starlette.requests import ClientDisconnect
 
 from contract import GenerateRequest, StoreUploadRequest, TrainRequest
+from core.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,5 +111,4 @@ class _Text(logging.Formatter):
         return super().format(record) if own else self._others.format(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        line = super().formatMessage(record)
-        return "".join(character if character.isprintable() else "?" for character in line)
+        return printable(super().formatMessage(record))

@@ -15,8 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from runners import TABLE
-from scripts.serving import serving
+from scripts.serving import serving, tiny_checkpoints
 from settings import ROOT
 
 ST = ROOT / ".venv" / "fuzz" / "bin" / "st"
@@ -25,10 +24,7 @@ ST = ROOT / ".venv" / "fuzz" / "bin" / "st"
 def run(examples: int, workers: int) -> int:
     with tempfile.TemporaryDirectory(prefix="contract-fuzz-") as name:
         folder = Path(name)
-        environment = {"MAX_DURATION_SECONDS": "1", "LOG_LEVEL": "WARNING"}
-        for row in TABLE:
-            row.load_tiny()(folder / row.name)
-            environment[row.checkpoint.upper()] = str(folder / row.name)
+        environment = {"MAX_DURATION_SECONDS": "1", "LOG_LEVEL": "WARNING"} | tiny_checkpoints(folder)
         with serving(folder, environment) as server:
             common = [
                 *(str(ST), "run", f"{server.url}/docs.json", "--checks", "one_shape", "--phases", "coverage,fuzzing"),

@@ -40,8 +40,7 @@ from numpy.typing import NDArray
 from contract import TERMINAL
 from models.adapter_file import header_length, seal
 from models.starter.synthesiser import render, sample_song
-from runners import TABLE
-from scripts.serving import Server, serving
+from scripts.serving import Server, serving, tiny_checkpoints
 from storage import Storage, keys, open_storage
 from training.jobs import Jobs
 
@@ -336,11 +335,7 @@ def renamed(adapter: bytes, producer: str, model: str) -> bytes:
 def run(minutes: float, seed: int) -> int:
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         folder = Path(name)
-        tiny = {}
-        for row in TABLE:
-            row.load_tiny()(folder / row.name)
-            tiny[row.checkpoint.upper()] = str(folder / row.name)
-        with serving(folder, tiny) as server:
+        with serving(folder, tiny_checkpoints(folder)) as server:
             soak = Soak(server, open_storage((folder / "data").resolve().as_uri()), seed)
             soak.prepare()
             soak.run(minutes)

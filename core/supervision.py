@@ -6,16 +6,16 @@ the machine, and has no option for another place.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 import time
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any
+
+from core.processes import kill_when_parent_dies
 
 if TYPE_CHECKING:
     from bentoml._internal.utils.circus import Arbiter
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 
 # The supervisor's process id, in the environment of its workers.
 _SUPERVISOR = "PRODUCER_TWIN_SUPERVISOR"
-_PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 1.0
 
 
 @cache
 def secure() -> None:
-    """Call it where a service is imported, which the supervisor does before it starts, and each worker by itself."""
+    """Call this where services are imported: by the supervisor before it starts workers, and by each worker."""
     supervisor = os.environ.pop(_SUPERVISOR, None)
     if supervisor is None:
         _make_supervisor_private()
@@ -39,8 +38,7 @@ def secure() -> None:
 
 def end_with_parent(parent: int) -> None:
     """Kill this process once `parent`, a process id, is not its parent any more. What it has started lives on."""
-    if sys.platform == "linux":  # the kernel does so at once, even if Python hangs
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    kill_when_parent_dies()
     threading.Thread(target=_watch, args=(parent,), name="parent", daemon=True).start()
 
 

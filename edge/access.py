@@ -20,6 +20,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core.text import shown
 from edge.errors import error_response
 from edge.journal import note
 from edge.keys import SCOPES, Key, KeyRing
@@ -30,7 +31,6 @@ from edge.rates import Rates
 from errors import Refusal
 from settings import Settings
 from storage import Unavailable
-from storage.keys import shown
 
 # What needs no key: whether the service lives, for those who watch it.
 _OPEN = {"/livez", "/readyz", "/healthz"}
@@ -54,9 +54,9 @@ _NO_KEY_YET = (
 )
 _WANTS_KEY = "authorization: send an API key as `Authorization: Bearer <key>`"
 
-# By it the holder of a key with `names_visitors` says who asks; from anybody else it says nothing.
+# The header in which the holder of a key with `names_visitors` names its visitor; ignored from anybody else.
 VISITOR_HEADER = "x-visitor-address"
-# All visitors of such a key together may do as much as so many of them.
+# All visitors of such a key together have the limits of this many of them.
 _VISITORS = 20
 # When storage is slow the keys are taken as they were last known.
 _PATIENCE_SECONDS = 2.0
@@ -95,7 +95,7 @@ _current: ContextVar[Principal | None] = ContextVar("principal", default=None)
 
 @contextmanager
 def acting(who: Principal) -> Iterator[None]:
-    """What is done inside is asked for by `who`."""
+    """Make `who` the principal of what is done inside."""
     token = _current.set(who)
     try:
         yield
@@ -153,7 +153,7 @@ class Access:
             await self.app(scope, receive, send)
             return
         try:
-            if scope["method"] == "OPTIONS":  # a browser's question before the question, which carries no key
+            if scope["method"] == "OPTIONS":  # a CORS preflight, which carries no key
                 self._within_rate(self._stranger(scope))
                 await self._answer_options(scope, receive, send)
                 return

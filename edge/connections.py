@@ -26,7 +26,7 @@ log = logging.getLogger("producer_twin.edge")
 _LOOK_SECONDS = 1.0
 # Files beside the connections: storage, libraries, uploads on disk.
 _OTHER_FILES = 512
-# So much of an answer must be read within `unread_seconds`, but for its end.
+# Bytes of an answer that must be read within each `unread_seconds`, or its rest.
 _LEAST_BYTES = 2**16
 _WARN_SECONDS = 60.0
 
@@ -34,7 +34,7 @@ _warned_at = -_WARN_SECONDS
 
 
 def install() -> None:
-    """Serve by this protocol whatever this process serves, with as many open files as that takes."""
+    """Have this process serve with this protocol, and raise its limit of open files to what that takes."""
     uvicorn_config.HTTP_PROTOCOLS["auto"] = f"{__name__}:PublicProtocol"
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = settings().max_connections + _OTHER_FILES
@@ -56,7 +56,7 @@ class _Connection(h11.Connection):
 
 
 class PublicProtocol(H11Protocol):
-    """HTTP/1.1 by uvicorn and h11, with limits but for sockets of the file system, by which the front calls runners.
+    """HTTP/1.1 by uvicorn and h11, with limits except on Unix sockets, over which the front calls the runners.
 
     Attributes:
         idle_since: since when the client has owed a request's head; None while a request is under way.

@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract import ID_PATTERN, ID_RULE, VERSION_PATTERN
+from core.text import shown
 from errors import Refusal
-from storage.keys import shown
 
 log = logging.getLogger("producer_twin.edge")
 

@@ -25,7 +25,7 @@ _FORMS = {"/uploads", "/loras/import"}
 _TO_DISK = _FORMS | {"/store-upload"}
 # What a form may take beside its file.
 _FORM_BYTES = 2**16
-# So much of a body must come within every `body_silence_seconds`, but for its end: 2 KiB a second by default.
+# Bytes of a body that must come within each `body_silence_seconds`, or its rest: 2 KiB a second by default.
 _LEAST_BYTES = 2**16
 # The largest JSON body but that of an upload, whatever the operator allows.
 _PLAIN_BYTES = 8 * 2**20
@@ -147,7 +147,7 @@ class _Room:
 
 
 class _Body:
-    """A body as it comes. It breaks off, and says why, if it is too large or complex, too slow, there is no room for it,
+    """A body as it comes. It breaks off, and says why, if it is too large or complex or slow, there is no room for it,
     or its client has gone."""
 
     def __init__(

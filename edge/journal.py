@@ -18,9 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import logs
 import metrics
+from core.text import shown
 from edge.errors import CLIENT_GONE
 from edge.guard import writes
-from storage.keys import shown
 
 log = logging.getLogger("producer_twin.access")
 # Who changed what; operators keep it longer than the rest.

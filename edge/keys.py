@@ -124,14 +124,14 @@ def is_needed(storage: Storage) -> bool:
     if not storage.holds(keys.api_keys()):
         return False
     try:
-        _require(storage)  # of a key that is older than the mark
+        _require(storage)  # the key was made before there were marks
     except Refusal as refusal:
         log.error("storage does not keep that API keys are needed: %s", refusal.message)
     return True
 
 
 def _require(storage: Storage) -> None:
-    """Keep that from now on nobody is served without a key."""
+    """Store the mark: from now on nobody is served without a key."""
     with suppress(AlreadyExists):
         storage.put(keys.key_required(), b"", if_absent=True)
 

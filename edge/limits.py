@@ -1,4 +1,4 @@
-"""How many requests are served at once: in all, and of one asker; streams are counted apart from the rest."""
+"""Limits of requests under way: in all, and of one principal; streams have slots of their own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STREAMS = re.compile(
     r"/jobs/[^/]*/(events|previews/.*)|/queue/.*|/data/outputs/.*|/loras/.*/file|/train|/static_content/.*", re.DOTALL
 )
 
-# So long no slot may be free before the server is not ready.
+# Seconds without a free slot after which the server is not ready.
 _FULL_SECONDS = 10.0
 
 

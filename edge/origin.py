@@ -1,4 +1,4 @@
-"""Where a request comes from: a program of this machine, or elsewhere, and by whose hands."""
+"""Where a request comes from: a program on this machine, a proxy, a web page, or elsewhere."""
 
 from __future__ import annotations
 
@@ -19,13 +19,8 @@ _PROXY_HEADERS = re.compile(
 _OWN_PAGES = ("same-origin", "none")
 
 
-def is_local(scope: Scope) -> bool:
-    """Whether the client is a program on this machine, and neither a proxy's client nor a stranger's web page."""
-    return why_not_local(scope) is None
-
-
 def why_not_local(scope: Scope) -> str | None:
-    """What shows that the request is no local program's; None if nothing does.
+    """What shows that the request is not from a program on this machine; None if nothing does.
 
     A page can make the browser of whoever runs the service send requests to it: under a name of the page's own that
     resolves to this machine, which Host tells, or across sites, which Origin and Sec-Fetch-Site tell. HTTP/1.0 is what

@@ -1,4 +1,4 @@
-"""Whether this process can serve: its event loop and each of its pools is given nothing to do, and timed."""
+"""Whether this process can serve: an empty task is timed on its event loop and in each of its thread pools."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 
 _BEAT_SECONDS = 1.0
-# Work of a moment may take so long; what takes longer keeps clients waiting.
+# Seconds that an empty task may take; a loop or pool that takes longer keeps clients waiting.
 PATIENCE_SECONDS = 10.0
 
 
 class Pulse:
-    """Starts with the first question, in the running event loop.
+    """Starts at the first call, in the running event loop.
 
     Attributes:
         patience: a pool that starts nothing for so many seconds, or a loop that comes so late, cannot serve.
@@ -50,4 +50,4 @@ class Pulse:
 
 
 def _nothing() -> None:
-    """All that a pool has to do to show that it works."""
+    """The empty task."""

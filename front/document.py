@@ -16,7 +16,8 @@ from pydantic.json_schema import models_json_schema
 
 from contract import ID_PATTERN, ID_RULE, ErrorAnswer
 from front.fields import FIELDS
-from front.operations import OPERATIONS, REQUEST_ID, Operation
+from front.operation import REQUEST_ID, Operation
+from front.operations import OPERATIONS
 
 _REFUSALS = {
     400: "A field is missing, unknown or wrong; nothing was written",

@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from errors import Refusal
 from front.runners import Runners
-from models.library import Library, Twin
 from runners import TABLE, Backend
 from runners.messages import AdoptAnswer, AdoptRequest
 from settings import Settings
 from storage import keys
-
-
-async def adopt(
-    data: bytes,
-    config: bytes | None,
-    producer: str,
-    model: str,
-    backend: str | None,
-    runners: Runners,
-    library: Library,
-    settings: Settings,
-) -> tuple[Twin, list[str]]:
-    """Convert, check and store an adapter, with PEFT's configuration where there is one.
-
-    Without a backend, the first one of the table that it fits.
-
-    Returns the twin, and what had to be taken for granted.
-
-    Raises:
-        Refusal: with the reason; nothing was stored.
-    """
-    answer = await converted(data, config, producer, model, backend, runners, settings)
-    return await asyncio.to_thread(library.add, answer.data), answer.notes
 
 
 async def converted(
@@ -45,7 +19,15 @@ async def converted(
     runners: Runners,
     settings: Settings,
 ) -> AdoptAnswer:
-    """The adapter in our form. Raises Refusal with the reason why there is none."""
+    """The adapter in our form, with notes on what had to be taken for granted.
+
+    Args:
+        config: PEFT's adapter_config.json, where there is one.
+        backend: the one to convert it for; without one, the first of the table that it fits.
+
+    Raises:
+        Refusal: with the reason why it fits none.
+    """
     request = AdoptRequest(data=data, config=config, producer_id=producer, model_name=model)
     chosen = list(TABLE.enabled(settings).values())
     if backend:

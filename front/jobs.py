@@ -16,12 +16,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from contract import STATES, TERMINAL, JobAnswer, JobDeletedAnswer, ReportAnswer, State
+from core.plain_json import decode_object
 from edge import access
 from edge.pools import to_record_thread
 from errors import Refusal
 from front import outputs
 from front.handlers import Front, job_of, json_answer, producer_of, query
-from plain_json import decode_object
 from storage import NotFound, Unavailable, keys, records
 from training import page
 from training.deletion import delete_job

@@ -2,116 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
-
-from pydantic import BaseModel
-
 import contract as c
-
-UPLOAD = "/data/uploads/ada/takes/beat.wav"
-TWIN = "ada:night"
-VERSION = "0f1e2d3c4b5a6978"
-_TWIN_ROW: dict[str, Any] = {
-    "lora_id": TWIN,
-    "producer_id": "ada",
-    "model_name": "night",
-    "backend": "ace_step",
-    "version": VERSION,
-    "rank": 16,
-    "base": "starter",
-    "usable": True,
-    "reason": None,
-    "created_at": "2026-11-24T19:00:00Z",
-    "bytes": 1_048_576,
-    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-}
-_TRAINED = {
-    "job_id": "takes",
-    "producer_id": "ada",
-    "model_name": "night",
-    "backend": "ace_step",
-    "lora_path": "/data/loras/ada_night.safetensors",
-    "models_path": "/data/models/ada/adapter_model.safetensors",
-}
-_JOB: dict[str, Any] = {
-    "job_id": "takes",
-    "task_id": None,
-    "producer_id": "ada",
-    "model_name": "night",
-    "backend": "ace_step",
-    "state": "training",
-    "step": 40,
-    "total_steps": 200,
-    "loss": 0.81,
-    "held_out_loss": 0.84,
-    "steps_per_second": 4.2,
-    "seconds_left": 38.0,
-    "queue_position": None,
-    "created_at": "2026-11-24T19:00:00Z",
-    "updated_at": "2026-11-24T19:00:41Z",
-    "error": None,
-    "result": None,
-    "previews": [],
-}
-_MADE: dict[str, Any] = {
-    "backend": "ace_step",
-    "seed": 7,
-    "sample_rate": 48_000,
-    "duration_seconds": 30.0,
-    "output_path": "/data/outputs/ada/track.wav",
-}
-
-
-@dataclass(frozen=True)
-class Query:
-    """A parameter of the query, or of the headers. `schema` is its JSON schema."""
-
-    name: str
-    about: str
-    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
-    required: bool = False
-    where: Literal["query", "header"] = "query"
-
-
-@dataclass(frozen=True)
-class Operation:
-    """A route.
-
-    Attributes:
-        path: with its parameters in braces.
-        body: the JSON that it takes, with an example of it.
-        form: the fields of its multipart form beside `file`.
-        answer: the JSON that it answers with 200, with an example; several models are alternatives.
-        files: the media types of the bytes that it answers, instead of JSON or where `Accept` asks for them.
-        errors: the statuses that are this route's own; those of every route are added.
-        writes: it wants the password where one is set.
-    """
-
-    method: str
-    path: str
-    tag: str
-    summary: str
-    body: type[BaseModel] | None = None
-    body_example: Mapping[str, Any] | None = None
-    body_required: bool = True
-    form: type[BaseModel] | None = None
-    query: tuple[Query, ...] = ()
-    answer: tuple[type[BaseModel], ...] = ()
-    answer_example: Mapping[str, Any] | None = None
-    files: tuple[str, ...] = ()
-    errors: tuple[int, ...] = ()
-    writes: bool = False
-
+from front.examples import IMPORTED, JOB, MADE, TRAIN, TRAINED, TWIN, TWIN_ROW, UPLOAD, UPLOADED, VERSION
+from front.operation import REQUEST_ID, Operation, Query
 
 _ID = {"type": "string", "pattern": c.ID_PATTERN}
 _OF_PRODUCER = Query("producer_id", "Only this producer's.", _ID)
 _TASK = Query("task_id", "As /train/submit answered it.", required=True)
-REQUEST_ID = "^[A-Za-z0-9._-]{1,64}$"
 AUDIO = ("audio/wav", "audio/flac", "audio/mpeg", "audio/ogg")
-_UPLOADED = {"path": UPLOAD, "producer_id": "ada", "job_id": "takes"}
-_TRAIN = {"producer_id": "ada", "upload_paths": [UPLOAD], "model_name": "night", "metadata_per_file": [{"bpm": 140}]}
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -122,7 +20,7 @@ OPERATIONS: tuple[Operation, ...] = (
         body=c.StoreUploadRequest,
         body_example={"producer_id": "ada", "filename": "beat.wav", "content_base64": "UklGRi4AAABXQVZFZm10…"},
         answer=(c.StoreUploadAnswer,),
-        answer_example=_UPLOADED,
+        answer_example=UPLOADED,
         errors=(400, 409, 413, 415, 507),
         writes=True,
     ),
@@ -133,7 +31,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Keep an audio file of any size, sent as a form",
         form=c.UploadFields,
         answer=(c.StoreUploadAnswer,),
-        answer_example=_UPLOADED,
+        answer_example=UPLOADED,
         errors=(400, 409, 413, 415, 507),
         writes=True,
     ),
@@ -145,7 +43,7 @@ OPERATIONS: tuple[Operation, ...] = (
         body=c.UploadLinkRequest,
         body_example={"producer_id": "ada", "bytes": 31_752_044, "filename": "beat.wav"},
         answer=(c.UploadLinkAnswer,),
-        answer_example=_UPLOADED
+        answer_example=UPLOADED
         | {"url": "https://bucket.example/…", "method": "PUT", "headers": {"if-none-match": "*"}, "expires_in": 3600},
         errors=(400, 409, 413, 415, 507),
         writes=True,
@@ -171,6 +69,7 @@ OPERATIONS: tuple[Operation, ...] = (
             "loudness": -9.8,
             "clipped": 0,
             "silent": 0.4,
+            "warnings": [],
         },
         errors=(400, 404),
         writes=True,
@@ -181,9 +80,9 @@ OPERATIONS: tuple[Operation, ...] = (
         "producers",
         "Make a twin, and answer when it is made",
         body=c.TrainRequest,
-        body_example=_TRAIN,
+        body_example=TRAIN,
         answer=(c.TrainAnswer,),
-        answer_example=_TRAINED,
+        answer_example=TRAINED,
         errors=(400, 404, 409, 413, 415, 507),
         writes=True,
     ),
@@ -193,7 +92,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "producers",
         "Make a twin, and answer at once",
         body=c.TrainRequest,
-        body_example=_TRAIN,
+        body_example=TRAIN,
         answer=(c.SubmittedAnswer,),
         answer_example={"task_id": "5f0c1e1e", "status": "in_progress", "job_id": "takes"},
         errors=(400, 404, 409, 413, 415, 507),
@@ -222,7 +121,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "What /train answered",
         query=(_TASK,),
         answer=(c.TrainAnswer,),
-        answer_example=_TRAINED,
+        answer_example=TRAINED,
         errors=(400, 404, 409, 507),
         writes=True,
     ),
@@ -233,7 +132,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "The training jobs, the newest first",
         query=(_OF_PRODUCER, Query("state", "Only those in it.", {"type": "string", "enum": list(c.STATES)})),
         answer=(c.JobsAnswer,),
-        answer_example={"jobs": [_JOB]},
+        answer_example={"jobs": [JOB]},
         errors=(400,),
     ),
     Operation(
@@ -242,7 +141,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "producers",
         "A job, by its own id or its task's; null where something is not known yet",
         answer=(c.JobAnswer,),
-        answer_example=_JOB,
+        answer_example=JOB,
         errors=(404,),
     ),
     Operation(
@@ -261,7 +160,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "producers",
         "End a job within a step; what was trained is kept, marked partial. Answers when it has ended",
         answer=(c.JobAnswer,),
-        answer_example=_JOB | {"state": "cancelled"},
+        answer_example=JOB | {"state": "cancelled"},
         errors=(404, 409),
         writes=True,
     ),
@@ -271,7 +170,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "producers",
         "Go on with a job that failed or was cancelled, from its last checkpoint",
         answer=(c.JobAnswer,),
-        answer_example=_JOB | {"state": "queued", "queue_position": 1},
+        answer_example=JOB | {"state": "queued", "queue_position": 1},
         errors=(400, 404, 409),
         writes=True,
     ),
@@ -333,7 +232,7 @@ OPERATIONS: tuple[Operation, ...] = (
             ),
         ),
         answer=(c.GenerateAnswer, c.GenerateLinkAnswer),
-        answer_example={"audio_base64": "UklGRi4AAABXQVZFZm10…"} | _MADE,
+        answer_example={"audio_base64": "UklGRi4AAABXQVZFZm10…"} | MADE,
         files=AUDIO,
         errors=(400, 404, 409, 413, 415, 507),
     ),
@@ -393,7 +292,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "The twins",
         query=(_OF_PRODUCER,),
         answer=(c.LorasAnswer,),
-        answer_example={"loras": [_TWIN_ROW]},
+        answer_example={"loras": [TWIN_ROW]},
         errors=(400,),
     ),
     Operation(
@@ -403,17 +302,12 @@ OPERATIONS: tuple[Operation, ...] = (
         "Make a twin of an adapter made elsewhere; `file` may come twice, with its adapter_config.json",
         form=c.ImportFields,
         answer=(c.ImportAnswer,),
-        answer_example=_TWIN_ROW
-        | {
-            "notes": [
-                "it changes what the model makes by 0.31 of its size, the weights of its layers by 0.02 of theirs"
-            ]
-        },
+        answer_example=IMPORTED,
         errors=(400, 409, 413, 415, 507),
         writes=True,
     ),
     Operation(
-        "GET", "/loras/{lora_id}", "twins", "A twin", answer=(c.LoraAnswer,), answer_example=_TWIN_ROW, errors=(404,)
+        "GET", "/loras/{lora_id}", "twins", "A twin", answer=(c.LoraAnswer,), answer_example=TWIN_ROW, errors=(404,)
     ),
     Operation(
         "DELETE",
@@ -431,7 +325,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "twins",
         "Its versions, the newest first",
         answer=(c.VersionsAnswer,),
-        answer_example={"lora_id": TWIN, "versions": [_TWIN_ROW | {"job_id": "takes", "current": True}]},
+        answer_example={"lora_id": TWIN, "versions": [TWIN_ROW | {"job_id": "takes", "current": True}]},
         errors=(404,),
     ),
     Operation(
@@ -442,7 +336,7 @@ OPERATIONS: tuple[Operation, ...] = (
         body=c.RollbackRequest,
         body_example={"version": VERSION},
         answer=(c.LoraAnswer,),
-        answer_example=_TWIN_ROW,
+        answer_example=TWIN_ROW,
         errors=(400, 404, 413, 415),
         writes=True,
     ),

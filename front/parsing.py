@@ -1,4 +1,4 @@
-"""Calls of the sandbox on behalf of a request: few at once, and fewer for one principal, so that nobody waits long."""
+"""Calls of the sandbox for requests: a few at once, and fewer of one principal, so that nobody waits long."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ class Parser:
 
     def __init__(self, sandbox: Sandbox, limits: Limits, at_once: int, each: int) -> None:
         self._sandbox = sandbox
-        self._limits = limits
+        self.limits = limits
+        self.at_once, self.each = at_once, each
         self._gate = Gate(at_once, each)
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """As `Sandbox.run`, when there is a place. Cancelling it, as the client's leaving does, ends the work."""
         async with self._gate.place():
-            return await self._sandbox.run(self._limits, function, *arguments)
+            return await self._sandbox.run(self.limits, function, *arguments)

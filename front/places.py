@@ -13,12 +13,12 @@ from hashlib import sha256
 
 import logs
 from contract import QueueAnswer
+from core.text import shown
 from edge import access
 from errors import Refusal
 from front.runners import Runners
 from runners import TABLE, Backend
 from settings import Settings
-from storage.keys import shown
 
 
 class Place:

@@ -18,7 +18,7 @@ from contract import (
     VersionAnswer,
     is_version,
 )
-from core.sandbox import Exceeded, Limits
+from core.sandbox import Limits
 from edge import access
 from edge.gate import Gate
 from edge.pools import to_record_thread
@@ -29,7 +29,7 @@ from front.handlers import Front, body, json_answer, lora_id, producer_of, query
 from front.parsing import Parser
 from models.adapter_file import Header
 from models.library import Twin
-from preprocessing.isolation import DECODING
+from preprocessing.isolation import DECODING, refusing
 from runners import TABLE
 from storage import keys
 from storage.belongings import check_room
@@ -117,21 +117,19 @@ async def bring(front: Front, request: Request) -> Response:
         limit = front.settings.producer_max_bytes
         await asyncio.to_thread(check_room, front.storage, fields.producer_id, size, limit)
         async with _IMPORTS.place():
-            try:
+            with refusing("file"):
                 data, config = await _UNPACKING.run(unpack.unpacked_files, opened, most)
-            except Exceeded as reason:
-                raise Refusal(400, f"file: {reason}") from reason
-            twin, notes = await imports.adopt(
+            answer = await imports.converted(
                 data,
                 config,
                 fields.producer_id,
                 fields.model_name,
                 fields.backend,
                 front.runners,
-                front.library,
                 front.settings,
             )
-    return json_answer(ImportAnswer(**await _row(front, twin), notes=notes))
+            twin = await asyncio.to_thread(front.library.add, answer.data)
+    return json_answer(ImportAnswer(**await _row(front, twin), notes=answer.notes))
 
 
 async def retrain(front: Front, request: Request) -> Response:

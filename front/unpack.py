@@ -19,7 +19,7 @@ _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
 def unpacked_files(files: dict[str, io.FileIO], most: int) -> tuple[bytes, bytes | None]:
-    """The same from open files, for a process of its own."""
+    """As `unpacked`, from open files: arguments that the sandbox can pass on."""
     contents = {}
     for name, file in files.items():
         file.seek(0)

@@ -22,13 +22,12 @@ from contract import (
     UploadLinkRequest,
 )
 from core.disk import temporary_space
-from core.sandbox import Exceeded
 from edge import access
 from edge.journal import note
 from errors import Refusal
 from front.parsing import Parser
-from preprocessing.decode import BadAudio, check_file, probe
-from preprocessing.isolation import ANALYSIS, CHECK, DECODING, LISTEN, LISTEN_LONG, SONG_SECONDS
+from preprocessing.decode import check_file, probe
+from preprocessing.isolation import ANALYSIS, CHECK, DECODING, LISTEN, LISTEN_LONG, SONG_SECONDS, refusing
 from settings import Settings
 from storage import AlreadyExists, NotFound, Storage, keys
 from storage.belongings import check_room
@@ -128,11 +127,8 @@ async def listen(path: str, storage: Storage) -> AnalysisAnswer:
 
 
 async def _parsed(parser: Parser, field: str, function: Callable[..., T], file: io.FileIO | Path) -> T:
-    """Raises Refusal (400) for what is no audio, or takes more than audio does."""
-    try:
+    with refusing(field):
         return await parser.run(function, file)
-    except (BadAudio, Exceeded) as reason:
-        raise Refusal(400, f"{field}: {reason}") from reason
 
 
 def _heard(file: Path) -> dict[str, Any]:

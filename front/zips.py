@@ -15,7 +15,7 @@ from storage import keys
 
 MAX_ENTRIES = 1000
 _MAX_DIRECTORY = 2**20  # bytes of the table of contents
-# Numbers shrink a little. What shrinks to a hundredth is made to fill memory.
+# Weights compress a little; what compresses to a hundredth is made to fill memory.
 _MAX_RATIO = 100
 _SMALL = 2**16
 _MAX_NAME = 500

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.notation import Unreadable, whole
+from core.text import printable
 from preprocessing.choice import LIKELY
 from preprocessing.metadata import FIELDS, said
-from preprocessing.notation import Unreadable, whole
 
 NOTHING_KNOWN = "instrumental beat"
 MAX_VALUE = 200  # characters of one value
@@ -88,8 +89,7 @@ def caption(clip: Known) -> Caption:
 
 def clean(text: str, limit: int = MAX_VALUE) -> str:
     """One line of printable text of a limited length."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(printable.split())[:limit].strip(" ,")
+    return " ".join(printable(text, " ").split())[:limit].strip(" ,")
 
 
 def _first(known: Mapping[str, Any], names: Iterable[str]) -> Any:

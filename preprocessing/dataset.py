@@ -19,16 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import plain_json
 from contract import State, TrainRequest
+from core import plain_json
 from core.disk import temporary_space
-from core.sandbox import Exceeded
 from errors import Refusal
 from preprocessing import view
 from preprocessing.captions import Caption, Known, normalize_dataset
-from preprocessing.decode import BadAudio
 from preprocessing.duplicates import duplicates
-from preprocessing.isolation import ANALYSIS, PREPARE
+from preprocessing.isolation import ANALYSIS, PREPARE, refusing
 from preprocessing.record import digest, make_record, parse_record
 from preprocessing.segment import CONTRACT_CHANNELS, CONTRACT_RATE
 from preprocessing.songs import Song, cut, keep_whole, listen
@@ -184,11 +182,8 @@ def _take(song: Song, request: TrainRequest, workdir: Path, first: int, rate: in
 
 
 def _isolated(source: Source, function: Callable[..., Song], *arguments: Any) -> Song:
-    """Raises Refusal (400), naming the file, for what is no audio or takes more than audio does."""
-    try:
+    with refusing(f"{source.field}: {source.shown}"):
         return ANALYSIS.call(PREPARE, function, *arguments)
-    except (BadAudio, Exceeded) as reason:
-        raise Refusal(400, f"{source.field}: {source.shown}: {reason}") from reason
 
 
 def _tag(songs: list[Song], storage: Storage, settings: Settings) -> Tagging:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from core.sandbox import Limits, Sandbox
+from core.sandbox import Exceeded, Limits, Sandbox
+from errors import Refusal
+from preprocessing.containers.base import BadAudio
 
 # Looks at a file's header and its ends: milliseconds, whatever its length.
 CHECK = Limits(memory=512 * 2**20, cpu_seconds=5, seconds=20, niceness=5)
@@ -19,6 +23,15 @@ PREPARE = Limits(memory=2 * 2**30, cpu_seconds=3600, seconds=7200)
 SONG_SECONDS = 600.0  # what is longer is a recording
 
 _WARM_SECONDS = 8
+
+
+@contextmanager
+def refusing(name: str) -> Iterator[None]:
+    """Raises Refusal (400), which begins with `name`, for what is no audio, and for a call that exceeded its limits."""
+    try:
+        yield
+    except (BadAudio, Exceeded) as reason:
+        raise Refusal(400, f"{name}: {reason}") from reason
 
 
 def load_decoders() -> None:

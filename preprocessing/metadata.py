@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from preprocessing.notation import KEY, MAX_BPM, MIN_BPM, TEMPO, TIME_SIGNATURE, Notation, Unreadable, quoted
-from storage.keys import shown
+from core.notation import KEY, MAX_BPM, MIN_BPM, TEMPO, TIME_SIGNATURE, Notation, Unreadable, quoted
+from core.text import shown
 
 FIELDS: dict[str, Notation[Any]] = {"bpm": TEMPO, "key": KEY, "time_signature": TIME_SIGNATURE}
 

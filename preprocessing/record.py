@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-import plain_json
 from contract import DatasetAnswer, DatasetFile, TrainRequest, is_id
+from core import plain_json
 from preprocessing.songs import Piece, Song
 from preprocessing.tag import Tagging
 from settings import Settings

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract import TrainRequest
-from core.sandbox import Exceeded
 from errors import Refusal
-from preprocessing.decode import AudioInfo, BadAudio, probe
+from preprocessing.decode import AudioInfo, probe
 from preprocessing.fetch import check_url, fetch, without_secrets
-from preprocessing.isolation import CHECK, DECODING
+from preprocessing.isolation import CHECK, DECODING, refusing
 from preprocessing.tag import require_key
 from settings import Settings
 from storage import NotFound, Storage, keys
@@ -59,10 +58,8 @@ def collect(request: TrainRequest, job_id: str, storage: Storage, folder: Path, 
         else:
             shown, path = without_secrets(source), fetched[index]
             key = keys.dataset_clip(request.producer_id, job_id, index, path.suffix[1:])
-        try:
+        with refusing(f"{name}: {shown}"):
             info = DECODING.call(CHECK, probe, path)
-        except (BadAudio, Exceeded) as reason:
-            raise Refusal(400, f"{name}: {shown}: {reason}") from reason
         # Whatever the upload was called, from here on its extension is true.
         yield Source(index, name, shown, path.rename(path.with_suffix(f".{info.format}")), key, info)
 

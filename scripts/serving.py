@@ -39,6 +39,15 @@ def free_port() -> int:
             return port
 
 
+def tiny_checkpoints(folder: Path) -> dict[str, str]:
+    """Make tiny checkpoints of the true architectures there. Returns the environment that serves them."""
+    from runners import TABLE
+
+    for row in TABLE:
+        row.load_tiny()(folder / row.name)
+    return {row.checkpoint.upper(): str(folder / row.name) for row in TABLE}
+
+
 def is_taken(port: int) -> bool:
     """Whether somebody listens on it on this machine."""
     with socket.socket() as probe:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import unicodedata
 from pathlib import PurePosixPath
 
+from core.text import printable
+from core.text import shown as shown  # of keys and names, for those who import this module
 from errors import Refusal
 from storage.base import BadKey
 
@@ -251,8 +253,7 @@ def safe_filename(name: str, field: str = "filename") -> str:
     Raises Refusal(400) naming `field` if nothing is left.
     """
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    printable = "".join(character for character in last if character.isprintable())
-    safe = printable.strip().lstrip(". ")
+    safe = printable(last, "").strip().lstrip(". ")
     if not safe:
         raise Refusal(400, f"{field}: {shown(name)} has no usable file name; send one such as beat.wav")
     suffix = PurePosixPath(safe).suffix
@@ -261,9 +262,3 @@ def safe_filename(name: str, field: str = "filename") -> str:
     room = MAX_FILENAME_BYTES - len(suffix.encode())
     stem = safe.removesuffix(suffix).encode()[:room].decode(errors="ignore")
     return stem + suffix
-
-
-def shown(text: str) -> str:
-    """A client's text as a message may repeat it: printable, and not too long."""
-    printable = "".join(character if character.isprintable() else "?" for character in text)
-    return printable if len(printable) <= 200 else printable[:199] + "…"

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-import plain_json
+from core import plain_json
 from storage.base import AlreadyExists, Changed, Damaged, NotFound, Storage, Unavailable
 
 POLL = 0.2  # seconds

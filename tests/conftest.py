@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import models  # noqa: F401 - sets how threads wait before anything imports torch
+from scripts.serving import tiny_checkpoints
 from scripts.web import key_for_web
 from storage import Storage, open_storage
 from tests.api import Api, Json, beat, running
@@ -36,12 +37,7 @@ def store(tmp_path: Path) -> Storage:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment that serves tiny checkpoints of the true architectures."""
-    from runners import TABLE
-
-    folder = tmp_path_factory.mktemp("tiny")
-    for row in TABLE:
-        row.load_tiny()(folder / row.name)
-    return {row.checkpoint.upper(): str(folder / row.name) for row in TABLE}
+    return tiny_checkpoints(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from edge import access, keys
 from edge.access import needed_scopes
 from edge.guard import Guard
 from edge.journal import Journal, route_of
-from edge.origin import is_local
+from edge.origin import why_not_local
 from edge.timeouts import RequestTimeout
 from front.routes import application
 from settings import Settings
@@ -113,7 +113,7 @@ def test_scopes(method: str, path: str, scopes: set[str]) -> None:
     ],
 )
 def test_programs_of_this_machine(asked: Scope, local: bool) -> None:
-    assert is_local(asked) is local
+    assert (why_not_local(asked) is None) is local
 
 
 def test_without_a_key_only_this_machine_is_served(store: Storage) -> None:

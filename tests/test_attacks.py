@@ -73,7 +73,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> I
     api_keys.revoke(storage, tokens["revoked"].split("_")[1])
     for producer in ("ada", "bob"):
         storage.put(keys.upload(producer, "takes", f"{producer}.wav"), SONG)
-        record = {
+        record: dict[str, Any] = {
             "schema": 2,
             "producer_id": producer,
             "job_id": "job",

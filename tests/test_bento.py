@@ -14,6 +14,13 @@ from settings import ROOT
 from tests.api import PATIENCE
 
 
+def modules(folder: Path) -> set[str]:
+    """The Python files of the service: those at the root, and those of the packages that are no tools."""
+    packages = {found.parent.name for found in folder.glob("*/__init__.py")} - {"benchmarks", "scripts", "tests"}
+    found = [*folder.glob("*.py"), *(file for name in packages for file in (folder / name).rglob("*.py"))]
+    return {str(file.relative_to(folder)) for file in found}
+
+
 def test_the_built_bento_answers_the_contract(tmp_path: Path) -> None:
     environment = {"BENTOML_HOME": str(tmp_path / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
     build = subprocess.run(
@@ -26,6 +33,8 @@ def test_the_built_bento_answers_the_contract(tmp_path: Path) -> None:
     )
     assert build.returncode == 0, build.stderr
     tag = build.stdout.strip().splitlines()[-1].removeprefix("__tag__:")
+    source = tmp_path / "bentoml" / "bentos" / tag.replace(":", "/") / "src"
+    assert modules(source) == modules(ROOT)
     code = "import bentoml, sys; bentoml.container.get_containerfile(sys.argv[1], sys.argv[2])"
     containerfile = tmp_path / "Containerfile"
     subprocess.run([sys.executable, "-c", code, tag, str(containerfile)], env=os.environ | environment, check=True)

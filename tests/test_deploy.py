@@ -118,14 +118,29 @@ def test_the_dashboard_asks_for_what_there_is() -> None:
 
 
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "h": 3600}
+PARSING = re.compile(r"\| (\d+) (.iB) \| (\d+) s \| (\d+) s \| (\d+)[^|]*\| (\d*) ?\| `([\w.]+)` \|")
 LIMIT = re.compile(r"\| ([\d,]+)(?: (\w+))?[^|]*\| `([\w.]+)` \|")
 
 
 def test_the_documented_limits_are_the_codes() -> None:
     text = (ROOT / "docs" / "operations.md").read_text()
-    rows = LIMIT.findall(text[text.index("## Limits") : text.index("## What can be seen")])
+    rows = LIMIT.findall(text[text.index("## Limits") : text.index("## What strangers send")])
     assert len(rows) >= 20
     for number, unit, where in rows:
         module, _, name = where.rpartition(".")
         real = getattr(import_module(module), name) if module else Settings.model_fields[name.lower()].default
         assert int(number.replace(",", "")) * UNITS.get(unit, 1) == real, where
+
+
+def test_the_documented_limits_of_parsing_are_the_codes() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    rows = PARSING.findall(text)
+    assert len(rows) >= 7
+    for memory, unit, cpu, seconds, at_once, each, where in rows:
+        module, _, name = where.rpartition(".")
+        found = getattr(import_module(module), name)
+        limits = getattr(found, "limits", found)
+        assert int(memory) * UNITS[unit] == limits.memory, where
+        assert (int(cpu), int(seconds)) == (limits.cpu_seconds, limits.seconds), where
+        if found is not limits:
+            assert (int(at_once), int(each)) == (found.at_once, found.each), where

@@ -14,7 +14,8 @@ from starlette.routing import Route
 from contract import FORMATS, BlendPart
 from front.document import document
 from front.fields import FIELDS
-from front.operations import OPERATIONS, Operation
+from front.operation import Operation
+from front.operations import OPERATIONS
 from front.routes import application
 from settings import ROOT
 from tests.api import Api, Json, beat, checked, error_of

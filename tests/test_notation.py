@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from contract import GenerateRequest, TrainRequest
+from core.notation import KEY, TEMPO, TIME_SIGNATURE, Notation, Unreadable, pitch, whole
 from edge.errors import describe_validation
 from models.starter.synthesiser import render, sample_song
 from preprocessing.captions import Known, caption
 from preprocessing.dataset import prepare
 from preprocessing.metadata import said
-from preprocessing.notation import KEY, TEMPO, TIME_SIGNATURE, Notation, Unreadable, pitch, whole
 from settings import Settings
 from storage import open_storage
 from training.report import data_sense

@@ -56,8 +56,8 @@ def test_peft_reads_the_producers_folder_as_the_twin_it_is(
         _put(plain, model.file_name(name), copy.deepcopy(layer))
     found = PeftModel.from_pretrained(plain, str(tmp_path / "data/models/p"))
     merged = dict(found.merge_and_unload().named_modules())
-    for name, layer in merged_by_peft(wanted).items():
-        torch.testing.assert_close(merged[model.file_name(name)].weight, layer, rtol=1e-4, atol=1e-5)
+    for name, weight in merged_by_peft(wanted).items():
+        torch.testing.assert_close(merged[model.file_name(name)].weight, weight, rtol=1e-4, atol=1e-5)
 
 
 def _put(root: torch.nn.Module, name: str, layer: torch.nn.Module) -> None:

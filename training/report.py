@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-import plain_json
+from core import plain_json
 from preprocessing.dataset import Dataset
 from storage import Storage, Unavailable, keys
 from training.base import Recipe

@@ -61,9 +61,7 @@ Tell = Callable[..., JobRecord]
 
 
 class Work:
-    """Attributes:
-    kept: whether an adapter was stored that is what the twin's id stands for now.
-    """
+    """Carries out one job. `kept`: whether an adapter was stored that is what the twin's id stands for now."""
 
     def __init__(self, record: JobRecord, storage: Storage, config: Settings, tell: Tell, stop: Stop) -> None:
         self.kept = False

@@ -1,4 +1,4 @@
-"""The side of the caller, with and without an event loop."""
+"""The caller's side of the sandbox, with and without an event loop."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Sandbox:
         with self._child() as child:
             try:
                 async with asyncio.timeout(_START_SECONDS):
-                    child.know(await receive(PID.size))
+                    child.identify(await receive(PID.size))
                 async with asyncio.timeout(limits.seconds):
                     socket.send_fds(child.socket, [LENGTH.pack(len(call))], descriptors)
                     await loop.sock_sendall(child.socket, call)
@@ -143,8 +143,8 @@ class _Child:
         self._pid = 0
         self._pidfd: int | None = None
 
-    def know(self, pid: bytes) -> None:
-        """Which process it is. It waits for its call, so that its number cannot be another's yet."""
+    def identify(self, pid: bytes) -> None:
+        """Note its process id. The child waits for its call, so that the id cannot be another process's yet."""
         (self._pid,) = PID.unpack(pid)
         if hasattr(os, "pidfd_open"):
             self._pidfd = os.pidfd_open(self._pid)

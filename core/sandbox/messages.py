@@ -1,4 +1,4 @@
-"""What client and child say to each other: pickles in which open files stand for their descriptors."""
+"""The messages between client and child: pickles, with open files passed as descriptors."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ and its children end with it.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
 import pickle  # nosec B403
@@ -19,9 +18,9 @@ import socket
 import sys
 from collections.abc import Callable
 
+from core.processes import kill_when_parent_dies
 from core.sandbox.messages import LENGTH, MAX_FILES, PID, Exceeded, Limits, loads
 
-_PR_SET_PDEATHSIG = 1
 _TOO_LARGE = "it takes too much memory to read; export it again, or send another format"
 
 
@@ -44,8 +43,7 @@ def main() -> None:
 
 def _die_with(template: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    kill_when_parent_dies()
     if os.getppid() != template:
         os._exit(1)
 

@@ -30,23 +30,9 @@ from models.checkpoints import resolve
 from models.effect import weight_change
 from models.foreign import adopt
 from models.tiny import ace_step as tiny
+from tests.stress.mutations import JSON_WORDS, damaged
 
 MAX_SECONDS = 2.0
-_NUMBERS = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF)
-_WORDS = (
-    b"-1",
-    b"1e400",
-    b"NaN",
-    b"null",
-    b"[]",
-    b"{}",
-    b'""',
-    b"true",
-    b"99999999999999999999",
-    b"0",
-    b"[0,0]",
-    b'"F64"',
-)
 
 
 def seeds(model: AceStep | None = None) -> list[tuple[str, bytes]]:
@@ -74,25 +60,7 @@ def seeds(model: AceStep | None = None) -> list[tuple[str, bytes]]:
 
 def mutated(data: bytes, source: random.Random) -> bytes:
     """One to four changes, most of them in the file's headers."""
-    changed = bytearray(data)
-    for _ in range(source.randint(1, 4)):
-        at = _place(bytes(changed), source)
-        kind = source.randrange(6)
-        if kind == 0:
-            changed[at : at + 1] = bytes([source.randrange(256)])
-        elif kind == 1:
-            number = source.choice(_NUMBERS)
-            changed[at : at + 4] = struct.pack("<L", number)
-        elif kind == 2:
-            changed[at : at + source.randint(1, 8)] = source.choice(_WORDS)
-        elif kind == 3:
-            del changed[at : at + source.randint(1, 40)]
-        elif kind == 4:
-            start = source.randrange(len(changed) or 1)
-            changed[at:at] = changed[start : start + source.randint(1, 200)]
-        else:
-            del changed[source.randrange(len(changed) or 1) :]
-    return bytes(changed)
+    return damaged(data, source, _place, JSON_WORDS, most=4)
 
 
 def _place(data: bytes, source: random.Random) -> int:

@@ -18,12 +18,10 @@ from pathlib import Path
 
 from preprocessing.decode import BadAudio, blocks, check_bytes
 from tests.sounds import id3, kinds
+from tests.stress.mutations import damaged
 
 SLOWEST = 2.0  # seconds of CPU time; what else the machine does must not count
 MEMORY = 1024  # MiB, of the whole process
-_LIMITS = [
-    number.to_bytes(4, order) for number in (0, 1, 2**31 - 1, 2**32 - 8, 2**32 - 1) for order in ("big", "little")
-]
 
 
 def good_files() -> dict[str, bytes]:
@@ -32,28 +30,6 @@ def good_files() -> dict[str, bytes]:
     files["mp3 tagged"] = id3(b"TIT2\0\0\0\2\0\0\0a") + files["mp3"] + b"TAG" + bytes(125)
     files["chained"] = files["vorbis"] * 2
     return files
-
-
-def damaged(data: bytes, source: random.Random) -> bytes:
-    """With bytes changed, cut out or doubled, or numbers at their limits; mostly at either end, where headers are."""
-    changed = bytearray(data)
-    for _ in range(source.randrange(1, 8)):
-        reach = source.choice([64, 300, 2000, len(changed)])
-        place = source.randrange(max(1, min(reach, len(changed))))
-        if source.random() < 0.25:  # MP4's index is at the end
-            place = max(0, len(changed) - place - 1)
-        match source.randrange(6):
-            case 0:
-                changed[place : place + 1] = bytes([source.randrange(256)])
-            case 1:
-                del changed[place : place + source.randrange(1, 64)]
-            case 2:
-                changed[place:place] = changed[place : place + source.randrange(1, 64)]
-            case 3 | 4:
-                changed[place : place + 4] = source.choice(_LIMITS)
-            case 5 if source.random() < 0.2:
-                del changed[place:]
-    return bytes(changed)
 
 
 def cases(count: int, seed: int) -> Iterator[tuple[str, bytes]]:

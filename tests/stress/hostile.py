@@ -30,8 +30,7 @@ import psutil
 
 from contract import TERMINAL
 from edge.keys import create
-from runners import TABLE
-from scripts.serving import Server, serving
+from scripts.serving import Server, serving, tiny_checkpoints
 from storage import open_storage
 from tests.api import Api, as_base64, beat, wait_until_ready
 from tests.stress.attacks import ATTACKS, Target
@@ -159,13 +158,9 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hostile-") as name:
         folder = Path(name)
-        environment = {}
-        for row in TABLE:
-            row.load_tiny()(folder / row.name)
-            environment[row.checkpoint.upper()] = str(folder / row.name)
         storage = open_storage((folder / "data").as_uri(), None)
         keys = {who: create(storage, who, ["generate", "train"], [who]) for who in ("ada", "ben", *map(str, range(4)))}
-        with serving(folder, environment) as server:
+        with serving(folder, tiny_checkpoints(folder)) as server:
             return run(server, folder, keys, arguments)
 
 

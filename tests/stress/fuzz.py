@@ -1,11 +1,11 @@
 """Damaged input for every parser of a stranger's bytes, until the time is over: adapters, imports, JSON bodies.
 
-    python -m benchmarks.fuzz --seconds 3600
+    python -m tests.stress.fuzz --seconds 3600
 
 Each case must be taken or refused by the one exception that the parser names. Whatever else is raised ends the run with
 the case written to fuzz-failure.bin, and a crash of the process shows as such; --seed goes on from another place.
-(Sound files: `python -m tests.stress.headers`.
-The whole of preprocessing, and what it leaves behind: `python -m benchmarks.preprocessing fuzz`.)
+(Sound files: `python -m tests.stress.headers`. The whole of preprocessing, and what it leaves behind:
+`python -m benchmarks.preprocessing fuzz`.)
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import contextlib
 import io
 import json
 import random
-import tempfile
 import time
 import zipfile
 from collections import Counter
@@ -37,6 +36,7 @@ from models.checkpoints import resolve
 from models.foreign import adopt
 from models.tiny import ace_step as tiny
 from preprocessing.captions import Known, caption
+from tests.stress.mutations import JSON_WORDS, damaged
 
 # Seconds of CPU time; a case that takes longer is a failure as well.
 SLOWEST = 20.0
@@ -44,7 +44,7 @@ SLOWEST = 20.0
 Parser = Callable[[bytes], None]
 
 
-def adapters(_: Path) -> tuple[list[bytes], Parser]:
+def adapters() -> tuple[list[bytes], Parser]:
     checkpoint = resolve("starter", "ace_step_fuzz", tiny.build)
     model = AceStep.load(checkpoint, torch.device("cpu"), torch.float32)
     pairs = {
@@ -68,7 +68,7 @@ def adapters(_: Path) -> tuple[list[bytes], Parser]:
     return [encode(header, pairs, model)], parse
 
 
-def imports(_: Path) -> tuple[list[bytes], Parser]:
+def imports() -> tuple[list[bytes], Parser]:
     """Adapters as clients send them: zipped folders of PEFT's and of LyCORIS' kinds, damaged anywhere."""
     checkpoint = resolve("starter", "ace_step_fuzz", tiny.build)
     model = AceStep.load(checkpoint, torch.device("cpu"), torch.float32)
@@ -103,13 +103,13 @@ def imports(_: Path) -> tuple[list[bytes], Parser]:
             look(*unpacked({"x.zip": data}))
         # A digest within would keep most of the damage from what comes after it: so the parts by themselves as well.
         source = random.Random(data)
-        look(damaged([save(source.choice(kinds))], source), config.encode())
-        look(save(source.choice(kinds)), damaged([config.encode()], source))
+        look(damaged(save(source.choice(kinds)), source, words=JSON_WORDS), config.encode())
+        look(save(source.choice(kinds)), damaged(config.encode(), source, words=JSON_WORDS))
 
     return good, parse
 
 
-def bodies(_: Path) -> tuple[list[bytes], Parser]:
+def bodies() -> tuple[list[bytes], Parser]:
     models: list[type[BaseModel]] = [GenerateRequest, TrainRequest, StoreUploadRequest]
     song = {"title": "x", "bpm": 120, "key": "Am", "tags": ["a", "b"], "timeSignature": "3/4", "deep": {"a": [1, None]}}
     good: list[Any] = [
@@ -136,54 +136,27 @@ def bodies(_: Path) -> tuple[list[bytes], Parser]:
 KINDS = {"adapters": adapters, "imports": imports, "bodies": bodies}
 
 
-def damaged(good: list[bytes], source: random.Random) -> bytes:
-    """A good file with bytes changed, cut out, doubled, or with what numbers at their limits look like."""
-    data = bytearray(source.choice(good))
-    reach = len(data) if source.random() < 0.5 else min(len(data), 300)  # headers are where it hurts
-    for _ in range(source.randrange(1, 12)):
-        place = source.randrange(max(1, min(reach, len(data))))
-        match source.randrange(6):
-            case 0:
-                data[place : place + 1] = bytes([source.randrange(256)])
-            case 1:
-                del data[place : place + source.randrange(1, 64)]
-            case 2:
-                data[place:place] = data[place : place + source.randrange(1, 64)]
-            case 3:
-                data[place : place + 4] = source.choice(
-                    [b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f"]
-                )
-            case 4:
-                data[place:place] = source.choice(
-                    [b"999999999999", b"-1", b"null", b"[[[[", b'"', b"\\u0000", b"1e400"]
-                )
-            case 5:
-                del data[place:]
-    return bytes(data)
-
-
 def run(seconds: float, seed: int) -> None:
     source = random.Random(seed)
     counted: Counter[str] = Counter()
     slowest: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        made = {name: make(Path(folder)) for name, make in KINDS.items()}
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            for name, (good, parse) in made.items():
-                data = damaged(good, source)
-                start = time.process_time()  # what else the machine does must not count
-                try:
-                    parse(data)
-                    taken = time.process_time() - start
-                    if taken > SLOWEST:
-                        raise TimeoutError(f"it took {taken:.1f} s")
-                except Exception:
-                    Path("fuzz-failure.bin").write_bytes(data)
-                    print(f"{name}: case {counted[name]} of seed {seed}, in fuzz-failure.bin:")
-                    raise
-                counted[name] += 1
-                slowest[name] = max(slowest.get(name, 0.0), taken)
+    made = {name: make() for name, make in KINDS.items()}
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for name, (good, parse) in made.items():
+            data = damaged(source.choice(good), source, words=JSON_WORDS)
+            start = time.process_time()  # what else the machine does must not count
+            try:
+                parse(data)
+                taken = time.process_time() - start
+                if taken > SLOWEST:
+                    raise TimeoutError(f"it took {taken:.1f} s")
+            except Exception:
+                Path("fuzz-failure.bin").write_bytes(data)
+                print(f"{name}: case {counted[name]} of seed {seed}, in fuzz-failure.bin:")
+                raise
+            counted[name] += 1
+            slowest[name] = max(slowest.get(name, 0.0), taken)
     for name, count in counted.items():
         print(f"{name}: {count} cases, the slowest took {slowest[name]:.2f} s, nothing but refusals by name")
 

@@ -13,6 +13,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from core.text import shown
+
 MIN_BPM, MAX_BPM = 30, 300
 SAME_BPM = 1.0  # tempos that differ by no more are one tempo, rounded or not
 NARROW = 1.05  # a range whose ends differ by no more is its middle
@@ -329,8 +331,7 @@ def quoted(value: Any) -> str:
         text = ", ".join(f'"{item}"' for item in value[:3]) + ", …" * (len(value) > 3)
     else:
         text = f'"{value}"' if isinstance(value, str) else reprlib.repr(value)
-    printable = "".join(character if character.isprintable() else "?" for character in text)
-    return printable if len(printable) <= MAX_LENGTH else printable[: MAX_LENGTH - 1] + "…"
+    return shown(text, MAX_LENGTH)
 
 
 def _plain(text: str) -> str:

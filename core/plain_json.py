@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-_MAX_SHOWN = 200
+from core.text import shown
 
 
 def check(value: Any) -> None:
@@ -29,7 +29,7 @@ def check(value: Any) -> None:
         elif isinstance(item, str):
             _check_text(field, item)
         elif isinstance(item, float) and not math.isfinite(item):
-            raise ValueError(f"{_shown(field)}: it is not a finite number; send one, or leave the field out")
+            raise ValueError(f"{shown(field)}: it is not a finite number; send one, or leave the field out")
 
 
 def canonical(value: Any) -> tuple[bytes, Any]:
@@ -70,9 +70,5 @@ def _check_text(field: str, text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        where = _shown(field) or "body"
+        where = shown(field) or "body"
         raise ValueError(f"{where}: it holds half a surrogate pair, which is not Unicode; send UTF-8") from None
-
-
-def _shown(field: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in field[:_MAX_SHOWN])

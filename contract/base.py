@@ -1,0 +1,66 @@
+"""Ids, and the bases of requests and answers."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, AliasGenerator, BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
+
+from core import plain_json
+
+ID_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"
+_ID = re.compile(ID_PATTERN)
+VERSION_PATTERN = r"^[0-9a-f]{16}$"
+_VERSION = re.compile(VERSION_PATTERN)
+
+# The rule that the patterns cannot say by themselves, used in messages.
+ID_RULE = "1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot"
+
+Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+# The twin as it is now, or a version of it.
+LoraId = Annotated[str, StringConstraints(pattern=ID_PATTERN[:-1] + ":" + ID_PATTERN[1:-1] + "(@[0-9a-f]{16})?$")]
+Version = Annotated[str, StringConstraints(pattern=VERSION_PATTERN)]
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` may be a producer, model or job id."""
+    return bool(_ID.fullmatch(text))  # `match` lets `$` pass before a last newline
+
+
+def is_version(text: str) -> bool:
+    """Whether `text` may be a twin's version."""
+    return bool(_VERSION.fullmatch(text))
+
+
+def _both_spellings(name: str) -> AliasChoices:
+    return AliasChoices(name, to_camel(name))
+
+
+class Request(BaseModel):
+    """Base of what clients send."""
+
+    model_config = ConfigDict(
+        alias_generator=AliasGenerator(validation_alias=_both_spellings), extra="forbid", allow_inf_nan=False
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, body: Any) -> Any:
+        plain_json.check(body)
+        if isinstance(body, dict):
+            return {name: value for name, value in body.items() if value is not None}
+        return body
+
+
+class Answer(BaseModel):
+    """Base of what the service answers: always every field."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True, allow_inf_nan=False)
+
+
+class ErrorAnswer(Answer):
+    """What every refusal answers: one sentence that names the field and the mend."""
+
+    error: str

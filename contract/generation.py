@@ -1,0 +1,145 @@
+"""A track: what may be asked for, what is answered, and where it stands in the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from contract.base import Answer, LoraId, Request
+from core.notation import KEY, MAX_BPM, MIN_BPM, TEMPO, TIME_SIGNATURE, Notation, Unreadable, quoted, whole
+
+MAX_PROMPT = 2_000
+MAX_LYRICS = 8_000
+MAX_AUDIO_BASE64 = 48 * 2**20
+MAX_BLEND = 8
+
+OutputFormat = Literal["wav", "flac", "mp3", "opus"]
+FORMATS = get_args(OutputFormat)
+
+
+class BlendPart(Request):
+    """A twin of a blend. Weights are shares: what they add up to makes nothing louder."""
+
+    lora_id: LoraId
+    weight: float = Field(1.0, ge=-1, le=1)
+
+
+def _written_as(field: str, notation: Notation[Any]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        try:
+            return notation.read(value)
+        except Unreadable as reason:
+            raise ValueError(f"{field}: {reason} can be read from {quoted(value)}; {notation.mend}") from None
+
+    return read
+
+
+def _whole_tempo(value: Any) -> int | None:
+    bpm = _written_as("bpm", TEMPO)(value)
+    return None if bpm is None else whole(bpm)
+
+
+def _drawn_if_negative(seed: Any) -> Any:
+    """-1 asks for a new seed, as in other tools."""
+    return None if seed in (-1, "-1") else seed
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# What each is sent as; what it is read to is the field's own type.
+_SentTempo = Annotated[float, Field(ge=MIN_BPM, le=MAX_BPM)] | Literal[0] | Annotated[str, Field(examples=["92 bpm"])]
+_SentKey = Annotated[str, Field(examples=["A minor", "F#m", "Bb major", "8A"])]
+_SentTimeSignature = Literal["2", "3", "4", "6", 2, 3, 4, 6] | Annotated[str, Field(examples=["4/4", "6/8"])]
+_Tempo = Annotated[int | None, BeforeValidator(_whole_tempo, json_schema_input_type=_SentTempo | None)]
+_Key = Annotated[str | None, BeforeValidator(_written_as("key", KEY), json_schema_input_type=_SentKey | None)]
+_TimeSignature = Annotated[
+    Literal["2", "3", "4", "6"] | None,
+    BeforeValidator(_written_as("time_signature", TIME_SIGNATURE), json_schema_input_type=_SentTimeSignature | None),
+]
+
+
+class GenerateRequest(Request):
+    """`POST /generate`: a track from a prompt, in the style of a twin (`lora_id`) or between several (`loras`)."""
+
+    prompt: str = Field(min_length=1, max_length=MAX_PROMPT)
+    lora_id: LoraId | None = None
+    loras: list[BlendPart] | None = Field(None, min_length=1, max_length=MAX_BLEND)
+    duration_seconds: float = Field(60.0, gt=0)
+    backend_override: str | None = None
+    seed: Annotated[
+        Seed | None, BeforeValidator(_drawn_if_negative, json_schema_input_type=Seed | Literal[-1] | None)
+    ] = None
+    lora_scale: float = Field(1.0, ge=0, le=2)
+    lyrics: str = Field("", max_length=MAX_LYRICS)
+    bpm: _Tempo = None
+    key: _Key = None
+    time_signature: _TimeSignature = None
+    steps: int | None = Field(None, ge=1, le=200)
+    guidance: float | None = Field(None, ge=0, le=20)
+    shift: float | None = Field(None, ge=0.1, le=20)
+    temperature: float | None = Field(None, ge=0, le=5)
+    output_format: OutputFormat = "wav"
+    response: Literal["base64", "url"] = "base64"
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.prompt.strip():
+            raise ValueError("prompt: it is blank; describe the music")
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_name_twins(self) -> Self:
+        if self.lora_id and self.loras:
+            raise ValueError("lora_id, loras: send one of the two, not both")
+        names = [part.lora_id for part in self.loras or ()]
+        if len(set(names)) < len(names):
+            raise ValueError("loras: a twin is in it twice; add its weights up")
+        if self.loras and not any(part.weight for part in self.loras):
+            raise ValueError("loras: all weights are 0; leave loras out for the base model")
+        return self
+
+    @property
+    def strengths(self) -> dict[str, float]:
+        """Each twin by its id, with how strongly it works: all together as strongly as `lora_scale` says."""
+        if self.lora_id:
+            return {self.lora_id: self.lora_scale}
+        total = sum(abs(part.weight) for part in self.loras or ())
+        return {part.lora_id: self.lora_scale * part.weight / total for part in self.loras or ()}
+
+
+class GenerateAnswer(Answer):
+    audio_base64: str
+    backend: str
+    seed: int
+    sample_rate: int
+    duration_seconds: float
+    output_path: str
+
+
+class GenerateLinkAnswer(Answer):
+    """With `response: "url"`: where the track may be fetched, by a player or a browser."""
+
+    url: str
+    backend: str
+    seed: int
+    sample_rate: int
+    duration_seconds: float
+    output_path: str
+
+
+class QueueAnswer(Answer):
+    """`GET /queue/{request_id}`: where a track stands that is not there yet; `null` is what is not known.
+
+    `state`: `preparing` before it is in a model's queue, `waiting` for its turn, `making`, `finishing` once the model
+    is through with it, `unknown` where the process that has it could not be asked, such as another replica. `ahead`
+    counts the tracks that take a step before this one takes its next; `progress` is the share of its steps that are
+    done. `seconds_left` is what it comes to if nobody else comes: shorter tracks that do go first.
+    """
+
+    request_id: str
+    backend: str | None = None
+    state: Literal["preparing", "waiting", "making", "finishing", "unknown"]
+    ahead: int | None = None
+    progress: float | None = None
+    seconds_left: float | None = None

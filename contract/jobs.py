@@ -1,0 +1,73 @@
+"""A job's record, as clients see it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contract.base import Answer
+from contract.training import TrainAnswer
+
+State = Literal["queued", "preparing", "tagging", "training", "evaluating", "done", "failed", "cancelled"]
+STATES = get_args(State)
+TERMINAL: frozenset[str] = frozenset({"done", "failed", "cancelled"})
+
+
+class Preview(Answer):
+    step: int
+    url: str
+
+
+class JobAnswer(Answer):
+    """`GET /jobs/{job_id}`: always these keys, `null` where not known yet."""
+
+    job_id: str
+    task_id: str | None = None
+    producer_id: str
+    model_name: str
+    backend: str
+    state: State
+    step: int | None = None
+    total_steps: int | None = None
+    loss: float | None = None
+    held_out_loss: float | None = None
+    steps_per_second: float | None = None
+    seconds_left: float | None = None
+    queue_position: int | None = None
+    created_at: datetime
+    updated_at: datetime
+    error: str | None = None
+    result: TrainAnswer | None = None
+    previews: list[Preview] = Field(default_factory=list)
+
+
+class JobDeletedAnswer(Answer):
+    """`DELETE /jobs/{job_id}`: the paths that went."""
+
+    job_id: str
+    deleted: list[str]
+
+
+class JobsAnswer(Answer):
+    """`GET /jobs`."""
+
+    jobs: list[JobAnswer]
+
+
+class ReportAnswer(BaseModel):
+    """`GET /jobs/{job_id}/report.json`: the report as it was stored, which holds more than this."""
+
+    model_config = ConfigDict(extra="allow")
+
+    job_id: str
+    complete: bool
+    verdict: dict[str, str] | None
+    unmeasured: list[str]
+
+
+class RetrainAnswer(Answer):
+    job_id: str
+    lora_id: str
+    state: State

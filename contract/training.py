@@ -1,0 +1,129 @@
+"""What makes a twin: the request to train, and the one to train again."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from contract.base import Answer, Id, Request
+from core import plain_json
+
+MAX_FILES = 100
+MAX_METADATA = 16 * 2**10  # bytes of one file's, as JSON
+MAX_METADATA_DEPTH = 8
+
+Profile = Literal["contract", "native"]
+SegmentOn = Literal["time", "beat"]
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether lists and dictionaries are nested more than `most` levels deep."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(most == 0 or _is_deeper(item, most - 1) for item in items)
+
+
+def _stored_metadata(index: int, entry: dict[str, Any]) -> dict[str, Any]:
+    """Raises ValueError if the metadata of one file is too large, too deep, or not JSON."""
+    field = f"metadata_per_file[{index}]"
+    # The depth first, since what writes JSON has a limit of its own.
+    if not _is_deeper(entry, MAX_METADATA_DEPTH):
+        try:
+            text, stored = plain_json.canonical(entry)
+        except ValueError as error:
+            raise ValueError(f"{field}: {error}") from error
+        if len(text) <= MAX_METADATA:
+            return dict(stored)
+    raise ValueError(
+        f"{field}: it is over {MAX_METADATA // 2**10} KB of JSON or {MAX_METADATA_DEPTH} levels deep; "
+        "send what describes the music"
+    )
+
+
+class TrainRequest(Request):
+    """`POST /train`: make a twin from stored files or from URLs."""
+
+    producer_id: Id
+    upload_urls: list[str] | None = Field(None, min_length=1, max_length=MAX_FILES)
+    upload_paths: list[str] | None = Field(None, min_length=1, max_length=MAX_FILES)
+    dataset_job_id: Id | None = None
+    model_name: Id = "nawfside_lora"
+    metadata_per_file: list[dict[str, Any] | None] = Field(default_factory=list)
+    job_id: Id | None = None
+    skip_preprocess: bool = False
+    tag_before_train: bool = False
+    backend_override: str | None = None
+    max_steps: int | None = Field(None, ge=1, le=100_000)
+    rank: int | None = Field(None, ge=1, le=128)
+    learning_rate: float | None = Field(None, gt=0, le=1)
+    seed: int | None = Field(None, ge=0, lt=2**32)
+    profile: Profile | None = None
+    segment_on: SegmentOn = "time"
+    rights_confirmed: bool = False
+
+    @field_validator("metadata_per_file")
+    @classmethod
+    def _as_stored(cls, entries: list[dict[str, Any] | None]) -> list[dict[str, Any] | None]:
+        """Each entry as the job's record will hold it, so that what is checked here is what is stored."""
+        return [entry and _stored_metadata(index, entry) for index, entry in enumerate(entries)]
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.upload_urls and self.upload_paths:
+            raise ValueError("upload_paths, upload_urls: send one of the two, not both")
+        if self.dataset_job_id:
+            if self.upload_urls or self.upload_paths or self.metadata_per_file:
+                raise ValueError("dataset_job_id: its dataset is complete; leave out the files and their metadata")
+            return self
+        if not self.upload_urls and not self.upload_paths:
+            raise ValueError("upload_paths: send the paths that /store-upload answered, or upload_urls")
+        if len(self.metadata_per_file) > len(self.sources):
+            raise ValueError(
+                f"metadata_per_file: {len(self.metadata_per_file)} entries for {len(self.sources)} files; "
+                "send at most one a file"
+            )
+        return self
+
+    @property
+    def sources(self) -> list[str]:
+        return self.upload_paths or self.upload_urls or []
+
+    @property
+    def metadata(self) -> list[dict[str, Any]]:
+        """One dictionary a file, the missing ones empty."""
+        given = [entry or {} for entry in self.metadata_per_file]
+        return given + [{}] * (len(self.sources) - len(given))
+
+
+class TrainAnswer(Answer):
+    job_id: str
+    producer_id: str
+    model_name: str
+    backend: str
+    lora_path: str
+    models_path: str
+
+
+class SubmittedAnswer(Answer):
+    """`POST /train/submit`."""
+
+    task_id: str
+    status: Literal["in_progress"]
+    job_id: str
+
+
+class TaskAnswer(Answer):
+    """`GET /train/status`, which is BentoML's."""
+
+    task_id: str
+    status: Literal["in_progress", "completed", "failed"]
+    created_at: str
+    executed_at: str | None
+
+
+class RetrainRequest(Request):
+    """`POST /loras/{id}/retrain`: what shall differ from the training before."""
+
+    job_id: Id | None = None
+    max_steps: int | None = Field(None, ge=1, le=100_000)
+    seed: int | None = Field(None, ge=0, lt=2**32)

@@ -1,0 +1,74 @@
+"""Twins and their versions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from contract.base import Answer, Id, Request, Version
+
+
+class LoraAnswer(Answer):
+    """A row of `GET /loras`. `reason` says why it is not usable, or that it is partial."""
+
+    lora_id: str
+    producer_id: str
+    model_name: str
+    backend: str
+    version: str
+    rank: int
+    base: str
+    usable: bool
+    reason: str | None = None
+    created_at: datetime
+    bytes: int
+    sha256: str
+
+
+class LorasAnswer(Answer):
+    """`GET /loras`."""
+
+    loras: list[LoraAnswer]
+
+
+class DeletedAnswer(Answer):
+    """`DELETE /loras/{id}`."""
+
+    lora_id: str
+    deleted: Literal[True]
+
+
+class VersionAnswer(LoraAnswer):
+    """A row of `GET /loras/{id}/versions`: `current` is what the id stands for now.
+
+    `partial` says how far the training came that was cancelled, `step/steps`; null where it came to its end.
+    """
+
+    job_id: str
+    current: bool
+    partial: str | None = None
+
+
+class VersionsAnswer(Answer):
+    """`GET /loras/{id}/versions`."""
+
+    lora_id: str
+    versions: list[VersionAnswer]
+
+
+class RollbackRequest(Request):
+    version: Version
+
+
+class ImportFields(Request):
+    """`POST /loras/import`: the fields of the form beside its `file`."""
+
+    producer_id: Id
+    model_name: Id
+    backend: str | None = None
+
+
+class ImportAnswer(LoraAnswer):
+    """`notes` say what had to be taken for granted, and how much the adapter changes."""
+
+    notes: list[str]

@@ -1,0 +1,63 @@
+"""Requests and answers as the OpenAPI document shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+UPLOAD = "/data/uploads/ada/takes/beat.wav"
+TWIN = "ada:night"
+VERSION = "0f1e2d3c4b5a6978"
+TWIN_ROW: dict[str, Any] = {
+    "lora_id": TWIN,
+    "producer_id": "ada",
+    "model_name": "night",
+    "backend": "ace_step",
+    "version": VERSION,
+    "rank": 16,
+    "base": "starter",
+    "usable": True,
+    "reason": None,
+    "created_at": "2026-11-24T19:00:00Z",
+    "bytes": 1_048_576,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+}
+TRAINED = {
+    "job_id": "takes",
+    "producer_id": "ada",
+    "model_name": "night",
+    "backend": "ace_step",
+    "lora_path": "/data/loras/ada_night.safetensors",
+    "models_path": "/data/models/ada/adapter_model.safetensors",
+}
+JOB: dict[str, Any] = {
+    "job_id": "takes",
+    "task_id": None,
+    "producer_id": "ada",
+    "model_name": "night",
+    "backend": "ace_step",
+    "state": "training",
+    "step": 40,
+    "total_steps": 200,
+    "loss": 0.81,
+    "held_out_loss": 0.84,
+    "steps_per_second": 4.2,
+    "seconds_left": 38.0,
+    "queue_position": None,
+    "created_at": "2026-11-24T19:00:00Z",
+    "updated_at": "2026-11-24T19:00:41Z",
+    "error": None,
+    "result": None,
+    "previews": [],
+}
+MADE: dict[str, Any] = {
+    "backend": "ace_step",
+    "seed": 7,
+    "sample_rate": 48_000,
+    "duration_seconds": 30.0,
+    "output_path": "/data/outputs/ada/track.wav",
+}
+UPLOADED: dict[str, Any] = {"path": UPLOAD, "producer_id": "ada", "job_id": "takes", "warnings": []}
+TRAIN = {"producer_id": "ada", "upload_paths": [UPLOAD], "model_name": "night", "metadata_per_file": [{"bpm": 140}]}
+IMPORTED = TWIN_ROW | {
+    "notes": ["it changes what the model makes by 0.31 of its size, the weights of its layers by 0.02 of theirs"]
+}
