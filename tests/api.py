@@ -75,8 +75,8 @@ class Api:
     def stored(self) -> dict[str, tuple[int, int] | None]:
         """Everything in storage, with size and time of change.
 
-        Lock files hold nothing. The mark of an open job, which goes after its record says that it has ended, says
-        nothing beside the record.
+        Lock files hold nothing, and neither does a table of slots that none has. The mark of an open job, which goes
+        after its record says that it has ended, says nothing beside the record.
         """
         found: dict[str, tuple[int, int] | None] = {}
         for path in self.folder.rglob("*"):
@@ -90,6 +90,9 @@ class Api:
             if f"jobs/{name.removeprefix('open_jobs/')}.json" in found:
                 del found[name]
         found.pop("open_jobs", None)
+        if (found.get("job_slots/admitted.json") or (0, 0))[0] <= len("{}"):
+            for name in ("job_slots", "job_slots/admitted.json"):
+                found.pop(name, None)
         return found
 
     def children(self) -> list[psutil.Process]:

@@ -73,7 +73,14 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> I
     api_keys.revoke(storage, tokens["revoked"].split("_")[1])
     for producer in ("ada", "bob"):
         storage.put(keys.upload(producer, "takes", f"{producer}.wav"), SONG)
-        record = {"schema": 2, "producer_id": producer, "secret": SECRET}
+        record = {
+            "schema": 2,
+            "producer_id": producer,
+            "job_id": "takes",
+            "files": [],
+            "segments": [],
+            "secret": SECRET,
+        }
         storage.put(keys.training_record(producer), json.dumps(record).encode())
         storage.put(keys.output(producer, "track", "wav"), SONG)
         _twin(storage, producer, "night")
