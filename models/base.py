@@ -157,7 +157,8 @@ class Model(Protocol[R]):
         lanes: dict[Hashable, dict[int, R]] = {}
         for index, row in enumerate(rows):
             try:
-                lanes.setdefault(self.plan(row).lane, {})[index] = self.begin(row)
+                lane = self.plan(row).lane
+                lanes.setdefault(lane, {})[index] = self.begin(row)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one row is that row's answer
                 tracks[index] = error
         for runs in lanes.values():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.ace_step import conditions, sampling
 from models.ace_step.decoding import decode
+from models.ace_step.layer import fuse_norms
 from models.ace_step.sampling import Batch, Defaults, Run
 from models.ace_step.snake import quicken
 from models.ace_step.timbre import SilentTimbre
@@ -52,6 +53,9 @@ class AceStep(Model[Run]):
         for part in (pipeline.vae, pipeline.text_encoder, pipeline.condition_encoder, pipeline.transformer):
             part.requires_grad_(False).eval()
         quicken(pipeline.vae)
+        pipeline.text_encoder.config.use_cache = False  # a prompt is read once
+        fuse_norms(pipeline.transformer)
+        fuse_norms(pipeline.condition_encoder)
         pipeline.condition_encoder.timbre_encoder = SilentTimbre(pipeline)
         return cls(pipeline, Defaults.of(pipeline, checkpoint.folder))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from diffusers import AceStepPipeline
 from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
 
-from models.ace_step import conditions, packed
+from models.ace_step import conditions, layer, packed
 from models.base import Interruptible, Row
 from models.lora_rows import blend, changed
 
@@ -77,10 +77,6 @@ class Run:
         self.step = 0
 
     @property
-    def time(self) -> float:
-        return self.times[self.step]
-
-    @property
     def steps_left(self) -> int:
         return len(self.times) - 1 - self.step
 
@@ -98,8 +94,9 @@ class Run:
                 use_original_formulation=True,
                 norm_dim=(1,),
             )
+        # Computed in single precision, and rounded once.
         delta = self.times[self.step + 1] - self.times[self.step]
-        self.latents = (self.latents.float() + delta * velocity.float()).to(self.latents.dtype)
+        self.latents = self.latents.add(velocity, alpha=delta).type_as(self.latents)
         self.step += 1
 
 
@@ -107,15 +104,26 @@ class Batch:
     """Runs that share their steps, wherever each of them is on its way."""
 
     @torch.inference_mode()
-    def __init__(self, pipeline: AceStepPipeline, runs: Sequence[Run]) -> None:
+    def __init__(
+        self,
+        pipeline: AceStepPipeline,
+        runs: Sequence[Run],
+        compute: Callable[..., torch.Tensor] = layer.forward,
+    ) -> None:
         self.runs = runs
-        self.pack = packed.Pack(pipeline.transformer, [stream for run in runs for stream in run.streams])
+        self.pack = packed.Pack(pipeline.transformer, [stream for run in runs for stream in run.streams], compute)
+        # Of each step from here on, `[steps, streams]`: a copy for each of them would be waited for. A run that has
+        # ended is asked for no more.
+        steps = range(max(run.steps_left for run in runs))
+        times = [[run.times[min(run.step + step, len(run.times) - 1)] for run in runs for _ in run.streams] for step in steps]
+        self._times = torch.tensor(times).to(runs[0].latents.device)
+        self._taken = 0
 
     @torch.inference_mode()
     def step(self) -> Interruptible:
         latents = [run.latents for run in self.runs for _ in run.streams]
-        times = [run.time for run in self.runs for _ in run.streams]
-        velocities = iter((yield from self.pack.forward(latents, times)))
+        velocities = iter((yield from self.pack.forward(latents, self._times[self._taken])))
+        self._taken += 1
         for run in self.runs:
             run.advance([next(velocities) for _ in run.streams])
         device = self.runs[0].latents.device
