@@ -20,8 +20,10 @@ Groups = Mapping[str, Sequence[str]]
 def together(layers: Sequence[Any]) -> Tensor | None:
     """The weights of layers, or of embeddings, as one tensor `[out of all, …]`, of which they become parts.
 
-    It takes no more memory. Layers with a bias, or of different kinds, are left as they are.
+    It takes no more memory. Layers with a bias, in training, or of different kinds are left as they are.
     """
+    if any(layer.weight.requires_grad for layer in layers):
+        return None
     weights = [layer.weight.detach() for layer in layers]
     kinds = {(weight.dtype, weight.device, weight.shape[1:]) for weight in weights}
     if len(kinds) > 1 or any(getattr(layer, "bias", None) is not None for layer in layers):
@@ -32,7 +34,7 @@ def together(layers: Sequence[Any]) -> Tensor | None:
         with torch.inference_mode(False):
             whole = torch.cat(weights)
         for layer, part in zip(layers, whole.split([len(weight) for weight in weights]), strict=True):
-            layer.weight = torch.nn.Parameter(part, requires_grad=layer.weight.requires_grad)
+            layer.weight = torch.nn.Parameter(part, requires_grad=False)
     return whole
 
 

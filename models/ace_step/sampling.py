@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AceStepPipeline
 from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
@@ -67,7 +68,7 @@ class Run:
             null = conditions.null(pipeline, condition)
             self.streams.append(packed.stream(transformer, context, null, pairs, weights))
         self.momentum = MomentumBuffer(momentum=_MOMENTUM)
-        times = torch.linspace(1, 0, steps(row, defaults) + 1)
+        times = np.linspace(1, 0, steps(row, defaults) + 1, dtype=np.float32)
         shift = defaults.shift if row.shift is None else row.shift
         self.times: list[float] = (shift * times / (1 + (shift - 1) * times)).tolist()
         generator = torch.Generator().manual_seed(row.seed)
