@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
@@ -92,12 +92,10 @@ def pairs(root: torch.nn.Module, targets: tuple[str, ...]) -> Pairs:
 def ace_step(seconds: Sequence[float], targets: tuple[str, ...] = (), **sizes: int) -> Launched:
     """One step of rows of those lengths through ACE-Step's transformer."""
     transformer = AceStepTransformer1DModel(**{**SIZES_2B, **sizes}).eval().requires_grad_(False)
+    adapted = pairs(transformer, targets)
     frames = [round(25 * each) for each in seconds]
-    condition = torch.empty(1, 256, transformer.condition_embedder.in_features)
-    streams = [
-        packed.stream(transformer, torch.empty(1, count, 128), condition, pairs(transformer, targets))
-        for count in frames
-    ]
+    first = packed.stream(transformer, torch.empty(1, frames[0], 128), torch.empty(1, 256, 2048), adapted)
+    streams = [replace(first, context=torch.empty(1, count, 128)) for count in frames]
     pack = packed.Pack(transformer, streams)
     latents, times = [torch.empty(1, count, 64) for count in frames], torch.empty(len(frames))
     with torch.inference_mode(), Launched() as launched:
@@ -111,8 +109,8 @@ def musicgen(rows: int, targets: tuple[str, ...] = (), layers: int = 24) -> Laun
         vocab_size=2048, hidden_size=1024, num_hidden_layers=layers, num_attention_heads=16, ffn_dim=4096
     )
     model = MusicgenForCausalLM(config).eval().requires_grad_(False)
-    adapted = pairs(model, targets)
-    decoder = Decoder(model, [reader(model, torch.empty(20, 1024), adapted, {}) for _ in range(rows)], 504)
+    first = reader(model, torch.empty(20, 1024), pairs(model, targets), {})
+    decoder = Decoder(model, [replace(first) for _ in range(rows)], 504)
     codes, at = torch.empty(rows, 4, dtype=torch.long), torch.empty(rows, dtype=torch.long)
     with torch.inference_mode(), Launched() as launched:
         decoder.step(codes, at, 100)

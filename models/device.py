@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from models import memory
+from models import kernels, memory
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -28,12 +28,13 @@ def pick_device(wanted: str) -> torch.device:
 
 
 def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """The dtype that `DTYPE` names, or for `auto` bfloat16 on CUDA and float32 elsewhere.
+    """The dtype that `DTYPE` names, or for `auto` bfloat16 on CUDA and on a CPU with AMX, and float32 elsewhere.
 
     On a CPU float32 keeps a track the same to the last bit whoever else is in the batch.
     """
     if wanted == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+        half = device.type == "cuda" or (device.type == "cpu" and kernels.bfloat16_pays())
+        return torch.bfloat16 if half else torch.float32
     return _DTYPES[wanted]
 
 

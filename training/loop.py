@@ -23,6 +23,7 @@ from peft.tuners.lora import LoraLayer
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models.adapters import LoraPair
+from models.kernels import bfloat16_pays
 from training.base import Example, Recipe, Trainer
 
 log = logging.getLogger("producer_twin.training")
@@ -236,9 +237,8 @@ def _rate(step: int, recipe: Recipe) -> float:
 
 
 def _precision(device: torch.device) -> str:
-    """bfloat16 on a GPU; master weights stay as they are. On a CPU float32 is as fast, but where it has AMX, with which
-    some gradients in bfloat16 were wrong (`models`)."""
-    return "bf16" if device.type == "cuda" else "no"
+    """bfloat16 on a GPU, and on a CPU with AMX; master weights stay as they are. On other CPUs float32 is as fast."""
+    return "bf16" if device.type == "cuda" or (device.type == "cpu" and bfloat16_pays()) else "no"
 
 
 def _attention(device: torch.device) -> AbstractContextManager[object]:

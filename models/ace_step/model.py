@@ -19,6 +19,7 @@ from models.ace_step.snake import quicken
 from models.ace_step.timbre import SilentTimbre
 from models.base import Model, Plan, Row
 from models.checkpoints import Checkpoint, CheckpointError
+from models.kernels import guard_convolutions
 from models.lora_rows import check, lane
 from models.loudness import normalise
 
@@ -53,6 +54,7 @@ class AceStep(Model[Run]):
         for part in (pipeline.vae, pipeline.text_encoder, pipeline.condition_encoder, pipeline.transformer):
             part.requires_grad_(False).eval()
         quicken(pipeline.vae)
+        guard_convolutions(pipeline.vae)
         pipeline.text_encoder.config.use_cache = False  # a prompt is read once
         fuse_norms(pipeline.transformer)
         fuse_norms(pipeline.condition_encoder)
