@@ -120,6 +120,9 @@ class Model(Protocol[R]):
         """Load with `from_pretrained` from the checkpoint's folder. Raises `CheckpointError` if it does not fit."""
         ...
 
+    def compile(self) -> None:
+        """Compile what runs for each layer from now on. Nothing, where a model has no such thing."""
+
     @property
     def adapted(self) -> torch.nn.Module:
         """The module whose Linear layers adapters change."""

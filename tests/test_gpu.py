@@ -69,12 +69,17 @@ def _twin(model: Model[Any], dora: bool = False) -> AdapterWeights:
     pairs, changes = {}, {}
     for name, layer in linear_layers(model.adapted).items():
         if name.endswith(("q_proj", "to_q", "to_v", "v_proj", "down_proj", "fc2")):
-            a, b = (torch.empty(shape, dtype=model.dtype, device=CUDA) for shape in ((layer.in_features, 4), (4, layer.out_features)))
+            a, b = (
+                torch.empty(shape, dtype=model.dtype, device=CUDA)
+                for shape in ((layer.in_features, 4), (4, layer.out_features))
+            )
             if dora:
                 changes[name] = Dora(b.T, a.T, torch.empty(layer.out_features, dtype=model.dtype, device=CUDA))
             else:
                 pairs[name] = LoraPair(a, b)
-    return AdapterWeights(Header("p", "m", model.backend, "starter", "0", 4, "job", "2026-01-01T00:00:00+00:00", "0"), pairs, changes)
+    return AdapterWeights(
+        Header("p", "m", model.backend, "starter", "0", 4, "job", "2026-01-01T00:00:00+00:00", "0"), pairs, changes
+    )
 
 
 @pytest.mark.parametrize("kind", ["base", "guided", "lora", "dora"])

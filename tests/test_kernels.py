@@ -34,9 +34,7 @@ def test_a_row_of_a_product_is_the_same_to_the_bit_among_any_number(wide: int, d
 @pytest.mark.parametrize(("rows", "wide", "deep"), [(1, 256, 256), (4, 1024, 256), (125, 2048, 2048), (7, 256, 48)])
 def test_products_and_their_gradients_in_half_precision_are_near(rows: int, wide: int, deep: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    x, weight, grad = (
-        torch.randn(shape, generator=generator) for shape in ((rows, deep), (wide, deep), (rows, wide))
-    )
+    x, weight, grad = (torch.randn(shape, generator=generator) for shape in ((rows, deep), (wide, deep), (rows, wide)))
 
     def product(dtype: torch.dtype) -> list[torch.Tensor]:
         leaves = [each.to(dtype).requires_grad_() for each in (x, weight)]
@@ -50,7 +48,8 @@ def test_products_and_their_gradients_in_half_precision_are_near(rows: int, wide
 
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize(
-    ("channels", "width", "stride"), [(16, 8, 4), (16, 16, 8), (16, 20, 10), (8, 16, 8), (32, 10, 5), (64, 4, 2), (16, 7, 1)]
+    ("channels", "width", "stride"),
+    [(16, 8, 4), (16, 16, 8), (16, 20, 10), (8, 16, 8), (32, 10, 5), (64, 4, 2), (16, 7, 1)],
 )
 def test_guarded_convolutions_in_half_precision_are_near(
     transposed: bool, channels: int, width: int, stride: int

@@ -21,13 +21,19 @@ _ALIGNED = 16
 
 
 class Attention(Protocol):
-    """How the streams of a pack attend. Queries, keys and values are `[N, heads, D]`, N with the streams' padding."""
+    """How the streams of a pack attend. Queries, keys and values are `[N, heads, D]`, N with the streams' padding.
+
+    Attributes:
+        conditions: each layer's keys and values of the streams' conditions, for `across`.
+    """
+
+    conditions: Sequence[Sequence[KeyValue]]
 
     def within(self, query: Tensor, key: Tensor, value: Tensor, window: int | None) -> Tensor:
         """Every token to those of its stream, `[N, heads · D]`; with a window, to those at most so far from it."""
         ...
 
-    def across(self, query: Tensor, layer: int) -> Tensor:
+    def across(self, query: Tensor, conditions: Sequence[KeyValue]) -> Tensor:
         """Every token to its stream's condition, `[N, heads · D]`."""
         ...
 
@@ -66,7 +72,7 @@ def has_varlen(device: torch.device, dtype: torch.dtype, heads: int, kv_heads: i
         pairs = [
             (ours.within(q, k, v, window), plain.within(q, k, v, window)),
             (ours.within(q, k, v, None), plain.within(q, k, v, None)),
-            (ours.across(q, 0), plain.across(q, 0)),
+            (ours.across(q, ours.conditions[0]), plain.across(q, plain.conditions[0])),
         ]
         known = torch.cat([torch.arange(40), torch.arange(48, 55)]).to(device)
         return all(bool((one[known] - other[known]).abs().max() < _NEAR) for one, other in pairs)
@@ -77,26 +83,15 @@ def has_varlen(device: torch.device, dtype: torch.dtype, heads: int, kv_heads: i
 class Varlen:
     """One kernel for all streams, which skips what lies outside of the window."""
 
-    def __init__(
-        self, tokens: Sequence[int], padded: Sequence[int], attended: Sequence[Sequence[KeyValue]]
-    ) -> None:
+    def __init__(self, tokens: Sequence[int], padded: Sequence[int], attended: Sequence[Sequence[KeyValue]]) -> None:
         device = attended[0][0][0].device
         # A stream's padding is a sequence of its own, so that nothing has to be taken apart.
         lengths = [n for count, whole in zip(tokens, padded, strict=True) for n in (count, whole - count) if n]
         self._within, self._longest = _bounds(lengths, device), max(lengths)
         self._rows, self._longest_row = _bounds(padded, device), max(padded)
-        conditions = [layers[0][0].shape[2] for layers in attended]
-        self._conditions, self._longest_condition = _bounds(conditions, device), max(conditions)
-        # [layer] of (key, value), [L of all, kv heads, D]
-        self._attended = [
-            tuple(
-                torch.cat([layers[index][part][0].transpose(0, 1) for layers in attended])
-                if len(attended) > 1
-                else attended[0][index][part][0].transpose(0, 1)
-                for part in range(2)
-            )
-            for index in range(len(attended[0]))
-        ]
+        lengths = [layers[0][0].shape[2] for layers in attended]
+        self._conditions, self._longest_condition = _bounds(lengths, device), max(lengths)
+        self.conditions = [[_end_to_end(each)] for each in zip(*attended, strict=True)]
 
     def within(self, query: Tensor, key: Tensor, value: Tensor, window: int | None) -> Tensor:
         out = varlen_attn(
@@ -113,8 +108,8 @@ class Varlen:
         assert isinstance(out, Tensor)
         return out.flatten(1)
 
-    def across(self, query: Tensor, layer: int) -> Tensor:
-        key, value = self._attended[layer]
+    def across(self, query: Tensor, conditions: Sequence[KeyValue]) -> Tensor:
+        ((key, value),) = conditions
         out = varlen_attn(
             query,
             key,
@@ -129,6 +124,12 @@ class Varlen:
         return out.flatten(1)
 
 
+def _end_to_end(parts: Sequence[KeyValue]) -> KeyValue:
+    """Each stream's key and value `[1, heads, L, D]` as one of each, `[L of all, heads, D]`."""
+    key, value = (torch.cat([part[which][0].transpose(0, 1) for part in parts]) for which in range(2))
+    return key, value
+
+
 def _bounds(lengths: Sequence[int], device: torch.device) -> Tensor:
     """Where each sequence begins, and the last one ends."""
     return torch.tensor(list(accumulate(lengths, initial=0)), dtype=torch.int32, device=device)
@@ -141,7 +142,7 @@ class ByStream:
         self, tokens: Sequence[int], padded: Sequence[int], attended: Sequence[Sequence[KeyValue]], window: int
     ) -> None:
         self._tokens, self._padded = list(tokens), list(padded)
-        self._attended = attended
+        self.conditions = list(zip(*attended, strict=True))
         key = attended[0][0][0]
         self._bands = {n: _band(n, window, key) for n in set(tokens)}
 
@@ -154,9 +155,9 @@ class ByStream:
             ]
         )
 
-    def across(self, query: Tensor, layer: int) -> Tensor:
-        rows = zip(self._streams(query), self._attended, strict=True)
-        return self._packed([_attend(q, *layers[layer], None) for q, layers in rows])
+    def across(self, query: Tensor, conditions: Sequence[KeyValue]) -> Tensor:
+        rows = zip(self._streams(query), conditions, strict=True)
+        return self._packed([_attend(q, key, value, None) for q, (key, value) in rows])
 
     def _streams(self, x: Tensor) -> list[Tensor]:
         """Each stream's part of `[N, heads, D]`, without padding, `[1, heads, tokens, D]`.

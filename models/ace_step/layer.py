@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from diffusers.models.normalization import RMSNorm
 from torch import Tensor
 
-from models.ace_step.attention import Attention
+from models.ace_step.attention import Attention, KeyValue
 from models.lora_rows import Pairs, Weights
 from models.products import Product
 
@@ -32,14 +32,12 @@ class Layer:
 
     Attributes:
         module: diffusers' `AceStepTransformerBlock`.
-        index: its place, from 0.
         products: by the names of `GROUPS`.
         norm: the weights of the norms of queries and keys, `[heads + kv heads, head]`.
         window: of its attention; `None` where that sees everything.
     """
 
     module: Any
-    index: int
     products: Mapping[str, Product]
     norm: Tensor
     window: int | None
@@ -55,39 +53,68 @@ def layer(root: Any, index: int, pairs: Pairs, weights: Weights) -> Layer:
     own = module.self_attn
     norm = torch.cat([own.norm_q.weight.expand(own.heads, -1), own.norm_k.weight.expand(own.kv_heads, -1)])
     sliding = root.layer_types[index] == "sliding_attention"
-    return Layer(module, index, products, norm, root.config.sliding_window if sliding else None)
+    return Layer(module, products, norm, root.config.sliding_window if sliding else None)
 
 
-def forward(own: Layer, h: Tensor, modulation: Tensor, rotary: tuple[Tensor, Tensor], attention: Attention) -> Tensor:
+def into_attention(
+    own: Layer, h: Tensor, modulation: Tensor, rotary: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of the self-attention, `[N, heads, head]` each."""
+    module = own.module.self_attn
+    x = torch.addcmul(modulation[:, 0, None], rms_norm(own.module.self_attn_norm, h), modulation[:, 1, None])
+    heads = own.products["self_attn.qkv"](x).view(-1, module.heads + 2 * module.kv_heads, module.head_dim)
+    turned, value = heads.split([module.heads + module.kv_heads, module.kv_heads], dim=1)
+    # In half precision rounded once here, and again where the stock model is.
+    turned = F.rms_norm(turned, turned.shape[-1:], eps=module.norm_q.eps) * own.norm
+    query, key = rotated(turned, rotary).split([module.heads, module.kv_heads], dim=1)
+    return query, key, value
+
+
+def between_attentions(own: Layer, h: Tensor, attended: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
+    """`h` with what was attended to, and the queries `[N, heads, head]` of the cross-attention."""
+    module = own.module.cross_attn
+    h = torch.addcmul(h, own.products["self_attn.to_out.0"](attended.view(*h.shape[:2], -1)), modulation[:, 2, None])
+    query = own.products["cross_attn.to_q"](rms_norm(own.module.cross_attn_norm, h))
+    return h, rms_norm(module.norm_q, query.view(-1, module.heads, module.head_dim))
+
+
+def after_attention(own: Layer, h: Tensor, attended: Tensor, modulation: Tensor) -> Tensor:
+    """The layer's output."""
+    h = h + own.products["cross_attn.to_out.0"](attended.view(*h.shape[:2], -1))
+    x = torch.addcmul(modulation[:, 3, None], rms_norm(own.module.mlp_norm, h), modulation[:, 4, None])
+    gated, x = own.products["mlp.gate_up"](x).chunk(2, dim=-1)
+    return torch.addcmul(h, own.products["mlp.down_proj"](F.silu(gated) * x), modulation[:, 5, None])
+
+
+class Parts(NamedTuple):
+    """What lies around a layer's two attentions, or what was compiled of it."""
+
+    into: Callable[..., tuple[Tensor, Tensor, Tensor]] = into_attention
+    between: Callable[..., tuple[Tensor, Tensor]] = between_attentions
+    after: Callable[..., Tensor] = after_attention
+
+
+PLAIN = Parts()
+
+
+def forward(
+    own: Layer,
+    h: Tensor,
+    modulation: Tensor,
+    rotary: tuple[Tensor, Tensor],
+    attention: Attention,
+    conditions: Sequence[KeyValue],
+    parts: Parts = PLAIN,
+) -> Tensor:
     """The layer's output for `h` `[blocks, block, D]`.
 
     Args:
         modulation: `[blocks, 6, D]`: shift, 1 + scale, and gate of the self-attention, and of the MLP.
+        conditions: this layer's, of `attention.conditions`.
     """
-    shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = (modulation[:, part, None] for part in range(6))
-    products, module = own.products, own.module
-    x = torch.addcmul(shift, rms_norm(module.self_attn_norm, h), scale)
-    x = _within(own, products["self_attn.qkv"](x), rotary, attention).view(*x.shape[:2], -1)
-    h = torch.addcmul(h, products["self_attn.to_out.0"](x), gate)
-    x = products["cross_attn.to_q"](rms_norm(module.cross_attn_norm, h))
-    query = rms_norm(module.cross_attn.norm_q, x.view(-1, module.cross_attn.heads, module.cross_attn.head_dim))
-    x = attention.across(query, own.index).view(*x.shape[:2], -1)
-    h = h + products["cross_attn.to_out.0"](x)
-    x = torch.addcmul(shift_mlp, rms_norm(module.mlp_norm, h), scale_mlp)
-    gated, x = products["mlp.gate_up"](x).chunk(2, dim=-1)
-    return torch.addcmul(h, products["mlp.down_proj"](F.silu(gated) * x), gate_mlp)
-
-
-def _within(own: Layer, qkv: Tensor, rotary: tuple[Tensor, Tensor], attention: Attention) -> Tensor:
-    """Self-attention, `[N, heads · head]`, of queries, keys and values side by side."""
-    module = own.module.self_attn
-    heads = qkv.view(-1, module.heads + 2 * module.kv_heads, module.head_dim)
-    turned, value = heads.split([module.heads + module.kv_heads, module.kv_heads], dim=1)
-    # In half precision rounded once here, and again where the stock model is.
-    turned = F.rms_norm(turned, turned.shape[-1:], eps=module.norm_q.eps) * own.norm
-    turned = rotated(turned, rotary)
-    query, key = turned.split([module.heads, module.kv_heads], dim=1)
-    return attention.within(query, key, value, own.window)
+    query, key, value = parts.into(own, h, modulation, rotary)
+    h, across = parts.between(own, h, attention.within(query, key, value, own.window), modulation)
+    return parts.after(own, h, attention.across(across, conditions), modulation)
 
 
 def rotated(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ The arithmetic is that of diffusers' `AceStepTransformer1DModel.forward`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from models.ace_step.attention import KeyValue, attention
-from models.ace_step.layer import GROUPS, Layer, forward, layer, rms_norm
+from models.ace_step.layer import GROUPS, PLAIN, Layer, Parts, forward, layer, rms_norm
 from models.adapters import LoraPair
 from models.base import completed
 from models.lora_rows import Pairs, Weights, add, linear, stacks
@@ -109,18 +109,18 @@ class Pack:
     is a block's own, so that no operation runs once for each stream, but attention where no kernel takes all of them.
 
     Args:
-        compute: `layer.forward`, or what was compiled of it.
+        parts: of each layer.
     """
 
     def __init__(
         self,
         transformer: AceStepTransformer1DModel,
         streams: Sequence[Stream],
-        compute: Callable[..., Tensor] = forward,
+        parts: Parts = PLAIN,
     ) -> None:
         self.transformer = transformer
         self.weights = streams[0].weights
-        self._compute = compute
+        self._parts = parts
         self.lengths = [stream.context.shape[1] for stream in streams]
         self.tokens = [-(-length // transformer.patch_size) for length in self.lengths]
         self.block = _block(self.tokens)
@@ -134,9 +134,7 @@ class Pack:
         self.rotary = self._rotary(blocks, device, dtype)
         heads = transformer.layers[0].self_attn.heads
         attended = [stream.attended for stream in streams]
-        self.attention = attention(
-            self.tokens, self.padded, attended, heads, transformer.config.sliding_window
-        )
+        self.attention = attention(self.tokens, self.padded, attended, heads, transformer.config.sliding_window)
         self.pairs = self._stacks([stream.pairs for stream in streams])
         self.layers = [layer(transformer, index, self.pairs, self.weights) for index in range(len(transformer.layers))]
         self._tables = torch.cat([module.scale_shift_table for module in transformer.layers])[:, None]
@@ -190,7 +188,8 @@ class Pack:
 
     def _layer(self, index: int, h: Tensor, modulation: Tensor) -> Tensor:
         """Layer `index` of `[blocks, block, D]`; `modulation` is `[streams, 6, D]`."""
-        return self._compute(self._own(index), h, self._of_blocks(modulation), self.rotary, self.attention)
+        own, conditions = self._own(index), self.attention.conditions[index]
+        return forward(own, h, self._of_blocks(modulation), self.rotary, self.attention, conditions, self._parts)
 
     def _own(self, index: int) -> Layer:
         """The layer with a pair a block."""
@@ -201,7 +200,7 @@ class Pack:
             name: Product(each.layers, each.weights, each.weight, each.pair and self._by_block(each.pair))
             for name, each in own.products.items()
         }
-        return Layer(own.module, own.index, products, own.norm, own.window)
+        return Layer(own.module, products, own.norm, own.window)
 
     def _rotary(self, blocks: Sequence[int], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosine and signed sine of every token's position, `[N, 1, head]`: rounded to `dtype`, as the model's are."""

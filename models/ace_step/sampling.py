@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import torch
 from diffusers import AceStepPipeline
 from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
 
-from models.ace_step import conditions, layer, packed
+from models.ace_step import conditions, packed
+from models.ace_step.layer import PLAIN, Parts
 from models.base import Interruptible, Row
 from models.lora_rows import blend, changed
 
@@ -109,14 +110,16 @@ class Batch:
         self,
         pipeline: AceStepPipeline,
         runs: Sequence[Run],
-        compute: Callable[..., torch.Tensor] = layer.forward,
+        parts: Parts = PLAIN,
     ) -> None:
         self.runs = runs
-        self.pack = packed.Pack(pipeline.transformer, [stream for run in runs for stream in run.streams], compute)
+        self.pack = packed.Pack(pipeline.transformer, [stream for run in runs for stream in run.streams], parts)
         # Of each step from here on, `[steps, streams]`: a copy for each of them would be waited for. A run that has
         # ended is asked for no more.
         steps = range(max(run.steps_left for run in runs))
-        times = [[run.times[min(run.step + step, len(run.times) - 1)] for run in runs for _ in run.streams] for step in steps]
+        times = [
+            [run.times[min(run.step + step, len(run.times) - 1)] for run in runs for _ in run.streams] for step in steps
+        ]
         self._times = torch.tensor(times).to(runs[0].latents.device)
         self._taken = 0
 

@@ -174,7 +174,9 @@ class Batch:
                 self._decoder.read(row, run.positions[:, : run.known - 1])
                 yield
         at = self._next - 1
-        told, untold = self._decoder.step(self._positions[self._rows, :, at], at, max(run.next for run in self.runs) - 1)
+        told, untold = self._decoder.step(
+            self._positions[self._rows, :, at], at, max(run.next for run in self.runs) - 1
+        )
         logits = torch.lerp(untold, told, self._guidance)
         self._total += logits.sum(dim=(1, 2))
         chosen = choose(logits / self._temperature, self.runs[0].line.top_k, [run.generator for run in self.runs])
