@@ -31,6 +31,7 @@ from models.musicgen.decoder import Decoder, reader
 RANK = 16
 ACE_STEP = ("to_q", "to_k", "to_v", "to_out.0", "gate_proj", "up_proj", "down_proj")
 MUSICGEN = ("q_proj", "k_proj", "v_proj", "out_proj")
+_COPIES = ("_to_copy", "copy_", "to")
 SIZES_2B = {"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 24}
 
 
@@ -57,9 +58,9 @@ class Launched(TorchDispatchMode):
             return result
         self.operations[name] += 1
         tensors = [each for each in (*args, result) if isinstance(each, Tensor)]
-        if len({each.device.type for each in tensors if each.dim()}) > 1 and name in ("_to_copy", "copy_", "to"):
-            if not any(each.device.type == "cpu" and each.is_pinned() for each in tensors):
-                self.waits.append(str(func))
+        crosses = len({each.device.type for each in tensors if each.dim()}) > 1 and name in _COPIES
+        if crosses and not any(each.device.type == "cpu" and each.is_pinned() for each in tensors):
+            self.waits.append(str(func))
         return result
 
 

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-import torch._dynamo.config
-from torch._dynamo.exc import TorchDynamoException
+import torch
 from torch.utils._triton import has_triton
 
 log = logging.getLogger("producer_twin.models")
@@ -28,6 +27,10 @@ def pays(wanted: str, device: torch.device) -> bool:
 
 def compiled(function: Callable[P, T], backend: str | Callable[..., object] = "inductor") -> Callable[P, T]:
     """`function` compiled as one graph for tensors of all lengths; `function` itself from when that fails."""
+    # Much to import, for those who compile alone.
+    import torch._dynamo.config
+    from torch._dynamo.exc import TorchDynamoException
+
     # One for each of: one row or several, with adapters of any rank or none, text longer than a block or not.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _MOST)
     fast: Callable[P, T] | None = torch.compile(function, fullgraph=True, backend=backend)

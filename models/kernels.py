@@ -89,7 +89,11 @@ def _near(half: Tensor, exact: Tensor) -> bool:
 
 def _in_float32(module: Convolution, x: Tensor) -> Tensor:
     weight, bias = module.weight.float(), None if module.bias is None else module.bias.float()
-    more = {"stride": module.stride, "padding": module.padding, "groups": module.groups, "dilation": module.dilation}
+    stride, groups, dilation = module.stride, module.groups, module.dilation
     if isinstance(module, torch.nn.ConvTranspose1d):
-        return conv_transpose1d(x.float(), weight, bias, output_padding=module.output_padding, **more).to(x.dtype)
-    return conv1d(x.float(), weight, bias, **more).to(x.dtype)
+        assert not isinstance(module.padding, str)
+        padding = module.padding
+        y = conv_transpose1d(x.float(), weight, bias, stride, padding, module.output_padding, groups, dilation)
+    else:
+        y = conv1d(x.float(), weight, bias, stride, module.padding, dilation, groups)
+    return y.to(x.dtype)

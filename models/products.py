@@ -42,10 +42,14 @@ def _whole(weights: Sequence[Tensor]) -> Tensor | None:
     """The tensor in which they lie end to end, if they do."""
     first, end = weights[0], weights[0].storage_offset()
     for weight in weights:
-        if not weight.is_contiguous() or weight.storage_offset() != end or not torch._C._is_alias_of(weight, first):
+        if not weight.is_contiguous() or weight.storage_offset() != end or _storage(weight) != _storage(first):
             return None
         end += weight.numel()
     return first.as_strided((sum(map(len, weights)), *first.shape[1:]), first.stride())
+
+
+def _storage(weight: Tensor) -> int:
+    return weight.untyped_storage()._cdata
 
 
 def grouped(root: torch.nn.Module, pairs: Pairs, groups: Groups) -> Pairs:

@@ -54,7 +54,7 @@ def test_one_graph_is_for_all_layers_and_lengths(kind: str) -> None:
         plain, model = (
             AceStep.load(resolve("starter", "ace_step_test", ace_step.build), CPU, torch.float32) for _ in range(2)
         )
-        model._parts = Parts(*(compiled.compiled(part, graphs) for part in PLAIN))
+        model._parts = Parts(*[compiled.compiled(part, graphs) for part in PLAIN])  # type: ignore[arg-type]
     else:
         plain, model = (
             MusicGen.load(resolve("starter", "musicgen_test", musicgen.build), CPU, torch.float32) for _ in range(2)

@@ -145,10 +145,10 @@ def test_without_flash_attention_a_masked_step_keeps_no_scores(monkeypatch: pyte
     heads: list[tuple[bool, int, int]] = []
     attend = torch.nn.functional.scaled_dot_product_attention
 
-    def overheard(q: torch.Tensor, k: torch.Tensor, *rest: Any, attn_mask: Any = None, **more: Any) -> torch.Tensor:
+    def overheard(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, attn_mask: Any, **more: Any) -> torch.Tensor:
         heads.append((attn_mask is not None, q.shape[1], k.shape[1]))
         assert attn_mask is None or (attn_mask.dtype == q.dtype and attn_mask.stride(0) % 16 == 0)
-        return attend(q, k, *rest, attn_mask=attn_mask, **more)
+        return attend(q, k, v, attn_mask=attn_mask, **more)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", overheard)
     with operations.pretended(varlen=False):

@@ -27,7 +27,8 @@ class Attention(Protocol):
         conditions: each layer's keys and values of the streams' conditions, for `across`.
     """
 
-    conditions: Sequence[Sequence[KeyValue]]
+    @property
+    def conditions(self) -> Sequence[Sequence[KeyValue]]: ...
 
     def within(self, query: Tensor, key: Tensor, value: Tensor, window: int | None) -> Tensor:
         """Every token to those of its stream, `[N, heads · D]`; with a window, to those at most so far from it."""

@@ -104,7 +104,7 @@ class AceStep(Model[Run]):
         return Batch(self.pipeline, runs, self._parts)
 
     def compile(self) -> None:
-        self._parts = Parts(*(compiled(part) for part in PLAIN))
+        self._parts = Parts(compiled(PLAIN.into), compiled(PLAIN.between), compiled(PLAIN.after))
 
     def finish(self, run: Run, row: Row) -> Generator[None, None, NDArray[np.float32]]:
         if not torch.isfinite(run.latents).all():

@@ -108,7 +108,9 @@ class Decoder:
         length = self._seen[0].shape[3]
         self._causal = self._seen[0].new_full((length, length), float("-inf")).triu_(1)
         tables = list(self._stack.embed_tokens)
-        self._table = together(tables)
+        table = together(tables)
+        assert table is not None  # they are alike
+        self._table = table
         self._offsets = torch.arange(len(tables), device=model.device)[:, None] * tables[0].num_embeddings
 
     def read(self, row: int, codes: Tensor) -> None:
@@ -147,7 +149,7 @@ class Decoder:
         return x + self._stack.embed_positions.weights[positions].to(x.dtype)
 
     def _stacked_texts(self, readers: Sequence[Reader], told: int) -> tuple[list[Tensor], Tensor]:
-        """Each layer's `[2, told, H, L, D]`, and what of it is padding. Rows beyond the readers get nothing of a text."""
+        """Each layer's `[2, told, H, L, D]`, and what of it is padding. Rows beyond the readers have no text."""
         lengths = [each.text[0][0].shape[1] for each in readers]
         first = readers[0].text[0][0]
         heads, _, size = first.shape

@@ -76,7 +76,8 @@ def forward(
         seen: keys and values of all positions, `[2, R, H, P, D]`; those of `x` are added.
         rows, at: each row's number, and its position, `[R]`.
         mask: `[R, 1, 1, length]`, added to the scores of the first positions.
-        text, text_mask: keys and values of the text, `[2, told, H, L, D]`, and what of it is padding, `[told, 1, 1, L]`.
+        text: keys and values of the text, `[2, told, H, L, D]`.
+        text_mask: what of it is padding, `[told, 1, 1, L]`.
     """
 
     def attend(query: Tensor, new: Tensor) -> Tensor:
