@@ -116,3 +116,23 @@ def musicgen(rows: int, targets: tuple[str, ...] = (), layers: int = 24) -> Laun
     with torch.inference_mode(), Launched() as launched:
         decoder.step(codes, at, 100)
     return launched
+
+
+def main() -> None:
+    mixed = (10.0, 20.0, 30.0, 41.0, 50.0, 60.0, 70.0, 83.0)
+    with pretended():
+        figures = {
+            "ACE-Step 2B, a step of one row": ace_step([60.0]),
+            "of 8 rows": ace_step([10.0] * 8),
+            "of 8 rows, 8 adapters on attention": ace_step([10.0] * 8, ACE_STEP[:4]),
+            "of 8 rows, 8 adapters on attention and MLP": ace_step([10.0] * 8, ACE_STEP),
+            "the same, of 10 to 83 s": ace_step(mixed, ACE_STEP),
+            "MusicGen-small, a token's logits for one row": musicgen(1),
+            "for 8 rows, 8 adapters on attention": musicgen(8, MUSICGEN),
+        }
+    for name, launched in figures.items():
+        print(f"{name:<50}{launched.operations.total():>6}")
+
+
+if __name__ == "__main__":
+    main()
