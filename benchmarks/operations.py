@@ -54,12 +54,14 @@ class Launched(TorchDispatchMode):
         name = func.__name__.split(".")[0]
         # Drawn on the CPU; torch has no fake of it with a generator.
         result = args[0] if name == "exponential_" else func(*args, **(kwargs or {}))
+        if (kwargs or {}).get("pin_memory"):
+            result.pinned = True  # fakes do not remember it
         if name in LAUNCHES_NOTHING:
             return result
         self.operations[name] += 1
         tensors = [each for each in (*args, result) if isinstance(each, Tensor)]
         crosses = len({each.device.type for each in tensors if each.dim()}) > 1 and name in _COPIES
-        if crosses and not any(each.device.type == "cpu" and each.is_pinned() for each in tensors):
+        if crosses and not any(each.device.type == "cpu" and getattr(each, "pinned", False) for each in tensors):
             self.waits.append(str(func))
         return result
 

@@ -45,7 +45,7 @@ def choose(logits: torch.Tensor, top_k: int, generators: Sequence[torch.Generato
         smallest = logits.topk(top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < smallest, float("-inf"))
     # A copy from memory that is not pinned would be waited for.
-    noise = torch.empty(logits.shape, pin_memory=logits.is_cuda)
+    noise = torch.empty(logits.shape, device="cpu", pin_memory=logits.is_cuda)
     for row, generator in zip(noise, generators, strict=True):
         if generator:
             row.exponential_(generator=generator)
