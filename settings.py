@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     allow_noncommercial: bool = True
     device: str = "auto"
     dtype: DType = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
     train_device: str | None = None
 
     # Serving.

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # What moves no data on a device is not launched there.
-_VIEWS = ("view", "reshape", "transpose", "permute", "slice", "select", "unsqueeze", "squeeze", "split", "expand", "t")
+LAUNCHES_NOTHING = frozenset(
+    (
+        *("view", "view_as", "_unsafe_view", "reshape", "transpose", "permute", "t", "slice", "select", "narrow"),
+        *("unsqueeze", "squeeze", "split", "split_with_sizes", "chunk", "unbind", "expand", "as_strided"),
+        *("flatten", "unflatten", "alias", "detach", "detach_", "lift_fresh", "device", "empty", "new_empty"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ class _Count(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         name = func.__name__.split(".")[0]
-        if not name.startswith(_VIEWS):
+        if name not in LAUNCHES_NOTHING:
             self.operations[name] += 1
         return func(*args, **(kwargs or {}))
 

@@ -13,7 +13,3 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # In this mode ("conditional numerical reproducibility", strict) a row's product is the same to the last bit however
 # many there are. MKL reads it once, too; on a processor that has no such mode it goes on without.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
-
-# With AMX, oneDNN 3.12 computes some strided convolutions in bfloat16 wrongly, forward and backward: from 16 to 32
-# channels, 8 wide, in strides of 4, the result has nothing to do with the right one, and so have a twin's gradients.
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")

@@ -120,6 +120,9 @@ class Model(Protocol[R]):
         """Load with `from_pretrained` from the checkpoint's folder. Raises `CheckpointError` if it does not fit."""
         ...
 
+    def compile(self) -> None:
+        """Compile what runs for each layer from now on. Nothing, where a model has no such thing."""
+
     @property
     def adapted(self) -> torch.nn.Module:
         """The module whose Linear layers adapters change."""
@@ -167,7 +170,8 @@ class Model(Protocol[R]):
         lanes: dict[Hashable, dict[int, R]] = {}
         for index, row in enumerate(rows):
             try:
-                lanes.setdefault(self.plan(row).lane, {})[index] = self.begin(row)
+                lane = self.plan(row).lane
+                lanes.setdefault(lane, {})[index] = self.begin(row)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one row is that row's answer
                 tracks[index] = error
         for runs in lanes.values():

@@ -106,8 +106,7 @@ def add(y: torch.Tensor, x: torch.Tensor, pair: LoraPair | None) -> torch.Tensor
 def stacks(root: torch.nn.Module, rows: Sequence[Pairs]) -> Pairs:
     """The pairs of every layer that any row's adapter changes, a row each, as one: `a` `[rows, in, rank]`, `b` `[rows,
     rank, out]`; no pair is zeros. A row alone is not copied."""
-    name = next((name for pairs in rows for name in pairs), None)
-    return {} if name is None else _together(rows, root.get_submodule(name).get_parameter("weight"))
+    return _together(rows, next(root.parameters())) if any(rows) else {}
 
 
 def write(room: FlatPairs, row: int, pairs: Pairs) -> None:

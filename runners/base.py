@@ -170,6 +170,7 @@ class Runner:
             self.settled.set()
 
     def _load(self) -> None:
+        from models import compiled
         from models.checkpoints import CheckpointError, resolve
         from models.device import pick_device, pick_dtype
         from runners.adapters import Adapters
@@ -184,6 +185,8 @@ class Runner:
             device = pick_device(config.device)
             checkpoint = resolve(row.checkpoint_name(config), row.name, row.load_tiny(), config.hf_token)
             model = row.load_model_class().load(checkpoint, device, pick_dtype(config.dtype, device))
+            if compiled.pays(config.compile, device):
+                model.compile()
         except (CheckpointError, ValueError) as error:
             self._reason = str(error)
             log.error("%s is not ready: %s", row.name, error)

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
-from torch.nn.functional import conv1d, linear
+from torch.nn.functional import linear
+from torch.nn.utils import weight_norm
 
 import models  # noqa: F401 - chooses the kernels' modes
+from models import kernels
+from models.ace_step.decoding import decode
+from models.ace_step.model import AceStep
+from models.base import completed
+from models.checkpoints import resolve
+from models.device import pick_dtype
+from models.tiny import ace_step
+
+CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(("wide", "deep"), [(256, 256), (1024, 256), (1024, 1024), (256, 1024)])
@@ -17,11 +31,65 @@ def test_a_row_of_a_product_is_the_same_to_the_bit_among_any_number(wide: int, d
     assert [n for n in range(8, 65, 4) if not torch.equal(linear(rows[:n], weight)[:4], few)] == []
 
 
-@pytest.mark.parametrize(("channels", "width", "stride"), [(16, 8, 4), (16, 16, 8), (32, 10, 5), (64, 4, 2)])
-def test_convolutions_in_half_precision_are_near(channels: int, width: int, stride: int) -> None:
+@pytest.mark.parametrize(("rows", "wide", "deep"), [(1, 256, 256), (4, 1024, 256), (125, 2048, 2048), (7, 256, 48)])
+def test_products_and_their_gradients_in_half_precision_are_near(rows: int, wide: int, deep: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    sound = torch.randn(2, channels, 1000, generator=generator)
-    kernel = torch.randn(2 * channels, channels, width, generator=generator)
-    exact = conv1d(sound, kernel, stride=stride)
-    half = conv1d(sound.bfloat16(), kernel.bfloat16(), stride=stride).float()
-    assert (half - exact).norm() < 0.01 * exact.norm()
+    x, weight, grad = (torch.randn(shape, generator=generator) for shape in ((rows, deep), (wide, deep), (rows, wide)))
+
+    def product(dtype: torch.dtype) -> list[torch.Tensor]:
+        leaves = [each.to(dtype).requires_grad_() for each in (x, weight)]
+        y = linear(*leaves)
+        y.backward(grad.to(dtype))
+        return [y.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
+
+    for half, exact in zip(product(torch.bfloat16), product(torch.float32), strict=True):
+        assert (half.float() - exact).norm() < 0.01 * exact.norm()
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(
+    ("channels", "width", "stride"),
+    [(16, 8, 4), (16, 16, 8), (16, 20, 10), (8, 16, 8), (32, 10, 5), (64, 4, 2), (16, 7, 1)],
+)
+def test_guarded_convolutions_in_half_precision_are_near(
+    transposed: bool, channels: int, width: int, stride: int
+) -> None:
+    kind = torch.nn.ConvTranspose1d if transposed else torch.nn.Conv1d
+    exact, half = (
+        torch.nn.Sequential(weight_norm(kind(channels, 2 * channels, width, stride, padding=stride // 2)))
+        for _ in range(2)
+    )
+    half.load_state_dict(exact.state_dict())
+    kernels.guard_convolutions(half.bfloat16())
+    for frames in (97, 500, 1000):
+        sound = torch.randn(2, channels, frames)
+        expected = exact(sound)
+        assert (half(sound.bfloat16()).float() - expected).norm() < 0.02 * expected.norm()
+
+
+def test_the_codec_in_half_precision_is_near() -> None:
+    checkpoint = resolve("starter", "ace_step_test", ace_step.build)
+    exact, half = (AceStep.load(checkpoint, CPU, dtype) for dtype in (torch.float32, torch.bfloat16))
+    wave = torch.randn(1, 2, 48_000, generator=torch.Generator().manual_seed(0)) * 0.1
+    with torch.inference_mode():
+        latents = exact.pipeline.vae.encode(wave).latent_dist.mean
+        ours = half.pipeline.vae.encode(wave.bfloat16()).latent_dist.mean.float()
+        assert (ours - latents).norm() < 0.05 * latents.norm()
+        audio = completed(decode(exact.pipeline.vae, latents.transpose(1, 2)))
+        near = completed(decode(half.pipeline.vae, latents.transpose(1, 2).bfloat16())).float()
+        assert (near - audio).norm() < 0.05 * audio.norm()
+
+
+def test_auto_is_exact_on_a_cpu_and_half_precision_on_a_gpu() -> None:
+    assert pick_dtype("auto", CPU) is torch.float32
+    assert pick_dtype("auto", torch.device("cuda")) is torch.bfloat16
+    assert pick_dtype("bfloat16", CPU) is torch.bfloat16
+
+
+@pytest.mark.skipif(not torch.cpu.get_capabilities().get("amx_bf16"), reason="this processor has no AMX")
+@pytest.mark.parametrize(("cap", "pays"), [("DEFAULT", True), ("AVX512_CORE_FP16", False)])
+def test_half_precision_pays_with_amx_and_not_without(cap: str, pays: bool) -> None:
+    code = "import models; from models.kernels import bfloat16_pays; print(bfloat16_pays())"
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": cap, "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == str(pays)

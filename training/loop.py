@@ -243,8 +243,7 @@ def _rate(step: int, recipe: Recipe) -> float:
 
 
 def _precision(device: torch.device) -> str:
-    """bfloat16 on a GPU; master weights stay as they are. On a CPU float32 is as fast, but where it has AMX, with which
-    some gradients in bfloat16 were wrong (`models`)."""
+    """bfloat16 on a GPU; master weights stay as they are."""
     return "bf16" if device.type == "cuda" else "no"
 
 

@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from models.ace_step import conditions, sampling
 from models.ace_step.decoding import decode
+from models.ace_step.layer import PLAIN, Parts, fuse_norms
 from models.ace_step.sampling import Batch, Defaults, Run
 from models.ace_step.snake import quicken
 from models.ace_step.timbre import SilentTimbre
 from models.base import Model, Plan, Row
 from models.checkpoints import Checkpoint, CheckpointError
+from models.compiled import compiled
+from models.kernels import guard_convolutions
 from models.lora_rows import check, lane
 from models.loudness import normalise
 
@@ -37,6 +40,7 @@ class AceStep(Model[Run]):
     def __init__(self, pipeline: AceStepPipeline, defaults: Defaults) -> None:
         self.pipeline = pipeline
         self.defaults = defaults
+        self._parts = PLAIN
         self.sample_rate: int = pipeline.sample_rate
         self.channels: int = pipeline.vae.config.audio_channels
 
@@ -52,6 +56,10 @@ class AceStep(Model[Run]):
         for part in (pipeline.vae, pipeline.text_encoder, pipeline.condition_encoder, pipeline.transformer):
             part.requires_grad_(False).eval()
         quicken(pipeline.vae)
+        guard_convolutions(pipeline.vae)
+        pipeline.text_encoder.config.use_cache = False  # a prompt is read once
+        fuse_norms(pipeline.transformer)
+        fuse_norms(pipeline.condition_encoder)
         pipeline.condition_encoder.timbre_encoder = SilentTimbre(pipeline)
         return cls(pipeline, Defaults.of(pipeline, checkpoint.folder))
 
@@ -93,7 +101,10 @@ class AceStep(Model[Run]):
         return Run(self.pipeline, row, self.defaults)
 
     def batch(self, runs: Sequence[Run]) -> Batch:
-        return Batch(self.pipeline, runs)
+        return Batch(self.pipeline, runs, self._parts)
+
+    def compile(self) -> None:
+        self._parts = Parts(compiled(PLAIN.into), compiled(PLAIN.between), compiled(PLAIN.after))
 
     def finish(self, run: Run, row: Row) -> Generator[None, None, NDArray[np.float32]]:
         if not torch.isfinite(run.latents).all():

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AceStepPipeline
 from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
 
 from models.ace_step import conditions, packed
+from models.ace_step.layer import PLAIN, Parts
 from models.base import Interruptible, Row
 from models.lora_rows import blend, changed
 
@@ -67,7 +69,7 @@ class Run:
             null = conditions.null(pipeline, condition)
             self.streams.append(packed.stream(transformer, context, null, pairs, weights))
         self.momentum = MomentumBuffer(momentum=_MOMENTUM)
-        times = torch.linspace(1, 0, steps(row, defaults) + 1)
+        times = np.linspace(1, 0, steps(row, defaults) + 1, dtype=np.float32)
         shift = defaults.shift if row.shift is None else row.shift
         self.times: list[float] = (shift * times / (1 + (shift - 1) * times)).tolist()
         generator = torch.Generator().manual_seed(row.seed)
@@ -75,10 +77,6 @@ class Run:
         # Drawn on the CPU, so that a seed means the same music on every device.
         self.latents = torch.randn(shape, generator=generator).to(transformer.device, transformer.dtype)
         self.step = 0
-
-    @property
-    def time(self) -> float:
-        return self.times[self.step]
 
     @property
     def steps_left(self) -> int:
@@ -98,8 +96,9 @@ class Run:
                 use_original_formulation=True,
                 norm_dim=(1,),
             )
+        # Computed in single precision, and rounded once.
         delta = self.times[self.step + 1] - self.times[self.step]
-        self.latents = (self.latents.float() + delta * velocity.float()).to(self.latents.dtype)
+        self.latents = self.latents.add(velocity, alpha=delta).type_as(self.latents)
         self.step += 1
 
 
@@ -107,15 +106,28 @@ class Batch:
     """Runs that share their steps, wherever each of them is on its way."""
 
     @torch.inference_mode()
-    def __init__(self, pipeline: AceStepPipeline, runs: Sequence[Run]) -> None:
+    def __init__(
+        self,
+        pipeline: AceStepPipeline,
+        runs: Sequence[Run],
+        parts: Parts = PLAIN,
+    ) -> None:
         self.runs = runs
-        self.pack = packed.Pack(pipeline.transformer, [stream for run in runs for stream in run.streams])
+        self.pack = packed.Pack(pipeline.transformer, [stream for run in runs for stream in run.streams], parts)
+        # Of each step from here on, `[steps, streams]`: a copy for each of them would be waited for. A run that has
+        # ended is asked for no more.
+        steps = range(max(run.steps_left for run in runs))
+        times = [
+            [run.times[min(run.step + step, len(run.times) - 1)] for run in runs for _ in run.streams] for step in steps
+        ]
+        self._times = torch.tensor(times).to(runs[0].latents.device)
+        self._taken = 0
 
     @torch.inference_mode()
     def step(self) -> Interruptible:
         latents = [run.latents for run in self.runs for _ in run.streams]
-        times = [run.time for run in self.runs for _ in run.streams]
-        velocities = iter((yield from self.pack.forward(latents, times)))
+        velocities = iter((yield from self.pack.forward(latents, self._times[self._taken])))
+        self._taken += 1
         for run in self.runs:
             run.advance([next(velocities) for _ in run.streams])
         device = self.runs[0].latents.device

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,10 +13,12 @@ from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBa
 
 from models.base import Model, Plan, Row, Text
 from models.checkpoints import Checkpoint
+from models.compiled import compiled
 from models.lora_rows import blend, changed, check, lane
 from models.loudness import normalise
 from models.musicgen import audio
 from models.musicgen.checkpoint import load
+from models.musicgen.layer import forward
 from models.musicgen.sampling import Sampling
 from models.musicgen.text import encode
 from models.musicgen.tokens import Batch, Line, Run, Windows
@@ -41,6 +43,7 @@ class MusicGen(Model[Run]):
     def __init__(self, model: MusicgenForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model = model
         self.tokenizer = tokenizer
+        self._step_layer: Callable[..., torch.Tensor] = forward
         self.sampling = Sampling.of(model.generation_config)
         self.codec: Any = model.audio_encoder
         self.sample_rate: int = self.codec.config.sampling_rate
@@ -103,7 +106,10 @@ class MusicGen(Model[Run]):
         return Run(self.model, self.line(row))
 
     def batch(self, runs: Sequence[Run]) -> Batch:
-        return Batch(self.model, runs)
+        return Batch(self.model, runs, self._step_layer)
+
+    def compile(self) -> None:
+        self._step_layer = compiled(forward)
 
     @torch.inference_mode()
     def finish(self, run: Run, row: Row) -> Generator[None, None, NDArray[np.float32]]:

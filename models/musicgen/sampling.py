@@ -44,8 +44,11 @@ def choose(logits: torch.Tensor, top_k: int, generators: Sequence[torch.Generato
     if top_k < logits.shape[-1]:
         smallest = logits.topk(top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < smallest, float("-inf"))
-    shape = logits.shape[1:]
-    noise = torch.stack(
-        [torch.empty(shape).exponential_(generator=each) if each else torch.ones(shape) for each in generators]
-    )
+    # A copy from memory that is not pinned would be waited for.
+    noise = torch.empty(logits.shape, device="cpu", pin_memory=logits.is_cuda)
+    for row, generator in zip(noise, generators, strict=True):
+        if generator:
+            row.exponential_(generator=generator)
+        else:
+            row.fill_(1)
     return (logits.softmax(dim=-1) / noise.to(logits.device, non_blocking=True)).argmax(dim=-1)

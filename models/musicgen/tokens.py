@@ -6,7 +6,8 @@ last part of what is there, as MusicGen's authors do it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +17,7 @@ from transformers import MusicgenForConditionalGeneration
 from models.base import Interruptible
 from models.lora_rows import Pairs, Weights
 from models.musicgen.decoder import Decoder, reader
+from models.musicgen.layer import forward
 from models.musicgen.pattern import delay, delays, undelay
 from models.musicgen.sampling import choose
 
@@ -149,10 +151,15 @@ class Batch:
     logits: Tensor
 
     @torch.inference_mode()
-    def __init__(self, model: MusicgenForConditionalGeneration, runs: Sequence[Run]) -> None:
+    def __init__(
+        self,
+        model: MusicgenForConditionalGeneration,
+        runs: Sequence[Run],
+        step_layer: Callable[..., Tensor] = forward,
+    ) -> None:
         self.runs = runs
         most = max(run.most_positions for run in runs)
-        self._decoder = Decoder(model.decoder, [run.reader for run in runs], most)
+        self._decoder = Decoder(model.decoder, [run.reader for run in runs], most, step_layer)
         device = model.device
         self._positions = torch.full((len(runs), len(runs[0].windows.delays), most), runs[0].pad, device=device)
         for row in range(len(runs)):
@@ -161,7 +168,8 @@ class Batch:
         self._next = torch.tensor([run.next for run in runs], device=device)
         self._guidance = torch.tensor([run.line.guidance for run in runs], device=device)[:, None, None]
         self._temperature = torch.tensor([run.line.temperature or 1.0 for run in runs], device=device)[:, None, None]
-        self._broken = torch.zeros(len(runs), dtype=torch.bool, device=device)
+        # The sum of all logits, which is not finite once one of them was not.
+        self._total = torch.zeros(len(runs), device=device)
         self._taken = 0
 
     @torch.inference_mode()
@@ -171,11 +179,13 @@ class Batch:
             if run.begins and run.known > 1:
                 self._decoder.read(row, run.positions[:, : run.known - 1])
                 yield
-        codes = self._positions[self._rows, :, self._next - 1]
-        told, untold = self._decoder.step(codes, self._next - 1, max(run.next for run in self.runs) - 1)
+        at = self._next - 1
+        told, untold = self._decoder.step(
+            self._positions[self._rows, :, at], at, max(run.next for run in self.runs) - 1
+        )
         logits = self.logits = torch.lerp(untold, told, self._guidance)
         # In single precision, for the sum of finite half precision numbers may be too large for one.
-        self._broken |= ~logits.sum(dim=(1, 2), dtype=torch.float32).isfinite()
+        self._total += logits.sum(dim=(1, 2), dtype=torch.float32)
         chosen = choose(logits / self._temperature, self.runs[0].line.top_k, [run.generator for run in self.runs])
         # What is known already, and padding, stays.
         column = self._positions[self._rows, :, self._next]
@@ -186,10 +196,10 @@ class Batch:
             run.written()
             if run.next == run.known:
                 self._take_in(row)
-                self._next[row] = run.next
+                self._next[row].fill_(run.next)
         if self._taken % _LOOK_EVERY == 0 or any(run.complete for run in self.runs):
-            for run, broken in zip(self.runs, self._broken.tolist(), strict=True):
-                run.broken |= broken
+            for run, total in zip(self.runs, self._total.tolist(), strict=True):
+                run.broken |= not math.isfinite(total)
         return
         yield
 
