@@ -66,7 +66,7 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
         raise missing
     stored = PurePosixPath(key)
     with tempfile.TemporaryDirectory(prefix="convert-") as folder:
-        file = outbox.waiting(key) or storage.local(key)
+        file = outbox.waiting(key) or await to_record_thread(storage.local, key)
         try:
             if file is None:
                 file = Path(folder) / stored.name

@@ -24,6 +24,7 @@ from contract import (
 from core.disk import temporary_space
 from edge import access
 from edge.journal import note
+from edge.pools import to_record_thread
 from errors import Refusal
 from front.parsing import Parser
 from preprocessing.decode import check_file, probe
@@ -112,7 +113,7 @@ async def listen(path: str, storage: Storage) -> AnalysisAnswer:
     if len(place) < 4 or place[0] != "uploads" or not access.sees(place[1]):
         raise missing
     with tempfile.TemporaryDirectory(prefix="analysis-") as folder:
-        file = storage.local(key)
+        file = await to_record_thread(storage.local, key)
         try:
             if file is None:
                 file = Path(folder) / "upload"

@@ -94,6 +94,12 @@ def test_a_template_that_was_killed_is_made_anew() -> None:
     made.close()
 
 
+def test_a_template_that_cannot_start_is_the_services_fault() -> None:
+    with pytest.raises(Refusal, match="cannot be started") as refusal:
+        Sandbox("tests.hostile_calls:there_is_no_such_function").call(LIMITS, calls.double, 1)
+    assert refusal.value.status == 503
+
+
 def test_nothing_outlives_a_caller_that_is_killed(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from core.sandbox import Limits, Sandbox\n"

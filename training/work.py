@@ -70,7 +70,7 @@ class Work:
 
     def carry_out(self) -> None:
         """Raises `Stopped` when it is to end before its end; what there is was saved then."""
-        with self.stop.at_once():
+        with self.stop.at_once(), contextlib.closing(ANALYSIS):
             backend = TABLE.choose(self.record.backend, self.config)
             ANALYSIS.start()  # it gets ready while the model is loaded
             devices = ranks.names_of(self.config)
@@ -79,7 +79,6 @@ class Work:
             report = Report(self.storage, self.record, base.name, base.sha256)
             with tempfile.TemporaryDirectory(prefix="twin-") as folder:
                 dataset = self._dataset(Path(folder), model)
-                ANALYSIS.close()
                 prune()
                 material = gather(dataset, model, ExampleCache(trainer, model, base), self.stop.check)
             report.say(data=material.data)

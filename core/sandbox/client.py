@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from core.sandbox.messages import LENGTH, PID, Exceeded, Limits, dumps
+from errors import Refusal
 
 T = TypeVar("T")
 
 _ROOT = Path(__file__).resolve().parents[2]
 # Threads of numerical libraries do not survive a fork.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+_NOT_STARTED = "the process that reads files cannot be started; try again later"
 _CHUNK = 2**20
 # A template that was just started imports first.
 _START_SECONDS = 120.0
@@ -64,6 +66,7 @@ class Sandbox:
 
         Raises:
             Exceeded: the limits were reached, or the child crashed.
+            Refusal: 503, there is no child: its template does not start.
             Exception: what the function raised.
         """
         loop = asyncio.get_running_loop()
@@ -79,6 +82,9 @@ class Sandbox:
             try:
                 async with asyncio.timeout(_START_SECONDS):
                     child.identify(await receive(PID.size))
+            except (TimeoutError, OSError):
+                raise Refusal(503, _NOT_STARTED) from None
+            try:
                 async with asyncio.timeout(limits.seconds):
                     socket.send_fds(child.socket, [LENGTH.pack(len(call))], descriptors)
                     await loop.sock_sendall(child.socket, call)
@@ -121,7 +127,7 @@ class Sandbox:
                 else:
                     return
             self._control = None
-            raise Exceeded(_CRASHED)
+            raise Refusal(503, _NOT_STARTED)
 
     def _started(self) -> socket.socket:
         ours, theirs = socket.socketpair()
