@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 from typing import Any
 
 import bentoml
@@ -142,6 +143,12 @@ class Front:
         )
 
 
+async def _store_body(body: io.FileIO) -> Response:
+    front = bentoml.get_current_service()
+    stored = await or_error(uploads.store_body(body, front.storage, front.settings))
+    return stored if isinstance(stored, Response) else JSONResponse(stored.model_dump())
+
+
 def _attribute(backend: str) -> str:
     return f"runner_{backend}"
 
@@ -165,7 +172,7 @@ def _compose() -> bentoml.Service[Any]:
     )
     service.add_asgi_middleware(Guard, settings=settings())
     service.add_asgi_middleware(Leaving)
-    service.add_asgi_middleware(Spool)
+    service.add_asgi_middleware(Spool, store=_store_body)
     service.add_asgi_middleware(CheckedSubmit, intake=lambda: bentoml.get_current_service().intake)
     return service
 

@@ -1,31 +1,35 @@
-"""A body of `/store-upload` waits on disk until it is its turn to be read: in memory it takes three times its size."""
+"""A large body of `/store-upload` goes to disk as it comes: as JSON in memory it takes three times its size."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import tempfile
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.disk import temporary_space
 from edge.errors import error_response
-from edge.gate import Gate
 from errors import Refusal
 
-# Up to here a body stays in memory, and waits for nobody.
+# Up to here a body stays in memory.
 SMALL = 2**18
-_MEDIUM = 8 * 2**20
 _PIECE = 2**20
 
 
 class Spool:
-    """ASGI middleware. Inside of what limits bodies, and of what cancels requests whose client has gone."""
+    """ASGI middleware. Inside of what limits bodies, and of what cancels requests whose client has gone.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        store: answers the request whose body, over SMALL, is in this file.
+    """
+
+    def __init__(self, app: ASGIApp, store: Callable[[io.FileIO], Awaitable[Response]]) -> None:
         self.app = app
-        self._medium = Gate(at_once=4, each=2)
-        self._large = Gate(at_once=1, each=1)
+        self.store = store
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or (scope["method"], scope["path"]) != ("POST", "/store-upload"):
@@ -40,8 +44,9 @@ class Spool:
             if size is None or size <= SMALL:
                 await self.app(scope, _replayed(file, size, receive), send)
                 return
-            async with (self._medium if size <= _MEDIUM else self._large).place():
-                await self.app(scope, _replayed(file, size, receive), send)
+            file.flush()
+            answer = await self.store(io.FileIO(file.fileno(), closefd=False))
+        await answer(scope, receive, send)
 
 
 async def _received(receive: Receive, file: Any) -> int | None:
@@ -64,7 +69,7 @@ async def _received(receive: Receive, file: Any) -> int | None:
 
 
 def _replayed(file: Any, size: int | None, receive: Receive) -> Receive:
-    """The body in one piece, which the reader need not copy; then whatever the client does."""
+    """The body in one piece; then whatever the client does."""
     sent = False
 
     async def replay() -> Message:
@@ -75,6 +80,6 @@ def _replayed(file: Any, size: int | None, receive: Receive) -> Receive:
             return await receive()
         sent = True
         file.seek(0)
-        return {"type": "http.request", "body": await asyncio.to_thread(file.read), "more_body": False}
+        return {"type": "http.request", "body": file.read(), "more_body": False}
 
     return replay

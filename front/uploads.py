@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import io
 import tempfile
 import uuid
@@ -21,11 +19,13 @@ from contract import (
     UploadLinkAnswer,
     UploadLinkRequest,
 )
-from core.disk import temporary_space
+from core.sandbox import Exceeded, Limits
 from edge import access
 from edge.journal import note
 from edge.pools import to_record_thread
 from errors import Refusal
+from front.bodies import decode, take_apart, too_large
+from front.handlers import parsed
 from front.parsing import Parser
 from preprocessing.decode import check_file, probe
 from preprocessing.isolation import ANALYSIS, CHECK, DECODING, LISTEN, LISTEN_LONG, SONG_SECONDS, refusing
@@ -41,6 +41,8 @@ _LINK_SECONDS = 3600
 
 # A file's header and ends are looked at: milliseconds each.
 _CHECKS = Parser(DECODING, CHECK, at_once=4, each=2)
+# A body is in memory as bytes, as text and as the file; none is over some hundred megabytes.
+_BODIES = Parser(DECODING, Limits(memory=2 * 2**30, cpu_seconds=20, seconds=60, niceness=5), at_once=2, each=1)
 # Listening takes a core, which serving needs as well: a second for a song, minutes for a recording of hours.
 _SONGS = Parser(ANALYSIS, LISTEN, at_once=1, each=1)
 _RECORDINGS = Parser(ANALYSIS, LISTEN_LONG, at_once=1, each=1)
@@ -50,7 +52,20 @@ async def store(request: StoreUploadRequest, storage: Storage, settings: Setting
     """Check the audio and keep it. The same bytes at the same path again are welcome, others are not."""
     key, answer = _place(request.producer_id, request.job_id, request.filename)
     with tempfile.TemporaryFile(buffering=0) as file:
-        await asyncio.to_thread(_decode, request.content_base64, file, settings)
+        await asyncio.to_thread(decode, request.content_base64, file, settings.max_upload_bytes)
+        answer.warnings = await _keep("content_base64", key, request.producer_id, file, storage, settings)
+    return answer
+
+
+async def store_body(body: io.FileIO, storage: Storage, settings: Settings) -> StoreUploadAnswer:
+    """The same for a request's body on disk, in constant memory."""
+    with tempfile.TemporaryFile(buffering=0) as file:
+        try:
+            document = await _BODIES.run(take_apart, body, file, settings.max_upload_bytes)
+        except Exceeded as reason:
+            raise Refusal(413, f"content_base64: {reason}") from reason
+        request = parsed(StoreUploadRequest, document)
+        key, answer = _place(request.producer_id, request.job_id, request.filename)
         answer.warnings = await _keep("content_base64", key, request.producer_id, file, storage, settings)
     return answer
 
@@ -70,7 +85,7 @@ async def _keep(
     """Store the file if it is audio, and return what is wrong with its sound."""
     size = file.seek(0, io.SEEK_END)
     if size > settings.max_upload_bytes:
-        raise too_large(field, settings)
+        raise too_large(field, settings.max_upload_bytes)
     info = await _parsed(_CHECKS, field, check_file, file)
     ANALYSIS.start()  # which is likely to be asked for next
 
@@ -90,7 +105,7 @@ def link(request: UploadLinkRequest, storage: Storage, settings: Settings) -> Up
     """Where the client may put the file by itself. What it puts there is looked at when it is trained on."""
     key, answer = _place(request.producer_id, request.job_id, request.filename)
     if request.bytes > settings.max_upload_bytes:
-        raise too_large("bytes", settings)
+        raise too_large("bytes", settings.max_upload_bytes)
     if storage.stat(key):
         raise _taken(key)
     check_room(storage, request.producer_id, request.bytes, settings.producer_max_bytes)
@@ -138,12 +153,6 @@ def _heard(file: Path) -> dict[str, Any]:
     return analyse(file).record()
 
 
-def too_large(field: str, settings: Settings) -> Refusal:
-    limit = settings.max_upload_bytes
-    size = f"{limit / 2**20:.3g} MB" if limit >= 2**20 else f"{limit} bytes"
-    return Refusal(413, f"{field}: the file is over {size}; send a shorter or compressed one")
-
-
 def _place(producer: str, job: str | None, filename: str) -> tuple[str, StoreUploadAnswer]:
     """The key, and what the client is told. Raises Refusal (403) for a producer that is another's."""
     access.own(producer)
@@ -168,19 +177,3 @@ def _welcome_again(storage: Storage, key: str, digest: str) -> None:
 
 def _taken(key: str) -> Refusal:
     return Refusal(409, f"filename: {keys.to_path(key)} holds another file; choose another filename or job_id")
-
-
-def _decode(text: str, file: io.FileIO, settings: Settings) -> None:
-    """Write what the base64 stands for."""
-    # Data URLs are what browsers make of files.
-    payload = text.partition(",")[2] if text.startswith("data:") else text
-    if len(payload) * 3 // 4 > settings.max_upload_bytes + 2:
-        raise too_large("content_base64", settings)
-    try:
-        data = base64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise Refusal(400, "content_base64: it is not valid base64") from error
-    with temporary_space():
-        view = memoryview(data)
-        while view:
-            view = view[file.write(view) :]
