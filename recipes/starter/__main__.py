@@ -1,6 +1,6 @@
 """How the starters are made: `python -m recipes.starter STAGE`.
 
-    scores     public-domain scores as plain notes      (music21)
+    scores     public-domain tunes as plain notes (music21)
     music      training music from them and from the synthesiser (pyfluidsynth)
     latents    fit the latents to it
     decoder    train the decoder on latents and noise
@@ -16,7 +16,7 @@ import argparse
 import warnings
 from pathlib import Path
 
-PIECES = {"bach": 160, "ryansMammoth": 260, "oneills1850": 160, "airdsAirs": 120}
+PIECES = {"ryansMammoth": 260, "oneills1850": 160, "airdsAirs": 120}
 """Pieces read from each collection."""
 
 

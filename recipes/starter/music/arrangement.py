@@ -1,4 +1,4 @@
-"""From a score to who plays what and when: voices to instruments, accompaniment, drums."""
+"""From a tune to who plays what and when: melody, chords of our own, bass, drums."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ DRUM_NOTES = {
     "blip": 76,
 }
 ACCENTS = {"x": 0.9, "o": 0.5}
+SECOND_VOICE = 0.4
+"""How often a second voice goes with the melody."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,9 @@ def arrange_piece(piece: Piece, ensemble: str, rng: np.random.Generator) -> Arra
         piece.bar,
         (piece.tonic + shift) % 12,
         piece.mode,
-        [[(start, length, pitch + shift) for start, length, pitch in voice] for voice in piece.voices],
+        [(start, length, pitch + shift) for start, length, pitch in piece.notes],
     )
-    notes = list(_voices(moved, instruments)) if len(piece.voices) >= 3 else list(_tune(moved, cast, instruments, rng))
+    notes = list(_tune(moved, cast, instruments, rng))
     if cast.drums and piece.bar in (2, 4) and rng.random() < 0.85:
         pattern = cast.drums[rng.integers(len(cast.drums))]
         if pattern:
@@ -91,25 +93,20 @@ def arrange_piece(piece: Piece, ensemble: str, rng: np.random.Generator) -> Arra
     return Arrangement(moved, ensemble, bpm, sorted(notes, key=lambda note: note.start), instruments)
 
 
-def _voices(piece: Piece, instruments: dict[str, tuple[str, ...]]) -> Iterator[Sounding]:
-    """A piece in parts: the highest voice is the melody, the lowest the bass."""
-    last = len(piece.voices) - 1
-    for number, voice in enumerate(piece.voices):
-        role = "melody" if number == 0 else "bass" if number == last else "inner"
-        for start, length, pitch in voice:
-            for instrument in instruments[role]:
-                yield Sounding(role, instrument, start, length, _within(pitch, role), 0.7)
-
-
 def _tune(
     piece: Piece, cast: Ensemble, instruments: dict[str, tuple[str, ...]], rng: np.random.Generator
 ) -> Iterator[Sounding]:
     """A tune over chords of our own."""
-    for start, length, pitch in piece.voices[0]:
+    chords = harmonise(piece)
+    below = rng.random() < SECOND_VOICE
+    for start, length, pitch in piece.notes:
+        high = _within(pitch, "melody")
         for instrument in instruments["melody"]:
-            yield Sounding("melody", instrument, start, length, _within(pitch, "melody"), 0.75)
+            yield Sounding("melody", instrument, start, length, high, 0.75)
+            if below:
+                yield Sounding("melody", instrument, start, length, _second_voice(high, _at(chords, start)), 0.6)
     pattern = PATTERNS[cast.patterns[rng.integers(len(cast.patterns))]]
-    for chord in harmonise(piece):
+    for chord in chords:
         low = _within(chord.root + 36, "bass")
         for instrument in instruments["bass"]:
             yield Sounding("bass", instrument, chord.start, chord.length * 0.95, low, 0.7)
@@ -117,6 +114,15 @@ def _tune(
             for instrument in instruments["inner"]:
                 for pitch in pitches:
                     yield Sounding("inner", instrument, start, length, pitch, strength)
+
+
+def _at(chords: list[Chord], start: float) -> Chord:
+    return next(chord for chord in reversed(chords) if chord.start <= start + 1e-6)
+
+
+def _second_voice(pitch: int, chord: Chord) -> int:
+    """The nearest tone of the chord that is a third or more below."""
+    return next(low for low in range(pitch - 3, pitch - 15, -1) if low % 12 in chord.classes)
 
 
 def _within(pitch: int, role: str) -> int:

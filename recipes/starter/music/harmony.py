@@ -28,14 +28,14 @@ class Chord:
 
 
 def harmonise(piece: Piece) -> list[Chord]:
-    """One chord for each half bar of the piece's highest voice (for each bar in triple time)."""
+    """One chord for each half bar of the tune (for each bar in triple time)."""
     span = piece.bar / 2 if piece.bar >= 4 else piece.bar
     scale = _SCALES[piece.mode]
     chords: list[Chord] = []
     start = 0.0
     while start < piece.quarters - 1e-6:
         weights = [0.0] * 12
-        for first, length, pitch in piece.voices[0]:
+        for first, length, pitch in piece.notes:
             overlap = min(first + length, start + span) - max(first, start)
             if overlap > 0:
                 weights[pitch % 12] += overlap * (1.5 if abs(first - start) < 0.01 else 1.0)

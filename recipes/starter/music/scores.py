@@ -1,4 +1,4 @@
-"""Public-domain scores as plain notes, from collections of music21's corpus (see `recipes/SOURCES.md`).
+"""Public-domain tunes as plain notes, from collections of music21's corpus (see `recipes/SOURCES.md`).
 
 Only pitch and duration are taken; how a piece sounds is decided in `arrangement.py` and `performance.py`.
 """
@@ -11,9 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-COLLECTIONS = ("bach", "ryansMammoth", "oneills1850", "airdsAirs")
-EXCLUDED = ("bwv1080", "bwv846")
-"""Pieces of `bach` from editions that restrict the use of their encodings."""
+COLLECTIONS = ("ryansMammoth", "oneills1850", "airdsAirs")
 
 
 @dataclass(frozen=True)
@@ -24,8 +22,7 @@ class Piece:
     bar: quarter notes to a bar.
     tonic: pitch class, 0 is C.
     mode: `major` or `minor`; the other modes count as the nearer of the two.
-    voices: from high to low, each a list of (start, length) in quarter notes and MIDI pitch; the first full bar
-        starts at 0.
+    notes: start and length in quarter notes, and MIDI pitch; the first full bar starts at 0.
     """
 
     name: str
@@ -33,11 +30,11 @@ class Piece:
     bar: float
     tonic: int
     mode: str
-    voices: list[list[tuple[float, float, int]]]
+    notes: list[tuple[float, float, int]]
 
     @property
     def quarters(self) -> float:
-        return max(start + length for voice in self.voices for start, length, _ in voice)
+        return max(start + length for start, length, _ in self.notes)
 
 
 def write_pieces(path: Path, limits: dict[str, int]) -> None:
@@ -66,7 +63,7 @@ def _take(pieces: Iterator[Piece], count: int) -> Iterator[Piece]:
 
 def _pieces(corpus: Any, collection: str) -> Iterator[Piece]:
     for path in sorted(corpus.getComposer(collection)):
-        if path.suffix in (".mxl", ".xml", ".abc") and not path.stem.startswith(EXCLUDED):
+        if path.suffix == ".abc":
             scores = corpus.parse(path)
             for number, score in enumerate(scores.scores if hasattr(scores, "scores") else [scores]):
                 piece = _piece(score, f"{path.stem}/{number}", collection)
@@ -82,17 +79,14 @@ def _piece(score: Any, name: str, collection: str) -> Piece | None:
         return None
     bar = float(metres[0].barDuration.quarterLength)
     major = keys[0] if keys[0].mode in ("major", "mixolydian", "lydian") else None
-    voices = []
-    for part in score.parts:
-        first = part.getElementsByClass("Measure").first()
-        pickup = float(first.duration.quarterLength) % bar if first is not None else 0.0
-        notes = [
-            (float(note.offset) - pickup, float(note.quarterLength), max(pitch.midi for pitch in note.pitches))
-            for note in part.stripTies().flatten().notes
-            if note.pitches and note.quarterLength > 0 and note.offset >= pickup
-        ]
-        if notes:
-            voices.append(notes)
-    if not voices or max(start for voice in voices for start, *_ in voice) < 4 * bar:
+    part = score.parts.first()
+    first = part.getElementsByClass("Measure").first()
+    pickup = float(first.duration.quarterLength) % bar if first is not None else 0.0
+    notes = [
+        (float(note.offset) - pickup, float(note.quarterLength), max(pitch.midi for pitch in note.pitches))
+        for note in part.stripTies().flatten().notes
+        if note.pitches and note.quarterLength > 0 and note.offset >= pickup
+    ]
+    if not notes or notes[-1][0] < 4 * bar:
         return None
-    return Piece(name, collection, bar, keys[0].tonic.pitchClass, "major" if major else "minor", voices)
+    return Piece(name, collection, bar, keys[0].tonic.pitchClass, "major" if major else "minor", notes)
