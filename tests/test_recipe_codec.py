@@ -12,7 +12,7 @@ from recipes.starter.codec.channels_last import use_channels_last
 from recipes.starter.codec.griffin_lim import invert
 from recipes.starter.codec.losses import energy_distance
 from recipes.starter.codec.snake import TrainingSnake, use_training_snake
-from recipes.starter.codec.start import start_as_synthesis
+from recipes.starter.codec.start import hold_noise, start_as_analysis, start_as_synthesis
 from recipes.starter.listening import persistence, pulse, standing_line
 
 
@@ -99,6 +99,24 @@ def test_the_decoder_starts_with_a_basis_that_spans_most_of_what_can_be_heard():
         sounds = (tail(coefficients) - tail(torch.zeros_like(coefficients[:1])))[:, 0]
     energies = torch.linalg.svdvals(sounds) ** 2
     assert (energies > 0.05 * energies.mean()).sum() >= 110
+
+
+def test_the_encoders_noise_is_normal_whatever_the_loudness_and_training_leaves_it():
+    torch.manual_seed(0)
+    codec = build_codec()
+    start_as_analysis(codec)
+    hold_noise(codec)
+    audio = torch.cat([gain * music(2) for gain in (0.1, 1.0)])[:, None]
+    before = codec.encode(audio).latent_dist.mode()[:, LATENT - NOISE :].detach()
+    for row in before:
+        assert abs(row.mean()) < 0.5 and 0.6 < row.std() < 1.5
+    assert torch.corrcoef(torch.stack([before[0, 0], before[2, 0]]))[0, 1].abs() < 0.5
+    assert torch.corrcoef(torch.stack([before[0, 0, 1:], before[0, 0, :-1]]))[0, 1].abs() < 0.4
+    optimizer = torch.optim.AdamW(codec.encoder.conv2.parameters(), lr=0.01, weight_decay=0)
+    codec.encoder(audio).square().mean().backward()
+    optimizer.step()
+    assert torch.allclose(codec.encode(audio).latent_dist.mode()[:, LATENT - NOISE :], before, atol=1e-4)
+    assert codec.encode(audio).latent_dist.std.max() < 0.05
 
 
 def test_the_training_snake_is_diffusers_own():

@@ -6,6 +6,7 @@ import pytest
 from models.starter.synthesiser import sample_song
 from recipes.starter.music import effects
 from recipes.starter.music.arrangement import PATTERNS, RANGES, arrange_piece
+from recipes.starter.music.captions import clip_text
 from recipes.starter.music.ensembles import ENSEMBLES, INSTRUMENTS
 from recipes.starter.music.harmony import harmonise
 from recipes.starter.music.performance import Hand, perform
@@ -111,3 +112,25 @@ def test_a_master_is_between_10_db_above_and_below_its_loudness_and_never_clips(
         levels.append(20 * np.log10(audio.std()))
     assert min(levels) < -26 and max(levels) > -14
     assert min(levels) > -31 and max(levels) < -9
+
+
+def test_captions_say_style_instruments_and_metadata_of_every_kind_of_clip():
+    rng = np.random.default_rng(0)
+    song = sample_song(rng, "house", drums=True)
+    scored = {
+        "kind": "score",
+        "style": "orchestral",
+        "instruments": {"melody": ["oboe"], "inner": ["strings"], "bass": ["cello"]},
+        "bpm": 60,
+        "tonic": 2,
+        "mode": "minor",
+        "bar": 3.0,
+    }
+    said = [clip_text(scored, rng) for _ in range(60)]
+    assert all((text.bpm, text.key, text.time_signature) == (60, "D minor", "3") for text in said)
+    words = " ".join(text.prompt for text in said)
+    assert all(word in words for word in ("orchestral", "oboe", "strings", "cello", "slow", "no drums"))
+    assert "fast" not in words
+    for kind in ("synthesiser", "sampled song"):
+        text = clip_text({"kind": kind, "song": song.as_dict()}, rng)
+        assert "house" in text.prompt and text.bpm == song.bpm and text.key == song.key

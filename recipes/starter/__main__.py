@@ -4,6 +4,7 @@
     music      training music from them and from the synthesiser (pyfluidsynth)
     latents    fit the latents to it
     decoder    train the decoder on latents and noise
+    encoder    train the encoder to tell the latents
     ceiling    what latents hold of real music, and what the decoder makes of them
 
 Each stage goes on where it stopped and leaves its work in `--runs` (not in git). `recipes/SOURCES.md` lists what is
@@ -32,9 +33,10 @@ def main() -> None:
     stage.add_argument("--first", type=int, default=0)
     stage.add_argument("--clips", type=int, default=480)
     stages.add_parser("latents")
-    stage = stages.add_parser("decoder")
-    stage.add_argument("--steps", type=int, default=6000)
-    stage.add_argument("--batch", type=int, default=2)
+    for name in ("decoder", "encoder"):
+        stage = stages.add_parser(name)
+        stage.add_argument("--steps", type=int, default=6000)
+        stage.add_argument("--batch", type=int, default=2)
     stage = stages.add_parser("ceiling")
     stage.add_argument("--real", type=Path, required=True, help="where the packages with real music are unpacked")
     stage.add_argument("--musicnn", type=Path, required=True, help="`msd.npz` or `mtt.npz`")
@@ -72,6 +74,10 @@ def run(options: argparse.Namespace) -> None:
         from .codec.decoder_training import DecoderTraining
 
         DecoderTraining(runs, options.steps, options.batch).run()
+    elif options.stage == "encoder":
+        from .codec.encoder_training import EncoderTraining
+
+        EncoderTraining(runs, options.steps, options.batch).run()
     elif options.stage == "ceiling":
         from .ceiling import print_ceiling
 

@@ -14,17 +14,14 @@ from torch import Tensor
 from models.starter.recipe.state import Checkpoints, learning_rate
 
 from ..music.corpus import Shards
-from .analysis import Analysis, load_analysis
+from .analysis import load_analysis
 from .architecture import HOP, NOISE, build_codec
 from .channels_last import use_channels_last
+from .cuts import FRAMES, HELD_SHARDS, Cuts
 from .losses import energy_distance
 from .snake import use_training_snake
 from .start import start_as_synthesis
 
-FRAMES = 64
-"""Latent frames of a training cut: 1.28 s."""
-MARGIN = 5
-"""Latent frames around a cut that its levels are measured with."""
 EDGE = 3 * HOP
 """Samples at both ends of a cut that the loss leaves out: there the decoder lacks what comes before or after."""
 PEAK_RATE = 1.5e-3
@@ -32,28 +29,6 @@ LATENT_NOISE = 0.15
 """Largest deviation of noise on the latents: a model's are not exact."""
 AVERAGING = 0.998
 REPORT_EVERY = 20
-HELD_SHARDS = 1
-"""Shards at the end that are only for the report."""
-
-
-class Cuts:
-    """Short cuts of the training music with their latents."""
-
-    def __init__(self, shards: list[Path], analysis: Analysis) -> None:
-        self._audio = [np.load(path, mmap_mode="r") for path in shards]
-        self._analysis = analysis
-
-    def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Audio `[count, FRAMES * HOP]` and latents `[count, LATENT - NOISE, FRAMES]`."""
-        length = (FRAMES + 2 * MARGIN) * HOP
-        rows = []
-        for _ in range(count):
-            shard = self._audio[rng.integers(len(self._audio))]
-            start = rng.integers(shard.shape[1] - length)
-            rows.append(np.asarray(shard[rng.integers(len(shard)), start : start + length], np.float32) / 32768)
-        audio = torch.from_numpy(np.stack(rows))
-        latents = self._analysis.latents(audio)[..., MARGIN:-MARGIN]
-        return audio[:, MARGIN * HOP : -MARGIN * HOP], latents
 
 
 class DecoderTraining:

@@ -1,7 +1,7 @@
-"""Start the decoder as a synthesis basis: its transposed convolutions are set to nested lapped cosine transforms.
+"""Start the decoder as a synthesis basis and the encoder as an analysis, by nested lapped transforms.
 
-So the decoder begins with the coefficients of a transform, 120 of them 200 times a second, and need not find out how to
-make a wave. What amplitudes they have and which phases, it learns.
+So neither need find out what a wave is. The decoder begins with 120 coefficients 200 times a second, and learns what
+amplitudes they have and which phases; the encoder begins with the same coefficients, and learns their energies.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ RESIDUAL_SHARE = 0.3
 REST_SHARE = 0.1
 STRAIGHT = 2.0
 """Log of beta of the Snake activations on the transform's channels: nearly linear at first."""
+STEEP = 6.0
+"""Log of alpha where a coefficient shall become noise."""
+SURE = -4.0
+"""Of the posterior's deviation before softplus: sampling shall add little."""
 NOISE_GAIN = 3.0
 """How much louder the noise channels are heard at first."""
 
 
 @torch.no_grad()
 def start_as_synthesis(codec: AutoencoderOobleck) -> None:
-    """Set the decoder's weights as described above."""
+    """Set the decoder's transposed convolutions to lapped cosine transforms, one inside the other."""
     decoder = codec.decoder
     for module in decoder.modules():
         if type(module).__name__ == "OobleckResidualUnit":
@@ -48,3 +52,91 @@ def start_as_synthesis(codec: AutoencoderOobleck) -> None:
     first = weight_of(decoder.conv1)
     first[:, LATENT - NOISE :] *= NOISE_GAIN
     set_weight(decoder.conv1, first)
+
+
+@torch.no_grad()
+def start_as_analysis(codec: AutoencoderOobleck) -> None:
+    """Set the encoder's weights: nested lapped transforms, cosines and sines, whose energies it then has to find.
+
+    Its activations at the transform's rate have scales from loud to soft, since a logarithm is made of them. The last
+    two latent channels get noise that the waveform's phases decide: the same audio has the same noise.
+    """
+    encoder = codec.encoder
+    first = REST_SHARE * weight_of(encoder.conv1)
+    first[0] = 0
+    first[0, 0, 3] = 1
+    set_weight(encoder.conv1, first)
+    outer, inner, last = encoder.block
+    for unit in (outer.res_unit1, outer.res_unit2, outer.res_unit3):
+        unit.conv2.weight_g.mul_(REST_SHARE)
+    hop = outer.conv1.stride[0]
+    analysis = REST_SHARE * weight_of(outer.conv1)
+    analysis[:hop, 0] += lapped_cosine(hop)
+    set_weight(outer.conv1, analysis)
+    bands, hop = hop, inner.conv1.stride[0]
+    analysis = REST_SHARE * weight_of(inner.conv1)
+    for band in range(bands):
+        for part, basis in enumerate((lapped_cosine(hop), lapped_sine(hop))):
+            rows = slice((part * bands + band) * hop, (part * bands + band + 1) * hop)
+            analysis[rows, band] += basis
+    set_weight(inner.conv1, analysis)
+    for snake in (outer.snake1, *(unit.snake1 for unit in (inner.res_unit1, inner.res_unit2, inner.res_unit3))):
+        snake.beta[:] = STRAIGHT
+    for unit in (last.res_unit1, last.res_unit2, last.res_unit3):
+        unit.snake1.alpha.uniform_(0, 5)
+        unit.snake1.beta.copy_(unit.snake1.alpha)
+    _start_noise(codec)
+
+
+def lapped_sine(hop: int) -> torch.Tensor:
+    """The same windows as `lapped_cosine`'s over sines, `[hop, 2 * hop]`."""
+    n, k = torch.arange(2 * hop, dtype=torch.float64), torch.arange(hop, dtype=torch.float64)[:, None]
+    window = (torch.pi / (2 * hop) * (n + 0.5)).sin()
+    angle = torch.pi / hop * (n + 0.5 + hop / 2) * (k + 0.5)
+    return ((2 / hop) ** 0.5 * window * angle.sin()).float()
+
+
+@torch.no_grad()
+def _start_noise(codec: AutoencoderOobleck) -> None:
+    """The last channels before the last convolution: coefficients so steep that they say nothing of loudness.
+
+    The sum of eight squared sines of evenly spread angles is nearly normal.
+    """
+    encoder, count = codec.encoder, 8 * NOISE
+    head, gather = encoder.conv2, encoder.block[-1].conv1
+    weight, bias = weight_of(gather), gather.bias.clone()
+    weight[-count:] *= REST_SHARE
+    bias[-count:] = 0
+    set_weight(gather, weight, bias)
+    encoder.snake1.alpha[:, -count:] = STEEP
+    encoder.snake1.beta[:, -count:] = 0
+    weight, bias = weight_of(head), torch.zeros_like(head.bias)
+    weight[:, -count:] = 0
+    weight[LATENT:], bias[LATENT:] = 0, SURE
+    weight[LATENT - NOISE : LATENT] = 0
+    for channel in range(NOISE):
+        columns = slice(weight.shape[1] - 8 * (channel + 1), weight.shape[1] - 8 * channel)
+        weight[LATENT - NOISE + channel, columns, 1] = 1
+        bias[LATENT - NOISE + channel] = -4
+    set_weight(head, weight, bias)
+
+
+def hold_noise(codec: AutoencoderOobleck) -> None:
+    """Keep training from what `start_as_analysis` set for noise and for the posterior's deviation."""
+    encoder, count = codec.encoder, 8 * NOISE
+    head, gather = encoder.conv2, encoder.block[-1].conv1
+
+    def keep(parameter: torch.Tensor, *held: tuple[slice, ...]) -> None:
+        mask = torch.ones_like(parameter)
+        for place in held:
+            mask[place] = 0
+        parameter.register_hook(lambda gradient: gradient * mask)
+
+    tail, rows = slice(-count, None), slice(LATENT - NOISE, None)
+    keep(head.weight_v, (rows,), (slice(None), tail))
+    for parameter in (head.weight_g, head.bias):
+        keep(parameter, (rows,))
+    for parameter in (gather.weight_v, gather.weight_g, gather.bias):
+        keep(parameter, (tail,))
+    for parameter in (encoder.snake1.alpha, encoder.snake1.beta):
+        keep(parameter, (slice(None), tail))
