@@ -11,6 +11,7 @@ from recipes.starter.codec.architecture import HOP, LATENT, NOISE, RATE, build_c
 from recipes.starter.codec.channels_last import use_channels_last
 from recipes.starter.codec.griffin_lim import invert
 from recipes.starter.codec.losses import energy_distance
+from recipes.starter.codec.muon import ConvolutionMuon, orthogonal
 from recipes.starter.codec.snake import TrainingSnake, use_training_snake
 from recipes.starter.codec.start import hold_noise, start_as_analysis, start_as_synthesis
 from recipes.starter.listening import persistence, pulse, standing_line
@@ -170,3 +171,16 @@ def test_a_whistle_stands_out():
     noise = np.random.default_rng(0).standard_normal(4 * RATE).astype(np.float32)
     assert standing_line(noise, RATE) < 6
     assert standing_line(noise + tone(3900, 4.0), RATE) > 20
+
+
+def test_muon_steps_in_all_directions_of_a_kernel_alike():
+    torch.manual_seed(0)
+    for shape in ((48, 16, 7), (16, 48, 1)):
+        matrix = torch.randn(shape).flatten(1) @ torch.diag(torch.logspace(0, -2, shape[1] * shape[2]))
+        values = torch.linalg.svdvals(orthogonal(matrix))
+        assert values.max() < 1.3 and values.median() > 0.6
+        kernel = torch.nn.Parameter(torch.zeros(shape))
+        kernel.grad = torch.randn(shape)
+        ConvolutionMuon([kernel], lr=0.1).step()
+        assert kernel.detach().square().mean().sqrt().item() == pytest.approx(0.02, rel=0.3)
+        assert (kernel * kernel.grad).sum() < 0

@@ -19,12 +19,12 @@ from .architecture import HOP, NOISE, build_codec
 from .channels_last import use_channels_last
 from .cuts import FRAMES, HELD_SHARDS, Cuts
 from .losses import energy_distance
+from .muon import codec_optimizers, descend
 from .snake import use_training_snake
 from .start import start_as_synthesis
 
 EDGE = 3 * HOP
 """Samples at both ends of a cut that the loss leaves out: there the decoder lacks what comes before or after."""
-PEAK_RATE = 1.5e-3
 LATENT_NOISE = 0.15
 """Largest deviation of noise on the latents: a model's are not exact."""
 AVERAGING = 0.998
@@ -52,13 +52,14 @@ class DecoderTraining:
         analysis = load_analysis(runs / "latents.safetensors")
         self.cuts = Cuts(shards[:-HELD_SHARDS], analysis)
         self.held = Cuts(shards[-HELD_SHARDS:], analysis)
-        self.optimizer = torch.optim.AdamW(self.decoder.parameters(), lr=PEAK_RATE, betas=(0.8, 0.98), fused=True)
+        self.optimizers = codec_optimizers(self.decoder)
         self.checkpoints = Checkpoints(runs / "decoder.pt")
         saved = self.checkpoints.load()
         self.first = 0
         if saved:
             self.decoder.load_state_dict(saved["decoder"])
-            self.optimizer.load_state_dict(saved["optimizer"])
+            for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+                optimizer.load_state_dict(state)
             self.first = saved["step"]
         self.average = {name: value.detach().clone() for name, value in self.decoder.state_dict().items()}
         if saved:
@@ -68,11 +69,8 @@ class DecoderTraining:
         mean, began = 0.0, time.process_time()
         for step in range(self.first, self.steps):
             loss, near = self._loss(self.cuts, step)
-            self.optimizer.param_groups[0]["lr"] = learning_rate(step, self.steps, PEAK_RATE)
-            self.optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), 1.0)
-            self.optimizer.step()
+            descend(self.optimizers, self.decoder, learning_rate(step, self.steps, 1.0))
             with torch.no_grad():
                 decay = min(AVERAGING, (step + 1) / (step + 20))
                 for name, value in self.decoder.state_dict().items():
@@ -98,7 +96,7 @@ class DecoderTraining:
 
     def _save(self, step: int) -> None:
         state = {"decoder": self.decoder.state_dict(), "average": self.average, "step": step}
-        self.checkpoints.save(state | {"optimizer": self.optimizer.state_dict()})
+        self.checkpoints.save(state | {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]})
         with torch.no_grad():
             held = torch.stack([self._loss(self.held, number)[1] for number in range(4)]).mean()
         print(json.dumps({"step": step, "held": round(held.item(), 4)}), flush=True)

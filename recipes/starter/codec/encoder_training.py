@@ -17,12 +17,12 @@ from .analysis import load_analysis
 from .architecture import LATENT, NOISE, build_codec
 from .channels_last import use_channels_last
 from .cuts import HELD_SHARDS, Cuts
+from .muon import codec_optimizers, descend
 from .snake import use_training_snake
 from .start import hold_noise, start_as_analysis
 
 EDGE = 5
 """Latent frames at both ends of a cut that the loss leaves out: there the encoder lacks what comes before or after."""
-PEAK_RATE = 1.5e-3
 AVERAGING = 0.998
 REPORT_EVERY = 20
 
@@ -47,26 +47,23 @@ class EncoderTraining:
         shards = Shards(runs / "music").paths()
         analysis = load_analysis(runs / "latents.safetensors")
         self.cuts, self.held = (Cuts(part, analysis) for part in (shards[:-HELD_SHARDS], shards[-HELD_SHARDS:]))
-        parameters = list(self.encoder.parameters())
-        self.optimizer = torch.optim.AdamW(parameters, lr=PEAK_RATE, betas=(0.8, 0.98), weight_decay=0, fused=True)
+        self.optimizers = codec_optimizers(self.encoder)
         self.checkpoints = Checkpoints(runs / "encoder.pt")
         saved = self.checkpoints.load()
         self.first = 0
         self.average = {name: value.detach().clone() for name, value in self.encoder.state_dict().items()}
         if saved:
             self.encoder.load_state_dict(saved["encoder"])
-            self.optimizer.load_state_dict(saved["optimizer"])
+            for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+                optimizer.load_state_dict(state)
             self.first, self.average = saved["step"], saved["average"]
 
     def run(self) -> None:
         mean, began = 0.0, time.process_time()
         for step in range(self.first, self.steps):
             loss, _ = self._loss(self.cuts, step)
-            self.optimizer.param_groups[0]["lr"] = learning_rate(step, self.steps, PEAK_RATE)
-            self.optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.encoder.parameters(), 1.0)
-            self.optimizer.step()
+            descend(self.optimizers, self.encoder, learning_rate(step, self.steps, 1.0))
             with torch.no_grad():
                 decay = min(AVERAGING, (step + 1) / (step + 20))
                 for name, value in self.encoder.state_dict().items():
@@ -89,7 +86,7 @@ class EncoderTraining:
 
     def _save(self, step: int) -> None:
         state = {"encoder": self.encoder.state_dict(), "average": self.average, "step": step}
-        self.checkpoints.save(state | {"optimizer": self.optimizer.state_dict()})
+        self.checkpoints.save(state | {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]})
         with torch.no_grad():
             error = torch.stack([self._loss(self.held, number)[1] for number in range(4)]).mean(0)
         told = [round(1 - value, 2) for value in error.tolist()]
