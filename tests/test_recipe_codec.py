@@ -102,6 +102,22 @@ def test_the_decoder_starts_with_a_basis_that_spans_most_of_what_can_be_heard():
     assert (energies > 0.05 * energies.mean()).sum() >= 110
 
 
+def test_the_decoder_makes_many_random_numbers_of_one_size_from_few():
+    torch.manual_seed(0)
+    codec = build_codec()
+    start_as_synthesis(codec)
+    latents = torch.randn(1, LATENT, 400)
+    with torch.no_grad():
+        features = codec.decoder.block[0].snake1(codec.decoder.conv1(latents))[0]
+        latents[:, : LATENT - NOISE] = 0
+        again = codec.decoder.block[0].snake1(codec.decoder.conv1(latents))[0]
+    dice = features[len(features) // 2 :]
+    assert torch.equal(dice, again[len(features) // 2 :])
+    values = torch.linalg.eigvalsh(torch.corrcoef(dice))
+    assert values.sum() ** 2 / values.square().sum() > 0.4 * len(dice)
+    assert dice.min() > -0.3 and dice.max() < 1.3
+
+
 def test_the_encoders_noise_is_normal_whatever_the_loudness_and_training_leaves_it():
     torch.manual_seed(0)
     codec = build_codec()

@@ -6,6 +6,8 @@ amplitudes they have and which phases; the encoder begins with the same coeffici
 
 from __future__ import annotations
 
+import math
+
 import torch
 from diffusers import AutoencoderOobleck
 
@@ -21,8 +23,8 @@ STEEP = 6.0
 """Log of alpha where a coefficient shall become noise."""
 SURE = -4.0
 """Of the posterior's deviation before softplus: sampling shall add little."""
-NOISE_GAIN = 3.0
-"""How much louder the noise channels are heard at first."""
+DICE_SIZE, DICE_ANGLE = 0.05, 4.0
+"""Deviation before the activation, and within it, in radians."""
 
 
 @torch.no_grad()
@@ -49,9 +51,25 @@ def start_as_synthesis(codec: AutoencoderOobleck) -> None:
         channels *= stride
         block.snake1.beta[:, :channels] = STRAIGHT
 
-    first = weight_of(decoder.conv1)
-    first[:, LATENT - NOISE :] *= NOISE_GAIN
-    set_weight(decoder.conv1, first)
+    _start_dice(codec)
+
+
+@torch.no_grad()
+def _start_dice(codec: AutoencoderOobleck) -> None:
+    """Half of the first convolution's channels hear the noise alone, so steeply that each answers it in its own way.
+
+    A hundred numbers a second are noise in the latents; from these become thousands that are random, and of one size:
+    noise as it is would be heard as bursts of all bands at once.
+    """
+    head, snake = codec.decoder.conv1, codec.decoder.block[0].snake1
+    weight, bias = weight_of(head), head.bias.clone()
+    dice = slice(weight.shape[0] // 2, None)
+    weight[dice] = 0
+    weight[dice, LATENT - NOISE :].normal_(0, DICE_SIZE / (NOISE * weight.shape[2]) ** 0.5)
+    bias[dice].uniform_(-DICE_SIZE, DICE_SIZE)
+    set_weight(head, weight, bias)
+    snake.alpha[:, dice] = math.log(DICE_ANGLE / DICE_SIZE)
+    snake.beta[:, dice] = 0
 
 
 @torch.no_grad()
