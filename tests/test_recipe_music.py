@@ -5,7 +5,7 @@ import pytest
 
 from models.starter.synthesiser import sample_song
 from recipes.starter.music import effects
-from recipes.starter.music.arrangement import PATTERNS, RANGES, arrange_piece
+from recipes.starter.music.arrangement import PATTERNS, RANGES, Arrangement, Sounding, arrange_piece
 from recipes.starter.music.captions import clip_text
 from recipes.starter.music.ensembles import ENSEMBLES, INSTRUMENTS
 from recipes.starter.music.harmony import harmonise
@@ -20,7 +20,7 @@ TUNE = Piece(
 )
 
 
-def test_each_half_bar_gets_the_triad_that_holds_its_notes():
+def test_each_half_bar_gets_the_triad_that_holds_its_notes() -> None:
     chords = harmonise(TUNE)
     assert [chord.start for chord in chords] == [0, 2, 4, 6, 8, 10, 12, 14]
     assert {chord.classes for chord in chords[:4]} == {(0, 4, 7)}
@@ -28,7 +28,7 @@ def test_each_half_bar_gets_the_triad_that_holds_its_notes():
 
 
 @pytest.mark.parametrize("name", ENSEMBLES)
-def test_every_ensemble_plays_tunes_on_instruments_that_there_are(name):
+def test_every_ensemble_plays_tunes_on_instruments_that_there_are(name: str) -> None:
     for seed in range(6):
         arrangement = arrange_piece(TUNE, name, np.random.default_rng(seed))
         assert {note.role for note in arrangement.notes} >= {"melody", "inner", "bass"}
@@ -41,7 +41,7 @@ def test_every_ensemble_plays_tunes_on_instruments_that_there_are(name):
         assert low <= arrangement.bpm <= high
 
 
-def test_a_patterns_notes_are_of_the_chord_and_within_its_time():
+def test_a_patterns_notes_are_of_the_chord_and_within_its_time() -> None:
     chord = harmonise(TUNE)[4]
     for name, pattern in PATTERNS.items():
         steps = list(pattern(chord))
@@ -52,7 +52,7 @@ def test_a_patterns_notes_are_of_the_chord_and_within_its_time():
             assert {pitch % 12 for pitch in pitches} <= allowed
 
 
-def test_a_steady_hand_is_on_the_beat_and_a_free_one_is_near_it():
+def test_a_steady_hand_is_on_the_beat_and_a_free_one_is_near_it() -> None:
     arrangement = arrange_piece(TUNE, "piano", np.random.default_rng(0))
     quarter = 60 / arrangement.bpm
     melody = [note.start for note in melody_of(arrangement)]
@@ -64,11 +64,11 @@ def test_a_steady_hand_is_on_the_beat_and_a_free_one_is_near_it():
         assert all(20 <= note.velocity <= 127 and note.end > note.start >= 0 for note in played)
 
 
-def melody_of(arrangement):
+def melody_of(arrangement: Arrangement) -> list[Sounding]:
     return [note for note in arrangement.notes if note.role == "melody"]
 
 
-def test_a_short_piece_is_repeated_in_time():
+def test_a_short_piece_is_repeated_in_time() -> None:
     arrangement = arrange_piece(TUNE, "piano", np.random.default_rng(0))
     quarter = 60 / arrangement.bpm
     played = perform(arrangement, Hand(0, 0, 0), 40 * quarter, np.random.default_rng(1))
@@ -76,14 +76,14 @@ def test_a_short_piece_is_repeated_in_time():
     assert starts == pytest.approx(list(range(40)))
 
 
-def test_a_song_of_the_synthesiser_keeps_its_notes_on_sampled_instruments():
+def test_a_song_of_the_synthesiser_keeps_its_notes_on_sampled_instruments() -> None:
     song = sample_song(np.random.default_rng(3), "house", drums=True)
     notes = played_song(song, 8.0)
     assert {note.role for note in notes} >= {"drums", "inner", "bass"}
     assert all(note.instrument == "drums" or note.instrument in INSTRUMENTS for note in notes)
 
 
-def test_a_room_rings_after_the_sound():
+def test_a_room_rings_after_the_sound() -> None:
     click = np.zeros(RATE)
     click[100] = 1
     wet = effects.room(click, RATE, 1.0, 0.5, np.random.default_rng(0))
@@ -92,18 +92,18 @@ def test_a_room_rings_after_the_sound():
     assert early > 10 * late > 0
 
 
-def test_compression_brings_loud_and_soft_together():
+def test_compression_brings_loud_and_soft_together() -> None:
     time = np.arange(2 * RATE) / RATE
     audio = np.sin(2 * np.pi * 220 * time) * np.where(time < 1, 0.05, 0.8)
     squeezed = effects.compress(audio, RATE, 4.0)
 
-    def gap(x):
+    def gap(x: np.ndarray) -> float:
         return np.std(x[RATE + 6000 :]) / np.std(x[6000 : RATE - 6000])
 
     assert gap(squeezed) < 0.6 * gap(audio)
 
 
-def test_a_master_is_between_10_db_above_and_below_its_loudness_and_never_clips():
+def test_a_master_is_between_10_db_above_and_below_its_loudness_and_never_clips() -> None:
     noise = np.random.default_rng(0).standard_normal(RATE)
     levels = []
     for seed in range(40):
@@ -114,7 +114,7 @@ def test_a_master_is_between_10_db_above_and_below_its_loudness_and_never_clips(
     assert min(levels) > -31 and max(levels) < -9
 
 
-def test_captions_say_style_instruments_and_metadata_of_every_kind_of_clip():
+def test_captions_say_style_instruments_and_metadata_of_every_kind_of_clip() -> None:
     rng = np.random.default_rng(0)
     song = sample_song(rng, "house", drums=True)
     scored = {
