@@ -1,0 +1,1 @@
+"""How the shipped checkpoints were made. Not part of the service."""

@@ -1,0 +1,88 @@
+"""How the starters are made: `python -m recipes.starter STAGE`.
+
+    scores     public-domain tunes as plain notes (music21)
+    music      training music from them and from the synthesiser (pyfluidsynth)
+    latents    fit the latents to it
+    decoder    train the decoder on latents and noise
+    encoder    train the encoder to tell the latents
+    ceiling    what latents hold of real music, and what the decoder makes of them
+
+Each stage goes on where it stopped and leaves its work in `--runs` (not in git). `recipes/SOURCES.md` lists what is
+needed and what was taken from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+
+PIECES = {"ryansMammoth": 260, "oneills1850": 160, "airdsAirs": 120}
+"""Pieces read from each collection."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.prog = "python -m recipes.starter"
+    parser.add_argument("--runs", type=Path, default=Path("runs/starter"), help="where the work goes")
+    parser.add_argument("--threads", type=int, default=1)
+    stages = parser.add_subparsers(dest="stage", required=True)
+    stages.add_parser("scores")
+    stage = stages.add_parser("music")
+    stage.add_argument("--font", type=Path, action="append", required=True, help="a SoundFont; several take turns")
+    stage.add_argument("--first", type=int, default=0)
+    stage.add_argument("--clips", type=int, default=480)
+    stages.add_parser("latents")
+    for name in ("decoder", "encoder"):
+        stage = stages.add_parser(name)
+        stage.add_argument("--steps", type=int, default=6000)
+        stage.add_argument("--batch", type=int, default=2)
+    stage = stages.add_parser("ceiling")
+    stage.add_argument("--real", type=Path, required=True, help="where the packages with real music are unpacked")
+    stage.add_argument("--musicnn", type=Path, required=True, help="`msd.npz` or `mtt.npz`")
+    stage.add_argument("--excerpts", type=int, default=2, help="for each composer")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", message=".*weight_norm.*")
+    run(options)
+
+
+def run(options: argparse.Namespace) -> None:
+    """The stages import only what they need, so that one stage's packages are not every stage's."""
+    runs: Path = options.runs
+    runs.mkdir(parents=True, exist_ok=True)
+    if options.stage == "scores":
+        from .music.scores import write_pieces
+
+        write_pieces(runs / "pieces.jsonl", PIECES)
+        return
+    if options.stage == "music":
+        from .music.corpus import Studio, write_shards
+        from .music.scores import read_pieces
+
+        studio = Studio(read_pieces(runs / "pieces.jsonl"), options.font)
+        write_shards(runs / "music", studio, options.first, options.clips)
+        return
+
+    import torch
+
+    torch.set_num_threads(options.threads)
+    if options.stage == "latents":
+        from .codec.analysis import fit_from_shards
+
+        fit_from_shards(runs / "music").save(runs / "latents.safetensors")
+    elif options.stage == "decoder":
+        from .codec.decoder_training import DecoderTraining
+
+        DecoderTraining(runs, options.steps, options.batch).run()
+    elif options.stage == "encoder":
+        from .codec.encoder_training import EncoderTraining
+
+        EncoderTraining(runs, options.steps, options.batch).run()
+    elif options.stage == "ceiling":
+        from .ceiling import print_ceiling
+
+        print_ceiling(runs, options.real, options.musicnn, options.excerpts)
+
+
+if __name__ == "__main__":
+    main()

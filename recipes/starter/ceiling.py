@@ -1,0 +1,96 @@
+"""What a codec leaves of real music: pulse, lasting tones, likeness and whistles, for each composer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderOobleck
+
+from .codec.analysis import LEVELS, Analysis, load_analysis
+from .codec.architecture import HOP, LATENT, NOISE, RATE
+from .codec.decoder_training import load_decoder
+from .codec.griffin_lim import invert
+from .listening import persistence, pulse, standing_line
+from .musicnn import Musicnn, energy_distance
+from .real import Composer, load_composers
+
+Way = Callable[[np.ndarray], np.ndarray]
+"""Mono audio `[samples]`, a multiple of `HOP`, to what is left of it."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """Attributes:
+    pulse, persistence: mean over the excerpts, divided by the real ones'.
+    own: energy distance of the embeddings to the composer's held music, less the real excerpts' own.
+    line: highest standing line in dB above the real excerpt's at worst.
+    """
+
+    pulse: float
+    persistence: float
+    own: float
+    line: float
+
+
+def measure(composer: Composer, way: Way, musicnn: Musicnn) -> Left:
+    given = [audio[: len(audio) // HOP * HOP] for audio in composer.given]
+    made = [way(audio) for audio in given]
+
+    def share(figure: Callable[[np.ndarray, int], float]) -> float:
+        return float(np.mean([figure(x, RATE) for x in made]) / np.mean([figure(x, RATE) for x in given]))
+
+    real, copy, held = (np.concatenate([musicnn.embed(x, RATE) for x in part]) for part in (given, made, composer.held))
+    own = energy_distance(copy, held) - energy_distance(real, held)
+    lines = [standing_line(y, RATE) - standing_line(x, RATE) for x, y in zip(given, made, strict=True)]
+    return Left(share(pulse), share(persistence), own, max(lines))
+
+
+def through_griffin_lim(analysis: Analysis) -> Way:
+    """The latents with Griffin-Lim in the decoder's place."""
+
+    def way(audio: np.ndarray) -> np.ndarray:
+        latents = analysis.latents(torch.from_numpy(audio)[None])
+        return invert(LEVELS, analysis.levels(latents)[0]).numpy()
+
+    return way
+
+
+def through_decoder(analysis: Analysis, codec: AutoencoderOobleck) -> Way:
+    """The latents and noise through the decoder."""
+
+    @torch.inference_mode()
+    def way(audio: np.ndarray) -> np.ndarray:
+        latents = analysis.latents(torch.from_numpy(audio)[None])
+        noise = torch.randn(1, NOISE, latents.shape[2], generator=torch.Generator().manual_seed(0))
+        return codec.decode(torch.cat([latents, noise], 1)).sample[0, 0].numpy()
+
+    return way
+
+
+@torch.inference_mode()
+def line_of_silence(codec: AutoencoderOobleck, seconds: float = 6.0) -> float:
+    """Standing line of zero latents with noise, in dB."""
+    latents = torch.zeros(1, LATENT, round(seconds * RATE / HOP))
+    latents[:, LATENT - NOISE :] = torch.randn(1, NOISE, latents.shape[2], generator=torch.Generator().manual_seed(0))
+    return standing_line(codec.decode(latents).sample[0, 0].numpy(), RATE)
+
+
+def print_ceiling(runs: Path, real: Path, weights: Path, excerpts: int) -> None:
+    analysis = load_analysis(runs / "latents.safetensors")
+    ways = {"latents + Griffin-Lim": through_griffin_lim(analysis)}
+    if (runs / "decoder.pt").exists():
+        codec = load_decoder(runs)
+        ways["decoder"] = through_decoder(analysis, codec)
+        print(f"standing line of zero latents: {line_of_silence(codec):.1f} dB", flush=True)
+    musicnn = Musicnn(weights)
+    print("| composer | way | pulse / real | persistence / real | distance to own, above real | line above real, dB |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for composer in load_composers(real, RATE, excerpts):
+        for name, way in ways.items():
+            left = measure(composer, way, musicnn)
+            figures = f"{left.pulse:.2f} | {left.persistence:.2f} | {left.own:+.2f} | {left.line:+.1f}"
+            print(f"| {composer.name} | {name} | {figures} |", flush=True)

@@ -1,0 +1,93 @@
+"""Train the encoder alone: audio to the latents as they are defined. What it tells is all that editing has."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.starter.recipe.state import Checkpoints, learning_rate
+
+from ..music.corpus import Shards
+from .analysis import load_analysis
+from .architecture import LATENT, NOISE, build_codec
+from .channels_last import use_channels_last
+from .cuts import HELD_SHARDS, Cuts
+from .muon import codec_optimizers, descend
+from .snake import use_training_snake
+from .start import hold_noise, start_as_analysis
+
+EDGE = 5
+"""Latent frames at both ends of a cut that the loss leaves out: there the encoder lacks what comes before or after."""
+AVERAGING = 0.998
+REPORT_EVERY = 20
+
+
+class EncoderTraining:
+    """An encoder, its averaged weights and how far it is, in `runs/encoder.pt`.
+
+    Args:
+        runs: holds `music/` and `latents.safetensors`.
+        steps: in all; the learning rate falls towards the end.
+    """
+
+    def __init__(self, runs: Path, steps: int, batch: int) -> None:
+        torch.manual_seed(0)
+        self.steps, self.batch = steps, batch
+        codec = build_codec()
+        start_as_analysis(codec)
+        hold_noise(codec)
+        self.encoder = codec.encoder
+        use_training_snake(self.encoder)
+        use_channels_last(self.encoder)
+        shards = Shards(runs / "music").paths()
+        analysis = load_analysis(runs / "latents.safetensors")
+        self.cuts, self.held = (Cuts(part, analysis) for part in (shards[:-HELD_SHARDS], shards[-HELD_SHARDS:]))
+        self.optimizers = codec_optimizers(self.encoder)
+        self.checkpoints = Checkpoints(runs / "encoder.pt")
+        saved = self.checkpoints.load()
+        self.first = 0
+        self.average = {name: value.detach().clone() for name, value in self.encoder.state_dict().items()}
+        if saved:
+            self.encoder.load_state_dict(saved["encoder"])
+            for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+                optimizer.load_state_dict(state)
+            self.first, self.average = saved["step"], saved["average"]
+
+    def run(self) -> None:
+        mean, began = 0.0, time.process_time()
+        for step in range(self.first, self.steps):
+            loss, _ = self._loss(self.cuts, step)
+            loss.backward()
+            descend(self.optimizers, self.encoder, learning_rate(step, self.steps, 1.0))
+            with torch.no_grad():
+                decay = min(AVERAGING, (step + 1) / (step + 20))
+                for name, value in self.encoder.state_dict().items():
+                    self.average[name].lerp_(value, 1 - decay)
+            mean += loss.item() / REPORT_EVERY
+            if (step + 1) % REPORT_EVERY == 0:
+                spent = (time.process_time() - began) / (step + 1 - self.first)
+                print(json.dumps({"step": step + 1, "error": round(mean, 4), "cpu": round(spent, 2)}), flush=True)
+                mean = 0.0
+            if self.checkpoints.due() or step + 1 == self.steps:
+                self._save(step + 1)
+
+    def _loss(self, cuts: Cuts, step: int) -> tuple[Tensor, Tensor]:
+        """Mean squared error, and by channel `[LATENT - NOISE]` relative to the channel's variance."""
+        audio, latents = cuts.draw(self.batch, np.random.default_rng([2, step]))
+        with torch.autocast("cpu", torch.bfloat16):
+            told = self.encoder(audio[:, None])
+        error = (told.float()[:, : LATENT - NOISE] - latents)[..., EDGE:-EDGE].square()
+        return error.mean(), error.mean((0, 2)) / latents.var((0, 2))
+
+    def _save(self, step: int) -> None:
+        state = {"encoder": self.encoder.state_dict(), "average": self.average, "step": step}
+        self.checkpoints.save(state | {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]})
+        with torch.no_grad():
+            error = torch.stack([self._loss(self.held, number)[1] for number in range(4)]).mean(0)
+        told = [round(1 - value, 2) for value in error.tolist()]
+        print(json.dumps({"step": step, "held": told}), flush=True)

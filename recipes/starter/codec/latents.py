@@ -1,0 +1,91 @@
+"""Latents: band levels over a short while, turned to uncorrelated numbers of a fixed scale.
+
+The first channels are loudness in a few wide bands and nothing else, so that rhythm shows there before anything. The
+others are principal components of what loudness leaves; strong ones lead, since noise drowns the weak ones first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LOUDNESS_HZ = (150, 500, 2000, 6000)
+"""Between the wide bands."""
+LOUDNESS_DEVIATION = 1.5
+SPREAD = 0.25
+"""A component's deviation is its variance to this power: 0 would make all alike, 0.5 leave them."""
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """A fixed linear map between band levels and latents.
+
+    Attributes:
+        frames: of levels to a latent frame.
+        wide: `[wide bands, bands]`, each row the mean over a wide band.
+        mean: of the levels, `[bands]`.
+        scale: deviation of loudness, `[wide bands]`.
+        analysis: from what loudness leaves, `[components, frames * bands]`.
+        synthesis: back, `[frames * bands, components]`.
+    """
+
+    frames: int
+    wide: Tensor
+    mean: Tensor
+    scale: Tensor
+    analysis: Tensor
+    synthesis: Tensor
+
+    @property
+    def channels(self) -> int:
+        return len(self.wide) + len(self.analysis)
+
+    def encode(self, levels: Tensor) -> Tensor:
+        """Latents `[B, channels, T / frames]` of levels `[B, bands, T]`."""
+        loudness, rest = _split(levels - self.mean[:, None], self.wide, self.frames)
+        components = self.analysis @ rest
+        return torch.cat([LOUDNESS_DEVIATION * loudness / self.scale[:, None], components], 1)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Levels `[B, bands, T * frames]` of latents `[B, channels, T]`."""
+        count = len(self.wide)
+        loudness = latents[:, :count] * self.scale[:, None] / LOUDNESS_DEVIATION
+        rest = self.synthesis @ latents[:, count:]
+        bands = self.wide.shape[1]
+        frames = rest.unflatten(1, (self.frames, bands)) + (_spread(self.wide) @ loudness)[:, None]
+        return frames.permute(0, 2, 3, 1).flatten(2) + self.mean[:, None]
+
+
+def wide_bands(centres: Tensor) -> Tensor:
+    """`[wide bands, bands]` for bands with these centres in Hz."""
+    group = torch.bucketize(centres, torch.tensor(LOUDNESS_HZ, dtype=centres.dtype))
+    member = (group == torch.arange(len(LOUDNESS_HZ) + 1)[:, None]).float()
+    return member / member.sum(1, keepdim=True)
+
+
+def fit_whitening(levels: Tensor, wide: Tensor, frames: int, channels: int) -> Whitening:
+    """From levels of much music `[B, bands, T]` to `channels` latent channels."""
+    mean = levels.mean((0, 2))
+    loudness, rest = _split(levels - mean[:, None], wide, frames)
+    scale = loudness.transpose(0, 1).flatten(1).std(1)
+    samples = rest.transpose(0, 1).flatten(1)
+    values, vectors = torch.linalg.eigh(torch.cov(samples).double())
+    kept = channels - len(wide)
+    values, vectors = values.flip(0)[:kept].float(), vectors.flip(1)[:, :kept].float()
+    size = (values / values.mean()) ** SPREAD / values.sqrt()
+    return Whitening(frames, wide, mean, scale, size[:, None] * vectors.T, vectors / size)
+
+
+def _spread(wide: Tensor) -> Tensor:
+    """`[bands, wide bands]`: each band gets the loudness of its wide band."""
+    return (wide > 0).to(wide).T
+
+
+def _split(levels: Tensor, wide: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+    """Loudness `[B, wide bands, T / frames]` and what it leaves `[B, frames * bands, T / frames]`."""
+    grouped = levels.unflatten(2, (-1, frames)).permute(0, 3, 1, 2)
+    loudness = wide @ grouped.mean(1)
+    rest = grouped - (_spread(wide) @ loudness)[:, None]
+    return loudness, rest.flatten(1, 2)

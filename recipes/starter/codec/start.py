@@ -1,0 +1,160 @@
+"""Start the decoder as a synthesis basis and the encoder as an analysis, by nested lapped transforms.
+
+So neither need find out what a wave is. The decoder begins with 120 coefficients 200 times a second, and learns what
+amplitudes they have and which phases; the encoder begins with the same coefficients, and learns their energies.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from diffusers import AutoencoderOobleck
+
+from models.starter.recipe.ace_step.transform import lapped_cosine, set_weight, weight_of
+
+from .architecture import LATENT, NOISE
+
+RESIDUAL_SHARE = 0.3
+REST_SHARE = 0.1
+STRAIGHT = 2.0
+"""Log of beta of the Snake activations on the transform's channels: nearly linear at first."""
+STEEP = 6.0
+"""Log of alpha where a coefficient shall become noise."""
+SURE = -4.0
+"""Of the posterior's deviation before softplus: sampling shall add little."""
+DICE_SIZE, DICE_ANGLE = 0.05, 4.0
+"""Deviation before the activation, and within it, in radians."""
+
+
+@torch.no_grad()
+def start_as_synthesis(codec: AutoencoderOobleck) -> None:
+    """Set the decoder's transposed convolutions to lapped cosine transforms, one inside the other."""
+    decoder = codec.decoder
+    for module in decoder.modules():
+        if type(module).__name__ == "OobleckResidualUnit":
+            module.conv2.weight_g.mul_(RESIDUAL_SHARE)
+            module.conv2.bias.mul_(RESIDUAL_SHARE)
+    last = REST_SHARE * weight_of(decoder.conv2)
+    last[0, 0, 3] = 1
+    set_weight(decoder.conv2, last)
+    decoder.snake1.beta[:, 0] = STRAIGHT
+
+    channels = 1
+    for block in list(decoder.block)[:0:-1]:
+        stride = block.conv_t1.stride[0]
+        basis = lapped_cosine(stride)
+        synthesis = REST_SHARE * weight_of(block.conv_t1)
+        for channel in range(channels):
+            synthesis[channel * stride : (channel + 1) * stride, channel] += basis
+        set_weight(block.conv_t1, synthesis)
+        channels *= stride
+        block.snake1.beta[:, :channels] = STRAIGHT
+
+    _start_dice(codec)
+
+
+@torch.no_grad()
+def _start_dice(codec: AutoencoderOobleck) -> None:
+    """Half of the first convolution's channels hear the noise alone, so steeply that each answers it in its own way.
+
+    A hundred numbers a second are noise in the latents; from these become thousands that are random, and of one size:
+    noise as it is would be heard as bursts of all bands at once.
+    """
+    head, snake = codec.decoder.conv1, codec.decoder.block[0].snake1
+    weight, bias = weight_of(head), head.bias.clone()
+    dice = slice(weight.shape[0] // 2, None)
+    weight[dice] = 0
+    weight[dice, LATENT - NOISE :].normal_(0, DICE_SIZE / (NOISE * weight.shape[2]) ** 0.5)
+    bias[dice].uniform_(-DICE_SIZE, DICE_SIZE)
+    set_weight(head, weight, bias)
+    snake.alpha[:, dice] = math.log(DICE_ANGLE / DICE_SIZE)
+    snake.beta[:, dice] = 0
+
+
+@torch.no_grad()
+def start_as_analysis(codec: AutoencoderOobleck) -> None:
+    """Set the encoder's weights: nested lapped transforms, cosines and sines, whose energies it then has to find.
+
+    Its activations at the transform's rate have scales from loud to soft, since a logarithm is made of them. The last
+    two latent channels get noise that the waveform's phases decide: the same audio has the same noise.
+    """
+    encoder = codec.encoder
+    first = REST_SHARE * weight_of(encoder.conv1)
+    first[0] = 0
+    first[0, 0, 3] = 1
+    set_weight(encoder.conv1, first)
+    outer, inner, last = encoder.block
+    for unit in (outer.res_unit1, outer.res_unit2, outer.res_unit3):
+        unit.conv2.weight_g.mul_(REST_SHARE)
+    hop = outer.conv1.stride[0]
+    analysis = REST_SHARE * weight_of(outer.conv1)
+    analysis[:hop, 0] += lapped_cosine(hop)
+    set_weight(outer.conv1, analysis)
+    bands, hop = hop, inner.conv1.stride[0]
+    analysis = REST_SHARE * weight_of(inner.conv1)
+    for band in range(bands):
+        for part, basis in enumerate((lapped_cosine(hop), lapped_sine(hop))):
+            rows = slice((part * bands + band) * hop, (part * bands + band + 1) * hop)
+            analysis[rows, band] += basis
+    set_weight(inner.conv1, analysis)
+    for snake in (outer.snake1, *(unit.snake1 for unit in (inner.res_unit1, inner.res_unit2, inner.res_unit3))):
+        snake.beta[:] = STRAIGHT
+    for unit in (last.res_unit1, last.res_unit2, last.res_unit3):
+        unit.snake1.alpha.uniform_(0, 5)
+        unit.snake1.beta.copy_(unit.snake1.alpha)
+    _start_noise(codec)
+
+
+def lapped_sine(hop: int) -> torch.Tensor:
+    """The same windows as `lapped_cosine`'s over sines, `[hop, 2 * hop]`."""
+    n, k = torch.arange(2 * hop, dtype=torch.float64), torch.arange(hop, dtype=torch.float64)[:, None]
+    window = (torch.pi / (2 * hop) * (n + 0.5)).sin()
+    angle = torch.pi / hop * (n + 0.5 + hop / 2) * (k + 0.5)
+    return ((2 / hop) ** 0.5 * window * angle.sin()).float()
+
+
+@torch.no_grad()
+def _start_noise(codec: AutoencoderOobleck) -> None:
+    """The last channels before the last convolution: coefficients so steep that they say nothing of loudness.
+
+    The sum of eight squared sines of evenly spread angles is nearly normal.
+    """
+    encoder, count = codec.encoder, 8 * NOISE
+    head, gather = encoder.conv2, encoder.block[-1].conv1
+    weight, bias = weight_of(gather), gather.bias.clone()
+    weight[-count:] *= REST_SHARE
+    bias[-count:] = 0
+    set_weight(gather, weight, bias)
+    encoder.snake1.alpha[:, -count:] = STEEP
+    encoder.snake1.beta[:, -count:] = 0
+    weight, bias = weight_of(head), torch.zeros_like(head.bias)
+    weight[:, -count:] = 0
+    weight[LATENT:], bias[LATENT:] = 0, SURE
+    weight[LATENT - NOISE : LATENT] = 0
+    for channel in range(NOISE):
+        columns = slice(weight.shape[1] - 8 * (channel + 1), weight.shape[1] - 8 * channel)
+        weight[LATENT - NOISE + channel, columns, 1] = 1
+        bias[LATENT - NOISE + channel] = -4
+    set_weight(head, weight, bias)
+
+
+def hold_noise(codec: AutoencoderOobleck) -> None:
+    """Keep training from what `start_as_analysis` set for noise and for the posterior's deviation."""
+    encoder, count = codec.encoder, 8 * NOISE
+    head, gather = encoder.conv2, encoder.block[-1].conv1
+
+    def keep(parameter: torch.Tensor, *held: tuple[slice, ...]) -> None:
+        mask = torch.ones_like(parameter)
+        for place in held:
+            mask[place] = 0
+        parameter.register_hook(lambda gradient: gradient * mask)
+
+    tail, rows = slice(-count, None), slice(LATENT - NOISE, None)
+    keep(head.weight_v, (rows,), (slice(None), tail))
+    for parameter in (head.weight_g, head.bias):
+        keep(parameter, (rows,))
+    for parameter in (gather.weight_v, gather.weight_g, gather.bias):
+        keep(parameter, (tail,))
+    for parameter in (encoder.snake1.alpha, encoder.snake1.beta):
+        keep(parameter, (slice(None), tail))

@@ -1,0 +1,1 @@
+"""The starters' training music: public-domain scores and our own songs, played on sampled instruments."""
