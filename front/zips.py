@@ -54,11 +54,12 @@ def unzipped(data: bytes, wanted: Callable[[str], bool], most: int) -> dict[str,
             _check_places(data, archive)
             members = _members(archive.infolist())
             chosen = {path: info for path, info in members.items() if wanted(path)}
+            for path, info in chosen.items():
+                _check_sizes(path, info)
             if sum(info.file_size for info in chosen.values()) > most:
                 raise Refusal(413, f"file: unpacked, it is over {most // 2**20} MB")
             found = dict.fromkeys(members, b"")
             for path, info in chosen.items():
-                _check_sizes(path, info)
                 with archive.open(info) as member:
                     found[path] = member.read(info.file_size + 1)
                 if len(found[path]) != info.file_size:
