@@ -282,7 +282,12 @@ def sent(api: Api, data: bytes, name: str = "beat.wav", **fields: str) -> httpx.
 
 def test_a_form_does_what_store_upload_does(api: Api) -> None:
     answer = checked(sent(api, CLIP, producer_id="forms", job_id="j", filename="a b.wav"))
-    assert answer == {"path": "/data/uploads/forms/j/a b.wav", "producer_id": "forms", "job_id": "j"}
+    assert answer == {
+        "path": "/data/uploads/forms/j/a b.wav",
+        "producer_id": "forms",
+        "job_id": "j",
+        "warnings": [],
+    }
     assert api.file(answer["path"]).read_bytes() == CLIP
     assert api.upload("forms", CLIP, job_id="j", filename="a b.wav") == answer["path"]
     assert checked(sent(api, CLIP, producerId="forms", jobId="j", filename="a b.wav")) == answer
