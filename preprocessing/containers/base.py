@@ -11,7 +11,7 @@ from typing import BinaryIO, Literal
 Range = tuple[int, int]  # start and length, in bytes
 
 # What a header may promise too much before the file counts as cut off: writers often count their own header in.
-SLACK = 4096
+SLACK = 512
 # Of chunks, atoms and fragments; a file of nothing but empty ones must not keep a core busy.
 MAX_CHUNKS = 20_000
 # How far after a damaged place the next good one is looked for.
