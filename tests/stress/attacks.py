@@ -87,13 +87,19 @@ def conversions(target: Target, order: random.Random) -> None:
             client.get(made.get("output_path", "/data/outputs/none"), params={"format": "opus"}, timeout=1)
 
 
+def _upload_of(target: Target, client: httpx.Client) -> str:
+    """The path of a short song that is theirs, or one that is none where that is refused."""
+    body = {"producer_id": target.producer, "content_base64": as_base64(beat(2))}
+    path: str = client.post("/store-upload", json=body).json().get("path", "/data/uploads/none")
+    return path
+
+
 def _metadata(text: str) -> Attack:
     """A training whose metadata is this JSON text."""
 
     def send(target: Target, order: random.Random) -> None:
         with target.client() as client:
-            body = {"producer_id": target.producer, "content_base64": as_base64(beat(2))}
-            path = client.post("/store-upload", json=body).json().get("path", "/data/uploads/none")
+            path = _upload_of(target, client)
             request = json.dumps({"producer_id": target.producer, "upload_paths": [path], "max_steps": 1})
             hostile = request[:-1] + f', "metadata_per_file": [{{"bpm": {text}}}]}}'
             job = client.post("/train/submit", content=hostile, headers={"content-type": "application/json"}).json()
@@ -162,8 +168,7 @@ def deep_json(target: Target, order: random.Random) -> None:
 def many_jobs(target: Target, order: random.Random) -> None:
     """More jobs than a key may have, at once; all are cancelled."""
     with target.client() as client:
-        body = {"producer_id": target.producer, "content_base64": as_base64(beat(2))}
-        path = client.post("/store-upload", json=body).json().get("path", "/data/uploads/none")
+        path = _upload_of(target, client)
         made = []
         for number in range(5):
             request = {"producer_id": target.producer, "upload_paths": [path], "model_name": f"m{number}"}
