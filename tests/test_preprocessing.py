@@ -446,7 +446,7 @@ def test_flaws_are_mended_and_said(raw: bool, store: Storage, tmp_path: Path) ->
     for mended, sign in ((offset, 1), (opposite, -1)):
         mono = mended.mean(axis=1)[: 4 * RATE]
         assert np.corrcoef(mono, sign * tone(4, channels=1)[:, 0])[0, 1] > 0.99
-    warnings = [file["analysis"]["warnings"] for file in made.record["files"]]
+    warnings = [file["warnings"] for file in made.record["files"]]
     assert "DC offset of 70% " in warnings[0][0]
     assert "only channel 2 is used" in warnings[1][0]
     assert [len(each) for each in warnings] == [1, 1, 0]
@@ -586,7 +586,7 @@ def test_the_turn_of_a_dead_process_is_taken_over(store: Storage, monkeypatch: p
     monkeypatch.setattr(turns, "POLL", 0.01)
     monkeypatch.setattr(turns, "EXPIRY", 0.3)
     monkeypatch.setattr(turns, "RENEW", 0.05)
-    store.put(keys.training_turn("p"), b'{"job_id": "dead"}')
+    store.put(keys.training_turn("p"), b'{"by": "dead", "token": "a"}')
     start = time.monotonic()
     view.replace(store, "p", "alive", {keys.training_audio("p", 0): b"new"}, b"record")
     assert time.monotonic() - start >= 0.3
@@ -594,10 +594,10 @@ def test_the_turn_of_a_dead_process_is_taken_over(store: Storage, monkeypatch: p
     # Who stood still and lost the turn finds out, and does no more.
     with turns.turn(store, keys.training_turn("p"), "slow") as check:
         check()
-        store.put(keys.training_turn("p"), b'{"job_id": "faster"}')
+        store.put(keys.training_turn("p"), b'{"by": "faster", "token": "b"}')
         with pytest.raises(turns.Lost):
             wait_until(check, pause=0.01)
-    assert store.get(keys.training_turn("p")) == b'{"job_id": "faster"}'
+    assert store.get(keys.training_turn("p")) == b'{"by": "faster", "token": "b"}'
 
 
 def test_the_newest_record_is_there_at_any_time(store: Storage, tmp_path: Path) -> None:
