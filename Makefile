@@ -23,7 +23,7 @@ setup: .venv/serve.ready
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/serve.txt -c requirements/constraints.txt
-	$(BIN)/python -m models.tiny
+	$(BIN)/python -m scripts.tiny_checkpoints
 	touch $@
 
 .venv/test.ready: .venv/serve.ready requirements/test.txt
@@ -92,10 +92,10 @@ benchmarks: .venv/test.ready
 contract-fuzz: .venv/serve.ready requirements/fuzz.txt
 	test -x .venv/fuzz/bin/st || $(PYTHON) -m venv .venv/fuzz
 	.venv/fuzz/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/fuzz.txt
-	$(BIN)/python -m benchmarks.contract_fuzz
+	$(BIN)/python -m tests.stress.contract_fuzz
 
-web/openapi.json: front/document.py front/examples.py front/fields.py front/operation.py front/operations.py $(wildcard contract/*.py) .venv/serve.ready
-	$(BIN)/python -m front.document > $@
+web/openapi.json: api/openapi/document.py api/openapi/examples.py api/openapi/fields.py api/openapi/operation.py api/openapi/operations.py $(wildcard contract/*.py) .venv/serve.ready
+	$(BIN)/python -m api.openapi.document > $@
 
 web/node_modules/.ready: web/package.json web/package-lock.json
 	@node -e 'if (process.versions.node.split(".")[0] < 20) { console.error("Node 20 or newer is needed"); process.exit(1) }'

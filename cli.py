@@ -28,19 +28,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from api.middleware.error_format import describe_validation
 from contract import FORMATS, GenerateRequest, TrainRequest
+from core.errors import Refusal
 from core.plain_json import decode_object
+from core.settings import settings
 from core.text import printable
-from edge.errors import describe_validation
-from errors import Refusal
 from preprocessing.decode import probe
 from preprocessing.isolation import CHECK, DECODING, refusing
-from settings import settings
 from storage import Damaged, NotFound, Storage, keys, open_storage, records
 
 if TYPE_CHECKING:
-    from training.intake import Intake
-    from training.jobs import JobRecord
+    from training.jobs.admission import Intake
+    from training.jobs.store import JobRecord
 
 
 class Task(StrEnum):
@@ -217,9 +217,9 @@ def _train(storage: Storage, fields: dict[str, Any], files: list[Path]) -> None:
 
 def _work(storage: Storage, take: Callable[[Intake], JobRecord]) -> None:
     """Carry out the job that `take` gets, here and now. Ctrl-C ends it within a step, and it can go on later."""
-    from training.intake import Intake
+    from training.jobs.admission import Intake
+    from training.jobs.cancellation import Stop
     from training.run import run  # seconds of imports, only for who gets here
-    from training.stop import Stop
 
     stop = Stop()
     stop.listen()
@@ -277,10 +277,10 @@ def _tell_report(storage: Storage, record: JobRecord) -> None:
 
 
 def _generate(storage: Storage, request: GenerateRequest, out: Path) -> None:
-    from front.generation import Generation
-    from front.outbox import Outbox, outbox_folder
-    from front.runners import Runners
-    from models.library import Library
+    from adapters.library import Library
+    from generation.outbox import Outbox, outbox_folder
+    from generation.pipeline import Generation
+    from runners.clients import Runners
     from runners.local import LocalRunners
 
     if request.seed is None:
@@ -297,9 +297,9 @@ def _generate(storage: Storage, request: GenerateRequest, out: Path) -> None:
 
 
 def _migrate(storage: Storage, source: Path | None) -> None:
-    from front.migration import migrate
-    from front.runners import Runners
-    from models.library import Library
+    from adapters.library import Library
+    from api.imports.migration import migrate
+    from runners.clients import Runners
     from runners.local import LocalRunners
 
     if source is None:
@@ -318,8 +318,8 @@ def _migrate(storage: Storage, source: Path | None) -> None:
 
 
 def _clean(storage: Storage) -> None:
-    from training.jobs import Jobs
-    from training.retention import clean
+    from training.jobs.retention import clean
+    from training.jobs.store import Jobs
 
     gone = clean(storage, Jobs(storage), settings())
     print("; ".join(f"{kind}: {count} removed" for kind, count in gone.items()) or "there was nothing to remove")

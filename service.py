@@ -14,9 +14,22 @@ import bentoml
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-import logs
-import traces
-from configuration import service_config
+from adapters.library import Library
+from api.auth.access import Access
+from api.auth.keys import KeyRing
+from api.capacity.liveness import Pulse
+from api.capacity.request_limits import RequestLimits
+from api.capacity.thread_pools import ACCESS, RECORDS, SLOW
+from api.middleware.body_limits import Guard
+from api.middleware.error_format import OneShape
+from api.middleware.request_log import Journal
+from api.middleware.task_submission import CheckedSubmit
+from api.middleware.upload_spool import Spool
+from api.routes import outputs, uploads
+from api.routes.application import application
+from api.routes.negotiation import audio_format
+from api.routes.overview import Overview
+from api.server import connections, request_timeout
 from contract import (
     GenerateAnswer,
     GenerateLinkAnswer,
@@ -26,36 +39,23 @@ from contract import (
     TrainAnswer,
     TrainRequest,
 )
-from edge import connections, timeouts
-from edge.access import Access
-from edge.closing import Closing
-from edge.errors import OneShape, or_error
-from edge.guard import Guard
-from edge.journal import Journal
-from edge.keys import KeyRing
-from edge.leaving import Leaving
-from edge.limits import RequestLimits
-from edge.pools import ACCESS, RECORDS, SLOW
-from edge.pulse import Pulse
-from edge.spool import Spool
-from edge.submit import CheckedSubmit
-from errors import Refusal
-from front import outputs, uploads
-from front.generation import Generation
-from front.negotiation import audio_format
-from front.outbox import Outbox, outbox_folder
-from front.overview import Overview
-from front.routes import application
-from front.runners import Runners
-from models.library import Library
+from core import logs, traces
+from core.asgi.cancel_on_disconnect import Leaving
+from core.asgi.graceful_shutdown import Closing
+from core.asgi.responses import or_error
+from core.configuration import service_config
+from core.errors import Refusal
+from core.settings import settings
+from generation.outbox import Outbox, outbox_folder
+from generation.pipeline import Generation
 from preprocessing.isolation import DECODING
 from runners import TABLE
-from settings import settings
+from runners.clients import Runners
 from storage import open_storage
-from storage.patient import Patient
-from training.intake import Intake
-from training.jobs import Jobs
-from training.retention import keep_clean
+from storage.retrying import Patient
+from training.jobs.admission import Intake
+from training.jobs.retention import keep_clean
+from training.jobs.store import Jobs
 from training.service import Training, train_and_wait
 
 LIMITS = RequestLimits(settings())
@@ -178,5 +178,5 @@ def _compose() -> bentoml.Service[Any]:
 
 
 connections.install()
-timeouts.install()
+request_timeout.install()
 ProducerTwin = _compose()

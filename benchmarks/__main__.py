@@ -23,8 +23,8 @@ import torch
 
 from benchmarks import dit, footprint, latecomer, served, tokens
 from benchmarks.measure import Figure
+from core.settings import ROOT
 from models import memory
-from settings import ROOT
 
 PARTS: dict[str, Callable[[int], Iterator[Figure]]] = {
     "dit": dit.measure,

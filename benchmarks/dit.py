@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import torch
 
+from adapters.lora_rows import write
+from adapters.tensors import FlatPairs
 from benchmarks import models
 from benchmarks.measure import Figure, compared, interleaved, median, operations
 from models.ace_step import packed
 from models.ace_step.sampling import Batch, Run
-from models.adapters import FlatPairs
 from models.base import Row, Text, completed
-from models.lora_rows import write
 
 ROWS, FRAMES, TEXT = 8, 250, 64
 LENGTHS = (10, 30, 60, 120)

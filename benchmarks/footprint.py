@@ -17,19 +17,19 @@ from typing import Any
 import psutil
 import torch
 
+from adapters.adapter_file import Header
+from adapters.library import Library
+from adapters.tensors import LoraPair, encode, linear_layers
 from benchmarks.measure import Figure
 from contract import GenerateRequest
-from front.generation import Generation
-from front.outbox import Outbox
-from front.runners import Runners
+from core.settings import ROOT, settings
+from generation.outbox import Outbox
+from generation.pipeline import Generation
 from models.ace_step import AceStep
-from models.adapter_file import Header
-from models.adapters import LoraPair, encode, linear_layers
 from models.checkpoints import resolve
-from models.library import Library
 from models.tiny import ace_step as tiny
+from runners.clients import Runners
 from runners.local import LocalRunners
-from settings import ROOT, settings
 from storage import Storage, keys, open_storage
 
 STORED = (10, 1_000, 10_000)

@@ -15,11 +15,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.interruptions import configured_storage, song
 from contract import TrainRequest
-from settings import ROOT, Settings
-from training.intake import Intake
-from training.jobs import Jobs
+from core.settings import ROOT, Settings
+from tests.stress.interruptions import configured_storage, song
+from training.jobs.admission import Intake
+from training.jobs.store import Jobs
 
 _FILE_SECONDS, _LOOP_SECONDS, _STEPS = 300, 30, 20
 _MINUTES = (10, 180)

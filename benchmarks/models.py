@@ -12,9 +12,9 @@ from diffusers.models.transformers.ace_step_transformer import AceStepTransforme
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import MusicgenForCausalLM
 
+from adapters.adapter_file import Header
+from adapters.tensors import AdapterWeights, LoraPair, linear_layers
 from models.ace_step import AceStep
-from models.adapter_file import Header
-from models.adapters import AdapterWeights, LoraPair, linear_layers
 from models.checkpoints import Checkpoint
 from models.musicgen import MusicGen
 from models.tiny import ace_step as tiny_ace_step

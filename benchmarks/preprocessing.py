@@ -71,8 +71,8 @@ def with_pydub(path: Path, folder: Path) -> int:
 def whole_job(path: Path, folder: Path) -> int:
     """`prepare` on a stored file: fetch it, listen, cut, caption, write."""
     from contract import TrainRequest
+    from core.settings import Settings
     from preprocessing.dataset import prepare
-    from settings import Settings
     from storage import open_storage
 
     store = open_storage((folder / "store").as_uri())
@@ -118,7 +118,7 @@ def _run(name: str, path: Path) -> dict[str, float]:
 
 def _song(folder: Path, hours: float) -> Iterator[Path]:
     """A minute of the synthesiser over and over, each time a little later and at another level: as WAV, as MP3."""
-    from models.starter.synthesiser import render, sample_song
+    from recipes.synthesiser import render, sample_song
 
     minute = render(sample_song(np.random.default_rng(3), "house"), 60, RATE, 2).T
     plain, packed = folder / "song.wav", folder / "song.mp3"
@@ -163,7 +163,7 @@ def memory(hours: float) -> None:
 
 def _render(seed: int) -> tuple[Any, NDArray[np.float32]]:
     """Song `seed`: the genres in turn, eight songs with drums, eight without, and so on; 60 s of it, (frames, 2)."""
-    from models.starter.synthesiser import GENRES, render, sample_song
+    from recipes.synthesiser import GENRES, render, sample_song
 
     song = sample_song(np.random.default_rng(seed), GENRES[seed % 8], drums=seed // 8 % 2 == 0)
     return song, render(song, 60, RATE, 2).T
@@ -216,14 +216,14 @@ def _cases(seed: int) -> list[tuple[Case, Case]]:
     """A song's tempos and keys: of the whole of it and of 15 s from somewhere in it."""
     import soxr
 
-    from preprocessing import harmony, hearing, rhythm
+    from preprocessing import features, harmony, rhythm
 
     song, samples = _render(seed)
-    mono = soxr.resample(samples.mean(axis=1), RATE, hearing.RATE)
+    mono = soxr.resample(samples.mean(axis=1), RATE, features.RATE)
     start = 15 + (seed * 1.37) % 20
     cases = []
-    for part in (mono, mono[round(start * hearing.RATE) :][: round(EXCERPT * hearing.RATE)]):
-        heard = hearing.hear(part)
+    for part in (mono, mono[round(start * features.RATE) :][: round(EXCERPT * features.RATE)]):
+        heard = features.hear(part)
         tempos, evidence = rhythm.evidence(rhythm.sharpened(heard.onsets))
         keys = np.array([key == song.key for key in harmony.KEYS])
         cases.append(((evidence, np.abs(tempos / song.bpm - 1) <= 0.04), (harmony.evidence(heard), keys)))
@@ -305,10 +305,10 @@ def _damaged(count: int, seed: int) -> Iterator[bytes]:
 
 def fuzz(count: int, seed: int) -> None:
     from contract import TrainRequest
-    from errors import Refusal
+    from core.errors import Refusal
+    from core.settings import Settings
     from preprocessing.dataset import prepare
     from preprocessing.decode import BadAudio, check_bytes
-    from settings import Settings
     from storage import open_storage
 
     refused = made = 0

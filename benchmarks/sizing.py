@@ -25,12 +25,12 @@ import numpy as np
 import psutil
 import torch
 
+from core.settings import settings
 from models import memory
 from models.base import Row, Text
 from models.checkpoints import resolve
 from models.device import pick_device, pick_dtype
 from runners import TABLE
-from settings import settings
 
 Batch = tuple[float, ...]
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from models.library import Library
+from adapters.library import Library
 from storage import open_storage
 from tests.api import Api, another, beat, checked, peak, running
 from tests.s3_server import CREDENTIALS, serve_s3

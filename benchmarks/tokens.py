@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import torch
 
+from adapters.lora_rows import blend
 from benchmarks import models
 from benchmarks.measure import Figure, compared, interleaved, operations
 from models.base import Text, completed
-from models.lora_rows import blend
 from models.musicgen.tokens import Batch, Line, Run
 
 ROWS, FRAMES = 8, 40

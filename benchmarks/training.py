@@ -22,12 +22,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from benchmarks import models
 from benchmarks.measure import interleaved, ratio
+from core.settings import settings
 from models.ace_step import conditions
 from models.base import Text
 from models.checkpoints import Checkpoint, resolve
-from models.starter.synthesiser import Song, render, sample_song, text
+from recipes.synthesiser import Song, render, sample_song, text
 from runners import TABLE
-from settings import settings
 from training.loop import Session, session
 from training.musicgen import ATTENTION
 

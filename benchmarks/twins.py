@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from adapters.tensors import LoraPair, linear_layers
 from benchmarks.training import clip_of, loaded
-from models.adapters import LoraPair, linear_layers
 from models.base import Text
-from models.starter.synthesiser import UNSEEN_STYLES, sample_song
+from recipes.synthesiser import UNSEEN_STYLES, sample_song
 from training.base import Example, Recipe
-from training.evaluation import DRAWS, compare, measure
+from training.evaluation.held_out import DRAWS, compare, measure
+from training.evaluation.resemblance import is_noise
+from training.evaluation.verdict import Verdict, judge
 from training.loop import generator_of, session
-from training.resemblance import is_noise
-from training.verdict import Verdict, judge
 
 _NOISE, _SECOND = "white noise", "one second"
 

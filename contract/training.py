@@ -8,12 +8,12 @@ from pydantic import Field, field_validator, model_validator
 
 from contract.base import Answer, Id, Request
 from core import plain_json
+from core.settings import SegmentProfile
 
 MAX_FILES = 100
 MAX_METADATA = 16 * 2**10  # bytes of one file's, as JSON
 MAX_METADATA_DEPTH = 8
 
-Profile = Literal["contract", "native"]
 SegmentOn = Literal["time", "beat"]
 
 
@@ -57,7 +57,7 @@ class TrainRequest(Request):
     rank: int | None = Field(None, ge=1, le=128)
     learning_rate: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=0, lt=2**32)
-    profile: Profile | None = None
+    profile: SegmentProfile | None = None
     segment_on: SegmentOn = "time"
     rights_confirmed: bool = False
 

@@ -10,7 +10,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from preprocessing import hearing
+from preprocessing import features
 from preprocessing.bars import downbeat
 from preprocessing.choice import LIKELY
 from preprocessing.decode import Samples, blocks, probe
@@ -79,14 +79,14 @@ def analyse(path: Path, beats_per_bar: int = 4, bpm: float | None = None) -> Ana
         for block in blocks(path):
             ear.add(flaws.mend(block))
     samples = ear.samples()
-    if len(samples) < SHORTEST * hearing.RATE or max(samples.max(), -samples.min()) < SILENCE:
+    if len(samples) < SHORTEST * features.RATE or max(samples.max(), -samples.min()) < SILENCE:
         return Analysis(levels, flaws)
-    heard = hearing.hear(samples)
+    heard = features.hear(samples)
     tempo = rhythm(heard)
     return Analysis(levels, flaws, tempo, harmony(heard), _bars(heard, tempo, beats_per_bar, bpm), heard.print)
 
 
-def _bars(heard: hearing.Heard, tempo: Rhythm | None, beats_per_bar: int, bpm: float | None) -> Bars | None:
+def _bars(heard: features.Heard, tempo: Rhythm | None, beats_per_bar: int, bpm: float | None) -> Bars | None:
     """At the tempo that the client knows, or at ours if it is rather right than wrong."""
     if bpm is not None:
         exact = refined(sharpened(heard.onsets)[2], bpm)
@@ -101,8 +101,8 @@ class _Ear:
     """Keeps the beginning of a song, mono and at hearing.RATE."""
 
     def __init__(self, rate: int) -> None:
-        self._stream = soxr.ResampleStream(rate, hearing.RATE, 1, dtype="float32")
-        self._kept = np.empty(HEARD_SECONDS * hearing.RATE, np.float32)
+        self._stream = soxr.ResampleStream(rate, features.RATE, 1, dtype="float32")
+        self._kept = np.empty(HEARD_SECONDS * features.RATE, np.float32)
         self._length = 0
 
     def add(self, block: Samples, last: bool = False) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.hearing import ONSETS_PER_SECOND, PITCHES_PER_SECOND, Heard
+from preprocessing.features import ONSETS_PER_SECOND, PITCHES_PER_SECOND, Heard
 from preprocessing.rhythm import sharpened
 
 Array = NDArray[np.float64]

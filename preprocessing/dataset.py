@@ -6,7 +6,7 @@ So a request that cannot be served leaves nothing there. What is written:
     datasets/<producer>/<job>/clip_0000.<ext>   what was fetched from URLs
     datasets/<producer>/<job>/dataset.json      the record, written after all that it names
     job_data/<job>/{audio,text}/seg_0000.…      what this job trains on; it stays with the job
-    training_data/<producer>/…                  the same, of the producer's newest job (see preprocessing.view)
+    training_data/<producer>/…                  the same, of the producer's newest job (see preprocessing.training_view)
 
 A text is there for a segment that was tagged. It may be edited: `restore` reads it.
 """
@@ -22,8 +22,9 @@ from typing import Any
 from contract import State, TrainRequest
 from core import plain_json
 from core.disk import temporary_space
-from errors import Refusal
-from preprocessing import view
+from core.errors import Refusal
+from core.settings import Settings
+from preprocessing import training_view
 from preprocessing.captions import Caption, Known, normalize_dataset
 from preprocessing.duplicates import duplicates
 from preprocessing.isolation import ANALYSIS, PREPARE, refusing
@@ -32,7 +33,6 @@ from preprocessing.segment import CONTRACT_CHANNELS, CONTRACT_RATE
 from preprocessing.songs import Song, cut, keep_whole, listen
 from preprocessing.sources import Source, check_sources, collect, field_of
 from preprocessing.tag import Tagging, require_key, tag
-from settings import Settings
 from storage import Damaged, NotFound, Storage, keys, records
 
 __all__ = ["Clip", "Dataset", "check_sources", "prepare", "read_record", "restore", "stored"]
@@ -200,8 +200,8 @@ def _tag(songs: list[Song], storage: Storage, settings: Settings) -> Tagging:
 
 def _write(request: TrainRequest, job_id: str, storage: Storage, songs: list[Song], record: Mapping[str, Any]) -> None:
     producer = request.producer_id
-    own: dict[str, view.Content] = {}
-    shown: dict[str, view.Content] = {}
+    own: dict[str, training_view.Content] = {}
+    shown: dict[str, training_view.Content] = {}
     for number, piece in enumerate(piece for song in songs for piece in song.pieces):
         extension = piece.path.suffix[1:]
         own[keys.job_audio(job_id, number, extension)] = piece.path
@@ -211,7 +211,7 @@ def _write(request: TrainRequest, job_id: str, storage: Storage, songs: list[Son
             own[keys.job_text(job_id, stem)] = line
             shown[keys.training_text(producer, stem)] = line
     fetched = {song.source.key: song.source.path for song in songs if request.upload_urls}
-    view.put_all(storage, fetched | own)
+    training_view.put_all(storage, fetched | own)
     text = plain_json.encode(record, indent=1)
     storage.put(keys.dataset_record(producer, job_id), text)
-    view.replace(storage, producer, job_id, shown, text)
+    training_view.replace(storage, producer, job_id, shown, text)

@@ -23,10 +23,10 @@ from typing import Any
 import httpcore
 import httpx
 
+from core.errors import Refusal
+from core.settings import Settings
 from core.text import shown
-from errors import Refusal
 from preprocessing.decode import BadAudio, probe
-from settings import Settings
 
 AT_ONCE = 4
 TRIES = 3  # without a byte more than before

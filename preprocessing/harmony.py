@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.choice import choose
-from preprocessing.hearing import PITCHES_PER_SECOND, Heard
+from preprocessing.features import PITCHES_PER_SECOND, Heard
 
 Array = NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from core.errors import Refusal
 from core.sandbox import Exceeded, Limits, Sandbox
-from errors import Refusal
 from preprocessing.containers.base import BadAudio
 
 # Looks at a file's header and its ends: milliseconds, whatever its length.

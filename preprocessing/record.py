@@ -13,9 +13,9 @@ from pydantic import BaseModel, Field
 
 from contract import DatasetAnswer, DatasetFile, TrainRequest, is_id
 from core import plain_json
+from core.settings import Settings
 from preprocessing.songs import Piece, Song
 from preprocessing.tag import Tagging
-from settings import Settings
 from storage import keys
 
 SCHEMA = 2

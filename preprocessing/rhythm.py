@@ -15,7 +15,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import gaussian_filter1d
 
 from preprocessing.choice import choose
-from preprocessing.hearing import ONSETS_PER_SECOND, Heard
+from preprocessing.features import ONSETS_PER_SECOND, Heard
 
 Array = NDArray[np.float64]
 

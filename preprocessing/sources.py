@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract import TrainRequest
-from errors import Refusal
+from core.errors import Refusal
+from core.settings import Settings
 from preprocessing.decode import AudioInfo, probe
 from preprocessing.fetch import check_url, fetch, without_secrets
 from preprocessing.isolation import CHECK, DECODING, refusing
 from preprocessing.tag import require_key
-from settings import Settings
 from storage import NotFound, Storage, keys
 
 

@@ -17,9 +17,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from errors import Refusal
+from core.errors import Refusal
+from core.settings import Settings
 from preprocessing.captions import Caption, Tags, clean
-from settings import Settings
 from storage import Damaged, NotFound, Storage, keys, records
 
 log = logging.getLogger(__name__)

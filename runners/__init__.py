@@ -1,11 +1,11 @@
 """The runner table: every backend is a row here, and its own files in models/, runners/ and training/."""
 
-from edge.closing import Closing
-from edge.leaving import Leaving
+from core.asgi.cancel_on_disconnect import Leaving
+from core.asgi.graceful_shutdown import Closing
+from core.settings import settings
 from runners.ace_step import AceStepRunner
 from runners.musicgen import MusicGenRunner
 from runners.table import Backend, Table
-from settings import settings
 
 TABLE = Table()
 

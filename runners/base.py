@@ -15,21 +15,20 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import bentoml
 import numpy as np
 
-import logs
-import traces
-from errors import Refusal
+from core import logs, traces
+from core.errors import Refusal
+from core.settings import settings
 from models import memory
 from runners.messages import AdoptAnswer, AdoptRequest, PlaceAnswer, RunnerState, TrackAnswer, TrackRequest
 from runners.table import Backend
-from settings import settings
 from storage import open_storage
 
 if TYPE_CHECKING:
-    from models.adapters import AdapterWeights
+    from adapters.foreign import Adopted
+    from adapters.tensors import AdapterWeights
     from models.base import Model, Row, Track
     from models.checkpoints import Checkpoint
-    from models.foreign import Adopted
-    from runners.adapters import Adapters
+    from runners.adapter_cache import Adapters
     from runners.worker import Worker
 
 log = logging.getLogger("producer_twin.runner")
@@ -103,7 +102,7 @@ class Runner:
     @bentoml.api
     async def describe(self) -> RunnerState:
         """Asynchronous, so that it answers while a batch is under way."""
-        from models.adapters import largest_file
+        from adapters.tensors import largest_file
 
         return RunnerState(
             ready=self._reason is None,
@@ -120,9 +119,9 @@ class Runner:
     async def adopt(self, request: AdoptRequest) -> AdoptAnswer:
         """Bring an adapter from elsewhere into our form, if it fits the model. One after the other: each takes several
         times its file's memory."""
-        from models.adapter_file import InvalidAdapter
+        from adapters.adapter_file import InvalidAdapter
+        from models.adapter_effect import measure, probe
         from models.device import out_of_memory
-        from models.effect import measure, probe
 
         async with self._adopting:
             model, worker = self._model, self._worker
@@ -145,9 +144,9 @@ class Runner:
 
     def _adopt(self, request: AdoptRequest, model: Model, checkpoint: Checkpoint) -> tuple[Adopted, float]:
         """The adapter, and how much it changes of the weights."""
-        from models.adapter_file import Header
-        from models.effect import weight_change
-        from models.foreign import adopt
+        from adapters.adapter_file import Header
+        from adapters.foreign import adopt
+        from models.adapter_effect import weight_change
 
         header = Header(
             producer_id=request.producer_id,
@@ -173,7 +172,7 @@ class Runner:
         from models import compiled
         from models.checkpoints import CheckpointError, resolve
         from models.device import pick_device, pick_dtype
-        from runners.adapters import Adapters
+        from runners.adapter_cache import Adapters
         from runners.scheduler import Scheduler
         from runners.sweep import keep_swept
         from runners.worker import Worker

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from models.adapter_file import Header
+from adapters.adapter_file import Header
 
 
 class AdapterRef(BaseModel):

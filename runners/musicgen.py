@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bentoml
 
-from configuration import service_config
+from core.configuration import service_config
 from runners.base import Runner
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from models.base import Batch, Model, Plan, Row, Run, Track
 from models.device import free_memory, out_of_memory
-from runners.cost import Cost
+from runners.step_cost import Cost
 
 log = logging.getLogger("producer_twin.runner")
 

@@ -6,10 +6,10 @@ import logging
 import threading
 import time
 
-from models import bento_store
-from models.adapter_file import Header
-from models.library import Library
-from runners.adapters import Adapters
+from adapters import bento_store
+from adapters.adapter_file import Header
+from adapters.library import Library
+from runners.adapter_cache import Adapters
 from storage import Storage, Unavailable, keys
 
 log = logging.getLogger("producer_twin.runner")

@@ -9,8 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from errors import Refusal
-from settings import Settings
+from core.errors import Refusal
+from core.settings import Settings
 
 if TYPE_CHECKING:
     from models.base import Model

@@ -14,12 +14,12 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import metrics
-from errors import Refusal
+from core import metrics
+from core.errors import Refusal
 from models import memory
 from models.base import Row, Track
 from models.device import lost
-from runners.forecast import Outlook, forecast
+from runners.eta import Outlook, forecast
 from runners.scheduler import Scheduler, Ticket
 from runners.watchdog import Watchdog
 

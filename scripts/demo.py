@@ -18,9 +18,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from models.starter.synthesiser import render, sample_song
+from core.settings import ROOT
+from recipes.synthesiser import render, sample_song
 from scripts.serving import serving
-from settings import ROOT
 
 FOLDER = ROOT / "demo"
 PRODUCER = "demo_producer"

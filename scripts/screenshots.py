@@ -16,10 +16,10 @@ import numpy as np
 import soundfile
 from playwright.sync_api import FilePayload, FloatRect, Locator, Page, expect
 
-from models.starter.synthesiser import render, sample_song
+from core.settings import ROOT
+from recipes.synthesiser import render, sample_song
 from scripts.serving import serving
 from scripts.web import key_for_web, serving_web
-from settings import ROOT
 from tests.chromium import chromium
 
 IMAGES = ROOT / "docs" / "images"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from settings import ROOT
+from core.settings import ROOT
 
 _START_SECONDS = 600
 _STOP_SECONDS = 60

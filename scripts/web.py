@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from edge.keys import made
+from api.auth.keys import made
+from core.settings import ROOT
 from scripts.serving import comes_up, free_port, is_taken, serving, stop
-from settings import ROOT
 
 WEB = ROOT / "web"
 _START_SECONDS = 300

@@ -8,7 +8,7 @@ has every key of the tree as a function. An object appears whole or not at all, 
 """
 
 from storage.base import AlreadyExists, BadKey, Changed, Damaged, Entry, NotFound, Storage, Unavailable
-from storage.places import open_storage
+from storage.factory import open_storage
 
 __all__ = [
     "AlreadyExists",

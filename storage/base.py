@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from errors import Refusal
+from core.errors import Refusal
 
 CHUNK = 2**20
 

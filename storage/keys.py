@@ -8,9 +8,9 @@ from __future__ import annotations
 import unicodedata
 from pathlib import PurePosixPath
 
+from core.errors import Refusal
 from core.text import printable
 from core.text import shown as shown  # of keys and names, for those who import this module
-from errors import Refusal
 from storage.base import BadKey
 
 ROOT = "/data/"
@@ -51,7 +51,7 @@ def training_record(producer: str) -> str:
 
 
 def training_turn(producer: str) -> str:
-    """Whose turn it is to write the folder above; see preprocessing.view."""
+    """Whose turn it is to write the folder above; see preprocessing.training_view."""
     return f"training_turns/{producer}.json"
 
 
@@ -71,7 +71,7 @@ def job_of_task(task: str) -> str:
 
 
 def job_slots() -> str:
-    """Jobs that were admitted and are not open yet; see training.slots."""
+    """Jobs that were admitted and are not open yet; see training.jobs.slots."""
     return "job_slots/admitted.json"
 
 
@@ -121,7 +121,7 @@ def api_keys() -> str:
 
 
 def api_key(key: str) -> str:
-    """What is known of an API key, by its id; see edge.keys."""
+    """What is known of an API key, by its id; see api.auth.keys."""
     return f"api_keys/{key}.json"
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-import metrics
+from core import metrics
 from storage.base import Damaged, Entry, NotFound, Storage
 
 log = logging.getLogger("producer_twin.storage")

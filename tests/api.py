@@ -21,8 +21,8 @@ import soundfile
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from models.adapter_file import header_length, seal
-from models.starter.synthesiser import render, sample_song
+from adapters.adapter_file import header_length, seal
+from recipes.synthesiser import render, sample_song
 from scripts.serving import Server, serving
 
 Json = dict[str, Any]

@@ -8,10 +8,11 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
-from edge import access
-from edge.access import Access, Principal
-from edge.keys import KeyRing
-from settings import Settings
+from api.auth.access import Access
+from api.auth.keys import KeyRing
+from core import principal
+from core.principal import Principal
+from core.settings import Settings
 from storage import Storage
 
 
@@ -34,7 +35,7 @@ class Served:
         self.asked: list[tuple[Principal, Scope]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.asked.append((access.principal(), scope))
+        self.asked.append((principal.current(), scope))
         while (message := await receive())["type"] == "http.request" and message.get("more_body"):
             pass
         if message["type"] == "http.disconnect":

@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from errors import Refusal
+from core.errors import Refusal
 
 
 def load() -> None:

@@ -11,15 +11,15 @@ import pytest
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-import logs
-from edge import access, keys
-from edge.access import needed_scopes
-from edge.guard import Guard
-from edge.journal import Journal, route_of
-from edge.origin import why_not_local
-from edge.timeouts import RequestTimeout
-from front.routes import application
-from settings import Settings
+from api.auth import keys
+from api.auth.access import needed_scopes
+from api.auth.origin import why_not_local
+from api.middleware.body_limits import Guard
+from api.middleware.request_log import Journal, route_of
+from api.routes.application import application
+from api.server.request_timeout import RequestTimeout
+from core import logs, principal
+from core.settings import Settings
 from storage import Storage
 from tests.asgi import Served, answer, answers, bearer, guarded, part, scope
 
@@ -122,7 +122,7 @@ def test_without_a_key_only_this_machine_is_served(store: Storage) -> None:
     status, headers, document = answer(app, scope(client="10.0.0.5"))
     assert (status, headers["www-authenticate"]) == (401, "Bearer")
     assert "ALLOW_ANONYMOUS" in document["error"]
-    assert "edge.keys create" in document["error"]
+    assert "api.auth.keys create" in document["error"]
     assert "another machine" in document["error"]
     assert "X-Forwarded-For".lower() in answer(app, scope(x_forwarded_for="1.2.3.4"))[2]["error"]
     assert len(served.asked) == 1
@@ -142,7 +142,7 @@ def test_with_a_key_everybody_needs_one(store: Storage) -> None:
     who, passed = served.asked[0]
     assert (who.sees("ada"), who.sees("bob")) == (True, False)
     assert passed["headers"] == []  # the key goes no further
-    assert access.principal().sees("bob")  # and does not outlive its request
+    assert principal.current().sees("bob")  # and does not outlive its request
     status, headers, _ = answer(app, scope("/status"))
     assert (status, headers["www-authenticate"].split()[0]) == (401, "Basic")
     status, _, document = answer(app, scope("/train", "POST", authorization=bearer(token)))

@@ -15,12 +15,12 @@ from diffusers import AceStepPipeline
 from diffusers.models.autoencoders.autoencoder_oobleck import Snake1d
 from safetensors.torch import save
 
-from models import changes
+from adapters import weight_changes
+from adapters.adapter_file import Header, InvalidAdapter, header_length, module_and_part, seal
+from adapters.tensors import AdapterWeights, LoraPair, decode, encode, linear_layers
 from models.ace_step import AceStep, decoding
 from models.ace_step.sampling import Batch, Defaults, Run
 from models.ace_step.snake import Snake
-from models.adapter_file import Header, InvalidAdapter, header_length, module_and_part, seal
-from models.adapters import AdapterWeights, LoraPair, decode, encode, linear_layers
 from models.base import Row, Text, completed
 from models.checkpoints import resolve
 from models.tiny import ace_step as tiny
@@ -221,8 +221,8 @@ def test_audio_in_pieces_is_the_audio_as_a_whole(model: AceStep, monkeypatch: py
     latents = torch.randn(1, 130, model.pipeline.vae.config.decoder_input_channels, generator=generator)
     with torch.inference_mode():
         whole = model.pipeline.vae.decode(latents.transpose(1, 2)).sample[0]
-    monkeypatch.setattr("models.pieces._PIECE", 40)
-    monkeypatch.setattr("models.pieces._OVERLAPS", 1)
+    monkeypatch.setattr("models.chunked_decoding._PIECE", 40)
+    monkeypatch.setattr("models.chunked_decoding._OVERLAPS", 1)
     pieces = completed(decoding.decode(model.pipeline.vae, latents))
     assert pieces.shape == whole.shape
     assert (pieces - whole).abs().max() <= 1e-5 * whole.std()
@@ -285,7 +285,7 @@ def test_changes_are_those_of_peft(kind: str) -> None:
     layer = torch.nn.Linear(24, 16)
     peft = get_peft_model(torch.nn.Sequential(copy.deepcopy(layer)), config)  # type: ignore[arg-type]
     parts = {module_and_part(name)[1]: part for name, part in get_peft_model_state_dict(peft).items()}
-    change = changes.read("0", parts, layer)
+    change = weight_changes.read("0", parts, layer)
     x = torch.randn(3, 24)
     expected = peft(x)
     ours = torch.nn.functional.linear(x, layer.weight + change.of(layer.weight), layer.bias)
@@ -303,7 +303,7 @@ def test_changes_are_those_of_peft(kind: str) -> None:
 )
 def test_parts_that_make_no_change_are_refused(parts: dict[str, torch.Tensor], reason: str) -> None:
     with pytest.raises(InvalidAdapter, match=reason):
-        changes.read("x", parts, torch.nn.Linear(8, 8))
+        weight_changes.read("x", parts, torch.nn.Linear(8, 8))
 
 
 @pytest.mark.parametrize("logscale", [True, False])

@@ -16,8 +16,8 @@ import pytest
 import soundfile
 
 from contract import TrainRequest
-from errors import Refusal
-from models.starter.synthesiser import Song, render, sample_song
+from core.errors import Refusal
+from core.settings import Settings
 from preprocessing import dataset as datasets
 from preprocessing.analysis import Analysis, analyse
 from preprocessing.captions import Caption, Known, caption, normalize_dataset
@@ -25,7 +25,7 @@ from preprocessing.dataset import Dataset, prepare, restore
 from preprocessing.duplicates import duplicates
 from preprocessing.levels import Meter
 from preprocessing.segment import Grid, bar_grid, segments
-from settings import Settings
+from recipes.synthesiser import Song, render, sample_song
 from storage import Storage, keys, open_storage
 
 RATE = 44_100

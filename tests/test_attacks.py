@@ -27,13 +27,13 @@ import pytest
 import soundfile
 from safetensors.numpy import save
 
+from adapters.adapter_file import Header, seal
+from api.auth import keys as api_keys
+from api.routes.application import application
 from contract import TrainRequest
-from edge import keys as api_keys
-from front.routes import application
-from models.adapter_file import Header, seal
 from storage import Storage, keys, open_storage
 from tests.api import PATIENCE, Api, as_base64, beat, error_of, running, wait_until
-from training.jobs import Jobs
+from training.jobs.store import Jobs
 
 SONG = beat(1, rate=8000, channels=1)
 SECRET = "only-bob-knows"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 
+from core.settings import ROOT
 from scripts.serving import serving
-from settings import ROOT
 from tests.api import PATIENCE
 
 

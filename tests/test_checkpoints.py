@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from core.settings import ROOT
 from models import checkpoints
 from models.checkpoints import CheckpointError, resolve
-from settings import ROOT
 
 
 def _write(folder: Path) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from models.starter.synthesiser import render, sample_song
-from settings import ROOT
+from core.settings import ROOT
+from recipes.synthesiser import render, sample_song
 from tests.api import PATIENCE
 
 

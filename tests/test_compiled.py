@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
+from adapters.adapter_file import Header
+from adapters.tensors import AdapterWeights, LoraPair, linear_layers
 from models import compiled
 from models.ace_step import AceStep
 from models.ace_step.layer import PLAIN, Parts
-from models.adapter_file import Header
-from models.adapters import AdapterWeights, LoraPair, linear_layers
 from models.base import Row, Text, completed
 from models.checkpoints import resolve
 from models.musicgen import MusicGen

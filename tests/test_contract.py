@@ -17,8 +17,8 @@ import pytest
 import soundfile
 from safetensors.numpy import load, save
 
+from adapters.adapter_file import header_length, seal
 from contract import TaskAnswer
-from models.adapter_file import header_length, seal
 from tests.api import (
     BACKENDS,
     CHANNELS,

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.auth import keys as api_keys
 from contract import TaskAnswer
-from edge import keys as api_keys
 from storage import open_storage
 from tests.api import PATIENCE, Api, Json, beat, checked, error_of, running, wait_until
 

@@ -15,10 +15,10 @@ from bentoml._internal.cloud.schemas.modelschemas import DeploymentStrategy
 from bentoml._internal.cloud.schemas.schemasv2 import CreateDeploymentSchema
 from bentoml._internal.utils.cattr import bentoml_cattr
 
-import metrics
-from front.overview import Overview
+from api.routes.overview import Overview
+from core import metrics
+from core.settings import ROOT, Settings
 from runners import TABLE
-from settings import ROOT, Settings
 
 DEPLOY = ROOT / "deploy"
 MANIFESTS = sorted(path for path in (DEPLOY / "kubernetes").glob("*.yaml") if path.name != "kustomization.yaml")

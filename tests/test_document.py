@@ -11,13 +11,13 @@ import pytest
 import soundfile
 from starlette.routing import Route
 
+from api.openapi.document import document
+from api.openapi.fields import FIELDS
+from api.openapi.operation import Operation
+from api.openapi.operations import OPERATIONS
+from api.routes.application import application
 from contract import FORMATS, BlendPart
-from front.document import document
-from front.fields import FIELDS
-from front.operation import Operation
-from front.operations import OPERATIONS
-from front.routes import application
-from settings import ROOT
+from core.settings import ROOT
 from tests.api import Api, Json, beat, checked, error_of
 
 # BentoML's own, and those made for it in service.py and edge/.

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from core.settings import ROOT, Settings
 from runners.table import Backend, Table
 from scripts.serving import serving
-from settings import ROOT, Settings
 from tests.api import PATIENCE
 from tests.test_serving import LEFT_OUT
 
@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from models.base import Model, Plan
-from models.lora_rows import add, blend, check, lane
+from adapters.lora_rows import add, blend, check, lane
 
 
 class Tone:

@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from errors import Refusal
+from core.errors import Refusal
+from core.settings import Settings
 from preprocessing.fetch import check_url, fetch, is_public
-from settings import Settings
 
 
 def _wav(seconds: float = 2) -> bytes:

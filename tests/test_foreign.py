@@ -15,11 +15,11 @@ from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save
 
+from adapters.adapter_file import PREFIX, Header, InvalidAdapter, parse_header
+from adapters.foreign import adopt
+from adapters.tensors import decode, linear_layers
 from models.ace_step import AceStep
-from models.adapter_file import PREFIX, Header, InvalidAdapter, parse_header
-from models.adapters import decode, linear_layers
 from models.checkpoints import resolve
-from models.foreign import adopt
 from models.musicgen import MusicGen
 from models.tiny import ace_step as tiny_ace_step
 from models.tiny import musicgen as tiny_musicgen

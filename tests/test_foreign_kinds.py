@@ -14,13 +14,13 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save
 from torch import Tensor
 
+from adapters.adapter_file import InvalidAdapter
+from adapters.foreign import Adopted, adopt
+from adapters.tensors import linear_layers
 from models.ace_step import AceStep
-from models.adapter_file import InvalidAdapter
-from models.adapters import linear_layers
+from models.adapter_effect import measure, probe, weight_change
 from models.base import completed
 from models.checkpoints import resolve
-from models.effect import measure, probe, weight_change
-from models.foreign import Adopted, adopt
 from models.tiny import ace_step as tiny
 from tests.test_foreign import ALPHA, HEADER, RANK, adopted, assert_same, deltas, peft_of, saved_by_peft
 

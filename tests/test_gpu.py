@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import torch
 
+from adapters.adapter_file import Header
+from adapters.tensors import AdapterWeights, LoraPair, linear_layers
+from adapters.weight_changes import Decomposed, Product
 from benchmarks import operations
 from benchmarks.operations import Launched
 from models.ace_step import AceStep, packed
 from models.ace_step.sampling import Defaults
-from models.adapter_file import Header
-from models.adapters import AdapterWeights, LoraPair, linear_layers
 from models.base import Model, Row, Text, completed
-from models.changes import Decomposed, Product
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
 from models.tiny import ace_step, musicgen

@@ -11,11 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.adapter_file import Header
+from adapters.tensors import AdapterWeights, LoraPair, linear_layers
+from adapters.weight_changes import Decomposed, Product
 from models.ace_step import AceStep
-from models.adapter_file import Header
-from models.adapters import AdapterWeights, LoraPair, linear_layers
 from models.base import Model, Row, Text, Track
-from models.changes import Decomposed, Product
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
 from models.tiny import ace_step, musicgen

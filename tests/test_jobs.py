@@ -15,9 +15,9 @@ import pytest
 import soundfile
 import torch
 
+from adapters.adapter_file import Header
+from adapters.tensors import read
 from models.ace_step import AceStep
-from models.adapter_file import Header
-from models.adapters import read
 from models.base import Row, Text
 from models.checkpoints import Checkpoint
 from tests.api import Api, Json, beat, error_of

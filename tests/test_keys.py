@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from edge import access, keys
-from errors import Refusal
+from api.auth import access, keys
+from core.errors import Refusal
 from storage import Damaged, Storage, Unavailable
 from storage import keys as stored
 from tests.asgi import answer, bearer, guarded, ring, scope

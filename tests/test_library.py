@@ -14,25 +14,25 @@ import pytest
 import torch
 from peft import PeftConfig
 
+from adapters import bento_store
+from adapters.adapter_file import Header
+from adapters.library import Library
+from adapters.tensors import AdapterWeights, LoraPair, decode, encode, linear_layers
 from contract import TrainRequest
-from errors import Refusal
-from models import bento_store
+from core.errors import Refusal
+from core.settings import Settings
 from models.ace_step import AceStep
-from models.adapter_file import Header
-from models.adapters import AdapterWeights, LoraPair, decode, encode, linear_layers
 from models.checkpoints import Checkpoint, resolve
-from models.library import Library
 from models.tiny import ace_step as tiny
-from runners.adapters import Adapters
+from runners.adapter_cache import Adapters
 from runners.messages import AdapterRef
 from runners.sweep import Sweeper
-from settings import Settings
 from storage import Storage, Unavailable, keys, open_storage
 from tests.disks import filled, small_disk
 from tests.s3_server import S3Server, s3_server
-from training.jobs import Jobs
-from training.retention import clean
-from training.work import patiently
+from training.jobs.retention import clean
+from training.jobs.store import Jobs
+from training.pipeline import patiently
 
 __all__ = ["s3_server"]
 
@@ -133,7 +133,7 @@ def test_deleting_removes_what_is_damaged_and_leaves_other_twins(
 
 
 def test_storage_that_is_away_for_a_while_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.work._RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("training.pipeline._RETRY_SECONDS", 0.0)
     attempts: list[int] = []
 
     def write() -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.auth import keys
 from contract import TrainRequest
-from edge import keys
 from storage import open_storage
 from tests.api import PATIENCE, Api, error_of, running, wait_until
-from training.jobs import Jobs
+from training.jobs.store import Jobs
 
 REQUESTS, KEY_REQUESTS, KEY_STREAMS, PER_MINUTE = 24, 3, 2, 300
 LIMITS = {

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.adapter_file import Header
-from models.adapters import AdapterWeights, FlatPairs, LoraPair, linear_layers
-from models.lora_rows import blend, stacks
+from adapters.adapter_file import Header
+from adapters.lora_rows import blend, stacks
+from adapters.tensors import AdapterWeights, FlatPairs, LoraPair, linear_layers
 
 ROOT = torch.nn.Sequential(torch.nn.Linear(8, 12), torch.nn.ReLU(), torch.nn.Linear(12, 6))
 LAYERS = linear_layers(ROOT)

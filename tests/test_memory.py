@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from settings import ROOT
+from core.settings import ROOT
 
 # In a process of its own, since it cannot be undone; in a thread, as models work in one.
 _SCRIPT = """

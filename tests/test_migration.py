@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from errors import Refusal
-from front.migration import Moved, migrate
-from front.runners import Runners
+from adapters.library import Library
+from adapters.tensors import decode
+from api.imports.migration import Moved, migrate
+from core.errors import Refusal
+from core.settings import Settings
 from models.ace_step import AceStep
-from models.adapters import decode
 from models.checkpoints import resolve
-from models.library import Library
 from models.tiny import ace_step as tiny
+from runners.clients import Runners
 from runners.local import LocalRunners
-from settings import Settings
 from storage import Storage, open_storage
 from tests.api import beat
 from tests.test_foreign import assert_same, deltas, peft_of, saved_by_peft

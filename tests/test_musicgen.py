@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from transformers import EncodecModel, MusicgenForConditionalGeneration
 
-from models.adapter_file import PREFIX, Header, InvalidAdapter
-from models.adapters import AdapterWeights, LoraPair, decode, encode, linear_layers
+from adapters.adapter_file import PREFIX, Header, InvalidAdapter
+from adapters.lora_rows import blend
+from adapters.tensors import AdapterWeights, LoraPair, decode, encode, linear_layers
 from models.base import Row, Text, completed
 from models.checkpoints import Checkpoint, CheckpointError, resolve
-from models.lora_rows import blend
 from models.loudness import PEAK
 from models.musicgen import MusicGen, audio
 from models.musicgen.audiocraft import CODEC_FILE, LM_FILE, convert
@@ -263,8 +263,8 @@ def test_pieces_of_audio_are_as_the_whole(
     codes = torch.randint(512, (4, frames))
     with torch.no_grad():
         whole = codec.decode(codes[None, None], [None]).audio_values[0]
-    monkeypatch.setattr("models.pieces._PIECE", 40)
-    monkeypatch.setattr("models.pieces._OVERLAPS", 1)
+    monkeypatch.setattr("models.chunked_decoding._PIECE", 40)
+    monkeypatch.setattr("models.chunked_decoding._OVERLAPS", 1)
     work = audio.decode(codec, codes, 1)
     pieces = list(work)
     assert len(pieces) == -(-frames // 40)

@@ -12,17 +12,17 @@ from models.base import Text
 from models.musicgen import MusicGen
 from models.musicgen import audio as coding
 from models.musicgen.decoder import Decoder, reader
-from models.starter.recipe.clips import LOOP_SECONDS, Clip
-from models.starter.recipe.data import TRAINING, Pool, on_the_clock, song_number
-from models.starter.recipe.measures import reconstruction_table
-from models.starter.recipe.musicgen.architecture import CODEBOOKS, CODES, HOP, WIDTH
-from models.starter.recipe.musicgen.clock import hand
-from models.starter.recipe.musicgen.codec import Codec, reconstruct
-from models.starter.recipe.musicgen.levels import LEVELS, unit_levels
-from models.starter.recipe.musicgen.model import ENTRY_SECONDS, Starter, _draw, frames
-from models.starter.recipe.musicgen.quantiser import Quantiser
-from models.starter.recipe.studio import open_studio
-from models.starter.synthesiser import Song
+from recipes.first_edition.clips import LOOP_SECONDS, Clip
+from recipes.first_edition.data import TRAINING, Pool, on_the_clock, song_number
+from recipes.first_edition.measures import reconstruction_table
+from recipes.first_edition.musicgen.architecture import CODEBOOKS, CODES, HOP, WIDTH
+from recipes.first_edition.musicgen.clock import hand
+from recipes.first_edition.musicgen.codec import Codec, reconstruct
+from recipes.first_edition.musicgen.levels import LEVELS, unit_levels
+from recipes.first_edition.musicgen.model import ENTRY_SECONDS, Starter, _draw, frames
+from recipes.first_edition.musicgen.quantiser import Quantiser
+from recipes.first_edition.studio import open_studio
+from recipes.synthesiser import Song
 
 CHECKPOINT = Path(__file__).parents[1] / "models" / "starter" / "musicgen"
 
@@ -210,7 +210,7 @@ def test_a_row_of_the_shipped_checkpoint_is_the_same_to_the_bit_beside_any_numbe
 def test_training_can_go_on_from_the_shipped_checkpoint(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    from models.starter.recipe.musicgen.model import pack, unpack
+    from recipes.first_edition.musicgen.model import pack, unpack
 
     unpack(CHECKPOINT, tmp_path / "runs")
     pack(tmp_path / "runs", tmp_path / "again")

@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from api.middleware.error_format import describe_validation
 from contract import GenerateRequest, TrainRequest
 from core.notation import KEY, TEMPO, TIME_SIGNATURE, Notation, Unreadable, pitch, whole
-from edge.errors import describe_validation
-from models.starter.synthesiser import render, sample_song
+from core.settings import Settings
 from preprocessing.captions import Known, caption
 from preprocessing.dataset import prepare
 from preprocessing.metadata import said
-from settings import Settings
+from recipes.synthesiser import render, sample_song
 from storage import open_storage
-from training.report import data_sense
+from training.evaluation.report import data_sense
 
 NOTATIONS: list[Notation[Any]] = [TEMPO, KEY, TIME_SIGNATURE]
 NOTES = [letter + sign for letter in "ABCDEFG" for sign in ("", "#", "b")]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 import front.outbox
+import pytest
 import storage.patient
-from front.outbox import Outbox
+
+from generation.outbox import Outbox
 from storage import Storage, Unavailable, open_storage
-from storage.patient import Patient
+from storage.retrying import Patient
 from tests.api import wait_until
 
 

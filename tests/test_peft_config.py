@@ -13,12 +13,12 @@ import torch
 from peft import LoHaConfig, PeftModel, get_peft_model
 from safetensors.torch import save
 
+from adapters.adapter_file import InvalidAdapter, header_length, parse_header
+from adapters.foreign import adopt
+from adapters.library import Library, is_whole
+from adapters.tensors import linear_layers, write
 from models.ace_step import AceStep
-from models.adapter_file import InvalidAdapter, header_length, parse_header
-from models.adapters import linear_layers, write
 from models.checkpoints import resolve
-from models.foreign import adopt
-from models.library import Library, is_whole
 from models.tiny import ace_step as tiny
 from storage import Storage, keys, open_storage
 from tests.test_foreign import HEADER, peft_of, saved_by_peft

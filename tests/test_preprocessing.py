@@ -26,14 +26,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract import State, TrainRequest
-from errors import Refusal
-from preprocessing import view
+from core.errors import Refusal
+from core.settings import Settings
+from preprocessing import training_view
 from preprocessing.captions import NOTHING_KNOWN, Caption, Known, caption
 from preprocessing.dataset import Dataset, check_sources, prepare
 from preprocessing.decode import BadAudio, blocks, check_bytes, probe
 from preprocessing.segment import load, segments, to_pcm16
-from settings import Settings
-from storage import Storage, keys, open_storage, turns
+from storage import Storage, keys, leases, open_storage
 from tests.api import wait_until
 
 RATE = 44_100
@@ -566,13 +566,13 @@ def test_audio_that_cannot_be_used_leaves_nothing(
 
 
 def test_two_jobs_never_mix_in_the_view(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "POLL", 0.01)
+    monkeypatch.setattr(leases, "POLL", 0.01)
 
     def publish(job: int) -> None:
-        files: dict[str, view.Content] = {
+        files: dict[str, training_view.Content] = {
             keys.training_audio("p", number): f"{job}".encode() for number in range(5 + job)
         }
-        view.replace(store, "p", str(job), files, f"{job}".encode())
+        training_view.replace(store, "p", str(job), files, f"{job}".encode())
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(publish, range(8)))
@@ -583,30 +583,30 @@ def test_two_jobs_never_mix_in_the_view(store: Storage, monkeypatch: pytest.Monk
 
 
 def test_the_turn_of_a_dead_process_is_taken_over(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "POLL", 0.01)
-    monkeypatch.setattr(turns, "EXPIRY", 0.3)
-    monkeypatch.setattr(turns, "RENEW", 0.05)
+    monkeypatch.setattr(leases, "POLL", 0.01)
+    monkeypatch.setattr(leases, "EXPIRY", 0.3)
+    monkeypatch.setattr(leases, "RENEW", 0.05)
     store.put(keys.training_turn("p"), b'{"by": "dead", "token": "a"}')
     start = time.monotonic()
-    view.replace(store, "p", "alive", {keys.training_audio("p", 0): b"new"}, b"record")
+    training_view.replace(store, "p", "alive", {keys.training_audio("p", 0): b"new"}, b"record")
     assert time.monotonic() - start >= 0.3
     assert store.get(keys.training_record("p")) == b"record"
     # Who stood still and lost the turn finds out, and does no more.
-    with turns.turn(store, keys.training_turn("p"), "slow") as check:
+    with leases.turn(store, keys.training_turn("p"), "slow") as check:
         check()
         store.put(keys.training_turn("p"), b'{"by": "faster", "token": "b"}')
-        with pytest.raises(turns.Lost):
+        with pytest.raises(leases.Lost):
             wait_until(check, pause=0.01)
     assert store.get(keys.training_turn("p")) == b'{"by": "faster", "token": "b"}'
 
 
 def test_the_newest_record_is_there_at_any_time(store: Storage, tmp_path: Path) -> None:
-    assert view.newest(store, "p") is None
+    assert training_view.newest(store, "p") is None
     store.put("uploads/p/u/a.wav", wav(tone(2)))
     for job in ("b", "a"):
         made = make(store, tmp_path, job, upload_paths=["/data/uploads/p/u/a.wav"])
         for _ in range(2):
-            assert view.newest(store, "p") == made.record
+            assert training_view.newest(store, "p") == made.record
             store.delete(keys.training_record("p"))  # as while the folder is being replaced
 
 

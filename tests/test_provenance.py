@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from contract import OutputFormat
-from front.audio import encode
-from front.manifest import ManifestSigner, signer_of
-from front.provenance import Provenance
+from core.settings import Settings
+from generation.content_credentials import ManifestSigner, signer_of
+from generation.encode import encode
+from generation.provenance import Provenance
 from runners.messages import TrackAnswer
-from settings import Settings
 
 MADE = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
 PROVENANCE = Provenance("ace_step", "starter", 7, ("ada:night@0123456789abcdef",), MADE)

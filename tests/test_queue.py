@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from errors import Refusal
+from core.errors import Refusal
 from models.base import Interruptible, Row, Text
 from runners import worker
-from runners.cost import Cost
-from runners.forecast import forecast
+from runners.eta import forecast
 from runners.messages import TrackAnswer
 from runners.scheduler import MOST_ROWS, Scheduler, Ticket
+from runners.step_cost import Cost
 from runners.worker import Worker
 from tests.api import PATIENCE, Api, Json, checked, error_of
 from tests.test_scheduler import LAYERS, Counting, Counts
@@ -204,10 +204,10 @@ def test_a_place_is_known_while_it_lasts() -> None:
 
 
 def test_the_wait_goes_from_the_runner_to_the_client() -> None:
-    from edge.errors import or_error
-    from front.runners import Runners
+    from core.asgi.responses import or_error
+    from core.settings import Settings
     from runners import TABLE
-    from settings import Settings
+    from runners.clients import Runners
 
     class Full:
         @property

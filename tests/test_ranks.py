@@ -13,19 +13,19 @@ import soundfile
 import torch
 
 from contract import TrainRequest
+from core.settings import Settings
 from models.base import Text
-from models.starter.synthesiser import render, sample_song
+from recipes.synthesiser import render, sample_song
 from runners import TABLE
-from settings import Settings
 from storage import keys, open_storage
 from tests.api import PATIENCE, command_of
 from training import ranks
 from training.examples import ExampleCache, Examples
-from training.intake import Intake
-from training.jobs import JobRecord, Jobs
+from training.jobs.admission import Intake
+from training.jobs.cancellation import Stopped
+from training.jobs.store import JobRecord, Jobs
+from training.jobs.supervisor import Supervisor
 from training.loop import session, train
-from training.stop import Stopped
-from training.supervisor import Supervisor
 
 
 @pytest.fixture(autouse=True)

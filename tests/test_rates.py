@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from edge import access, keys
-from edge.limits import Slots
-from edge.pulse import Pulse
-from edge.rates import Rates
-from edge.timeouts import RequestTimeout
+from api.auth import access, keys
+from api.auth.rates import Rates
+from api.capacity.liveness import Pulse
+from api.capacity.request_limits import Slots
+from api.server.request_timeout import RequestTimeout
 from storage import Storage
 from tests.asgi import Served, answer, answers, bearer, guarded, scope
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from models.starter.synthesiser import sample_song
 from recipes.starter.music import effects
 from recipes.starter.music.arrangement import PATTERNS, RANGES, Arrangement, Sounding, arrange_piece
 from recipes.starter.music.captions import clip_text
@@ -12,6 +11,7 @@ from recipes.starter.music.harmony import harmonise
 from recipes.starter.music.performance import Hand, perform
 from recipes.starter.music.scores import Piece
 from recipes.starter.music.songs import played_song
+from recipes.synthesiser import sample_song
 
 RATE = 24_000
 # Two bars over the tonic, two over the dominant, in C major.

@@ -15,14 +15,14 @@ import httpx
 import numpy as np
 import pytest
 
+from adapters.library import Library
 from contract import GenerateRequest
-from errors import Refusal
-from front.generation import Generation
-from front.outbox import Outbox
-from front.runners import Runners
-from models.library import Library
+from core.errors import Refusal
+from core.settings import Settings
+from generation.outbox import Outbox
+from generation.pipeline import Generation
+from runners.clients import Runners
 from runners.messages import RunnerState, TrackAnswer, TrackRequest
-from settings import Settings
 from storage import open_storage
 from tests.api import PATIENCE, Api, Json, as_base64, beat, command_of, error_of, wait_until_ready
 from tests.conftest import PASSWORD, Twin

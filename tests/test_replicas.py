@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from storage import Storage, open_storage
-from storage.patient import Patient
+from storage.retrying import Patient
 from tests.api import PATIENCE, Api, Json, beat, checked, decoded, error_of, running, wait_until
 from tests.s3_server import CREDENTIALS, S3Server, serve_s3
 

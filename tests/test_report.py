@@ -10,15 +10,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.starter.synthesiser import GENRES, UNSEEN_STYLES, render, sample_song
+from recipes.synthesiser import GENRES, UNSEEN_STYLES, render, sample_song
 from storage import NotFound
-from training import page
-from training.evaluation import Comparison, compare
+from training.evaluation import page
+from training.evaluation.held_out import Comparison, compare
+from training.evaluation.resemblance import describe, distance, is_noise, unit
+from training.evaluation.split import FEWEST, set_aside
+from training.evaluation.verdict import judge
+from training.gpu_memory import take_room
 from training.history import History
-from training.resemblance import describe, distance, is_noise, unit
-from training.room import take_room
-from training.split import FEWEST, set_aside
-from training.verdict import judge
 
 songs = st.lists(st.floats(1, 600), max_size=60).map(
     lambda lengths: [(number, f"{number * 7919 % 101:03}", seconds) for number, seconds in enumerate(lengths)]

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from errors import Refusal
+from adapters.adapter_file import Header
+from adapters.library import Library
+from adapters.tensors import LoraPair, decode, encode, linear_layers
+from core.errors import Refusal
+from core.settings import settings
 from models.ace_step import AceStep
-from models.adapter_file import Header
-from models.adapters import LoraPair, decode, encode, linear_layers
 from models.checkpoints import Checkpoint, resolve
-from models.library import Library
 from models.tiny import ace_step as tiny
-from runners.adapters import Adapters
+from runners.adapter_cache import Adapters
 from runners.local import LocalRunners
 from runners.messages import AdapterRef, TrackRequest
-from settings import settings
 from storage import Storage, keys, open_storage
 
 TWINS = 4
@@ -72,8 +72,8 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return reading(library, twin)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Library, "read", counted)
-    monkeypatch.setattr("models.bento_store.load", lambda _: None)
-    monkeypatch.setattr("models.bento_store.save", lambda *_: None)
+    monkeypatch.setattr("adapters.bento_store.load", lambda _: None)
+    monkeypatch.setattr("adapters.bento_store.save", lambda *_: None)
     return read
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from api.capacity.parsing import Parser
+from core.errors import Refusal
 from core.sandbox import Exceeded, Limits, Sandbox
-from errors import Refusal
-from front.parsing import Parser
 from tests import hostile_calls as calls
 from tests.api import wait_until
 
@@ -116,7 +116,7 @@ def test_nothing_outlives_a_caller_that_is_killed(tmp_path: Path) -> None:
 
 def test_one_principal_waits_behind_itself_and_not_before_others(sandbox: Sandbox) -> None:
     """Each has one place of two: whoever asks ten times at once leaves the second to others."""
-    from edge.access import Principal, acting
+    from core.principal import Principal, acting
 
     parser = Parser(sandbox, LIMITS, at_once=2, each=1)
     order: list[str] = []

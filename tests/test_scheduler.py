@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from errors import Refusal
+from core.errors import Refusal
 from models.base import Interruptible, Plan, Row, Text
 from runners import scheduler, worker
 from runners.scheduler import Expired, Scheduler, Ticket

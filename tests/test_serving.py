@@ -13,8 +13,8 @@ import httpx
 import pytest
 import yaml
 
+from core.settings import ROOT
 from scripts.serving import Server, serving
-from settings import ROOT
 from tests.api import PATIENCE, wait_until
 
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "data", "demo", "runs", "tests", "__pycache__", ".*_cache")

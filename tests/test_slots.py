@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from contract import TrainRequest
-from edge import access
-from edge.access import Principal
-from errors import Refusal
+from core import principal
+from core.errors import Refusal
+from core.principal import Principal
 from storage import Storage, keys, open_storage
 from tests.s3_server import S3Server, s3_server
-from training import slots
-from training.jobs import Jobs
-from training.slots import JobSlots
+from training.jobs import slots
+from training.jobs.slots import JobSlots
+from training.jobs.store import Jobs
 
 __all__ = ["s3_server"]
 
@@ -40,7 +40,7 @@ def limited(most: int, *producers: str) -> Principal:
 def admit(store: Storage, job_id: str, who: Principal, producer: str = "ada") -> bool:
     """Whether a replica of its own admits the job."""
     jobs = Jobs(store)
-    with access.acting(who):
+    with principal.acting(who):
         try:
             with JobSlots(store, jobs).taken(job_id, producer):
                 jobs.create(REQUEST.model_copy(update={"job_id": job_id, "producer_id": producer}), "ace_step")
@@ -59,7 +59,7 @@ def test_a_slot_for_each_job_and_no_more(store: Storage) -> None:
     assert admit(store, "one", who) and admit(store, "two", who, "bob")
     assert not admit(store, "three", who)
     assert admit(store, "other", limited(1, "eve"), "eve")  # whose jobs are not counted here
-    assert admit(store, "unlimited", access.ITSELF)
+    assert admit(store, "unlimited", principal.ITSELF)
     end(store, "two")
     assert not admit(store, "three", who)  # the service itself has made one for ada
     end(store, "unlimited")
@@ -89,7 +89,7 @@ def test_the_same_job_from_several_replicas_takes_one_slot(store: Storage) -> No
 def test_no_slot_is_lost(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     who = limited(1, "ada")
     kept = JobSlots(store, Jobs(store))
-    with access.acting(who):
+    with principal.acting(who):
         with pytest.raises(RuntimeError), kept.taken("fails", "ada"):
             raise RuntimeError
         assert admit(store, "one", who)
@@ -107,7 +107,7 @@ def test_a_job_that_goes_on_takes_a_slot(store: Storage) -> None:
     who, jobs = limited(1, "ada"), Jobs(store)
     assert admit(store, "one", who)
     end(store, "one")
-    with access.acting(who), JobSlots(store, jobs).taken("one", "ada", 1):
+    with principal.acting(who), JobSlots(store, jobs).taken("one", "ada", 1):
         assert not admit(store, "two", who)  # before the record says so
         jobs.reopen("one")
     assert not admit(store, "two", who)

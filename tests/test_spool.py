@@ -13,9 +13,9 @@ import pytest
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from edge.spool import Spool
-from errors import Refusal
-from front.bodies import take_apart
+from api.middleware.upload_spool import Spool
+from api.routes.upload_bodies import take_apart
+from core.errors import Refusal
 from tests.api import Api, as_base64, beat, error_of
 from tests.asgi import part, scope
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from models.base import Text
-from models.starter.recipe.ace_step import codec as codec_stage
-from models.starter.recipe.ace_step.architecture import (
+from recipes.first_edition.ace_step import codec as codec_stage
+from recipes.first_edition.ace_step.architecture import (
     CLOCK_TEMPOS,
     HOP,
     LATENT,
@@ -19,15 +19,15 @@ from models.starter.recipe.ace_step.architecture import (
     clock,
     encode_mean,
 )
-from models.starter.recipe.ace_step.levels import LEVELS, unit_levels
-from models.starter.recipe.ace_step.prompts import build_tokenizer, format_prompt, template_parts
-from models.starter.recipe.ace_step.transform import lapped_cosine, set_weight, start_as_transform, weight_of
-from models.starter.recipe.clips import LOOP_SECONDS, Clip, draw
-from models.starter.recipe.data import SAMPLE_RATE, TRAINING, Pool, song_number
-from models.starter.recipe.measures import reconstruction_table
-from models.starter.recipe.prompts import loose_text
-from models.starter.recipe.studio import open_studio
-from models.starter.synthesiser.captions import NO_DRUM_WORDS
+from recipes.first_edition.ace_step.levels import LEVELS, unit_levels
+from recipes.first_edition.ace_step.prompts import build_tokenizer, format_prompt, template_parts
+from recipes.first_edition.ace_step.transform import lapped_cosine, set_weight, start_as_transform, weight_of
+from recipes.first_edition.clips import LOOP_SECONDS, Clip, draw
+from recipes.first_edition.data import SAMPLE_RATE, TRAINING, Pool, song_number
+from recipes.first_edition.measures import reconstruction_table
+from recipes.first_edition.prompts import loose_text
+from recipes.first_edition.studio import open_studio
+from recipes.synthesiser.captions import NO_DRUM_WORDS
 
 CHECKPOINT = Path(__file__).parents[1] / "models" / "starter" / "ace_step"
 
@@ -126,7 +126,7 @@ def test_the_shipped_checkpoint_makes_music() -> None:
 def test_training_can_go_on_from_the_shipped_checkpoint(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    from models.starter.recipe.ace_step.model import pack, unpack
+    from recipes.first_edition.ace_step.model import pack, unpack
 
     unpack(CHECKPOINT, tmp_path / "runs")
     pack(tmp_path / "runs", tmp_path / "again")

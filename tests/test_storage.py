@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import storage.s3
-from errors import Refusal
+from core.errors import Refusal
 from storage import AlreadyExists, BadKey, Changed, Damaged, NotFound, Storage, Unavailable, keys, open_storage
 from tests.api import PATIENCE
 from tests.disks import small_disk

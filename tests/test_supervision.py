@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from core.settings import ROOT
 from scripts.serving import Server, serving
-from settings import ROOT
 from tests.api import Api, beat, command_of, running, wait_until
 
 END_SECONDS = 5.0

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from models.starter.recipe import measures
-from models.starter.synthesiser import GENRES, UNSEEN_STYLES, Song, caption, metadata, render, sample_song
-from models.starter.synthesiser.arrange import form
+from recipes.first_edition import measures
+from recipes.synthesiser import GENRES, UNSEEN_STYLES, Song, caption, metadata, render, sample_song
+from recipes.synthesiser.arrange import form
 
 SECONDS = 12.0
 
@@ -113,7 +113,7 @@ def test_metadata_is_in_the_form_that_ace_step_reads() -> None:
 def test_the_command_writes_a_file(tmp_path, suffix: str) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / f"beat.{suffix}"
     wanted = ["--genre", "trap", "--seconds", "5", "--seed", "1", "--bpm", "140", "--key", "D# minor"]
-    command = [sys.executable, "-m", "models.starter.synthesiser", *wanted, str(path)]
+    command = [sys.executable, "-m", "recipes.synthesiser", *wanted, str(path)]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert "D# minor" in printed
     info = soundfile.info(path)

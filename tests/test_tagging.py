@@ -17,12 +17,12 @@ import pytest
 import soundfile
 
 from contract import State, TrainRequest
-from errors import Refusal
+from core.errors import Refusal
+from core.settings import Settings
 from preprocessing import tag as tagging
 from preprocessing.captions import Caption, Tags
 from preprocessing.dataset import prepare
 from preprocessing.tag import Tagging, require_key
-from settings import Settings
 from storage import Storage, keys, open_storage
 
 HEARD = {"drum_texture": "punchy 808", "synth_type": "dark bells", "sub_genre": "drill", "mood": "tense"}

@@ -18,24 +18,24 @@ import soundfile
 import torch
 
 from contract import TrainRequest
-from errors import Refusal
+from core.errors import Refusal
+from core.settings import Settings
 from models.ace_step import AceStep
 from models.base import Text
 from models.checkpoints import resolve
-from models.starter.synthesiser import render, sample_song
 from models.tiny import ace_step as tiny
-from settings import Settings
+from recipes.synthesiser import render, sample_song
 from storage import Storage, keys, open_storage
 from tests.api import command_of
 from tests.disks import filled, small_disk
 from training.ace_step import AceStepTrainer
 from training.base import Example, Recipe
 from training.examples import ExampleCache, Examples
-from training.intake import Intake
-from training.jobs import DESERTED, JobEnded, JobRecord, Jobs
-from training.launch import launch
+from training.jobs.admission import Intake
+from training.jobs.launch import launch
+from training.jobs.store import DESERTED, JobEnded, JobRecord, Jobs
+from training.jobs.supervisor import Supervisor
 from training.loop import TrainingFailed, session, train
-from training.supervisor import Supervisor
 
 
 @pytest.fixture

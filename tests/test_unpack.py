@@ -17,10 +17,10 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from errors import Refusal
-from front.unpack import unpacked
-from models.adapter_file import InvalidAdapter
-from models.tensor_table import MAX_TENSORS, read_table
+from adapters.adapter_file import InvalidAdapter
+from adapters.tensor_table import MAX_TENSORS, read_table
+from api.imports.unpack import unpacked
+from core.errors import Refusal
 from tests.stress.adapter_headers import mutated, seeds
 
 ADAPTER = save({"x.lora_A.weight": torch.ones(2, 3), "x.lora_B.weight": torch.ones(3, 2)})

@@ -9,11 +9,11 @@ from collections.abc import Generator
 import pytest
 import torch
 
+from adapters.tensors import AdapterWeights, LoraPair, linear_layers
 from models.ace_step import AceStep
-from models.adapters import AdapterWeights, LoraPair, linear_layers
+from models.adapter_effect import probe
 from models.base import Model, Row, Text, completed
 from models.checkpoints import resolve
-from models.effect import probe
 from models.musicgen import MusicGen
 from models.tiny import ace_step as tiny_ace_step
 from models.tiny import musicgen as tiny_musicgen

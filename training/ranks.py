@@ -23,13 +23,13 @@ from typing import Any
 import torch
 from accelerate.state import AcceleratorState
 
-import logs
+from core import logs
+from core.settings import ROOT, Settings, settings
 from models.base import Model
 from models.checkpoints import Checkpoint, resolve
 from models.device import pick_device, pick_dtype
 from runners import TABLE, Backend
-from settings import ROOT, Settings, settings
-from training import room
+from training import gpu_memory
 from training.base import Recipe
 from training.examples import Examples
 from training.loop import TrainingFailed, session
@@ -53,9 +53,9 @@ def load(backend: Backend, name: str, config: Settings, check: Callable[[], None
 
     def wait() -> None:
         check()
-        room.pause()
+        gpu_memory.pause()
 
-    room.take_room(device, config.train_gpu_bytes, wait)
+    gpu_memory.take_room(device, config.train_gpu_bytes, wait)
     base = resolve(backend.checkpoint_name(config), backend.name, backend.load_tiny(), config.hf_token)
     dtype = pick_dtype(config.dtype, device)
     if dtype is torch.float16:

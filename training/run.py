@@ -9,16 +9,16 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import logs
-from errors import Refusal
+from core import logs
+from core.errors import Refusal
+from core.settings import Settings, settings
 from models.checkpoints import CheckpointError
-from settings import Settings, settings
 from storage import Storage, open_storage
-from training.jobs import JobEnded, JobRecord, Jobs
+from training.jobs.cancellation import Stop, Stopped
+from training.jobs.store import JobEnded, JobRecord, Jobs
+from training.jobs.supervisor import STOPPED
 from training.loop import TrainingFailed
-from training.stop import Stop, Stopped
-from training.supervisor import STOPPED
-from training.work import Work, patiently
+from training.pipeline import Work, patiently
 
 log = logging.getLogger("producer_twin.training")
 

@@ -9,19 +9,18 @@ from typing import Protocol
 
 import bentoml
 
-import logs
-import traces
-from configuration import service_config
 from contract import TERMINAL, TrainAnswer, TrainRequest
-from edge.closing import Closing
-from errors import Refusal
-from settings import settings
+from core import logs, traces
+from core.asgi.graceful_shutdown import Closing
+from core.configuration import service_config
+from core.errors import Refusal
+from core.settings import settings
 from storage import Unavailable, open_storage
-from storage.patient import Patient
-from training.intake import Intake
-from training.jobs import JobRecord, Jobs
-from training.launch import launch
-from training.supervisor import Supervisor
+from storage.retrying import Patient
+from training.jobs.admission import Intake
+from training.jobs.launch import launch
+from training.jobs.store import JobRecord, Jobs
+from training.jobs.supervisor import Supervisor
 
 log = logging.getLogger("producer_twin.training")
 

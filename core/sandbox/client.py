@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from core.errors import Refusal
 from core.sandbox.messages import LENGTH, PID, Exceeded, Limits, dumps
-from errors import Refusal
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderOobleck
 from torch import Tensor
 
-from models import pieces
+from models import chunked_decoding
 
 # What a sample sees on either side: of a convolution over 7; of a block's residual units, dilated by 1, 3 and 9.
 _CONVOLUTION = 3
@@ -24,7 +24,9 @@ def decode(vae: AutoencoderOobleck, latents: Tensor) -> Generator[None, None, Te
         # Each odd stride takes something off the end, so that only the whole has the right length.
         yield
         return vae.decode(z).sample[0]
-    return (yield from pieces.decoded(z, _sight(vae), vae.hop_length, lambda part: vae.decode(part).sample[0]))
+    return (
+        yield from chunked_decoding.decoded(z, _sight(vae), vae.hop_length, lambda part: vae.decode(part).sample[0])
+    )
 
 
 def _sight(vae: AutoencoderOobleck) -> int:

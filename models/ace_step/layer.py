@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from diffusers.models.normalization import RMSNorm
 from torch import Tensor
 
+from adapters.lora_rows import Pairs, Weights
 from models.ace_step.attention import Attention, KeyValue
-from models.lora_rows import Pairs, Weights
-from models.products import Product
+from models.fused_linear import Product
 
 # What of a layer is one product, by the name under which adapters are kept for it.
 GROUPS = {

@@ -11,6 +11,7 @@ from diffusers import AceStepPipeline
 from diffusers.utils import logging
 from numpy.typing import NDArray
 
+from adapters.lora_rows import check, lane
 from models.ace_step import conditions, sampling
 from models.ace_step.decoding import decode
 from models.ace_step.layer import PLAIN, Parts, fuse_norms
@@ -21,7 +22,6 @@ from models.base import Model, Plan, Row
 from models.checkpoints import Checkpoint, CheckpointError
 from models.compiled import compiled
 from models.kernels import guard_convolutions
-from models.lora_rows import check, lane
 from models.loudness import normalise
 
 # The names that the original model gives to what diffusers renamed; adapter files use the original's.

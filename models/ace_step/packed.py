@@ -18,12 +18,12 @@ from diffusers.models.transformers.ace_step_transformer import AceStepTransforme
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from adapters.lora_rows import Pairs, Weights, add, linear, stacks
+from adapters.tensors import LoraPair
 from models.ace_step.attention import KeyValue, attention
 from models.ace_step.layer import GROUPS, PLAIN, Layer, Parts, forward, layer, rms_norm
-from models.adapters import LoraPair
 from models.base import completed
-from models.lora_rows import Pairs, Weights, add, linear, stacks
-from models.products import Product, grouped
+from models.fused_linear import Product, grouped
 
 # Tokens of padding that are worth having fewer blocks, as a part of all; and the block that always pads little.
 _PADDING = 0.02

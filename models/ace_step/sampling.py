@@ -12,10 +12,10 @@ import torch
 from diffusers import AceStepPipeline
 from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
 
+from adapters.lora_rows import blend, changed
 from models.ace_step import conditions, packed
 from models.ace_step.layer import PLAIN, Parts
 from models.base import Interruptible, Row
-from models.lora_rows import blend, changed
 
 # The authors' adaptive projected guidance: momentum, and the largest norm of an update.
 _MOMENTUM = -0.75

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from transformers.models.encodec.modeling_encodec import EncodecLSTM
 
-from models import pieces
+from models import chunked_decoding
 
 
 @torch.no_grad()
@@ -38,7 +38,9 @@ def decode(codec: Any, codes: torch.Tensor, channels: int) -> Generator[None, No
     hop, waves = math.prod(codec.config.upsampling_ratios), []
     for channel in range(channels):
         values = whole(codec.quantizer.decode(codes[channel::channels, None]))
-        waves.append((yield from pieces.decoded(values, sight, hop, lambda part: rest(part)[0, 0].float().cpu())))
+        waves.append(
+            (yield from chunked_decoding.decoded(values, sight, hop, lambda part: rest(part)[0, 0].float().cpu()))
+        )
     audio: NDArray[np.float32] = torch.stack(waves).numpy()
     return audio
 

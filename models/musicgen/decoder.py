@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.functional import embedding, pad, scaled_dot_product_attention
 from transformers import MusicgenForCausalLM
 
-from models.lora_rows import Pairs, Weights, add, linear, stacks
+from adapters.lora_rows import Pairs, Weights, add, linear, stacks
+from models.fused_linear import Product, grouped, together
 from models.musicgen.layer import GROUPS, LAYERS, KeyValue, compute, forward, layer
-from models.products import Product, grouped, together
 
 # Matrix products on a CPU may round differently with the number of rows left over from their blocks of 4, and attention
 # with the number of keys left over from its own. Whole blocks, and MKL in the mode that `models` sets, keep a row's

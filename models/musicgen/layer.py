@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import MusicgenForCausalLM
 
-from models.adapters import LoraPair
-from models.lora_rows import Pairs, Weights
-from models.products import Product
+from adapters.lora_rows import Pairs, Weights
+from adapters.tensors import LoraPair
+from models.fused_linear import Product
 
 KeyValue = tuple[Tensor, Tensor]
 

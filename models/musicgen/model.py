@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
+from adapters.lora_rows import blend, changed, check, lane
 from models.base import Model, Plan, Row, Text
 from models.checkpoints import Checkpoint
 from models.compiled import compiled
-from models.lora_rows import blend, changed, check, lane
 from models.loudness import normalise
 from models.musicgen import audio
 from models.musicgen.checkpoint import load

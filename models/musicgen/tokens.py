@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from transformers import MusicgenForConditionalGeneration
 
+from adapters.lora_rows import Pairs, Weights
 from models.base import Interruptible
-from models.lora_rows import Pairs, Weights
 from models.musicgen.decoder import Decoder, reader
 from models.musicgen.layer import forward
 from models.musicgen.pattern import delay, delays, undelay

@@ -1,1 +1,1 @@
-"""The starter: a small ACE-Step checkpoint, the synthesiser that taught it and the recipe that made it."""
+"""The starters: a small checkpoint a backend, made by recipes.first_edition."""

@@ -25,12 +25,12 @@ from audiocraft.modules.conditioners import (  # noqa: E402
 from audiocraft.quantization import ResidualVectorQuantizer  # noqa: E402
 from transformers import AutoTokenizer, T5EncoderModel  # noqa: E402
 
+from core.settings import ROOT  # noqa: E402
 from models.base import Row, Text, completed  # noqa: E402
 from models.checkpoints import Checkpoint  # noqa: E402
 from models.musicgen import MusicGen, audio  # noqa: E402
 from models.musicgen.tokens import Batch, Run  # noqa: E402
 from models.tiny import musicgen as tiny  # noqa: E402
-from settings import ROOT  # noqa: E402
 
 CODEBOOKS, CODES, WIDTH, HEADS = 4, 512, 128, 4
 SEANET: dict[str, Any] = {

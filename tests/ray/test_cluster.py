@@ -18,17 +18,17 @@ import psutil
 import pytest
 import soundfile
 
+from adapters.library import Library
 from contract import TrainRequest
-from models.library import Library
-from models.starter.synthesiser import render, sample_song
+from core.settings import ROOT, Settings
+from recipes.synthesiser import render, sample_song
 from scripts.serving import comes_up, free_port, stop
-from settings import ROOT, Settings
 from storage import Storage, keys, open_storage
 from tests.api import PATIENCE, command_of
-from training.intake import Intake
-from training.jobs import JobRecord, Jobs
-from training.launch import launch
-from training.supervisor import STOPPED, Supervisor
+from training.jobs.admission import Intake
+from training.jobs.launch import launch
+from training.jobs.store import JobRecord, Jobs
+from training.jobs.supervisor import STOPPED, Supervisor
 
 RAY = ROOT / "build" / "ray" / "bin" / "ray"
 pytestmark = pytest.mark.skipif(not RAY.exists(), reason="make test-ray has it")

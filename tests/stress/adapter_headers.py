@@ -21,14 +21,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from errors import Refusal
-from front.unpack import unpacked
+from adapters.adapter_file import Header, InvalidAdapter
+from adapters.foreign import adopt
+from adapters.tensors import linear_layers
+from api.imports.unpack import unpacked
+from core.errors import Refusal
 from models.ace_step import AceStep
-from models.adapter_file import Header, InvalidAdapter
-from models.adapters import linear_layers
+from models.adapter_effect import weight_change
 from models.checkpoints import resolve
-from models.effect import weight_change
-from models.foreign import adopt
 from models.tiny import ace_step as tiny
 from tests.stress.mutations import JSON_WORDS, damaged
 

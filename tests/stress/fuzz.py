@@ -26,14 +26,14 @@ import torch
 from pydantic import BaseModel, ValidationError
 from safetensors.torch import save
 
+from adapters.adapter_file import Header, InvalidAdapter, header_length, parse_header
+from adapters.foreign import adopt
+from adapters.tensors import LoraPair, decode, encode, linear_layers
+from api.imports.unpack import unpacked
 from contract import GenerateRequest, StoreUploadRequest, TrainRequest
-from errors import Refusal
-from front.unpack import unpacked
+from core.errors import Refusal
 from models.ace_step import AceStep
-from models.adapter_file import Header, InvalidAdapter, header_length, parse_header
-from models.adapters import LoraPair, decode, encode, linear_layers
 from models.checkpoints import resolve
-from models.foreign import adopt
 from models.tiny import ace_step as tiny
 from preprocessing.captions import Known, caption
 from tests.stress.mutations import JSON_WORDS, damaged

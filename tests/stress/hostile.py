@@ -28,8 +28,8 @@ from typing import Any
 import httpx
 import psutil
 
+from api.auth.keys import create
 from contract import TERMINAL
-from edge.keys import create
 from scripts.serving import Server, serving, tiny_checkpoints
 from storage import open_storage
 from tests.api import Api, as_base64, beat, wait_until_ready

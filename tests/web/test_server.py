@@ -16,9 +16,9 @@ import httpx
 import psutil
 import pytest
 
+from core.settings import ROOT
 from scripts.serving import comes_up, free_port, stop
 from scripts.web import WEB
-from settings import ROOT
 from tests.api import PATIENCE, Api, command_of, error_of, wait_until
 from tests.conftest import IS_WEB
 from tests.web.conftest import StandIn, Web

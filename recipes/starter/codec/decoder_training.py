@@ -11,7 +11,7 @@ import torch
 from diffusers import AutoencoderOobleck
 from torch import Tensor
 
-from models.starter.recipe.state import Checkpoints, learning_rate
+from recipes.first_edition.state import Checkpoints, learning_rate
 
 from ..music.corpus import Shards
 from .analysis import load_analysis

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.starter.recipe.state import Checkpoints, learning_rate
+from recipes.first_edition.state import Checkpoints, learning_rate
 
 from ..music.corpus import Shards
 from .analysis import load_analysis

@@ -11,7 +11,7 @@ import math
 import torch
 from diffusers import AutoencoderOobleck
 
-from models.starter.recipe.ace_step.transform import lapped_cosine, set_weight, weight_of
+from recipes.first_edition.ace_step.transform import lapped_cosine, set_weight, weight_of
 
 from .architecture import LATENT, NOISE
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from models.base import Text
-from models.starter.synthesiser import Song
-from models.starter.synthesiser.captions import DRUM_WORDS, MOOD_WORDS, NO_DRUM_WORDS, text
-from models.starter.synthesiser.genres import STYLES
-from models.starter.synthesiser.song import NOTES
+from recipes.synthesiser import Song
+from recipes.synthesiser.captions import DRUM_WORDS, MOOD_WORDS, NO_DRUM_WORDS, text
+from recipes.synthesiser.genres import STYLES
+from recipes.synthesiser.song import NOTES
 
 from .ensembles import ENSEMBLES, INSTRUMENTS
 from .songs import SAMPLED

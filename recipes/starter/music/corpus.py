@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from models.starter.synthesiser import GENRES, render, sample_song
-from models.starter.synthesiser.captions import metadata
+from recipes.synthesiser import GENRES, render, sample_song
+from recipes.synthesiser.captions import metadata
 
 from . import effects
 from .arrangement import arrange_piece

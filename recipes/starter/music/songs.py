@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from models.starter.synthesiser.arrange import Hit, arrange
-from models.starter.synthesiser.song import Song
+from recipes.synthesiser.arrange import Hit, arrange
+from recipes.synthesiser.song import Song
 
 from .arrangement import DRUM_NOTES
 from .performance import Played

@@ -1,0 +1,132 @@
+"""What other tools call a model's layers and an adapter's matrices."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from adapters.tensors import linear_layers
+
+if TYPE_CHECKING:
+    from models.base import Model
+
+# What tools put before a layer's name, in any order and more than once.
+_PREFIXES = frozenset({"base_model", "model", "diffusion_model", "transformer", "decoder", "dit"})
+# What torch.compile, DataParallel, FSDP and checkpointing put anywhere in it.
+_WRAPPERS = frozenset({"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+# Tools that write a layer's name with underscores begin it with one of these.
+_FLAT_PREFIXES = ("lora_unet_", "lora_transformer_", "lora_decoder_", "lora_dit_", "lycoris_", "lora_")
+_FLAT_WRAPPERS = tuple(f"{name}_" for name in sorted(_WRAPPERS, key=len, reverse=True))
+_FLAT_INNER = tuple(f"{name}_" for name in sorted(_PREFIXES, key=len, reverse=True))
+
+# The last part of a tensor's name: which of an adapter's matrices it is. PEFT may put the adapter's name within.
+_PART = re.compile(
+    r"(?P<module>.+?)(?:"
+    r"\.lora_(?P<half>A|B|down|up|mid)(?:\.(?!bias$)[\w-]+)?(?:\.weight)?"
+    r"|[._]lora(?:_linear_layer)?\.(?P<side>down|up|mid)(?:\.[\w-]+)?\.weight"
+    r"|\.(?P<vector>lora_magnitude_vector)(?:\.[\w-]+){0,2}"
+    r"|\.(?P<other>hada_w[12]_[ab]|hada_t[12]|lokr_w[12](?:_[ab])?|lokr_t2)(?:\.(?!bias$)[\w-]+)?"
+    r"|\.(?P<number>alpha|scalar|dora_scale))"
+)
+_HALVES = {
+    **dict.fromkeys(("A", "down"), "lora_A.weight"),
+    **dict.fromkeys(("B", "up"), "lora_B.weight"),
+    "mid": "lora_mid.weight",
+}
+
+# What is known and cannot be used: how its tensors' names look, and what to do about it.
+_UNUSABLE = [
+    (
+        re.compile(r"\.lora_[AB](\.[\w-]+)?\.bias$|\.lora_(up|down)\.bias$"),
+        "it changes biases as well (lora_bias), which cannot be used; train it without",
+    ),
+    (
+        re.compile(r"\.(diff|diff_b|set_weight)$"),
+        "it holds whole differences of weights, not an adapter's matrices; extract a LoRA from it "
+        "(LyCORIS' extract_locon.py, ComfyUI's LoraSave)",
+    ),
+    (re.compile(r"\.(w_norm|b_norm)$"), "it changes norms as well, which cannot be used; train it without train_norm"),
+    (re.compile(r"\.oft_(blocks|R|diag)|\.boft_"), "it is OFT; LoRA, LoHa and LoKr can be used"),
+    (re.compile(r"\.(a1|a2|b1|b2|bm)\.weight$"), "it is GLoRA; LoRA, LoHa and LoKr can be used"),
+    (re.compile(r"\.on_input$|\.ia3_l"), "it is IA3; LoRA, LoHa and LoKr can be used"),
+    (re.compile(r"\.lora_E|\.ranknum$"), "it is AdaLoRA; LoRA, LoHa and LoKr can be used"),
+    (re.compile(r"\.vera_lambda_|\.lambda_layer$"), "it is VeRA or T-LoRA; LoRA, LoHa and LoKr can be used"),
+    (re.compile(r"\.lora_embedding_"), "it changes embeddings as well, which cannot be used; train it without"),
+    (re.compile(r"\.reshape_weight$"), "it gives a layer another shape, which cannot be used"),
+    (
+        re.compile(r"scale_weight$|scale_input$|weight_scale$|comfy_quant$|absmax$|quant_map$|quant_state"),
+        "its weights are quantised; save it in float32, float16 or bfloat16",
+    ),
+    (
+        re.compile(r"^(base_model\.model\.)?(text_encoder|text_model|lora_te|te\d?\.|conditioner)"),
+        "it changes the text encoder, which matches nothing that is adapted here; train it on the decoder alone",
+    ),
+]
+
+
+class LayerNames:
+    """The model's Linear layers by every name that files give them."""
+
+    def __init__(self, model: Model) -> None:
+        self._backend = model.backend
+        self._known: dict[str, str] = {}
+        for module in linear_layers(model.adapted):
+            name = model.file_name(module)
+            for spelling in (module, name):
+                self._known[spelling] = name
+                self._known[spelling.replace(".", "_")] = name
+
+    def ours(self, module: str) -> str | None:
+        """The name in our files, None if the model has no such layer."""
+        return self._known.get(module) or self._dotted(module) or self._flat(module)
+
+    def _dotted(self, module: str) -> str | None:
+        parts = [part for part in module.split(".") if part not in _WRAPPERS]
+        while parts and parts[0] in _PREFIXES and ".".join(parts) not in self._known:
+            parts = parts[1:]
+        return self._known.get(".".join(parts)) or (self._flat(parts[0]) if len(parts) == 1 else None)
+
+    def _flat(self, module: str) -> str | None:
+        if not module.startswith(_FLAT_PREFIXES):
+            return None
+        name = module.removeprefix(next(prefix for prefix in _FLAT_PREFIXES if module.startswith(prefix)))
+        for wrapper in _FLAT_WRAPPERS:
+            name = name.replace(f"_{wrapper}", "_").removeprefix(wrapper)
+        while name not in self._known:
+            prefix = next((each for each in (*_FLAT_INNER, *_FLAT_WRAPPERS) if name.startswith(each)), None)
+            if prefix is None:
+                return None
+            name = name.removeprefix(prefix)
+        return self._known[name]
+
+    def why_not(self, keys: list[str]) -> str:
+        """Why tensors of such names, at least one, cannot be used."""
+        for pattern, reason in _UNUSABLE:
+            found = next((key for key in keys if pattern.search(key)), None)
+            if found:
+                return f"{found[:120]}: {reason}"
+        first, more = keys[0][:120], f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+        if all(split(key) is None for key in keys) and any(key.endswith(".weight") for key in keys):
+            return (
+                f"{first}{more} matches nothing in {self._backend}: it is a whole weight, as of a checkpoint or a "
+                "merged model; send the adapter alone"
+            )
+        return (
+            f"{first}{more} matches nothing in {self._backend}; it was made for another model or another part of it: "
+            "train it on the one that is served, on its Linear layers"
+        )
+
+
+def split(key: str) -> tuple[str, str] | None:
+    """A tensor's name as its layer's and its part's in our spelling; None if no such part is known."""
+    found = _PART.fullmatch(key)
+    if not found:
+        return None
+    half = found["half"] or found["side"]
+    part = _HALVES[half] if half else found["vector"] or found["other"] or found["number"]
+    return found["module"], part
+
+
+def stripped(module: str) -> str:
+    """A layer's name without wrappers."""
+    return ".".join(part for part in module.split(".") if part not in _WRAPPERS)

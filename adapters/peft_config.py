@@ -1,0 +1,49 @@
+"""The `adapter_config.json` with which PEFT reads an adapter file of ours right. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from adapters.adapter_file import Header, header_length, module_and_part
+
+_PAIR = {"lora_A.weight", "lora_B.weight"}
+# By the parts of each layer: PEFT's kind, what else its configuration says, and the part that has the rank first.
+_KINDS: list[tuple[set[str], dict[str, Any], str]] = [
+    (_PAIR, {"peft_type": "LORA"}, "lora_A.weight"),
+    (_PAIR | {"lora_magnitude_vector"}, {"peft_type": "LORA", "use_dora": True}, "lora_A.weight"),
+    ({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}, {"peft_type": "LOHA"}, "hada_w1_b"),
+]
+
+
+def peft_config(data: bytes, header: Header) -> bytes | None:
+    """The configuration for a valid file; None where PEFT has no adapter of its kind.
+
+    PEFT has one kind for all layers, no magnitudes beside LoKr and LoHa, and sizes of LoKr's parts that not every file
+    has. Alpha equals each layer's rank, since the scale is folded into the file.
+    """
+    table = json.loads(data[8 : 8 + header_length(data)])
+    table.pop("__metadata__", None)
+    layers: dict[str, dict[str, list[int]]] = {}
+    for key, entry in table.items():
+        module, part = module_and_part(key)
+        layers.setdefault(module, {})[part] = entry["shape"]
+    found = [each for each in _KINDS if all(layer.keys() == each[0] for layer in layers.values())]
+    if not found:
+        return None
+    _, kind, ranked = found[0]
+    ranks = {module: layer[ranked][0] for module, layer in layers.items()}
+    usual = Counter(ranks.values()).most_common(1)[0][0]
+    pattern = {module: rank for module, rank in ranks.items() if rank != usual}
+    config = kind | {
+        "r": usual,
+        "lora_alpha" if kind["peft_type"] == "LORA" else "alpha": usual,
+        "rank_pattern": pattern,
+        "alpha_pattern": pattern,
+        "base_model_name_or_path": header.base,
+        "target_modules": sorted({module.rsplit(".", 1)[-1] for module in layers}),
+    }
+    if kind["peft_type"] == "LORA":
+        config["bias"] = "none"
+    return json.dumps(config, indent=2).encode()

@@ -1,0 +1,277 @@
+"""API keys: what each may do, and for whose producers. A key is shown once; storage keeps a digest of it.
+
+    python -m api.auth.keys create web --scope generate --scope train
+    python -m api.auth.keys create ada-laptop --scope train --producer ada
+    python -m api.auth.keys list
+    python -m api.auth.keys revoke 1f0c…
+    python -m api.auth.keys reopen
+
+The secret part is 256 random bits, so a plain digest is enough: there is nothing to guess from a dictionary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, get_args
+
+import typer
+from pydantic import BaseModel, Field, ValidationError
+
+from contract import Id, is_id
+from core.errors import Refusal
+from core.settings import settings
+from storage import AlreadyExists, Damaged, NotFound, Storage, Unavailable, keys, open_storage
+
+log = logging.getLogger("producer_twin.edge")
+
+Scope = Literal["generate", "train", "admin"]
+SCOPES = get_args(Scope)
+PREFIX = "ptk"
+# A key that was made or revoked elsewhere is known here after so many seconds.
+FRESH = 10.0
+
+
+class Key(BaseModel):
+    """What is stored of a key. `producers` None means every producer; limits None mean the settings'."""
+
+    id: str
+    name: str
+    digest: str
+    scopes: list[Scope] = Field(min_length=1)
+    producers: list[Id] | None = None
+    requests_per_minute: int | None = Field(None, ge=1)
+    jobs_at_once: int | None = Field(None, ge=0)
+    names_visitors: bool = False
+    created_at: datetime
+
+
+class KeyRing:
+    """The keys in storage, as they were when they were last read (`refresh`), and whether one is needed.
+
+    Once a key was needed it is as long as this process lives, whatever becomes of storage.
+
+    Args:
+        guest: one more key, as `Key` in JSON, which is good while this server lives and does not count as a key that
+            there is: whoever needed none before needs none beside it.
+    """
+
+    def __init__(self, storage: Storage, guest: str | None = None) -> None:
+        self._storage = storage
+        self._guest = Key.model_validate_json(guest) if guest else None
+        self._lock = threading.Lock()
+        self._keys: dict[str, Key] | None = None
+        self._needed = False
+        self._read_at = 0.0
+
+    def find(self, token: str) -> Key | None:
+        """The key that this is, in a time that does not tell how much of it is right."""
+        prefix, _, rest = token.partition("_")
+        some_id, _, secret = rest.partition("_")
+        known = self._of_id(some_id) if prefix == PREFIX else None
+        right = hmac.compare_digest(_digest(secret), known.digest if known else _digest(""))
+        return known if right and known else None
+
+    @property
+    def needed(self) -> bool:
+        """Whether nobody is served without a key."""
+        return self._needed or self._keys is None
+
+    @property
+    def known(self) -> bool:
+        """Whether the keys were ever read."""
+        return self._keys is not None
+
+    @property
+    def fresh(self) -> bool:
+        return self._keys is not None and time.monotonic() - self._read_at <= FRESH
+
+    def refresh(self) -> None:
+        """Read the keys, unless that was done within FRESH seconds. While storage is away, those last known count.
+
+        Raises:
+            Unavailable: storage was never there.
+        """
+        with self._lock:
+            if self.fresh:
+                return
+            try:
+                self._needed = is_needed(self._storage) or self._needed
+                self._keys = {key.id: key for key in stored(self._storage, self._keys)}
+            except Unavailable:
+                if self._keys is None:
+                    raise
+            self._read_at = time.monotonic()
+
+    def _of_id(self, some_id: str) -> Key | None:
+        if self._guest and self._guest.id == some_id:
+            return self._guest
+        return (self._keys or {}).get(some_id)
+
+
+def is_needed(storage: Storage) -> bool:
+    """Whether there was ever a key. Whatever lies in the place of one, or of the mark, says so."""
+    if storage.holds(keys.access()):
+        return True
+    if not storage.holds(keys.api_keys()):
+        return False
+    try:
+        _require(storage)  # the key was made before there were marks
+    except Refusal as refusal:
+        log.error("storage does not keep that API keys are needed: %s", refusal.message)
+    return True
+
+
+def _require(storage: Storage) -> None:
+    """Store the mark: from now on nobody is served without a key."""
+    with suppress(AlreadyExists):
+        storage.put(keys.key_required(), b"", if_absent=True)
+
+
+def stored(storage: Storage, known: Mapping[str, Key] | None = None) -> list[Key]:
+    """Every key, the oldest first; one that cannot be read is left out, or as it was `known`.
+
+    Raises:
+        Unavailable: the keys cannot be listed, or none of them can be read for the time being.
+    """
+    found: list[Key] = []
+    away: Unavailable | None = None
+    for entry in storage.list(keys.api_keys()):
+        try:
+            key = Key.model_validate_json(storage.get(entry.key))
+            if entry.key != keys.api_key(key.id):
+                raise Damaged(entry.key)
+            found.append(key)
+        except NotFound:
+            continue
+        except (ValidationError, Damaged):
+            log.error("%s is damaged: the key is refused", keys.to_path(entry.key))
+        except Unavailable as error:
+            log.error("%s cannot be read: %s", keys.to_path(entry.key), error.message)
+            away = error
+            if before := (known or {}).get(PurePosixPath(entry.key).stem):
+                found.append(before)
+    if away and not found:
+        raise away
+    return sorted(found, key=lambda key: key.created_at)
+
+
+def create(
+    storage: Storage,
+    name: str,
+    scopes: list[Scope],
+    producers: list[str] | None = None,
+    requests_per_minute: int | None = None,
+    jobs_at_once: int | None = None,
+    names_visitors: bool = False,
+) -> str:
+    """Make a key and return it; nobody can read it again. `names_visitors`: its holder says who asks by way of it."""
+    token, key = made(
+        name,
+        scopes,
+        producers=producers,
+        requests_per_minute=requests_per_minute,
+        jobs_at_once=jobs_at_once,
+        names_visitors=names_visitors,
+    )
+    _require(storage)
+    storage.put(keys.api_key(key.id), key.model_dump_json().encode(), if_absent=True)
+    return token
+
+
+def made(name: str, scopes: list[Scope], **limits: Any) -> tuple[str, Key]:
+    """A new key, and what is to be kept of it; `limits` are other fields of Key."""
+    some_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+    key = Key(id=some_id, name=name, digest=_digest(secret), scopes=scopes, created_at=datetime.now(UTC), **limits)
+    return f"{PREFIX}_{some_id}_{secret}", key
+
+
+def revoke(storage: Storage, some_id: str) -> bool:
+    """False if there is no such key."""
+    return is_id(some_id) and storage.delete(keys.api_key(some_id))
+
+
+def reopen(storage: Storage) -> None:
+    """Serve programs of the server's machine without a key again, from the next start on.
+
+    Raises:
+        Refusal: 409, there are keys.
+    """
+    if left := [keys.to_path(entry.key) for entry in storage.list(keys.api_keys())]:
+        raise Refusal(409, f"there are keys: {', '.join(left)}; revoke them first")
+    storage.delete(keys.key_required())
+    for folder in (keys.access(), keys.api_keys()):
+        if storage.holds(folder):
+            raise Refusal(409, f"there is something else in {keys.ROOT}{folder}; remove it first")
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+
+
+command = typer.Typer(help="API keys of this service, in its storage (STORAGE_URL).", no_args_is_help=True)
+
+
+def _storage() -> Storage:
+    return open_storage(settings().storage_url, settings().s3_endpoint_url)
+
+
+@command.command("create")
+def _create(
+    name: Annotated[str, typer.Argument(help="Whose key it is, for the log.")],
+    scope: Annotated[list[str], typer.Option(help=f"What it may do: {', '.join(SCOPES)}; may be repeated.")],
+    producer: Annotated[list[str] | None, typer.Option(help="Only for this producer; may be repeated.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(help="Instead of KEY_REQUESTS_PER_MINUTE.")] = None,
+    jobs_at_once: Annotated[int | None, typer.Option(help="Instead of KEY_JOBS_AT_ONCE.")] = None,
+    names_visitors: Annotated[
+        bool, typer.Option("--names-visitors", help="A web app's: it names each visitor's address, for the limits.")
+    ] = False,
+) -> None:
+    """Make a key and print it, once. From the first one on nobody is served without a key."""
+    limits = (requests_per_minute, jobs_at_once)
+    try:
+        typer.echo(create(_storage(), name, scope, producer or None, *limits, names_visitors))  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise typer.BadParameter(f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
+    except Refusal as refusal:
+        typer.echo(f"error: {refusal.message}", err=True)
+        raise typer.Exit(1) from None
+
+
+@command.command("list")
+def _list() -> None:
+    """What keys there are."""
+    for key in stored(_storage()):
+        whose = ", ".join(key.producers) if key.producers else "every producer"
+        visitors = ", names visitors" if key.names_visitors else ""
+        typer.echo(f"{key.id}  {key.created_at:%Y-%m-%d}  {key.name}: {', '.join(key.scopes)} for {whose}{visitors}")
+
+
+@command.command("revoke")
+def _revoke(some_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")]) -> None:
+    """End a key; every server knows within some seconds."""
+    if not revoke(_storage(), some_id):
+        typer.echo(f"error: there is no key {some_id}", err=True)
+        raise typer.Exit(1)
+
+
+@command.command("reopen")
+def _reopen() -> None:
+    """When every key is revoked: serve programs of the server's machine without one again, once it is restarted."""
+    try:
+        reopen(_storage())
+    except Refusal as refusal:
+        typer.echo(f"error: {refusal.message}", err=True)
+        raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    command()

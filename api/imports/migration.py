@@ -1,0 +1,172 @@
+"""Taking over the `/data` tree of the app that this service replaces, or of another installation of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import file_digest, sha256
+from pathlib import Path
+
+from adapters.adapter_file import InvalidAdapter, header_length, parse_header
+from adapters.library import Library
+from api.imports import fitting
+from contract import is_id
+from core.errors import Refusal
+from core.settings import Settings
+from runners.clients import Runners
+from storage import AlreadyExists, Damaged, Storage, keys
+
+# What is copied as it is; the second part of each path is a producer.
+FOLDERS = ("uploads", "datasets", "training_data")
+# Smaller than any adapter; the original wrote such files where nothing had been trained yet.
+_PLACEHOLDER_BYTES = 1024
+_DEFAULT_MODEL = "nawfside_lora"
+
+
+@dataclass
+class Moved:
+    """What became of each file: `count` by folder, `twins` by where they came from, `skipped` with the reason."""
+
+    count: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    there: int = 0
+    twins: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Adapter:
+    path: Path
+    producer: str
+    model: str
+    config: bytes | None
+
+
+async def migrate(source: Path, storage: Storage, library: Library, runners: Runners, settings: Settings) -> Moved:
+    """Copy files and convert adapters. Nothing that is here is written over, so that it can be repeated.
+
+    Raises:
+        Refusal: 404, the folder is no such tree.
+    """
+    root = next((each for each in (source, source / "data") if _is_tree(each)), None)
+    if root is None:
+        raise Refusal(404, f"--from: {source} has none of {', '.join((*FOLDERS, 'loras', 'models'))} in it")
+    moved = Moved()
+    for path in _files(root, FOLDERS):
+        _copy(path, path.relative_to(root).as_posix(), storage, moved)
+    seen: set[str] = set()
+    for adapter in _adapters(root, moved):
+        await _adopt(adapter, adapter.path.relative_to(root).as_posix(), seen, library, runners, settings, moved)
+    return moved
+
+
+def _is_tree(folder: Path) -> bool:
+    return any((folder / name).is_dir() for name in (*FOLDERS, "loras", "models"))
+
+
+def _files(root: Path, folders: tuple[str, ...]) -> Iterator[Path]:
+    for folder in folders:
+        yield from sorted(path for path in (root / folder).rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def _copy(path: Path, key: str, storage: Storage, moved: Moved) -> None:
+    parts = key.split("/")
+    if not keys.is_key(key) or len(parts) < 3 or not is_id(parts[1]):
+        moved.skipped[key] = "its path is none of the tree's"
+        return
+    if not path.stat().st_size:
+        moved.skipped[key] = "a placeholder: it is empty"
+        return
+    try:
+        storage.put_file(key, path, if_absent=True)
+    except AlreadyExists:
+        try:
+            same = _digest(path) == _stored_digest(storage, key)
+        except Damaged as error:
+            moved.skipped[key] = error.message
+            return
+        if same:
+            moved.there += 1
+        else:
+            moved.skipped[key] = "another file is there already"
+        return
+    moved.count[parts[0]] += 1
+    moved.bytes += path.stat().st_size
+
+
+def _adapters(root: Path, moved: Moved) -> Iterator[_Adapter]:
+    """Each adapter once, with whose it is: the producers are known by their folders."""
+    known = {path.name for folder in (*FOLDERS, "models") for path in (root / folder).glob("*") if path.is_dir()}
+    producers = sorted(filter(is_id, known), key=len, reverse=True)
+    for path in sorted(filter(Path.is_file, (root / "loras").glob("*.safetensors"))):
+        stem = path.name.removesuffix(".safetensors")
+        # `a_b_c` may be of `a` or of `a_b`: the longest producer that there is; the first word, if there is none.
+        producer = next((each for each in producers if stem.startswith(f"{each}_")), stem.partition("_")[0])
+        model = stem.removeprefix(f"{producer}_")
+        if not is_id(producer) or not is_id(model) or model == stem:
+            moved.skipped[f"loras/{path.name}"] = "its name is not <producer>_<model>.safetensors"
+            continue
+        beside = root / "models" / producer / "adapter_model.safetensors"
+        same = beside.is_file() and _digest(beside) == _digest(path)
+        yield _Adapter(path, producer, model, _config(beside) if same else None)
+    for path in sorted((root / "models").glob("*/adapter_model.safetensors")):
+        if is_id(path.parent.name) and path.is_file():
+            yield _Adapter(path, path.parent.name, _DEFAULT_MODEL, _config(path))
+
+
+async def _adopt(
+    adapter: _Adapter,
+    name: str,
+    seen: set[str],
+    library: Library,
+    runners: Runners,
+    settings: Settings,
+    moved: Moved,
+) -> None:
+    if adapter.path.stat().st_size < _PLACEHOLDER_BYTES:
+        moved.skipped[name] = "a placeholder: it is too small for an adapter"
+        return
+    data = adapter.path.read_bytes()
+    digest = sha256(data).hexdigest()
+    if digest in seen:  # the same twin, at its other path
+        return
+    seen.add(digest)
+    try:
+        data, lora_id, version = await _converted(adapter, data, runners, settings)
+        if await asyncio.to_thread(library.exists, f"{lora_id}@{version}"):
+            moved.there += 1
+        elif await asyncio.to_thread(library.exists, lora_id):
+            moved.skipped[name] = f"there is another twin {lora_id} already; import it under another name"
+        else:
+            await asyncio.to_thread(library.add, data)
+            moved.twins[name] = lora_id
+    except Refusal as refusal:
+        moved.skipped[name] = refusal.message.removeprefix("file: ")
+
+
+async def _converted(adapter: _Adapter, data: bytes, runners: Runners, settings: Settings) -> tuple[bytes, str, str]:
+    """The adapter in our form, its id and its version. One that is in our form already says itself whose it is."""
+    try:
+        header = parse_header(data[8 : 8 + header_length(data)], len(data))
+    except InvalidAdapter:
+        answer = await fitting.converted(data, adapter.config, adapter.producer, adapter.model, None, runners, settings)
+        data = answer.data
+        header = parse_header(data[8 : 8 + header_length(data)], len(data))
+    return data, header.lora_id, header.version
+
+
+def _config(adapter: Path) -> bytes | None:
+    path = adapter.with_name("adapter_config.json")
+    return path.read_bytes() if path.is_file() else None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _stored_digest(storage: Storage, key: str) -> str | None:
+    entry = storage.stat(key)
+    return None if entry is None else entry.sha256 or sha256(storage.get(key)).hexdigest()

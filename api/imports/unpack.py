@@ -1,0 +1,82 @@
+"""The adapter in what a client sent: pure work on bytes, fit for a process of its own."""
+
+from __future__ import annotations
+
+import io
+from pathlib import PurePosixPath
+
+from adapters.adapter_file import InvalidAdapter
+from adapters.tensor_table import read_table
+from api.imports import zips
+from core.errors import Refusal
+from storage import keys
+
+# Twice the largest adapter that the real models have: rank 128 on every layer.
+MAX_BYTES = 2**30
+_CONFIG = "adapter_config.json"
+_MAX_CONFIG = 2**20
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+
+
+def unpacked_files(files: dict[str, io.FileIO], most: int) -> tuple[bytes, bytes | None]:
+    """As `unpacked`, from open files: arguments that the sandbox can pass on."""
+    contents = {}
+    for name, file in files.items():
+        file.seek(0)
+        contents[name] = file.readall()
+    return unpacked(contents, most)
+
+
+def unpacked(files: dict[str, bytes], most: int = MAX_BYTES) -> tuple[bytes, bytes | None]:
+    """The adapter and PEFT's configuration, from the files as they are or from a zipped folder.
+
+    The adapter's table was checked (adapters/tensor_table.py).
+
+    Args:
+        most: bytes that may be unpacked.
+
+    Raises:
+        Refusal: 400 or 413, with the reason.
+    """
+    zipped = False
+    if len(files) == 1:
+        name, data = next(iter(files.items()))
+        zipped = zips.is_zip(data) and not _is_adapter(name)
+        files = zips.unzipped(data, _is_wanted, most) if zipped else files
+    adapters = [name for name in files if _is_adapter(name)]
+    if len(adapters) != 1:
+        raise Refusal(400, _not_one(adapters, list(files)))
+    others = [name for name in files if name not in adapters and PurePosixPath(name).name != _CONFIG]
+    if others and not zipped:
+        raise Refusal(400, f"file: {keys.shown(others[0])} is neither a .safetensors file nor {_CONFIG}")
+    data, config = files[adapters[0]], files.get(str(PurePosixPath(adapters[0]).with_name(_CONFIG)))
+    try:
+        read_table(data)
+    except InvalidAdapter as reason:
+        raise Refusal(400, f"file: {keys.shown(str(reason))}") from reason
+    if config and len(config) > _MAX_CONFIG:
+        raise Refusal(400, f"file: {_CONFIG} has over {_MAX_CONFIG // 2**20} MB; send the one that PEFT wrote")
+    return data, config
+
+
+def _is_adapter(name: str) -> bool:
+    return name.lower().endswith(".safetensors")
+
+
+def _is_wanted(path: str) -> bool:
+    return _is_adapter(path) or PurePosixPath(path).name == _CONFIG
+
+
+def _not_one(adapters: list[str], names: list[str]) -> str:
+    if adapters:
+        return f"file: there are {len(adapters)} adapters ({_listed(adapters)}); send one, or zip the folder of one"
+    found = _listed(names) or "nothing"
+    if any(name.lower().endswith(_PICKLED) for name in names):
+        return f"file: got {found}; pickled files are not read: save it with safe_serialization=True, as .safetensors"
+    if any(name.lower().endswith(".zip") for name in names):
+        return f"file: got {found}; unzip it, and send the .safetensors file, or one .zip of its folder"
+    return f"file: send one .safetensors file, its {_CONFIG} where there is one, or both in a .zip; got {found}"
+
+
+def _listed(names: list[str]) -> str:
+    return keys.shown(", ".join(map(keys.shown, names[:10])))

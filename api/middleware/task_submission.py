@@ -1,0 +1,122 @@
+"""BentoML's task routes, as the contract has them: submit checks its body and names its job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from urllib.parse import parse_qsl, urlencode
+
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.capacity.thread_pools import to_record_thread
+from api.middleware.error_format import describe_validation
+from contract import TrainRequest
+from core import principal
+from core.asgi.responses import error_response
+from core.errors import Refusal
+from core.logs import note
+from training.jobs.admission import Intake
+
+# BentoML adds them to every task. Its cancel marks a task that goes on, and its retry is another name for submit.
+_CLOSED = {"/train/cancel", "/train/retry"}
+_BY_TASK = {"/train/status", "/train/get"}
+
+
+class CheckedSubmit:
+    """ASGI middleware. The job is admitted here; the task that BentoML then makes finds it by its `job_id`."""
+
+    def __init__(self, app: ASGIApp, intake: Callable[[], Intake]) -> None:
+        self.app = app
+        self.intake = intake
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path in _CLOSED:
+            await error_response(404, f"there is nothing at {path}")(scope, receive, send)
+            return
+        if path in _BY_TASK:
+            scope = dict(scope, query_string=_in_snake_case(scope["query_string"]))
+            if not await to_record_thread(self._may_see, scope["query_string"]):
+                await error_response(404, "task_id: there is no such task")(scope, receive, send)
+                return
+        if path != "/train/submit" or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        try:
+            body = await Request(scope, receive).body()
+            request = TrainRequest.model_validate_json(body)
+            record = await to_record_thread(self.intake().admit, request)
+        except ClientDisconnect:
+            # Also how a body over the limit ends; the guard answers that.
+            await error_response(400, "the body ended too early")(scope, receive, send)
+            return
+        except ValidationError as error:
+            details = error.errors(include_context=False, include_input=False)
+            await error_response(400, describe_validation([dict(detail) for detail in details]))(scope, receive, send)
+            return
+        except Refusal as refusal:
+            await error_response(refusal.status, refusal.message)(scope, receive, send)
+            return
+        named = record.request.model_dump_json(by_alias=False, exclude_none=True).encode()
+        headers = [pair for pair in scope["headers"] if pair[0] not in (b"content-length", b"transfer-encoding")]
+        scope = dict(scope, headers=[*headers, (b"content-length", str(len(named)).encode())])
+        await self.app(scope, _replay(named, receive), self._naming(record.job_id, send))
+
+    def _may_see(self, query: bytes) -> bool:
+        """Whether the task's job is of a producer that the API key is for."""
+        if principal.current().producers is None:
+            return True
+        try:
+            return principal.sees(self.intake().jobs.by_task(_task_of(query)).producer_id)
+        except Refusal:
+            return False
+
+    def _naming(self, job_id: str, send: Send) -> Send:
+        """Adds the job's id to the answer, and the task's id to the job."""
+        start: Message | None = None
+
+        async def name(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            assert start is not None
+            if start["status"] >= 400:
+                await send(start)
+                await send(message)
+                return
+            answer = json.loads(message["body"])
+            if "task_id" in answer:
+                await to_record_thread(self.intake().jobs.name_task, job_id, answer["task_id"])
+                answer["job_id"] = job_id
+                note(job_id=job_id)
+            body = json.dumps(answer).encode()
+            headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]
+            await send({**start, "headers": [*headers, (b"content-length", str(len(body)).encode())]})
+            await send({**message, "body": body})
+
+        return name
+
+
+def _in_snake_case(query: bytes) -> bytes:
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return urlencode([("task_id" if name == "taskId" else name, value) for name, value in pairs]).encode()
+
+
+def _task_of(query: bytes) -> str:
+    return dict(parse_qsl(query.decode())).get("task_id", "")
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def replay() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

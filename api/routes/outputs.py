@@ -1,0 +1,99 @@
+"""Stored tracks and pictures, as links: the bucket's own where there is one, else served from here, by ranges too."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path, PurePosixPath
+
+from soundfile import LibsndfileError
+from starlette.responses import FileResponse, RedirectResponse, Response
+
+from api.capacity.parsing import Parser
+from api.capacity.thread_pools import to_record_thread
+from contract import OutputFormat
+from core import principal
+from core.errors import Refusal
+from core.sandbox import Exceeded, Limits
+from core.settings import Settings
+from generation.encode import EXTENSIONS, MEDIA_TYPES, converted
+from generation.outbox import Outbox
+from preprocessing.isolation import DECODING
+from storage import Damaged, NotFound, Storage, keys, records
+
+_TYPES = {EXTENSIONS[name]: kind for name, kind in MEDIA_TYPES.items()} | {"png": "image/png"}
+
+# Ten minutes at 48 kHz in stereo, twice decoded and once encoded.
+_CONVERSIONS = Parser(DECODING, Limits(memory=2 * 2**30, cpu_seconds=120, seconds=300, niceness=10), at_once=1, each=1)
+
+
+def link(key: str, storage: Storage, outbox: Outbox, settings: Settings) -> str:
+    """Where a track may be fetched: a URL of the bucket for a while, or a path of this service."""
+    if outbox.waiting(key):
+        return keys.to_path(key)
+    return storage.link(key, settings.link_seconds, media_type(key)) or keys.to_path(key)
+
+
+async def serve(key: str, storage: Storage, outbox: Outbox, settings: Settings) -> Response:
+    """What is stored there. Only tracks and previews can be fetched like this: the caller sees to the key.
+
+    Raises:
+        Refusal: 404; 500, it is empty.
+    """
+    if keys.is_key(key) and _may_hear(key):
+        if path := outbox.waiting(key):
+            return FileResponse(path, media_type=media_type(key))
+        entry = await to_record_thread(storage.stat, key)
+        if entry and not entry.size:
+            records.report(key, "it is empty")
+            raise Damaged(key)
+        if path := await to_record_thread(storage.local, key):
+            return FileResponse(path, media_type=media_type(key))
+        url = storage.link(key, settings.link_seconds, media_type(key))
+        if url and entry:
+            return RedirectResponse(url)
+    raise Refusal(404, f"there is nothing at {keys.ROOT}{keys.shown(key)}")
+
+
+async def convert(key: str, output_format: OutputFormat, storage: Storage, outbox: Outbox) -> Response:
+    """A track that is stored without loss, in another format.
+
+    Raises:
+        Refusal: 400, 404; 500, it is damaged.
+    """
+    missing = Refusal(404, f"there is nothing at {keys.ROOT}{keys.shown(key)}")
+    if not (keys.is_key(key) and _may_hear(key)):
+        raise missing
+    stored = PurePosixPath(key)
+    with tempfile.TemporaryDirectory(prefix="convert-") as folder:
+        file = outbox.waiting(key) or await to_record_thread(storage.local, key)
+        try:
+            if file is None:
+                file = Path(folder) / stored.name
+                await asyncio.to_thread(storage.get_file, key, file)
+            elif not file.exists():
+                raise missing
+            if stored.suffix not in (".wav", ".flac"):
+                lossy = f"{stored.suffix[1:]} has lost what {output_format} would need"
+                raise Refusal(400, f"format: {lossy}; ask for wav or flac")
+            made = await _CONVERSIONS.run(converted, file, output_format)
+        except (NotFound, FileNotFoundError):
+            raise missing from None
+        except Exceeded as reason:
+            raise Refusal(409, f"{keys.ROOT}{keys.shown(key)}: {reason}") from reason
+        except (LibsndfileError, ValueError) as error:
+            records.report(key, str(error))
+            raise Damaged(key) from error
+    name = f"{stored.stem}.{EXTENSIONS[output_format]}"
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(made, media_type=MEDIA_TYPES[output_format], headers=headers)
+
+
+def _may_hear(key: str) -> bool:
+    """A twin's track is its producer's; the base model's is whose the link is."""
+    root, kind, producer, *_ = [*key.split("/"), "", ""]
+    return (root, kind) != ("outputs", "twins") or principal.sees(producer)
+
+
+def media_type(key: str) -> str:
+    return _TYPES.get(PurePosixPath(key).suffix[1:], "application/octet-stream")

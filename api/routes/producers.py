@@ -1,0 +1,75 @@
+"""A producer as a whole: how much is stored for them, and how all of it is deleted."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from adapters.library import Library
+from contract import TERMINAL, ProducerAnswer, ProducerDeletedAnswer
+from core.errors import Refusal
+from core.settings import Settings
+from storage import Storage, keys
+from storage.ownership import of_job, of_producer
+from training.jobs.deletion import damaged_jobs, records_of
+from training.jobs.store import Jobs
+
+
+def usage(producer: str, storage: Storage, settings: Settings) -> ProducerAnswer:
+    """Bytes by kind, and the limit."""
+    by: Counter[str] = Counter()
+    objects = 0
+    for kind, entry in of_producer(storage, producer):
+        by[kind] += entry.size
+        objects += 1
+    return ProducerAnswer(
+        producer_id=producer, bytes=by.total(), limit=settings.producer_max_bytes, objects=objects, by=dict(by)
+    )
+
+
+def delete(producer: str, storage: Storage, jobs: Jobs, library: Library) -> ProducerDeletedAnswer:
+    """Remove all that a producer has here, damaged or not: uploads, datasets, twins, tracks, jobs.
+
+    A job whose record is damaged is known to be the producer's by its dataset.
+
+    Raises:
+        Refusal: 404 if there is nothing, 409 while a job of theirs is under way.
+    """
+    records = list(jobs.all(producer))
+    busy = [record.job_id for record in records if record.state not in TERMINAL]
+    if busy:
+        raise Refusal(409, f"producer_id: a job of {producer} is under way ({busy[0]}); wait for it, or cancel it")
+    jobs_of = {record.job_id: [record.task_id] for record in records}
+    jobs_of |= {job_id: [] for job_id in damaged_jobs(jobs, producer)}
+    gone: list[str] = []
+    size = 0
+
+    def remove(key: str, bytes: int = 0) -> None:
+        nonlocal size
+        if storage.delete(key):
+            gone.append(key)
+            size += bytes
+
+    # Listed first: with the twins go their versions.
+    stored = [entry for _, entry in of_producer(storage, producer)]
+    twins = {twin.header.lora_id for twin in library.all(producer)}
+    twins |= {f"{producer}:{key.split('/')[2]}" for entry in stored if (key := entry.key).startswith("lora_versions/")}
+    sizes = {entry.key: entry.size for entry in stored}
+    for lora_id in sorted(twins):
+        went = library.delete(lora_id, even_damaged=True)
+        gone += went
+        size += sum(sizes.get(key, 0) for key in went)
+    for entry in stored:
+        remove(entry.key, entry.size)
+    for job_id, tasks in jobs_of.items():
+        storage.delete(keys.open_job(job_id))  # which who ended the job may not have come to yet
+        for entry in of_job(storage, job_id):
+            remove(entry.key, entry.size)
+        for key in records_of(job_id, tasks):
+            remove(key)
+    for owner in library.names.of_producer(producer):
+        remove(owner)
+    if not gone:
+        raise Refusal(404, f"producer_id: nothing is stored for {producer}")
+    for turn in (keys.training_turn(producer), keys.lora_turn(producer)):
+        storage.delete(turn)
+    return ProducerDeletedAnswer(producer_id=producer, deleted=[keys.to_path(key) for key in gone], bytes=size)

@@ -1,0 +1,157 @@
+"""The public port's connections: how many there may be, and how long one may do nothing.
+
+uvicorn waits without end for a request's head, and for a client to read its answer. BentoML offers no way to choose
+another protocol class: `install` puts this one into uvicorn's table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import resource
+import socket
+import time
+from typing import Any
+
+import h11
+from uvicorn import config as uvicorn_config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from core import metrics
+from core.settings import settings
+
+log = logging.getLogger("producer_twin.edge")
+
+_LOOK_SECONDS = 1.0
+# Files beside the connections: storage, libraries, uploads on disk.
+_OTHER_FILES = 512
+# Bytes of an answer that must be read within each `unread_seconds`, or its rest.
+_LEAST_BYTES = 2**16
+_WARN_SECONDS = 60.0
+
+_warned_at = -_WARN_SECONDS
+
+
+def install() -> None:
+    """Have this process serve with this protocol, and raise its limit of open files to what that takes."""
+    uvicorn_config.HTTP_PROTOCOLS["auto"] = f"{__name__}:PublicProtocol"
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings().max_connections + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class _Connection(h11.Connection):
+    """h11's, but for requests whose end a proxy may see elsewhere: those with a length and chunks (RFC 9112, 6.1)."""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            names = {name for name, _ in event.headers}
+            if {b"content-length", b"transfer-encoding"} <= names:
+                raise h11.RemoteProtocolError("a length and chunks")
+        return event
+
+
+class PublicProtocol(H11Protocol):
+    """HTTP/1.1 by uvicorn and h11, with limits except on Unix sockets, over which the front calls the runners.
+
+    Attributes:
+        idle_since: since when the client has owed a request's head; None while a request is under way.
+    """
+
+    idle_since: float | None = None
+    _unread = 0  # bytes of the answer, at the client's last progress
+    _read_at = 0.0
+    _cut = False
+    _served = False  # it has brought a request before
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.conn = _Connection(h11.SERVER, self.conn._max_incomplete_event_size)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        line = transport.get_extra_info("socket")
+        if line is None or line.family == socket.AF_UNIX:
+            return
+        self.idle_since = self._read_at = self.loop.time()
+        self._make_room()
+        self.loop.call_later(_LOOK_SECONDS, self._look)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.idle_since = None
+
+    def on_response_complete(self) -> None:
+        self.idle_since, self._served = self.loop.time(), True
+        super().on_response_complete()
+
+    def resume_writing(self) -> None:
+        self._unread, self._read_at = 0, self.loop.time()
+        super().resume_writing()
+
+    def _should_upgrade(self) -> bool:
+        """Nothing here speaks anything else, and what another protocol had taken over would have no limits."""
+        return False
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "the request is not valid HTTP; send it anew by another client")
+
+    def _look(self) -> None:
+        """Close the connection if its client has done nothing for too long."""
+        now, config = self.loop.time(), settings()
+        if self not in self.connections:
+            return
+        unread = self.transport.get_write_buffer_size()
+        if not unread or unread <= self._unread - _LEAST_BYTES:
+            self._unread, self._read_at = unread, now
+        self._unread = max(self._unread, unread)
+        if now - self._read_at > config.unread_seconds:
+            metrics.CONNECTIONS_CLOSED.labels("answer not read").inc()
+            self.transport.abort()
+            return
+        if self.idle_since is not None and now - self.idle_since > config.head_seconds and not unread:
+            metrics.CONNECTIONS_CLOSED.labels("no request").inc()
+            if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
+                self._refuse(408, f"the request's head did not come within {config.head_seconds:g} s; send it again")
+            self.transport.close()
+        self.loop.call_later(_LOOK_SECONDS, self._look)
+
+    def _make_room(self) -> None:
+        """Where there are too many connections, close those that never brought a request, then those that have owed one
+        for longest, or this one."""
+        global _warned_at
+        most = min(settings().max_connections, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES))
+        if len(self.connections) <= most:
+            return
+        left = [each for each in self.connections if isinstance(each, PublicProtocol) and not each._cut]
+        if len(left) <= most:
+            return
+        idle = [each for each in left if each.idle_since is not None]
+        idle.sort(key=lambda each: (each._served, each.idle_since or 0.0))
+        for each in idle[: 1 + len(idle) // 16]:
+            each._cut = True  # it is counted until the loop comes round
+            metrics.CONNECTIONS_CLOSED.labels("too many").inc()
+            each.transport.abort()
+        if time.monotonic() - _warned_at > _WARN_SECONDS:
+            _warned_at = time.monotonic()
+            log.warning("more than %d connections: the oldest without a request are closed (MAX_CONNECTIONS)", most)
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer by an error and close; only close where an answer has begun."""
+        cycle = self.cycle if self.cycle is not None and not self.cycle.response_complete else None
+        if not (cycle and cycle.response_started) and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = json.dumps({"error": message}).encode()
+            length = str(len(body))
+            headers = [("content-type", "application/json"), ("content-length", length), ("connection", "close")]
+            response = h11.Response(status_code=status, headers=headers, reason=b"")
+            for event in (response, h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        if cycle:
+            cycle.disconnected = True  # it was answered here
+            cycle.message_event.set()
+        self.transport.close()

@@ -1,0 +1,47 @@
+"""The longest time until an answer begins: `traffic.timeout` of configuration.yaml.
+
+BentoML's own timer is kept until it fires: half a kilobyte for a day, of every request that anybody sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from bentoml._internal.server.http import traffic
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from core.asgi.responses import error_response
+
+
+def install() -> None:
+    """Use `RequestTimeout` in every service of this process whose application is made from now on."""
+    traffic.TimeoutMiddleware = RequestTimeout  # type: ignore[misc, assignment]
+
+
+class RequestTimeout:
+    """ASGI middleware. `timeout`: in seconds."""
+
+    def __init__(self, app: ASGIApp, timeout: float) -> None:
+        self.app = app
+        self.timeout = timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                timer.reschedule(None)
+            await send(message)
+
+        try:
+            async with asyncio.timeout(self.timeout) as timer:
+                await self.app(scope, receive, noted)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            await error_response(504, f"no answer within {self.timeout:g} s")(scope, receive, send)

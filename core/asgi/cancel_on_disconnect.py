@@ -1,0 +1,63 @@
+"""A client that goes away takes its request with it: what nobody waits for any more is not worked on."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from core.asgi.responses import CLIENT_GONE, error_response
+
+# What may take long. Of `/train` it is the waiting that ends; the training goes on.
+_EXACT = {"/generate", "/store-upload", "/uploads", "/uploads/analysis", "/loras/import", "/train"}
+_BELOW = "/data/outputs/"
+
+
+class Leaving:
+    """ASGI middleware: cancels the handler when the connection ends before the answer, which servers do not do."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not (scope["path"] in _EXACT or scope["path"].startswith(_BELOW)):
+            await self.app(scope, receive, send)
+            return
+        body_has_come = asyncio.Event()
+        if scope["method"] in ("GET", "HEAD"):
+            body_has_come.set()
+
+        async def forward() -> Message:
+            if body_has_come.is_set():
+                return await asyncio.shield(gone)
+            message = await receive()
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                body_has_come.set()
+            return message
+
+        async def disconnected() -> Message:
+            await body_has_come.wait()  # until then the handler itself hears of it
+            while (message := await receive())["type"] != "http.disconnect":
+                pass
+            return message
+
+        answered = False
+
+        async def note_answer(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        gone: asyncio.Future[Message] = asyncio.ensure_future(disconnected())
+        answer = asyncio.ensure_future(self.app(scope, forward, note_answer))
+        try:
+            await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                await answer
+        finally:
+            for task in (answer, gone):
+                task.cancel()
+            await asyncio.wait((answer, gone))
+        if not answered:
+            # For the journal.
+            await error_response(CLIENT_GONE, "the client closed the connection")(scope, receive, send)

@@ -1,0 +1,83 @@
+"""The principal: who makes the current request, and what they may do.
+
+`acting` sets it (api.auth.access does so for each request); code further down reads it through `current`, `sees` and
+`own`. What belongs to another producer is treated as if it did not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from core.errors import Refusal
+from core.logs import note
+from core.text import shown
+
+Scope = Literal["generate", "train", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who makes a request.
+
+    Attributes:
+        name: unique, as logs and limits use it.
+        scopes: what it may do.
+        producers: the producers it may see and change; None means all of them.
+        requests_per_minute: its rate limit; None means no limit.
+        jobs_at_once: how many training jobs it may have under way; None means no limit.
+        visitor: the address of the end user on whose behalf this API key asks; limits then hold for each visitor.
+    """
+
+    name: str
+    scopes: frozenset[str] = frozenset(SCOPES)
+    producers: frozenset[str] | None = None
+    requests_per_minute: int | None = None
+    jobs_at_once: int | None = None
+    visitor: str | None = None
+
+    def sees(self, producer: str) -> bool:
+        return self.producers is None or producer in self.producers
+
+    @property
+    def askers(self) -> list[str]:
+        """The names that limits are counted for: the key, then its visitor."""
+        return [self.name] if self.visitor is None else [self.name, f"{self.name}, visitor {self.visitor}"]
+
+
+LOCAL = Principal("this machine")
+NOBODY = Principal("nobody", frozenset(), frozenset())
+# The service acts for itself outside of a request: on the command line and in a job.
+ITSELF = Principal("the service")
+_current: ContextVar[Principal | None] = ContextVar("principal", default=None)
+
+
+@contextmanager
+def acting(who: Principal) -> Iterator[None]:
+    """Make `who` the current principal inside the block."""
+    token = _current.set(who)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current() -> Principal:
+    """The current principal."""
+    return _current.get() or ITSELF
+
+
+def sees(producer: str) -> bool:
+    """Whether the current principal may know what this producer has."""
+    return current().sees(producer)
+
+
+def own(producer: str, field: str = "producer_id") -> None:
+    """Refuse (403) if the current principal may not write for `producer`, whether or not that producer exists."""
+    note(producer_id=shown(producer))
+    if not sees(producer):
+        raise Refusal(403, f"{field}: this API key is not for {shown(producer)}; use that producer's")

@@ -1,7 +1,0 @@
-"""Builds the tiny checkpoints that no shipped starter stands in for: `python -m models.tiny`."""
-
-from models.checkpoints import STARTER, resolve
-from runners import TABLE
-
-for backend in TABLE:
-    print(f"{backend.name}: {resolve(STARTER, backend.name, backend.load_tiny()).folder}")

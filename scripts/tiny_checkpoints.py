@@ -1,0 +1,7 @@
+"""Builds the tiny checkpoints that no shipped starter stands in for: `python -m scripts.tiny_checkpoints`."""
+
+from models.checkpoints import STARTER, resolve
+from runners import TABLE
+
+for backend in TABLE:
+    print(f"{backend.name}: {resolve(STARTER, backend.name, backend.load_tiny()).folder}")

@@ -1,0 +1,199 @@
+"""Training that is interrupted at random moments, and what becomes of it.
+
+    python -m tests.stress.interruptions [--count 20] [--backend ace_step]
+
+One job runs undisturbed. The others, which train the same, are interrupted: cancelled, their process killed, the
+process that supervises them (as the server does) killed, both killed at once as by a power cut, or the supervisor asked
+to stop. Then each is resumed. At the end every job must be done, with the undisturbed one's adapter to the bit, and
+whatever was in storage as a twin at any moment must have been whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import soundfile
+
+from adapters.library import Library, is_whole
+from contract import TERMINAL, TrainRequest
+from core.settings import ROOT, Settings
+from recipes.synthesiser import render, sample_song
+from storage import Storage, keys, open_storage
+from training.jobs.admission import Intake
+from training.jobs.store import JobRecord, Jobs
+from training.jobs.supervisor import Supervisor
+
+_STEPS, _SONGS, _SECONDS = 30, 3, 6
+_KINDS = ("cancel", "kill the trainer", "kill the server", "kill both", "stop the server")
+_PATIENCE = 600
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--backend", default="ace_step")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--host", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.host:
+        asyncio.run(_host(Jobs(configured_storage()), options.host))
+        return
+    with tempfile.TemporaryDirectory(prefix="interruptions-") as folder:
+        os.environ |= {
+            "STORAGE_URL": (Path(folder) / "data").as_uri(),
+            "BENTOML_HOME": folder + "/bentoml",
+            "XDG_CACHE_HOME": folder + "/cache",
+            "MAX_DURATION_SECONDS": "1",  # the previews are not what is looked at
+            "TRAIN_CHECKPOINT_SECONDS": "1",
+        }
+        _Soak(options.backend, random.Random(options.seed)).run(options.count)
+
+
+class _Soak:
+    def __init__(self, backend: str, rng: random.Random) -> None:
+        self.backend, self.rng = backend, rng
+        self.storage = configured_storage()
+        self.jobs, self.library = Jobs(self.storage), Library(self.storage)
+        self.intake = Intake(self.storage, Settings())
+        self.paths = [song(self.storage, number, _SECONDS) for number in range(_SONGS)]
+
+    def run(self, count: int) -> None:
+        record = self._submit("undisturbed")
+        self._finish(record, _start(record.job_id))
+        wanted = self._adapter(record)
+        same = 0
+        print(f"{'':3} {'what':17} {'at':12} {'told after':>10}  {'as':10} {'went on at':>10}  same adapter")
+        for number in range(count):
+            kind = _KINDS[number % len(_KINDS)]
+            record = self._submit(f"twin-{number}")
+            host = _start(record.job_id)
+            at = self._wait(record, self.rng.choice([0, *range(1, _STEPS)]))
+            told = self._interrupt(record, host, kind)
+            after = self.jobs.get(record.job_id)
+            if after.state != "done":
+                after = self.intake.resume(record.job_id)
+                again = _start(record.job_id)
+                first = self._first_step(record)
+                self._finish(record, again)
+            else:
+                first = None
+            equal = self._adapter(record) == wanted
+            same += equal
+            went_on = "–" if first is None else str(first)
+            line = f"{number + 1:3} {kind:17} {at:12} {told[1]:8.1f} s  {told[0]:10} {went_on:>10}  "
+            print(line + ("yes" if equal else "NO"), flush=True)
+        print(f"{same} of {count} came to the undisturbed adapter, to the bit")
+        if same < count:
+            sys.exit(1)
+
+    def _submit(self, model: str) -> JobRecord:
+        fields = {"producer_id": "ada", "upload_paths": self.paths, "model_name": model, "max_steps": _STEPS}
+        return self.intake.admit(TrainRequest.model_validate(fields | {"backend_override": self.backend}))
+
+    def _wait(self, record: JobRecord, step: int) -> str:
+        """Until the job has taken so many steps; 0 stands for a moment before the first."""
+        if not step:
+            time.sleep(self.rng.uniform(0.5, 4))
+        while step and (now := self._look(record)).state not in TERMINAL and (now.step or 0) < step:
+            time.sleep(0.05)
+        now = self._look(record)
+        return f"step {now.step}" if now.step else now.state
+
+    def _interrupt(self, record: JobRecord, host: subprocess.Popen[bytes], kind: str) -> tuple[str, float]:
+        """The state that the job was told to be in, and after how many seconds."""
+        trainers = [child for child in psutil.Process(host.pid).children() if record.job_id in child.cmdline()]
+        start = time.monotonic()
+        if kind == "cancel":
+            if self._look(record).state not in TERMINAL:
+                self.jobs.cancel(record.job_id)
+                for trainer in trainers:
+                    trainer.terminate()
+        elif kind == "stop the server":
+            host.terminate()
+        else:
+            for process in {"kill the trainer": trainers, "kill the server": [host], "kill both": [host, *trainers]}[
+                kind
+            ]:
+                process.kill()
+        while (now := self._look(record)).state not in TERMINAL:
+            assert time.monotonic() - start < _PATIENCE, now
+            time.sleep(0.1)
+        told = time.monotonic() - start
+        host.terminate()
+        host.wait()
+        psutil.wait_procs(trainers, _PATIENCE)
+        return now.state, told
+
+    def _first_step(self, record: JobRecord) -> int | None:
+        """The step from which a resumed job goes on."""
+        while (now := self._look(record)).state not in ("training", "evaluating", *TERMINAL):
+            time.sleep(0.05)
+        return now.step
+
+    def _finish(self, record: JobRecord, host: subprocess.Popen[bytes]) -> None:
+        end = time.monotonic() + _PATIENCE
+        while (now := self._look(record)).state not in TERMINAL:
+            assert time.monotonic() < end, now
+            time.sleep(0.1)
+        host.wait()
+        assert now.state == "done", now.error
+
+    def _look(self, record: JobRecord) -> JobRecord:
+        """The job's record; and whatever is stored as its twin is whole."""
+        now = self.jobs.get(record.job_id)
+        if self.library.exists(f"ada:{record.model_name}"):
+            twin = self.library.find(f"ada:{record.model_name}")[0]
+            assert is_whole(self.library.read(twin), twin.header)
+        return now
+
+    def _adapter(self, record: JobRecord) -> str:
+        """The digest of the adapter's tensors."""
+        header = self.library.find(f"ada:{record.model_name}")[0].header
+        assert not header.partial
+        return header.sha256
+
+
+async def _host(jobs: Jobs, job_id: str) -> None:
+    """What the server does for a job, without the rest of the server."""
+    supervisor = Supervisor(jobs, at_once=1)
+    supervisor.start(job_id)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    while not stop.is_set() and (await asyncio.to_thread(jobs.get, job_id)).state not in TERMINAL:
+        await asyncio.sleep(0.1)
+    await supervisor.stop()
+
+
+def _start(job_id: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.stress.interruptions", "--host", job_id]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def configured_storage() -> Storage:
+    config = Settings()
+    return open_storage(config.storage_url, config.s3_endpoint_url)
+
+
+def song(storage: Storage, number: int, seconds: int, repeats: int = 1) -> str:
+    """The path of an upload of a song of ours, so often in a row."""
+    with tempfile.NamedTemporaryFile(suffix=".flac") as file:
+        wave = render(sample_song(np.random.default_rng(number), "house"), seconds, 44_100)
+        soundfile.write(file.name, np.tile(wave, repeats).T, 44_100)
+        key = keys.upload("ada", "songs", f"{number}.flac")
+        storage.put_file(key, Path(file.name))
+    return keys.to_path(key)
+
+
+if __name__ == "__main__":
+    main()
