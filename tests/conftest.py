@@ -29,6 +29,12 @@ settings.register_profile("further", _any, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "any machine"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The folder of a test says which kind it is."""
+    for item in items:
+        item.add_marker("unit" if "unit" in item.path.parts else "integration")
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Storage:
     return open_storage((tmp_path / "store").as_uri())

@@ -18,7 +18,7 @@ from core.settings import ROOT, Settings
 from runners.table import Backend, Table
 from scripts.serving import serving
 from tests.api import PATIENCE
-from tests.test_serving import LEFT_OUT
+from tests.integration.test_serving import LEFT_OUT
 
 MODEL = '''
 """Hums: one Linear layer makes the pitch, and an adapter on it moves it."""

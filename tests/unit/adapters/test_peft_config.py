@@ -21,8 +21,8 @@ from models.ace_step import AceStep
 from models.checkpoints import resolve
 from models.tiny import ace_step as tiny
 from storage import Storage, keys, open_storage
-from tests.test_foreign import HEADER, peft_of, saved_by_peft
-from tests.test_foreign_kinds import merged_by_peft, tensors_of
+from tests.unit.adapters.test_foreign import HEADER, peft_of, saved_by_peft
+from tests.unit.adapters.test_foreign_kinds import merged_by_peft, tensors_of
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from models.adapter_effect import measure, probe, weight_change
 from models.base import completed
 from models.checkpoints import resolve
 from models.tiny import ace_step as tiny
-from tests.test_foreign import ALPHA, HEADER, RANK, adopted, assert_same, deltas, peft_of, saved_by_peft
+from tests.unit.adapters.test_foreign import ALPHA, HEADER, RANK, adopted, assert_same, deltas, peft_of, saved_by_peft
 
 LAYER = "layers.0.self_attn.to_k"  # not square
 

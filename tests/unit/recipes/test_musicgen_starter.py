@@ -24,7 +24,7 @@ from recipes.first_edition.musicgen.quantiser import Quantiser
 from recipes.first_edition.studio import open_studio
 from recipes.synthesiser import Song
 
-CHECKPOINT = Path(__file__).parents[1] / "models" / "starter" / "musicgen"
+CHECKPOINT = Path(__file__).parents[3] / "models" / "starter" / "musicgen"
 
 
 @pytest.fixture(scope="module")

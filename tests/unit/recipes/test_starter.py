@@ -29,7 +29,7 @@ from recipes.first_edition.prompts import loose_text
 from recipes.first_edition.studio import open_studio
 from recipes.synthesiser.captions import NO_DRUM_WORDS
 
-CHECKPOINT = Path(__file__).parents[1] / "models" / "starter" / "ace_step"
+CHECKPOINT = Path(__file__).parents[3] / "models" / "starter" / "ace_step"
 
 
 def test_the_lapped_transform_is_orthonormal() -> None:

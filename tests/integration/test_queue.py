@@ -23,7 +23,7 @@ from runners.scheduler import MOST_ROWS, Scheduler, Ticket
 from runners.step_cost import Cost
 from runners.worker import Worker
 from tests.api import PATIENCE, Api, Json, checked, error_of
-from tests.test_scheduler import LAYERS, Counting, Counts
+from tests.unit.runners.test_scheduler import LAYERS, Counting, Counts
 
 PACE, FINISHING = 0.25, 0.5
 WARM_STEPS = 5

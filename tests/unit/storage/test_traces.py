@@ -1,4 +1,4 @@
-"""What storage adds to a request's trace. (That a trace goes through all processes: tests/test_remote.py.)"""
+"""What storage adds to the trace of a request. test_remote.py tests the trace across processes."""
 
 from __future__ import annotations
 
