@@ -39,7 +39,7 @@ from preprocessing.isolation import CHECK, DECODING, refusing
 from storage import Damaged, NotFound, Storage, keys, open_storage, records
 
 if TYPE_CHECKING:
-    from training.jobs.admission import Intake
+    from training.jobs.admission import Admission
     from training.jobs.store import JobRecord
 
 
@@ -107,7 +107,7 @@ def main(
         elif task is Task.resume:
             if not job_id:
                 raise Refusal(400, "--job-id: name the job that is to go on")
-            _work(storage, lambda intake: intake.resume(job_id))
+            _work(storage, lambda admission: admission.resume(job_id))
         elif task is Task.migrate:
             _migrate(storage, source)
         elif task is Task.clean:
@@ -212,18 +212,18 @@ def _train(storage: Storage, fields: dict[str, Any], files: list[Path]) -> None:
     for name, file in zip(names, files, strict=True):
         storage.put_file(keys.upload(request.producer_id, job_id, name), file)
 
-    _work(storage, lambda intake: intake.admit(request))
+    _work(storage, lambda admission: admission.admit(request))
 
 
-def _work(storage: Storage, take: Callable[[Intake], JobRecord]) -> None:
+def _work(storage: Storage, take: Callable[[Admission], JobRecord]) -> None:
     """Carry out the job that `take` gets, here and now. Ctrl-C ends it within a step, and it can go on later."""
-    from training.jobs.admission import Intake
+    from training.jobs.admission import Admission
     from training.jobs.cancellation import Stop
     from training.run import run  # seconds of imports, only for who gets here
 
     stop = Stop()
     stop.listen()
-    record = take(Intake(storage, settings()))
+    record = take(Admission(storage, settings()))
     if record.state != "queued":
         raise Refusal(409, f"--job-id: {record.job_id} is {record.state}, by another process")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))

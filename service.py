@@ -17,14 +17,14 @@ from starlette.responses import JSONResponse, Response
 from adapters.library import Library
 from api.auth.access import Access
 from api.auth.keys import KeyRing
-from api.capacity.liveness import Pulse
+from api.capacity.liveness import Liveness
 from api.capacity.request_limits import RequestLimits
 from api.capacity.thread_pools import ACCESS, RECORDS, SLOW
-from api.middleware.body_limits import Guard
-from api.middleware.error_format import OneShape
-from api.middleware.request_log import Journal
-from api.middleware.task_submission import CheckedSubmit
-from api.middleware.upload_spool import Spool
+from api.middleware.body_limits import BodyLimits
+from api.middleware.error_format import ErrorFormat
+from api.middleware.request_log import RequestLog
+from api.middleware.task_submission import TaskSubmission
+from api.middleware.upload_spool import UploadSpool
 from api.routes import outputs, uploads
 from api.routes.application import application
 from api.routes.negotiation import audio_format
@@ -40,8 +40,8 @@ from contract import (
     TrainRequest,
 )
 from core import logs, traces
-from core.asgi.cancel_on_disconnect import Leaving
-from core.asgi.graceful_shutdown import Closing
+from core.asgi.cancel_on_disconnect import CancelOnDisconnect
+from core.asgi.graceful_shutdown import GracefulShutdown
 from core.asgi.responses import or_error
 from core.configuration import service_config
 from core.errors import Refusal
@@ -52,8 +52,8 @@ from preprocessing.isolation import DECODING
 from runners import TABLE
 from runners.clients import Runners
 from storage import open_storage
-from storage.retrying import Patient
-from training.jobs.admission import Intake
+from storage.retrying import RetryingStorage
+from training.jobs.admission import Admission
 from training.jobs.retention import keep_clean
 from training.jobs.store import Jobs
 from training.service import Training, train_and_wait
@@ -75,12 +75,12 @@ class Front:
         # What is to be stored waits for storage a while; what there is a copy of, or is said as well at once, does not.
         at_once = open_storage(self.settings.storage_url, self.settings.s3_endpoint_url)
         DECODING.start()
-        self.storage = Patient(at_once, _PATIENCE_SECONDS)
+        self.storage = RetryingStorage(at_once, _PATIENCE_SECONDS)
         self.ring = KeyRing(at_once, self.settings.guest_key)
-        self.pulse = Pulse({"slow work": SLOW, "API keys": ACCESS, "records": RECORDS})
+        self.pulse = Liveness({"slow work": SLOW, "API keys": ACCESS, "records": RECORDS})
         self.jobs = Jobs(at_once)
         self.library = Library(at_once)
-        self.intake = Intake(self.storage, self.settings)
+        self.admission = Admission(self.storage, self.settings)
         proxies = {name: getattr(self, _attribute(name)) for name in TABLE.enabled(self.settings)}
         self.runners = Runners(proxies, self.settings)
         self.overview = Overview()
@@ -111,7 +111,7 @@ class Front:
     @bentoml.task
     async def train(self, body: TrainRequest, /) -> TrainAnswer:
         """Make a twin, and answer when it is made; `/train/submit` answers at once."""
-        return await or_error(train_and_wait(self.intake, self.training.to_async, body))
+        return await or_error(train_and_wait(self.admission, self.training.to_async, body))
 
     async def _generate(self, body: GenerateRequest, accept: str) -> GenerateAnswer | Response:
         linked = body.response == "url"
@@ -163,17 +163,17 @@ def _compose() -> bentoml.Service[Any]:
         setattr(Front, _attribute(name), bentoml.depends(backend.service, url=settings().runner_urls.get(name)))
     front = bentoml.asgi_app(application(bentoml.get_current_service))(Front)
     service = bentoml.service(**service_config("ProducerTwin"))(front)
-    service.add_asgi_middleware(Journal)
-    service.add_asgi_middleware(Closing, seconds=settings().stop_seconds)
-    service.add_asgi_middleware(OneShape)
+    service.add_asgi_middleware(RequestLog)
+    service.add_asgi_middleware(GracefulShutdown, seconds=settings().stop_seconds)
+    service.add_asgi_middleware(ErrorFormat)
     cors = bool(service.config.get("http", {}).get("cors", {}).get("enabled"))
     service.add_asgi_middleware(
         Access, settings=settings(), ring=lambda: bentoml.get_current_service().ring, limits=LIMITS, cors=cors
     )
-    service.add_asgi_middleware(Guard, settings=settings())
-    service.add_asgi_middleware(Leaving)
-    service.add_asgi_middleware(Spool, store=_store_body)
-    service.add_asgi_middleware(CheckedSubmit, intake=lambda: bentoml.get_current_service().intake)
+    service.add_asgi_middleware(BodyLimits, settings=settings())
+    service.add_asgi_middleware(CancelOnDisconnect)
+    service.add_asgi_middleware(UploadSpool, store=_store_body)
+    service.add_asgi_middleware(TaskSubmission, admission=lambda: bentoml.get_current_service().admission)
     return service
 
 

@@ -45,7 +45,7 @@ def check(root: torch.nn.Module, adapters: RowAdapters) -> None:
                 raise InvalidAdapter(f"{name} is {tuple(pair.a.shape)} × {tuple(pair.b.shape)}, not for {shape}")
 
 
-def lane(adapters: RowAdapters) -> Hashable:
+def batch_key(adapters: RowAdapters) -> Hashable:
     """What the other rows of a batch must have in common with a row of these adapters; `None` where they mix."""
     active = [(weights, strength) for weights, strength in adapters if strength]
     if any(weights.changes for weights, _ in active):

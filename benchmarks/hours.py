@@ -18,7 +18,7 @@ from pathlib import Path
 from contract import TrainRequest
 from core.settings import ROOT, Settings
 from tests.stress.interruptions import configured_storage, song
-from training.jobs.admission import Intake
+from training.jobs.admission import Admission
 from training.jobs.store import Jobs
 
 _FILE_SECONDS, _LOOP_SECONDS, _STEPS = 300, 30, 20
@@ -52,7 +52,7 @@ def _train(backend: str, minutes: int) -> None:
         files, repeats = minutes * 60 // _FILE_SECONDS, _FILE_SECONDS // _LOOP_SECONDS
         paths = [song(storage, number, _LOOP_SECONDS, repeats) for number in range(files)]
         fields = {"producer_id": "ada", "upload_paths": paths, "max_steps": _STEPS, "backend_override": backend}
-        record = Intake(storage, Settings()).admit(TrainRequest.model_validate(fields))
+        record = Admission(storage, Settings()).admit(TrainRequest.model_validate(fields))
         command = [sys.executable, "-m", "training.run", record.job_id, "0"]
         subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=True)
         ended = Jobs(storage).get(record.job_id)

@@ -17,7 +17,7 @@ from generation import encode
 from generation.content_credentials import signer_of
 from generation.outbox import Outbox
 from generation.provenance import Provenance
-from generation.queue_positions import Place, Places
+from generation.queue_positions import Place, QueuePositions
 from runners import TABLE, Backend
 from runners.clients import Runners
 from runners.messages import AdapterRef, TrackAnswer, TrackRequest
@@ -50,7 +50,7 @@ class Generation:
         self.library = library
         self.settings = settings
         self.signer = signer_of(settings)
-        self.places = Places(runners, settings)
+        self.places = QueuePositions(runners, settings)
 
     async def make(self, request: GenerateRequest, as_base64: bool) -> Generated:
         """Make, store and return a track.

@@ -37,7 +37,7 @@ class Place:
             self.handed = False
 
 
-class Places:
+class QueuePositions:
     """The tracks that are under way by way of this front, and how to ask for others'."""
 
     def __init__(self, runners: Runners, settings: Settings) -> None:

@@ -81,7 +81,7 @@ class Plan:
 
     steps: int
     cost: float
-    lane: Hashable = None
+    batch_key: Hashable = None
 
 
 class Run(Protocol):
@@ -167,14 +167,14 @@ class Model(Protocol[R]):
     def generate(self, rows: Sequence[Row]) -> list[Track]:
         """The audio of every row, in order, all in as few batches as can be. A row that fails fails alone."""
         tracks: dict[int, Track] = {}
-        lanes: dict[Hashable, dict[int, R]] = {}
+        batch_keys: dict[Hashable, dict[int, R]] = {}
         for index, row in enumerate(rows):
             try:
-                lane = self.plan(row).lane
-                lanes.setdefault(lane, {})[index] = self.begin(row)
+                batch_key = self.plan(row).batch_key
+                batch_keys.setdefault(batch_key, {})[index] = self.begin(row)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one row is that row's answer
                 tracks[index] = error
-        for runs in lanes.values():
+        for runs in batch_keys.values():
             self._run(list(runs.values()))
             for index, run in runs.items():
                 try:

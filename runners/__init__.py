@@ -1,7 +1,7 @@
 """The runner table: every backend is a row here, and its own files in models/, runners/ and training/."""
 
-from core.asgi.cancel_on_disconnect import Leaving
-from core.asgi.graceful_shutdown import Closing
+from core.asgi.cancel_on_disconnect import CancelOnDisconnect
+from core.asgi.graceful_shutdown import GracefulShutdown
 from core.settings import settings
 from runners.ace_step import AceStepRunner
 from runners.musicgen import MusicGenRunner
@@ -37,7 +37,7 @@ TABLE.register(
 )
 
 for _row in TABLE:
-    _row.service.add_asgi_middleware(Closing, seconds=settings().stop_seconds, behind=True)
-    _row.service.add_asgi_middleware(Leaving)
+    _row.service.add_asgi_middleware(GracefulShutdown, seconds=settings().stop_seconds, behind=True)
+    _row.service.add_asgi_middleware(CancelOnDisconnect)
 
 __all__ = ["TABLE", "Backend"]

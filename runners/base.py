@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("producer_twin.runner")
 
 # So long its process lives on to say that it is to be replaced.
-_FAREWELL_SECONDS = 2.0
+_GRACE_SECONDS = 2.0
 
 
 class Runner:
@@ -209,7 +209,7 @@ class Runner:
         log.critical("%s is not ready any more: %s", self.backend, reason)
         if self._served:
             faulthandler.dump_traceback()  # where each thread is
-            threading.Timer(_FAREWELL_SECONDS, os._exit, (1,)).start()
+            threading.Timer(_GRACE_SECONDS, os._exit, (1,)).start()
 
     def _row(self, request: TrackRequest, adapters: list[AdapterWeights]) -> Row:
         from models.base import Row, Text

@@ -12,7 +12,7 @@ from runners.scheduler import PATIENCE, Scheduler, Ticket
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Eta:
     """What is known of a row that is not done.
 
     Attributes:
@@ -35,7 +35,7 @@ class _Left:
     steps_left: int
 
 
-def forecast(scheduler: Scheduler) -> dict[Ticket, Outlook]:
+def forecast(scheduler: Scheduler) -> dict[Ticket, Eta]:
     """Every ticket's outlook: the scheduler's own choices, played on in leaps from one row's end to the next.
 
     It only reads, and may be called from another thread than the scheduler's: what changes meanwhile makes it older,
@@ -66,7 +66,7 @@ def forecast(scheduler: Scheduler) -> dict[Ticket, Outlook]:
                 seconds[each] = now
         members = []
     return {
-        ticket: Outlook(
+        ticket: Eta(
             making=each in making,
             ahead=0 if each in making else ahead[each],
             progress=_progress(ticket),

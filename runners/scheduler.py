@@ -25,15 +25,15 @@ from typing import Any
 
 from models.base import Batch, Model, Plan, Row, Run, Track
 from models.device import free_memory, out_of_memory
-from runners.step_cost import Cost
+from runners.step_cost import StepCost
 
 log = logging.getLogger("producer_twin.runner")
 
 # Rows in a batch, and seconds of music in all, which is what its memory grows with.
-MOST_ROWS = 8
-MOST_SECONDS = 600.0
+MAX_ROWS = 8
+MAX_SECONDS = 600.0
 # Rows for which memory is held, those included whose steps were interrupted.
-MOST_BEGUN = 16
+MAX_BEGUN = 16
 # How many times its own work a row waits before it goes first.
 PATIENCE = 4.0
 # Work that is saved is saved for those too who come while it lasts: at a load of 3/4, for so many for each that waits.
@@ -84,12 +84,12 @@ class Scheduler:
 
     def __init__(self, model: Model[Any], timer: Callable[[], float] = time.perf_counter) -> None:
         self.model = model
-        self.cost = Cost(model.overhead)
+        self.cost = StepCost(model.overhead)
         self.tickets: list[Ticket] = []
         self.rows = 0  # that took part in the last turn
         self.clock = 0.0
         self._timer = timer
-        self._most_seconds = MOST_SECONDS
+        self._most_seconds = MAX_SECONDS
         self._shrunk = 0.0
         self._group: Group | None = None
         self._changed = False
@@ -175,7 +175,7 @@ class Scheduler:
 
     def _ranked(self) -> list[Ticket]:
         begun = [ticket for ticket in self.tickets if ticket.run or ticket.last]
-        full = len(begun) >= MOST_BEGUN or any(ticket.last for ticket in begun)
+        full = len(begun) >= MAX_BEGUN or any(ticket.last for ticket in begun)
         return sorted(begun if full else self.tickets, key=self._rank)
 
     def _members(self, ranked: list[Ticket]) -> list[Ticket]:
@@ -198,8 +198,8 @@ class Scheduler:
         together = [*members, ticket]
         if (
             any(each.alone or each.finishing for each in together)
-            or ticket.plan.lane != members[0].plan.lane
-            or len(members) == MOST_ROWS
+            or ticket.plan.batch_key != members[0].plan.batch_key
+            or len(members) == MAX_ROWS
             or sum(each.row.seconds for each in together) > self._most_seconds
         ):
             return False
@@ -275,8 +275,8 @@ class Scheduler:
         answers.append((ticket, error))
 
     def _grow(self) -> None:
-        if self._most_seconds < MOST_SECONDS and time.monotonic() - self._shrunk > RECOVERY:
-            self._most_seconds, self._shrunk = min(MOST_SECONDS, 2 * self._most_seconds), time.monotonic()
+        if self._most_seconds < MAX_SECONDS and time.monotonic() - self._shrunk > RECOVERY:
+            self._most_seconds, self._shrunk = min(MAX_SECONDS, 2 * self._most_seconds), time.monotonic()
 
     def _part(self, group: Group) -> None:
         for ticket in group.tickets:

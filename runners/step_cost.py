@@ -15,7 +15,7 @@ _ESTIMATE = 8.0
 _FURTHEST = 8.0
 
 
-class Cost:
+class StepCost:
     """Attributes:
     overhead: of a step, in the unit of the rows' costs.
     pace: seconds a unit; `None` until steps have been seen.

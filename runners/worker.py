@@ -19,7 +19,7 @@ from core.errors import Refusal
 from models import memory
 from models.base import Row, Track
 from models.device import lost
-from runners.eta import Outlook, forecast
+from runners.eta import Eta, forecast
 from runners.scheduler import Scheduler, Ticket
 from runners.watchdog import Watchdog
 
@@ -28,7 +28,7 @@ log = logging.getLogger("producer_twin.runner")
 T = TypeVar("T")
 
 # Rows that may be there at once; one more is refused at once rather than after a timeout.
-MOST_PRESENT = 64
+MAX_PRESENT = 64
 # Whoever is refused is told to come again when there is room, at most so many seconds later.
 _LONGEST_WAIT = 600
 # A forecast is made no more often than this, however many ask.
@@ -104,7 +104,7 @@ class Worker:
         self._orders: dict[Ticket, _Order] = {}
         self._waiting = 0
         self._asked: dict[str, _Order] = {}
-        self._forecast: dict[Ticket, Outlook] = {}
+        self._forecast: dict[Ticket, Eta] = {}
         self._forecast_at = float("-inf")
         threading.Thread(target=self._work, name="model", daemon=True).start()
 
@@ -112,17 +112,17 @@ class Worker:
         """Raises `Refusal` if there are too many already, or nothing can be made any more."""
         if self._ended:
             raise self._ended
-        if self._waiting >= MOST_PRESENT:
+        if self._waiting >= MAX_PRESENT:
             wait = self._until_room()
             again = f"in {wait} s" if wait else "in some seconds"
-            raise Refusal(503, f"{MOST_PRESENT} requests are being served already; try again {again}", wait)
+            raise Refusal(503, f"{MAX_PRESENT} requests are being served already; try again {again}", wait)
 
-    def place(self, name: str) -> Outlook | None:
+    def place(self, name: str) -> Eta | None:
         """Where the row stands that was asked for under this name; `None` if it is not here. From any thread."""
         order = self._asked.get(name)
         if order is None or order.ticket is None:
             return None
-        return self._outlooks(order.ticket).get(order.ticket)
+        return self._etas(order.ticket).get(order.ticket)
 
     async def track(self, row: Row, deadline: float = float("inf"), place: str = "") -> Track:
         """The row's track, or why there is none. Who is cancelled frees its row at the next step.
@@ -169,7 +169,7 @@ class Worker:
         self._waiting += more
         self._present.set(self._waiting)
 
-    def _outlooks(self, wanted: Ticket | None = None) -> dict[Ticket, Outlook]:
+    def _etas(self, wanted: Ticket | None = None) -> dict[Ticket, Eta]:
         """A fresh forecast, which knows of `wanted`."""
         age = time.monotonic() - self._forecast_at
         if age > _FRESH_SECONDS or (wanted and wanted not in self._forecast):
@@ -179,7 +179,7 @@ class Worker:
 
     def _until_room(self) -> int | None:
         """Seconds until the first of those present is done, as far as that is known."""
-        left = [each.seconds_left for each in self._outlooks().values() if each.seconds_left is not None]
+        left = [each.seconds_left for each in self._etas().values() if each.seconds_left is not None]
         return min(max(1, math.ceil(min(left))), _LONGEST_WAIT) if left else None
 
     def _work(self) -> None:

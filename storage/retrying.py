@@ -17,7 +17,7 @@ T = TypeVar("T")
 RETRY_SECONDS = 2.0
 
 
-class Patient:
+class RetryingStorage:
     """Every call is made again for so many seconds while it fails for a cause that passes (503)."""
 
     def __init__(self, storage: Storage, seconds: float) -> None:

@@ -18,7 +18,7 @@ from runners import TABLE, base
 
 # Rows that fit into memory together.
 MOST = 2
-FAREWELL_SECONDS = 15.0
+GRACE_SECONDS = 15.0
 
 
 class Faulty(AceStep):
@@ -53,7 +53,7 @@ class Breaking:
                 run.latents = torch.full_like(run.latents, float("nan"))
 
 
-base._FAREWELL_SECONDS = FAREWELL_SECONDS
+base._GRACE_SECONDS = GRACE_SECONDS
 for row in list(TABLE):
     if row.name == "ace_step":
         TABLE._rows[row.name] = replace(row, model="tests.faulty:Faulty")

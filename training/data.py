@@ -47,7 +47,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainEvalSplit:
     """Attributes:
     trained: what is trained on.
     held_out: songs of the producer that are not; may be empty.
@@ -65,7 +65,7 @@ class Material:
     data: dict[str, Any]
 
 
-def gather(dataset: Dataset, model: Model, cache: ExampleCache, check: Callable[[], None]) -> Material:
+def gather(dataset: Dataset, model: Model, cache: ExampleCache, check: Callable[[], None]) -> TrainEvalSplit:
     """Compute, or find in the cache, what the dataset comes to. `check` is called on the way and may raise."""
     files = dataset.record["files"]
     lengths: dict[int, float] = {}
@@ -90,7 +90,7 @@ def gather(dataset: Dataset, model: Model, cache: ExampleCache, check: Callable[
         check()
         other.add(cache, audio, text, number)
         other.described.append(resemblance.describe(audio, model.sample_rate))
-    return Material(
+    return TrainEvalSplit(
         trained=parts[False].done(),
         held_out=parts[True].done(),
         other=other.done(),

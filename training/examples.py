@@ -27,7 +27,7 @@ from training.base import Example, Trainer
 log = logging.getLogger("producer_twin.training")
 
 # The cache's size on disk; what was used within a day stays.
-_MOST_BYTES = 10 * 2**30
+_MAX_BYTES = 10 * 2**30
 _USED_SECONDS = 86_400
 # Of a job's examples so much is held in memory.
 _HELD_BYTES = 32 * 2**20
@@ -94,7 +94,7 @@ class Examples(Sequence[Example]):
 def prune() -> None:
     """Bring the cache back to its size: what was not used for longest goes first."""
     files = [(path.stat(), path) for path in (cache_folder() / "examples").rglob("*") if path.is_file()]
-    excess = sum(status.st_size for status, _ in files) - _MOST_BYTES
+    excess = sum(status.st_size for status, _ in files) - _MAX_BYTES
     for status, path in sorted(files, key=lambda file: file[0].st_mtime):
         if excess <= 0 or time.time() - status.st_mtime < _USED_SECONDS:
             return

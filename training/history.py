@@ -16,7 +16,7 @@ from storage import Storage, Unavailable, keys
 log = logging.getLogger("producer_twin.training")
 
 # A curve has no more points than can be seen.
-_MOST_POINTS = 400
+_MAX_POINTS = 400
 
 
 class History:
@@ -45,7 +45,7 @@ class History:
 
     def curve(self) -> list[tuple[int, float]]:
         """The losses as (step, mean of the steps since the last point)."""
-        width = max(1, -(-len(self.losses) // _MOST_POINTS))
+        width = max(1, -(-len(self.losses) // _MAX_POINTS))
         parts = [self.losses[start : start + width] for start in range(0, len(self.losses), width)]
         return [(min((n + 1) * width, len(self.losses)), sum(part) / len(part)) for n, part in enumerate(parts)]
 

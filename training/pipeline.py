@@ -28,12 +28,12 @@ from preprocessing.dataset import Dataset, prepare, read_record, restore, stored
 from preprocessing.isolation import ANALYSIS
 from runners import TABLE
 from storage import NotFound, Storage, Unavailable, keys
-from storage.retrying import Patient
+from storage.retrying import RetryingStorage
 from training import checkpoint, ranks
 from training.base import Recipe, Trainer
-from training.data import Material, Part, gather
+from training.data import Part, TrainEvalSplit, gather
 from training.evaluation import page, resemblance
-from training.evaluation.held_out import MOST_EXAMPLES, compare, measure
+from training.evaluation.held_out import MAX_EXAMPLES, compare, measure
 from training.evaluation.report import Report
 from training.evaluation.verdict import judge
 from training.examples import ExampleCache, prune
@@ -61,7 +61,7 @@ _GLANCE_EXAMPLES, _GLANCE_DRAWS = 12, 2
 Tell = Callable[..., JobRecord]
 
 
-class Work:
+class TrainingPipeline:
     """Carries out one job. `kept`: whether an adapter was stored that is what the twin's id stands for now."""
 
     def __init__(self, record: JobRecord, storage: Storage, config: Settings, tell: Tell, stop: Stop) -> None:
@@ -146,7 +146,7 @@ class Work:
         """What an earlier attempt made of the request, or else made now."""
         record, request = self.record, self.record.request
         # What was begun is not given up because storage is away for a while.
-        storage = Patient(self.storage, _PATIENCE_SECONDS)
+        storage = RetryingStorage(self.storage, _PATIENCE_SECONDS)
 
         def tell(state: State) -> None:
             self.tell(state=state)
@@ -180,12 +180,12 @@ class _Learning:
 
     def __init__(
         self,
-        work: Work,
+        work: TrainingPipeline,
         running: Session,
         model: Model,
         base: Checkpoint,
         recipe: Recipe,
-        material: Material,
+        material: TrainEvalSplit,
         report: Report,
         preview_seconds: float,
     ) -> None:
@@ -252,7 +252,7 @@ class _Learning:
         ]:
             self._work.stop.check()
             with self._trying(f"the loss on {name.replace('_', ' ')}"):
-                examples, songs = part.some(MOST_EXAMPLES)
+                examples, songs = part.some(MAX_EXAMPLES)
                 if not examples:
                     continue
                 with self._running.without():

@@ -18,7 +18,7 @@ from training.jobs.cancellation import Stop, Stopped
 from training.jobs.store import JobEnded, JobRecord, Jobs
 from training.jobs.supervisor import STOPPED
 from training.loop import TrainingFailed
-from training.pipeline import Work, patiently
+from training.pipeline import TrainingPipeline, patiently
 
 log = logging.getLogger("producer_twin.training")
 
@@ -50,7 +50,7 @@ def run(
     try:
         with jobs.heartbeat(job_id, attempt, stop.ask):
             record = tell(state="preparing")
-            work = Work(record, storage, config, tell, stop)
+            work = TrainingPipeline(record, storage, config, tell, stop)
             try:
                 work.carry_out()
                 patiently(lambda: jobs.finish(record))

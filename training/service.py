@@ -11,13 +11,13 @@ import bentoml
 
 from contract import TERMINAL, TrainAnswer, TrainRequest
 from core import logs, traces
-from core.asgi.graceful_shutdown import Closing
+from core.asgi.graceful_shutdown import GracefulShutdown
 from core.configuration import service_config
 from core.errors import Refusal
 from core.settings import settings
 from storage import Unavailable, open_storage
-from storage.retrying import Patient
-from training.jobs.admission import Intake
+from storage.retrying import RetryingStorage
+from training.jobs.admission import Admission
 from training.jobs.launch import launch
 from training.jobs.store import JobRecord, Jobs
 from training.jobs.supervisor import Supervisor
@@ -39,9 +39,9 @@ class Training:
         logs.configure(config)
         traces.configure(config)
         storage = open_storage(config.storage_url, config.s3_endpoint_url)
-        self.intake = Intake(storage, config)
+        self.admission = Admission(storage, config)
         # A job is not given up because storage is away in the moment when it begins or ends.
-        jobs = Jobs(Patient(storage, _PATIENCE_SECONDS))
+        jobs = Jobs(RetryingStorage(storage, _PATIENCE_SECONDS))
         self.supervisor = Supervisor(jobs, config.train_jobs_at_once, launch(config))
 
     @bentoml.on_startup
@@ -67,22 +67,22 @@ class Training:
     @bentoml.task
     async def train(self, body: TrainRequest, /) -> TrainAnswer:
         """The whole of it, for whoever serves this service alone."""
-        return await train_and_wait(self.intake, self, body)  # type: ignore[arg-type]
+        return await train_and_wait(self.admission, self, body)  # type: ignore[arg-type]
 
 
-Training.add_asgi_middleware(Closing, seconds=settings().stop_seconds, behind=True)  # type: ignore[attr-defined]
+Training.add_asgi_middleware(GracefulShutdown, seconds=settings().stop_seconds, behind=True)  # type: ignore[attr-defined]
 
 
-async def train_and_wait(intake: Intake, starter: Starter, request: TrainRequest) -> TrainAnswer:
+async def train_and_wait(admission: Admission, starter: Starter, request: TrainRequest) -> TrainAnswer:
     """Admit the request, see it through, and answer as `/train` does.
 
     Raises:
         Refusal: the request is not acceptable, or the job failed, with its status.
     """
-    record = await asyncio.to_thread(intake.admit, request)
+    record = await asyncio.to_thread(admission.admit, request)
     if record.state == "queued":
         await starter.start(job_id=record.job_id)
-    return await wait(intake.jobs, record)
+    return await wait(admission.jobs, record)
 
 
 async def wait(jobs: Jobs, record: JobRecord) -> TrainAnswer:

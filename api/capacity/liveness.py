@@ -11,7 +11,7 @@ _BEAT_SECONDS = 1.0
 PATIENCE_SECONDS = 10.0
 
 
-class Pulse:
+class Liveness:
     """Starts at the first call, in the running event loop.
 
     Attributes:

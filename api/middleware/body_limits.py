@@ -30,10 +30,10 @@ _LEAST_BYTES = 2**16
 _PLAIN_BYTES = 8 * 2**20
 # The most values in a JSON body: each takes far more memory and time than its two bytes, and the metadata of a hundred
 # files has a tenth of this.
-_MOST_VALUES = 100_000
+_MAX_VALUES = 100_000
 
 
-class Guard:
+class BodyLimits:
     """ASGI middleware."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -55,12 +55,12 @@ class Guard:
         del MutableHeaders(scope=scope)[PASSWORD_HEADER]
         limit = self._limit(scope)
         room = None if scope["path"] in _TO_DISK else self.room.of(principal.current().askers)
-        values = None if scope["path"] in _FORMS else _MOST_VALUES
+        values = None if scope["path"] in _FORMS else _MAX_VALUES
         length = int(Headers(scope=scope).get("content-length", "0"))
         body = _Body(receive, limit, values, self.settings.body_silence_seconds, room, length)
         refusals = {
             "large": (413, _too_large(scope, limit)),
-            "complex": (413, f"the body has over {_MOST_VALUES} values; send what the request needs"),
+            "complex": (413, f"the body has over {_MAX_VALUES} values; send what the request needs"),
             "slow": (408, _too_slow(self.settings.body_silence_seconds)),
             "gone": (CLIENT_GONE, "the client closed the connection before it had sent the body"),
             "many": (503, "too many large requests at once; try again in some seconds"),

@@ -62,7 +62,7 @@ def _pattern_mend(pattern: str) -> str:
     return f"it must be producer_id:model_name, each {ID_RULE}; @version may follow"
 
 
-class OneShape:
+class ErrorFormat:
     """ASGI middleware: rewrites every answer from 400 up that has not the one shape."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -35,7 +35,7 @@ _ROUTES = re.compile(
 )
 
 
-class Journal:
+class RequestLog:
     """ASGI middleware."""
 
     def __init__(self, app: ASGIApp) -> None:

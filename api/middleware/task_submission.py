@@ -17,19 +17,19 @@ from core import principal
 from core.asgi.responses import error_response
 from core.errors import Refusal
 from core.logs import note
-from training.jobs.admission import Intake
+from training.jobs.admission import Admission
 
 # BentoML adds them to every task. Its cancel marks a task that goes on, and its retry is another name for submit.
 _CLOSED = {"/train/cancel", "/train/retry"}
 _BY_TASK = {"/train/status", "/train/get"}
 
 
-class CheckedSubmit:
+class TaskSubmission:
     """ASGI middleware. The job is admitted here; the task that BentoML then makes finds it by its `job_id`."""
 
-    def __init__(self, app: ASGIApp, intake: Callable[[], Intake]) -> None:
+    def __init__(self, app: ASGIApp, admission: Callable[[], Admission]) -> None:
         self.app = app
-        self.intake = intake
+        self.admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"] if scope["type"] == "http" else ""
@@ -47,7 +47,7 @@ class CheckedSubmit:
         try:
             body = await Request(scope, receive).body()
             request = TrainRequest.model_validate_json(body)
-            record = await to_record_thread(self.intake().admit, request)
+            record = await to_record_thread(self.admission().admit, request)
         except ClientDisconnect:
             # Also how a body over the limit ends; the guard answers that.
             await error_response(400, "the body ended too early")(scope, receive, send)
@@ -69,7 +69,7 @@ class CheckedSubmit:
         if principal.current().producers is None:
             return True
         try:
-            return principal.sees(self.intake().jobs.by_task(_task_of(query)).producer_id)
+            return principal.sees(self.admission().jobs.by_task(_task_of(query)).producer_id)
         except Refusal:
             return False
 
@@ -89,7 +89,7 @@ class CheckedSubmit:
                 return
             answer = json.loads(message["body"])
             if "task_id" in answer:
-                await to_record_thread(self.intake().jobs.name_task, job_id, answer["task_id"])
+                await to_record_thread(self.admission().jobs.name_task, job_id, answer["task_id"])
                 answer["job_id"] = job_id
                 note(job_id=job_id)
             body = json.dumps(answer).encode()

@@ -20,7 +20,7 @@ SMALL = 2**18
 _PIECE = 2**20
 
 
-class Spool:
+class UploadSpool:
     """ASGI middleware. Inside of what limits bodies, and of what cancels requests whose client has gone.
 
     Args:

@@ -19,7 +19,7 @@ from core.errors import Refusal
 T = TypeVar("T", bound=BaseModel)
 
 _FIELD_BYTES = 4096
-_MOST_FIELDS = 16
+_MAX_FIELDS = 16
 
 
 @asynccontextmanager
@@ -54,7 +54,7 @@ async def form(request: Request, model: type[T]) -> AsyncIterator[tuple[T, list[
 async def _received(request: Request) -> FormData:
     try:
         with temporary_space():
-            return await request.form(max_files=8, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES)
+            return await request.form(max_files=8, max_fields=_MAX_FIELDS, max_part_size=_FIELD_BYTES)
     except HTTPException as error:
         raise Refusal(400, f"the body is not a valid form: {str(error.detail).rstrip('.')}") from error
     except ClientDisconnect:

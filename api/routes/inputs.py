@@ -18,10 +18,10 @@ from core import principal
 from core.errors import Refusal
 from core.settings import Settings
 from generation.outbox import Outbox
-from generation.queue_positions import Places
+from generation.queue_positions import QueuePositions
 from runners.clients import Runners
 from storage import Storage, keys
-from training.jobs.admission import Intake
+from training.jobs.admission import Admission
 from training.jobs.store import JobRecord, Jobs, no_job
 
 T = TypeVar("T", bound=BaseModel)
@@ -32,9 +32,9 @@ class Front(Protocol):
 
     runners: Runners
     overview: Overview
-    places: Places
+    places: QueuePositions
     jobs: Jobs
-    intake: Intake
+    admission: Admission
     library: Library
     storage: Storage
     outbox: Outbox

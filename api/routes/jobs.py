@@ -69,7 +69,7 @@ async def cancel(front: Front, request: Request) -> Response:
 
 
 async def resume(front: Front, request: Request) -> Response:
-    record = await to_record_thread(front.intake.resume, await _job(front, request))
+    record = await to_record_thread(front.admission.resume, await _job(front, request))
     if record.state == "queued":
         await _tell(front, "start", record.job_id)
     return json_answer(await _answer(front.jobs, record.job_id))

@@ -136,7 +136,7 @@ async def retrain(front: Front, request: Request) -> Response:
     """The twin anew from what it was trained on, on the checkpoint that is served now."""
     name = lora_id(request)
     wanted = await body(request, RetrainRequest)
-    record = await asyncio.to_thread(front.intake.admit_again, name, wanted)
+    record = await asyncio.to_thread(front.admission.admit_again, name, wanted)
     if record.state == "queued":
         await front.training.to_async.start(job_id=record.job_id)
     return json_answer(RetrainAnswer(job_id=record.job_id, lora_id=name, state=record.state))

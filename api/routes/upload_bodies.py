@@ -13,7 +13,7 @@ from core.errors import Refusal
 
 _NAMES = ("content_base64", "contentBase64")
 # What the fields beside the sound may take, in characters of JSON.
-_MOST_BESIDE = 2**16
+_MAX_BESIDE = 2**16
 
 
 def take_apart(body: io.FileIO, sound: io.FileIO, most: int) -> Any:
@@ -34,7 +34,7 @@ def take_apart(body: io.FileIO, sound: io.FileIO, most: int) -> Any:
     if name and isinstance(document[name], str) and document[name]:
         decode(document[name], sound, most)
         document[name] = "_"
-    if len(json.dumps(document)) > _MOST_BESIDE:
+    if len(json.dumps(document)) > _MAX_BESIDE:
         raise Refusal(413, "the body has more than a file in it; send its other fields alone")
     return document
 

@@ -13,7 +13,7 @@ _EXACT = {"/generate", "/store-upload", "/uploads", "/uploads/analysis", "/loras
 _BELOW = "/data/outputs/"
 
 
-class Leaving:
+class CancelOnDisconnect:
     """ASGI middleware: cancels the handler when the connection ends before the answer, which servers do not do."""
 
     def __init__(self, app: ASGIApp) -> None:

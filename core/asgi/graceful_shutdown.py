@@ -26,7 +26,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _STOPPING = "the server is being stopped; send the request again in some seconds"
 
 
-class Closing:
+class GracefulShutdown:
     """ASGI middleware, for the one service of a process.
 
     Args:

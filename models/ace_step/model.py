@@ -11,12 +11,12 @@ from diffusers import AceStepPipeline
 from diffusers.utils import logging
 from numpy.typing import NDArray
 
-from adapters.lora_rows import check, lane
+from adapters.lora_rows import batch_key, check
 from models.ace_step import conditions, sampling
 from models.ace_step.decoding import decode
 from models.ace_step.layer import PLAIN, Parts, fuse_norms
 from models.ace_step.sampling import Batch, Defaults, Run
-from models.ace_step.snake import quicken
+from models.ace_step.snake import use_fast_snake
 from models.ace_step.timbre import SilentTimbre
 from models.base import Model, Plan, Row
 from models.checkpoints import Checkpoint, CheckpointError
@@ -55,7 +55,7 @@ class AceStep(Model[Run]):
         pipeline.to(device)
         for part in (pipeline.vae, pipeline.text_encoder, pipeline.condition_encoder, pipeline.transformer):
             part.requires_grad_(False).eval()
-        quicken(pipeline.vae)
+        use_fast_snake(pipeline.vae)
         guard_convolutions(pipeline.vae)
         pipeline.text_encoder.config.use_cache = False  # a prompt is read once
         fuse_norms(pipeline.transformer)
@@ -94,7 +94,7 @@ class AceStep(Model[Run]):
         return Plan(
             steps=sampling.steps(row, self.defaults),
             cost=tokens * sampling.streams(row, self.defaults),
-            lane=lane(row.adapters),
+            batch_key=batch_key(row.adapters),
         )
 
     def begin(self, row: Row) -> Run:

@@ -30,7 +30,7 @@ class Snake(torch.nn.Module):
         return torch.addcmul(x, wave, wave, out=wave)
 
 
-def quicken(codec: torch.nn.Module) -> None:
+def use_fast_snake(codec: torch.nn.Module) -> None:
     """Give every `Snake1d` of a codec that is not to be trained its `Snake`."""
     for module in list(codec.modules()):
         for name, child in module.named_children():

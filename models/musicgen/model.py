@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
-from adapters.lora_rows import blend, changed, check, lane
+from adapters.lora_rows import batch_key, blend, changed, check
 from models.base import Model, Plan, Row, Text
 from models.checkpoints import Checkpoint
 from models.compiled import compiled
@@ -87,7 +87,7 @@ class MusicGen(Model[Run]):
 
     def plan(self, row: Row) -> Plan:
         check(self.adapted, row.adapters)
-        return Plan(steps=Windows.of(self.model).steps(self._frames(row)), cost=1.0, lane=lane(row.adapters))
+        return Plan(steps=Windows.of(self.model).steps(self._frames(row)), cost=1.0, batch_key=batch_key(row.adapters))
 
     def line(self, row: Row) -> Line:
         temperature = self.sampling.temperature if row.temperature is None else row.temperature

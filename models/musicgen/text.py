@@ -7,7 +7,7 @@ from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBa
 
 from models.base import Text
 
-_MOST_LYRICS = 200
+_MAX_LYRICS = 200
 
 
 def caption(text: Text) -> str:
@@ -15,7 +15,7 @@ def caption(text: Text) -> str:
 
     It does not sing: the words colour the music, and only their beginning is given, lest they drown the prompt.
     """
-    words = " ".join(text.lyrics.split())[:_MOST_LYRICS]
+    words = " ".join(text.lyrics.split())[:_MAX_LYRICS]
     facts = [
         f"{text.bpm} bpm" if text.bpm is not None else None,
         text.key,

@@ -19,8 +19,8 @@ from models.base import Interruptible, Row, Text
 from runners import worker
 from runners.eta import forecast
 from runners.messages import TrackAnswer
-from runners.scheduler import MOST_ROWS, Scheduler, Ticket
-from runners.step_cost import Cost
+from runners.scheduler import MAX_ROWS, Scheduler, Ticket
+from runners.step_cost import StepCost
 from runners.worker import Worker
 from tests.api import PATIENCE, Api, Json, checked, error_of
 from tests.unit.runners.test_scheduler import LAYERS, Counting, Counts
@@ -77,8 +77,8 @@ async def until(true: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-def _row(seconds: float, steps: int, lane: str | None = None) -> Row:
-    return Row(Text("x", key=lane), seconds, 0, steps)
+def _row(seconds: float, steps: int, batch_key: str | None = None) -> Row:
+    return Row(Text("x", key=batch_key), seconds, 0, steps)
 
 
 _ROWS = st.builds(_row, st.sampled_from([1.0, 4.0, 30.0]), st.integers(1, 12), st.sampled_from([None, None, "a"]))
@@ -144,7 +144,7 @@ def test_before_anything_was_timed_no_time_is_told() -> None:
 @given(overhead=st.floats(5, 300), pace=st.floats(1e-6, 1.0), kinds=st.lists(st.floats(1, 1e3), min_size=1, max_size=9))
 def test_the_cost_of_steps_is_learnt(overhead: float, pace: float, kinds: list[float]) -> None:
     """Whatever the estimate was: where steps differ the overhead too, and always what they take on the whole."""
-    cost, costs = Cost(40.0), (kinds * 300)[:300]
+    cost, costs = StepCost(40.0), (kinds * 300)[:300]
     for each in costs:
         cost.stepped(each, pace * (overhead + each))
     assert cost.pace is not None
@@ -155,7 +155,7 @@ def test_the_cost_of_steps_is_learnt(overhead: float, pace: float, kinds: list[f
 
 
 def test_steps_that_are_all_alike_leave_the_overhead_as_estimated() -> None:
-    cost = Cost(15.0)
+    cost = StepCost(15.0)
     for _ in range(200):
         cost.stepped(1.0, 0.016)
     assert cost.overhead == pytest.approx(15.0)
@@ -170,13 +170,13 @@ def test_a_full_queue_says_when_there_is_room() -> None:
         each = Worker(warm(model))
         model.go.clear()
         model.come.clear()
-        many = [asyncio.create_task(each.track(_row(30.0, 8))) for _ in range(worker.MOST_PRESENT)]
+        many = [asyncio.create_task(each.track(_row(30.0, 8))) for _ in range(worker.MAX_PRESENT)]
         await asyncio.sleep(0)
         model.come.set()  # all of them are there when the first batch is chosen
         await until(lambda: len(model.work) == WARM_STEPS * LAYERS + LAYERS)
         with pytest.raises(Refusal, match=r"try again in \d+ s") as refused:
             await each.track(_row(1.0, 1))
-        first = 8 * PACE * (1 + MOST_ROWS * 30) + FINISHING * 30
+        first = 8 * PACE * (1 + MAX_ROWS * 30) + FINISHING * 30
         assert refused.value.wait == pytest.approx(first, rel=0.05)
         model.go.set()
         await asyncio.wait_for(asyncio.gather(*many), PATIENCE)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from storage import Storage, open_storage
-from storage.retrying import Patient
+from storage.retrying import RetryingStorage
 from tests.api import PATIENCE, Api, Json, beat, checked, decoded, error_of, running, wait_until
 from tests.s3_server import CREDENTIALS, S3Server, serve_s3
 
@@ -42,7 +42,7 @@ class Cloud:
     @property
     def storage(self) -> Storage:
         """One that waits: a bucket that comes up again answers some requests and not others at first."""
-        return Patient(open_storage(self.url, self.s3.endpoint), PATIENCE)
+        return RetryingStorage(open_storage(self.url, self.s3.endpoint), PATIENCE)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from api.middleware.upload_spool import Spool
+from api.middleware.upload_spool import UploadSpool
 from api.routes.upload_bodies import take_apart
 from core.errors import Refusal
 from tests.api import Api, as_base64, beat, error_of
@@ -50,7 +50,7 @@ async def send_body(reader: Reader, *body: Message) -> list[Message]:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await Spool(reader, reader.store)(scope("/store-upload", "POST"), receive, send)
+    await UploadSpool(reader, reader.store)(scope("/store-upload", "POST"), receive, send)
     return sent
 
 

@@ -25,7 +25,7 @@ from recipes.synthesiser import render, sample_song
 from scripts.serving import comes_up, free_port, stop
 from storage import Storage, keys, open_storage
 from tests.api import PATIENCE, command_of
-from training.jobs.admission import Intake
+from training.jobs.admission import Admission
 from training.jobs.launch import launch
 from training.jobs.store import JobRecord, Jobs
 from training.jobs.supervisor import STOPPED, Supervisor
@@ -95,7 +95,7 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: dict[str, str
 def _admitted(storage: Storage, name: str, steps: int) -> JobRecord:
     body = {"producer_id": "ada", "upload_paths": ["/data/uploads/ada/j/beat.wav"], "seed": 3}
     request = TrainRequest.model_validate(body | {"model_name": name, "job_id": name, "max_steps": steps})
-    return Intake(storage, Settings()).admit(request)
+    return Admission(storage, Settings()).admit(request)
 
 
 def _supervised(storage: Storage, record: JobRecord, url: str | None, until: Callable[[Jobs], bool]) -> JobRecord:

@@ -30,7 +30,7 @@ from contract import TERMINAL, TrainRequest
 from core.settings import ROOT, Settings
 from recipes.synthesiser import render, sample_song
 from storage import Storage, keys, open_storage
-from training.jobs.admission import Intake
+from training.jobs.admission import Admission
 from training.jobs.store import JobRecord, Jobs
 from training.jobs.supervisor import Supervisor
 
@@ -65,7 +65,7 @@ class _Soak:
         self.backend, self.rng = backend, rng
         self.storage = configured_storage()
         self.jobs, self.library = Jobs(self.storage), Library(self.storage)
-        self.intake = Intake(self.storage, Settings())
+        self.admission = Admission(self.storage, Settings())
         self.paths = [song(self.storage, number, _SECONDS) for number in range(_SONGS)]
 
     def run(self, count: int) -> None:
@@ -82,7 +82,7 @@ class _Soak:
             told = self._interrupt(record, host, kind)
             after = self.jobs.get(record.job_id)
             if after.state != "done":
-                after = self.intake.resume(record.job_id)
+                after = self.admission.resume(record.job_id)
                 again = _start(record.job_id)
                 first = self._first_step(record)
                 self._finish(record, again)
@@ -99,7 +99,7 @@ class _Soak:
 
     def _submit(self, model: str) -> JobRecord:
         fields = {"producer_id": "ada", "upload_paths": self.paths, "model_name": model, "max_steps": _STEPS}
-        return self.intake.admit(TrainRequest.model_validate(fields | {"backend_override": self.backend}))
+        return self.admission.admit(TrainRequest.model_validate(fields | {"backend_override": self.backend}))
 
     def _wait(self, record: JobRecord, step: int) -> str:
         """Until the job has taken so many steps; 0 stands for a moment before the first."""

@@ -19,7 +19,7 @@ from tests.conftest import PASSWORD, Twin
 from tests.web.conftest import Web
 
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
-MOST_SCRIPT = 170_000  # bytes, gzipped, before anything is clicked
+MAX_SCRIPT = 170_000  # bytes, gzipped, before anything is clicked
 TRAINED = 900_000  # milliseconds that a short training may take on a busy machine
 PAGES = ["/", "/producer"]
 
@@ -286,4 +286,4 @@ def test_the_first_load_is_small(page: Page, studio: httpx.Client, path: str) ->
     page.goto(f"{studio.base_url}{path}", wait_until="networkidle")
     size = sum(len(gzip.compress(answer.body())) for answer in scripts)
     print(f"{path}: {size / 1000:.1f} kB of JavaScript, gzipped")
-    assert 0 < size <= MOST_SCRIPT
+    assert 0 < size <= MAX_SCRIPT

@@ -15,7 +15,7 @@ from training.base import Example
 from training.loop import Session
 
 # How many examples are measured at most, and how often each, with other noise.
-MOST_EXAMPLES = 32
+MAX_EXAMPLES = 32
 DRAWS = 4
 # With fewer songs than this their segments are the sample, and the interval says nothing about other songs.
 _ENOUGH_SONGS = 5
@@ -45,7 +45,7 @@ class Comparison:
         return {name: round(value, 6) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
 
-def spread(count: int, most: int = MOST_EXAMPLES) -> list[int]:
+def spread(count: int, most: int = MAX_EXAMPLES) -> list[int]:
     """Up to `most` of `count` indices, evenly apart."""
     return [round(index) for index in np.linspace(0, count - 1, min(count, most))] if count else []
 

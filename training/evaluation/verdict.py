@@ -16,7 +16,7 @@ LEAST_SECONDS = 20.0
 # A gain below this is not heard.
 _LEAST_GAIN = 0.005
 # Of the best gain on the way so much may be lost again by the end.
-_MOST_LOST = 0.3
+_MAX_LOST = 0.3
 _FORGOTTEN = 0.1
 
 
@@ -70,7 +70,7 @@ def judge(
         )
     advice = _about_other(other)
     best = min(curve, key=lambda point: point[1], default=None)
-    if best and curve and _lost(curve, best) > _MOST_LOST:
+    if best and curve and _lost(curve, best) > _MAX_LOST:
         return Verdict(
             "overfitted",
             f"On songs it never heard the twin was best at step {best[0]} and got worse until step {curve[-1][0]}.",

@@ -17,7 +17,7 @@ from training.jobs.slots import JobSlots
 from training.jobs.store import JobRecord, Jobs
 
 
-class Intake:
+class Admission:
     def __init__(self, storage: Storage, settings: Settings) -> None:
         self.storage = storage
         self.settings = settings

@@ -13,7 +13,7 @@ log = logging.getLogger("producer_twin.training")
 
 STOPPED = "the server was stopped while the job was under way; resume it to go on"
 # How long a process may take to save what it has when the server stops, which does not wait longer itself.
-_FAREWELL_SECONDS = 15.0
+_GRACE_SECONDS = 15.0
 
 
 class Supervisor:
@@ -111,7 +111,7 @@ class Supervisor:
         try:
             reason = await process.wait()
         except asyncio.CancelledError:
-            await process.end(_FAREWELL_SECONDS)
+            await process.end(_GRACE_SECONDS)
             raise
         finally:
             del self._processes[job_id]

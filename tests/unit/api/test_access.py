@@ -14,8 +14,8 @@ from starlette.types import Message, Receive, Scope, Send
 from api.auth import keys
 from api.auth.access import needed_scopes
 from api.auth.origin import why_not_local
-from api.middleware.body_limits import Guard
-from api.middleware.request_log import Journal, route_of
+from api.middleware.body_limits import BodyLimits
+from api.middleware.request_log import RequestLog, route_of
 from api.routes.application import application
 from api.server.request_timeout import RequestTimeout
 from core import logs, principal
@@ -182,7 +182,7 @@ def test_two_authorizations_are_none(store: Storage) -> None:
 
 
 def test_a_body_that_stops_coming(store: Storage) -> None:
-    app = Guard(Served(), Settings(body_silence_seconds=0.05))
+    app = BodyLimits(Served(), Settings(body_silence_seconds=0.05))
     status, _, document = answer(app, scope("/generate", "POST"), part(10, more=True), wait=True)
     assert (status, "0.05 s" in document["error"]) == (408, True)
 
@@ -195,14 +195,14 @@ def test_a_client_that_leaves_is_no_failure_of_the_service() -> None:
             pass
         await Response(status_code=500)(scope, receive, send)
 
-    status, _, document = answer(Guard(fails, Settings()), scope("/generate", "POST"), part(10, more=True))
+    status, _, document = answer(BodyLimits(fails, Settings()), scope("/generate", "POST"), part(10, more=True))
     assert (status, "closed" in document["error"]) == (499, True)
 
 
 def test_a_body_that_trickles(store: Storage) -> None:
     """A piece now and then is not enough; a body that comes steadily is, however long it takes."""
     for size, status in ((10, 408), (2**16, 200)):
-        app = Guard(Served(), Settings(body_silence_seconds=0.2))
+        app = BodyLimits(Served(), Settings(body_silence_seconds=0.2))
         pieces = [part(size, more=True)] * 7 + [part(size)]
         assert answer(app, scope("/generate", "POST"), *pieces, pause=0.08)[0] == status
 
@@ -210,7 +210,7 @@ def test_a_body_that_trickles(store: Storage) -> None:
 def test_bodies_at_once_have_room_or_are_refused() -> None:
     """Also after requests that were refused, answered, or went away, there is as much room as before."""
     served = Served()
-    app = Guard(served, Settings(max_bodies_bytes=2000))
+    app = BodyLimits(served, Settings(max_bodies_bytes=2000))
     for _ in range(3):
         assert answer(app, scope("/generate", "POST"), part(600, more=True), part(400))[0] == 200
         status, headers, _ = answer(app, scope("/generate", "POST"), part(600, more=True), part(401))
@@ -221,7 +221,7 @@ def test_bodies_at_once_have_room_or_are_refused() -> None:
 
 
 def test_what_a_body_declares_is_taken_at_once() -> None:
-    app = Guard(Served(), Settings(max_bodies_bytes=2000))
+    app = BodyLimits(Served(), Settings(max_bodies_bytes=2000))
     taken: list[int] = []
 
     async def look(asked: Scope, receive: Receive, send: Send) -> None:
@@ -237,7 +237,7 @@ def test_what_a_body_declares_is_taken_at_once() -> None:
 
 
 def test_one_asker_leaves_as_much_room_for_others_as_it_has() -> None:
-    room = Guard(Served(), Settings(max_bodies_bytes=1000)).room
+    room = BodyLimits(Served(), Settings(max_bodies_bytes=1000)).room
     ada, bob = room.of(["web", "web, visitor ada"]), room.of(["bob"])
     assert ada(500) and not ada(1) and not room.of(["web", "web, visitor eve"])(1)
     assert bob(250) and not bob(1)
@@ -248,7 +248,7 @@ def test_one_asker_leaves_as_much_room_for_others_as_it_has() -> None:
 @pytest.mark.parametrize("path", ["/generate", "/train", "/store-upload", "/loras/a:b/retrain"])
 def test_a_body_of_very_many_values_is_never_parsed(path: str, value: bytes) -> None:
     """Of 8 MiB of lists Python makes 0.7 GB, and takes seconds for it, in which nobody else is served."""
-    app = Guard(Served(), Settings())
+    app = BodyLimits(Served(), Settings())
     body: Message = {"type": "http.request", "body": value * 1_000_000, "more_body": False}
     status, _, document = answer(app, scope(path, "POST"), body)
     assert (status, "100000 values" in document["error"]) == (413, True)
@@ -257,7 +257,7 @@ def test_a_body_of_very_many_values_is_never_parsed(path: str, value: bytes) -> 
 
 
 def test_json_is_small_whatever_uploads_may_be() -> None:
-    app = Guard(Served(), Settings())
+    app = BodyLimits(Served(), Settings())
     asked = scope("/generate", "POST", content_length=str(9 * 2**20))
     assert answer(app, asked)[0] == 413
     asked = scope("/store-upload", "POST", content_length=str(9 * 2**20))
@@ -270,7 +270,7 @@ def test_json_is_small_whatever_uploads_may_be() -> None:
 def test_a_request_and_its_change_are_written_down(store: Storage, caplog: pytest.LogCaptureFixture) -> None:
     token = keys.create(store, "web", ["train"], ["ada"])
     inner, _ = guarded(store)
-    app = Journal(inner)
+    app = RequestLog(inner)
     caplog.set_level(logging.INFO, "producer_twin")
     asked = scope("/loras/ada:x\nFAKE 200", "DELETE", authorization=bearer(token), x_request_id="from-the-client")
     status, headers, _ = answer(app, asked)
@@ -309,14 +309,14 @@ def test_what_has_no_end_is_written_down(
         pass
 
     caplog.set_level(logging.INFO, "producer_twin")
-    asyncio.run(RequestTimeout(Journal(stops), 0.05)(scope("/jobs/x/events"), receive, send))
+    asyncio.run(RequestTimeout(RequestLog(stops), 0.05)(scope("/jobs/x/events"), receive, send))
     (line,) = [record for record in caplog.records if record.name == "producer_twin.access"]
     assert line.status == status  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("given_id", ["", "x" * 65, "a b", "a\nb", "ü", '"}{'])
 def test_a_request_id_that_is_not_plain_is_replaced(given_id: str) -> None:
-    status, headers, _ = answer(Journal(Served()), scope(x_request_id=given_id))
+    status, headers, _ = answer(RequestLog(Served()), scope(x_request_id=given_id))
     assert status == 200
     assert headers["x-request-id"] != given_id
     assert len(headers["x-request-id"]) == 32

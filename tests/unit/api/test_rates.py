@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.auth import access, keys
 from api.auth.rates import Rates
-from api.capacity.liveness import Pulse
+from api.capacity.liveness import Liveness
 from api.capacity.request_limits import Slots
 from api.server.request_timeout import RequestTimeout
 from storage import Storage
@@ -98,7 +98,7 @@ def test_no_slot_for_long_is_a_fault() -> None:
 def test_a_pool_that_takes_no_work_is_a_fault() -> None:
     async def live() -> list[str | None]:
         ends, pool = threading.Event(), ThreadPoolExecutor(1)
-        pulse = Pulse({"slow work": pool}, patience=0.5)
+        pulse = Liveness({"slow work": pool}, patience=0.5)
         found = [pulse.fault()]
         pool.submit(ends.wait)
         end = time.monotonic() + 30

@@ -10,7 +10,7 @@ import storage.patient
 
 from generation.outbox import Outbox
 from storage import Storage, Unavailable, open_storage
-from storage.retrying import Patient
+from storage.retrying import RetryingStorage
 from tests.api import wait_until
 
 
@@ -100,9 +100,9 @@ def test_patience_has_an_end_and_is_for_what_passes(flaky: Flaky, monkeypatch: p
     monkeypatch.setattr(storage.patient, "time", Clock())
     flaky.trouble = 503
     with pytest.raises(Unavailable):
-        Patient(flaky, 7).put("a", b"x")  # type: ignore[arg-type]
+        RetryingStorage(flaky, 7).put("a", b"x")  # type: ignore[arg-type]
     assert flaky.refused == 5  # at 0, 2, 4 and 6 s, and once more when the time is up
     flaky.trouble, flaky.refused = 507, 0
     with pytest.raises(Unavailable):
-        Patient(flaky, 60).put("a", b"x")  # type: ignore[arg-type]
+        RetryingStorage(flaky, 60).put("a", b"x")  # type: ignore[arg-type]
     assert flaky.refused == 1

@@ -87,8 +87,8 @@ class Counting:
         return np.array([row.seed], np.float32)
 
 
-def _row(name: str = "x", seconds: float = 1.0, steps: int = 2, seed: int = 0, lane: str | None = None) -> Row:
-    return Row(Text(name, key=lane), seconds, seed, steps)
+def _row(name: str = "x", seconds: float = 1.0, steps: int = 2, seed: int = 0, batch_key: str | None = None) -> Row:
+    return Row(Text(name, key=batch_key), seconds, seed, steps)
 
 
 def _all(scheduler: Scheduler) -> dict[Ticket, Any]:
@@ -144,8 +144,8 @@ def test_who_comes_late_joins_where_steps_are_shared() -> None:
 def test_lanes_do_not_mix() -> None:
     model = Counting(overhead=100)
     each = Scheduler(cast(Any, model))
-    for lane in ("a", "b", "a", "b"):
-        each.add(_row(lane, lane=lane))
+    for batch_key in ("a", "b", "a", "b"):
+        each.add(_row(batch_key, batch_key=batch_key))
     _all(each)
     assert _order(model) == ["a+a", "b+b"]
 
@@ -153,12 +153,12 @@ def test_lanes_do_not_mix() -> None:
 def test_a_batch_has_its_limits() -> None:
     model = Counting(overhead=1e6)
     each = Scheduler(cast(Any, model))
-    for _ in range(scheduler.MOST_ROWS + 3):
+    for _ in range(scheduler.MAX_ROWS + 3):
         each.add(_row())
     for _ in range(3):
-        each.add(_row("long", scheduler.MOST_SECONDS / 2, steps=9))
+        each.add(_row("long", scheduler.MAX_SECONDS / 2, steps=9))
     _all(each)
-    assert max(map(len, model.work)) == scheduler.MOST_ROWS
+    assert max(map(len, model.work)) == scheduler.MAX_ROWS
     assert max(batch.count("long") for batch in model.work) == 2
 
 
@@ -248,7 +248,7 @@ _ROWS = st.builds(
     seconds=st.sampled_from([1.0, 5.0, 60.0, 400.0]),
     steps=st.integers(1, 5),
     seed=st.integers(1, 1000),
-    lane=st.sampled_from([None, None, "a", "b"]),
+    batch_key=st.sampled_from([None, None, "a", "b"]),
 )
 
 
@@ -272,7 +272,7 @@ def test_everyone_is_answered_once_with_their_own(overhead: float, memory: float
                 dropped.add(added[move])
         else:
             answers |= dict(each.turn())
-    assert len([ticket for ticket in each.tickets if ticket.run]) <= scheduler.MOST_BEGUN + scheduler.MOST_ROWS
+    assert len([ticket for ticket in each.tickets if ticket.run]) <= scheduler.MAX_BEGUN + scheduler.MAX_ROWS
     answers |= _all(each)
     assert answers.keys() == set(added) - dropped
     for ticket, track in answers.items():
@@ -287,7 +287,7 @@ def test_requests_from_an_event_loop() -> None:
         model = Counting(overhead=100)
         each = Worker(Scheduler(cast(Any, model)))
         model.go.clear()
-        many = [asyncio.create_task(each.track(_row(seed=seed))) for seed in range(worker.MOST_PRESENT)]
+        many = [asyncio.create_task(each.track(_row(seed=seed))) for seed in range(worker.MAX_PRESENT)]
         gone = many.pop()
         await asyncio.sleep(0.05)
         with pytest.raises(Refusal, match="try again") as refused:

@@ -21,7 +21,7 @@ from storage import keys, open_storage
 from tests.api import PATIENCE, command_of
 from training import ranks
 from training.examples import ExampleCache, Examples
-from training.jobs.admission import Intake
+from training.jobs.admission import Admission
 from training.jobs.cancellation import Stopped
 from training.jobs.store import JobRecord, Jobs
 from training.jobs.supervisor import Supervisor
@@ -83,11 +83,11 @@ def test_who_asks_for_an_end_need_not_wait_for_the_others() -> None:
 
 def test_a_job_outlives_its_processes(tmp_path: Path) -> None:
     storage = open_storage(Settings().storage_url, None)
-    jobs, intake = Jobs(storage), Intake(storage, Settings())
+    jobs, admission = Jobs(storage), Admission(storage, Settings())
     beat = tmp_path / "beat.wav"
     soundfile.write(beat, render(sample_song(np.random.default_rng(5)), 20, 44_100).T, 44_100)
     storage.put_file(keys.upload("ada", "j", "beat.wav"), beat)
-    job_id = intake.admit(
+    job_id = admission.admit(
         TrainRequest(producer_id="ada", upload_paths=["/data/uploads/ada/j/beat.wav"], max_steps=100_000)
     ).job_id
 
@@ -108,7 +108,7 @@ def test_a_job_outlives_its_processes(tmp_path: Path) -> None:
         failed = await until(supervisor, "failed")
         assert "another device's training process ended" in str(failed.error)
 
-        intake.resume(job_id)
+        admission.resume(job_id)
         supervisor.start(job_id)
         resumed = await until(supervisor, "training", failed.step or 0)
         assert resumed.attempt == 1
@@ -118,7 +118,7 @@ def test_a_job_outlives_its_processes(tmp_path: Path) -> None:
         assert "SIGKILL" in str((await until(supervisor, "failed")).error)
         await asyncio.to_thread(other.wait, PATIENCE)
 
-        intake.resume(job_id)
+        admission.resume(job_id)
         supervisor.start(job_id)
         await until(supervisor, "training", resumed.step or 0)
         await asyncio.to_thread(jobs.cancel, job_id)

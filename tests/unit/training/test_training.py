@@ -31,7 +31,7 @@ from tests.disks import filled, small_disk
 from training.ace_step import AceStepTrainer
 from training.base import Example, Recipe
 from training.examples import ExampleCache, Examples
-from training.jobs.admission import Intake
+from training.jobs.admission import Admission
 from training.jobs.launch import launch
 from training.jobs.store import DESERTED, JobEnded, JobRecord, Jobs
 from training.jobs.supervisor import Supervisor
@@ -320,7 +320,7 @@ def test_how_a_process_ended_is_written_down(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: signal.Signals | None, reason: str
 ) -> None:
     request = _uploaded(storage, tmp_path)
-    record = Intake(storage, Settings()).admit(request)
+    record = Admission(storage, Settings()).admit(request)
     ended = _supervised(storage, record, tmp_path, monkeypatch, kill)
     assert ended.state == "failed" and reason in str(ended.error) and "resume" in str(ended.error)
     # Nothing half-made is left where a twin would be.
@@ -351,7 +351,7 @@ class _Ray(BaseHTTPRequestHandler):
 def test_a_cluster_that_is_away_fails_the_job_with_the_reason(
     storage: Storage, tmp_path: Path, there: bool, status: int, reason: str
 ) -> None:
-    record = Intake(storage, Settings()).admit(_uploaded(storage, tmp_path))
+    record = Admission(storage, Settings()).admit(_uploaded(storage, tmp_path))
 
     async def supervise(url: str) -> None:
         supervisor = Supervisor(Jobs(storage), 1, launch(Settings(train_ray_url=url)))
@@ -373,10 +373,10 @@ def test_a_cluster_that_is_away_fails_the_job_with_the_reason(
 
 def test_names_that_would_share_a_file_are_refused(storage: Storage, tmp_path: Path) -> None:
     request = _uploaded(storage, tmp_path)
-    intake = Intake(storage, Settings())
-    intake.admit(request.model_copy(update={"model_name": "b_c"}))
+    admission = Admission(storage, Settings())
+    admission.admit(request.model_copy(update={"model_name": "b_c"}))
     storage.put(keys.upload("ada_b", "j", "beat.wav"), storage.get(keys.upload("ada", "j", "beat.wav")))
     other = _request(producer_id="ada_b", model_name="c", upload_paths=["/data/uploads/ada_b/j/beat.wav"])
     with pytest.raises(Refusal) as caught:
-        intake.admit(other)
+        admission.admit(other)
     assert caught.value.status == 409 and "file name of ada_b:c" in caught.value.message
