@@ -2,7 +2,7 @@
 
 What a twin is now is said by `loras/<producer>_<model>.safetensors`, which is one object and so never a mixture.
 `models/<producer>/` is the producer's newest as a PEFT folder, and `lora_versions/` has every version under its own
-name, which nobody writes over. Writers of one producer's twins take turns, so that all places agree in the end.
+name, which nobody writes over. Writers of one producer's twins hold a lease, so that all places agree in the end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from adapters.twin_file import Twin, is_whole, read_twin
 from adapters.twin_names import Names, parts_of
 from core.errors import Refusal
 from storage import Damaged, Entry, NotFound, Storage, Unavailable, keys, records
-from storage.leases import Lost, turn
+from storage.leases import Lost, lease
 
 __all__ = ["Library", "Twin", "is_whole", "no_twin"]
 
@@ -193,11 +193,11 @@ class Library:
             return gone
 
         try:
-            gone = self._in_turn(producer, f"delete {lora_id}", remove)
+            gone = self._with_lease(producer, f"delete {lora_id}", remove)
         except Unavailable as error:
             if error.status != 507:
                 raise
-            # Where there is no room to take a turn, nobody writes either, and this makes room.
+            # Where there is no room for the lease, nobody else can write either, and deleting makes room.
             gone = remove(lambda: None)
         with contextlib.suppress(Unavailable):  # the copies elsewhere are looked for later, then
             self.storage.put(keys.lora_deletions(), uuid.uuid4().hex.encode())  # it names nobody
@@ -250,13 +250,13 @@ class Library:
             self.storage.put(keys.lora(producer, model), data)
             self.storage.put(keys.lora_owner(producer, model), f"{header.lora_id}@{header.version}".encode())
 
-        self._in_turn(producer, f"{header.lora_id}@{header.version}", write)
+        self._with_lease(producer, f"{header.lora_id}@{header.version}", write)
 
-    def _in_turn(self, producer: str, who: str, work: Callable[[Callable[[], None]], T]) -> T:
-        """Do what can be done again, again until no other writer came between."""
+    def _with_lease(self, producer: str, holder: str, work: Callable[[Callable[[], None]], T]) -> T:
+        """Do idempotent work under the lease, again if the lease was lost on the way."""
         while True:
             try:
-                with turn(self.storage, keys.lora_turn(producer), who) as check:
+                with lease(self.storage, keys.lora_lease(producer), holder) as check:
                     return work(check)
             except Lost:
                 continue

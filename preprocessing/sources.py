@@ -9,6 +9,7 @@ from pathlib import Path
 from contract import TrainRequest
 from core.errors import Refusal
 from core.settings import Settings
+from core.text import shown
 from preprocessing.decode import AudioInfo, probe
 from preprocessing.fetch import check_url, fetch, without_secrets
 from preprocessing.isolation import CHECK, DECODING, refusing
@@ -50,18 +51,18 @@ def collect(request: TrainRequest, job_id: str, storage: Storage, folder: Path, 
     for index, source in enumerate(request.sources):
         name = f"{field_of(request)}[{index}]"
         if request.upload_paths:
-            key, shown, path = _own_key(source, request.producer_id, name), keys.shown(source), folder / f"{index:04d}"
+            key, label, path = _own_key(source, request.producer_id, name), shown(source), folder / f"{index:04d}"
             try:
                 storage.get_file(key, path)
             except NotFound as error:
                 raise _missing(source, name) from error
         else:
-            shown, path = without_secrets(source), fetched[index]
+            label, path = without_secrets(source), fetched[index]
             key = keys.dataset_clip(request.producer_id, job_id, index, path.suffix[1:])
-        with refusing(f"{name}: {shown}"):
+        with refusing(f"{name}: {label}"):
             info = DECODING.call(CHECK, probe, path)
         # Whatever the upload was called, from here on its extension is true.
-        yield Source(index, name, shown, path.rename(path.with_suffix(f".{info.format}")), key, info)
+        yield Source(index, name, label, path.rename(path.with_suffix(f".{info.format}")), key, info)
 
 
 def field_of(request: TrainRequest) -> str:
@@ -78,4 +79,4 @@ def _own_key(path: str, producer: str, name: str) -> str:
 
 
 def _missing(path: str, name: str) -> Refusal:
-    return Refusal(404, f"{name}: {keys.shown(path)} does not exist; upload it first")
+    return Refusal(404, f"{name}: {shown(path)} does not exist; upload it first")

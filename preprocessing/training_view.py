@@ -1,10 +1,9 @@
 """The producer's newest dataset, `/data/training_data/<producer>/`: one job's files, never two jobs'.
 
-No storage can replace a folder in one go, so those who write it take turns. In a turn, the record goes first, then what
-the former job left, then the new files come, and the new record last: a folder with a record is complete, and all of
-that job.
-Nobody trains from this folder (what a job trains on is its own), so waiting for a turn is all that two jobs of one
-producer cost each other.
+No storage can replace a folder in one go, so a job writes it under a lease: it deletes the old record, then the former
+job's files, then writes the new files, and the new record last. A folder with a record is complete, and all of it is
+that job's. Nobody trains from this folder (what a job trains on is its own), so waiting for the lease is all that two
+jobs of one producer cost each other.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any
 
 from preprocessing.record import parse_record
 from storage import Damaged, NotFound, Storage, keys, records
-from storage.leases import Lost, turn
+from storage.leases import Lost, lease
 
 AT_ONCE = 8
 
@@ -26,11 +25,11 @@ Content = Path | bytes
 def replace(storage: Storage, producer: str, job: str, files: Mapping[str, Content], record: bytes) -> None:
     """Make the producer's folder hold exactly `files` (by key) and `record`.
 
-    If the turn is lost on the way, which takes a process that stood still for long, whoever has it now is newer, and
-    this job leaves the folder to them.
+    If the lease is lost on the way, which takes a process that stood still for long, its new holder is a newer job, and
+    this job leaves the folder to it.
     """
     try:
-        with turn(storage, keys.training_turn(producer), job) as check:
+        with lease(storage, keys.training_lease(producer), job) as check:
             storage.delete(keys.training_record(producer))
             for entry in list(storage.list(keys.training_folder(producer))):
                 if entry.key not in files:

@@ -9,8 +9,7 @@ import unicodedata
 from pathlib import PurePosixPath
 
 from core.errors import Refusal
-from core.text import printable
-from core.text import shown as shown  # of keys and names, for those who import this module
+from core.text import printable, shown
 from storage.base import BadKey
 
 ROOT = "/data/"
@@ -50,8 +49,8 @@ def training_record(producer: str) -> str:
     return f"training_data/{producer}/dataset.json"
 
 
-def training_turn(producer: str) -> str:
-    """Whose turn it is to write the folder above; see preprocessing.training_view."""
+def training_lease(producer: str) -> str:
+    """The lease on the folder above; see preprocessing.training_view."""
     return f"training_turns/{producer}.json"
 
 
@@ -179,8 +178,8 @@ def lora_deletions() -> str:
     return "lora_deletions/latest"
 
 
-def lora_turn(producer: str) -> str:
-    """Whose turn it is to write a producer's twins: a version takes several objects."""
+def lora_lease(producer: str) -> str:
+    """The lease on a producer's twins, since a version takes several objects."""
     return f"lora_turns/{producer}.json"
 
 

@@ -20,8 +20,8 @@ from contract import FORMATS, OutputFormat, UploadFields, UploadLinkRequest, is_
 from core import metrics, principal
 from core.asgi.responses import or_error
 from core.errors import Refusal
+from core.text import shown
 from preprocessing import training_view
-from storage import keys
 
 
 async def backends(front: Front, request: Request) -> Response:
@@ -84,7 +84,7 @@ async def dataset(front: Front, request: Request) -> Response:
         else None
     )
     if record is None:
-        raise Refusal(404, f"producer_id: {keys.shown(producer)} has no dataset yet; train first")
+        raise Refusal(404, f"producer_id: {shown(producer)} has no dataset yet; train first")
     return json_answer(record)
 
 
@@ -101,7 +101,7 @@ async def delete_producer(front: Front, request: Request) -> Response:
 def _producer(request: Request) -> str:
     name: str = request.path_params["producer"]
     if not is_id(name) or not principal.sees(name):
-        raise Refusal(404, f"producer_id: nothing is stored for {keys.shown(name)}")
+        raise Refusal(404, f"producer_id: nothing is stored for {shown(name)}")
     return name
 
 

@@ -17,10 +17,11 @@ from contract import is_id
 from core import principal
 from core.errors import Refusal
 from core.settings import Settings
+from core.text import shown
 from generation.outbox import Outbox
 from generation.queue_positions import QueuePositions
 from runners.clients import Runners
-from storage import Storage, keys
+from storage import Storage
 from training.jobs.admission import Admission
 from training.jobs.store import JobRecord, Jobs, no_job
 
@@ -80,14 +81,14 @@ def query(request: Request, *known: str) -> dict[str, str]:
     names = {spelling: name for name in known for spelling in (name, to_camel(name))}
     for sent in request.query_params:
         if sent not in names:
-            raise Refusal(400, f"{keys.shown(sent)}: it is not a known field; use {' or '.join(known)}")
+            raise Refusal(400, f"{shown(sent)}: it is not a known field; use {' or '.join(known)}")
     return {names[sent]: value for sent, value in request.query_params.items()}
 
 
 def producer_of(fields: dict[str, str]) -> str | None:
     producer = fields.get("producer_id")
     if producer is not None and not is_id(producer):
-        raise Refusal(400, f"producer_id: {keys.shown(producer)} is not a producer's id")
+        raise Refusal(400, f"producer_id: {shown(producer)} is not a producer's id")
     return producer
 
 
@@ -103,7 +104,7 @@ def lora_id(request: Request) -> str:
     producer, model = request.path_params["producer"], request.path_params["model"]
     name = f"{producer}:{model}"
     if not is_id(producer) or not is_id(model) or not principal.sees(producer):
-        raise Refusal(404, f"lora_id: there is no twin {keys.shown(name)}")
+        raise Refusal(404, f"lora_id: there is no twin {shown(name)}")
     return name
 
 

@@ -22,6 +22,7 @@ from contract import STATES, TERMINAL, JobAnswer, JobDeletedAnswer, ReportAnswer
 from core import principal
 from core.errors import Refusal
 from core.plain_json import decode_object
+from core.text import shown
 from storage import NotFound, Unavailable, keys, records
 from training.evaluation import page
 from training.jobs.deletion import delete_job
@@ -107,7 +108,7 @@ async def preview(front: Front, request: Request) -> Response:
     name = request.path_params["name"]
     job_id = await _job(front, request)
     if not _PREVIEW.fullmatch(name):
-        raise Refusal(404, f"there is no preview {keys.shown(name)}; the job's record names those that there are")
+        raise Refusal(404, f"there is no preview {shown(name)}; the job's record names those that there are")
     return await outputs.serve(keys.preview(job_id, name), front.storage, front.outbox, front.settings)
 
 

@@ -29,9 +29,9 @@ from contract import (
 from core import principal
 from core.errors import Refusal
 from core.sandbox import Limits
+from core.text import shown
 from preprocessing.isolation import DECODING, refusing
 from runners import TABLE
-from storage import keys
 from storage.ownership import check_room
 
 # Reads and unpacks files of up to the size of the largest adapter.
@@ -91,7 +91,7 @@ async def export(front: Front, request: Request) -> Response:
     name = lora_id(request)
     version = query(request, "version").get("version")
     if version is not None and not is_version(version):
-        raise Refusal(404, f"lora_id: there is no twin {name}@{keys.shown(version)}; see /loras/{name}/versions")
+        raise Refusal(404, f"lora_id: there is no twin {name}@{shown(version)}; see /loras/{name}/versions")
 
     def read() -> tuple[Twin, bytes]:
         twin = front.library.find(f"{name}@{version}" if version else name)[0]

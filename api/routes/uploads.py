@@ -28,6 +28,7 @@ from core.errors import Refusal
 from core.logs import note
 from core.sandbox import Exceeded, Limits
 from core.settings import Settings
+from core.text import shown
 from preprocessing.decode import check_file, probe
 from preprocessing.isolation import ANALYSIS, CHECK, DECODING, LISTEN, LISTEN_LONG, SONG_SECONDS, refusing
 from storage import AlreadyExists, NotFound, Storage, keys
@@ -123,7 +124,7 @@ async def listen(path: str, storage: Storage) -> AnalysisAnswer:
         Refusal: 400 for a path that is none or a file that is no sound, 404.
     """
     key = keys.from_path(path, "path")
-    missing = Refusal(404, f"path: {keys.shown(path)} does not exist; upload it first")
+    missing = Refusal(404, f"path: {shown(path)} does not exist; upload it first")
     place = key.split("/")
     if len(place) < 4 or place[0] != "uploads" or not principal.sees(place[1]):
         raise missing
@@ -135,7 +136,7 @@ async def listen(path: str, storage: Storage) -> AnalysisAnswer:
                 await asyncio.to_thread(storage.get_file, key, file)
         except NotFound:
             raise missing from None
-        field = f"path: {keys.shown(path)}"
+        field = f"path: {shown(path)}"
         info = await _parsed(_CHECKS, field, probe, file)
         record = await _parsed(_SONGS if info.seconds <= SONG_SECONDS else _RECORDINGS, field, _heard, file)
     told = {name: record[name] for name in AnalysisAnswer.model_fields if name in record}

@@ -582,22 +582,22 @@ def test_two_jobs_never_mix_in_the_view(store: Storage, monkeypatch: pytest.Monk
     assert len(found) == 6 + int(newest)
 
 
-def test_the_turn_of_a_dead_process_is_taken_over(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lease_of_a_dead_process_is_taken_over(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "POLL", 0.01)
     monkeypatch.setattr(leases, "EXPIRY", 0.3)
     monkeypatch.setattr(leases, "RENEW", 0.05)
-    store.put(keys.training_turn("p"), b'{"by": "dead", "token": "a"}')
+    store.put(keys.training_lease("p"), b'{"by": "dead", "token": "a"}')
     start = time.monotonic()
     training_view.replace(store, "p", "alive", {keys.training_audio("p", 0): b"new"}, b"record")
     assert time.monotonic() - start >= 0.3
     assert store.get(keys.training_record("p")) == b"record"
-    # Who stood still and lost the turn finds out, and does no more.
-    with leases.turn(store, keys.training_turn("p"), "slow") as check:
+    # Who stood still and lost the lease finds out, and does no more.
+    with leases.lease(store, keys.training_lease("p"), "slow") as check:
         check()
-        store.put(keys.training_turn("p"), b'{"by": "faster", "token": "b"}')
+        store.put(keys.training_lease("p"), b'{"by": "faster", "token": "b"}')
         with pytest.raises(leases.Lost):
             wait_until(check, pause=0.01)
-    assert store.get(keys.training_turn("p")) == b'{"by": "faster", "token": "b"}'
+    assert store.get(keys.training_lease("p")) == b'{"by": "faster", "token": "b"}'
 
 
 def test_the_newest_record_is_there_at_any_time(store: Storage, tmp_path: Path) -> None:
