@@ -16,10 +16,12 @@ from contextlib import contextmanager, suppress
 from core import plain_json
 from storage.base import AlreadyExists, Changed, Damaged, NotFound, Storage, Unavailable
 
-# All in seconds.
+# In seconds.
 POLL = 0.2
 RENEW = 5.0
 EXPIRY = 30.0
+# A larger lease counts as damaged.
+MAX_BYTES = 64 * 2**10
 
 
 class Lost(Exception):
@@ -91,7 +93,7 @@ def _acquire(storage: Storage, key: str, holder: str) -> str:
 def _read(storage: Storage, key: str) -> tuple[bytes, str]:
     """The lease's content, empty if it is damaged, and its etag. Raises NotFound."""
     try:
-        return storage.get_with_etag(key)
+        return storage.get_with_etag(key, MAX_BYTES)
     except Damaged:
         entry = storage.stat(key)
         if entry is None:

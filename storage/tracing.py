@@ -39,9 +39,9 @@ class TracedStorage:
         with self._span("get", key):
             return self.storage.get(key)
 
-    def get_with_etag(self, key: str) -> tuple[bytes, str]:
+    def get_with_etag(self, key: str, max_bytes: int | None = None) -> tuple[bytes, str]:
         with self._span("get_with_etag", key):
-            return self.storage.get_with_etag(key)
+            return self.storage.get_with_etag(key, max_bytes)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         with self._span("get_range", key):

@@ -255,9 +255,9 @@ def test_open_jobs_are_found_by_their_marks(jobs: Jobs, storage: Storage, monkey
     read: list[str] = []
     get = storage.get_with_etag
 
-    def noted(key: str) -> tuple[bytes, str]:
+    def noted(key: str, max_bytes: int | None = None) -> tuple[bytes, str]:
         read.append(key)
-        return get(key)
+        return get(key, max_bytes)
 
     monkeypatch.setattr(storage, "get_with_etag", noted)
     assert jobs.answer(live).queue_position == 1
