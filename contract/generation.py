@@ -31,7 +31,7 @@ def _written_as(field: str, notation: Notation[Any]) -> Callable[[Any], Any]:
         try:
             return notation.read(value)
         except Unreadable as reason:
-            raise ValueError(f"{field}: {reason} can be read from {quoted(value)}; {notation.mend}") from None
+            raise ValueError(f"{field}: {reason} can be read from {quoted(value)}; {notation.remedy}") from None
 
     return read
 

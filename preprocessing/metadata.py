@@ -59,7 +59,7 @@ def said(metadata: Mapping[str, Any], path: str = "") -> Said:
     values: dict[str, Any] = {}
     unread, warnings = set(), []
     for field, notation in FIELDS.items():
-        value, problems = _field(notation, notation.said(metadata), in_name.get(field, []))
+        value, problems = _field(notation, notation.fields_of(metadata), in_name.get(field, []))
         values[field] = value
         if problems and value is None:
             unread.add(field)
