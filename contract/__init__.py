@@ -1,7 +1,7 @@
-"""The HTTP contract: every request and answer as a model, the ids, and the limits.
+"""The HTTP contract: a model for every request and answer, the ids, and the limits.
 
-Field names are snake_case; camelCase is taken as well. `null` means the same as leaving a field out. Unknown
-fields are errors.
+Field names are in snake_case; requests may have them in camelCase. `null` is the same as leaving a field out. An
+unknown field is an error.
 """
 
 from contract.backends import BackendAnswer, BackendsAnswer

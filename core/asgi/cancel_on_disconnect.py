@@ -1,4 +1,4 @@
-"""Cancels a request when its client closes the connection."""
+"""A client that goes away takes its request with it: what nobody waits for any more is not worked on."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.asgi.responses import CLIENT_GONE, error_response
 
-# Routes that may take long. For `/train`, only the waiting is cancelled; the training goes on.
+# What may take long. Of `/train` it is the waiting that ends; the training goes on.
 _EXACT = {"/generate", "/store-upload", "/uploads", "/uploads/analysis", "/loras/import", "/train"}
 _BELOW = "/data/outputs/"
 
 
 class CancelOnDisconnect:
-    """ASGI middleware that cancels the handler if the connection closes before the answer; uvicorn does not."""
+    """ASGI middleware: cancels the handler when the connection ends before the answer, which servers do not do."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -36,7 +36,7 @@ class CancelOnDisconnect:
             return message
 
         async def disconnected() -> Message:
-            await body_has_come.wait()  # until then the handler receives the disconnect itself
+            await body_has_come.wait()  # until then the handler itself hears of it
             while (message := await receive())["type"] != "http.disconnect":
                 pass
             return message
@@ -59,5 +59,5 @@ class CancelOnDisconnect:
                 task.cancel()
             await asyncio.wait((answer, gone))
         if not answered:
-            # The request log takes its status.
+            # For the journal.
             await error_response(CLIENT_GONE, "the client closed the connection")(scope, receive, send)
