@@ -1,8 +1,8 @@
 # make serve    set up if needed, then serve on $HOST:$PORT
 # make test     set up if needed, then lint, type check and test
-# make audit    dangerous code, licences; make advisories: known holes in what is installed (asks PyPI)
-# make web      set up, build and run the Next.js app on $WEB_PORT, with a service of its own unless MUSIC_SERVICE_URL is set
-# make test-web its checks and tests, in Chromium too
+# make audit    dangerous code and licences; make advisories: known vulnerabilities of the packages (asks PyPI)
+# make web      set up, build and run the Next.js app on $WEB_PORT, and a service unless MUSIC_SERVICE_URL is set
+# make test-web checks and tests of the app, some of them in Chromium
 # make demo     upload, train, generate with and without the twin, draw both
 
 PYTHON ?= python3
@@ -52,7 +52,7 @@ test: check
 test-browser: .venv/browser.ready
 	$(BIN)/python -m pytest tests/browser
 
-# audiocraft pins versions that do not install beside the others: it gets an environment of its own on top of theirs.
+# audiocraft's pins conflict with ours: it gets an environment of its own, which sees the packages of .venv.
 build/audiocraft.ready: .venv/test.ready requirements/audiocraft.txt
 	$(BIN)/python -m venv --without-pip build/audiocraft
 	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > \
@@ -63,7 +63,7 @@ build/audiocraft.ready: .venv/test.ready requirements/audiocraft.txt
 test-audiocraft: build/audiocraft.ready
 	build/audiocraft/bin/python -m pytest tests/audiocraft
 
-# What Ray's own processes need; what they run is .venv's.
+# The environment of Ray's own processes; the jobs that they run use .venv.
 build/ray.ready: .venv/test.ready requirements/ray.txt
 	$(BIN)/python -m venv build/ray
 	build/ray/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/ray.txt -c requirements/constraints.txt

@@ -296,7 +296,7 @@ class _TimeSignature(Notation[str]):
     _NOISE = re.compile(r"\b(?:time|signature|met(?:re|er)|in|beats?|(?:per|a|to the) bar)\b")
 
     def parts(self, value: Any) -> list[str]:
-        """As in the base class; numerator and denominator may also be two items of a list or two fields of an object."""
+        """The parts; numerator and denominator may also be two items of a list or two fields of an object."""
         if isinstance(value, list) and len(value) == 2 and all(str(item).isdigit() for item in value):
             value = f"{value[0]}/{value[1]}"
         if isinstance(value, Mapping):
