@@ -10,7 +10,9 @@ from typing import BinaryIO, Protocol
 
 from core.errors import Refusal
 
-CHUNK = 2**20
+CHUNK = 2**20  # bytes that are copied at once
+
+FULL_MESSAGE = "the storage is full; delete something or give it more space"
 
 
 @dataclass(frozen=True)

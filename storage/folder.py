@@ -17,7 +17,7 @@ from time import time_ns
 from typing import BinaryIO
 
 from storage import keys
-from storage.base import CHUNK, AlreadyExists, Changed, Damaged, Entry, NotFound, Unavailable, check_size
+from storage.base import CHUNK, FULL_MESSAGE, AlreadyExists, Changed, Damaged, Entry, NotFound, Unavailable, check_size
 
 # Lock files, shared by all keys, so that none ever has to be removed.
 LOCKS = 64
@@ -290,5 +290,5 @@ def os_errors(key: str, writing: bool = False) -> Iterator[None]:
         if error.errno in _ABSENT and not writing:
             raise NotFound(key) from error
         if error.errno in _FULL:
-            raise Unavailable(507, "the storage is full; delete something or give it more space") from error
+            raise Unavailable(507, FULL_MESSAGE) from error
         raise Unavailable(503, f"the storage cannot be used: {error.strerror}; try again later") from error

@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from storage import keys
-from storage.base import AlreadyExists, Changed, Damaged, Entry, NotFound, Unavailable, check_size
+from storage.base import FULL_MESSAGE, AlreadyExists, Changed, Damaged, Entry, NotFound, Unavailable, check_size
 from storage.folder import copy, opened, os_errors, replacing
 
 # Files of this size and more are uploaded in parts. boto3's own multipart upload takes no condition.
@@ -292,8 +292,7 @@ class S3:
             if code == "ConditionalRequestConflict":
                 raise _Conflict(503, "other requests keep writing this object; try again later") from error
             if status == 507 or code in _FULL:
-                message = "the storage is full; delete something or give it more space"
-                raise Unavailable(507, message) from error
+                raise Unavailable(507, FULL_MESSAGE) from error
             if code == "NoSuchBucket":
                 message = f"STORAGE_URL: there is no bucket {self.bucket}; make it, or name another"
             elif status in (401, 403):
