@@ -1,8 +1,8 @@
 # make serve    set up if needed, then serve on $HOST:$PORT
 # make test     set up if needed, then lint, type check and test
-# make audit    dangerous code and licences; make advisories: known vulnerabilities of the packages (asks PyPI)
-# make web      set up, build and run the Next.js app on $WEB_PORT, and a service unless MUSIC_SERVICE_URL is set
-# make test-web checks and tests of the app, some of them in Chromium
+# make audit    dangerous code, licences; make advisories: known holes in what is installed (asks PyPI)
+# make web      set up, build and run the Next.js app on $WEB_PORT, with a service of its own unless MUSIC_SERVICE_URL is set
+# make test-web its checks and tests, in Chromium too
 # make demo     upload, train, generate with and without the twin, draw both
 
 PYTHON ?= python3

@@ -1,6 +1,6 @@
-"""Takes the README's pictures of the web app's two pages, with two twins trained on beats of the synthesiser.
+"""The README's pictures of both pages: the built app, the shipped checkpoint, beats of the synthesiser, and two twins.
 
-python -m scripts.screenshots    needs a built app (make web) and the packages of the browser tests
+python -m scripts.screenshots    after make web and what the browser tests need
 """
 
 from __future__ import annotations
