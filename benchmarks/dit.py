@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import torch
 
-from adapters.lora_rows import write
-from adapters.tensors import FlatPairs
+from adapters.batched_lora import copy_into
+from adapters.weights import FlatPairs
 from benchmarks import models
 from benchmarks.measure import Figure, compared, interleaved, median, operations
 from models.ace_step import packed
@@ -100,7 +100,7 @@ def one_row(rounds: int) -> Iterator[Figure]:
     pairs = FlatPairs.of(dict(layers))
     room = FlatPairs(pairs.shapes, torch.zeros(2, len(pairs.flat), dtype=torch.bfloat16))
     ways = {
-        "write an adapter of 22 MB into its row": lambda: write(room, 1, pairs),
+        "write an adapter of 22 MB into its row": lambda: copy_into(room, 1, pairs),
         "copy as much from tensor to tensor": lambda: room.flat[0].copy_(pairs.flat),
     }
     taken = interleaved(ways, 10 * rounds, time.perf_counter)

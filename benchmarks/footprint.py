@@ -19,7 +19,8 @@ import torch
 
 from adapters.adapter_file import Header
 from adapters.library import Library
-from adapters.tensors import LoraPair, encode, linear_layers
+from adapters.serialization import encode
+from adapters.weights import LoraPair, linear_layers
 from benchmarks.measure import Figure
 from contract import GenerateRequest
 from core.settings import ROOT, settings

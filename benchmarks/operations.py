@@ -22,8 +22,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import MusicgenDecoderConfig, MusicgenForCausalLM
 
-from adapters.lora_rows import Pairs
-from adapters.tensors import LoraPair, linear_layers
+from adapters.batched_lora import Pairs
+from adapters.weights import LoraPair, linear_layers
 from benchmarks.measure import LAUNCHES_NOTHING
 from models.ace_step import attention, packed
 from models.musicgen.decoder import Decoder, reader

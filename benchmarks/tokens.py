@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import torch
 
-from adapters.lora_rows import blend
+from adapters.batched_lora import blend
 from benchmarks import models
 from benchmarks.measure import Figure, compared, interleaved, operations
 from models.base import Text, completed

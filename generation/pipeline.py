@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adapters.library import Library, Twin, no_twin
+from adapters.library import Library, StoredAdapter, twin_not_found
 from contract import MAX_AUDIO_BASE64, GenerateRequest
 from core import metrics, principal
 from core.errors import Refusal
@@ -111,15 +111,15 @@ class Generation:
             key=key,
         )
 
-    async def _twins(self, request: GenerateRequest) -> Sequence[list[Twin]]:
+    async def _twins(self, request: GenerateRequest) -> Sequence[list[StoredAdapter]]:
         """The files of each twin that is asked for. Another producer's is not there."""
         for lora_id in request.strengths:
             if not principal.sees(lora_id.partition(":")[0]):
-                raise no_twin(lora_id)
+                raise twin_not_found(lora_id)
         lookups = [asyncio.to_thread(self.library.find_or_recall, lora_id) for lora_id in request.strengths]
         return await asyncio.gather(*lookups)
 
-    async def _backend(self, request: GenerateRequest, twins: Sequence[list[Twin]]) -> Backend:
+    async def _backend(self, request: GenerateRequest, twins: Sequence[list[StoredAdapter]]) -> Backend:
         headers = [found[0].header for found in twins]
         if request.backend_override:
             chosen = TABLE.choose(request.backend_override, self.settings)
@@ -138,7 +138,7 @@ class Generation:
             return await self.runners.serving(self._own_backend(twins[0][0]), may_fall_back=False)
         return await self.runners.serving(TABLE.choose(None, self.settings), may_fall_back=True)
 
-    def _own_backend(self, twin: Twin) -> Backend:
+    def _own_backend(self, twin: StoredAdapter) -> Backend:
         backend = TABLE.enabled(self.settings).get(twin.header.backend)
         if backend is None:
             raise Refusal(
@@ -174,7 +174,7 @@ class Generation:
         )
 
     async def _track(
-        self, backend: Backend, row: TrackRequest, twins: Sequence[list[Twin]], strengths: Sequence[float]
+        self, backend: Backend, row: TrackRequest, twins: Sequence[list[StoredAdapter]], strengths: Sequence[float]
     ) -> TrackAnswer:
         """With each twin's first file that the runner can use; never the base model in its place."""
         refusals: list[Refusal] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from adapters.adapter_file import InvalidAdapter
-from adapters.tensors import AdapterWeights, LoraPair, linear_layers
+from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from models.base import Row, Text
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def weight_change(weights: AdapterWeights, model: Model) -> float:
     """
     layers = linear_layers(model.adapted)
     sizes = {name: _size_of_pair(pair) for name, pair in weights.pairs.items()}
-    sizes |= {name: _size(each.of(layers[name].weight)) for name, each in weights.changes.items()}
+    sizes |= {name: _size(each.of(layers[name].weight)) for name, each in weights.deltas.items()}
     endless = next((name for name, size in sizes.items() if not isfinite(size)), None)
     if endless:
         raise InvalidAdapter(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
-    from adapters.tensors import AdapterWeights
+    from adapters.weights import AdapterWeights
     from models.checkpoints import Checkpoint
 
 # What one row came to: its audio, float32 `[channels, samples]` within ±1, or why that row alone failed.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from adapters.lora_rows import Pairs, Weights
-from adapters.tensors import FlatPairs, LoraPair, Shape
+from adapters.batched_lora import Pairs, Weights
+from adapters.weights import FlatPairs, LoraPair, Shape
 
 # The layers that a product is made of, by its name, in the order of their outputs.
 Groups = Mapping[str, Sequence[str]]

@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 
 from adapters import bento_store
 from adapters.adapter_file import Header, InvalidAdapter
-from adapters.library import Library, Twin
-from adapters.tensors import AdapterWeights, decode
+from adapters.library import Library, StoredAdapter
+from adapters.serialization import decode
+from adapters.weights import AdapterWeights
 from core import metrics
 from core.errors import Refusal
 from models.base import Model
@@ -134,7 +135,7 @@ class Adapters:
     def _stored(self, ref: AdapterRef) -> AdapterWeights:
         """From storage, and into the Bento model store."""
         header = ref.header
-        data = self.library.read(Twin(ref.key, header, 0, ref.spares))
+        data = self.library.read(StoredAdapter(ref.key, header, 0, ref.spares))
         try:
             weights = self._decoded(data, header)
         except InvalidAdapter as reason:

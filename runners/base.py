@@ -24,8 +24,8 @@ from runners.table import Backend
 from storage import open_storage
 
 if TYPE_CHECKING:
-    from adapters.foreign import Adopted
-    from adapters.tensors import AdapterWeights
+    from adapters.foreign import Converted
+    from adapters.weights import AdapterWeights
     from models.base import Model, Row, Track
     from models.checkpoints import Checkpoint
     from runners.adapter_cache import Adapters
@@ -102,7 +102,7 @@ class Runner:
     @bentoml.api
     async def describe(self) -> RunnerState:
         """Asynchronous, so that it answers while a batch is under way."""
-        from adapters.tensors import largest_file
+        from adapters.serialization import largest_file
 
         return RunnerState(
             ready=self._reason is None,
@@ -142,10 +142,10 @@ class Runner:
                 return AdoptAnswer(error=f"{self.backend} has no memory left to check it; try again later", status=503)
             return AdoptAnswer(data=adopted.data, notes=[*adopted.notes, *effect.notes()])
 
-    def _adopt(self, request: AdoptRequest, model: Model, checkpoint: Checkpoint) -> tuple[Adopted, float]:
+    def _adopt(self, request: AdoptRequest, model: Model, checkpoint: Checkpoint) -> tuple[Converted, float]:
         """The adapter, and how much it changes of the weights."""
         from adapters.adapter_file import Header
-        from adapters.foreign import adopt
+        from adapters.foreign import convert
         from models.adapter_effect import weight_change
 
         header = Header(
@@ -159,7 +159,7 @@ class Runner:
             created_at=datetime.now(UTC).isoformat(),
             sha256="",
         )
-        adopted = adopt(request.data, request.config, header, model)
+        adopted = convert(request.data, request.config, header, model)
         return adopted, weight_change(adopted.weights, model)
 
     def _settle(self) -> None:

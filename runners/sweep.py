@@ -45,7 +45,7 @@ class Sweeper:
             return not has(header.producer_id, header.model_name, header.version)
 
         self._adapters.forget(gone)
-        for kept in bento_store.kept():
+        for kept in bento_store.cached_versions():
             if not has(kept.producer_id, kept.model_name, kept.version):
                 log.info("%s:%s was deleted elsewhere, and is forgotten here", kept.producer_id, kept.model_name)
                 kept.remove()

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from adapters.adapter_file import Header
 from adapters.library import Library
-from adapters.tensors import LoraPair, decode, encode
+from adapters.serialization import decode, encode
+from adapters.weights import LoraPair
 from contract import Preview, State, TrainRequest
 from core.errors import Refusal
 from core.settings import Settings

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from diffusers.models.normalization import RMSNorm
 from torch import Tensor
 
-from adapters.lora_rows import Pairs, Weights
+from adapters.batched_lora import Pairs, Weights
 from models.ace_step.attention import Attention, KeyValue
 from models.fused_linear import Product
 

@@ -11,7 +11,7 @@ from diffusers import AceStepPipeline
 from diffusers.utils import logging
 from numpy.typing import NDArray
 
-from adapters.lora_rows import batch_key, check
+from adapters.batched_lora import batch_key, check
 from models.ace_step import conditions, sampling
 from models.ace_step.decoding import decode
 from models.ace_step.layer import PLAIN, Parts, fuse_norms

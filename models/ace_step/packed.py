@@ -18,8 +18,8 @@ from diffusers.models.transformers.ace_step_transformer import AceStepTransforme
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from adapters.lora_rows import Pairs, Weights, add, linear, stacks
-from adapters.tensors import LoraPair
+from adapters.batched_lora import Pairs, Weights, add, linear, stacks
+from adapters.weights import LoraPair
 from models.ace_step.attention import KeyValue, attention
 from models.ace_step.layer import GROUPS, PLAIN, Layer, Parts, forward, layer, rms_norm
 from models.base import completed

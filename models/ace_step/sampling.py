@@ -12,7 +12,7 @@ import torch
 from diffusers import AceStepPipeline
 from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
 
-from adapters.lora_rows import blend, changed
+from adapters.batched_lora import blend, changed
 from models.ace_step import conditions, packed
 from models.ace_step.layer import PLAIN, Parts
 from models.base import Interruptible, Row

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import embedding, pad, scaled_dot_product_attention
 from transformers import MusicgenForCausalLM
 
-from adapters.lora_rows import Pairs, Weights, add, linear, stacks
+from adapters.batched_lora import Pairs, Weights, add, linear, stacks
 from models.fused_linear import Product, grouped, together
 from models.musicgen.layer import GROUPS, LAYERS, KeyValue, compute, forward, layer
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import MusicgenForCausalLM
 
-from adapters.lora_rows import Pairs, Weights
-from adapters.tensors import LoraPair
+from adapters.batched_lora import Pairs, Weights
+from adapters.weights import LoraPair
 from models.fused_linear import Product
 
 KeyValue = tuple[Tensor, Tensor]

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
-from adapters.lora_rows import batch_key, blend, changed, check
+from adapters.batched_lora import batch_key, blend, changed, check
 from models.base import Model, Plan, Row, Text
 from models.checkpoints import Checkpoint
 from models.compiled import compiled

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import MusicgenForConditionalGeneration
 
-from adapters.lora_rows import Pairs, Weights
+from adapters.batched_lora import Pairs, Weights
 from models.base import Interruptible
 from models.musicgen.decoder import Decoder, reader
 from models.musicgen.layer import forward

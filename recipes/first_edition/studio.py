@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from adapters.tensors import AdapterWeights
+from adapters.weights import AdapterWeights
 from models.base import Model, Row, Text
 from models.checkpoints import resolve
 from runners import TABLE

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from models.base import Model, Plan
-from adapters.lora_rows import add, blend, check, lane
+from adapters.batched_lora import add, blend, check, lane
 
 
 class Tone:

@@ -16,8 +16,9 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save
 
 from adapters.adapter_file import PREFIX, Header, InvalidAdapter, parse_header
-from adapters.foreign import adopt
-from adapters.tensors import decode, linear_layers
+from adapters.foreign import convert
+from adapters.serialization import decode
+from adapters.weights import linear_layers
 from models.ace_step import AceStep
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
@@ -51,7 +52,7 @@ def deltas(peft: torch.nn.Module) -> Deltas:
 
 
 def adopted(model: AceStep | MusicGen, data: bytes, config: bytes | None = None, header: Header = HEADER) -> Deltas:
-    made = adopt(data, config, header, model)
+    made = convert(data, config, header, model)
     assert made.header.producer_id == "p" and made.header.base_sha256 == "b" * 64
     return {name: (pair.a @ pair.b).T for name, pair in decode(made.data, model).pairs.items()}
 
@@ -130,15 +131,15 @@ def test_the_names_of_other_tools(model: AceStep, naming: str) -> None:
 
 def test_without_an_alpha_it_is_the_rank_and_that_is_said(model: AceStep) -> None:
     peft = peft_of(model.adapted, lora_alpha=RANK)
-    made = adopt(save(dict(get_peft_model_state_dict(peft))), None, HEADER, model)  # type: ignore[arg-type]
+    made = convert(save(dict(get_peft_model_state_dict(peft))), None, HEADER, model)  # type: ignore[arg-type]
     assert any("alpha" in note for note in made.notes)
     assert_same({n: (p.a @ p.b).T for n, p in decode(made.data, model).pairs.items()}, deltas(peft))
 
 
 def test_our_own_file_comes_back(model: AceStep) -> None:
     peft = peft_of(model.adapted, lora_alpha=RANK)
-    made = adopt(save(dict(get_peft_model_state_dict(peft))), None, HEADER, model)  # type: ignore[arg-type]
-    again = adopt(made.data, None, HEADER, model)
+    made = convert(save(dict(get_peft_model_state_dict(peft))), None, HEADER, model)  # type: ignore[arg-type]
+    again = convert(made.data, None, HEADER, model)
     assert (again.header.sha256, again.notes) == (made.header.sha256, [])
 
 
@@ -184,7 +185,7 @@ REFUSED: dict[str, tuple[Damage, dict[str, object], str]] = {
 def test_what_does_not_fit_is_refused_with_the_reason(model: AceStep, kind: str) -> None:
     change, config, reason = REFUSED[kind]
     with pytest.raises(InvalidAdapter, match=reason):
-        adopt(save(change(tensors_of(model))), json.dumps(config).encode() if config else None, HEADER, model)
+        convert(save(change(tensors_of(model))), json.dumps(config).encode() if config else None, HEADER, model)
 
 
 DEEP = b"[" * 100_000
@@ -195,13 +196,13 @@ DEEP = b"[" * 100_000
 )
 def test_what_is_no_safetensors_file(model: AceStep, data: bytes) -> None:
     with pytest.raises(InvalidAdapter, match="safetensors"):
-        adopt(data, None, HEADER, model)
+        convert(data, None, HEADER, model)
 
 
 def test_a_configuration_that_is_no_json(model: AceStep) -> None:
     for config in (DEEP, b"\xff", b"[]"):
         with pytest.raises(InvalidAdapter, match=r"adapter_config\.json"):
-            adopt(save(tensors_of(model)), config, HEADER, model)
+            convert(save(tensors_of(model)), config, HEADER, model)
 
 
 def test_parts_whose_product_has_any_size_take_no_memory(model: AceStep) -> None:
@@ -210,7 +211,7 @@ def test_parts_whose_product_has_any_size_take_no_memory(model: AceStep) -> None
     # 81 TB of numbers, if it were multiplied out.
     tensors = {f"{PREFIX}{model.file_name(name)}.lokr_w{number}": large for number in (1, 2)}
     with pytest.raises(InvalidAdapter, match="9000000"):
-        adopt(save({key: tensor.clone() for key, tensor in tensors.items()}), None, HEADER, model)
+        convert(save({key: tensor.clone() for key, tensor in tensors.items()}), None, HEADER, model)
 
 
 @pytest.mark.parametrize("offsets", ["[0, 1e400]", "[0, null]", "[0]", "{}"])

@@ -17,7 +17,8 @@ from peft import PeftConfig
 from adapters import bento_store
 from adapters.adapter_file import Header
 from adapters.library import Library
-from adapters.tensors import AdapterWeights, LoraPair, decode, encode, linear_layers
+from adapters.serialization import decode, encode
+from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from contract import TrainRequest
 from core.errors import Refusal
 from core.settings import Settings

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adapters.library import Library
-from adapters.tensors import decode
+from adapters.serialization import decode
 from api.imports.migration import Moved, migrate
 from core.errors import Refusal
 from core.settings import Settings

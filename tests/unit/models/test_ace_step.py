@@ -15,9 +15,10 @@ from diffusers import AceStepPipeline
 from diffusers.models.autoencoders.autoencoder_oobleck import Snake1d
 from safetensors.torch import save
 
-from adapters import weight_changes
+from adapters import delta_weights
 from adapters.adapter_file import Header, InvalidAdapter, header_length, module_and_part, seal
-from adapters.tensors import AdapterWeights, LoraPair, decode, encode, linear_layers
+from adapters.serialization import decode, encode
+from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from models.ace_step import AceStep, decoding
 from models.ace_step.sampling import Batch, Defaults, Run
 from models.ace_step.snake import Snake
@@ -250,13 +251,13 @@ def test_what_does_not_mix_equals_merged_weights(model: AceStep) -> None:
     payload = save(tensors)
     digest = hashlib.sha256(payload[8 + header_length(payload) :]).hexdigest()
     weights = decode(seal(save(tensors, replace(_header(4), sha256=digest).to_metadata())), model)
-    assert len(weights.changes) == 8 and not weights.pairs
+    assert len(weights.deltas) == 8 and not weights.pairs
 
     def merged(strength: float) -> AceStep:
         pipeline = copy.copy(model.pipeline)
         pipeline.transformer = copy.deepcopy(model.pipeline.transformer)
         layers = linear_layers(pipeline.transformer)
-        for name, change in weights.changes.items():
+        for name, change in weights.deltas.items():
             layers[name].weight.data += strength * change.of(layers[name].weight)
         return AceStep(pipeline, model.defaults)
 
@@ -285,7 +286,7 @@ def test_changes_are_those_of_peft(kind: str) -> None:
     layer = torch.nn.Linear(24, 16)
     peft = get_peft_model(torch.nn.Sequential(copy.deepcopy(layer)), config)  # type: ignore[arg-type]
     parts = {module_and_part(name)[1]: part for name, part in get_peft_model_state_dict(peft).items()}
-    change = weight_changes.read("0", parts, layer)
+    change = delta_weights.read("0", parts, layer)
     x = torch.randn(3, 24)
     expected = peft(x)
     ours = torch.nn.functional.linear(x, layer.weight + change.of(layer.weight), layer.bias)
@@ -303,7 +304,7 @@ def test_changes_are_those_of_peft(kind: str) -> None:
 )
 def test_parts_that_make_no_change_are_refused(parts: dict[str, torch.Tensor], reason: str) -> None:
     with pytest.raises(InvalidAdapter, match=reason):
-        weight_changes.read("x", parts, torch.nn.Linear(8, 8))
+        delta_weights.read("x", parts, torch.nn.Linear(8, 8))
 
 
 @pytest.mark.parametrize("logscale", [True, False])

@@ -10,7 +10,7 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 from adapters.adapter_file import Header
-from adapters.tensors import AdapterWeights, LoraPair, linear_layers
+from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from models import compiled
 from models.ace_step import AceStep
 from models.ace_step.layer import PLAIN, Parts

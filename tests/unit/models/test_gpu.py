@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from adapters.adapter_file import Header
-from adapters.tensors import AdapterWeights, LoraPair, linear_layers
-from adapters.weight_changes import Decomposed, Product
+from adapters.delta_weights import DoraDelta, LoraDelta
+from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from benchmarks import operations
 from benchmarks.operations import Launched
 from models.ace_step import AceStep, packed
@@ -75,7 +75,7 @@ def _twin(model: Model[Any], dora: bool = False) -> AdapterWeights:
             )
             if dora:
                 magnitude = torch.empty(layer.out_features, 1, dtype=model.dtype, device=CUDA)
-                changes[name] = Decomposed(Product(b.T, a.T), magnitude)
+                changes[name] = DoraDelta(LoraDelta(b.T, a.T), magnitude)
             else:
                 pairs[name] = LoraPair(a, b)
     return AdapterWeights(

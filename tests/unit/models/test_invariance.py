@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.adapter_file import Header
-from adapters.tensors import AdapterWeights, LoraPair, linear_layers
-from adapters.weight_changes import Decomposed, Product
+from adapters.delta_weights import DoraDelta, LoraDelta
+from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from models.ace_step import AceStep
 from models.base import Model, Row, Text, Track
 from models.checkpoints import resolve
@@ -36,7 +36,7 @@ def _twin(model: Model[Any], rank: int, seed: int, targets: tuple[str, ...], dor
             a = torch.randn(layer.in_features, rank, generator=generator) / layer.in_features**0.5
             b = torch.randn(rank, layer.out_features, generator=generator) / rank**0.5
             if dora and name.endswith(targets[:2]):
-                changes[name] = Decomposed(Product(b.T, a.T), layer.weight.norm(dim=1, keepdim=True) * 1.3)
+                changes[name] = DoraDelta(LoraDelta(b.T, a.T), layer.weight.norm(dim=1, keepdim=True) * 1.3)
             else:
                 pairs[name] = LoraPair(a, b)
     digest = f"{rank}-{seed}-{dora}"

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from transformers import EncodecModel, MusicgenForConditionalGeneration
 
 from adapters.adapter_file import PREFIX, Header, InvalidAdapter
-from adapters.lora_rows import blend
-from adapters.tensors import AdapterWeights, LoraPair, decode, encode, linear_layers
+from adapters.batched_lora import blend
+from adapters.serialization import decode, encode
+from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from models.base import Row, Text, completed
 from models.checkpoints import Checkpoint, CheckpointError, resolve
 from models.loudness import PEAK

@@ -12,7 +12,8 @@ import torch
 
 from adapters.adapter_file import Header
 from adapters.library import Library
-from adapters.tensors import LoraPair, decode, encode, linear_layers
+from adapters.serialization import decode, encode
+from adapters.weights import LoraPair, linear_layers
 from core.errors import Refusal
 from core.settings import settings
 from models.ace_step import AceStep

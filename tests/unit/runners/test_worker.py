@@ -9,7 +9,7 @@ from collections.abc import Generator
 import pytest
 import torch
 
-from adapters.tensors import AdapterWeights, LoraPair, linear_layers
+from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from models.ace_step import AceStep
 from models.adapter_effect import probe
 from models.base import Model, Row, Text, completed
