@@ -34,7 +34,7 @@ _ZERO_DIGEST = "0" * 64
 
 
 def largest_file(model: Model) -> int:
-    """Size limit of adapter files in bytes: rank 256 on every layer or the layers' own weights, if larger, in float32."""
+    """Size limit of adapter files in bytes: the larger of rank 256 on every layer and the layers' weights, float32."""
     layers = linear_layers(model.adapted).values()
     by_rank = _MAX_RANK_OF_FILES * sum(layer.in_features + layer.out_features for layer in layers)
     return _MAX_HEADER_BYTES + 4 * max(by_rank, sum(layer.weight.numel() for layer in layers))

@@ -222,8 +222,8 @@ def test_audio_in_pieces_is_the_audio_as_a_whole(model: AceStep, monkeypatch: py
     latents = torch.randn(1, 130, model.pipeline.vae.config.decoder_input_channels, generator=generator)
     with torch.inference_mode():
         whole = model.pipeline.vae.decode(latents.transpose(1, 2)).sample[0]
-    monkeypatch.setattr("models.chunked_decoding._PIECE", 40)
-    monkeypatch.setattr("models.chunked_decoding._OVERLAPS", 1)
+    monkeypatch.setattr("models.chunked_decoding._CHUNK_FRAMES", 40)
+    monkeypatch.setattr("models.chunked_decoding._MIN_CHUNK_OVERLAPS", 1)
     pieces = completed(decoding.decode(model.pipeline.vae, latents))
     assert pieces.shape == whole.shape
     assert (pieces - whole).abs().max() <= 1e-5 * whole.std()

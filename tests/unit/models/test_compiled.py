@@ -13,7 +13,7 @@ from adapters.adapter_file import Header
 from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from models import compiled
 from models.ace_step import AceStep
-from models.ace_step.layer import PLAIN, Parts
+from models.ace_step.layer import UNCOMPILED, Parts
 from models.base import Row, Text, completed
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
@@ -54,7 +54,7 @@ def test_one_graph_is_for_all_layers_and_lengths(kind: str) -> None:
         plain, model = (
             AceStep.load(resolve("starter", "ace_step_test", ace_step.build), CPU, torch.float32) for _ in range(2)
         )
-        model._parts = Parts(*[compiled.compiled(part, graphs) for part in PLAIN])  # type: ignore[arg-type]
+        model._parts = Parts(*[compiled.compiled(part, graphs) for part in UNCOMPILED])  # type: ignore[arg-type]
     else:
         plain, model = (
             MusicGen.load(resolve("starter", "musicgen_test", musicgen.build), CPU, torch.float32) for _ in range(2)

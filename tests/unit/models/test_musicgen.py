@@ -264,8 +264,8 @@ def test_pieces_of_audio_are_as_the_whole(
     codes = torch.randint(512, (4, frames))
     with torch.no_grad():
         whole = codec.decode(codes[None, None], [None]).audio_values[0]
-    monkeypatch.setattr("models.chunked_decoding._PIECE", 40)
-    monkeypatch.setattr("models.chunked_decoding._OVERLAPS", 1)
+    monkeypatch.setattr("models.chunked_decoding._CHUNK_FRAMES", 40)
+    monkeypatch.setattr("models.chunked_decoding._MIN_CHUNK_OVERLAPS", 1)
     work = audio.decode(codec, codes, 1)
     pieces = list(work)
     assert len(pieces) == -(-frames // 40)
