@@ -22,8 +22,13 @@ from models.ace_step import AceStep
 from models.checkpoints import resolve
 from models.tiny import ace_step as tiny
 from storage import Storage, keys, open_storage
-from tests.unit.adapters.test_foreign import HEADER, peft_of, saved_by_peft
-from tests.unit.adapters.test_foreign_kinds import merged_by_peft, tensors_of
+from tests.peft_files import (
+    HEADER,
+    merged_by_peft,
+    peft_of,
+    peft_tensors,
+    saved_by_peft,
+)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +101,7 @@ def test_an_adapter_is_laid_out_once_and_copied_once() -> None:
 @pytest.mark.parametrize("config", [b'{"\\ud800": 1}', b'{"task_type": ["\\udfff"]}'])
 def test_texts_that_cannot_be_told_are_refused(model: AceStep, config: bytes) -> None:
     with pytest.raises(InvalidAdapter, match="Unicode"):
-        convert(save(tensors_of(model)), config, HEADER, model)
-    plain = save(tensors_of(model), {"base": "x" * 6})
+        convert(save(peft_tensors(model)), config, HEADER, model)
+    plain = save(peft_tensors(model), {"base": "x" * 6})
     with pytest.raises(InvalidAdapter, match="Unicode"):
         convert(plain.replace(b"xxxxxx", b"\\ud800"), None, HEADER, model)

@@ -19,7 +19,9 @@ from models.tiny import ace_step as tiny_ace_step
 from models.tiny import musicgen as tiny_musicgen
 from runners.scheduler import Scheduler
 from runners.worker import Worker
-from tests.unit.adapters.test_foreign import HEADER
+from tests.peft_files import (
+    HEADER,
+)
 
 
 @pytest.fixture(scope="module")
