@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contract import SamplingOptions
 from core.errors import Refusal
 from models.base import Interruptible, Row, Text
 from runners import worker
-from runners.eta import forecast
+from runners.eta import estimate
 from runners.messages import TrackAnswer
 from runners.scheduler import MAX_ROWS, Scheduler, Ticket
 from runners.step_cost import StepCost
@@ -58,7 +59,7 @@ def scheduler_of(model: Timed) -> Scheduler:
 
 def run(each: Scheduler) -> Ticket | None:
     """A turn; who is answered by it."""
-    answered = each.turn()
+    answered = each.run_slice()
     return answered[0][0] if answered else None
 
 
@@ -78,7 +79,7 @@ async def until(true: Callable[[], object]) -> None:
 
 
 def _row(seconds: float, steps: int, batch_key: str | None = None) -> Row:
-    return Row(Text("x", key=batch_key), seconds, 0, steps)
+    return Row(Text("x", key=batch_key), seconds, SamplingOptions(seed=0, steps=steps))
 
 
 _ROWS = st.builds(_row, st.sampled_from([1.0, 4.0, 30.0]), st.integers(1, 12), st.sampled_from([None, None, "a"]))
@@ -95,20 +96,20 @@ def test_what_is_foretold_comes_true(overhead: float, rows: list[Row], turns: in
         each.add(row)
     for _ in range(turns):
         run(each)
-    told = forecast(each)
+    told = estimate(each)
     assert told.keys() == set(each.tickets)
     start, ends = model.now, dict[Ticket, float]()
-    firsts = {ticket for ticket, outlook in told.items() if outlook.ahead == 0}
+    firsts = {ticket for ticket, eta in told.items() if eta.ahead == 0}
     assert firsts or not told
     while each.tickets:
         if (ticket := run(each)) is not None:
             ends[ticket] = model.now - start
     for ticket, end in ends.items():
-        outlook = told[ticket]
-        assert 0 <= outlook.progress <= 1
-        assert outlook.seconds_left is not None
+        eta = told[ticket]
+        assert 0 <= eta.progress <= 1
+        assert eta.seconds_left is not None
         step = PACE * (overhead + 8 * 30)
-        assert outlook.seconds_left == pytest.approx(end, abs=4 * step), (outlook, end)
+        assert eta.seconds_left == pytest.approx(end, abs=4 * step), (eta, end)
 
 
 def test_who_waits_knows_who_goes_first() -> None:
@@ -117,12 +118,12 @@ def test_who_waits_knows_who_goes_first() -> None:
     long, middle, short = (each.add(_row(seconds, 4)) for seconds in (30.0, 10.0, 4.0))
     for _ in range(LAYERS + 1):
         run(each)
-    told = forecast(each)
+    told = estimate(each)
     assert [told[ticket].ahead for ticket in (short, middle, long)] == [0, 1, 2]
-    assert told[short].making and not told[middle].making
+    assert told[short].running and not told[middle].running
     assert told[short].progress == pytest.approx(1 / 4) and told[long].progress == 0
     late = each.add(_row(1.0, 1))
-    told = forecast(each)
+    told = estimate(each)
     assert told[late].ahead <= 1 and told[long].ahead == 3, "a shorter one goes first, and says so"
 
 
@@ -130,15 +131,15 @@ def test_those_in_one_batch_are_not_ahead_of_each_other() -> None:
     each = warm(Timed(1e3))
     tickets = [each.add(_row(1.0, 3)) for _ in range(4)]
     run(each)
-    told = forecast(each)
+    told = estimate(each)
     assert [told[ticket].ahead for ticket in tickets] == [0] * 4
-    assert all(told[ticket].making for ticket in tickets)
+    assert all(told[ticket].running for ticket in tickets)
 
 
 def test_before_anything_was_timed_no_time_is_told() -> None:
     each = scheduler_of(Timed(1.0))
     ticket = each.add(_row(1.0, 3))
-    assert forecast(each)[ticket].seconds_left is None
+    assert estimate(each)[ticket].seconds_left is None
 
 
 @given(overhead=st.floats(5, 300), pace=st.floats(1e-6, 1.0), kinds=st.lists(st.floats(1, 1e3), min_size=1, max_size=9))
@@ -170,7 +171,7 @@ def test_a_full_queue_says_when_there_is_room() -> None:
         each = Worker(warm(model))
         model.go.clear()
         model.come.clear()
-        many = [asyncio.create_task(each.track(_row(30.0, 8))) for _ in range(worker.MAX_PRESENT)]
+        many = [asyncio.create_task(each.track(_row(30.0, 8))) for _ in range(worker.MAX_TRACKS)]
         await asyncio.sleep(0)
         model.come.set()  # all of them are there when the first batch is chosen
         await until(lambda: len(model.work) == WARM_STEPS * LAYERS + LAYERS)
@@ -189,16 +190,16 @@ def test_a_place_is_known_while_it_lasts() -> None:
         model = Timed(1.0)
         each = Worker(warm(model))
         model.go.clear()
-        first = asyncio.create_task(each.track(_row(1.0, 2), place="first"))
-        second = asyncio.create_task(each.track(_row(20.0, 2), place="second"))
-        await until(lambda: each.place("second"))
-        place = each.place("second")
-        assert place is not None and place.ahead == 1 and not place.making
-        assert each.place("third") is None
+        first = asyncio.create_task(each.track(_row(1.0, 2), queue_key="first"))
+        second = asyncio.create_task(each.track(_row(20.0, 2), queue_key="second"))
+        await until(lambda: each.eta("second"))
+        eta = each.eta("second")
+        assert eta is not None and eta.ahead == 1 and not eta.running
+        assert each.eta("third") is None
         second.cancel()
         model.go.set()
         await first
-        assert each.place("first") is None and each.place("second") is None
+        assert each.eta("first") is None and each.eta("second") is None
 
     asyncio.run(scenario())
 

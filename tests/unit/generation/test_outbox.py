@@ -76,7 +76,7 @@ def test_a_full_storage_or_outbox_refuses(flaky: Flaky, tmp_path: Path, monkeypa
         box.put("outputs/base/a.wav", b"a")
     assert refusal.value.status == 507
     flaky.trouble = 503
-    monkeypatch.setattr(front.outbox, "LIMIT", 3)
+    monkeypatch.setattr(front.outbox, "MAX_BYTES", 3)
     box.put("outputs/base/b.wav", b"bb")
     with pytest.raises(Unavailable, match="too many"):
         box.put("outputs/base/c.wav", b"cc")

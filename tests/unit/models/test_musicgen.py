@@ -18,6 +18,7 @@ from transformers import EncodecModel, MusicgenForConditionalGeneration
 from adapters.adapter_file import PREFIX, Header, InvalidAdapter
 from adapters.lora_rows import blend
 from adapters.tensors import AdapterWeights, LoraPair, decode, encode, linear_layers
+from contract import SamplingOptions
 from models.base import Row, Text, completed
 from models.checkpoints import Checkpoint, CheckpointError, resolve
 from models.loudness import PEAK
@@ -151,7 +152,11 @@ def test_windows_do_not_change_what_a_row_is_beside_others(short: MusicGen) -> N
 
 
 def test_audio_alone_and_together(model: MusicGen) -> None:
-    rows = [Row(PROMPT, 1.0, 1), Row(Text("slow"), 0.3101, 2, guidance=1.5), Row(PROMPT, 1.0, 3)]
+    rows = [
+        Row(PROMPT, 1.0, SamplingOptions(seed=1)),
+        Row(Text("slow"), 0.3101, SamplingOptions(seed=2, guidance=1.5)),
+        Row(PROMPT, 1.0, SamplingOptions(seed=3)),
+    ]
     tracks = _play(model, *rows)
     for row, track in zip(rows, tracks, strict=True):
         (single,) = _play(model, row)
@@ -175,14 +180,17 @@ def test_stereo_codes_are_those_of_stock_generate(stereo: MusicGen, overheard: l
     line = Line(stereo.encode_text(PROMPT), 20, 0, 3.0)
     (codes,) = _write(stereo, line, greedy=True)
     assert torch.equal(codes[::2], overheard[0]) and torch.equal(codes[1::2], overheard[1])
-    (track,) = _play(stereo, Row(PROMPT, 0.5, 1))
+    (track,) = _play(stereo, Row(PROMPT, 0.5, SamplingOptions(seed=1)))
     assert track.shape == (2, 16_000)
     assert not np.array_equal(track[0], track[1])
     assert audio.encode(stereo.codec, track).shape == (8, 25)
 
 
 def test_an_adapter_changes_its_row_alone(model: MusicGen) -> None:
-    base, changed = Row(PROMPT, 0.5, 1), Row(PROMPT, 0.5, 1, adapters=[(_adapter(model, 4, 1), 1.0)])
+    base, changed = (
+        Row(PROMPT, 0.5, SamplingOptions(seed=1)),
+        Row(PROMPT, 0.5, SamplingOptions(seed=1), adapters=[(_adapter(model, 4, 1), 1.0)]),
+    )
     (alone,) = _play(model, base)
     beside, twin = _play(model, base, changed)
     assert np.array_equal(alone, beside)
@@ -210,7 +218,7 @@ def test_adapters_equal_merged_weights(model: MusicGen) -> None:
 
 
 def test_forty_seconds_go_on_after_the_window(model: MusicGen) -> None:
-    (track,) = _play(model, Row(PROMPT, 40.0, 1))
+    (track,) = _play(model, Row(PROMPT, 40.0, SamplingOptions(seed=1)))
     assert track.shape == (1, 40 * 32_000)
     late = track[:, 30 * 32_000 :]
     assert all(np.abs(second).max() > 0.01 for second in np.split(late, 10, axis=1))
@@ -229,7 +237,7 @@ def test_a_window_takes_over_the_end_of_the_last_one(short: MusicGen, overheard:
 
 
 def test_a_row_that_fails_fails_alone(model: MusicGen) -> None:
-    good, weights = Row(PROMPT, 0.5, 1), _adapter(model, 4, 1)
+    good, weights = Row(PROMPT, 0.5, SamplingOptions(seed=1)), _adapter(model, 4, 1)
     pair = next(iter(weights.pairs.values()))
     poisoned = replace(
         weights, pairs={name: replace(pair, a=pair.a * torch.nan) for name, pair in weights.pairs.items()}
@@ -279,7 +287,7 @@ def test_silence_stays_silent(model: MusicGen, monkeypatch: pytest.MonkeyPatch) 
         return np.zeros((1, 32_000), np.float32)
 
     monkeypatch.setattr(audio, "decode", silence)
-    (track,) = _play(model, Row(PROMPT, 0.5, 1))
+    (track,) = _play(model, Row(PROMPT, 0.5, SamplingOptions(seed=1)))
     assert not track.any()
 
 
@@ -292,7 +300,11 @@ def test_caption_takes_in_what_musicgen_has_no_field_for() -> None:
 
 
 def test_prompts_make_different_tracks(model: MusicGen) -> None:
-    one, two = _play(model, Row(Text("calm piano"), 0.5, 1), Row(Text("calm piano", bpm=90), 0.5, 1))
+    one, two = _play(
+        model,
+        Row(Text("calm piano"), 0.5, SamplingOptions(seed=1)),
+        Row(Text("calm piano", bpm=90), 0.5, SamplingOptions(seed=1)),
+    )
     assert np.abs(one - two).max() > 0.01
 
 
@@ -342,14 +354,18 @@ def test_training_learns_a_clip(model: MusicGen) -> None:
     trainer = MusicGenTrainer(model)
     example = trainer.example(_clip(4.0), PROMPT)
     assert example["codes"].shape == (4, 200) and example["text"].shape[1] == 128
-    (before,) = _play(model, Row(PROMPT, 0.2, 1))
+    (before,) = _play(model, Row(PROMPT, 0.2, SamplingOptions(seed=1)))
     losses: list[float] = []
     recipe = replace(trainer.recipe(4.0), steps=40, batch=1, warmup=4)
     pairs = train(trainer, model.adapted, [example], recipe, lambda _, loss: losses.append(loss))
     assert np.mean(losses[-5:]) < losses[0] - 1
     assert len(pairs) == 3 * 8
     weights = AdapterWeights(_adapter(model, 16, 0).header, pairs)
-    twin, base = _play(model, Row(PROMPT, 0.2, 1, adapters=[(weights, 1.0)]), Row(PROMPT, 0.2, 1))
+    twin, base = _play(
+        model,
+        Row(PROMPT, 0.2, SamplingOptions(seed=1), adapters=[(weights, 1.0)]),
+        Row(PROMPT, 0.2, SamplingOptions(seed=1)),
+    )
     assert np.array_equal(base, before), "training leaves the model as it was"
     assert np.abs(twin - base).max() > 0.01
 

@@ -13,12 +13,14 @@ import torch
 from adapters.adapter_file import Header
 from adapters.library import Library
 from adapters.tensors import LoraPair, decode, encode, linear_layers
+from contract import SamplingOptions
 from core.errors import Refusal
 from core.settings import settings
 from models.ace_step import AceStep
+from models.base import Text
 from models.checkpoints import Checkpoint, resolve
 from models.tiny import ace_step as tiny
-from runners.adapter_cache import Adapters
+from runners.adapter_cache import AdapterCache
 from runners.local import LocalRunners
 from runners.messages import AdapterRef, TrackRequest
 from storage import Storage, keys, open_storage
@@ -77,14 +79,16 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return read
 
 
-def _sized(storage: Storage, model: AceStep, checkpoint: Checkpoint, refs: list[AdapterRef], count: int) -> Adapters:
+def _sized(
+    storage: Storage, model: AceStep, checkpoint: Checkpoint, refs: list[AdapterRef], count: int
+) -> AdapterCache:
     """A cache with room for so many."""
     size = decode(storage.get(refs[0].key), model).nbytes
-    return Adapters(storage, model, checkpoint, budget=count * size)
+    return AdapterCache(storage, model, checkpoint, max_bytes=count * size)
 
 
-async def _use(adapters: Adapters, *refs: AdapterRef) -> None:
-    async with adapters.held(refs) as weights:
+async def _use(adapters: AdapterCache, *refs: AdapterRef) -> None:
+    async with adapters.hold(refs) as weights:
         assert [each.header.sha256 for each in weights] == [ref.header.sha256 for ref in refs]
 
 
@@ -105,10 +109,10 @@ def test_what_is_in_use_stays(
 ) -> None:
     async def scenario() -> None:
         adapters = _sized(storage, model, checkpoint, refs, 1)
-        async with adapters.held(refs[:2]):
+        async with adapters.hold(refs[:2]):
             await _use(adapters, refs[2])
             await _use(adapters, refs[0], refs[1])
-        assert len(adapters._kept) == 1, "and what is too much leaves when it is let go"
+        assert len(adapters._cached) == 1, "and what is too much leaves when it is let go"
 
     asyncio.run(scenario())
     assert loads == [ref.key for ref in refs[:3]]
@@ -166,11 +170,15 @@ def runners(tiny: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     settings.cache_clear()
 
 
+def _request(seconds: float, timeout: float, steps: int | None = None) -> TrackRequest:
+    return TrackRequest(text=Text("x"), seconds=seconds, options=SamplingOptions(seed=1, steps=steps), timeout=timeout)
+
+
 def test_patience_ends(runners: LocalRunners) -> None:
     async def scenario() -> None:
         late, made = await asyncio.gather(
-            runners["ace_step"].generate(TrackRequest(prompt="x", seconds=600, seed=1, steps=200, patience=0.5)),
-            runners["ace_step"].generate(TrackRequest(prompt="x", seconds=1, seed=1, patience=600)),
+            runners["ace_step"].generate(_request(seconds=600, steps=200, timeout=0.5)),
+            runners["ace_step"].generate(_request(seconds=1, timeout=600)),
         )
         assert late.status == 504 and "GENERATE_TIMEOUT_SECONDS" in str(late.error)
         assert made.status == 200 and made.pcm

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from contract import SamplingOptions
 from core.errors import Refusal
 from models.base import Interruptible, Plan, Row, Text
 from runners import scheduler, worker
@@ -68,12 +69,12 @@ class Counting:
         assert self.come.wait(PATIENCE)
         if row.text.prompt == "misfit":
             raise ValueError("misfit")
-        return Plan(row.steps or 1, row.seconds, row.text.key)
+        return Plan(row.options.steps or 1, row.seconds, row.text.key)
 
     def begin(self, row: Row) -> Count:
         if row.text.prompt == "bad":
             raise ValueError("bad")
-        return Count(row, row.steps or 1)
+        return Count(row, row.options.steps or 1)
 
     def held(self, runs: Sequence[Count]) -> float:
         return sum(ticket.row.seconds / 10 for ticket in self.tickets if ticket.run and ticket.run not in runs)
@@ -84,11 +85,11 @@ class Counting:
     def finish(self, run: Count, row: Row) -> Generator[None, None, NDArray[np.float32]]:
         assert run.row is row and not run.steps_left
         yield
-        return np.array([row.seed], np.float32)
+        return np.array([row.options.seed], np.float32)
 
 
 def _row(name: str = "x", seconds: float = 1.0, steps: int = 2, seed: int = 0, batch_key: str | None = None) -> Row:
-    return Row(Text(name, key=batch_key), seconds, seed, steps)
+    return Row(Text(name, key=batch_key), seconds, SamplingOptions(seed=seed, steps=steps))
 
 
 def _all(scheduler: Scheduler) -> dict[Ticket, Any]:
@@ -97,7 +98,7 @@ def _all(scheduler: Scheduler) -> dict[Ticket, Any]:
     for _ in range(100_000):
         if not scheduler.tickets:
             return answers
-        for ticket, track in scheduler.turn():
+        for ticket, track in scheduler.run_slice():
             assert ticket not in answers, "answered twice"
             answers[ticket] = track
     raise AssertionError("it never ends")
@@ -113,7 +114,7 @@ def test_a_short_row_that_comes_late_goes_first_between_layers() -> None:
     model = Counting()
     each = Scheduler(cast(Any, model))
     each.add(_row("long", 60))
-    each.turn()
+    each.run_slice()
     each.add(_row("short", 5))
     _all(each)
     assert _order(model) == ["long", "short", "long"]
@@ -134,7 +135,7 @@ def test_who_comes_late_joins_where_steps_are_shared() -> None:
     each = Scheduler(cast(Any, model))
     each.add(_row("first", 1, steps=10))
     for _ in range(2 * LAYERS):
-        each.turn()
+        each.run_slice()
     each.add(_row("second", 1, steps=3))
     _all(each)
     assert _order(model) == ["first", "first+second", "first"]
@@ -170,11 +171,11 @@ def test_a_long_row_is_not_put_off_forever() -> None:
     for number in range(1000):
         if number % 4 == 0:
             each.add(_row("short", 1))  # as fast as they are made
-        answers += [ticket for ticket, _ in each.turn()]
+        answers += [ticket for ticket, _ in each.run_slice()]
         if long in answers:
             break
     done = sum(len(batch) * (10 if batch == ["long"] else 1) for batch in model.work) / LAYERS
-    assert done <= (scheduler.PATIENCE + 2) * 20
+    assert done <= (scheduler.AGING_FACTOR + 2) * 20
 
 
 def test_one_row_fails_alone() -> None:
@@ -206,7 +207,7 @@ def test_a_batch_that_does_not_fit_goes_on_in_halves_until_it_dares_again(monkey
         return {len(batch) for batch in model.work}
 
     assert sizes() == {2}
-    monkeypatch.setattr(scheduler, "RECOVERY", 0.0)
+    monkeypatch.setattr(scheduler, "RECOVERY_SECONDS", 0.0)
     assert sizes() == {4}
 
 
@@ -215,7 +216,7 @@ def test_a_row_that_does_not_fit_fails_alone_and_one_that_does_waits_for_room() 
     each = Scheduler(cast(Any, model))
     model.tickets = each.tickets
     small = each.add(_row("small", 2, steps=9))
-    each.turn()
+    each.run_slice()
     tight, large = each.add(_row("tight", 9.9, steps=1)), each.add(_row("large", 11, steps=1))
     answers = _all(each)
     assert answers[small].tolist() == answers[tight].tolist() == [0]
@@ -227,7 +228,7 @@ def test_who_goes_away_frees_its_row_at_the_next_step() -> None:
     model = Counting(overhead=100)
     each = Scheduler(cast(Any, model))
     gone, stays = each.add(_row("gone", steps=50)), each.add(_row("stays", steps=3))
-    each.turn()
+    each.run_slice()
     each.drop(gone)
     assert list(_all(each)) == [stays]
     assert model.work.count(["gone", "stays"]) == LAYERS and model.work.count(["stays"]) == 2 * LAYERS
@@ -271,13 +272,13 @@ def test_everyone_is_answered_once_with_their_own(overhead: float, memory: float
                 each.drop(added[move])
                 dropped.add(added[move])
         else:
-            answers |= dict(each.turn())
-    assert len([ticket for ticket in each.tickets if ticket.run]) <= scheduler.MAX_BEGUN + scheduler.MAX_ROWS
+            answers |= dict(each.run_slice())
+    assert len([ticket for ticket in each.tickets if ticket.run]) <= scheduler.MAX_STARTED + scheduler.MAX_ROWS
     answers |= _all(each)
     assert answers.keys() == set(added) - dropped
     for ticket, track in answers.items():
         if ticket.row.text.prompt == "x" and ticket.row.seconds <= memory:
-            assert track.tolist() == [ticket.row.seed]
+            assert track.tolist() == [ticket.row.options.seed]
         else:
             assert isinstance(track, Exception)
 
@@ -287,7 +288,7 @@ def test_requests_from_an_event_loop() -> None:
         model = Counting(overhead=100)
         each = Worker(Scheduler(cast(Any, model)))
         model.go.clear()
-        many = [asyncio.create_task(each.track(_row(seed=seed))) for seed in range(worker.MAX_PRESENT)]
+        many = [asyncio.create_task(each.track(_row(seed=seed))) for seed in range(worker.MAX_TRACKS)]
         gone = many.pop()
         await asyncio.sleep(0.05)
         with pytest.raises(Refusal, match="try again") as refused:
@@ -320,7 +321,7 @@ def test_the_scheduler_s_own_fault_leaves_nobody_waiting(monkeypatch: pytest.Mon
     async def scenario() -> None:
         each = Worker(Scheduler(cast(Any, Counting())))
         with monkeypatch.context() as patch:
-            patch.setattr(Scheduler, "_chosen", lambda *_: 1 / 0)
+            patch.setattr(Scheduler, "_next_group", lambda *_: 1 / 0)
             assert isinstance(await asyncio.wait_for(each.track(_row()), PATIENCE), ZeroDivisionError)
         assert not isinstance(await asyncio.wait_for(each.track(_row()), PATIENCE), Exception)
 

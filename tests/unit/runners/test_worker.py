@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from adapters.tensors import AdapterWeights, LoraPair, linear_layers
+from contract import SamplingOptions
 from models.ace_step import AceStep
 from models.adapter_effect import probe
 from models.base import Model, Row, Text, completed
@@ -46,7 +47,7 @@ def test_other_work_takes_turns_with_the_rows(model: AceStep) -> None:
         worker = Worker(Scheduler(model))
         work = asyncio.create_task(worker.run(slow()))
         for number in range(2):
-            track = await worker.track(Row(Text("x"), seconds=0.5, seed=number, steps=2))
+            track = await worker.track(Row(Text("x"), 0.5, SamplingOptions(seed=number, steps=2)))
             assert not isinstance(track, Exception)
             ended.append("row")
         result = await work
