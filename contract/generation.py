@@ -1,4 +1,4 @@
-"""A track: what may be asked for, what is answered, and where it stands in the queue."""
+"""Generation: the request, its answers, and the queue position."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _whole_tempo(value: Any) -> int | None:
     return None if bpm is None else whole(bpm)
 
 
-# What each is sent as; what it is read to is the field's own type.
+# The notations that clients may send, for the JSON schema. A validator reads each of them to the field's own type.
 _SentTempo = Annotated[float, Field(ge=MIN_BPM, le=MAX_BPM)] | Literal[0] | Annotated[str, Field(examples=["92 bpm"])]
 _SentKey = Annotated[str, Field(examples=["A minor", "F#m", "Bb major", "8A"])]
 _SentTimeSignature = Literal["2", "3", "4", "6", 2, 3, 4, 6] | Annotated[str, Field(examples=["4/4", "6/8"])]

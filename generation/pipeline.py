@@ -23,8 +23,6 @@ from runners.clients import Runners
 from runners.messages import AdapterRef, TrackAnswer, TrackRequest
 from storage import keys
 
-_DEFAULT_SECONDS = 60.0
-
 
 @dataclass(frozen=True)
 class Generated:
@@ -32,12 +30,12 @@ class Generated:
 
     Attributes:
         file: the encoded audio.
-        media_type: of the file.
-        backend: that generated it.
-        seed: that it was sampled with.
-        sample_rate: in Hz, of the file.
+        media_type: the file's media type.
+        backend: the backend that generated it.
+        seed: the seed of the sampling.
+        sample_rate: the file's, in Hz.
         seconds: duration.
-        key: its storage key.
+        key: the file's storage key.
     """
 
     file: bytes
@@ -57,10 +55,10 @@ class Generation:
     """Generates tracks.
 
     Args:
-        runners: that sample them.
-        library: finds twins.
-        outbox: stores tracks.
-        settings: limits, and the C2PA certificate.
+        runners: sample the tracks.
+        library: finds the twins.
+        outbox: stores the tracks.
+        settings: have the limits and the C2PA certificate.
     """
 
     def __init__(self, runners: Runners, library: Library, outbox: Outbox, settings: Settings) -> None:
@@ -163,7 +161,7 @@ class Generation:
     def _seconds(self, request: GenerateRequest, backend: Backend) -> float:
         longest = backend.longest(self.settings)
         if "duration_seconds" not in request.model_fields_set:
-            return min(_DEFAULT_SECONDS, longest)
+            return min(request.duration_seconds, longest)
         if request.duration_seconds > longest:
             raise Refusal(
                 400,
@@ -190,8 +188,7 @@ class Generation:
     async def _track(
         self, backend: Backend, request: TrackRequest, twins: Sequence[list[Twin]], strengths: Sequence[float]
     ) -> TrackAnswer:
-        """Generate with each twin's first file that the runner can use. A missing twin is an error, and never replaced
-        by the base model."""
+        """Generate with each twin's first usable file. Without one the track is refused, not made by the base model."""
         refusals: list[Refusal] = []
         # A twin may have copies at two paths: if one is damaged, the other is used.
         for attempt in range(max(map(len, twins), default=1)):

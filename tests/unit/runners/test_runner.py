@@ -1,4 +1,4 @@
-"""A runner's adapters in memory, and the end of its patience."""
+"""A runner's adapter cache, and its timeout."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Storage:
 
 @pytest.fixture(scope="module")
 def refs(storage: Storage, model: AceStep, checkpoint: Checkpoint) -> list[AdapterRef]:
-    """Adapters in storage, all of one size, that no model store has."""
+    """Adapters of equal size, in storage but in no model store."""
     found = []
     for number in range(TWINS):
         pairs = {
@@ -65,7 +65,7 @@ def refs(storage: Storage, model: AceStep, checkpoint: Checkpoint) -> list[Adapt
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The keys that were read from storage."""
+    """The keys that have been read from storage."""
     read: list[str] = []
     reading = Library.read
 
@@ -82,7 +82,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def _sized(
     storage: Storage, model: AceStep, checkpoint: Checkpoint, refs: list[AdapterRef], count: int
 ) -> AdapterCache:
-    """A cache with room for so many."""
+    """A cache with room for `count` adapters."""
     size = decode(storage.get(refs[0].key), model).nbytes
     return AdapterCache(storage, model, checkpoint, max_bytes=count * size)
 
@@ -92,7 +92,7 @@ async def _use(adapters: AdapterCache, *refs: AdapterRef) -> None:
         assert [each.header.sha256 for each in weights] == [ref.header.sha256 for ref in refs]
 
 
-def test_the_least_recently_used_leaves(
+def test_the_least_recently_used_is_evicted(
     storage: Storage, model: AceStep, checkpoint: Checkpoint, refs: list[AdapterRef], loads: list[str]
 ) -> None:
     async def scenario() -> None:
@@ -104,7 +104,7 @@ def test_the_least_recently_used_leaves(
     assert loads == [refs[number].key for number in (0, 1, 2, 1)]
 
 
-def test_what_is_in_use_stays(
+def test_adapters_in_use_are_not_evicted(
     storage: Storage, model: AceStep, checkpoint: Checkpoint, refs: list[AdapterRef], loads: list[str]
 ) -> None:
     async def scenario() -> None:
@@ -112,13 +112,13 @@ def test_what_is_in_use_stays(
         async with adapters.hold(refs[:2]):
             await _use(adapters, refs[2])
             await _use(adapters, refs[0], refs[1])
-        assert len(adapters._cached) == 1, "and what is too much leaves when it is let go"
+        assert len(adapters._cached) == 1, "the excess is evicted when it is released"
 
     asyncio.run(scenario())
     assert loads == [ref.key for ref in refs[:3]]
 
 
-def test_an_adapter_is_loaded_once_for_all_who_wait(
+def test_concurrent_requests_share_one_load(
     storage: Storage,
     model: AceStep,
     checkpoint: Checkpoint,
@@ -139,7 +139,7 @@ def test_an_adapter_is_loaded_once_for_all_who_wait(
         adapters = _sized(storage, model, checkpoint, refs, 4)
         waiting = [asyncio.create_task(_use(adapters, refs[0])) for _ in range(5)]
         await asyncio.sleep(0.05)
-        waiting[0].cancel()  # the one that began it
+        waiting[0].cancel()  # the one that started the load
         go.set()
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert isinstance(results[0], asyncio.CancelledError) and results[1:] == [None] * 4
@@ -148,7 +148,7 @@ def test_an_adapter_is_loaded_once_for_all_who_wait(
     assert loads == [refs[0].key]
 
 
-def test_what_cannot_be_loaded_is_asked_for_again(
+def test_a_failed_load_is_tried_again(
     storage: Storage, model: AceStep, checkpoint: Checkpoint, refs: list[AdapterRef], loads: list[str]
 ) -> None:
     async def scenario() -> None:
@@ -174,7 +174,7 @@ def _request(seconds: float, timeout: float, steps: int | None = None) -> TrackR
     return TrackRequest(text=Text("x"), seconds=seconds, options=SamplingOptions(seed=1, steps=steps), timeout=timeout)
 
 
-def test_patience_ends(runners: LocalRunners) -> None:
+def test_a_track_times_out(runners: LocalRunners) -> None:
     async def scenario() -> None:
         late, made = await asyncio.gather(
             runners["ace_step"].generate(_request(seconds=600, steps=200, timeout=0.5)),

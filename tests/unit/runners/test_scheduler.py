@@ -1,4 +1,4 @@
-"""Who goes first, who goes together, and that nobody is forgotten."""
+"""The scheduler's order and batches, and that every row is answered once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LAYERS = 3
 
 @dataclass(eq=False)
 class Count:
-    """A run that counts down."""
+    """A run that counts its steps down."""
 
     row: Row
     steps_left: int
@@ -54,13 +54,13 @@ class Counts:
 
 
 class Counting:
-    """A model whose rows take as many steps as they say and cost a step what they are long; a track is its seed."""
+    """A model without weights: a step of a row costs its seconds, and a track is the row's seed."""
 
     def __init__(self, overhead: float = 0.0, memory: float = float("inf")) -> None:
         self.overhead = overhead
-        self.memory = memory  # what a batch may be long, less a part of what is held for runs outside of it
+        self.memory = memory  # seconds of music that fit; runs outside of the batch hold a tenth of theirs
         self.tickets: list[Ticket] = []
-        self.work: list[list[str]] = []  # which rows were in the batch, for each layer
+        self.work: list[list[str]] = []  # the rows of the batch, for each layer
         self.go, self.come = threading.Event(), threading.Event()
         self.go.set()
         self.come.set()
@@ -93,7 +93,7 @@ def _row(name: str = "x", seconds: float = 1.0, steps: int = 2, seed: int = 0, b
 
 
 def _all(scheduler: Scheduler) -> dict[Ticket, Any]:
-    """Every answer there is to be."""
+    """Run until every ticket is answered."""
     answers: dict[Ticket, Any] = {}
     for _ in range(100_000):
         if not scheduler.tickets:
@@ -110,7 +110,7 @@ def _order(model: Counting) -> list[str]:
     return [name for index, name in enumerate(names) if index == 0 or names[index - 1] != name]
 
 
-def test_a_short_row_that_comes_late_goes_first_between_layers() -> None:
+def test_a_short_row_preempts_a_long_one_between_layers() -> None:
     model = Counting()
     each = Scheduler(cast(Any, model))
     each.add(_row("long", 60))
@@ -122,7 +122,7 @@ def test_a_short_row_that_comes_late_goes_first_between_layers() -> None:
     assert sum(batch == ["long"] for batch in model.work) == 2 * LAYERS, "no layer is computed twice"
 
 
-def test_what_is_worth_it_shares_a_batch() -> None:
+def test_rows_share_a_batch_where_that_saves_time() -> None:
     model = Counting(overhead=15)
     each = Scheduler(cast(Any, model))
     rows = [each.add(_row(str(number), 1, steps=4 + number)) for number in range(4)]
@@ -130,7 +130,7 @@ def test_what_is_worth_it_shares_a_batch() -> None:
     assert _order(model) == ["0+1+2+3", "1+2+3", "2+3", "3"]
 
 
-def test_who_comes_late_joins_where_steps_are_shared() -> None:
+def test_a_late_row_joins_the_batch() -> None:
     model = Counting(overhead=15)
     each = Scheduler(cast(Any, model))
     each.add(_row("first", 1, steps=10))
@@ -142,7 +142,7 @@ def test_who_comes_late_joins_where_steps_are_shared() -> None:
     assert sum("first" in batch for batch in model.work) == 10 * LAYERS
 
 
-def test_lanes_do_not_mix() -> None:
+def test_batch_keys_do_not_mix() -> None:
     model = Counting(overhead=100)
     each = Scheduler(cast(Any, model))
     for batch_key in ("a", "b", "a", "b"):
@@ -163,7 +163,7 @@ def test_a_batch_has_its_limits() -> None:
     assert max(batch.count("long") for batch in model.work) == 2
 
 
-def test_a_long_row_is_not_put_off_forever() -> None:
+def test_a_long_row_does_not_starve() -> None:
     model = Counting()
     each = Scheduler(cast(Any, model))
     long = each.add(_row("long", 10))
@@ -190,7 +190,9 @@ def test_one_row_fails_alone() -> None:
     assert isinstance(answers[bad], ValueError) and isinstance(answers[breaks], RuntimeError)
 
 
-def test_a_batch_that_does_not_fit_goes_on_in_halves_until_it_dares_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_does_not_fit_continues_in_halves_until_the_limit_recovers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = Counting(overhead=1e6, memory=4)
     each = Scheduler(cast(Any, model))
     rows = [each.add(_row("x", 1, steps=3, seed=seed)) for seed in range(5)]
@@ -211,7 +213,7 @@ def test_a_batch_that_does_not_fit_goes_on_in_halves_until_it_dares_again(monkey
     assert sizes() == {4}
 
 
-def test_a_row_that_does_not_fit_fails_alone_and_one_that_does_waits_for_room() -> None:
+def test_a_row_that_does_not_fit_is_deferred_and_fails_if_it_never_fits() -> None:
     model = Counting(overhead=1e6, memory=10)
     each = Scheduler(cast(Any, model))
     model.tickets = each.tickets
@@ -224,7 +226,7 @@ def test_a_row_that_does_not_fit_fails_alone_and_one_that_does_waits_for_room() 
     assert each.add(_row("next")) in _all(each)
 
 
-def test_who_goes_away_frees_its_row_at_the_next_step() -> None:
+def test_a_dropped_row_leaves_at_the_next_step() -> None:
     model = Counting(overhead=100)
     each = Scheduler(cast(Any, model))
     gone, stays = each.add(_row("gone", steps=50)), each.add(_row("stays", steps=3))
@@ -256,9 +258,11 @@ _ROWS = st.builds(
 @given(
     overhead=st.sampled_from([0.0, 10.0, 1e4]),
     memory=st.sampled_from([float("inf"), 500.0, 100.0]),
-    moves=st.lists(st.one_of(_ROWS, st.integers(0, 30), st.just("turn")), max_size=40),
+    moves=st.lists(st.one_of(_ROWS, st.integers(0, 30), st.just("slice")), max_size=40),
 )
-def test_everyone_is_answered_once_with_their_own(overhead: float, memory: float, moves: list[Row | int | str]) -> None:
+def test_every_row_is_answered_once_with_its_own_track(
+    overhead: float, memory: float, moves: list[Row | int | str]
+) -> None:
     each = Scheduler(cast(Any, Counting(overhead, memory)))
     each.model.tickets = each.tickets  # type: ignore[attr-defined]
     added: list[Ticket] = []
@@ -317,7 +321,7 @@ def test_an_event_loop_that_ended_does_not_end_the_thread() -> None:
     assert not isinstance(asyncio.run(each.track(_row())), Exception)
 
 
-def test_the_scheduler_s_own_fault_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_scheduler_answers_all_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         each = Worker(Scheduler(cast(Any, Counting())))
         with monkeypatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Work with a model beside its rows."""
+"""Calls in the model's thread between the slices of its rows."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def model() -> AceStep:
     return AceStep.load(checkpoint, torch.device("cpu"), torch.float32)
 
 
-def test_other_work_takes_turns_with_the_rows(model: AceStep) -> None:
-    """Rows go on while it lasts, from the first to the last; what it raises is its own."""
+def test_a_call_and_rows_run_interleaved(model: AceStep) -> None:
+    """Rows complete while a call runs, and a call's error is raised to its own caller."""
     ended: list[str] = []
 
     def slow() -> Generator[None, None, str]:
@@ -58,7 +58,7 @@ def test_other_work_takes_turns_with_the_rows(model: AceStep) -> None:
     assert asyncio.run(asyncio.wait_for(both(), 60)) == "done"
 
 
-def test_work_that_nobody_waits_for_ends(model: AceStep) -> None:
+def test_a_cancelled_call_ends(model: AceStep) -> None:
     steps: list[int] = []
 
     def endless() -> Generator[None, None, None]:
