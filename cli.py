@@ -13,7 +13,6 @@ import asyncio
 import io
 import logging
 import os
-import secrets
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -283,12 +282,10 @@ def _generate(storage: Storage, request: GenerateRequest, out: Path) -> None:
     from runners.clients import Runners
     from runners.local import LocalRunners
 
-    if request.seed is None:
-        request = request.model_copy(update={"seed": secrets.randbelow(2**32)})
     with _to_be_written(out), console.status("generating"):
         outbox = Outbox(storage, settings().storage_url, outbox_folder())
         generation = Generation(Runners(LocalRunners(), settings()), Library(storage), outbox, settings())
-        made = asyncio.run(generation.make(request, as_base64=False))
+        made = asyncio.run(generation.generate(request, as_base64=False))
     try:
         out.write_bytes(made.file)
     except OSError as error:

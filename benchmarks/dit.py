@@ -12,6 +12,7 @@ from adapters.batched_lora import copy_into
 from adapters.weights import FlatPairs
 from benchmarks import models
 from benchmarks.measure import Figure, compared, interleaved, median, operations
+from contract import SamplingOptions
 from models.ace_step import packed
 from models.ace_step.sampling import Batch, Run
 from models.base import Row, Text, completed
@@ -115,7 +116,12 @@ def strangers(rounds: int) -> Iterator[Figure]:
     model = models.ace_step()
     twins = [models.adapter(model.adapted, "ace_step", models.DIT_ATTENTION, seed) for seed in range(STRANGERS)]
     rows = [
-        Row(Text("beat " * (1 + 7 * number), bpm=90 + number), 3.0 + number, seed=number, adapters=[(twin, 1.0)])
+        Row(
+            Text("beat " * (1 + 7 * number), bpm=90 + number),
+            3.0 + number,
+            SamplingOptions(seed=number),
+            adapters=[(twin, 1.0)],
+        )
         for number, twin in enumerate(twins)
     ]
 

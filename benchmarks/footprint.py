@@ -78,7 +78,7 @@ async def _measured(folder: Path) -> list[Figure]:
 
     async def made(number: int) -> None:
         request = GenerateRequest(prompt="x", lora_id=f"p:{number}", duration_seconds=0.5, seed=1, steps=1)
-        await generation.make(request, as_base64=False)
+        await generation.generate(request, as_base64=False)
 
     def store(number: int) -> None:
         pairs = {

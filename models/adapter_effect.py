@@ -10,6 +10,7 @@ import torch
 
 from adapters.adapter_file import InvalidAdapter
 from adapters.weights import AdapterWeights, LoraPair, linear_layers
+from contract import SamplingOptions
 from models.base import Row, Text
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Effect:
 
 def probe(adapters: list[tuple[AdapterWeights, float]]) -> Row:
     """A short row that is always the same but for its adapters."""
-    return Row(text=Text("music"), seconds=_PROBE_SECONDS, seed=0, steps=1, adapters=adapters)
+    return Row(text=Text("music"), seconds=_PROBE_SECONDS, options=SamplingOptions(seed=0, steps=1), adapters=adapters)
 
 
 def measure(relative: float, model: Model, without: torch.Tensor, with_it: torch.Tensor) -> Effect:

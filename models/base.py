@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from contract import SamplingOptions
+
 if TYPE_CHECKING:
     import torch
 
@@ -42,26 +44,18 @@ class Text:
 
 @dataclass(frozen=True)
 class Row:
-    """One request, as a row of a batch. `None` leaves the choice to the model.
+    """One request, as a row of a batch.
 
     Attributes:
         text: what to play.
-        seconds: how long.
-        seed: the same row with the same seed gives the same audio, alone or among others.
-        steps: denoising steps, for models that denoise.
-        guidance: classifier-free guidance scale.
-        shift: of the timesteps towards noise, for models that denoise.
-        temperature: above 1 more is left to chance, 0 is the likeliest; for models that draw tokens.
-        adapters: the twins of this row, each with its strength; empty for the base model.
+        seconds: duration.
+        options: how it is sampled.
+        adapters: each with its strength; empty for the base model.
     """
 
     text: Text
     seconds: float
-    seed: int
-    steps: int | None = None
-    guidance: float | None = None
-    shift: float | None = None
-    temperature: float | None = None
+    options: SamplingOptions
     adapters: Sequence[tuple[AdapterWeights, float]] = ()
 
 

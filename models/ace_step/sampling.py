@@ -63,16 +63,17 @@ class Run:
         condition = conditions.encode(pipeline, row.text, row.seconds)
         context = conditions.context(pipeline, length)
         pairs, weights = blend(row.adapters), merged_weights(transformer, row.adapters)
-        self.guidance = defaults.guidance if row.guidance is None else row.guidance
+        options = row.options
+        self.guidance = defaults.guidance if options.guidance is None else options.guidance
         self.streams = [packed.stream(transformer, context, condition, pairs, weights)]
         if streams(row, defaults) == 2:
             null = conditions.null(pipeline, condition)
             self.streams.append(packed.stream(transformer, context, null, pairs, weights))
         self.momentum = MomentumBuffer(momentum=_MOMENTUM)
         times = np.linspace(1, 0, steps(row, defaults) + 1, dtype=np.float32)
-        shift = defaults.shift if row.shift is None else row.shift
+        shift = defaults.shift if options.shift is None else options.shift
         self.times: list[float] = (shift * times / (1 + (shift - 1) * times)).tolist()
-        generator = torch.Generator().manual_seed(row.seed)
+        generator = torch.Generator().manual_seed(options.seed)
         shape = (1, length, transformer.config.audio_acoustic_hidden_dim)
         # Drawn on the CPU, so that a seed gives the same music on every device.
         self.latents = torch.randn(shape, generator=generator).to(transformer.device, transformer.dtype)
@@ -135,10 +136,10 @@ class Batch:
 
 
 def steps(row: Row, defaults: Defaults) -> int:
-    return row.steps or defaults.steps
+    return row.options.steps or defaults.steps
 
 
 def streams(row: Row, defaults: Defaults) -> int:
     """Number of sequences through the transformer in each step: 2 with guidance."""
-    guidance = defaults.guidance if row.guidance is None else row.guidance
+    guidance = defaults.guidance if row.options.guidance is None else row.options.guidance
     return 2 if defaults.guided and guidance > 1 else 1

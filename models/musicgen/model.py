@@ -90,12 +90,13 @@ class MusicGen(Model[Run]):
         return Plan(steps=Windows.of(self.model).steps(self._frames(row)), cost=1.0, batch_key=batch_key(row.adapters))
 
     def line(self, row: Row) -> Line:
-        temperature = self.sampling.temperature if row.temperature is None else row.temperature
+        options = row.options
+        temperature = self.sampling.temperature if options.temperature is None else options.temperature
         return Line(
             text=self.encode_text(row.text),
             frames=self._frames(row),
-            seed=row.seed,
-            guidance=self.sampling.guidance if row.guidance is None else row.guidance,
+            seed=options.seed,
+            guidance=self.sampling.guidance if options.guidance is None else options.guidance,
             temperature=temperature if temperature >= _MIN_TEMPERATURE else 0.0,
             top_k=self.sampling.top_k,
             pairs=blend(row.adapters),

@@ -18,6 +18,7 @@ from safetensors.torch import save
 from adapters.adapter_file import Header, InvalidAdapter, header_length, seal
 from adapters.serialization import decode, encode
 from adapters.weights import AdapterWeights, LoraPair, linear_layers
+from contract import SamplingOptions
 from models.ace_step import AceStep, decoding
 from models.ace_step.sampling import Batch, Defaults, Run
 from models.ace_step.snake import Snake
@@ -59,15 +60,14 @@ def _rows(model: AceStep) -> list[Row]:
         _adapter(model, 8, 2, ("to_k", "gate_proj", "linear_1", "condition_embedder")),
     )
     return [
-        Row(Text("808 trap beat, dark synth", bpm=140, key="A minor"), 2.0, seed=1),
+        Row(Text("808 trap beat, dark synth", bpm=140, key="A minor"), 2.0, SamplingOptions(seed=1)),
         Row(
             Text("a much longer prompt about lo-fi hip hop with warm keys " * 3, time_signature="4"),
             5.25,
-            2,
-            steps=5,
+            SamplingOptions(seed=2, steps=5),
         ),
-        Row(Text("house", lyrics="la la la"), 3.33, seed=3, guidance=2.5, adapters=[(one, 1.0)]),
-        Row(Text("techno ☃", bpm=131), 1.1, seed=4, steps=11, adapters=[(one, 0.5), (two, -0.7)]),
+        Row(Text("house", lyrics="la la la"), 3.33, SamplingOptions(seed=3, guidance=2.5), adapters=[(one, 1.0)]),
+        Row(Text("techno ☃", bpm=131), 1.1, SamplingOptions(seed=4, steps=11), adapters=[(one, 0.5), (two, -0.7)]),
     ]
 
 
@@ -90,15 +90,15 @@ def _stock(model: AceStep, row: Row, defaults: Defaults) -> torch.Tensor:
     pipeline.transformer = transformer
     pipeline.is_turbo = not defaults.guided
     pipeline.set_progress_bar_config(disable=True)
-    guidance = defaults.guidance if row.guidance is None else row.guidance
+    guidance = defaults.guidance if row.options.guidance is None else row.options.guidance
     return pipeline(
         prompt=row.text.prompt,
         lyrics=row.text.lyrics or "[Instrumental]",
         audio_duration=row.seconds,
-        num_inference_steps=row.steps or defaults.steps,
+        num_inference_steps=row.options.steps or defaults.steps,
         guidance_scale=guidance if defaults.guided else 1.0,
         shift=defaults.shift,
-        generator=torch.Generator().manual_seed(row.seed),
+        generator=torch.Generator().manual_seed(row.options.seed),
         bpm=row.text.bpm,
         keyscale=row.text.key,
         timesignature=row.text.time_signature,
@@ -132,8 +132,8 @@ def test_neighbours_and_their_order_change_nothing(model: AceStep) -> None:
 
 
 def test_a_row_without_adapter_is_the_base_models_to_the_bit(model: AceStep) -> None:
-    plain = Row(Text("ambient"), 2.0, seed=9)
-    tuned = Row(Text("ambient"), 2.0, seed=9, adapters=[(_adapter(model, 8, 5), 1.0)])
+    plain = Row(Text("ambient"), 2.0, SamplingOptions(seed=9))
+    tuned = Row(Text("ambient"), 2.0, SamplingOptions(seed=9), adapters=[(_adapter(model, 8, 5), 1.0)])
     beside_base = sample(model.pipeline, [plain, plain], TURBO)[0]
     beside_twin, twin = sample(model.pipeline, [plain, tuned], TURBO)
     assert isinstance(beside_base, torch.Tensor) and isinstance(beside_twin, torch.Tensor)
@@ -143,7 +143,9 @@ def test_a_row_without_adapter_is_the_base_models_to_the_bit(model: AceStep) -> 
 
 
 def test_a_seed_is_a_piece_of_music(model: AceStep) -> None:
-    first, again, other = (model.generate([Row(Text("beat"), 1.0, seed)])[0] for seed in (1, 1, 2))
+    first, again, other = (
+        model.generate([Row(Text("beat"), 1.0, SamplingOptions(seed=seed))])[0] for seed in (1, 1, 2)
+    )
     assert isinstance(first, np.ndarray) and isinstance(again, np.ndarray) and isinstance(other, np.ndarray)
     assert np.array_equal(first, again)
     assert not np.allclose(first, other, atol=0.01)
@@ -155,8 +157,8 @@ def test_one_bad_row_fails_alone(model: AceStep) -> None:
     poisoned = dict(weights.pairs)
     poisoned[name] = LoraPair(poisoned[name].a * float("nan"), poisoned[name].b)
     good, bad = (
-        Row(Text("beat"), 1.0, seed=1),
-        Row(Text("beat"), 1.0, seed=1, adapters=[(AdapterWeights(_header(4), poisoned), 1.0)]),
+        Row(Text("beat"), 1.0, SamplingOptions(seed=1)),
+        Row(Text("beat"), 1.0, SamplingOptions(seed=1), adapters=[(AdapterWeights(_header(4), poisoned), 1.0)]),
     )
     results = model.generate([good, bad])
     assert isinstance(results[0], np.ndarray)
@@ -176,12 +178,12 @@ def test_the_adapter_file_comes_back_as_it_was(model: AceStep) -> None:
 def test_diffusers_loads_the_file_and_makes_the_same_music(model: AceStep, tmp_path: Path) -> None:
     weights = _adapter(model, 4, 3)
     (tmp_path / "adapter.safetensors").write_bytes(encode(weights.header, weights.pairs, model))
-    row = Row(Text("beat"), 2.0, seed=1, adapters=[(weights, 1.0)])
+    row = Row(Text("beat"), 2.0, SamplingOptions(seed=1), adapters=[(weights, 1.0)])
     ours = sample(model.pipeline, [row], TURBO)[0]
     pipeline = type(model.pipeline).from_pretrained(resolve("starter", "ace_step_test", tiny.build).folder)
     pipeline.load_lora_weights(tmp_path, weight_name="adapter.safetensors")
     stand_in = AceStep(pipeline, TURBO)
-    theirs = _stock(stand_in, Row(Text("beat"), 2.0, seed=1), TURBO)
+    theirs = _stock(stand_in, Row(Text("beat"), 2.0, SamplingOptions(seed=1)), TURBO)
     assert isinstance(ours, torch.Tensor)
     assert (ours - theirs).abs().max() <= 1e-4
 
@@ -260,7 +262,7 @@ def test_what_does_not_mix_equals_merged_weights(model: AceStep) -> None:
             layers[name].weight.data += strength * delta.of(layers[name].weight)
         return AceStep(pipeline, model.defaults)
 
-    plain = Row(Text("beat"), 1.0, seed=1)
+    plain = Row(Text("beat"), 1.0, SamplingOptions(seed=1))
     base, half, whole = model.generate(
         [plain, replace(plain, adapters=[(weights, 0.5)]), replace(plain, adapters=[(weights, 1.0)])]
     )

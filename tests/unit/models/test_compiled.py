@@ -11,6 +11,7 @@ from torch._dynamo.testing import CompileCounter
 
 from adapters.adapter_file import Header
 from adapters.weights import AdapterWeights, LoraPair, linear_layers
+from contract import SamplingOptions
 from models import compiled
 from models.ace_step import AceStep
 from models.ace_step.layer import UNCOMPILED, Parts
@@ -34,7 +35,10 @@ def _twin(model: Any) -> AdapterWeights:
 
 
 def _steps(model: Any, lengths: list[float], adapters: list[Any]) -> list[torch.Tensor]:
-    runs = [model.begin(Row(Text("beat"), seconds, 1, steps=3, adapters=adapters)) for seconds in lengths]
+    runs = [
+        model.begin(Row(Text("beat"), seconds, SamplingOptions(seed=1, steps=3), adapters=adapters))
+        for seconds in lengths
+    ]
     batch = model.batch(runs)
     for _ in range(3):
         completed(batch.step())

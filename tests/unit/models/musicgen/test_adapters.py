@@ -11,13 +11,17 @@ import torch
 from adapters.adapter_file import PREFIX
 from adapters.batched_lora import blend
 from adapters.serialization import decode, encode
+from contract import SamplingOptions
 from models.base import Row
 from models.musicgen import MusicGen
 from tests.unit.models.musicgen.support import PROMPT, adapter, lines_of, play, write
 
 
 def test_an_adapter_changes_its_row_alone(model: MusicGen) -> None:
-    base, changed = Row(PROMPT, 0.5, 1), Row(PROMPT, 0.5, 1, adapters=[(adapter(model, 4, 1), 1.0)])
+    base, changed = (
+        Row(PROMPT, 0.5, SamplingOptions(seed=1)),
+        Row(PROMPT, 0.5, SamplingOptions(seed=1), adapters=[(adapter(model, 4, 1), 1.0)]),
+    )
     (alone,) = play(model, base)
     beside, twin = play(model, base, changed)
     assert np.array_equal(alone, beside)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from contract import SamplingOptions
 from models.base import Row
 from models.musicgen import MusicGen, audio
 from models.musicgen.pattern import delay, delays, undelay
@@ -48,7 +49,7 @@ def test_stereo_codes_are_those_of_stock_generate(stereo: MusicGen, overheard: l
     line = Line(stereo.encode_text(PROMPT), 20, 0, 3.0)
     (codes,) = write(stereo, line, greedy=True)
     assert torch.equal(codes[::2], overheard[0]) and torch.equal(codes[1::2], overheard[1])
-    (track,) = play(stereo, Row(PROMPT, 0.5, 1))
+    (track,) = play(stereo, Row(PROMPT, 0.5, SamplingOptions(seed=1)))
     assert track.shape == (2, 16_000)
     assert not np.array_equal(track[0], track[1])
     assert audio.encode(stereo.codec, track).shape == (8, 25)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transformers import EncodecModel
 
 from adapters.adapter_file import InvalidAdapter
+from contract import SamplingOptions
 from models.base import Row, Text, completed
 from models.loudness import PEAK
 from models.musicgen import MusicGen, audio
@@ -21,7 +22,11 @@ from tests.unit.models.musicgen.support import ONE_STEP, PROMPT, adapter, play
 
 
 def test_audio_alone_and_together(model: MusicGen) -> None:
-    rows = [Row(PROMPT, 1.0, 1), Row(Text("slow"), 0.3101, 2, guidance=1.5), Row(PROMPT, 1.0, 3)]
+    rows = [
+        Row(PROMPT, 1.0, SamplingOptions(seed=1)),
+        Row(Text("slow"), 0.3101, SamplingOptions(seed=2, guidance=1.5)),
+        Row(PROMPT, 1.0, SamplingOptions(seed=3)),
+    ]
     tracks = play(model, *rows)
     for row, track in zip(rows, tracks, strict=True):
         (single,) = play(model, row)
@@ -32,14 +37,14 @@ def test_audio_alone_and_together(model: MusicGen) -> None:
 
 
 def test_forty_seconds_go_on_after_the_window(model: MusicGen) -> None:
-    (track,) = play(model, Row(PROMPT, 40.0, 1))
+    (track,) = play(model, Row(PROMPT, 40.0, SamplingOptions(seed=1)))
     assert track.shape == (1, 40 * 32_000)
     late = track[:, 30 * 32_000 :]
     assert all(np.abs(second).max() > 0.01 for second in np.split(late, 10, axis=1))
 
 
 def test_a_row_that_fails_fails_alone(model: MusicGen) -> None:
-    good, weights = Row(PROMPT, 0.5, 1), adapter(model, 4, 1)
+    good, weights = Row(PROMPT, 0.5, SamplingOptions(seed=1)), adapter(model, 4, 1)
     pair = next(iter(weights.pairs.values()))
     poisoned = replace(
         weights, pairs={name: replace(pair, a=pair.a * torch.nan) for name, pair in weights.pairs.items()}
@@ -89,7 +94,7 @@ def test_silence_stays_silent(model: MusicGen, monkeypatch: pytest.MonkeyPatch) 
         return np.zeros((1, 32_000), np.float32)
 
     monkeypatch.setattr(audio, "decode", silence)
-    (track,) = play(model, Row(PROMPT, 0.5, 1))
+    (track,) = play(model, Row(PROMPT, 0.5, SamplingOptions(seed=1)))
     assert not track.any()
 
 
@@ -102,5 +107,9 @@ def test_caption_takes_in_what_musicgen_has_no_field_for() -> None:
 
 
 def test_prompts_make_different_tracks(model: MusicGen) -> None:
-    one, two = play(model, Row(Text("calm piano"), 0.5, 1), Row(Text("calm piano", bpm=90), 0.5, 1))
+    one, two = play(
+        model,
+        Row(Text("calm piano"), 0.5, SamplingOptions(seed=1)),
+        Row(Text("calm piano", bpm=90), 0.5, SamplingOptions(seed=1)),
+    )
     assert np.abs(one - two).max() > 0.01

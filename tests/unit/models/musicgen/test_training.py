@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from adapters.weights import AdapterWeights
+from contract import SamplingOptions
 from models.base import Row, Text
 from models.musicgen import MusicGen
 from models.musicgen.pattern import delay, delays
@@ -29,14 +30,18 @@ def test_training_learns_a_clip(model: MusicGen) -> None:
     trainer = MusicGenTrainer(model)
     example = trainer.example(_clip(4.0), PROMPT)
     assert example["codes"].shape == (4, 200) and example["text"].shape[1] == 128
-    (before,) = play(model, Row(PROMPT, 0.2, 1))
+    (before,) = play(model, Row(PROMPT, 0.2, SamplingOptions(seed=1)))
     losses: list[float] = []
     recipe = replace(trainer.recipe(4.0), steps=40, batch=1, warmup=4)
     pairs = train(trainer, model.adapted, [example], recipe, lambda _, loss: losses.append(loss))
     assert np.mean(losses[-5:]) < losses[0] - 1
     assert len(pairs) == 3 * 8
     weights = AdapterWeights(adapter(model, 16, 0).header, pairs)
-    twin, base = play(model, Row(PROMPT, 0.2, 1, adapters=[(weights, 1.0)]), Row(PROMPT, 0.2, 1))
+    twin, base = play(
+        model,
+        Row(PROMPT, 0.2, SamplingOptions(seed=1), adapters=[(weights, 1.0)]),
+        Row(PROMPT, 0.2, SamplingOptions(seed=1)),
+    )
     assert np.array_equal(base, before), "training leaves the model as it was"
     assert np.abs(twin - base).max() > 0.01
 
