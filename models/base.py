@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Text:
-    """What the conditioner reads, in training and in generation alike.
+    """What the conditioner encodes, in training and in generation alike.
 
     Attributes:
         prompt: the caption or the artist's prompt.

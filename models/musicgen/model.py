@@ -21,7 +21,7 @@ from models.musicgen.checkpoint import load
 from models.musicgen.layer import forward
 from models.musicgen.sampling import Sampling
 from models.musicgen.text import encode
-from models.musicgen.tokens import Batch, Line, Run, Windows
+from models.musicgen.tokens import Batch, Run, TokenRow, Windows
 
 # The cost of a step beyond its rows, in rows: mostly reading the weights. The scheduler starts with these estimates.
 _OVERHEAD = {"cpu": 15.0}
@@ -89,10 +89,11 @@ class MusicGen(Model[Run]):
         check(self.adapted, row.adapters)
         return Plan(steps=Windows.of(self.model).steps(self._frames(row)), cost=1.0, batch_key=batch_key(row.adapters))
 
-    def line(self, row: Row) -> Line:
+    def token_row(self, row: Row) -> TokenRow:
+        """The row with its text encoded, its adapters blended, and the checkpoint's options where it sets none."""
         options = row.options
         temperature = self.sampling.temperature if options.temperature is None else options.temperature
-        return Line(
+        return TokenRow(
             text=self.encode_text(row.text),
             frames=self._frames(row),
             seed=options.seed,
@@ -104,7 +105,7 @@ class MusicGen(Model[Run]):
         )
 
     def begin(self, row: Row) -> Run:
-        return Run(self.model, self.line(row))
+        return Run(self.model, self.token_row(row))
 
     def batch(self, runs: Sequence[Run]) -> Batch:
         return Batch(self.model, runs, self._step_layer)

@@ -31,7 +31,7 @@ _CHECK_EVERY = 50
 
 
 @dataclass(frozen=True)
-class Line:
+class TokenRow:
     """A row as the token loop takes it.
 
     Attributes:
@@ -100,14 +100,14 @@ class Run:
     """
 
     @torch.inference_mode()
-    def __init__(self, model: MusicgenForConditionalGeneration, line: Line) -> None:
-        self.line = line
+    def __init__(self, model: MusicgenForConditionalGeneration, row: TokenRow) -> None:
+        self.row = row
         self.windows = Windows.of(model)
         self.pad = model.decoder.config.vocab_size  # the embeddings' last row
-        self.state = begin_row(model.decoder, line.text, line.pairs, line.weights)
+        self.state = begin_row(model.decoder, row.text, row.pairs, row.weights)
         # Drawn on the CPU, so that a seed gives the same music on every device.
-        self.generator = torch.Generator().manual_seed(line.seed) if line.temperature else None
-        self.codes = torch.full((len(self.windows.delays), line.frames), _UNKNOWN, device=model.device)
+        self.generator = torch.Generator().manual_seed(row.seed) if row.temperature else None
+        self.codes = torch.full((len(self.windows.delays), row.frames), _UNKNOWN, device=model.device)
         self.broken = False
         self._open(0)
 
@@ -119,19 +119,19 @@ class Run:
     @property
     def max_positions(self) -> int:
         """The number of positions of the track's longest window."""
-        return 1 + min(self.line.frames, self.windows.length) + max(self.windows.delays)
+        return 1 + min(self.row.frames, self.windows.length) + max(self.windows.delays)
 
     @property
     def steps_left(self) -> int:
         if self.broken or self.complete:
             return 0
-        later = self.line.frames > self._end
-        in_later_windows = self.windows.steps(self.line.frames, self._next_start) if later else 0
+        later = self.row.frames > self._end
+        in_later_windows = self.windows.steps(self.row.frames, self._next_start) if later else 0
         return self.positions.shape[-1] - self.next + in_later_windows
 
     @property
     def complete(self) -> bool:
-        return self.next == self.positions.shape[-1] and self._end == self.line.frames
+        return self.next == self.positions.shape[-1] and self._end == self.row.frames
 
     def advance(self) -> None:
         """Go to the next position, and to the next window at the end of this one."""
@@ -139,7 +139,7 @@ class Run:
         if self.next == self.positions.shape[-1]:
             frames = undelay(self.positions, self.windows.delays)
             self.codes[:, self._start : self._end] = frames
-            if self._end < self.line.frames:
+            if self._end < self.row.frames:
                 self._open(self._next_start)
 
     @property
@@ -149,7 +149,7 @@ class Run:
 
     def _open(self, start: int) -> None:
         """Start the window at frame `start`."""
-        self._start, self._end = start, min(self.line.frames, start + self.windows.length)
+        self._start, self._end = start, min(self.row.frames, start + self.windows.length)
         self.positions = delay(self.codes[:, self._start : self._end], self.windows.delays, self.pad)
         self.next = self.known = 1 + (self.windows.overlap if start else 0)
 
@@ -180,8 +180,8 @@ class Batch:
             self._copy_window(row)
         self._rows = torch.arange(len(runs), device=device)
         self._next = torch.tensor([run.next for run in runs], device=device)
-        self._guidance = torch.tensor([run.line.guidance for run in runs], device=device)[:, None, None]
-        self._temperature = torch.tensor([run.line.temperature or 1.0 for run in runs], device=device)[:, None, None]
+        self._guidance = torch.tensor([run.row.guidance for run in runs], device=device)[:, None, None]
+        self._temperature = torch.tensor([run.row.temperature or 1.0 for run in runs], device=device)[:, None, None]
         # Each row's sum of all logits so far, which is not finite once a logit was not.
         self._logits_sum = torch.zeros(len(runs), device=device)
         self._steps_taken = 0
@@ -200,7 +200,7 @@ class Batch:
         logits = self.logits = torch.lerp(uncond, cond, self._guidance)
         # In single precision: a sum of finite numbers may overflow in half precision.
         self._logits_sum += logits.sum(dim=(1, 2), dtype=torch.float32)
-        chosen = choose(logits / self._temperature, self.runs[0].line.top_k, [run.generator for run in self.runs])
+        chosen = choose(logits / self._temperature, self.runs[0].row.top_k, [run.generator for run in self.runs])
         # Codes that were taken over, and padding, are not overwritten.
         column = self._positions[self._rows, :, self._next]
         self._positions[self._rows, :, self._next] = torch.where(column == _UNKNOWN, chosen, column)

@@ -153,7 +153,7 @@ def test_greedy_tokens_are_audiocrafts(original: Any, imported: MusicGen, guidan
     runs = []
     for prompt in PROMPTS:
         row = Row(Text(prompt), 0.8, SamplingOptions(seed=1, guidance=guidance, temperature=0.0))
-        runs.append(Run(imported.model, imported.line(row)))
+        runs.append(Run(imported.model, imported.token_row(row)))
     batch = Batch(imported.model, runs)
     while runs[0].steps_left:
         completed(batch.step())

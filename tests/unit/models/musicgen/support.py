@@ -15,7 +15,7 @@ from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from models.base import Row, Text, completed
 from models.musicgen import MusicGen
 from models.musicgen.text import caption
-from models.musicgen.tokens import Batch, Line, Run
+from models.musicgen.tokens import Batch, Run, TokenRow
 
 ONE_STEP = 1 / 32768
 PROMPT = Text("808 trap beat, dark synth")
@@ -47,8 +47,8 @@ def play(model: MusicGen, *rows: Row) -> list[NDArray[np.float32]]:
     return [track for track in tracks if isinstance(track, np.ndarray)]
 
 
-def write(model: MusicGen, *lines: Line, greedy: bool = False) -> list[torch.Tensor]:
-    runs = [Run(model.model, replace(line, temperature=0.0) if greedy else line) for line in lines]
+def write(model: MusicGen, *rows: TokenRow, greedy: bool = False) -> list[torch.Tensor]:
+    runs = [Run(model.model, replace(row, temperature=0.0) if greedy else row) for row in rows]
     while left := [run for run in runs if run.steps_left]:
         batch = Batch(model.model, left)
         for _ in range(min(run.steps_left for run in left)):
@@ -56,13 +56,13 @@ def write(model: MusicGen, *lines: Line, greedy: bool = False) -> list[torch.Ten
     return [run.codes for run in runs]
 
 
-def lines_of(model: MusicGen) -> list[Line]:
+def token_rows(model: MusicGen) -> list[TokenRow]:
     """Rows that differ in everything, texts on both sides of a block's length."""
     one, two = adapter(model, 4, 1), adapter(model, 24, 2, ("k_proj", "out_proj", "fc1", "lm_heads.1"))
     texts = [PROMPT, Text("warm keys " * 9), Text("x"), Text("é日本 " * 25), Text("house", bpm=124)]
-    lines = [
-        Line(model.encode_text(text), frames, seed, guidance)
+    rows = [
+        TokenRow(model.encode_text(text), frames, seed, guidance)
         for text, frames, seed, guidance in zip(texts, (60, 41, 75, 60, 1), range(5), (3.0, 1.0, 4.5, 3.0, 2.0))
     ]
     mixtures = [[(one, 1.0)], [], [(two, 0.7)], [(one, 0.5), (two, -0.3)], []]
-    return [replace(line, pairs=blend(mixture)) for line, mixture in zip(lines, mixtures, strict=True)]
+    return [replace(row, pairs=blend(mixture)) for row, mixture in zip(rows, mixtures, strict=True)]

@@ -14,7 +14,7 @@ from adapters.serialization import decode, encode
 from contract import SamplingOptions
 from models.base import Row
 from models.musicgen import MusicGen
-from tests.unit.models.musicgen.support import PROMPT, adapter, lines_of, play, write
+from tests.unit.models.musicgen.support import PROMPT, adapter, play, token_rows, write
 
 
 def test_an_adapter_changes_its_row_alone(model: MusicGen) -> None:
@@ -29,22 +29,22 @@ def test_an_adapter_changes_its_row_alone(model: MusicGen) -> None:
 
 
 def test_two_halves_of_an_adapter_are_the_adapter(model: MusicGen) -> None:
-    weights, line = adapter(model, 8, 1), lines_of(model)[1]
+    weights, row = adapter(model, 8, 1), token_rows(model)[1]
     whole, halves = write(
         model,
-        replace(line, pairs=blend([(weights, 1.0)])),
-        replace(line, pairs=blend([(weights, 0.5), (weights, 0.5)])),
+        replace(row, pairs=blend([(weights, 1.0)])),
+        replace(row, pairs=blend([(weights, 0.5), (weights, 0.5)])),
     )
     assert torch.equal(whole, halves)
 
 
 def test_adapters_equal_merged_weights(model: MusicGen) -> None:
-    weights, line = adapter(model, 8, 1), lines_of(model)[0]
+    weights, row = adapter(model, 8, 1), token_rows(model)[0]
     merged = copy.deepcopy(model.model)
     for name, pair in weights.pairs.items():
         merged.decoder.get_submodule(name).weight.data += 0.8 * (pair.a @ pair.b).T
-    (expected,) = write(MusicGen(merged, model.tokenizer), replace(line, pairs=blend(())), greedy=True)
-    beside = write(model, *lines_of(model), replace(line, pairs=blend([(weights, 0.8)])), greedy=True)
+    (expected,) = write(MusicGen(merged, model.tokenizer), replace(row, pairs=blend(())), greedy=True)
+    beside = write(model, *token_rows(model), replace(row, pairs=blend([(weights, 0.8)])), greedy=True)
     assert torch.equal(beside[-1], expected)
 
 
