@@ -21,7 +21,7 @@ FORMATS = get_args(OutputFormat)
 
 
 class BlendPart(Request):
-    """A twin of a blend. Weights are shares: what they add up to makes nothing louder."""
+    """A twin of a blend, with its share. Only the ratios of the weights count, not their sum."""
 
     lora_id: LoraId
     weight: float = Field(1.0, ge=-1, le=1)
@@ -55,7 +55,7 @@ _TimeSignature = Annotated[
 
 
 class GenerateRequest(Request, SamplingOptions):
-    """`POST /generate`: a track from a prompt, in the style of a twin (`lora_id`) or between several (`loras`)."""
+    """`POST /generate`: a track from a prompt, in the style of a twin (`lora_id`) or of a blend of twins (`loras`)."""
 
     prompt: str = Field(min_length=1, max_length=MAX_PROMPT)
     lora_id: LoraId | None = None
@@ -71,7 +71,7 @@ class GenerateRequest(Request, SamplingOptions):
     response: Literal["base64", "url"] = "base64"
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _prompt_is_not_blank(self) -> Self:
         if not self.prompt.strip():
             raise ValueError("prompt: it is blank; describe the music")
         return self
@@ -89,7 +89,7 @@ class GenerateRequest(Request, SamplingOptions):
 
     @property
     def strengths(self) -> dict[str, float]:
-        """Each twin by its id, with how strongly it works: all together as strongly as `lora_scale` says."""
+        """The strength of each twin by its id. Their absolute values add up to `lora_scale`."""
         if self.lora_id:
             return {self.lora_id: self.lora_scale}
         total = sum(abs(part.weight) for part in self.loras or ())
@@ -106,7 +106,7 @@ class GenerateAnswer(Answer):
 
 
 class GenerateLinkAnswer(Answer):
-    """With `response: "url"`: where the track may be fetched, by a player or a browser."""
+    """With `response: "url"`: a link to the track, for a player or a browser."""
 
     url: str
     backend: str
@@ -117,12 +117,12 @@ class GenerateLinkAnswer(Answer):
 
 
 class QueueAnswer(Answer):
-    """`GET /queue/{request_id}`: where a track stands that is not there yet; `null` is what is not known.
+    """`GET /queue/{request_id}`: the queue position of a track that is not done. Unknown values are `null`.
 
-    `state`: `preparing` before it is in a model's queue, `waiting` for its turn, `making`, `finishing` once the model
-    is through with it, `unknown` where the process that has it could not be asked, such as another replica. `ahead`
-    counts the tracks that take a step before this one takes its next; `progress` is the share of its steps that are
-    done. `seconds_left` is what it comes to if nobody else comes: shorter tracks that do go first.
+    `state` is `preparing` before the track is in a model's queue, `waiting` in the queue, `making` while its batch
+    runs, `finishing` after its last step, and `unknown` if the process that has it could not be asked, such as another
+    replica. `ahead` is the number of tracks that take a step before its next one. `progress` is the share of its steps
+    that are done. `seconds_left` assumes that no other request comes: shorter tracks go first.
     """
 
     request_id: str
