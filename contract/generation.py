@@ -1,4 +1,4 @@
-"""Generation: the request, its answers, and the queue position."""
+"""Generating a track: the request, the answer, and the position in the queue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMATS = get_args(OutputFormat)
 
 
 class BlendPart(Request):
-    """A twin of a blend. Weights are shares: what they add up to makes nothing louder."""
+    """A twin in a blend. Weights are relative: only their ratios matter."""
 
     lora_id: LoraId
     weight: float = Field(1.0, ge=-1, le=1)
@@ -71,13 +71,13 @@ class GenerateRequest(Request, SamplingOptions):
     response: Literal["base64", "url"] = "base64"
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _prompt_is_not_blank(self) -> Self:
         if not self.prompt.strip():
             raise ValueError("prompt: it is blank; describe the music")
         return self
 
     @model_validator(mode="after")
-    def _one_way_to_name_twins(self) -> Self:
+    def _twins_are_named_once(self) -> Self:
         if self.lora_id and self.loras:
             raise ValueError("lora_id, loras: send one of the two, not both")
         names = [part.lora_id for part in self.loras or ()]
@@ -89,7 +89,7 @@ class GenerateRequest(Request, SamplingOptions):
 
     @property
     def strengths(self) -> dict[str, float]:
-        """Each twin by its id, with how strongly it works: all together as strongly as `lora_scale` says."""
+        """The strength of each twin by its id; their absolute values add up to `lora_scale`."""
         if self.lora_id:
             return {self.lora_id: self.lora_scale}
         total = sum(abs(part.weight) for part in self.loras or ())
@@ -106,7 +106,7 @@ class GenerateAnswer(Answer):
 
 
 class GenerateLinkAnswer(Answer):
-    """With `response: "url"`: where the track may be fetched, by a player or a browser."""
+    """With `response: "url"`: a URL from which a player or a browser can fetch the track."""
 
     url: str
     backend: str
@@ -117,12 +117,12 @@ class GenerateLinkAnswer(Answer):
 
 
 class QueueAnswer(Answer):
-    """`GET /queue/{request_id}`: where a track stands that is not there yet; `null` is what is not known.
+    """`GET /queue/{request_id}`: the position of a track that is not done yet; `null` is unknown.
 
-    `state`: `preparing` before it is in a model's queue, `waiting` for its turn, `making`, `finishing` once the model
-    is through with it, `unknown` where the process that has it could not be asked, such as another replica. `ahead`
-    counts the tracks that take a step before this one takes its next; `progress` is the share of its steps that are
-    done. `seconds_left` is what it comes to if nobody else comes: shorter tracks that do go first.
+    `state`: `preparing` before it is in a model's queue, `waiting` in the queue, `making` while the model generates
+    it, `finishing` afterwards, `unknown` if the process that has it cannot be asked, such as another replica's. `ahead`
+    counts the tracks that take a step before this one takes its next. `progress` is the share of its steps that are
+    done. `seconds_left` is an estimate without later requests, of which shorter tracks go first.
     """
 
     request_id: str

@@ -96,16 +96,16 @@ def test_etas_come_true(overhead: float, rows: list[Row], slices: int) -> None:
         each.add(row)
     for _ in range(slices):
         run(each)
-    told = estimate(each)
-    assert told.keys() == set(each.tickets)
+    etas = estimate(each)
+    assert etas.keys() == set(each.tickets)
     start, ends = model.now, dict[Ticket, float]()
-    firsts = {ticket for ticket, eta in told.items() if eta.ahead == 0}
-    assert firsts or not told
+    firsts = {ticket for ticket, eta in etas.items() if eta.ahead == 0}
+    assert firsts or not etas
     while each.tickets:
         if (ticket := run(each)) is not None:
             ends[ticket] = model.now - start
     for ticket, end in ends.items():
-        eta = told[ticket]
+        eta = etas[ticket]
         assert 0 <= eta.progress <= 1
         assert eta.seconds_left is not None
         step = PACE * (overhead + 8 * 30)
@@ -118,22 +118,22 @@ def test_a_waiting_row_knows_how_many_rows_are_ahead() -> None:
     long, middle, short = (each.add(_row(seconds, 4)) for seconds in (30.0, 10.0, 4.0))
     for _ in range(LAYERS + 1):
         run(each)
-    told = estimate(each)
-    assert [told[ticket].ahead for ticket in (short, middle, long)] == [0, 1, 2]
-    assert told[short].running and not told[middle].running
-    assert told[short].progress == pytest.approx(1 / 4) and told[long].progress == 0
+    etas = estimate(each)
+    assert [etas[ticket].ahead for ticket in (short, middle, long)] == [0, 1, 2]
+    assert etas[short].running and not etas[middle].running
+    assert etas[short].progress == pytest.approx(1 / 4) and etas[long].progress == 0
     late = each.add(_row(1.0, 1))
-    told = estimate(each)
-    assert told[late].ahead <= 1 and told[long].ahead == 3, "a shorter one goes first, and says so"
+    etas = estimate(each)
+    assert etas[late].ahead <= 1 and etas[long].ahead == 3, "a shorter one goes first, and says so"
 
 
 def test_rows_of_one_batch_are_not_ahead_of_each_other() -> None:
     each = warm(Timed(1e3))
     tickets = [each.add(_row(1.0, 3)) for _ in range(4)]
     run(each)
-    told = estimate(each)
-    assert [told[ticket].ahead for ticket in tickets] == [0] * 4
-    assert all(told[ticket].running for ticket in tickets)
+    etas = estimate(each)
+    assert [etas[ticket].ahead for ticket in tickets] == [0] * 4
+    assert all(etas[ticket].running for ticket in tickets)
 
 
 def test_there_is_no_time_before_steps_are_timed() -> None:
@@ -151,8 +151,8 @@ def test_the_cost_of_steps_is_learnt(overhead: float, pace: float, kinds: list[f
     assert cost.pace is not None
     if max(kinds) > 4 * min(kinds) + 100:
         assert cost.overhead == pytest.approx(overhead, rel=0.5, abs=20)
-    told = sum(cost.pace * cost.of(each) for each in kinds)
-    assert told == pytest.approx(sum(pace * (overhead + each) for each in kinds), rel=0.1)
+    predicted = sum(cost.pace * cost.of(each) for each in kinds)
+    assert predicted == pytest.approx(sum(pace * (overhead + each) for each in kinds), rel=0.1)
 
 
 def test_equal_steps_leave_the_overhead_as_estimated() -> None:

@@ -229,7 +229,7 @@ def test_a_twin_that_was_deleted_elsewhere_leaves_our_caches(
     assert _cached(gone).exists()
     assert sweeper.sweep_if_needed()
     assert bento_store.load(gone) is None and bento_store.load(kept) is not None
-    assert list(adapters._kept) == [kept.sha256]
+    assert list(adapters._cached) == [kept.sha256]
     # One that is the producer's newest no more, and one that somebody put there by hand.
     other = _stored(storage, model, checkpoint, "other", 4)
     storage.delete(keys.lora_version("ada", "other", other.version))
@@ -238,7 +238,7 @@ def test_a_twin_that_was_deleted_elsewhere_leaves_our_caches(
         Library(storage).delete("ada:kept")
     assert sweeper.sweep_if_needed()
     assert bento_store.load(kept) is None and bento_store.load(other) is not None
-    assert not adapters._kept
+    assert not adapters._cached
     # What is not looked for costs one question.
     monkeypatch.setattr(storage, "list", lambda prefix: pytest.fail("it lists"))
     assert not sweeper.sweep_if_needed()

@@ -17,8 +17,8 @@ from tests.api import wait_until
 class Flaky:
     """A storage that is unavailable (503) or full (507) while `trouble` is set."""
 
-    def __init__(self, place: Storage) -> None:
-        self.place = place
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
         self.trouble: int | None = None
         self.refused = 0
 
@@ -26,7 +26,7 @@ class Flaky:
         if self.trouble:
             self.refused += 1
             raise Unavailable(self.trouble, "there is trouble")
-        return self.place.put(key, data, **conditions)  # type: ignore[arg-type]
+        return self.storage.put(key, data, **conditions)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -40,14 +40,14 @@ def outbox(flaky: Flaky, tmp_path: Path, url: str = "s3://bucket") -> Outbox:
 
 
 def assert_comes(flaky: Flaky, key: str, data: bytes) -> None:
-    wait_until(lambda: flaky.place.stat(key) is not None, pause=0.01)
-    assert flaky.place.get(key) == data
+    wait_until(lambda: flaky.storage.stat(key) is not None, pause=0.01)
+    assert flaky.storage.get(key) == data
 
 
 def test_waiting_tracks_are_stored_when_storage_is_back(flaky: Flaky, tmp_path: Path) -> None:
     box = outbox(flaky, tmp_path)
     box.put("outputs/base/a.wav", b"a")
-    assert flaky.place.get("outputs/base/a.wav") == b"a"
+    assert flaky.storage.get("outputs/base/a.wav") == b"a"
     flaky.trouble = 503
     box.put("outputs/base/b.wav", b"b")
     box.put("outputs/twins/ädä/c.wav", b"c")
@@ -63,10 +63,10 @@ def test_the_next_process_with_the_same_storage_sends_waiting_tracks(flaky: Flak
     outbox(flaky, tmp_path).put("outputs/base/a.wav", b"a")
     other = Flaky(open_storage((tmp_path / "other").as_uri()))
     outbox(other, tmp_path, "s3://another")
-    after = Flaky(flaky.place)
+    after = Flaky(flaky.storage)
     outbox(after, tmp_path)
     assert_comes(after, "outputs/base/a.wav", b"a")
-    assert not list(other.place.list(""))
+    assert not list(other.storage.list(""))
 
 
 def test_a_full_storage_or_outbox_refuses(flaky: Flaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
