@@ -14,7 +14,6 @@ import asyncio
 import io
 import logging
 import os
-import secrets
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -177,7 +176,7 @@ def generate(storage: Storage, out: Path | None, **fields: Any) -> None:
     with writable(out), console.status("generating"):
         library, runners = library_and_runners(storage)
         outbox = Outbox(storage, settings().storage_url, outbox_folder())
-        made = asyncio.run(Generation(runners, library, outbox, settings()).make(request, as_base64=False))
+        made = asyncio.run(Generation(runners, library, outbox, settings()).generate(request, as_base64=False))
     try:
         out.write_bytes(made.file)
     except OSError as error:

@@ -87,7 +87,7 @@ class Front:
         self.outbox = Outbox(at_once, self.settings.storage_url, outbox_folder())
         keep_clean(self.storage, self.jobs, self.settings)
         self.generation = Generation(self.runners, self.library, self.outbox, self.settings)
-        self.places = self.generation.places
+        self.places = self.generation.queue_positions
 
     @bentoml.on_startup
     async def use_own_threads(self) -> None:
@@ -119,7 +119,7 @@ class Front:
         raw = None if linked else audio_format(accept, named)
         if raw:
             body = body.model_copy(update={"output_format": raw})
-        made = await self.generation.make(body, as_base64=not linked and raw is None)
+        made = await self.generation.generate(body, as_base64=not linked and raw is None)
         if linked:
             answer = GenerateLinkAnswer(
                 url=outputs.link(made.key, self.storage, self.outbox, self.settings),

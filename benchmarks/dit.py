@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import torch
 
-from adapters.lora_rows import write
-from adapters.tensors import FlatPairs
+from adapters.batched_lora import copy_into
+from adapters.weights import FlatPairs
 from benchmarks import models
 from benchmarks.measure import Figure, compared, interleaved, median, operations
+from contract import SamplingOptions
 from models.ace_step import packed
 from models.ace_step.sampling import Batch, Run
 from models.base import Row, Text, completed
@@ -100,7 +101,7 @@ def one_row(rounds: int) -> Iterator[Figure]:
     pairs = FlatPairs.of(dict(layers))
     room = FlatPairs(pairs.shapes, torch.zeros(2, len(pairs.flat), dtype=torch.bfloat16))
     ways = {
-        "write an adapter of 22 MB into its row": lambda: write(room, 1, pairs),
+        "write an adapter of 22 MB into its row": lambda: copy_into(room, 1, pairs),
         "copy as much from tensor to tensor": lambda: room.flat[0].copy_(pairs.flat),
     }
     taken = interleaved(ways, 10 * rounds, time.perf_counter)
@@ -115,7 +116,12 @@ def strangers(rounds: int) -> Iterator[Figure]:
     model = models.ace_step()
     twins = [models.adapter(model.adapted, "ace_step", models.DIT_ATTENTION, seed) for seed in range(STRANGERS)]
     rows = [
-        Row(Text("beat " * (1 + 7 * number), bpm=90 + number), 3.0 + number, seed=number, adapters=[(twin, 1.0)])
+        Row(
+            Text("beat " * (1 + 7 * number), bpm=90 + number),
+            3.0 + number,
+            SamplingOptions(seed=number),
+            adapters=[(twin, 1.0)],
+        )
         for number, twin in enumerate(twins)
     ]
 

@@ -19,7 +19,8 @@ import torch
 
 from adapters.adapter_file import Header
 from adapters.library import Library
-from adapters.tensors import LoraPair, encode, linear_layers
+from adapters.serialization import encode
+from adapters.weights import LoraPair, linear_layers
 from benchmarks.measure import Figure
 from contract import GenerateRequest
 from core.settings import ROOT, settings
@@ -77,7 +78,7 @@ async def _measured(folder: Path) -> list[Figure]:
 
     async def made(number: int) -> None:
         request = GenerateRequest(prompt="x", lora_id=f"p:{number}", duration_seconds=0.5, seed=1, steps=1)
-        await generation.make(request, as_base64=False)
+        await generation.generate(request, as_base64=False)
 
     def store(number: int) -> None:
         pairs = {

@@ -13,7 +13,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import MusicgenForCausalLM
 
 from adapters.adapter_file import Header
-from adapters.tensors import AdapterWeights, LoraPair, linear_layers
+from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from models.ace_step import AceStep
 from models.checkpoints import Checkpoint
 from models.musicgen import MusicGen

@@ -22,11 +22,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import MusicgenDecoderConfig, MusicgenForCausalLM
 
-from adapters.lora_rows import Pairs
-from adapters.tensors import LoraPair, linear_layers
+from adapters.batched_lora import Pairs
+from adapters.weights import LoraPair, linear_layers
 from benchmarks.measure import LAUNCHES_NOTHING
 from models.ace_step import attention, packed
-from models.musicgen.decoder import Decoder, reader
+from models.musicgen.decoder import Decoder, begin_row
 
 RANK = 16
 ACE_STEP = ("to_q", "to_k", "to_v", "to_out.0", "gate_proj", "up_proj", "down_proj")
@@ -112,7 +112,7 @@ def musicgen(rows: int, targets: tuple[str, ...] = (), layers: int = 24) -> Laun
         vocab_size=2048, hidden_size=1024, num_hidden_layers=layers, num_attention_heads=16, ffn_dim=4096
     )
     model = MusicgenForCausalLM(config).eval().requires_grad_(False)
-    first = reader(model, torch.empty(20, 1024), pairs(model, targets), {})
+    first = begin_row(model, torch.empty(20, 1024), pairs(model, targets), {})
     decoder = Decoder(model, [replace(first) for _ in range(rows)], 504)
     codes, at = torch.empty(rows, 4, dtype=torch.long), torch.empty(rows, dtype=torch.long)
     with torch.inference_mode(), Launched() as launched:

@@ -25,6 +25,7 @@ import numpy as np
 import psutil
 import torch
 
+from contract import SamplingOptions
 from core.settings import settings
 from models import memory
 from models.base import Row, Text
@@ -74,7 +75,9 @@ def measure(backend: str, batch: Batch) -> Measured:
     on_gpu = device.type == "cuda"
 
     def tracks(lengths: Batch) -> None:
-        for track in model.generate([Row(Text("dark trap"), length, seed) for seed, length in enumerate(lengths)]):
+        for track in model.generate(
+            [Row(Text("dark trap"), length, SamplingOptions(seed=seed)) for seed, length in enumerate(lengths)]
+        ):
             if isinstance(track, Exception):
                 raise track
 

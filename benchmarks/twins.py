@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from adapters.tensors import LoraPair, linear_layers
+from adapters.weights import LoraPair, linear_layers
 from benchmarks.training import clip_of, loaded
 from models.base import Text
 from recipes.synthesiser import UNSEEN_STYLES, sample_song

@@ -31,7 +31,6 @@ from contract.generation import (
     GenerateRequest,
     OutputFormat,
     QueueAnswer,
-    Seed,
 )
 from contract.jobs import (
     STATES,
@@ -45,6 +44,7 @@ from contract.jobs import (
     State,
 )
 from contract.producers import ProducerAnswer, ProducerDeletedAnswer
+from contract.sampling import SamplingOptions
 from contract.training import (
     MAX_FILES,
     MAX_METADATA,
@@ -120,7 +120,7 @@ __all__ = [
     "RetrainAnswer",
     "RetrainRequest",
     "RollbackRequest",
-    "Seed",
+    "SamplingOptions",
     "SegmentOn",
     "State",
     "StoreUploadAnswer",

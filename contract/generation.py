@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BeforeValidator, Field, model_validator
 
 from contract.base import Answer, LoraId, Request
+from contract.sampling import SamplingOptions
 from core.notation import KEY, MAX_BPM, MIN_BPM, TEMPO, TIME_SIGNATURE, Notation, Unreadable, quoted, whole
 
 MAX_PROMPT = 2_000
@@ -41,13 +42,7 @@ def _whole_tempo(value: Any) -> int | None:
     return None if bpm is None else whole(bpm)
 
 
-def _drawn_if_negative(seed: Any) -> Any:
-    """-1 asks for a new seed, as in other tools."""
-    return None if seed in (-1, "-1") else seed
-
-
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-# What each is sent as; what it is read to is the field's own type.
+# The notations that clients may send, for the JSON schema. A validator reads each of them to the field's own type.
 _SentTempo = Annotated[float, Field(ge=MIN_BPM, le=MAX_BPM)] | Literal[0] | Annotated[str, Field(examples=["92 bpm"])]
 _SentKey = Annotated[str, Field(examples=["A minor", "F#m", "Bb major", "8A"])]
 _SentTimeSignature = Literal["2", "3", "4", "6", 2, 3, 4, 6] | Annotated[str, Field(examples=["4/4", "6/8"])]
@@ -59,7 +54,7 @@ _TimeSignature = Annotated[
 ]
 
 
-class GenerateRequest(Request):
+class GenerateRequest(Request, SamplingOptions):
     """`POST /generate`: a track from a prompt, in the style of a twin (`lora_id`) or between several (`loras`)."""
 
     prompt: str = Field(min_length=1, max_length=MAX_PROMPT)
@@ -67,18 +62,11 @@ class GenerateRequest(Request):
     loras: list[BlendPart] | None = Field(None, min_length=1, max_length=MAX_BLEND)
     duration_seconds: float = Field(60.0, gt=0)
     backend_override: str | None = None
-    seed: Annotated[
-        Seed | None, BeforeValidator(_drawn_if_negative, json_schema_input_type=Seed | Literal[-1] | None)
-    ] = None
     lora_scale: float = Field(1.0, ge=0, le=2)
     lyrics: str = Field("", max_length=MAX_LYRICS)
     bpm: _Tempo = None
     key: _Key = None
     time_signature: _TimeSignature = None
-    steps: int | None = Field(None, ge=1, le=200)
-    guidance: float | None = Field(None, ge=0, le=20)
-    shift: float | None = Field(None, ge=0.1, le=20)
-    temperature: float | None = Field(None, ge=0, le=5)
     output_format: OutputFormat = "wav"
     response: Literal["base64", "url"] = "base64"
 

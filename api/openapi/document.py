@@ -95,8 +95,8 @@ def _schemas() -> tuple[dict[Any, Json], Json]:
     by_model = {model: reference for (model, _), reference in references.items()}
     schemas = {name: _plain(schema) for name, schema in sorted(definitions["$defs"].items())}
     for name, fields in FIELDS.items():
-        for field, about in fields.items():
-            schemas[name]["properties"][field]["description"] = about
+        properties = schemas[name]["properties"]
+        schemas[name]["properties"] = {field: properties[field] | {"description": fields[field]} for field in fields}
     for operation in OPERATIONS:
         if operation.form:  # its file comes on top: the fields alone are not all there is
             schemas[operation.form.__name__].pop("additionalProperties", None)

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.adapter_file import Header
-from adapters.library import Twin
+from adapters.library import StoredAdapter
 from api.capacity.gate import Gate
 from api.capacity.parsing import Parser
 from api.capacity.thread_pools import to_record_thread
@@ -59,7 +59,7 @@ async def delete(front: Front, request: Request) -> Response:
 async def versions(front: Front, request: Request) -> Response:
     name = lora_id(request)
 
-    def collect() -> tuple[list[Twin], str | None]:
+    def collect() -> tuple[list[StoredAdapter], str | None]:
         found = front.library.versions(name)
         try:
             return found, front.library.find(name)[0].header.version
@@ -93,7 +93,7 @@ async def export(front: Front, request: Request) -> Response:
     if version is not None and not is_version(version):
         raise Refusal(404, f"lora_id: there is no twin {name}@{shown(version)}; see /loras/{name}/versions")
 
-    def read() -> tuple[Twin, bytes]:
+    def read() -> tuple[StoredAdapter, bytes]:
         twin = front.library.find(f"{name}@{version}" if version else name)[0]
         return twin, front.library.read(twin)
 
@@ -142,7 +142,7 @@ async def retrain(front: Front, request: Request) -> Response:
     return json_answer(RetrainAnswer(job_id=record.job_id, lora_id=name, state=record.state))
 
 
-async def _row(front: Front, twin: Twin) -> dict[str, Any]:
+async def _row(front: Front, twin: StoredAdapter) -> dict[str, Any]:
     header = twin.header
     reason = await _why_not(front, header)
     return {

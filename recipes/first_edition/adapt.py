@@ -17,7 +17,7 @@ import librosa
 import numpy as np
 
 from adapters.adapter_file import Header
-from adapters.tensors import AdapterWeights
+from adapters.weights import AdapterWeights
 from training.loop import train
 
 from ..synthesiser import UNSEEN_STYLES, Song, sample_song, text

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from adapters.tensors import AdapterWeights
+from adapters.weights import AdapterWeights
+from contract import SamplingOptions
 from models.base import Model, Row, Text
 from models.checkpoints import resolve
 from runners import TABLE
@@ -39,8 +40,8 @@ class Studio:
         adapters: Sequence[tuple[AdapterWeights, float]] = (),
         **sampling: Any,
     ) -> np.ndarray:
-        """Mono audio `[samples]` at the model's rate; `sampling` are fields of `Row`."""
-        (track,) = self.model.generate([Row(text, seconds, seed, adapters=adapters, **sampling)])
+        """Mono audio `[samples]` at the model's rate; `sampling` are fields of `SamplingOptions`."""
+        (track,) = self.model.generate([Row(text, seconds, SamplingOptions(seed=seed, **sampling), adapters=adapters)])
         if isinstance(track, Exception):
             raise track
         return np.asarray(track).mean(0)

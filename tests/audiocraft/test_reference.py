@@ -25,6 +25,7 @@ from audiocraft.modules.conditioners import (  # noqa: E402
 from audiocraft.quantization import ResidualVectorQuantizer  # noqa: E402
 from transformers import AutoTokenizer, T5EncoderModel  # noqa: E402
 
+from contract import SamplingOptions  # noqa: E402
 from core.settings import ROOT  # noqa: E402
 from models.base import Row, Text, completed  # noqa: E402
 from models.checkpoints import Checkpoint  # noqa: E402
@@ -151,8 +152,8 @@ def imported(original: Any, codec: Any, text_encoder: Path, tmp_path_factory: py
 def test_greedy_tokens_are_audiocrafts(original: Any, imported: MusicGen, guidance: float) -> None:
     runs = []
     for prompt in PROMPTS:
-        row = Row(Text(prompt), 0.8, 1, guidance=guidance, temperature=0.0)
-        runs.append(Run(imported.model, imported.line(row)))
+        row = Row(Text(prompt), 0.8, SamplingOptions(seed=1, guidance=guidance, temperature=0.0))
+        runs.append(Run(imported.model, imported.token_row(row)))
     batch = Batch(imported.model, runs)
     while runs[0].steps_left:
         completed(batch.step())

@@ -401,7 +401,7 @@ def test_a_track_too_large_for_base64_is_refused_in_any_format(tmp_path: Path) -
     )
     request = GenerateRequest(prompt="noise", duration_seconds=200, output_format="flac", backend_override="ace_step")
     with pytest.raises(Refusal, match="duration_seconds") as refused:
-        asyncio.run(generation.make(request, as_base64=True))
+        asyncio.run(generation.generate(request, as_base64=True))
     assert refused.value.status == 413
     assert list(storage.list("")) == []
 

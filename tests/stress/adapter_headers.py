@@ -22,8 +22,8 @@ import torch
 from safetensors.torch import save
 
 from adapters.adapter_file import Header, InvalidAdapter
-from adapters.foreign import adopt
-from adapters.tensors import linear_layers
+from adapters.foreign import convert
+from adapters.weights import linear_layers
 from api.imports.unpack import unpacked
 from core.errors import Refusal
 from models.ace_step import AceStep
@@ -92,7 +92,7 @@ def main() -> None:
         case = mutated(data, source)
         begun = time.process_time()
         try:
-            made = adopt(*unpacked({name: case}), header, model)
+            made = convert(*unpacked({name: case}), header, model)
             weight_change(made.weights, model)
             ended["taken"] += 1
         except Refusal:

@@ -27,8 +27,9 @@ from pydantic import BaseModel, ValidationError
 from safetensors.torch import save
 
 from adapters.adapter_file import Header, InvalidAdapter, header_length, parse_header
-from adapters.foreign import adopt
-from adapters.tensors import LoraPair, decode, encode, linear_layers
+from adapters.foreign import convert
+from adapters.serialization import decode, encode
+from adapters.weights import LoraPair, linear_layers
 from api.imports.unpack import unpacked
 from contract import GenerateRequest, StoreUploadRequest, TrainRequest
 from core.errors import Refusal
@@ -96,7 +97,7 @@ def imports() -> tuple[list[bytes], Parser]:
 
     def look(adapter: bytes, beside: bytes | None) -> None:
         with contextlib.suppress(InvalidAdapter):
-            adopt(adapter, beside, header, model)
+            convert(adapter, beside, header, model)
 
     def parse(data: bytes) -> None:
         with contextlib.suppress(Refusal):

@@ -25,7 +25,7 @@ import numpy as np
 import psutil
 import soundfile
 
-from adapters.library import Library, is_whole
+from adapters.library import Library, is_intact
 from contract import TERMINAL, TrainRequest
 from core.settings import ROOT, Settings
 from recipes.synthesiser import render, sample_song
@@ -154,7 +154,7 @@ class _Soak:
         now = self.jobs.get(record.job_id)
         if self.library.exists(f"ada:{record.model_name}"):
             twin = self.library.find(f"ada:{record.model_name}")[0]
-            assert is_whole(self.library.read(twin), twin.header)
+            assert is_intact(self.library.read(twin), twin.header)
         return now
 
     def _adapter(self, record: JobRecord) -> str:

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save
 
 from adapters.adapter_file import InvalidAdapter
-from adapters.tensor_table import MAX_TENSORS, read_table
+from adapters.safetensors_header import MAX_TENSORS, read_safetensors_header
 from api.imports.unpack import unpacked
 from core.errors import Refusal
 from tests.stress.adapter_headers import mutated, seeds
@@ -220,13 +220,13 @@ def test_tables_that_are_refused(kind: str) -> None:
 
 
 def test_a_table_that_is_right() -> None:
-    table = read_table(ADAPTER)
+    table = read_safetensors_header(ADAPTER)
     assert {name: tuple(entry) for name, entry in table.tensors.items()} == {
         "x.lora_A.weight": ("F32", (2, 3)),
         "x.lora_B.weight": ("F32", (3, 2)),
     }
     whole = save({"x.alpha": torch.tensor(4), "y": torch.ones(2, dtype=torch.float8_e4m3fn)}, {"a": "b"})
-    assert read_table(whole).metadata == {"a": "b"}
+    assert read_safetensors_header(whole).metadata == {"a": "b"}
 
 
 def test_damaged_headers() -> None:
@@ -244,4 +244,4 @@ def test_damaged_headers() -> None:
 
 def test_the_runner_looks_for_itself() -> None:
     with pytest.raises(InvalidAdapter, match="tensors"):
-        read_table(file_of({f"t{n}": row([1], 4 * n, 4 * n + 4) for n in range(MAX_TENSORS + 1)}))
+        read_safetensors_header(file_of({f"t{n}": row([1], 4 * n, 4 * n + 4) for n in range(MAX_TENSORS + 1)}))

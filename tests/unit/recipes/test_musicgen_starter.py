@@ -11,7 +11,7 @@ import torch
 from models.base import Text
 from models.musicgen import MusicGen
 from models.musicgen import audio as coding
-from models.musicgen.decoder import Decoder, reader
+from models.musicgen.decoder import Decoder, begin_row
 from recipes.first_edition.clips import LOOP_SECONDS, Clip
 from recipes.first_edition.data import TRAINING, Pool, on_the_clock, song_number
 from recipes.first_edition.measures import reconstruction_table
@@ -198,7 +198,7 @@ def test_a_row_of_the_shipped_checkpoint_is_the_same_to_the_bit_beside_any_numbe
     codes = torch.randint(CODES, (6, CODEBOOKS), generator=torch.Generator().manual_seed(0))
 
     def logits(rows: int) -> torch.Tensor:
-        beside = Decoder(decoder, [reader(decoder, text, {}, {}) for _ in range(rows)], len(codes))
+        beside = Decoder(decoder, [begin_row(decoder, text, {}, {}) for _ in range(rows)], len(codes))
         said = [beside.step(now.expand(rows, -1), torch.full((rows,), at), at)[0][0] for at, now in enumerate(codes)]
         return torch.stack(said)
 

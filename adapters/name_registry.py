@@ -1,4 +1,7 @@
-"""Which twin a file name of `loras/` belongs to, since `a_b` + `c` and `a` + `b_c` share one."""
+"""Which twin a file name in `loras/` belongs to: producer `a_b` with model `c`, and `a` with `b_c`, share one.
+
+`lora_owners/` holds a record for each file name, taken by a conditional write, so that replicas do not race.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,26 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from adapters.adapter_file import InvalidAdapter
-from adapters.twin_file import read_twin
+from adapters.stored_adapter import read_stored
 from contract import is_id, is_version
 from core.errors import Refusal
 from storage import AlreadyExists, Changed, Damaged, NotFound, Storage, keys, records
 
 
-class Names:
+class NameRegistry:
+    """The owners of the file names in `loras/`."""
+
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
 
     def reserve(self, producer: str, model: str, in_use: Callable[[str], bool] = lambda owner: True) -> None:
-        """Take the twin's file name for it.
+        """Reserve a twin's file name.
 
         Args:
-            in_use: whether the twin that has the name is stored or being made; if neither, the name changes hands.
+            in_use: whether the twin that owns the name is stored or being trained; if not, the name gets a new owner.
 
         Raises:
-            Refusal: 409, another twin has the name.
+            Refusal: 409, another twin owns the name.
         """
         lora_id = f"{producer}:{model}"
         key = keys.lora_owner(producer, model)
@@ -42,14 +47,14 @@ class Names:
         raise _taken(lora_id)
 
     def check(self, producer: str, model: str, in_use: Callable[[str], bool]) -> None:
-        """Refuse what `reserve` would, as far as can be known without writing."""
+        """Raise what `reserve` would raise, as far as that is known without writing."""
         with contextlib.suppress(NotFound):
             owner, _ = self._owner_of(producer, model)
             if owner not in (None, f"{producer}:{model}") and in_use(owner):
                 raise _taken(f"{producer}:{model}")
 
     def of_producer(self, producer: str) -> Iterator[str]:
-        """The keys of the file names that are taken for a producer's twins, stored or not."""
+        """The records' keys of the file names that a producer's twins own, whether these are stored or not."""
         for entry, (owner, _) in records.read_all(
             self.storage, self.storage.list(f"lora_owners/{producer}_"), _parse_owner
         ):
@@ -57,7 +62,7 @@ class Names:
                 yield entry.key
 
     def published(self, lora_id: str) -> str | None:
-        """The version that was last put where clients look, None if that is not known."""
+        """The version of the twin that was last written to `loras/`, None if unknown."""
         try:
             owner, version = records.read(self.storage, keys.lora_owner(*parts_of(lora_id)), _parse_owner)[0]
         except (NotFound, Damaged):
@@ -65,14 +70,17 @@ class Names:
         return version if owner == lora_id and version else None
 
     def owner(self, lora_id: str) -> str | None:
-        """Whose the twin's file name is, None if that is not known."""
+        """The id of the twin that owns this twin's file name, None if unknown."""
         try:
             return self._owner_of(*parts_of(lora_id))[0]
         except NotFound:
             return None
 
     def _owner_of(self, producer: str, model: str) -> tuple[str | None, str]:
-        """Whose a file name is, by the file where what says so is damaged, and that object's etag. Raises NotFound."""
+        """The owner of a file name, and the etag of the record. Raises NotFound.
+
+        If the record is damaged, the owner is read from the header of the file itself.
+        """
         key = keys.lora_owner(producer, model)
         try:
             (owner, _), etag = records.read(self.storage, key, _parse_owner)
@@ -80,25 +88,26 @@ class Names:
         except Damaged:
             etag = records.etag_of(self.storage, key) or ""
         try:
-            return read_twin(self.storage, keys.lora(producer, model)).header.lora_id, etag
+            return read_stored(self.storage, keys.lora(producer, model)).header.lora_id, etag
         except (NotFound, InvalidAdapter):
             return None, etag
 
 
 def _taken(lora_id: str) -> Refusal:
-    # Not whose it is, which may be none of the client's business.
+    # The owner is not named, because the client may have no access to it.
     return Refusal(
-        409, f"model_name: the file name of {lora_id} is another producer's twin's; choose another model_name"
+        409, f"model_name: the file name of {lora_id} belongs to another producer's twin; choose another model_name"
     )
 
 
 def parts_of(lora_id: str) -> tuple[str, str]:
+    """Producer and model of a `lora_id`."""
     producer, _, model = lora_id.partition(":")
     return producer, model
 
 
 def _parse_owner(data: bytes, key: str) -> tuple[str, str]:
-    """The twin that has a file name, and the version of it that was put there, if one was."""
+    """The id of the owner, and the version that was last written, empty if none was."""
     owner, _, version = data.decode().partition("@")
     producer, model = parts_of(owner)
     if not is_id(producer) or not is_id(model) or (version and not is_version(version)):

@@ -1,7 +1,7 @@
-"""A safetensors file's table of tensors, checked before any library reads the file. Needs no torch.
+"""The header of a safetensors file, checked before any library loads the file. Needs no torch.
 
-What is promised here holds for every tensor that is read afterwards: how many there are, how large they are, and that
-the bytes of the file are theirs and nobody else's.
+It bounds the number and size of the tensors that are loaded afterwards, and ensures that the bytes of the file belong
+to exactly one tensor each.
 """
 
 from __future__ import annotations
@@ -12,38 +12,38 @@ from typing import Any, NamedTuple
 
 from adapters.adapter_file import InvalidAdapter, header_length
 
-# Seven tensors for each Linear layer of the largest model are 3,000.
+# The largest model has 3,000 at seven tensors for each Linear layer.
 MAX_TENSORS = 20_000
-# As many as a file of 1 GiB has in half precision.
+# A file of 1 GiB in half precision.
 MAX_ELEMENTS = 2**29
-MAX_NAME = 500
+MAX_NAME_LENGTH = 500
 _MAX_DIMENSIONS = 6
 
 _FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
-# Some tools write the one number that an alpha is as an integer.
+# Allowed for single numbers only: some tools write alpha as an integer.
 _INTEGERS = {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1}
 
 
-class Entry(NamedTuple):
-    """One tensor: its type by safetensors' name, and its dimensions."""
+class TensorInfo(NamedTuple):
+    """A tensor's dtype, by safetensors' name, and its shape."""
 
     dtype: str
     shape: tuple[int, ...]
 
 
-class TensorTable(NamedTuple):
-    """The tensors by name, and the file's own words about itself."""
+class SafetensorsHeader(NamedTuple):
+    """The tensors by name, and the `__metadata__`."""
 
-    tensors: dict[str, Entry]
+    tensors: dict[str, TensorInfo]
     metadata: dict[str, str]
 
 
-def read_table(data: bytes) -> TensorTable:
-    """The table of a whole safetensors file.
+def read_safetensors_header(data: bytes) -> SafetensorsHeader:
+    """Parse and check the header of a complete safetensors file.
 
     Raises:
-        InvalidAdapter: it is not one, is cut off, has parts that overlap or belong to no tensor, or more tensors or
-            numbers than any adapter has.
+        InvalidAdapter: it is no safetensors file, is truncated, has bytes that belong to no tensor or to several, or
+            more tensors or elements than any adapter has.
     """
     table = _parsed(data)
     metadata = table.pop("__metadata__", {})
@@ -55,15 +55,15 @@ def read_table(data: bytes) -> TensorTable:
         raise InvalidAdapter("its __metadata__ has a text that is not Unicode") from error
     if len(table) > MAX_TENSORS:
         raise InvalidAdapter(f"it has {len(table)} tensors; no adapter has over {MAX_TENSORS}")
-    tensors: dict[str, Entry] = {}
+    tensors: dict[str, TensorInfo] = {}
     spans: list[tuple[int, int]] = []
     elements = 0
     for name, given in table.items():
-        entry, span = _entry(name, given)
-        elements += prod(entry.shape)
+        info, span = _tensor(name, given)
+        elements += prod(info.shape)
         if elements > MAX_ELEMENTS:
             raise InvalidAdapter(f"it has over {MAX_ELEMENTS} numbers; lower the rank, or save it in half precision")
-        tensors[name] = entry
+        tensors[name] = info
         spans.append(span)
     end = 0
     for start, stop in sorted(spans):
@@ -77,14 +77,14 @@ def read_table(data: bytes) -> TensorTable:
         )
     if end < found:
         raise InvalidAdapter(f"it is not a safetensors file: {found - end} bytes after its end belong to no tensor")
-    return TensorTable(tensors, metadata)
+    return SafetensorsHeader(tensors, metadata)
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
     length = header_length(data)
     if len(data) < 8 + length:
         raise InvalidAdapter("it is truncated, or not a safetensors file; pickled files (.bin, .pt) are not read")
-    # Looked at before anything is made of it: each tensor costs far more memory than its words.
+    # Counted before the JSON is parsed, because each parsed entry takes far more memory than its text.
     if data.count(b'"data_offsets"', 8, 8 + length) > MAX_TENSORS:
         raise InvalidAdapter(f"it has too many tensors; no adapter has over {MAX_TENSORS}")
     try:
@@ -99,7 +99,7 @@ def _parsed(data: bytes) -> dict[str, Any]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name is there twice")
+        raise ValueError("a name occurs twice")
     return found
 
 
@@ -107,10 +107,10 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _entry(name: str, given: Any) -> tuple[Entry, tuple[int, int]]:
-    """One row of the table, and which bytes are the tensor's."""
+def _tensor(name: str, given: Any) -> tuple[TensorInfo, tuple[int, int]]:
+    """Check one entry. Returns the tensor and where its bytes begin and end."""
     shown = name[:100]
-    if len(name) > MAX_NAME or not name.isprintable():
+    if len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise InvalidAdapter(f"{shown!r}… is not a name of a tensor")
     if not isinstance(given, dict) or not {"dtype", "shape", "data_offsets"} <= given.keys():
         raise InvalidAdapter(f"it is not a safetensors file: {shown} lacks its dtype, shape or data_offsets")
@@ -129,9 +129,9 @@ def _entry(name: str, given: Any) -> tuple[Entry, tuple[int, int]]:
     start, stop = offsets
     if stop - start != size * prod(shape):
         raise InvalidAdapter(f"it is not a safetensors file: {shown} of {shape} in {dtype} has {stop - start} bytes")
-    return Entry(dtype, tuple(shape)), (start, stop)
+    return TensorInfo(dtype, tuple(shape)), (start, stop)
 
 
 def _counts(given: Any) -> bool:
-    """Whether it is a list of whole numbers that a file can have."""
+    """Whether it is a list of sizes: whole numbers that are not negative, nor larger than any file."""
     return isinstance(given, list) and all(type(each) is int and 0 <= each < 2**40 for each in given)
