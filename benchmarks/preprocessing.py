@@ -216,24 +216,24 @@ def _cases(seed: int) -> list[tuple[Case, Case]]:
     """A song's tempos and keys: of the whole of it and of 15 s from somewhere in it."""
     import soxr
 
-    from preprocessing import features, harmony, rhythm
+    from preprocessing import features, musical_key, tempo
 
     song, samples = _render(seed)
     mono = soxr.resample(samples.mean(axis=1), RATE, features.RATE)
     start = 15 + (seed * 1.37) % 20
     cases = []
     for part in (mono, mono[round(start * features.RATE) :][: round(EXCERPT * features.RATE)]):
-        heard = features.hear(part)
-        tempos, evidence = rhythm.evidence(rhythm.sharpened(heard.onsets))
-        keys = np.array([key == song.key for key in harmony.KEYS])
-        cases.append(((evidence, np.abs(tempos / song.bpm - 1) <= 0.04), (harmony.evidence(heard), keys)))
+        found = features.extract(part)
+        tempos, evidence = tempo.evidence(tempo.enhance(found.onset_envelopes))
+        keys = np.array([key == song.key for key in musical_key.KEYS])
+        cases.append(((evidence, np.abs(tempos / song.bpm - 1) <= 0.04), (musical_key.evidence(found), keys)))
     return cases
 
 
 def fit() -> None:
     with _pool() as pool:
         cases = [case for cases in pool.map(_cases, FITTED) for case in cases]
-    for name, index in (("rhythm", 0), ("harmony", 1)):
+    for name, index in (("tempo", 0), ("musical_key", 1)):
         weights = _logit([case[index] for case in cases])
         chosen = [(right[(evidence @ weights).argmax()]) for evidence, right in (case[index] for case in cases)]
         print(f"{name}.WEIGHTS = {np.round(weights, 2).tolist()}")

@@ -95,7 +95,6 @@ class Settings(BaseSettings):
     fetch_max_bytes: int = Field(200 * 2**20, gt=0)
     fetch_max_total_bytes: int = Field(2 * 2**30, gt=0)
     fetch_timeout_seconds: float = Field(120.0, gt=0)
-    fetch_allow_loopback: bool = False
 
     # Housekeeping: what goes by age, in days, and what one producer may store. None is without end.
     keep_uploads_days: float | None = Field(None, gt=0)

@@ -51,7 +51,7 @@ def training_record(producer: str) -> str:
 
 
 def training_turn(producer: str) -> str:
-    """Whose turn it is to write the folder above; see preprocessing.training_view."""
+    """Whose turn it is to write the folder above; see preprocessing.training_folder."""
     return f"training_turns/{producer}.json"
 
 

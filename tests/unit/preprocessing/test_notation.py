@@ -17,9 +17,9 @@ from api.middleware.error_format import describe_validation
 from contract import GenerateRequest, TrainRequest
 from core.notation import KEY, TEMPO, TIME_SIGNATURE, Notation, Unreadable, pitch, whole
 from core.settings import Settings
-from preprocessing.captions import Known, caption
+from preprocessing.captions import ClipInfo, caption
 from preprocessing.dataset import prepare
-from preprocessing.metadata import said
+from preprocessing.metadata import parse_metadata
 from recipes.synthesiser import render, sample_song
 from storage import open_storage
 from training.evaluation.report import data_sense
@@ -187,7 +187,7 @@ def test_any_value_is_read_or_unreadable_and_reading_it_again_changes_nothing(va
 def test_a_tempo_is_the_same_however_it_is_written(bpm: float) -> None:
     for text in (bpm, f"{bpm}", f"{bpm:.2f} BPM".replace(".", ","), f"~{bpm}", {"tempo": bpm}):
         assert TEMPO.read(text) == bpm
-    assert said({}, f"/data/uploads/p/j/night_{bpm:.2f}bpm.wav").bpm == bpm
+    assert parse_metadata({}, f"/data/uploads/p/j/night_{bpm:.2f}bpm.wav").bpm == bpm
     assert abs(whole(bpm) - bpm) <= 0.5
 
 
@@ -204,7 +204,7 @@ def test_a_key_is_the_same_however_it_is_written(key: str) -> None:
         [note, mode],
     ):
         assert KEY.read(text) == key
-    assert said({}, f"night {note}{mode[:3]} 90bpm.wav").key == key
+    assert parse_metadata({}, f"night {note}{mode[:3]} 90bpm.wav").key == key
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_a_key_is_the_same_however_it_is_written(key: str) -> None:
     ],
 )
 def test_file_names(name: str, bpm: float | None, key: str | None) -> None:
-    found = said({}, name)
+    found = parse_metadata({}, name)
     assert (found.bpm, found.key, found.warnings) == (bpm, key, ())
 
 
@@ -266,17 +266,17 @@ def test_file_names(name: str, bpm: float | None, key: str | None) -> None:
 def test_what_cannot_be_read_is_told_and_not_replaced(
     metadata: dict[str, Any], name: str, bpm: int | None, key: str | None, told: list[str]
 ) -> None:
-    made = caption(Known(name, metadata, HEARD))
+    made = caption(ClipInfo(name, metadata, HEARD))
     assert (made.bpm, made.key) == (bpm, key)
-    warnings = said(metadata, name).warnings
+    warnings = parse_metadata(metadata, name).warnings
     assert bool(warnings) == bool(told)
     assert all(words in " ".join(warnings) for words in told)
 
 
 @given(st.dictionaries(st.sampled_from(["bpm", "key", "scale", "mode", "meter"]), VALUES), st.lists(WORDS).map("".join))
 def test_a_field_that_was_filled_is_read_told_or_empty(metadata: dict[str, Any], name: str) -> None:
-    found = said(metadata, name)
-    made = caption(Known(name, metadata, HEARD))
+    found = parse_metadata(metadata, name)
+    made = caption(ClipInfo(name, metadata, HEARD))
     assert all(warning.isprintable() for warning in found.warnings)
     for field in ("bpm", "key"):
         if field in found.unread:

@@ -227,7 +227,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: written(SOUND, format="OGG") + written(chord(2, 48_000), 48_000, "OGG"),
         "different sample rates",
     ),
-    "wavs of different rates": (lambda: written(SOUND) + written(SOUND, 48_000), "changes on the way"),
+    "wavs of different rates": (lambda: written(SOUND) + written(SOUND, 48_000), "changes midway"),
     "pages without end": (lambda: written(SOUND, format="OGG") + _PAGE * 210_000, "pages"),
     "a compressed index": (_cmov, "cmov"),
     "a recording never finished": (lambda: _m4a()[: _m4a().index(b"moov") - 4], "never finished"),

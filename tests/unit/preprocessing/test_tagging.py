@@ -86,8 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def gemini(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gemini]:
-    monkeypatch.setattr(tagging, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(tagging, "JITTER", 0.0)
+    monkeypatch.setattr(tagging, "FIRST_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(tagging, "RETRY_JITTER_SECONDS", 0.0)
     with Gemini() as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server
@@ -128,7 +128,7 @@ def test_each_segment_is_heard_once(gemini: Gemini, files: list[Path]) -> None:
     assert made.reason is None
     assert TAGS.line() == LINE
     assert len(gemini.asked) == 10
-    assert 1 < gemini.most_at_once <= tagging.AT_ONCE
+    assert 1 < gemini.most_at_once <= tagging.MAX_CONCURRENT
     path, key, body = gemini.asked[0]
     assert path.partition("?")[0].endswith("/models/gemini-x:generateContent")
     assert key == "the-key"
@@ -155,8 +155,8 @@ def test_an_error_for_ever_ends_soon_and_is_not_fatal(gemini: Gemini, files: lis
     assert made.tags == [None] * 10
     assert made.reason == "Gemini failed: ServerError 500"
     # Not all ten four times: after some failures in a row, the rest is not asked.
-    most = (tagging.GIVE_UP_AFTER + tagging.AT_ONCE - 1) * tagging.TRIES
-    assert tagging.TRIES * tagging.GIVE_UP_AFTER <= len(gemini.asked) <= most
+    most = (tagging.MAX_FAILURES_IN_A_ROW + tagging.MAX_CONCURRENT - 1) * tagging.MAX_TRIES
+    assert tagging.MAX_TRIES * tagging.MAX_FAILURES_IN_A_ROW <= len(gemini.asked) <= most
 
 
 def test_a_wrong_key_is_not_tried_again(gemini: Gemini, files: list[Path]) -> None:
@@ -238,12 +238,12 @@ def test_slow_answers_are_not_waited_for(gemini: Gemini, files: list[Path], monk
         return said(json.dumps(HEARD))
 
     try:
-        monkeypatch.setattr(tagging, "TIMEOUT", 0.3)
+        monkeypatch.setattr(tagging, "TIMEOUT_SECONDS", 0.3)
         gemini.answer = never
         made = tag(files, gemini.settings())
         assert made.tags == [None] * 10
         assert "Timeout" in (made.reason or "")
-        monkeypatch.setattr(tagging, "TIMEOUT", 5.0)
+        monkeypatch.setattr(tagging, "TIMEOUT_SECONDS", 5.0)
         first = len(gemini.asked)
         gemini.answer = lambda number: never(number) if number == first else said(json.dumps(HEARD))
         assert tag(files[:1], gemini.settings()).tags == [TAGS]
