@@ -1,4 +1,4 @@
-"""Music by real composers that the figures are taken on. It is heard, never learned from, and stays outside."""
+"""Music by real composers, for measurements only: nothing is trained on it, and it is not in the repository."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Codes are learned as in EnCodec (Défossez et al. 2022, 3.2): each is a moving average of the vectors that chose it, one
 that is no longer chosen is replaced by a vector of the batch, and gradients go past the choice (straight-through).
 
-The first codebook sees and says the levels only, the others the rest: so what a model writes first is rhythm.
+The first codebook quantises the levels only, the others the rest: so the first code that a model predicts is rhythm.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .levels import LEVELS
 
 DECAY = 0.99
 UNUSED = 0.02
-"""A code that is chosen more seldom than this, on average a step, is replaced."""
+"""A code chosen less often than this, on average per step, is replaced."""
 
 
 class Quantiser(nn.Module):
@@ -52,7 +52,7 @@ class Quantiser(nn.Module):
 
     @torch.no_grad()
     def start(self, values: torch.Tensor, rounds: int = 10) -> None:
-        """Begin with the k-means of `[B, D, T]`, codebook by codebook."""
+        """Initialise with the k-means of `[B, D, T]`, codebook by codebook."""
         vectors = values.transpose(1, 2).flatten(0, 1)
         rest = vectors.clone()
         for book in range(CODEBOOKS):

@@ -30,7 +30,7 @@ CARRIERS = (4, 20, 120, 208)
 GROUPS = ((0, 1), (1, 3), (3, 9), (9, 20))
 """Of the second stage's bands of 600 Hz, for the envelope followers."""
 EMPHASIS = 0.5
-"""Pre-emphasis for the choice of components: a component's rank counts what is heard, not only what is strong."""
+"""Pre-emphasis, so that components are ranked by audibility, not by energy alone."""
 SPREAD = 0.4
 """The last components' deviations are their variances to this power: 0.5 would leave them, less heeds the weak ones."""
 
