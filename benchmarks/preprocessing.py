@@ -1,13 +1,12 @@
-"""How fast, how lean and how right the preprocessing is. Each command prints what it measured.
+"""Preprocessing: speed against pydub with ffmpeg, memory, accuracy of tempo and key, and damaged files.
 
-    python -m benchmarks.preprocessing speed      one hour of WAV and of MP3, against pydub with ffmpeg, in turns
-    python -m benchmarks.preprocessing memory     the peak for a file of three hours
-    python -m benchmarks.preprocessing analysis   bpm and key of 40 fixed songs of the synthesiser (or of others)
-    python -m benchmarks.preprocessing fit        the weights of the analysis, from 160 other songs
+    python -m benchmarks.preprocessing speed      one hour of WAV and of MP3, alternating with pydub and ffmpeg
+    python -m benchmarks.preprocessing memory     peak memory for a file of three hours
+    python -m benchmarks.preprocessing analysis   tempo and key of 40 fixed songs of the synthesiser (or of others)
+    python -m benchmarks.preprocessing fit        fit the weights of the analysis to 160 other songs
     python -m benchmarks.preprocessing fuzz       1,000 damaged files, none of which may crash or hang it
 
-`speed` and `memory` need ffmpeg, and `speed` pydub, which nothing else here does: `apt-get install ffmpeg`,
-`pip install pydub`.
+`speed` and `memory` need ffmpeg, `speed` also pydub: `apt-get install ffmpeg`, `pip install pydub`.
 """
 
 from __future__ import annotations
@@ -35,13 +34,12 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 RATE = 44_100
-# The 40 songs that are measured, and the 160 that the weights were fitted on, which are others.
-MEASURED, FITTED = range(40), range(100_000, 100_160)
-EXCERPT = 15.0  # seconds
+TEST_SONGS, TRAINING_SONGS = range(40), range(100_000, 100_160)
+EXCERPT_SECONDS = 15.0
 RIDGE = 0.003
 
 
-# The children: each does one thing in a process of its own, and prints what it took.
+# Child processes: each runs one task, and prints its time and memory.
 
 
 def ours(path: Path, folder: Path) -> int:
@@ -69,7 +67,7 @@ def with_pydub(path: Path, folder: Path) -> int:
 
 
 def whole_job(path: Path, folder: Path) -> int:
-    """`prepare` on a stored file: fetch it, listen, cut, caption, write."""
+    """`prepare` on a stored file: fetch, analyse, cut, caption, write."""
     from contract import TrainRequest
     from core.settings import Settings
     from preprocessing.dataset import prepare
@@ -86,7 +84,7 @@ CHILDREN: dict[str, Callable[[Path, Path], int]] = {"ours": ours, "pydub": with_
 
 
 def child(name: str, path: Path) -> None:
-    import av  # noqa: F401 - imported before, here and there, so that work alone is measured
+    import av  # noqa: F401 - imported before timing starts
     import soxr  # noqa: F401
 
     import preprocessing.dataset  # noqa: F401
@@ -104,7 +102,7 @@ def child(name: str, path: Path) -> None:
 
 
 def _used() -> tuple[float, float]:
-    """CPU seconds of this process and its children, and the most memory (MiB) this one ever had."""
+    """CPU seconds of this process and its children, and the peak memory of this process in MiB."""
     own, others = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime, own.ru_maxrss / 1024
 
@@ -117,7 +115,7 @@ def _run(name: str, path: Path) -> dict[str, float]:
 
 
 def _song(folder: Path, hours: float) -> Iterator[Path]:
-    """A minute of the synthesiser over and over, each time a little later and at another level: as WAV, as MP3."""
+    """A minute of the synthesiser, repeated with another shift and level each time: as WAV, then as MP3."""
     from recipes.synthesiser import render, sample_song
 
     minute = render(sample_song(np.random.default_rng(3), "house"), 60, RATE, 2).T
@@ -162,7 +160,7 @@ def memory(hours: float) -> None:
 
 
 def _render(seed: int) -> tuple[Any, NDArray[np.float32]]:
-    """Song `seed`: the genres in turn, eight songs with drums, eight without, and so on; 60 s of it, (frames, 2)."""
+    """60 s of song `seed`, (frames, 2): genres in turn, eight songs with drums, eight without, and so on."""
     from recipes.synthesiser import GENRES, render, sample_song
 
     song = sample_song(np.random.default_rng(seed), GENRES[seed % 8], drums=seed // 8 % 2 == 0)
@@ -202,18 +200,18 @@ def analysis(first: int, songs: int) -> None:
 
 
 def _auc(right: NDArray[np.bool_], confidence: Array) -> float:
-    """How often a right answer is stated with more confidence than a wrong one; NaN if all are right or wrong."""
+    """The area under the ROC curve of the confidence; NaN if all answers are right, or all wrong."""
     if right.all() or not right.any():
         return float("nan")
     yes, no = confidence[right][:, None], confidence[~right]
     return float((yes > no).mean() + (yes == no).mean() / 2)
 
 
-Case = tuple[Array, NDArray[np.bool_]]  # the evidence of each reading, and which readings are right
+Case = tuple[Array, NDArray[np.bool_]]  # the evidence of each alternative, and which alternatives are right
 
 
 def _cases(seed: int) -> list[tuple[Case, Case]]:
-    """A song's tempos and keys: of the whole of it and of 15 s from somewhere in it."""
+    """The tempo and key cases of a song: of the whole song, and of an excerpt of 15 s."""
     import soxr
 
     from preprocessing import features, musical_key, tempo
@@ -222,7 +220,7 @@ def _cases(seed: int) -> list[tuple[Case, Case]]:
     mono = soxr.resample(samples.mean(axis=1), RATE, features.RATE)
     start = 15 + (seed * 1.37) % 20
     cases = []
-    for part in (mono, mono[round(start * features.RATE) :][: round(EXCERPT * features.RATE)]):
+    for part in (mono, mono[round(start * features.RATE) :][: round(EXCERPT_SECONDS * features.RATE)]):
         found = features.extract(part)
         tempos, evidence = tempo.evidence(tempo.enhance(found.onset_envelopes))
         keys = np.array([key == song.key for key in musical_key.KEYS])
@@ -232,7 +230,7 @@ def _cases(seed: int) -> list[tuple[Case, Case]]:
 
 def fit() -> None:
     with _pool() as pool:
-        cases = [case for cases in pool.map(_cases, FITTED) for case in cases]
+        cases = [case for cases in pool.map(_cases, TRAINING_SONGS) for case in cases]
     for name, index in (("tempo", 0), ("musical_key", 1)):
         weights = _logit([case[index] for case in cases])
         chosen = [(right[(evidence @ weights).argmax()]) for evidence, right in (case[index] for case in cases)]
@@ -241,7 +239,7 @@ def fit() -> None:
 
 
 def _logit(cases: list[Case]) -> Array:
-    """Conditional logit with a ridge: the weights under which the right readings are the most probable."""
+    """Maximum-likelihood weights of a conditional logit, with a ridge penalty."""
     from scipy.optimize import minimize
     from scipy.special import softmax
 
@@ -268,7 +266,7 @@ def _pool() -> ProcessPoolExecutor:
 
 
 def _damaged(count: int, seed: int) -> Iterator[bytes]:
-    """Noise behind every format's first bytes, good files with some bytes changed, and good files cut."""
+    """Noise after each format's magic bytes, valid files with some bytes changed, and truncated valid files."""
     import io
     import random
 
@@ -295,7 +293,7 @@ def _damaged(count: int, seed: int) -> Iterator[bytes]:
             yield source.choice(heads) + source.randbytes(source.randrange(1, 5000))
         elif number % 3 == 1:
             changed = bytearray(whole)
-            reach = len(changed) if source.random() < 0.5 else 200  # headers are where it hurts
+            reach = len(changed) if source.random() < 0.5 else 200  # headers are the most sensitive
             for _ in range(source.randrange(1, 20)):
                 changed[source.randrange(reach)] = source.randrange(256)
             yield bytes(changed)
@@ -347,7 +345,7 @@ def main() -> None:
 
     command("speed", speed, hours=1.0, rounds=3)
     command("memory", memory, hours=3.0)
-    command("analysis", analysis, first=MEASURED[0], songs=len(MEASURED))
+    command("analysis", analysis, first=TEST_SONGS[0], songs=len(TEST_SONGS))
     command("fit", fit)
     command("fuzz", fuzz, count=1000, seed=1)
     one = commands.add_parser("child")

@@ -1,8 +1,8 @@
 """Loudness in four bands over time, which the codecs' first latent channels are trained to hold.
 
 The latents of a waveform codec oscillate with the phase of each tone. Their average over songs is zero, and rhythm
-shows in their amplitude only, which is hard to learn for a model that predicts averages. Loudness is smooth, and similar in
-similar songs: a model can generate the beat in it first, and the waveform after.
+shows in their amplitude only, which is hard to learn for a model that predicts averages. Loudness is smooth, and
+similar in similar songs: a model can generate the beat in it first, and the waveform after.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Start EnCodec as a transform coder, as `ace_step/transform.py` does with Oobleck.
+"""Initialise EnCodec as a transform coder, as `ace_step/transform.py` does Oobleck.
 
-Its activations are ELUs, which are straight for small values: signals on the way in and out are kept at a deviation of
-`SMALL` in every channel that carries the transform. Where a stage has fewer channels than coefficients, only the
-principal components go on. Some of the channels that are left are envelope followers: they carry the second stage's
-bands strong enough to be rectified, and average them, so that the last layer can read the levels from them.
+Its activations are ELUs, which are linear for small values: signals are kept at a deviation of `SMALL` in every channel
+that carries the transform. Where a stage has fewer channels than coefficients, only the principal components are kept.
+Some of the remaining channels are envelope followers: they carry the second stage's bands at a level at which they are
+rectified, and average them, so that the last layer can read the levels from them.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from .levels import LEVELS, unit_levels
 
 SMALL = 0.04
 STRONG = 4.0
-"""Of a deviation at which an ELU is a rectifier."""
+"""The deviation at which an ELU acts as a rectifier."""
 RESIDUAL_SHARE = 0.01
 SHUT = -5.0
 REST_SHARE, LEAK = 0.1, 0.02
 CARRIERS = (4, 20, 120, 208)
 """Channels that carry the transform after each stage."""
 GROUPS = ((0, 1), (1, 3), (3, 9), (9, 20))
-"""Of the second stage's bands of 600 Hz, for the envelope followers."""
+"""Groups of the second stage's bands of 600 Hz, one for each envelope follower."""
 EMPHASIS = 0.5
 """Pre-emphasis, so that components are ranked by audibility, not by energy alone."""
 SPREAD = 0.4
-"""The last components' deviations are their variances to this power: 0.5 would leave them, less heeds the weak ones."""
+"""The last components' deviations are their variances to this power: 0.5 would leave them, less amplifies weak ones."""
 
 
 @torch.no_grad()
