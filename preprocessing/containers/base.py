@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal
 
 Range = tuple[int, int]  # start and length, in bytes
 
-# A header may claim so many bytes too many before the file counts as cut off: some writers count the header as well.
+# How many bytes too many a header may claim before the file counts as cut off: some writers count the header as well.
 MAX_EXCESS_BYTES = 512
 MAX_CHUNKS = 20_000  # and atoms, and fragments: a file of empty ones must not keep a core busy
 SEARCH_BYTES = 256 * 1024  # how far beyond damage to look for the next valid header

@@ -50,7 +50,7 @@ def measure(composer: Composer, reconstruct: Reconstruct, musicnn: Musicnn) -> P
 
 
 def through_griffin_lim(analysis: Analysis) -> Reconstruct:
-    """The latents with Griffin-Lim in the decoder's place."""
+    """Through the latents, and back by Griffin-Lim."""
 
     def reconstruct(audio: np.ndarray) -> np.ndarray:
         latents = analysis.latents(torch.from_numpy(audio)[None])
@@ -60,7 +60,7 @@ def through_griffin_lim(analysis: Analysis) -> Reconstruct:
 
 
 def through_decoder(analysis: Analysis, codec: AutoencoderOobleck) -> Reconstruct:
-    """The latents and noise through the decoder."""
+    """Through the latents, and back by the decoder with noise."""
 
     @torch.inference_mode()
     def reconstruct(audio: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ def load_composers(folder: Path, rate: int, excerpts: int = 4) -> list[Composer]
         lengths = {path: _seconds(path) for path in sorted(folder.glob(pattern))}
         songs = [path for path, seconds in lengths.items() if seconds > 3 * SECONDS]
         if songs:
-            # Songs take turns; one that must serve both sides gives its first half to one, its second to the other.
+            # Songs alternate between the sides; one on both sides gives its first half to one, its second to the other.
             given, held = [], []
             for n in range(excerpts):
                 first, second = songs[2 * n % len(songs)], songs[(2 * n + 1) % len(songs)]

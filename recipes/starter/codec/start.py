@@ -60,7 +60,7 @@ def _start_noise_channels(codec: AutoencoderOobleck) -> None:
     """Feed half of the first convolution's channels from the noise alone, so steeply that they decorrelate.
 
     The latents hold a hundred noise values a second; these become thousands of random values of about the same size.
-    The noise by itself would be heard as bursts in all bands at once.
+    The noise by itself would sound like bursts in all bands at once.
     """
     head, snake = codec.decoder.conv1, codec.decoder.block[0].snake1
     weight, bias = weight_of(head), head.bias.clone()

@@ -81,7 +81,7 @@ def test_native_and_raw(store: Storage, tmp_path: Path) -> None:
     assert raw.clips[0].seconds == pytest.approx(17, abs=0.1)
     assert raw.clips[0].path.read_bytes() == data
     assert store.get(keys.job_audio("raw", 0, "mp3")) == data
-    # The newest job's only: the two WAV files of the former are gone.
+    # The folder has the newest job's files only; the two WAV files of the former job are gone.
     assert [entry.key for entry in store.list("training_data/p/audio/")] == [keys.training_audio("p", 0, "mp3")]
     assert [entry.key for entry in store.list("job_data/native/")] == [keys.job_audio("native", n) for n in (0, 1)]
 
@@ -108,7 +108,7 @@ def test_a_dataset_from_urls(store: Storage, tmp_path: Path, monkeypatch: pytest
     assert store.get(keys.dataset_clip("p", "j", 0, "ogg")) == (tmp_path / "www" / "beat").read_bytes()
     assert made.record["files"][0]["source"] == url
     assert made.record["files"][0]["path"] == "/data/datasets/p/j/clip_0000.ogg"
-    # What was fetched once can be trained on again by its path.
+    # A download can be trained on again by its path.
     again = make(store, tmp_path, "again", upload_paths=["/data/datasets/p/j/clip_0000.ogg"])
     assert [clip.seconds for clip in again.clips] == [3]
 

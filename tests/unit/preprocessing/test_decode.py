@@ -71,7 +71,7 @@ def test_opus_and_aac(tmp_path: Path) -> None:
 
 
 def test_encoder_delay_and_padding_are_removed(tmp_path: Path) -> None:
-    """A click is where it was, and nothing follows the end, in formats whose files tell of the encoder's delay."""
+    """A click keeps its place, and nothing follows the end, in formats that state the encoder's delay."""
     song = tone(3)
     song[RATE : RATE + 50] = 1.0
     aac(tmp_path / "a.m4a", song)
@@ -84,7 +84,7 @@ def test_encoder_delay_and_padding_are_removed(tmp_path: Path) -> None:
 
 
 def test_an_mp3_without_an_index_is_read_to_its_end(tmp_path: Path) -> None:
-    """Loud first, so that its length as guessed from its first frames is far too short."""
+    """Loud at first, so that a length estimated from the first frames is far too short."""
     song = np.concatenate([np.random.default_rng(0).normal(0, 0.3, (RATE * 5, 2)), np.zeros((RATE * 15, 2))])
     data = wav(song, format="MP3", bitrate_mode="VARIABLE", compression_level=0.3)
     bare = data[data.index(b"\xff\xfb", data.index(b"Xing")) :]
@@ -162,8 +162,10 @@ def test_strange_but_good_files(tmp_path: Path) -> None:
 
 
 def test_random_bytes_never_crash(capfd: pytest.CaptureFixture[str]) -> None:
-    """Noise behind every format's first bytes, and good files with some bytes changed. (More of them, and through the
-    whole of `prepare`: `python -m benchmarks.preprocessing fuzz`.)"""
+    """Noise after each format's magic bytes, and valid files with some bytes changed.
+
+    `python -m benchmarks.preprocessing fuzz` tries more of them, through the whole of `prepare`.
+    """
     source = random.Random(1)
     good = [wav(tone(0.3), format="WAV"), wav(tone(0.3), format="FLAC"), wav(tone(0.3), format="OGG")]
     good.append(wav(tone(0.3), format="MP3"))
@@ -178,4 +180,4 @@ def test_random_bytes_never_crash(capfd: pytest.CaptureFixture[str]) -> None:
             data = bytes(changed)
         with suppress(BadAudio):
             check_bytes(data)
-    assert "Traceback" not in capfd.readouterr().err  # of callbacks, which print it and go on
+    assert "Traceback" not in capfd.readouterr().err  # printed by a failing callback, which does not raise

@@ -1,4 +1,4 @@
-"""Downloads from real local servers; and everything that must not be reached."""
+"""Downloads from local servers, and addresses that must not be reached."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             else:
                 self._answer(WAV)
-        elif path.startswith("/parts/"):  # breaks off after each 10,000 bytes; what it goes on with depends on the name
+        elif path.startswith("/parts/"):  # breaks off after each 10,000 bytes; the name decides how it resumes
             kind = path.removeprefix("/parts/")
             start = int((self.headers["Range"] or "bytes=0-")[6:-1])
             tag = f'"{len(self.asked)}"' if kind == "changing" else '"v1"'
@@ -167,7 +167,7 @@ def test_files_come_in_their_order_named_by_content(base: str, tmp_path: Path) -
         ("to/http://user:secret@127.0.0.1/x", "user name"),
     ],
 )
-def test_one_bad_url_is_named(base: str, tmp_path: Path, path: str, says: str) -> None:
+def test_a_failing_url_is_named(base: str, tmp_path: Path, path: str, says: str) -> None:
     with pytest.raises(Refusal, match=says) as refusal:
         local_fetch([f"{base}/beat", f"{base}/{path}?token=hidden"], tmp_path, Settings())
     assert refusal.value.status == 400
@@ -176,7 +176,7 @@ def test_one_bad_url_is_named(base: str, tmp_path: Path, path: str, says: str) -
     assert "secret" not in refusal.value.message
 
 
-def test_size_is_limited_whether_promised_or_not(base: str, tmp_path: Path) -> None:
+def test_size_is_limited_with_and_without_content_length(base: str, tmp_path: Path) -> None:
     for path in ("beat", "chunked"):
         with pytest.raises(Refusal, match="larger than the 10000 bytes"):
             local_fetch([f"{base}/{path}"], tmp_path, Settings(fetch_max_bytes=10_000))
@@ -195,9 +195,7 @@ def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("preprocessing.fetch.RETRY_SECONDS", 0.0)
 
 
-def test_a_broken_transfer_goes_on_where_it_was(
-    server: ThreadingHTTPServer, base: str, tmp_path: Path, no_wait: None
-) -> None:
+def test_a_broken_transfer_is_resumed(server: ThreadingHTTPServer, base: str, tmp_path: Path, no_wait: None) -> None:
     (path,) = local_fetch([f"{base}/parts/tagged"], tmp_path, Settings())
     assert path.read_bytes() == WAV
     assert server.RequestHandlerClass.ranges == [0, 10_000, 20_000, 30_000]  # type: ignore[attr-defined]
@@ -214,7 +212,7 @@ def test_a_file_that_changed_meanwhile_is_fetched_anew(
 @pytest.mark.parametrize(
     ("kind", "says"), [("untagged", "transfer broke"), ("deaf", "transfer broke"), ("liar", "another range")]
 )
-def test_transfers_that_cannot_go_on_end(base: str, tmp_path: Path, no_wait: None, kind: str, says: str) -> None:
+def test_transfers_that_cannot_be_resumed_end(base: str, tmp_path: Path, no_wait: None, kind: str, says: str) -> None:
     with pytest.raises(Refusal, match=says):
         local_fetch([f"{base}/parts/{kind}"], tmp_path, Settings())
 
@@ -223,10 +221,10 @@ def test_time_is_limited_for_the_whole_transfer(base: str, tmp_path: Path) -> No
     start = time.monotonic()
     with pytest.raises(Refusal, match="longer than 1 s"):
         local_fetch([f"{base}/drip"], tmp_path, Settings(fetch_timeout_seconds=1))
-    assert time.monotonic() - start < DRIPS * DRIP_SECONDS  # which the whole of it takes at least
+    assert time.monotonic() - start < DRIPS * DRIP_SECONDS  # the least time of the whole transfer
 
 
-def test_nobody_listens(tmp_path: Path) -> None:
+def test_a_closed_port_is_refused(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -234,7 +232,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
         local_fetch([f"http://127.0.0.1:{port}/a.wav"], tmp_path, Settings())
 
 
-# Ways to write addresses that no stranger may reach; {port} is a real server's.
+# Spellings of addresses that are not public; {port} is the local server's.
 FORBIDDEN = [
     *("http://127.0.0.1:{port}/beat", "http://localhost:{port}/beat", "http://2130706433:{port}/beat"),
     *("http://0x7f000001:{port}/beat", "http://0177.0.0.1:{port}/beat", "http://127.1:{port}/beat"),
@@ -260,7 +258,7 @@ def test_addresses_that_are_not_public(server: ThreadingHTTPServer, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_redirect_inwards_is_refused(server: ThreadingHTTPServer, base: str, tmp_path: Path) -> None:
+def test_a_redirect_to_a_private_address_is_refused(server: ThreadingHTTPServer, base: str, tmp_path: Path) -> None:
     for target in ("http://10.0.0.1/", "http://169.254.169.254/", "http://[::ffff:10.0.0.1]/", "//192.168.0.1/"):
         with pytest.raises(Refusal, match="not public"):
             local_fetch([f"{base}/to/{target}"], tmp_path, Settings())
@@ -274,7 +272,7 @@ NOT_URLS = [
 
 
 @pytest.mark.parametrize("url", NOT_URLS)
-def test_what_cannot_be_a_link_is_refused_at_once(url: str) -> None:
+def test_malformed_urls_are_refused_at_once(url: str) -> None:
     with pytest.raises(Refusal, match=r"upload_urls\[3\]") as refusal:
         check_url(url, "upload_urls[3]")
     assert refusal.value.status == 400
@@ -282,7 +280,7 @@ def test_what_cannot_be_a_link_is_refused_at_once(url: str) -> None:
     assert "a:b" not in refusal.value.message
 
 
-def test_good_links_pass_and_bare_private_addresses_do_not() -> None:
+def test_public_urls_pass_and_literal_private_addresses_do_not() -> None:
     for url in (
         "https://example.com/beat.wav?x=1",
         "http://1.1.1.1/",
@@ -298,7 +296,7 @@ def test_good_links_pass_and_bare_private_addresses_do_not() -> None:
 def test_a_name_that_changes_its_address(
     server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The address that was checked is the one connected to: a second answer is never asked for, or checked as well."""
+    """DNS rebinding: the connection goes to the checked address; a retry resolves and checks again."""
     port = server.server_address[1]
     answers = iter(["93.184.216.34", "127.0.0.1", "127.0.0.1", "127.0.0.1"])
     connected = []
@@ -334,7 +332,7 @@ def test_proxies_of_the_environment_are_not_used(base: str, tmp_path: Path, monk
     assert len(local_fetch([f"{base}/beat"], tmp_path, Settings())) == 1
 
 
-def test_what_is_public() -> None:
+def test_public_addresses() -> None:
     public = ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
     private = ["64:ff9b::a00:1", "::ffff:10.0.0.1", "::7f00:1", "2002:808:808::", "fec0::1", "64:ff9b:1::1", "::"]
     assert all(is_public(ipaddress.ip_address(each)) for each in public)

@@ -17,7 +17,7 @@ from tests.unit.preprocessing.helpers import RATE, make, tone, wav
 
 @pytest.mark.parametrize("raw", [True, False])
 def test_flaws_are_repaired_and_reported(raw: bool, store: Storage, tmp_path: Path) -> None:
-    """A DC offset goes; of channels that cancel each other one is taken, for stereo as for mono."""
+    """A DC offset is removed; of channels that cancel each other, one is used, in stereo and mono."""
     quiet = tone(4, channels=1) * 0.4
     store.put("uploads/p/u/offset.wav", wav(quiet + 0.7))
     store.put("uploads/p/u/opposite.wav", wav(tone(5, channels=1) * [[0.9, -1]]))

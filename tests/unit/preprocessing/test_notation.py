@@ -1,4 +1,4 @@
-"""Tempo, key and time signature, in the spellings of musicians and tools; what a client says of a file."""
+"""Tempo, key and time signature in the spellings of musicians and tools, in metadata and file names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOTATIONS: list[Notation[Any]] = [TEMPO, KEY, TIME_SIGNATURE]
 NOTES = [letter + sign for letter in "ABCDEFG" for sign in ("", "#", "b")]
 KEYS = [f"{note} {mode}" for note in NOTES for mode in ("major", "minor")]
 HEARD = {"bpm": 111.0, "bpm_confidence": 1.0, "key": "E major", "key_confidence": 1.0}
-# As lists of values for each reading.
+# For each value, its spellings.
 TEMPOS: dict[float | None, list[Any]] = {
     92.0: [92, 92.0, "92", "~92", "≈ 92", [92], ["92", 92], "92 BPM", "92bpm.", "BPM: 92", "tempo 92", "ca. 92",
         "92 b.p.m.", "about 92 bpm", "♩ = 92", "quarter note = 92", "92 beats per minute", "92 beats/min", "(92)",

@@ -40,7 +40,7 @@ def test_the_lease_of_a_dead_process_is_taken_over(store: Storage, monkeypatch: 
     training_folder.replace(store, "p", "alive", {keys.training_audio("p", 0): b"new"}, b"record")
     assert time.monotonic() - start >= 0.3
     assert store.get(keys.training_record("p")) == b"record"
-    # Who stood still and lost the turn finds out, and does no more.
+    # A holder that paused and lost the lease notices, and stops.
     with leases.turn(store, keys.training_turn("p"), "slow") as check:
         check()
         store.put(keys.training_turn("p"), b'{"by": "faster", "token": "b"}')

@@ -96,7 +96,7 @@ def test_the_decoder_starts_with_a_basis_that_spans_most_of_the_audio() -> None:
     torch.manual_seed(0)
     codec = build_codec()
     start_as_synthesis(codec)
-    # What single coefficients before the last two transposed convolutions sound like.
+    # The waveforms of single coefficients before the last two transposed convolutions.
     tail = torch.nn.Sequential(*list(codec.decoder.block)[1:], codec.decoder.snake1, codec.decoder.conv2)
     coefficients = torch.zeros(120, codec.decoder.block[1].conv_t1.in_channels, 9)
     coefficients[torch.arange(120), torch.arange(120), 4] = 0.1

@@ -1,4 +1,4 @@
-"""What the synthesiser promises about the music that it makes."""
+"""The synthesiser: reproducible songs with measurable tempo, key and drums."""
 
 from __future__ import annotations
 
