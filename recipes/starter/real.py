@@ -27,7 +27,7 @@ class Composer:
     """Attributes:
     name: short name.
     given: excerpts that go through what is measured, each float32 `[samples]`.
-    held: excerpts that it is compared with, of other songs where there are enough.
+    held: excerpts to compare with, of other songs where there are enough.
     """
 
     name: str

@@ -46,7 +46,7 @@ class Codec(nn.Module):
     @torch.no_grad()
     def pack(self) -> EncodecModel:
         """The model as transformers loads it."""
-        self.quantiser.give_to(self.encodec)
+        self.quantiser.export(self.encodec)
         return self.encodec
 
 

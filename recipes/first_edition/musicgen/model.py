@@ -211,7 +211,7 @@ def validation(starter: Starter, library: Library) -> dict[str, float]:
 
 
 def pack(runs: Path, target: Path) -> None:
-    """Put the last checkpoint together as a `MusicgenForConditionalGeneration` in bfloat16."""
+    """Assemble the last checkpoint as a `MusicgenForConditionalGeneration` in bfloat16."""
     starter = Starter()
     load_average(starter, runs / "model.pt")
     model = MusicgenForConditionalGeneration(

@@ -83,13 +83,14 @@ class Quantiser(nn.Module):
         self.codes[book] = self.sums[book] / self.chosen[book][:, None]
 
     @torch.no_grad()
-    def give_to(self, codec: EncodecModel) -> None:
+    def export(self, codec: EncodecModel) -> None:
+        """Copy the codebooks into EnCodec."""
         for layer, codes in zip(codec.quantizer.layers, self.codes, strict=True):
             layer.codebook.embed.copy_(codes)
 
 
 def own_part(vectors: torch.Tensor, book: int) -> torch.Tensor:
-    """What codebook number `book` is there for of `[N, D]`; zero elsewhere."""
+    """The values of `[N, D]` that codebook number `book` quantises; zero elsewhere."""
     mask = torch.arange(vectors.shape[1], device=vectors.device) < LEVELS
     return vectors * (mask if book == 0 else ~mask)
 
