@@ -103,10 +103,10 @@ NO_SIGNATURES = [
 ]
 
 
-def flat(read: dict[Any, list[Any]], unread: list[Any]) -> list[Any]:
+def flat(read: dict[Any, list[Any]], unreadable: list[Any]) -> list[Any]:
     return [
         *(pytest.param(value, expected, id=repr(value)[:40]) for expected, values in read.items() for value in values),
-        *(pytest.param(value, Unreadable, id=repr(value)[:40]) for value in unread),
+        *(pytest.param(value, Unreadable, id=repr(value)[:40]) for value in unreadable),
     ]
 
 
@@ -241,7 +241,7 @@ def test_file_names(name: str, bpm: float | None, key: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metadata", "name", "bpm", "key", "told"),
+    ("metadata", "name", "bpm", "key", "expected"),
     [
         ({"bpm": "fast"}, "a.wav", None, "E major", ['bpm: no tempo from 30 to 300 can be read from "fast"; it stays']),
         ({"key": "A dorian"}, "a.wav", 111, None, ["A dorian", "stays empty"]),
@@ -263,14 +263,14 @@ def test_file_names(name: str, bpm: float | None, key: str | None) -> None:
         ({"key_key": "A", "key_scale": "minor"}, "a.wav", 111, "A minor", []),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_told_and_not_replaced(
-    metadata: dict[str, Any], name: str, bpm: int | None, key: str | None, told: list[str]
+def test_what_cannot_be_read_is_warned_about_and_not_replaced(
+    metadata: dict[str, Any], name: str, bpm: int | None, key: str | None, expected: list[str]
 ) -> None:
     made = caption(ClipInfo(name, metadata, HEARD))
     assert (made.bpm, made.key) == (bpm, key)
     warnings = parse_metadata(metadata, name).warnings
-    assert bool(warnings) == bool(told)
-    assert all(words in " ".join(warnings) for words in told)
+    assert bool(warnings) == bool(expected)
+    assert all(words in " ".join(warnings) for words in expected)
 
 
 @given(st.dictionaries(st.sampled_from(["bpm", "key", "scale", "mode", "meter"]), VALUES), st.lists(WORDS).map("".join))
