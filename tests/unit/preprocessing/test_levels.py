@@ -30,7 +30,8 @@ def test_levels_of_nothing_and_of_something() -> None:
     assert (nothing.peak, nothing.loudness, nothing.clipped, nothing.silent) == (None, None, 0, 1.0)
     assert levels(np.empty((0, 1))).seconds == 0
     half = levels(np.concatenate([sine(1, level=0.5), np.zeros((RATE, 1))]))
-    assert (half.peak, half.silent, half.seconds) == (pytest.approx(-6.02, abs=0.01), 1.0, 2.0)
+    assert half.peak == pytest.approx(-6.02, abs=0.01)
+    assert (half.silent, half.seconds) == (1.0, 2.0)
     assert levels(sine(1)).clipped == 0  # one sample at full scale now and then is a normalised peak
     flat = np.clip(1.5 * sine(1, 100), -1, 1)
     assert levels(flat, block=RATE).clipped == np.count_nonzero(np.abs(flat) >= 0.9999)

@@ -8,7 +8,7 @@ from torch import nn
 from recipes.first_edition.averaging import WeightAverage
 
 
-def tied() -> nn.Module:
+def tied() -> nn.Sequential:
     module = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.BatchNorm1d(3))
     module[1].weight = module[0].weight
     return module
