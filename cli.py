@@ -171,8 +171,6 @@ def generate(storage: Storage, out: Path | None, **fields: Any) -> None:
 
     out = expand(out or "track.wav")
     request = parse(GenerateRequest, fields | {"output_format": output_format(out)})
-    if request.seed is None:
-        request = request.model_copy(update={"seed": secrets.randbelow(2**32)})
     with writable(out), console.status("generating"):
         library, runners = library_and_runners(storage)
         outbox = Outbox(storage, settings().storage_url, outbox_folder())

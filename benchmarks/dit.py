@@ -1,4 +1,7 @@
-"""ACE-Step's transformer: rows with another adapter each, rows of different lengths, and what becomes of a row."""
+"""ACE-Step's transformer: a batch with a different adapter in each row, against PEFT and the base model.
+
+Also rows of different lengths, the time to write an adapter into its row, and whether a row depends on its neighbours.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,7 @@ def measure(rounds: int) -> Iterator[Figure]:
 
 @torch.inference_mode()
 def lengths(rounds: int) -> Iterator[Figure]:
-    """Rows of different lengths."""
+    """One batch of rows of different lengths, against each row alone."""
     model = models.dit()
     condition = torch.randn(1, TEXT, models.HIDDEN)
     latents = [torch.randn(1, 25 * seconds, 64) for seconds in LENGTHS]
@@ -90,9 +93,10 @@ def lengths(rounds: int) -> Iterator[Figure]:
 
 @torch.inference_mode()
 def one_row(rounds: int) -> Iterator[Figure]:
-    """22 MB: rank 16 on all attention of 24 layers of width 2048 in bfloat16, into a row that is ready.
+    """Writing an adapter of 22 MB into its row, against copying a tensor of that size.
 
-    By all cores, as a runner does it, since one alone does not move memory as fast as the machine can: in wall time.
+    The adapter has rank 16 on all attention of 24 layers of width 2048 in bfloat16. Wall time on all cores, as in a
+    runner, since one core does not reach the memory bandwidth.
     """
     model = models.dit(2048, 1)
     model.layers.to(torch.bfloat16)
@@ -112,7 +116,7 @@ def one_row(rounds: int) -> Iterator[Figure]:
 
 @torch.inference_mode()
 def strangers(rounds: int) -> Iterator[Figure]:
-    """A row alone, and the same row among seven others, by ours and by the stock pipeline."""
+    """The result of a row alone, against the same row among seven others, in ours and in the stock pipeline."""
     model = models.ace_step()
     twins = [models.adapter(model.adapted, "ace_step", models.DIT_ATTENTION, seed) for seed in range(STRANGERS)]
     rows = [

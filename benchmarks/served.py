@@ -1,4 +1,4 @@
-"""Through the server against in-process: eight concurrent requests, and a lone one."""
+"""Requests through the server against in-process generation: eight concurrent ones, and a single one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from models.checkpoints import Checkpoint
 from scripts.serving import serving
 
 REQUESTS, SECONDS, PATIENCE = 8, 5.0, 300.0
-LONE = 3  # lone requests a round: they are short, and what else the machine does weighs the more
+LONE = 3  # single requests per round; they are short, so other load on the machine affects them more
 
 
 def measure(rounds: int) -> Iterator[Figure]:

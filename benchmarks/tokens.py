@@ -1,4 +1,4 @@
-"""MusicGen's decoder: rows with another adapter each against `generate`, in one batch, one by one, and by PEFT."""
+"""MusicGen's decoder: a batch with a different adapter in each row, against transformers' `generate` and PEFT."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def measure(rounds: int) -> Iterator[Figure]:
 
     stock = copy.copy(model.model)
     stock.decoder = copy.deepcopy(decoder)
-    # Both ways end with the codes: what a codec would make of them is the same work.
+    # Both end with the codes: the codec's work would be the same.
     stock.audio_encoder = copy.copy(model.codec)
     stock.audio_encoder.decode = lambda *_, **__: SimpleNamespace(audio_values=torch.zeros(ROWS, 1, 1))
     targets = models.DECODER_ATTENTION

@@ -215,8 +215,6 @@ class DatasetSettings(SettingsGroup):
     )
     fetch_timeout_seconds: float = Field(120.0, gt=0, description="Seconds that fetching one file may take.")
 
-    fetch_allow_loopback: bool = False
-
     gemini_api_key: str | None = Field(
         None, description="API key for Gemini, which tags segments where a request says `tag_before_train`."
     )

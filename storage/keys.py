@@ -50,7 +50,7 @@ def training_record(producer: str) -> str:
 
 
 def training_lease(producer: str) -> str:
-    """The lease on the folder above; see preprocessing.training_view."""
+    """The lease on the folder above; see preprocessing.training_folder."""
     return f"training_turns/{producer}.json"
 
 

@@ -21,7 +21,7 @@ from core import metrics, principal
 from core.asgi.responses import or_error
 from core.errors import Refusal
 from core.text import shown
-from preprocessing import training_view
+from preprocessing import training_folder
 
 
 async def backends(front: Front, request: Request) -> Response:
@@ -79,7 +79,7 @@ async def output(front: Front, request: Request) -> Response:
 async def dataset(front: Front, request: Request) -> Response:
     producer = request.path_params["producer"]
     record = (
-        await to_record_thread(training_view.newest, front.storage, producer)
+        await to_record_thread(training_folder.newest_record, front.storage, producer)
         if is_id(producer) and principal.sees(producer)
         else None
     )

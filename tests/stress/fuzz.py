@@ -36,7 +36,7 @@ from core.errors import Refusal
 from models.ace_step import AceStep
 from models.checkpoints import resolve
 from models.tiny import ace_step as tiny
-from preprocessing.captions import Known, caption
+from preprocessing.captions import ClipInfo, caption
 from tests.stress.mutations import JSON_WORDS, damaged
 
 # Seconds of CPU time; a case that takes longer is a failure as well.
@@ -128,7 +128,7 @@ def bodies() -> tuple[list[bytes], Parser]:
                 continue
             if isinstance(request, TrainRequest):
                 for metadata in request.metadata:
-                    caption(Known(request.sources[0], metadata))
+                    caption(ClipInfo(request.sources[0], metadata))
             request.model_dump_json()
 
     return [json.dumps(body).encode() for body in good], parse

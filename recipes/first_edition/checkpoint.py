@@ -1,4 +1,4 @@
-"""A checkpoint as the service runs it, for the evaluation and for twins."""
+"""A starter's checkpoint, loaded as the service loads it, for evaluation and adaptation."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from training.base import Trainer
 
 
 @dataclass(frozen=True)
-class Studio:
-    """Attributes:
+class LoadedStarter:
+    """A loaded checkpoint.
+
+    Attributes:
     model: as a runner loads it.
     trainer: as the training service uses it.
     reconstruct: mono audio `[samples]` through the checkpoint's codec and back.
@@ -47,9 +49,10 @@ class Studio:
         return np.asarray(track).mean(0)
 
 
-def open_studio(backend: str, folder: Path, device: str) -> Studio:
+def load_starter(backend: str, folder: Path, device: str) -> LoadedStarter:
+    """Load the checkpoint of a backend from a folder."""
     row = next(row for row in TABLE if row.name == backend)
     checkpoint = resolve(str(folder.absolute()), backend, row.load_tiny())
     model = row.load_model_class().load(checkpoint, torch.device(device), torch.float32)
     codec = import_module(f"{__package__}.{backend}.codec")
-    return Studio(model, row.load_trainer_class()(model), partial(codec.through, model))
+    return LoadedStarter(model, row.load_trainer_class()(model), partial(codec.through, model))

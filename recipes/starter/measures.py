@@ -1,4 +1,4 @@
-"""What is heard of music that nothing is known of: pulse, tones that last, whistles. Mono audio `[samples]`."""
+"""Measures of music without reference: pulse, tone persistence, standing lines (whistles). Mono audio `[samples]`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import numpy as np
 from librosa.onset import onset_strength
 
 HOP = 256
-SLOWEST, FASTEST = 60, 200
-"""Beats a minute."""
+SLOWEST_BPM, FASTEST_BPM = 60, 200
 LINES_HZ = (2500, 8000)
 
 
 def pulse(audio: np.ndarray, rate: int) -> float:
-    """The highest autocorrelation of the onset strength at 60 to 200 beats a minute."""
+    """The highest autocorrelation of the onset envelope at 60 to 200 beats per minute."""
     strength = onset_strength(y=audio, sr=rate, hop_length=HOP)
     strength = strength - strength.mean()
     correlation = np.correlate(strength, strength, "full")[len(strength) - 1 :]
-    first, last = (round(60 / bpm * rate / HOP) for bpm in (FASTEST, SLOWEST))
+    first, last = (round(60 / bpm * rate / HOP) for bpm in (FASTEST_BPM, SLOWEST_BPM))
     return float(correlation[first : last + 1].max() / (correlation[0] + 1e-9))
 
 

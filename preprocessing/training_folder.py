@@ -1,9 +1,8 @@
-"""The producer's newest dataset, `/data/training_data/<producer>/`: one job's files, never two jobs'.
+"""The folder `/data/training_data/<producer>/`: the dataset of the producer's newest job, never files of two jobs.
 
-No storage can replace a folder in one go, so a job writes it under a lease: it deletes the old record, then the former
-job's files, then writes the new files, and the new record last. A folder with a record is complete, and all of it is
-that job's. Nobody trains from this folder (what a job trains on is its own), so waiting for the lease is all that two
-jobs of one producer cost each other.
+Storage cannot replace a folder atomically, so a job holds a lease while it writes. It deletes the record first, then
+the former job's files; it writes its own files, and its record last. So a folder with a record is complete, and holds
+that job's files only. Training never reads this folder: each job has its own copy of what it trains on.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from preprocessing.record import parse_record
 from storage import Damaged, NotFound, Storage, keys, records
 from storage.leases import Lost, lease
 
-AT_ONCE = 8
+MAX_CONCURRENT = 8
 
 Content = Path | bytes
 
@@ -25,8 +24,7 @@ Content = Path | bytes
 def replace(storage: Storage, producer: str, job: str, files: Mapping[str, Content], record: bytes) -> None:
     """Make the producer's folder hold exactly `files` (by key) and `record`.
 
-    If the lease is lost on the way, which takes a process that stood still for long, its new holder is a newer job, and
-    this job leaves the folder to it.
+    A job that loses its lease, as after a long pause of its process, leaves the folder to the newer holder.
     """
     try:
         with lease(storage, keys.training_lease(producer), job) as check:
@@ -42,10 +40,14 @@ def replace(storage: Storage, producer: str, job: str, files: Mapping[str, Conte
         return
 
 
-def newest(storage: Storage, producer: str) -> dict[str, Any] | None:
-    """The record of the producer's newest dataset that can be read, also while the folder is being replaced.
+def newest_record(storage: Storage, producer: str) -> dict[str, Any] | None:
+    """The newest readable record of the producer's datasets, also while the folder is being replaced.
 
-    None if there is none. Raises Damaged if there are only damaged ones.
+    Returns:
+        None if the producer has no dataset.
+
+    Raises:
+        Damaged: all records are damaged.
     """
     damaged: Damaged | None = None
     try:
@@ -68,7 +70,7 @@ def newest(storage: Storage, producer: str) -> dict[str, Any] | None:
 
 
 def put_all(storage: Storage, files: Mapping[str, Content], before_each: Callable[[], None] = lambda: None) -> None:
-    """Write all files, several at once."""
+    """Write all files, several concurrently."""
 
     def put(item: tuple[str, Content]) -> None:
         key, content = item
@@ -78,5 +80,5 @@ def put_all(storage: Storage, files: Mapping[str, Content], before_each: Callabl
         else:
             storage.put(key, content)
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(MAX_CONCURRENT) as pool:
         list(pool.map(put, files.items()))
