@@ -318,12 +318,17 @@ def test_the_record_tells_what_was_not_read(tmp_path: Path) -> None:
         *(({"time_signature": each}, "time_signature", "4") for each in (4, "4", "4/4", "4/4 time")),
         ({"timeSignature": 3}, "time_signature", "3"),
         *(({"time_signature": each}, "time_signature", None) for each in ("", "auto")),
-        *(({"seed": each}, "seed", None) for each in (-1, "-1", None)),
         ({"seed": 0}, "seed", 0),
     ],
 )  # fmt: skip
 def test_requests_are_read_the_same_way(sent: dict[str, Any], field: str, expected: Any) -> None:
     assert getattr(GenerateRequest.model_validate({"prompt": "x"} | sent), field) == expected
+
+
+@pytest.mark.parametrize("sent", [{"seed": -1}, {"seed": "-1"}, {"seed": None}, {}])
+def test_a_seed_is_random_unless_it_is_sent(sent: dict[str, Any]) -> None:
+    seeds = {GenerateRequest.model_validate({"prompt": "x"} | sent).seed for _ in range(3)}
+    assert len(seeds) == 3 and all(0 <= seed < 2**32 for seed in seeds)
 
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(("bpm", "key", "time_signature", "seed"), VALUES)))
