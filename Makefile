@@ -95,6 +95,9 @@ contract-fuzz: .venv/serve.ready requirements/fuzz.txt
 	.venv/fuzz/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/fuzz.txt
 	$(BIN)/python -m tests.stress.contract_fuzz
 
+docs/settings.md: core/settings.py scripts/settings_table.py .venv/serve.ready
+	$(BIN)/python -m scripts.settings_table
+
 web/openapi.json: api/openapi/document.py api/openapi/examples.py api/openapi/fields.py api/openapi/operation.py api/openapi/operations.py $(wildcard contract/*.py) .venv/serve.ready
 	$(BIN)/python -m api.openapi.document > $@
 
