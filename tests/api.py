@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
+import pytest
 import soundfile
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
@@ -29,6 +30,7 @@ Json = dict[str, Any]
 Samples = NDArray[np.float64]  # (frames, channels); full scale is ±1
 
 BACKENDS = ("ace_step", "musicgen")
+both_backends = pytest.mark.parametrize("backend", BACKENDS)
 # What the tiny checkpoints make, as the real ones do.
 RATES = {"ace_step": 48_000, "musicgen": 32_000}
 CHANNELS = {"ace_step": 2, "musicgen": 1}
