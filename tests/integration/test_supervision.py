@@ -87,6 +87,23 @@ def test_no_process_outlives_its_killed_supervisor(tmp_path: Path, tiny: dict[st
             trainer.kill()
 
 
+def test_a_server_ends_with_the_killed_process_that_started_it(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from scripts.serving import serving\n"
+        "with serving(Path(sys.argv[1])): pass"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT) as starter:
+
+        def servers() -> list[psutil.Process]:
+            children = psutil.Process(starter.pid).children(recursive=True)
+            return [each for each in children if "serve" in command_of(each)]
+
+        wait_until(lambda: len(servers()) > 1)  # the supervisor and a worker
+        started = servers()
+        starter.kill()
+        wait_until(lambda: not any(map(lives, started)), END_SECONDS)
+
+
 def test_a_worker_ends_with_its_supervisor_where_the_kernel_does_not_see_to_it(tmp_path: Path) -> None:
     """As on macOS. One whose supervisor is gone before it looks ends as well."""
     code = (
