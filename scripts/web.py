@@ -48,7 +48,7 @@ def serving_web(environment: Mapping[str, str], port: int | None = None, log: Pa
 
 
 def key_for_web() -> tuple[dict[str, str], dict[str, str]]:
-    """A new API key that is stored nowhere. Returns the environments of the service and of the app that uses the key."""
+    """Make an API key that is stored nowhere. Returns the environments of the service and of the app that share it."""
     key, record = made("web app", ["generate", "train"], names_visitors=True)
     return {"GUEST_KEY": record.model_dump_json()}, {"MUSIC_SERVICE_API_KEY": key}
 

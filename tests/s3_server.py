@@ -1,4 +1,4 @@
-"""A real S3 server for tests: SeaweedFS, from PyPI. A conftest may import the fixture."""
+"""A real S3 server for tests: SeaweedFS, from PyPI. Import the fixture `s3_server` where it is needed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class S3Server:
 
 @contextmanager
 def serve_s3() -> Iterator[S3Server]:
-    """A server on free ports of the loopback, with the bucket made, until the block ends."""
+    """Run a server on free ports of the loopback, with an empty bucket."""
     weed = Path(sys.executable).with_name("weed")
     folder = tempfile.mkdtemp(prefix="s3-")
     s3, master, volume, filer = _free_ports(4)

@@ -1,4 +1,4 @@
-"""The command line, as a shell runs it, without a server."""
+"""The command line as a shell runs it: processes of cli.py, without a server."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.api import PATIENCE
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("cli")
-    return {"STORAGE_URL": (folder / "data").as_uri(), "BENTOML_HOME": str(folder / "bentoml")}
+    return tiny | {"STORAGE_URL": (folder / "data").as_uri(), "BENTOML_HOME": str(folder / "bentoml")}
 
 
 def _cli(environment: dict[str, str], *options: object) -> subprocess.CompletedProcess[str]:
@@ -97,7 +97,7 @@ def test_mistakes_are_named(environment: dict[str, str], options: tuple[str, ...
 
 
 def test_files_with_odd_names_are_trained_on(tmp_path: Path, environment: dict[str, str]) -> None:
-    """Brackets, commas, blanks, a dash, an emoji's name, bytes that are no UTF-8; and `~` for the home folder."""
+    """Brackets, commas, spaces, a leading dash, an emoji's name, invalid UTF-8; and `~` for the home folder."""
     names = ["beat [/w artist].wav", "one, two.wav", " -x :cat:.wav", os.fsdecode(b"caf\xe9.wav")]
     files = [tmp_path / name for name in names]
     for seed, file in enumerate([*files, tmp_path / "home.wav", tmp_path / "plain.wav"]):

@@ -1,4 +1,4 @@
-"""A runner after a client went away, and after it was killed."""
+"""A runner stops when its client disconnects, and is started again when it was killed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,6 @@ def test_who_goes_away_frees_the_runner(api: Api) -> None:
         assert time.monotonic() < end, "it goes on though nobody waits"
 
 
-# A crash
-
-
 def test_a_runner_that_was_killed_comes_back(api: Api) -> None:
     before = api.generate(backend_override="musicgen", duration_seconds=1)
     api.process("MusicGenRunner").send_signal(signal.SIGKILL)
@@ -37,7 +34,7 @@ def test_a_runner_that_was_killed_comes_back(api: Api) -> None:
     while (answer := api.client.post("/generate", json=body)).status_code != 200:
         assert "musicgen" in error_of(answer, 503)
         assert time.monotonic() < end, answer.text
-        # The other one serves meanwhile.
+        # The other backend serves meanwhile.
         assert api.client.get("/readyz").status_code == 200
         assert api.generate(backend_override="ace_step", duration_seconds=1).any()
     wait_until_ready(api)

@@ -1,4 +1,4 @@
-"""Requests that must be refused: on another producer's things, beyond the key, out of the tree, inwards, too large."""
+"""Requests that must be refused: another producer's objects, missing scopes, traversal, SSRF, hostile files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from tests.integration.attacks.conftest import SONG
 
 @dataclass(frozen=True)
 class Attack:
-    """A request of `who`, and the statuses that refuse it. `data` makes a body only where the test runs."""
+    """A request that must be refused.
+
+    Attributes:
+        name: what it tries.
+        method, path, body, options: the request.
+        statuses: those that refuse it.
+        who: whose key it is sent with.
+    """
 
     name: str
     method: str
@@ -39,7 +46,7 @@ UPLOAD: dict[str, Any] = {"producer_id": "ada", "content_base64": as_base64(SONG
 
 
 def _flac_bomb() -> bytes:
-    """Claims 20 h in a few bytes."""
+    """A FLAC of a second whose header says 20 h."""
     file = io.BytesIO()
     soundfile.write(file, np.zeros((44_100, 1)), 44_100, format="FLAC")
     data = bytearray(file.getvalue())
@@ -75,7 +82,7 @@ def urls(name: str, url: str) -> Attack:
 
 
 ATTACKS = [
-    # Another producer's things
+    # Another producer's objects
     Attack("read another's job", "GET", "/jobs/bobs-job", (404,)),
     Attack("read another's job by its task", "GET", "/jobs/bobs-task", (404,)),
     Attack("ask for another's task", "GET", "/train/status?task_id=bobs-task", (404,)),
@@ -126,14 +133,14 @@ ATTACKS = [
     train("train on another's file", 404, upload_paths=["/data/uploads/bob/takes/bob.wav"]),
     train("take another's job id", 409, job_id="bobs-job"),
     train("take another's file name", 409, model_name="night_x"),
-    # Beyond the key
+    # Scopes that the key lacks
     Attack("train with a key for listening", "POST", "/train/submit", (403,), TRAIN, "ada listens"),
     Attack("upload with a key for listening", "POST", "/store-upload", (403,), UPLOAD, "ada listens"),
     Attack("see jobs with a key for listening", "GET", "/jobs", (403,), None, "ada listens"),
     Attack("take a twin with a key for listening", "GET", "/loras/ada:night/file", (403,), None, "ada listens"),
     Attack("metrics without being the operator", "GET", "/metrics", (403,)),
     Attack("a revoked key", "GET", "/backends", (401,), None, "revoked"),
-    # Ways out of the tree
+    # Path traversal
     Attack("traversal in a dataset's name", "GET", "/datasets/..%2f..%2fapi_keys", (404, 403)),
     Attack("traversal in a job's name", "GET", "/jobs/..%2fapi_keys%2fx", (404, 403)),
     Attack("traversal in a twin's name", "GET", "/loras/..%2f..%2fx:y", (404,)),
@@ -151,7 +158,7 @@ ATTACKS = [
     upload("traversal in a producer's name", 400, producer_id="../ada"),
     upload("only traversal in a file's name", 400, filename="../.."),
     upload("nul in a file's name", 400, filename="\0"),
-    # Addresses inside
+    # SSRF
     urls("this machine", "http://127.0.0.1:22/x.wav"),
     urls("this machine in decimal", "http://2130706433/x.wav"),
     urls("this machine in IPv6", "http://[::ffff:7f00:1]/x.wav"),
@@ -160,12 +167,12 @@ ATTACKS = [
     urls("a file", "file:///etc/passwd"),
     urls("with credentials", "http://user:pass@example.com/x.wav"),
     urls("by a line's end", "http://example.com/\r\nHost: 127.0.0.1"),
-    # Files
+    # Hostile files
     upload("a FLAC that claims 20 h", 400, content_base64=as_base64(_flac_bomb())),
     upload("a zip bomb", 400, content_base64=as_base64(_zip_bomb())),
     upload("a pickle", 400, content_base64=as_base64(pickle.dumps(_Mischief()))),
     upload("a playlist", 400, content_base64=as_base64(b"#EXTM3U\nfile:///etc/passwd\n" * 100)),
-    # Bodies
+    # Hostile bodies
     Attack("JSON without end", "POST", "/generate", (400,), options={"content": b"[" * 90_000}),
     Attack("more values than anyone needs", "POST", "/generate", (413,), options={"content": b"[" * 200_000}),
     Attack("more JSON than anyone needs", "POST", "/generate", (413,), options={"content": b" " * (9 * 2**20)}),

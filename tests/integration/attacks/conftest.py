@@ -1,4 +1,4 @@
-"""A server with API keys, and what its producers have."""
+"""A server with API keys, and objects of two producers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adapters.adapter_file import Header, seal
 from api.auth import keys as api_keys
 from contract import TrainRequest
 from storage import Storage, keys, open_storage
-from tests.api import Api, beat, running
+from tests.api import ACE_STEP_ONLY, Api, beat, running
 from training.jobs.store import Jobs
 
 SONG = beat(1, rate=8000, channels=1)
@@ -25,7 +25,7 @@ SECRET = "only-bob-knows"
 
 @dataclass(frozen=True)
 class Guarded:
-    """A server with keys. Bob has everything that a producer can have; Ada has a key, and the same names."""
+    """A server with API keys. Bob has an object of every kind; Ada has objects of the same names."""
 
     api: Api
     tokens: dict[str, str]
@@ -74,6 +74,6 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> I
     jobs.create(TrainRequest(producer_id="bob", upload_paths=[path], job_id="bobs-job", model_name="night"), "ace_step")
     jobs.name_task("bobs-job", "bobs-task")
     jobs.fail("bobs-job", SECRET)
-    environment = tiny | {"ALLOW_NONCOMMERCIAL": "false", "LOG_FORMAT": "json", "MAX_DURATION_SECONDS": "60"}
+    environment = tiny | ACE_STEP_ONLY | {"LOG_FORMAT": "json", "MAX_DURATION_SECONDS": "60"}
     with running(folder, environment, ("ace_step",), tokens["operator"]) as api:
         yield Guarded(api, tokens)

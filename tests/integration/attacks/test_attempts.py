@@ -1,4 +1,4 @@
-"""Every attempt ends in the refusal that it names, changes nothing in storage, and tells nothing that it should not."""
+"""Every attempt is refused as it should be, changes nothing in storage, and reveals nothing."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ RAW = {
 
 @pytest.mark.parametrize("name", RAW)
 def test_requests_within_requests(guarded: Guarded, name: str) -> None:
-    """Whatever the server makes of them, nobody without a key gets an answer."""
+    """Request smuggling: however the server reads it, a client without a key gets no answer."""
     host, port = guarded.api.server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=PATIENCE) as line:
         got = b""
         try:
-            line.sendall(RAW[name])  # the end of which a server may not want to read
+            line.sendall(RAW[name])  # the server may close before it has read all
             line.settimeout(1.5)
             while chunk := line.recv(65_536):
                 got += chunk

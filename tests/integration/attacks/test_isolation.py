@@ -1,4 +1,4 @@
-"""A key reaches its own producers' things and no others'."""
+"""A key reaches its own producers' objects and no others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training.jobs.store import Jobs
 
 
 def test_no_route_leads_to_anothers(guarded: Guarded) -> None:
-    """Whatever routes there are, and come to be: one that names a producer or a job is closed to the others."""
+    """Every route with a producer, twin or job in its path refuses other producers' keys, future routes included."""
     names = {"{producer}": "bob", "{model}": "night", "{id}": "bobs-job"}
     tried = 0
     for route in application(lambda: None).routes:  # type: ignore[arg-type, return-value]
@@ -39,7 +39,7 @@ def test_no_route_leads_to_anothers(guarded: Guarded) -> None:
 
 
 def test_what_is_anothers_answers_like_what_is_not_there(guarded: Guarded) -> None:
-    """But for the name, the same words: nobody can find out by asking which names there are."""
+    """The answers are the same but for the name, so that asking does not tell which names exist."""
     for method, path, body in (
         ("GET", "/jobs/{}-job", None),
         ("GET", "/datasets/{}", None),
@@ -70,7 +70,7 @@ def test_lists_hold_ones_own_only(guarded: Guarded) -> None:
 
 
 def test_ones_own_is_served(guarded: Guarded) -> None:
-    """The guards keep nobody from what is theirs."""
+    """Producers reach their own objects, and the operator all."""
     for who, producer in (("ada", "ada"), ("bob", "bob"), ("operator", "bob")):
         assert guarded.ask(who, "GET", f"/loras/{producer}:night").status_code == 200
         assert guarded.ask(who, "GET", f"/datasets/{producer}").json()["producer_id"] == producer
@@ -82,7 +82,7 @@ def test_ones_own_is_served(guarded: Guarded) -> None:
 
 
 def test_ones_place_in_the_queue_is_ones_own(guarded: Guarded) -> None:
-    """Also of another key that is for the same producer: who knows the id needs the key as well."""
+    """Only the key that sent the request sees its place, not another key of the same producer."""
     body, name = GENERATE | {"duration_seconds": 60, "steps": 100}, {"x-request-id": "adas-track"}
     with ThreadPoolExecutor(1) as pool:
         made = pool.submit(guarded.ask, "ada", "POST", "/generate", json=body, headers=name)

@@ -1,4 +1,4 @@
-"""What an attempt leaves in the log, the metrics and the status page."""
+"""Attempts in the log, the metrics and the status page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.attacks.conftest import SECRET, Guarded
 
 
 def test_the_log_holds_what_was_tried_and_no_secrets(guarded: Guarded) -> None:
-    """A line each, as JSON, whatever a client writes into its path, names and id."""
+    """Each is one line of JSON, whatever the client puts into path, names and request id."""
     forged = '/nothing%0a{"level": "INFO", "message": "forged"}'
     guarded.ask("ada", "GET", forged, headers={"x-request-id": "asked-by-test"})
     guarded.ask(
@@ -49,7 +49,9 @@ def test_metrics_tell_refusals_by_their_cause(guarded: Guarded) -> None:
     assert 'producer_twin_refusals_total{cause="not allowed",route="/metrics"}' in text
     assert 'producer_twin_backend_ready{backend="ace_step"} 1' in text
     assert 'producer_twin_jobs{state="failed"}' in text
-    assert re.search(r'producer_twin_turn_rows_count\{backend="ace_step"\} [1-9]', text)  # from another process
+    assert re.search(
+        r'producer_twin_turn_rows_count\{backend="ace_step"\} [1-9]', text
+    )  # counted in the runner's process
     assert 'producer_twin_music_seconds_total{backend="ace_step"}' in text
     assert "bob" not in text
 

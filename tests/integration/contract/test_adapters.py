@@ -1,4 +1,4 @@
-"""Adapters in storage as clients meet them: listed, blended, found at either path, skipped where damaged, deleted."""
+"""Adapters in storage: listed, blended, found at either path, skipped if damaged, deleted."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def put(path: Path, data: bytes) -> None:
 
 @both_backends
 def test_a_blend_has_the_strength_of_one(api: Api, twins: dict[str, Twin], backend: str) -> None:
-    """A twin and its double in equal parts are the twin, whatever their weights add up to."""
+    """A blend of a twin and its copy equals the twin, whatever the weights add up to."""
     one, double = twins[backend].lora_id, f"double{backend}:twin"
     put(paths(api, f"double{backend}")[0], adapter_of(api, twins[backend], f"double{backend}"))
     blend = [{"lora_id": one, "weight": 1}, {"loraId": double}]
@@ -76,7 +76,7 @@ def test_a_twin_is_found_at_either_path(api: Api, twins: dict[str, Twin], backen
 
 
 def misshapen(adapter: bytes) -> bytes:
-    """The same adapter, its first layer for another width; its header and digest are right."""
+    """The same adapter with one column less in a layer, and a valid header and digest."""
     tensors = load(adapter)
     name = min(name for name in tensors if name.endswith("lora_A.weight"))
     tensors[name] = np.ascontiguousarray(tensors[name][:, :-1])

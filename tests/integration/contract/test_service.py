@@ -1,4 +1,4 @@
-"""What the service tells of itself: backends and health; and its processes."""
+"""The service about itself: backends, health, and its processes."""
 
 from __future__ import annotations
 

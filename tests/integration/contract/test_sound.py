@@ -1,4 +1,4 @@
-"""What is heard of a request: seed, twin, words beside the prompt, and neighbours in a batch."""
+"""What changes a track, and what does not: seed, twin, other fields, other rows of its batch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_seed_that_was_drawn_repeats_its_track(api: Api) -> None:
 def test_a_twin_sounds_unlike_the_base_model(api: Api, twins: dict[str, Twin], backend: str) -> None:
     twin = twins[backend].lora_id
     base = api.generate(backend_override=backend)
-    # The twin's own backend serves it, whether it is named or not.
+    # The backend of a twin need not be named.
     with_twin = api.generate(lora_id=twin)
     assert np.array_equal(with_twin, api.generate(lora_id=twin, backend_override=backend))
     assert with_twin.shape == base.shape and not np.array_equal(with_twin, base)

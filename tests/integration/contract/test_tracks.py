@@ -24,7 +24,7 @@ def assert_is_music(samples: Samples, rate: int, backend: str, seconds: float) -
     assert len(samples) / rate == pytest.approx(seconds, abs=0.1)
     assert np.isfinite(samples).all()
     assert np.sqrt(np.mean(samples**2)) > 0.005, "it is silent"
-    # A lossy format overshoots the peak of what is little but noise.
+    # A lossy format overshoots the peaks of noise.
     assert np.mean(np.abs(samples) >= 0.999) < 0.005, "it is clipped"
 
 
@@ -54,7 +54,7 @@ def test_who_accepts_audio_gets_the_bytes(api: Api, backend: str) -> None:
     for accept in ("audio/wav", "audio/*"):
         answer = api.client.post("/generate", json=body, headers={"accept": accept})
         assert answer.status_code == 200 and answer.headers["content-type"] == "audio/wav"
-        # The files differ in the time that their tags tell.
+        # The files differ in the time of their tags.
         assert np.array_equal(decoded(answer.content)[0], as_json)
         assert api.file(answer.headers["x-output-path"]).read_bytes() == answer.content
 
@@ -116,7 +116,7 @@ def test_a_minute_is_what_one_gets_by_default(api: Api, backend: str) -> None:
     made = api.post("/generate", prompt="slow piano", backend_override=backend, seed=1, duration_seconds=None)
     samples, rate = decoded(base64.b64decode(made["audio_base64"]))
     assert_is_music(samples, rate, backend, 60)
-    # MusicGen's window is 30 s: what comes after must go on, and not begin again.
+    # MusicGen's window is 30 s; what follows must not start again.
     last = samples[-20 * rate :]
     assert np.sqrt(np.mean(last**2)) > 0.005
     assert not np.array_equal(samples[: 20 * rate], last)
@@ -153,6 +153,6 @@ def test_both_spellings_are_the_same_field(api: Api, twins: dict[str, Twin]) -> 
     )
     for field in ("backend", "duration_seconds"):
         assert snake[field] == camel[field]
-    # The files themselves tell the second in which they were made.
+    # The files hold the second in which they were made, so only the samples can be compared.
     one, other = (decoded(base64.b64decode(made["audio_base64"])) for made in (snake, camel))
     assert one[1] == other[1] and np.array_equal(one[0], other[0])

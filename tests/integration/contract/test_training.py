@@ -29,7 +29,7 @@ def test_training_answers_where_the_twin_lies(api: Api, twins: dict[str, Twin], 
     assert result["lora_path"] == f"/data/loras/studio_{result['model_name']}.safetensors"
     assert result["models_path"] == "/data/models/studio/adapter_model.safetensors"
     assert api.file(result["lora_path"]).is_file()
-    # The other path holds the producer's newest twin, which is MusicGen's.
+    # models_path holds the producer's newest twin, which is MusicGen's.
     newest = api.file(result["models_path"]).read_bytes()
     assert newest == api.file(twins["musicgen"].result["lora_path"]).read_bytes()
 

@@ -1,4 +1,4 @@
-"""Uploads over real HTTP: they are stored as they came, and named in the answer."""
+"""Uploads over real HTTP: stored byte for byte, with a path in the answer."""
 
 from __future__ import annotations
 

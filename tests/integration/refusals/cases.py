@@ -1,4 +1,4 @@
-"""Requests that must be refused, and the check that they are: one sentence, and nothing written."""
+"""Requests that must be refused, and the check: status, one sentence that names the field, nothing written."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ GENERATE: Json = {"prompt": "trap", "duration_seconds": 1}
 
 @dataclass(frozen=True)
 class Case:
-    """A request, and how it is refused. `names` are words of the sentence."""
+    """A request that must be refused with `status` and a sentence that holds all of `names`."""
 
     name: str
     path: str
@@ -52,7 +52,7 @@ class Case:
 
     def sent(self, client: httpx.Client) -> httpx.Response:
         if self.body is not None:
-            # Not httpx's json, which refuses to write NaN.
+            # httpx's `json=` cannot write NaN.
             return client.request(self.method, self.path, content=json.dumps(self.body), headers=JSON, **self.options)
         return client.request(self.method, self.path, **self.options)
 

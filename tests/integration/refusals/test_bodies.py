@@ -1,4 +1,4 @@
-"""Bodies that are no JSON object, and other content types."""
+"""Bodies that are not a JSON object, and other content types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tracks that are refused."""
+"""Requests of tracks that are refused."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_generating(api: Api, twins: dict[str, Twin], case: Case) -> None:
 
 def test_a_track_too_large_for_base64_is_refused_in_any_format(tmp_path: Path) -> None:
     class Noise:
-        """A runner whose music nothing compresses."""
+        """A runner whose music cannot be compressed."""
 
         @property
         def to_async(self) -> Noise:

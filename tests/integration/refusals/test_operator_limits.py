@@ -1,4 +1,4 @@
-"""Refusals that an operator's settings ask for: password, sizes, length, licences."""
+"""Refusals by an operator's settings: password, sizes, duration, licences."""
 
 from __future__ import annotations
 

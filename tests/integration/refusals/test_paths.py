@@ -41,7 +41,7 @@ def get(path: str, status: int, *names: str, method: str = "GET") -> Case:
     get("/jobs?producer=studio", 400, "producer"),
     get("/loras?producer_id=a/b", 400, "producer_id"),
     get("/loras?backend=musicgen", 400, "backend"),
-    # BentoML's own, which would not do what they say, and what there is nothing for.
+    # Task routes of BentoML that the service does not offer, and routes of jobs that do not exist.
     get("/train/cancel?task_id=x", 404, method="PUT"),
     get("/train/retry?task_id=x", 404, method="POST"),
     *(get(f"/jobs/nobody/{what}", 404, "job_id") for what in ("events", "report", "report.json", "previews/a_1.mp3")),

@@ -1,4 +1,4 @@
-"""Trainings that are refused, by /train and by /train/submit alike."""
+"""Requests of trainings that are refused, by /train and by /train/submit."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ URLS = {
 
 
 def train(name: str, *names: str, status: int = 400, without: str = "", **changes: Any) -> Iterator[Case]:
-    """The request at both of its doors: a task is refused when it is submitted."""
+    """The request to both routes: a task is refused when it is submitted."""
     body = {key: value for key, value in (TRAIN | changes).items() if key != without}
     for path in ("/train", "/train/submit"):
         yield Case(name, path, status, names, body)
@@ -139,6 +139,6 @@ def test_a_name_that_leads_to_a_private_address_fails_the_job_before_training(ap
     job = api.get("/jobs/fetches")
     assert (job["state"], job["step"], job["result"]) == ("failed", None, None)
     assert url in job["error"]
-    # The same request again is the same refusal, by either door.
+    # The same request is refused again, by either route.
     assert error_of(api.client.post("/train", json=body), 400) == error
     assert api.post("/train/submit", **body)["job_id"] == "fetches"

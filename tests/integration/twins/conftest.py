@@ -15,7 +15,7 @@ CLIP = beat(4, rate=44_100)
 
 @pytest.fixture(scope="package")
 def adapter(api: Api) -> bytes:
-    """The file of `keeper:first`, which was trained here."""
+    """Train `keeper:first`. Returns its file."""
     path = api.upload("keeper", CLIP, job_id="clip", filename="clip.wav")
     body: Json = {"producer_id": "keeper", "model_name": "first", "upload_paths": [path], "max_steps": 2, "seed": 4}
     api.post("/train", **body)
@@ -23,7 +23,7 @@ def adapter(api: Api) -> bytes:
 
 
 def kept(api: Api, adapter: bytes, name: str, factor: float = 1.0) -> str:
-    """Make `keeper:<name>` of the adapter, so many times as strong, and answer its version."""
+    """Import the adapter, multiplied by `factor`, as `keeper:<name>`. Returns its version."""
     files = [("x.safetensors", another(adapter, factor))]
     row = checked(imported(api, files, producer_id="keeper", model_name=name, backend="ace_step"))
     version: str = row["version"]

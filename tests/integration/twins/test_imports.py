@@ -1,4 +1,4 @@
-"""Adapters from elsewhere: imported, measured, refused; and retraining of what no longer fits."""
+"""Imported adapters: their effect is measured, bad ones are refused; and retraining for a new checkpoint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_twin_of_another_service_is_imported(api: Api, versions: list[str]) ->
     (effect,) = row["notes"]
     assert 0 < float(effect.partition(" by ")[2].split()[0]) < 2
     assert np.array_equal(api.generate(lora_id="guest:brought"), api.generate(lora_id="keeper:two"))
-    # As a PEFT folder, in whichever form; without a backend, it is found.
+    # As a PEFT folder, zipped or as two files; the backend is found if it is not named.
     rolled_back(api, versions[1])  # which makes it the producer's PEFT folder
     config = api.file("/data/models/keeper/adapter_config.json").read_bytes()
     folder = {"x/adapter_model.safetensors": exported, "x/adapter_config.json": config, "x/README.md": b"hello"}
@@ -36,7 +36,7 @@ def test_a_twin_of_another_service_is_imported(api: Api, versions: list[str]) ->
 
 
 def by_lycoris(adapter: bytes, strength: float = 0.1) -> dict[str, np.ndarray]:
-    """LoKr with magnitudes of the inputs, for the layers of a LoRA."""
+    """A LoKr adapter with DoRA magnitudes, for the layers of a LoRA."""
     source = np.random.default_rng(3)
     made: dict[str, np.ndarray] = {}
     tensors = load(adapter)
@@ -52,7 +52,7 @@ def by_lycoris(adapter: bytes, strength: float = 0.1) -> dict[str, np.ndarray]:
 
 
 def test_what_others_made_is_imported_served_exported_and_deleted(api: Api, adapter: bytes) -> None:
-    """A zip of Finder's, of LyCORIS' kind: all that can be done with a twin can be done with it."""
+    """An adapter of LyCORIS, zipped by macOS' Finder, can be used as any other twin."""
     files = {
         "night/": b"",
         "night/lycoris.safetensors": save(by_lycoris(adapter)),
@@ -75,7 +75,7 @@ def test_what_others_made_is_imported_served_exported_and_deleted(api: Api, adap
 
 
 def test_an_import_says_how_much_it_changes(api: Api, adapter: bytes) -> None:
-    """Nothing, too much, or what cannot be."""
+    """The notes say that it changes nothing or too much; what is not finite is refused."""
 
     def brought(factor: float, name: str) -> httpx.Response:
         tensors = {key: t * np.float32(factor if "lora_B" in key else 1) for key, t in load(adapter).items()}
@@ -92,7 +92,7 @@ def test_an_import_says_how_much_it_changes(api: Api, adapter: bytes) -> None:
 
 
 def test_bombs_stop_nobody(api: Api, adapter: bytes) -> None:
-    """Refused at once, while another client is answered, and without memory."""
+    """They are refused within seconds, without much memory."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target, target.open("x.safetensors", "w") as entry:
         for _ in range(16):
@@ -101,7 +101,9 @@ def test_bombs_stop_nobody(api: Api, adapter: bytes) -> None:
     table = json.dumps({f"t{number}": row for number in range(150_000)}).encode()
     bombs = {"zeros.zip": archive.getvalue(), "many.safetensors": len(table).to_bytes(8, "little") + table}
     front = api.process("ProducerTwin")
-    imported(api, [("no.safetensors", bombs["many.safetensors"][:-1])])  # what the body itself takes
+    imported(
+        api, [("no.safetensors", bombs["many.safetensors"][:-1])]
+    )  # so that `before` has the memory of the body itself
     for name, bomb in bombs.items():
         before, begun = peak(front), time.monotonic()
         error_of(imported(api, [(name, bomb)]), 400)

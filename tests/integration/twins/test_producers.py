@@ -1,4 +1,4 @@
-"""What one producer may store, and its deletion."""
+"""A producer's storage: its limit, its usage, and its deletion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_what_one_producer_may_store(strict: Api) -> None:
         return strict.client.post("/uploads", files={"file": song}, data=fields, headers=headers)
 
     checked(upload("one"))
-    checked(upload("one"))  # it is there already
+    checked(upload("one"))  # the same file again takes no space
     assert "greedy" in error_of(upload("two"), 507)
     body = {"producer_id": "greedy", "content_base64": as_base64(song)}
     assert "PRODUCER" not in error_of(strict.client.post("/store-upload", json=body, headers=headers), 507)

@@ -1,4 +1,4 @@
-"""Uploads as forms, in any size, and on a full disk."""
+"""Uploads as forms: fields, refusals, large files, a full disk."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_full_disk_is_507_and_all_is_well_afterwards(api: Api, versions: list[
 def test_a_file_over_the_limit(strict: Api) -> None:
     headers = {b"x-train-password": PASSWORD.encode()}
     before = strict.stored()
-    for size in (120_000, 400_000):  # more than a file may have, and more than the whole form
+    for size in (120_000, 400_000):  # over the limit of a file, and over that of the whole form
         files = {"file": ("a.wav", bytes(size))}
         answer = strict.client.post("/uploads", files=files, data={"producer_id": "p"}, headers=headers)
         assert "file" in error_of(answer, 413)

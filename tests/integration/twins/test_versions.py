@@ -72,7 +72,7 @@ def test_a_flipped_byte_is_refused_or_fetched_from_another_copy(api: Api, adapte
     assert not np.array_equal(sound, api.generate())
     flip(files[2])
     assert "damaged" in error_of(api.client.get("/loras/keeper:flipped/file"), 404)
-    # A byte of the header is under a digest as well.
+    # The header has a digest too.
     header = bytearray(whole)
     header[header.index(b'"rank"') + 9] ^= 1
     for file in files:
@@ -85,7 +85,7 @@ def test_deleting_leaves_nothing(api: Api, adapter: bytes) -> None:
         kept(api, adapter, "doomed", factor)
     checked(api.client.delete("/loras/keeper:doomed"))
     left = [name for name in api.stored() if "doomed" in name and not name.startswith(("jobs", "job_data"))]
-    assert left in ([], ["lora_versions/keeper/doomed"])  # a folder without a file is nothing
+    assert left in ([], ["lora_versions/keeper/doomed"])  # an empty folder may stay
     store = api.server.log.parent / "bentoml"
     assert not [path for path in store.rglob("model.yaml") if "doomed" in path.read_text()]
     for path in ("/loras/keeper:doomed", "/loras/keeper:doomed/versions", "/loras/keeper:doomed/file"):
