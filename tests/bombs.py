@@ -8,6 +8,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import soundfile
@@ -67,6 +68,7 @@ def empty_tensors(count: int = 150_000) -> bytes:
     return struct.pack("<Q", len(header)) + header
 
 
+@cache
 def silent_flac(minutes: int = 120, rate: int = 48_000) -> bytes:
     """Silence that takes minutes to analyse."""
     buffer = io.BytesIO()

@@ -67,15 +67,10 @@ def _import(make: Callable[[], bytes]) -> Attack:
     return send
 
 
-@cache
-def _silence() -> bytes:
-    return bombs.silent_flac(120)
-
-
 def abandoned_analysis(target: Target, order: random.Random) -> None:
     """Ask for the analysis of hours of silence, and leave."""
     with target.client() as client:
-        files = {"file": ("silence.flac", _silence())}
+        files = {"file": ("silence.flac", bombs.silent_flac(120))}
         answer = client.post("/uploads", data={"producer_id": target.producer}, files=files)
         path = answer.json().get("path", "/data/uploads/none")
         client.get("/uploads/analysis", params={"path": path}, timeout=order.uniform(0.1, 3))
