@@ -123,8 +123,11 @@ def test_modules_exist(page: Path) -> None:
         assert any(is_module(part) for part in (name, name.rpartition(".")[0])), name
 
 
-def test_the_code_names_pages_that_exist() -> None:
+def test_the_code_names_pages_and_commands_that_exist() -> None:
     for file in project_files():
         if file.suffix in {".py", ".yaml", ".toml"} or file.name == "Makefile":
-            for name in re.findall(r"\bdocs/[\w-]+\.md\b", (ROOT / file).read_text()):
-                assert (ROOT / name).is_file(), f"{file} names {name}"
+            text = (ROOT / file).read_text()
+            for page in re.findall(r"\bdocs/[\w-]+\.md\b", text):
+                assert (ROOT / page).is_file(), f"{file} names {page}"
+            for command in MODULE_COMMAND.findall(text):
+                assert is_module(command) or command.split(".")[0] not in PACKAGES, f"{file} names {command}"
