@@ -63,7 +63,13 @@ def test_curl(api: Api, song: Path, tmp_path: Path) -> None:
 
 def test_curl_says_why_not(api: Api, tmp_path: Path) -> None:
     (tmp_path / "noise.wav").write_bytes(b"no sound")
-    command = [EXAMPLES / "upload_train_generate.sh", "--url", api.server.url, "noise.wav", "track.wav"]
+    command: list[str | Path] = [
+        EXAMPLES / "upload_train_generate.sh",
+        "--url",
+        api.server.url,
+        "noise.wav",
+        "track.wav",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode != 0 and '"error"' in done.stdout, done
 
