@@ -58,10 +58,10 @@ def project_files() -> frozenset[Path]:
 
 
 def exists(path: str, page: Path) -> bool:
-    """Whether a path of the project, of the page's folder or in storage exists; `<…>` in it stands for anything."""
+    """Whether a path, or the end of one, of the project or in storage exists; `<…>` in it stands for anything."""
     pattern = re.sub(r"<[^>]*>", "*", path).rstrip("/")
-    if "/" not in path:
-        return any(file.match(pattern) for file in project_files())
+    if any(file.match(pattern) for file in project_files()):
+        return True
     if path.count("/") == 1 and path.endswith("/") and any(pattern in file.parts for file in project_files()):
         return True
     first = path.split("/")[0]
