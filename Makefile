@@ -1,5 +1,6 @@
 # make serve    set up if needed, then serve on $HOST:$PORT
-# make test     set up if needed, then lint, type check and test
+# make test     set up if needed, then lint, type check and test; make check: without the tests
+# make test-fast  the unit tests but the slow ones
 # make audit    dangerous code, licences; make advisories: known holes in what is installed (asks PyPI)
 # make web      set up, build and run the Next.js app on $WEB_PORT, with a service of its own unless MUSIC_SERVICE_URL is set
 # make test-web its checks and tests, in Chromium too
@@ -15,7 +16,7 @@ BIN := .venv/bin
 
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup serve test check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks demo bento clean
+.PHONY: setup serve test test-fast check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks demo bento clean
 
 setup: .venv/serve.ready
 
@@ -48,6 +49,9 @@ check: .venv/test.ready
 
 test: check
 	$(BIN)/python -m pytest tests --ignore=tests/browser --ignore=tests/web --ignore=tests/audiocraft --ignore=tests/ray
+
+test-fast: .venv/test.ready
+	$(BIN)/python -m pytest tests/unit -m 'not slow'
 
 test-browser: .venv/browser.ready
 	$(BIN)/python -m pytest tests/browser
@@ -94,6 +98,9 @@ contract-fuzz: .venv/serve.ready requirements/fuzz.txt
 	test -x .venv/fuzz/bin/st || $(PYTHON) -m venv .venv/fuzz
 	.venv/fuzz/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/fuzz.txt
 	$(BIN)/python -m tests.stress.contract_fuzz
+
+docs/settings.md: core/settings.py scripts/settings_table.py .venv/serve.ready
+	$(BIN)/python -m scripts.settings_table
 
 web/openapi.json: api/openapi/document.py api/openapi/examples.py api/openapi/fields.py api/openapi/operation.py api/openapi/operations.py $(wildcard contract/*.py) .venv/serve.ready
 	$(BIN)/python -m api.openapi.document > $@

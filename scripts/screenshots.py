@@ -1,4 +1,4 @@
-"""The README's pictures of both pages: the built app, the shipped checkpoint, beats of the synthesiser, and two twins.
+"""The pictures in web/README.md: pages of the built app, with the starters, songs of the synthesiser, and two twins.
 
 python -m scripts.screenshots    after make web and what the browser tests need
 """

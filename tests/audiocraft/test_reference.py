@@ -1,4 +1,4 @@
-"""Against audiocraft itself, with the same small weights, in an environment of its own: `make test-audiocraft`."""
+"""MusicGen compared to audiocraft with the same small weights: `make test-audiocraft`, in an environment of its own."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ PROMPTS = ["808 trap beat, dark synth", "warm keys"]
 
 
 class Conditioner(TextConditioner):  # type: ignore[misc]
-    """audiocraft's T5 conditioner, with a T5 that is at hand."""
+    """audiocraft's T5 conditioner with a local T5."""
 
     def __init__(self, folder: Path) -> None:
         encoder = T5EncoderModel.from_pretrained(folder).eval()
@@ -76,7 +76,7 @@ class Conditioner(TextConditioner):  # type: ignore[misc]
 
 @pytest.fixture(scope="module")
 def text_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint's T5 as a folder of its own."""
+    """The tiny checkpoint's T5 in a folder of its own."""
     folder = tmp_path_factory.mktemp("tiny")
     tiny.build(folder / "whole")
     whole = MusicGen.load(Checkpoint("tiny", folder / "whole", "0"), torch.device("cpu"), torch.float32)
@@ -128,7 +128,7 @@ def codec() -> Any:
 
 @pytest.fixture(scope="module")
 def imported(original: Any, codec: Any, text_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> MusicGen:
-    """By the command line, from files as audiocraft exports them."""
+    """The command line imports files that audiocraft exported."""
     folder = tmp_path_factory.mktemp("exported")
     lm = {
         "transformer_lm": {"num_heads": HEADS, "activation": "gelu"},

@@ -1,4 +1,4 @@
-"""A third backend needs a row in the table, a section in the configuration, and its own files."""
+"""A third backend needs a row in the runner table, a section in the configuration, and files of its own."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
-"""Attackers beside a producer and an artist: whether anybody honest notices.
+"""Attackers beside honest clients, who must not notice them.
 
     python -m tests.stress.hostile --minutes 10
 
-Starts a server of its own on tiny checkpoints, with an API key for the producer and one for the artist; four of the
-eight attackers have keys as well. The honest clients are timed alone first, then beside the attackers, each of whom
-sends the attacks of tests/stress/attacks.py in a random order. Ends with 1 and says why if an honest request failed,
-the median of a kind of request is over three times that without attackers (and over the longest then), the front took
-more than 600 MiB, or a probe did not tell the truth. Prints medians, 95th percentiles, the longest, and the front's
-memory before and after each attack sent alone.
+Starts a server of its own on tiny checkpoints, with API keys for a producer, an artist and four of the eight attackers.
+The honest clients are timed alone, then beside the attackers, who send the attacks of tests/stress/attacks.py in random
+order. Prints medians, 95th percentiles and the longest times, and the front's memory before and after each attack sent
+alone.
+
+Ends with 1 if an honest request failed, if the median of a kind of request is over three times that without attackers
+(and over the longest then), if the front took over 600 MiB, or if a probe did not tell the truth.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ PATIENCE = 120.0
 
 
 class Honest:
-    """What honest clients ask for, and how long each kind of request took."""
+    """Honest clients, and the seconds that each kind of their requests took."""
 
     def __init__(self, server: Server, producer_key: str, artist_key: str) -> None:
         self.server = server
@@ -57,7 +58,7 @@ class Honest:
         self._song = beat(6)
 
     def run(self, seconds: float) -> None:
-        """Both at once, for so long."""
+        """Run the producer and the artist at once for so many seconds."""
         end = time.monotonic() + seconds
         ways = (self._upload, self._train, self._make_tracks, self._watch)
         clients = [threading.Thread(target=each, args=(end,)) for each in ways]
@@ -81,7 +82,7 @@ class Honest:
                     self._time("analysis", client.get, "/uploads/analysis", params={"path": path})
 
     def _train(self, end: float) -> None:
-        """Train a twin, and see how far it is until it has ended."""
+        """Train a twin, and ask for its progress until it has ended."""
         with self._client("producer") as client:
             path = self._stored(client)
             for _ in paced(0, end):
@@ -108,7 +109,7 @@ class Honest:
                 self._time("generate", client.post, "/generate", json=body)
 
     def _watch(self, end: float) -> None:
-        """The probes, as an orchestrator asks them; an honest client works all the while, so both must be 200."""
+        """Ask the probes as an orchestrator does. Honest clients are served all the time, so both must answer 200."""
         with self._client(None) as client:
             for _ in paced(1, end):
                 for path in ("/livez", "/readyz"):
@@ -129,7 +130,7 @@ class Honest:
 
 
 def paced(every: float, end: float) -> Iterator[int]:
-    """Numbers from 1, one every so many seconds, until the end."""
+    """Count from 1, a number every `every` seconds, until the time `end`."""
     number = 0
     while (begun := time.monotonic()) < end:
         number += 1
@@ -138,7 +139,7 @@ def paced(every: float, end: float) -> Iterator[int]:
 
 
 def memory_of(front: psutil.Process) -> int:
-    """The front's own resident memory in bytes."""
+    """The resident memory of the front's process in bytes."""
     return front.memory_info().rss
 
 

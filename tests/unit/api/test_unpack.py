@@ -21,7 +21,7 @@ from adapters.adapter_file import InvalidAdapter
 from adapters.safetensors_header import MAX_TENSORS, read_safetensors_header
 from api.imports.unpack import unpacked
 from core.errors import Refusal
-from tests.stress.adapter_headers import mutated, seeds
+from tests.stress.parsers import damaged_header, import_files
 
 ADAPTER = save({"x.lora_A.weight": torch.ones(2, 3), "x.lora_B.weight": torch.ones(3, 2)})
 CONFIG = b'{"peft_type": "LORA", "r": 2, "lora_alpha": 2}'
@@ -230,13 +230,13 @@ def test_a_table_that_is_right() -> None:
 
 
 def test_damaged_headers() -> None:
-    """Each is taken or refused, at once; the long run is `python -m tests.stress.adapter_headers`."""
+    """Each is taken or refused, at once; the long run is `python -m tests.stress.fuzz imports`."""
     source = random.Random(17)
-    for name, data in seeds():
+    for name, data in import_files():
         for _ in range(150):
             begun = time.process_time()
             try:
-                unpacked({name: mutated(data, source)})
+                unpacked({name: damaged_header(data, source)})
             except Refusal as found:
                 assert found.status in (400, 413) and "\n" not in found.message
             assert time.process_time() - begun < 2.0
