@@ -48,13 +48,13 @@ class Parser:
         inputs: valid inputs, each with the file name that it is sent under.
         parse: given a name and data, returns whether the parser takes it; False if it refuses it by its own exception.
         damage: returns a damaged copy of an input.
-        max_mib: the most memory that the process may have taken afterwards, in MiB; None for no limit.
+        max_growth: how much more memory the process may have taken afterwards, in MiB; None for no limit.
     """
 
     inputs: list[tuple[str, bytes]]
     parse: Callable[[str, bytes], bool]
     damage: Callable[[bytes, random.Random], bytes]
-    max_mib: int | None = None
+    max_growth: int | None = None
 
 
 def sounds() -> Parser:
@@ -74,7 +74,7 @@ def sounds() -> Parser:
                     read += 1
         return read == 2
 
-    return Parser(sorted(files.items()), parse, damaged, max_mib=1024)
+    return Parser(sorted(files.items()), parse, damaged, max_growth=900)
 
 
 def adapters() -> Parser:
@@ -147,7 +147,7 @@ def bodies() -> Parser:
     return Parser([("body", json.dumps(body).encode()) for body in valid], parse, partial(damaged, words=JSON_WORDS))
 
 
-# Sounds first: they have a limit of memory, which the model of the others would take.
+# Sounds first: their limit of memory counts from the peak before, which the models of the others would raise.
 PARSERS: dict[str, Callable[[], Parser]] = {
     "sounds": sounds,
     "adapters": adapters,
