@@ -96,7 +96,7 @@ def test_a_server_ends_with_the_killed_process_that_started_it(tmp_path: Path) -
 
         def servers() -> list[psutil.Process]:
             children = psutil.Process(starter.pid).children(recursive=True)
-            return [each for each in children if "serve" in command_of(each)]
+            return [each for each in children if "bentoml" in " ".join(command_of(each))]
 
         wait_until(lambda: len(servers()) > 1)  # the supervisor and a worker
         started = servers()
