@@ -209,6 +209,7 @@ def test_adapters_equal_merged_weights(model: MusicGen) -> None:
     assert torch.equal(beside[-1], expected)
 
 
+@pytest.mark.slow
 def test_forty_seconds_go_on_after_the_window(model: MusicGen) -> None:
     (track,) = _play(model, Row(PROMPT, 40.0, 1))
     assert track.shape == (1, 40 * 32_000)

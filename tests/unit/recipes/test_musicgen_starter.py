@@ -24,6 +24,8 @@ from recipes.first_edition.musicgen.quantiser import Quantiser
 from recipes.first_edition.studio import open_studio
 from recipes.synthesiser import Song
 
+pytestmark = pytest.mark.slow
+
 CHECKPOINT = Path(__file__).parents[3] / "models" / "starter" / "musicgen"
 
 
