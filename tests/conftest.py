@@ -31,8 +31,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test by its folder."""
+    unit = Path(__file__).parent / "unit"
     for item in items:
-        item.add_marker("unit" if "unit" in item.path.parts else "integration")
+        item.add_marker("unit" if unit in item.path.parents else "integration")
 
 
 @pytest.fixture

@@ -96,12 +96,13 @@ def test_a_server_ends_with_the_killed_process_that_started_it(tmp_path: Path) -
 
         def servers() -> list[psutil.Process]:
             children = psutil.Process(starter.pid).children(recursive=True)
-            return [each for each in children if "serve" in command_of(each)]
+            return [each for each in children if "bentoml" in " ".join(command_of(each))]
 
         wait_until(lambda: len(servers()) > 1)  # the supervisor and a worker
         started = servers()
         starter.kill()
-        wait_until(lambda: not any(map(lives, started)), END_SECONDS)
+        # A worker that has just started looks for its supervisor once it has imported the service.
+        wait_until(lambda: not any(map(lives, started)))
 
 
 def test_a_worker_ends_with_its_supervisor_where_the_kernel_does_not_see_to_it(tmp_path: Path) -> None:

@@ -44,10 +44,18 @@ def is_taken(parser: Parser, name: str, data: bytes) -> bool:
     return taken
 
 
+def peak_mib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
 def run(kind: str, count: int, seed: int) -> None:
-    """Raises MemoryError if the parser took more memory than it may."""
+    """Send so many cases to a parser.
+
+    Raises:
+        MemoryError: the parser took more memory than it may.
+    """
     parser = PARSERS[kind]()
-    taken, slowest = 0, 0.0
+    taken, slowest, before = 0, 0.0, peak_mib()
     for number, (name, data) in enumerate(cases(parser, count, seed)):
         start = time.process_time()
         try:
@@ -57,10 +65,10 @@ def run(kind: str, count: int, seed: int) -> None:
             print(f"{kind}: case {number} ({name}) of seed {seed}, in {FAILURE}:")
             raise
         slowest = max(slowest, time.process_time() - start)
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"{kind}: {taken} taken, {count - taken} refused, the slowest in {slowest:.2f} s; at most {used} MiB")
-    if parser.max_mib and used > parser.max_mib:
-        raise MemoryError(f"{kind}: {used} MiB were used, of {parser.max_mib}")
+    grown = peak_mib() - before
+    print(f"{kind}: {taken} taken, {count - taken} refused, the slowest in {slowest:.2f} s; memory grew by {grown} MiB")
+    if parser.max_growth is not None and grown > parser.max_growth:
+        raise MemoryError(f"{kind}: memory grew by {grown} MiB, of {parser.max_growth}")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@
 
 Starts a server of its own on tiny checkpoints, with API keys for a producer, an artist and four of the eight attackers.
 The honest clients are timed alone, then beside the attackers, who send the attacks of tests/stress/attacks.py in random
-order. Prints medians, 95th percentiles and the longest times, and the front's memory before and after each attack sent
+order. Prints medians, 95th percentiles, the longest times, and the front's memory before and after each attack sent
 alone.
 
-Ends with 1 if an honest request failed, if the median of a kind of request is over three times that without attackers
-(and over the longest then), if the front took over 600 MiB, or if a probe did not tell the truth.
+Ends with 1 if an honest request failed, the median of a kind of request is over three times that without attackers (and
+over the longest then), the front took over 600 MiB, or a probe did not answer 200.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from tests.api import Api, as_base64, beat, wait_until_ready
 from tests.stress.attacks import ATTACKS, Target
 
 ATTACKERS = 8
-SLOWER = 3.0
-FRONT_BYTES = 600 * 2**20
+MAX_SLOWDOWN = 3.0
+MAX_FRONT_BYTES = 600 * 2**20
 GENERATE_SECONDS = 5.0
 UPLOAD_SECONDS = 3.0
 PATIENCE = 120.0
@@ -144,13 +144,13 @@ def memory_of(front: psutil.Process) -> int:
 
 
 def attack(target: Target, seed: int, seconds: float, sent: Queue[Counter[str]]) -> None:
-    """Attack for so long, in a process of low priority: what attackers compute themselves, others' machines would."""
+    """Attack for so many seconds, in a process of low priority, since real attackers compute on other machines."""
     os.nice(19)
     order, count, end = random.Random(seed), Counter[str](), time.monotonic() + seconds
     while time.monotonic() < end:
         name = order.choice(list(ATTACKS))
         count[name] += 1
-        with contextlib.suppress(httpx.HTTPError, OSError):  # an attacker expects to be refused
+        with contextlib.suppress(httpx.HTTPError, OSError):  # refused, or given up
             ATTACKS[name](target, order)
     sent.put(count)
 
@@ -218,10 +218,10 @@ def verdict(alone: Honest, beside: Honest, highest: int, sent: Counter[str]) -> 
             f"| {kind} | {usual * 1000:.0f}, {max(before) * 1000:.0f} ms | "
             f"{half * 1000:.0f}, {most * 1000:.0f}, {longest * 1000:.0f} ms, {len(after)} |"
         )
-        if half > max(SLOWER * usual, max(before)):
+        if half > max(MAX_SLOWDOWN * usual, max(before)):
             wrong.append(f"{kind}: {half:.2f} s, where {usual:.2f} s is usual")
     print(f"\nthe front's memory: {highest >> 20} MiB at most\nattacks sent: {dict(sent)}")
-    if highest > FRONT_BYTES:
+    if highest > MAX_FRONT_BYTES:
         wrong.append(f"the front took {highest >> 20} MiB")
     for each in wrong[:20]:
         print(f"wrong: {each}", file=sys.stderr)

@@ -57,10 +57,10 @@ def main() -> None:
             "MAX_DURATION_SECONDS": "1",  # short previews, since nothing here checks them
             "TRAIN_CHECKPOINT_SECONDS": "1",
         }
-        _Soak(options.backend, random.Random(options.seed)).run(options.count)
+        _Interruptions(options.backend, random.Random(options.seed)).run(options.count)
 
 
-class _Soak:
+class _Interruptions:
     def __init__(self, backend: str, rng: random.Random) -> None:
         self.backend, self.rng = backend, rng
         self.storage = configured_storage()

@@ -146,6 +146,7 @@ def test_storage_that_is_away_for_a_while_costs_nothing(monkeypatch: pytest.Monk
     assert len(attempts) == 4
 
 
+@pytest.mark.slow
 def test_of_eight_writers_one_wins_and_readers_see_no_mixture(
     place: tuple[str, str | None], model: AceStep, checkpoint: Checkpoint
 ) -> None:

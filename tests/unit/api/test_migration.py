@@ -66,6 +66,7 @@ def moved_in(source: Path, storage: Storage, runners: Runners) -> Moved:
     return asyncio.run(migrate(source, storage, Library(storage), runners, Settings()))
 
 
+@pytest.mark.slow
 def test_a_tree_is_taken_over_once(tree: Path, tmp_path: Path, model: AceStep, runners: Runners) -> None:
     storage = open_storage((tmp_path / "new").as_uri())
     storage.put("datasets/ada_b/job/clip_0000.wav", b"ours")

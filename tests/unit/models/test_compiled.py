@@ -21,6 +21,8 @@ from models.musicgen import MusicGen
 from models.musicgen.layer import forward
 from models.tiny import ace_step, musicgen
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -25,6 +25,8 @@ from models.musicgen import MusicGen
 from models.tiny import ace_step, musicgen
 from training.ace_step import AceStepTrainer
 
+pytestmark = pytest.mark.slow
+
 CUDA = torch.device("cuda")
 
 

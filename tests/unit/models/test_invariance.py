@@ -22,6 +22,8 @@ from models.musicgen import MusicGen
 from models.tiny import ace_step, musicgen
 from runners.scheduler import Scheduler, Ticket
 
+pytestmark = pytest.mark.slow
+
 ONE_STEP = 1 / 32768
 KINDS: dict[str, tuple[type[Model[Any]], Any, tuple[str, ...]]] = {
     "ace_step": (AceStep, ace_step.build, ("to_q", "to_v", "down_proj", "linear_1", "condition_embedder")),

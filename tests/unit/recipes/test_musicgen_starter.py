@@ -24,6 +24,8 @@ from recipes.first_edition.musicgen.model import CONTEXT_SECONDS, Starter, _draw
 from recipes.first_edition.musicgen.quantiser import Quantiser
 from recipes.synthesiser import Song
 
+pytestmark = pytest.mark.slow
+
 CHECKPOINT = Path(__file__).parents[3] / "models" / "starter" / "musicgen"
 
 

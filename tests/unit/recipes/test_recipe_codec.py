@@ -18,6 +18,8 @@ from recipes.starter.codec.snake import TrainingSnake, use_training_snake
 from recipes.starter.codec.start import hold_noise, start_as_analysis, start_as_synthesis
 from recipes.starter.measures import persistence, pulse, standing_line
 
+pytestmark = pytest.mark.slow
+
 
 def tone(hertz: float, seconds: float = 2.0, phase: float = 0.0) -> np.ndarray:
     return np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE + phase).astype(np.float32)

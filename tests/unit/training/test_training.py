@@ -37,6 +37,8 @@ from training.jobs.store import DESERTED, JobEnded, JobRecord, Jobs
 from training.jobs.supervisor import Supervisor
 from training.loop import TrainingFailed, session, train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:

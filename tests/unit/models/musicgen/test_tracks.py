@@ -36,6 +36,7 @@ def test_audio_alone_and_together(model: MusicGen) -> None:
     assert np.abs(tracks[0] - tracks[2]).max() > 0.1, "another seed is another track"
 
 
+@pytest.mark.slow
 def test_forty_seconds_go_on_after_the_window(model: MusicGen) -> None:
     (track,) = play(model, Row(PROMPT, 40.0, SamplingOptions(seed=1)))
     assert track.shape == (1, 40 * 32_000)
