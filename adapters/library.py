@@ -2,8 +2,8 @@
 
 `loras/<producer>_<model>.safetensors` is the current version of a twin: a single object, so that readers never see two
 versions mixed. `models/<producer>/` is the producer's newest twin as a PEFT folder. `lora_versions/` keeps every
-version under its digest and is never overwritten. Writers of one producer's twins take turns, so that all places agree
-in the end.
+version under its digest and is never overwritten. Writers of one producer's twins take turns, so that all places
+agree in the end.
 """
 
 from __future__ import annotations
