@@ -222,7 +222,7 @@ def _work(storage: Storage, take: Callable[[Admission], JobRecord]) -> None:
     from training.run import run  # seconds of imports, only for who gets here
 
     stop = Stop()
-    stop.listen()
+    stop.handle_signals()
     record = take(Admission(storage, settings()))
     if record.state != "queued":
         raise Refusal(409, f"--job-id: {record.job_id} is {record.state}, by another process")
