@@ -12,13 +12,21 @@ from core.errors import Refusal
 from training.jobs.desertion import is_stale
 from training.jobs.record import JobRecord
 
+# name_task  a BentoML task waits for the job
+# update     the job's process reports progress, or only its heartbeat
+# claim      a supervisor starts work on the job
+# finish     the job's process is done
+# stop       the job's process has stopped, because the job was cancelled
+# fail       the job's process or its supervisor reports an error
+# desert     a reader presumes that the job's process has died
+# cancel     a client asks for the job's end
+# resume     a client asks for another attempt
 Event = Literal["name_task", "update", "claim", "finish", "stop", "fail", "desert", "cancel", "resume"]
 
-# A state, told apart further by the record's other fields:
-#   working     preparing, tagging, training or evaluating
-#   cancelling  the same, and cancellation was requested
-#   deserted    failed only because it was presumed deserted; its process may still prove otherwise
-#   superseded  the caller works on an attempt that is not the job's latest
+# working     preparing, tagging, training or evaluating
+# cancelling  the same, and cancellation was requested
+# deserted    the job was failed by `desert`, and the caller is the process that proves it wrong
+# superseded  the caller works on an attempt that is not the job's latest
 Phase = Literal["queued", "working", "cancelling", "done", "failed", "deserted", "cancelled", "superseded"]
 
 
@@ -27,7 +35,7 @@ class JobEnded(Exception):
 
 
 class Rule(Enum):
-    """What an event does besides leading to a named state."""
+    """The outcome of an event that does not lead to a named state."""
 
     KEEP = auto()  # the state stays, the event's fields are set
     REVIVE = auto()  # back to the state in which the job was presumed deserted
@@ -86,7 +94,7 @@ def apply(record: JobRecord, event: Event, attempt: int | None = None, **fields:
     changes: dict[str, Any] = {}
     if isinstance(outcome, str):
         changes["state"] = outcome
-    if phase == "deserted" and event in ("update", "finish", "stop"):
+    if phase == "deserted":
         changes = {"state": record.deserted_in} | changes | {"deserted_in": None, "error": None, "error_status": None}
     return changes | _set_by(event, record) | fields
 
