@@ -69,13 +69,13 @@ def curves(lines: Mapping[str, Points]) -> Markup:
     low, high = min(value for _, value in points), max(value for _, value in points)
     span = (high - low) or abs(high) or 1.0
 
-    def place(step: float, value: float) -> str:
+    def point(step: float, value: float) -> str:
         x = _MARGIN + step / last * (_WIDTH - _MARGIN - 8)
         y = 8 + (high - value) / span * (_HEIGHT - 32)
         return f"{x:.1f},{y:.1f}"
 
     drawn = [
-        Markup('<polyline class="{}" points="{}"/>').format(name, " ".join(place(*point) for point in line))
+        Markup('<polyline class="{}" points="{}"/>').format(name, " ".join(point(*values) for values in line))
         for name, line in lines.items()
         if line
     ]

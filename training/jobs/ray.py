@@ -117,7 +117,7 @@ class _RayJob:
             async with asyncio.timeout(grace_seconds):
                 await self.wait()
         except (httpx.HTTPError, TimeoutError) as error:
-            log.warning("Ray at %s was told to end %s: %s", self._url, self._name, error or type(error).__name__)
+            log.warning("Ray at %s was asked to end %s: %s", self._url, self._name, error or type(error).__name__)
 
 
 def _client(url: str) -> httpx.AsyncClient:
