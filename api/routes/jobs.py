@@ -53,7 +53,7 @@ async def list_all(front: Front, request: Request) -> Response:
 
 
 async def inspect(front: Front, request: Request) -> Response:
-    return json_answer(await _answer(front.jobs, await _job(front, request)))
+    return json_answer(await to_record_thread(lambda: front.jobs.answer(job_of(front, request))))
 
 
 async def cancel(front: Front, request: Request) -> Response:
@@ -85,7 +85,7 @@ async def delete(front: Front, request: Request) -> Response:
 
 async def events(front: Front, request: Request) -> Response:
     """Server-sent events: the job's record, now and whenever it changes, until it has ended."""
-    job = await _answer(front.jobs, await _job(front, request))
+    job = await to_record_thread(lambda: front.jobs.answer(job_of(front, request)))
     if job.state in TERMINAL and request.headers.get("last-event-id") == _event_id(job):
         # Browsers come again when a stream ends; this tells them that all was said.
         return Response(status_code=204)
