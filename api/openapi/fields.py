@@ -1,4 +1,4 @@
-"""What each field of a request means, for the OpenAPI document; what its limits are, the contract's models know."""
+"""Descriptions of the fields of requests, for the OpenAPI document; their limits are in the contract's models."""
 
 from __future__ import annotations
 

@@ -6,39 +6,31 @@ import asyncio
 import base64
 import json
 import logging
+import re
 
 import pytest
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from api.auth import keys
-from api.auth.access import needed_scopes
 from api.auth.origin import why_not_local
 from api.middleware.body_limits import BodyLimits
-from api.middleware.request_log import RequestLog, route_of
-from api.routes.application import application
+from api.middleware.request_log import RequestLog
+from api.middleware.routing import Routing
+from api.routes.route import ADMIN
+from api.routes.table import ROUTES, TABLE, route_of
 from api.server.request_timeout import RequestTimeout
 from core import logs, principal
 from core.settings import Settings
 from storage import Storage
 from tests.asgi import Served, answer, answers, bearer, guarded, part, scope
 
-PATHS = {"{id}": "a-job", "{producer}": "ada", "{model}": "night", "{rest:path}": "base/x.wav"}
-
-
 # Scopes
 
 
-def test_every_route_has_its_scope() -> None:
-    """A route that is in no row of the table would be the operator's alone."""
-    for route in application(lambda: None).routes:  # type: ignore[arg-type, return-value]
-        path = str(route.path)  # type: ignore[attr-defined]
-        for name, value in PATHS.items():
-            path = path.replace(name, value)
-        for method in route.methods or ():  # type: ignore[attr-defined]
-            assert (needed_scopes(method, path) == frozenset({"admin"})) == (path == "/metrics"), (method, path)
-    for path in ("/generate", "/train", "/train/submit", "/store-upload"):
-        assert len(needed_scopes("POST", path)) == 2
+def test_a_route_for_everybody_or_for_operators_is_meant_to_be_one() -> None:
+    assert {route.path for route in ROUTES if route.scopes is None} == {"/livez", "/readyz", "/healthz"}
+    assert {route.path for route in ROUTES if route.scopes == ADMIN} == {"/metrics"}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +39,7 @@ def test_every_route_has_its_scope() -> None:
         ("POST", "/generate", {"generate"}),
         ("GET", "/backends", {"generate", "train"}),
         ("GET", "/loras", {"generate", "train"}),
+        ("HEAD", "/loras", {"generate", "train"}),
         ("GET", "/loras/a:b", {"generate", "train"}),
         ("GET", "/loras/a:b/file", {"train"}),
         ("DELETE", "/loras/a:b", {"train"}),
@@ -56,14 +49,52 @@ def test_every_route_has_its_scope() -> None:
         ("GET", "/datasets/a", {"train"}),
         ("POST", "/uploads/link", {"train"}),
         ("GET", "/metrics", set()),
-        ("GET", "/nothing", set()),
-        ("POST", "/backends", set()),
-        ("GET", "/generate", set()),
-        ("GET", "/loras/a:b/file\n", {"generate", "train"}),
     ],
 )
 def test_scopes(method: str, path: str, scopes: set[str]) -> None:
-    assert needed_scopes(method, path) == scopes | {"admin"}
+    assert TABLE.find(method, path).route.scopes == scopes | {"admin"}
+
+
+# Routes
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allowed"),
+    [
+        ("GET", "/nothing", 404, None),
+        ("GET", "//backends", 404, None),
+        ("GET", "/backends/", 404, None),
+        ("GET", "/backends\n", 404, None),
+        ("GET", "/loras/a:b/file\n", 404, None),
+        ("GET", "/loras/a:b/file/x", 404, None),
+        ("PUT", "/train/cancel", 404, None),
+        ("POST", "/train/retry", 404, None),
+        ("GET", "*", 404, None),
+        ("GET", "", 404, None),
+        ("OPTIONS", "/nothing", 404, None),
+        ("POST", "/backends", 405, "GET, HEAD"),
+        ("GET", "/generate", 405, "POST"),
+        ("GET", "/loras/import", 405, "POST"),
+        ("PATCH", "/loras/a:b", 405, "GET, HEAD, DELETE"),
+    ],
+)
+def test_what_is_not_there_is_said_to_everybody(method: str, path: str, status: int, allowed: str | None) -> None:
+    served = Served()
+    found, headers, document = answer(Routing(served), scope(path, method))
+    assert (found, headers.get("allow"), served.asked) == (status, allowed, [])
+    assert document["error"]
+
+
+def test_a_route_has_its_parameters() -> None:
+    assert TABLE.find("GET", "/jobs/a/previews/b.mp3").parameters == {"job_id": "a", "name": "b.mp3"}
+    assert TABLE.find("GET", "/data/outputs/twins/a/b.wav").parameters == {"path": "twins/a/b.wav"}
+    assert TABLE.find("GET", "/loras/a:b").parameters == {"lora_id": "a:b"}
+
+
+def test_every_route_is_found_by_itself() -> None:
+    for route in ROUTES:
+        path = re.sub(r"{(\w+)}", "x", route.path)
+        assert TABLE.find(route.method, path).route is route
 
 
 # Who is on this machine
@@ -334,15 +365,15 @@ def test_log_lines_hold_the_ids_and_no_lines_of_a_clients_making() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "route"),
+    ("method", "path", "label"),
     [
-        ("/generate", "/generate"),
-        ("/jobs/abc/cancel", "/jobs"),
-        ("/loras/a:b", "/loras"),
-        ("/lorasx", "other"),
-        ("/data/outputs/twins/a/x.wav", "/data/outputs"),
-        ("/../../etc", "other"),
+        ("POST", "/generate", "/generate"),
+        ("POST", "/jobs/abc/cancel", "/jobs"),
+        ("GET", "/loras/a:b", "/loras"),
+        ("GET", "/lorasx", "other"),
+        ("GET", "/data/outputs/twins/a/x.wav", "/data/outputs"),
+        ("GET", "/../../etc", "other"),
     ],
 )
-def test_metrics_name_routes_and_no_clients_words(path: str, route: str) -> None:
-    assert route_of(path) == route
+def test_metrics_name_routes_and_no_clients_words(method: str, path: str, label: str) -> None:
+    assert route_of(scope(path, method)).label == label

@@ -69,7 +69,7 @@ def test_every_comparison_takes_constant_time(store: Storage, monkeypatch: pytes
 
 
 def test_a_revoked_key_ends_soon_and_storage_may_be_away(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "FRESH", 600.0)
+    monkeypatch.setattr(keys, "MAX_AGE_SECONDS", 600.0)
     token = keys.create(store, "web", ["admin"])
     known = ring(store)
     some_id = token.split("_")[1]
@@ -78,7 +78,7 @@ def test_a_revoked_key_ends_soon_and_storage_may_be_away(store: Storage, monkeyp
     assert not keys.revoke(store, "../x")
     known.refresh()
     assert known.find(token)  # as it was last known
-    monkeypatch.setattr(keys, "FRESH", 0.0)
+    monkeypatch.setattr(keys, "MAX_AGE_SECONDS", 0.0)
     known.refresh()
     assert known.find(token) is None
 
@@ -206,7 +206,7 @@ def test_a_server_that_saw_a_key_asks_for_one_whatever_becomes_of_storage(
     store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys.create(store, "web", ["admin"])
-    monkeypatch.setattr(keys, "FRESH", 0.0)
+    monkeypatch.setattr(keys, "MAX_AGE_SECONDS", 0.0)
     app, _ = guarded(store)
     assert answer(app, scope())[0] == 401
     shutil.rmtree(tmp_path / "store")
@@ -216,7 +216,7 @@ def test_a_server_that_saw_a_key_asks_for_one_whatever_becomes_of_storage(
 def test_one_key_that_cannot_be_read_stops_no_other(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither one that is damaged, nor one that storage does not give now, which is as it was last known."""
     token, other = keys.create(store, "web", ["admin"]), keys.create(store, "ada", ["train"])
-    monkeypatch.setattr(keys, "FRESH", 0.0)
+    monkeypatch.setattr(keys, "MAX_AGE_SECONDS", 0.0)
     known, read = ring(store), store.get
     for error in (Damaged("x"), Unavailable(503, "permission denied")):
 
@@ -240,7 +240,7 @@ def test_storage_that_hangs_keeps_nobody_waiting(store: Storage, monkeypatch: py
     monkeypatch.setattr(access, "_PATIENCE_SECONDS", 0.2)
     app, _ = guarded(store)
     assert answer(app, scope(authorization=bearer(token)))[0] == 200
-    monkeypatch.setattr(keys, "FRESH", 0.0)
+    monkeypatch.setattr(keys, "MAX_AGE_SECONDS", 0.0)
     ends = threading.Event()
     monkeypatch.setattr(store, "list", lambda prefix: iter([ends.wait()][1:]))
     start = time.monotonic()
