@@ -5,15 +5,17 @@
 Starts a server of its own on tiny checkpoints, with an API key for the producer and one for the artist; four of the
 eight attackers have keys as well. The honest clients are timed alone first, then beside the attackers, each of whom
 sends the attacks of tests/stress/attacks.py in a random order. Ends with 1 and says why if an honest request failed,
-took more than three times its median without attackers (and longer than any did then), the front took more than
-600 MiB, or a probe did not tell the truth. Prints the medians, and the front's memory before and after each attack
-sent alone.
+the median of a kind of request is over three times that without attackers (and over the longest then), the front took
+more than 600 MiB, or a probe did not tell the truth. Prints medians, 95th percentiles, the longest, and the front's
+memory before and after each attack sent alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import multiprocessing
+import os
 import random
 import statistics
 import sys
@@ -22,6 +24,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
@@ -139,15 +142,16 @@ def memory_of(front: psutil.Process) -> int:
     return front.memory_info().rss
 
 
-def attack(target: Target, seed: int, end: float, sent: Counter[str]) -> None:
-    order = random.Random(seed)
+def attack(target: Target, seed: int, seconds: float, sent: Queue[Counter[str]]) -> None:
+    """Attack for so long, in a process of low priority: what attackers compute themselves, others' machines would."""
+    os.nice(19)
+    order, count, end = random.Random(seed), Counter[str](), time.monotonic() + seconds
     while time.monotonic() < end:
         name = order.choice(list(ATTACKS))
-        sent[name] += 1
-        try:
+        count[name] += 1
+        with contextlib.suppress(httpx.HTTPError, OSError):  # an attacker expects to be refused
             ATTACKS[name](target, order)
-        except (httpx.HTTPError, OSError):
-            continue  # an attacker expects to be refused
+    sent.put(count)
 
 
 def main() -> int:
@@ -181,35 +185,40 @@ def run(server: Server, folder: Path, keys: dict[str, str], arguments: argparse.
     alone = Honest(server, keys["ada"], keys["ben"])
     alone.run(arguments.alone_minutes * 60)
     beside = Honest(server, keys["ada"], keys["ben"])
-    end = time.monotonic() + arguments.minutes * 60
-    sent: Counter[str] = Counter()
-    highest = 0
+    seconds, highest = arguments.minutes * 60, 0
+    processes = multiprocessing.get_context("spawn")
+    counts: Queue[Counter[str]] = processes.Queue()
     attackers = [
-        threading.Thread(target=attack, args=(target, arguments.seed + number, end, sent), daemon=True)
+        processes.Process(target=attack, args=(target, arguments.seed + number, seconds, counts), daemon=True)
         for number, target in enumerate(targets)
     ]
     for attacker in attackers:
         attacker.start()
-    honest = threading.Thread(target=beside.run, args=(arguments.minutes * 60,))
+    honest = threading.Thread(target=beside.run, args=(seconds,))
     honest.start()
     while honest.is_alive():
         highest = max(highest, memory_of(front))
         time.sleep(0.2)
+    sent = sum((counts.get(timeout=PATIENCE) for _ in attackers), Counter[str]())
     return verdict(alone, beside, highest, sent)
 
 
 def verdict(alone: Honest, beside: Honest, highest: int, sent: Counter[str]) -> int:
     wrong = [*(f"alone: {each}" for each in alone.failed), *beside.failed]
-    print("\n| honest request | alone: median, longest | beside attackers: median, longest, number |\n|---|---|---|")
+    print(
+        "\n| honest request | alone: median, longest | beside attackers: median, 95 %, longest, number |\n|---|---|---|"
+    )
     for kind, before in alone.took.items():
         usual, after = statistics.median(before), beside.took[kind]
         longest = max(after, default=float("inf"))
+        half = statistics.median(after or [longest])
+        most = statistics.quantiles(after, n=20)[-1] if len(after) > 1 else longest
         print(
             f"| {kind} | {usual * 1000:.0f}, {max(before) * 1000:.0f} ms | "
-            f"{statistics.median(after or [0]) * 1000:.0f}, {longest * 1000:.0f} ms, {len(after)} |"
+            f"{half * 1000:.0f}, {most * 1000:.0f}, {longest * 1000:.0f} ms, {len(after)} |"
         )
-        if longest > max(SLOWER * usual, max(before)):
-            wrong.append(f"{kind}: {longest:.2f} s, where {usual:.2f} s is usual")
+        if half > max(SLOWER * usual, max(before)):
+            wrong.append(f"{kind}: {half:.2f} s, where {usual:.2f} s is usual")
     print(f"\nthe front's memory: {highest >> 20} MiB at most\nattacks sent: {dict(sent)}")
     if highest > FRONT_BYTES:
         wrong.append(f"the front took {highest >> 20} MiB")
