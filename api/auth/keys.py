@@ -242,7 +242,7 @@ def _create(
         bool, typer.Option("--names-visitors", help="A web app's: it names each visitor's address, for the limits.")
     ] = False,
 ) -> None:
-    """Make a key and print it, once. From the first one on nobody is served without a key."""
+    """Make a key and print it, once. From the first key on every request needs one."""
     limits = (requests_per_minute, jobs_at_once)
     try:
         typer.echo(create(_storage(), name, scope, producer or None, *limits, names_visitors))  # type: ignore[arg-type]

@@ -21,12 +21,12 @@ from core.settings import Settings
 PASSWORD_HEADER = "x-train-password"  # nosec B105
 # What a form may have beside its file.
 _FORM_BYTES = 2**16
-# Of a body, so many bytes (or the rest) must come within each `body_silence_seconds`: 2 KiB a second by default.
+# This many bytes of a body, or its rest, must come within each `body_silence_seconds`: 2 KiB a second by default.
 _MIN_BYTES = 2**16
-# Of a JSON body that is no upload, whatever the operator allows.
+# A JSON body that is no upload may have this size at most, whatever MAX_BODY_BYTES allows.
 _PLAIN_BYTES = 8 * 2**20
-# Of a JSON body. Each value takes far more memory and time than its two bytes; the metadata of a hundred files has a
-# tenth of this.
+# In a JSON body. A value takes far more memory and time than its two bytes; the metadata of a hundred files has a tenth
+# of this.
 _MAX_VALUES = 100_000
 
 

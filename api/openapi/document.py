@@ -132,14 +132,12 @@ def _operation(route: Route, schemas: dict[Any, Json]) -> Json:
                 "schema": dict(query.schema),
             }
         )
-    slow = (408,) if route.body or route.form else ()
-    errors = sorted({*route.errors, *_EVERYWHERE, *slow})
     made: Json = {
         "operationId": _name(route),
         "tags": [route.tag],
         "summary": route.summary,
         "responses": {"200": _answer(route, schemas)}
-        | {str(status): {"$ref": f"#/components/responses/{status}"} for status in errors},
+        | {str(status): {"$ref": f"#/components/responses/{status}"} for status in _errors(route)},
     }
     if parameters:
         made["parameters"] = parameters
@@ -155,6 +153,18 @@ def _operation(route: Route, schemas: dict[Any, Json]) -> Json:
         [{}, {"key": []}, {"password": []}, {"key": [], "password": []}] if route.writes else [{}, {"key": []}]
     )
     return made
+
+
+def _errors(route: Route) -> list[int]:
+    """The route's own error statuses, those that follow from what it takes, and those of every route."""
+    errors = {*route.errors, *_EVERYWHERE}
+    if route.body or route.form:
+        errors |= {400, 408, 413, 415}
+    if any(query.where == "query" for query in route.query):
+        errors.add(400)
+    if "{" in route.path:
+        errors.add(404)
+    return sorted(errors)
 
 
 def _answer(route: Route, schemas: dict[Any, Json]) -> Json:

@@ -30,7 +30,6 @@ ROUTES = (
         newest,
         answer=(DatasetAnswer,),
         answer_example={"schema": 2, "producer_id": "ada", "job_id": "takes", "files": [], "segments": []},
-        errors=(404,),
         web_app=True,
     ),
 )

@@ -90,7 +90,7 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
 
 
 def _may_fetch(key: str) -> bool:
-    """A twin's track belongs to its producer; the base model's to whoever has the link."""
+    """Whether the principal may fetch it: a twin's track is its producer's; the base model's is for all who have the link."""
     root, kind, producer, *_ = [*key.split("/"), "", ""]
     return (root, kind) != ("outputs", "twins") or principal.sees(producer)
 

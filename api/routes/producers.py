@@ -103,7 +103,6 @@ ROUTES = (
             "objects": 1,
             "by": {"uploads": 31_752_044},
         },
-        errors=(404,),
     ),
     Route(
         "DELETE",
@@ -114,7 +113,7 @@ ROUTES = (
         delete,
         answer=(ProducerDeletedAnswer,),
         answer_example={"producer_id": "ada", "deleted": [UPLOAD], "bytes": 31_752_044},
-        errors=(404, 409),
+        errors=(409,),
         writes=True,
     ),
 )

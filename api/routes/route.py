@@ -55,15 +55,16 @@ class Route:
         other_query: parameters of the query that are not in `query` are ignored instead of refused.
         answer: the JSON answered with 200, with an example of the first; several models are alternatives.
         files: media types of the bytes that are answered instead of JSON, or where `Accept` asks for them.
-        errors: the route's own error statuses; those of every route are added.
-        writes: it changes what is stored, or belongs to what does: it needs the password where one is set.
+        errors: its error statuses, without those of every route, and those that follow from a body (400, 408, 413,
+            415), from a query (400), and from a parameter of the path (404).
+        writes: it needs the password where one is set, since it changes what is stored, or serves a training.
         damaged_job: who sees every producer may name a job whose record is damaged.
         spooled: a large JSON body goes to disk as it comes.
         cancelled_on_disconnect: the work ends when the client goes away.
         stream: the answer may last for long: it takes a slot of the streams.
         quiet: not in the access log, since monitoring asks every few seconds.
         challenge: `WWW-Authenticate` of a 401.
-        web_app: the web app passes it on to whoever may open its pages.
+        web_app: the web app passes requests on to it, with its own API key.
         documented: it is in the OpenAPI document.
     """
 

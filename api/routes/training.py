@@ -18,7 +18,7 @@ SUBMIT = Route(
     body_example=TRAIN_REQUEST,
     answer=(SubmittedAnswer,),
     answer_example={"task_id": "5f0c1e1e", "status": "in_progress", "job_id": "takes"},
-    errors=(400, 404, 409, 413, 415, 507),
+    errors=(404, 409, 507),
     writes=True,
     web_app=True,
 )
@@ -36,7 +36,7 @@ STATUS = Route(
         "created_at": "2026-11-24T19:00:00",
         "executed_at": "2026-11-24T19:04:00",
     },
-    errors=(400, 404),
+    errors=(404,),
     writes=True,
 )
 RESULT = Route(
@@ -48,7 +48,7 @@ RESULT = Route(
     query=(_TASK,),
     answer=(TrainAnswer,),
     answer_example=TRAINED,
-    errors=(400, 404, 409, 507),
+    errors=(404, 409, 507),
     writes=True,
 )
 ROUTES = (
@@ -62,7 +62,7 @@ ROUTES = (
         body_example=TRAIN_REQUEST,
         answer=(TrainAnswer,),
         answer_example=TRAINED,
-        errors=(400, 404, 409, 413, 415, 507),
+        errors=(404, 409, 507),
         writes=True,
         cancelled_on_disconnect=True,  # only the waiting ends: the training goes on
         stream=True,

@@ -51,8 +51,8 @@ async def list_all(front: Front, inputs: Inputs[None]) -> LorasAnswer:
 
 
 async def inspect(front: Front, inputs: Inputs[None]) -> LoraAnswer:
-    twin, _ = await to_record_thread(front.library.find, inputs.path["lora_id"])
-    return await _row(front, twin)
+    found = await to_record_thread(front.library.find, inputs.path["lora_id"])
+    return await _row(front, found[0])
 
 
 async def delete(front: Front, inputs: Inputs[None]) -> DeletedAnswer:
@@ -194,7 +194,6 @@ ROUTES = (
         query=(OF_PRODUCER,),
         answer=(LorasAnswer,),
         answer_example={"loras": [TWIN_ROW]},
-        errors=(400,),
         web_app=True,
     ),
     Route(
@@ -207,7 +206,7 @@ ROUTES = (
         form=ImportFields,
         answer=(ImportAnswer,),
         answer_example=IMPORTED,
-        errors=(400, 409, 413, 415, 507),
+        errors=(409, 507),
         writes=True,
         cancelled_on_disconnect=True,
     ),
@@ -220,7 +219,6 @@ ROUTES = (
         inspect,
         answer=(LoraAnswer,),
         answer_example=TWIN_ROW,
-        errors=(404,),
         web_app=True,
     ),
     Route(
@@ -232,7 +230,6 @@ ROUTES = (
         delete,
         answer=(DeletedAnswer,),
         answer_example={"lora_id": TWIN, "deleted": True},
-        errors=(404,),
         writes=True,
     ),
     Route(
@@ -244,7 +241,6 @@ ROUTES = (
         versions,
         answer=(VersionsAnswer,),
         answer_example={"lora_id": TWIN, "versions": [TWIN_ROW | {"job_id": "takes", "current": True}]},
-        errors=(404,),
         web_app=True,
     ),
     Route(
@@ -258,7 +254,6 @@ ROUTES = (
         body_example={"version": VERSION},
         answer=(LoraAnswer,),
         answer_example=TWIN_ROW,
-        errors=(400, 404, 413, 415),
         writes=True,
         web_app=True,
     ),
@@ -274,7 +269,7 @@ ROUTES = (
         body_required=False,
         answer=(RetrainAnswer,),
         answer_example={"job_id": "again", "lora_id": TWIN, "state": "queued"},
-        errors=(400, 404, 409, 413, 415, 507),
+        errors=(409, 507),
         writes=True,
     ),
     Route(
@@ -286,7 +281,6 @@ ROUTES = (
         export,
         query=(Query("version", "Another than the present one.", {"type": "string", "pattern": VERSION_PATTERN}),),
         files=("application/octet-stream",),
-        errors=(400, 404),
         stream=True,
         web_app=True,
     ),

@@ -187,8 +187,6 @@ def _taken(key: str) -> Refusal:
     return Refusal(409, f"filename: {keys.to_path(key)} holds another file; choose another filename or job_id")
 
 
-_UPLOAD_ERRORS = (400, 409, 413, 415, 507)
-
 ROUTES = (
     Route(
         "POST",
@@ -200,7 +198,7 @@ ROUTES = (
         body_example={"producer_id": "ada", "filename": "beat.wav", "content_base64": "UklGRi4AAABXQVZFZm10…"},
         answer=(StoreUploadAnswer,),
         answer_example=UPLOADED,
-        errors=_UPLOAD_ERRORS,
+        errors=(409, 507),
         writes=True,
         spooled=True,
         cancelled_on_disconnect=True,
@@ -215,7 +213,7 @@ ROUTES = (
         form=UploadFields,
         answer=(StoreUploadAnswer,),
         answer_example=UPLOADED,
-        errors=_UPLOAD_ERRORS,
+        errors=(409, 507),
         writes=True,
         cancelled_on_disconnect=True,
         web_app=True,
@@ -232,7 +230,7 @@ ROUTES = (
         answer=(UploadLinkAnswer,),
         answer_example=UPLOADED
         | {"url": "https://bucket.example/…", "method": "PUT", "headers": {"if-none-match": "*"}, "expires_in": 3600},
-        errors=_UPLOAD_ERRORS,
+        errors=(409, 507),
         writes=True,
     ),
     Route(
@@ -260,7 +258,7 @@ ROUTES = (
             "silent": 0.4,
             "warnings": [],
         },
-        errors=(400, 404),
+        errors=(404,),
         writes=True,
         cancelled_on_disconnect=True,
         web_app=True,

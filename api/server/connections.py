@@ -26,7 +26,7 @@ log = logging.getLogger("producer_twin.edge")
 _POLL_SECONDS = 1.0
 # Open files beside the connections: storage, libraries, uploads on disk.
 _OTHER_FILES = 512
-# Of an answer, so many bytes (or the rest) must be read within each `unread_seconds`.
+# The client must read this many bytes of an answer, or its rest, within each `unread_seconds`.
 _MIN_BYTES = 2**16
 _WARN_SECONDS = 60.0
 
