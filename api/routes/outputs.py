@@ -90,7 +90,7 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
 
 
 def _may_fetch(key: str) -> bool:
-    """Whether the principal may fetch it: a twin's track is its producer's; the base model's is for all who have the link."""
+    """Whether the principal may fetch it. A twin's track is its producer's; one of the base model is open to all."""
     root, kind, producer, *_ = [*key.split("/"), "", ""]
     return (root, kind) != ("outputs", "twins") or principal.sees(producer)
 
