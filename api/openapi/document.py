@@ -22,17 +22,17 @@ from contract import ID_PATTERN, ID_RULE, ErrorAnswer
 _REFUSALS = {
     400: "A field is missing, unknown or wrong; nothing was written",
     401: "The API key or the password is missing or wrong",
-    403: "This API key is not for it",
-    404: "There is no such thing",
+    403: "The API key lacks a scope, or is for other producers",
+    404: "It does not exist, or the API key may not see it",
     408: "The body came too slowly",
-    409: "It is in the way of something that exists, or of its state",
+    409: "It conflicts with something that exists, or with its state",
     413: "The body, the file or the track is too large",
-    415: "The content type is another",
-    429: "Too many at once; Retry-After says when to try again",
-    500: "The service's own fault",
-    503: "Not able to now; Retry-After says when to try again",
-    504: "It took too long",
-    507: "Storage is full, or holds as much of the producer as it may",
+    415: "The content type is wrong",
+    429: "Too many requests; Retry-After says when to try again",
+    500: "An error of the service",
+    503: "Not available now; Retry-After says when to try again",
+    504: "No answer in time",
+    507: "Storage is full, or the producer's quota is used up",
 }
 # Middleware and storage may answer these for every route.
 _EVERYWHERE = (401, 403, 429, 500, 503, 504)
@@ -48,14 +48,15 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "request_id": {
         "schema": {"type": "string", "pattern": REQUEST_ID_PATTERN},
-        "description": "The x-request-id that the request was sent with, by the same API key",
+        "description": "The x-request-id of the request, which the same API key sent",
     },
-    "name": {"schema": {"type": "string"}, "description": "As a job's record names it"},
-    "path": {"schema": {"type": "string"}, "description": "What follows /data/outputs/ in an output_path"},
+    "name": {"schema": {"type": "string"}, "description": "As in the job's record"},
+    "path": {"schema": {"type": "string"}, "description": "The part of an output_path after /data/outputs/"},
 }
 _ABOUT = (
     "A producer's beats become a LoRA adapter, the producer's twin; a prompt becomes a track in its style. Field names "
-    'are taken in camelCase as well. null means the same as leaving a field out. Every error is {"error": sentence}.'
+    "may be written in camelCase as well. null means the same as leaving a field out. "
+    'Every error is {"error": sentence}.'
 )
 
 Json = dict[str, Any]
@@ -78,7 +79,7 @@ def document() -> Json:
             "schemas": components,
             "responses": {str(status): _refusal(about) for status, about in _REFUSALS.items()},
             "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "description": "An API key, where the service has any"},
+                "key": {"type": "http", "scheme": "bearer", "description": "An API key, if the service has any"},
                 "password": {"type": "apiKey", "in": "header", "name": "x-train-password"},
             },
         },

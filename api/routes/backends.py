@@ -16,7 +16,7 @@ ROUTES = (
         "GET",
         "/backends",
         "artists",
-        "The models, and whether each can serve",
+        "List the models, and whether each can serve",
         ANY_SCOPE,
         list_all,
         answer=(BackendsAnswer,),

@@ -37,7 +37,7 @@ ROUTES = (
         "GET",
         "/status",
         "operators",
-        "How everything is, as a page for people",
+        "The state of the service, as a page",
         ANY_SCOPE,
         status,
         files=("text/html",),

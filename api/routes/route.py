@@ -100,4 +100,4 @@ class Route:
         return self.path.partition("/{")[0]
 
 
-OF_PRODUCER = Query("producer_id", "Only this producer's.", {"type": "string", "pattern": ID_PATTERN})
+OF_PRODUCER = Query("producer_id", "List this producer's only.", {"type": "string", "pattern": ID_PATTERN})

@@ -80,7 +80,7 @@ ROUTES = (
         query=(
             Query(
                 "x-request-id",
-                "An id of the client's own, such as a UUID, by which /queue tells the track's place.",
+                "An id that the client chooses, such as a UUID, for /queue/{request_id}.",
                 {"type": "string", "pattern": REQUEST_ID_PATTERN},
                 where="header",
             ),
@@ -96,7 +96,7 @@ ROUTES = (
         "GET",
         "/queue/{request_id}",
         "artists",
-        "Where a track stands that is waited for: how many are ahead, how much is done, how long it takes",
+        "The queue position of a track: how many are ahead, progress, and seconds left",
         GENERATE,
         queue_position,
         answer=(QueueAnswer,),
@@ -115,10 +115,16 @@ ROUTES = (
         "GET",
         "/data/outputs/{path}",
         "artists",
-        "A stored track, by ranges too; on S3 it leads on to a fresh link (307)",
+        "A stored track, with ranges; on S3 a redirect (307) to the bucket",
         ANY_SCOPE,
         stored_track,
-        query=(Query("format", "A WAV or FLAC in another format.", {"type": "string", "enum": list(FORMATS)}),),
+        query=(
+            Query(
+                "format",
+                "Convert a track stored as WAV or FLAC to this format.",
+                {"type": "string", "enum": list(FORMATS)},
+            ),
+        ),
         other_query=True,
         files=_AUDIO,
         cancelled_on_disconnect=True,

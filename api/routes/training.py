@@ -6,13 +6,13 @@ from api.routes.examples import TRAIN_REQUEST, TRAINED
 from api.routes.route import TRAIN, Query, Route
 from contract import SubmittedAnswer, TaskAnswer, TrainAnswer, TrainRequest
 
-_TASK = Query("task_id", "As /train/submit answered it.", required=True)
+_TASK = Query("task_id", "The id that /train/submit answered.", required=True)
 
 SUBMIT = Route(
     "POST",
     "/train/submit",
     "producers",
-    "Make a twin, and answer at once",
+    "Train a twin; answers at once",
     TRAIN,
     body=TrainRequest,
     body_example=TRAIN_REQUEST,
@@ -26,7 +26,7 @@ STATUS = Route(
     "GET",
     "/train/status",
     "producers",
-    "How a task is; /jobs/{job_id} says more, and does not forget",
+    "The status of a task; /jobs/{job_id} has more, and outlives the server",
     TRAIN,
     query=(_TASK,),
     answer=(TaskAnswer,),
@@ -43,7 +43,7 @@ RESULT = Route(
     "GET",
     "/train/get",
     "producers",
-    "What /train answered",
+    "The result of a task, as /train answers it",
     TRAIN,
     query=(_TASK,),
     answer=(TrainAnswer,),
@@ -56,7 +56,7 @@ ROUTES = (
         "POST",
         "/train",
         "producers",
-        "Make a twin, and answer when it is made",
+        "Train a twin; answers when it is ready",
         TRAIN,
         body=TrainRequest,
         body_example=TRAIN_REQUEST,
