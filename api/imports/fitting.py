@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from core.errors import Refusal
 from core.settings import Settings
+from core.text import shown
 from runners import TABLE, Backend
 from runners.clients import Runners
 from runners.messages import AdoptAnswer, AdoptRequest
-from storage import keys
 
 
 async def converted(
@@ -34,7 +34,7 @@ async def converted(
         chosen = [each for each in chosen if each.name == backend]
         if not chosen:
             known = ", ".join(TABLE.enabled(settings))
-            raise Refusal(400, f"backend: {keys.shown(backend)} is not a backend; use one of {known}")
+            raise Refusal(400, f"backend: {shown(backend)} is not a backend; use one of {known}")
     refusals: list[tuple[Backend, Refusal]] = []
     for each in chosen:
         try:

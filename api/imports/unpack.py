@@ -9,7 +9,7 @@ from adapters.adapter_file import InvalidAdapter
 from adapters.tensor_table import read_table
 from api.imports import zips
 from core.errors import Refusal
-from storage import keys
+from core.text import shown
 
 # Twice the largest adapter that the real models have: rank 128 on every layer.
 MAX_BYTES = 2**30
@@ -46,12 +46,12 @@ def unpacked(files: dict[str, bytes], max_bytes: int = MAX_BYTES) -> tuple[bytes
         raise Refusal(400, _not_one(adapters, list(files)))
     others = [name for name in files if name not in adapters and PurePosixPath(name).name != _CONFIG]
     if others and not zipped:
-        raise Refusal(400, f"file: {keys.shown(others[0])} is neither a .safetensors file nor {_CONFIG}")
+        raise Refusal(400, f"file: {shown(others[0])} is neither a .safetensors file nor {_CONFIG}")
     data, config = files[adapters[0]], files.get(str(PurePosixPath(adapters[0]).with_name(_CONFIG)))
     try:
         read_table(data)
     except InvalidAdapter as reason:
-        raise Refusal(400, f"file: {keys.shown(str(reason))}") from reason
+        raise Refusal(400, f"file: {shown(str(reason))}") from reason
     if config and len(config) > _MAX_CONFIG:
         raise Refusal(400, f"file: {_CONFIG} has over {_MAX_CONFIG // 2**20} MB; send the one that PEFT wrote")
     return data, config
@@ -77,4 +77,4 @@ def _not_one(adapters: list[str], names: list[str]) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    return keys.shown(", ".join(map(keys.shown, names[:10])))
+    return shown(", ".join(map(shown, names[:10])))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from core.errors import Refusal
-from storage import keys
+from core.text import shown
 
 MAX_ENTRIES = 1000
 _MAX_DIRECTORY = 2**20  # bytes of the table of contents
@@ -63,7 +63,7 @@ def unzipped(data: bytes, wanted: Callable[[str], bool], max_bytes: int) -> dict
                 with archive.open(info) as member:
                     found[path] = member.read(info.file_size + 1)
                 if len(found[path]) != info.file_size:
-                    raise Refusal(400, f"file: {keys.shown(path)} in the .zip is not as long as it says; zip it again")
+                    raise Refusal(400, f"file: {shown(path)} in the .zip is not as long as it says; zip it again")
             return found
     except _DAMAGED as error:
         raise Refusal(400, "file: the .zip cannot be read; it is damaged or cut off: zip the folder again") from error
@@ -107,7 +107,7 @@ def _members(infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
             continue
         path = str(PurePosixPath(path))
         if path in members:
-            raise Refusal(400, f"file: the .zip has {keys.shown(path)} twice; zip the folder again")
+            raise Refusal(400, f"file: the .zip has {shown(path)} twice; zip the folder again")
         members[path] = info
     return members
 
@@ -117,7 +117,7 @@ def _check_name(path: str) -> None:
     if outside or not path or len(path) > _MAX_NAME or "\0" in path:
         raise Refusal(
             400,
-            f"file: the .zip has a file named {keys.shown(path)}, which is no path in a folder; zip the folder itself",
+            f"file: the .zip has a file named {shown(path)}, which is no path in a folder; zip the folder itself",
         )
 
 
@@ -125,10 +125,8 @@ def _check_sizes(path: str, info: zipfile.ZipInfo) -> None:
     if info.flag_bits & _ENCRYPTED:
         raise Refusal(400, "file: the .zip has a password; make it without one")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise Refusal(
-            400, f"file: {keys.shown(path)} in the .zip is packed in a rare way; make an ordinary .zip (Deflate)"
-        )
+        raise Refusal(400, f"file: {shown(path)} in the .zip is packed in a rare way; make an ordinary .zip (Deflate)")
     if info.file_size > _SMALL + _MAX_RATIO * info.compress_size:
         raise Refusal(
-            400, f"file: {keys.shown(path)} in the .zip has {_MAX_RATIO} times its packed size: it holds no weights"
+            400, f"file: {shown(path)} in the .zip has {_MAX_RATIO} times its packed size: it holds no weights"
         )

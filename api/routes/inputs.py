@@ -18,7 +18,7 @@ from api.routes.route import Route
 from contract import is_id
 from core import principal
 from core.errors import Refusal
-from storage import keys
+from core.text import shown
 from training.jobs.store import JobRecord, Jobs, no_job
 
 T = TypeVar("T", bound=BaseModel)
@@ -74,11 +74,11 @@ def validated(model: type[T], fields: Any) -> T:
 def _check_owner(path: Mapping[str, str]) -> None:
     """Raise Refusal (404) if the path names a producer or a twin that is none, or that the principal may not see."""
     if (producer := path.get("producer_id")) is not None and not _may_see(producer):
-        raise Refusal(404, f"producer_id: nothing is stored for {keys.shown(producer)}")
+        raise Refusal(404, f"producer_id: nothing is stored for {shown(producer)}")
     if (lora_id := path.get("lora_id")) is not None:
         owner, _, model = lora_id.partition(":")
         if not is_id(model) or not _may_see(owner):
-            raise Refusal(404, f"lora_id: there is no twin {keys.shown(lora_id)}")
+            raise Refusal(404, f"lora_id: there is no twin {shown(lora_id)}")
 
 
 def _may_see(producer: str) -> bool:
@@ -103,7 +103,7 @@ def _query(route: Route, sent: Mapping[str, str]) -> dict[str, str]:
     names = {spelling: name for name in declared for spelling in (name, to_camel(name))}
     unknown = [name for name in sent if name not in names]
     if unknown and not route.other_query:
-        raise Refusal(400, f"{keys.shown(unknown[0])}: it is not a known field; use {' or '.join(declared)}")
+        raise Refusal(400, f"{shown(unknown[0])}: it is not a known field; use {' or '.join(declared)}")
     values = {names[name]: value for name, value in sent.items() if name in names}
     for name, query in declared.items():
         value = values.get(name)
@@ -112,5 +112,5 @@ def _query(route: Route, sent: Mapping[str, str]) -> dict[str, str]:
         if value is not None and value not in query.schema.get("enum", (value,)):
             raise Refusal(400, f"{name}: use one of {', '.join(query.schema['enum'])}")
     if "producer_id" in values and not is_id(values["producer_id"]):
-        raise Refusal(400, f"producer_id: {keys.shown(values['producer_id'])} is not a producer's id")
+        raise Refusal(400, f"producer_id: {shown(values['producer_id'])} is not a producer's id")
     return values

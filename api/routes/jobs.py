@@ -23,6 +23,7 @@ from contract import STATES, TERMINAL, JobAnswer, JobDeletedAnswer, JobsAnswer, 
 from core import principal
 from core.errors import Refusal
 from core.plain_json import decode_object
+from core.text import shown
 from storage import NotFound, Unavailable, keys, records
 from training.evaluation import page
 from training.jobs.deletion import delete_job
@@ -106,7 +107,7 @@ async def report_page(front: Front, inputs: Inputs[None]) -> Response:
 async def preview(front: Front, inputs: Inputs[None]) -> Response:
     name = inputs.path["name"]
     if not _PREVIEW.fullmatch(name):
-        raise Refusal(404, f"there is no preview {keys.shown(name)}; the job's record names those that there are")
+        raise Refusal(404, f"there is no preview {shown(name)}; the job's record names those that there are")
     key = keys.preview(inputs.job.job_id, name)
     return await outputs.serve(key, front.storage, front.outbox, front.settings)
 

@@ -16,6 +16,7 @@ from core import principal
 from core.errors import Refusal
 from core.sandbox import Exceeded, Limits
 from core.settings import Settings
+from core.text import shown
 from generation.encode import EXTENSIONS, MEDIA_TYPES, converted
 from generation.outbox import Outbox
 from preprocessing.isolation import DECODING
@@ -52,7 +53,7 @@ async def serve(key: str, storage: Storage, outbox: Outbox, settings: Settings) 
         url = storage.link(key, settings.link_seconds, media_type(key))
         if url and entry:
             return RedirectResponse(url)
-    raise Refusal(404, f"there is nothing at {keys.ROOT}{keys.shown(key)}")
+    raise Refusal(404, f"there is nothing at {keys.ROOT}{shown(key)}")
 
 
 async def convert(key: str, output_format: OutputFormat, storage: Storage, outbox: Outbox) -> Response:
@@ -61,7 +62,7 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
     Raises:
         Refusal: 400, the track is stored lossily; 404; 409, it takes too long; 500, it is damaged.
     """
-    missing = Refusal(404, f"there is nothing at {keys.ROOT}{keys.shown(key)}")
+    missing = Refusal(404, f"there is nothing at {keys.ROOT}{shown(key)}")
     if not (keys.is_key(key) and _may_fetch(key)):
         raise missing
     stored = PurePosixPath(key)
@@ -80,7 +81,7 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
         except (NotFound, FileNotFoundError):
             raise missing from None
         except Exceeded as reason:
-            raise Refusal(409, f"{keys.ROOT}{keys.shown(key)}: {reason}") from reason
+            raise Refusal(409, f"{keys.ROOT}{shown(key)}: {reason}") from reason
         except (LibsndfileError, ValueError) as error:
             records.report(key, str(error))
             raise Damaged(key) from error

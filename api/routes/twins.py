@@ -34,9 +34,9 @@ from contract import (
 from core import principal
 from core.errors import Refusal
 from core.sandbox import Limits
+from core.text import shown
 from preprocessing.isolation import DECODING, refusing
 from runners import TABLE
-from storage import keys
 from storage.ownership import check_room
 
 # It reads and unpacks files of up to the size of the largest adapter.
@@ -92,7 +92,7 @@ async def export(front: Front, inputs: Inputs[None]) -> Response:
     """The adapter file; with `?version=`, that of another version than the current one."""
     lora_id, version = inputs.path["lora_id"], inputs.query.get("version")
     if version is not None and not is_version(version):
-        raise Refusal(404, f"lora_id: there is no twin {lora_id}@{keys.shown(version)}; see /loras/{lora_id}/versions")
+        raise Refusal(404, f"lora_id: there is no twin {lora_id}@{shown(version)}; see /loras/{lora_id}/versions")
 
     def read() -> tuple[Twin, bytes]:
         twin = front.library.find(f"{lora_id}@{version}" if version else lora_id)[0]

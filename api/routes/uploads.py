@@ -32,6 +32,7 @@ from core.errors import Refusal
 from core.logs import note
 from core.sandbox import Exceeded, Limits
 from core.settings import Settings
+from core.text import shown
 from preprocessing.decode import check_file, probe
 from preprocessing.isolation import ANALYSIS, CHECK, DECODING, LISTEN, LISTEN_LONG, SONG_SECONDS, refusing
 from storage import AlreadyExists, NotFound, Storage, keys
@@ -131,7 +132,7 @@ def _link(request: UploadLinkRequest, storage: Storage, settings: Settings) -> U
 async def _analysed(path: str, storage: Storage) -> AnalysisAnswer:
     """Raises Refusal: 400 for a malformed path or a file that is not audio, 404."""
     key = keys.from_path(path, "path")
-    missing = Refusal(404, f"path: {keys.shown(path)} does not exist; upload it first")
+    missing = Refusal(404, f"path: {shown(path)} does not exist; upload it first")
     parts = key.split("/")
     if len(parts) < 4 or parts[0] != "uploads" or not principal.sees(parts[1]):
         raise missing
@@ -143,7 +144,7 @@ async def _analysed(path: str, storage: Storage) -> AnalysisAnswer:
                 await asyncio.to_thread(storage.get_file, key, file)
         except NotFound:
             raise missing from None
-        field = f"path: {keys.shown(path)}"
+        field = f"path: {shown(path)}"
         info = await _parsed(_CHECKS, field, probe, file)
         record = await _parsed(_SONGS if info.seconds <= SONG_SECONDS else _RECORDINGS, field, _analysis, file)
     fields = {name: record[name] for name in AnalysisAnswer.model_fields if name in record}
