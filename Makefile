@@ -1,5 +1,6 @@
 # make serve    set up if needed, then serve on $HOST:$PORT
-# make test     set up if needed, then lint, type check and test
+# make test     set up if needed, then lint, type check and test; make check: without the tests
+# make test-fast  the unit tests but the slow ones
 # make audit    dangerous code, licences; make advisories: known holes in what is installed (asks PyPI)
 # make web      set up, build and run the Next.js app on $WEB_PORT, with a service of its own unless MUSIC_SERVICE_URL is set
 # make test-web its checks and tests, in Chromium too
@@ -15,7 +16,7 @@ BIN := .venv/bin
 
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup serve test check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks demo bento clean
+.PHONY: setup serve test test-fast check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks demo bento clean
 
 setup: .venv/serve.ready
 
@@ -49,10 +50,13 @@ check: .venv/test.ready
 test: check
 	$(BIN)/python -m pytest tests --ignore=tests/browser --ignore=tests/web --ignore=tests/audiocraft --ignore=tests/ray
 
+test-fast: .venv/test.ready
+	$(BIN)/python -m pytest tests/unit -m 'not slow'
+
 test-browser: .venv/browser.ready
 	$(BIN)/python -m pytest tests/browser
 
-# audiocraft pins versions that do not install beside the others: it gets an environment of its own on top of theirs.
+# audiocraft's pins conflict with ours: it gets an environment of its own, which sees the packages of .venv.
 build/audiocraft.ready: .venv/test.ready requirements/audiocraft.txt
 	$(BIN)/python -m venv --without-pip build/audiocraft
 	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > \
@@ -63,7 +67,7 @@ build/audiocraft.ready: .venv/test.ready requirements/audiocraft.txt
 test-audiocraft: build/audiocraft.ready
 	build/audiocraft/bin/python -m pytest tests/audiocraft
 
-# What Ray's own processes need; what they run is .venv's.
+# The environment of Ray's own processes; the jobs that they run use .venv.
 build/ray.ready: .venv/test.ready requirements/ray.txt
 	$(BIN)/python -m venv build/ray
 	build/ray/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/ray.txt -c requirements/constraints.txt
@@ -94,6 +98,9 @@ contract-fuzz: .venv/serve.ready requirements/fuzz.txt
 	test -x .venv/fuzz/bin/st || $(PYTHON) -m venv .venv/fuzz
 	.venv/fuzz/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/fuzz.txt
 	$(BIN)/python -m tests.stress.contract_fuzz
+
+docs/settings.md: core/settings.py scripts/settings_table.py .venv/serve.ready
+	$(BIN)/python -m scripts.settings_table
 
 web/openapi.json: $(wildcard api/openapi/*.py api/routes/*.py contract/*.py) .venv/serve.ready
 	$(BIN)/python -m api.openapi.document > $@

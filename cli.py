@@ -4,6 +4,7 @@ python cli.py --task train --producer-id my_producer --paths a.wav,b.wav --paths
 python cli.py --task resume --job-id <the id that an interrupted training printed>
 python cli.py --task migrate --from /old/data
 python cli.py --task generate --prompt "808 trap beat" --lora-id my_producer:nawfside_lora --duration 30
+python cli.py --task clean
 python cli.py --task import --paths audiocraft_checkpoint/ --out musicgen/    # then MUSICGEN_MODEL=musicgen/
 """
 
@@ -13,14 +14,13 @@ import asyncio
 import io
 import logging
 import os
-import secrets
 import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Never, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -38,9 +38,15 @@ from preprocessing.decode import probe
 from preprocessing.isolation import CHECK, DECODING, refusing
 from storage import Damaged, NotFound, Storage, keys, open_storage, records
 
+# What takes seconds to import is imported by the task that needs it.
 if TYPE_CHECKING:
+    from adapters.library import Library
+    from runners.clients import Runners
     from training.jobs.admission import Admission
     from training.jobs.store import JobRecord
+
+console = Console(stderr=True)  # results go to stdout, everything else to stderr
+T = TypeVar("T", bound=BaseModel)
 
 
 class Task(StrEnum):
@@ -52,13 +58,9 @@ class Task(StrEnum):
     import_ = "import"
 
 
-console = Console(stderr=True)
-T = TypeVar("T", bound=BaseModel)
-
-
 def main(
     task: Annotated[Task, typer.Option(help="What to do.")],
-    producer_id: Annotated[str | None, typer.Option(help="train: whose twin.")] = None,
+    producer_id: Annotated[str | None, typer.Option(help="train: the producer's id.")] = None,
     paths: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,11 +69,11 @@ def main(
         ),
     ] = None,
     model_name: Annotated[str | None, typer.Option(help="train: the twin's name.")] = None,
-    max_steps: Annotated[int | None, typer.Option(help="train: how many steps, instead of the default.")] = None,
-    job_id: Annotated[str | None, typer.Option(help="resume: the job that goes on.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="generate: what to play.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="train: the number of steps, instead of the default.")] = None,
+    job_id: Annotated[str | None, typer.Option(help="resume: the job to go on with.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="generate: a description of the music.")] = None,
     lora_id: Annotated[str | None, typer.Option(help="generate: a twin, producer_id:model_name.")] = None,
-    duration: Annotated[float | None, typer.Option(help="generate: seconds.")] = None,
+    duration: Annotated[float | None, typer.Option(help="generate: the length in seconds.")] = None,
     bpm: Annotated[str | None, typer.Option(help="generate: the tempo.")] = None,
     key: Annotated[str | None, typer.Option(help="generate: the key, such as Am.")] = None,
     time_signature: Annotated[str | None, typer.Option(help="generate: such as 4/4.")] = None,
@@ -91,118 +93,41 @@ def main(
 ) -> None:
     """Train a twin or resume it, generate a track, take a /data folder over, remove what is old, import a MusicGen."""
     logging.basicConfig(level=logging.WARNING)
-    # A file's name may have what the terminal's encoding has not.
+    # A file's name may contain characters that the terminal's encoding lacks.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     storage = open_storage(settings().storage_url, settings().s3_endpoint_url)
+    common = {"seed": seed, "backend_override": backend}
     try:
-        if task is Task.train:
-            fields: dict[str, Any] = {
-                "producer_id": producer_id,
-                "model_name": model_name,
-                "max_steps": max_steps,
-                "seed": seed,
-            }
-            _train(storage, fields | {"backend_override": backend}, _files(paths))
-        elif task is Task.resume:
-            if not job_id:
-                raise Refusal(400, "--job-id: name the job that is to go on")
-            _work(storage, lambda admission: admission.resume(job_id))
-        elif task is Task.migrate:
-            _migrate(storage, source)
-        elif task is Task.clean:
-            _clean(storage)
-        elif task is Task.import_:
-            _import(paths, out, text_encoder)
-        else:
-            out = _here(out or "track.wav")
-            fields = {"prompt": prompt, "lora_id": lora_id, "duration_seconds": duration, "seed": seed}
-            music = {"bpm": bpm, "key": key, "time_signature": time_signature}
-            output = {"output_format": _format_of(out), "backend_override": backend}
-            _generate(storage, _parsed(GenerateRequest, fields | music | output), out)
+        match task:
+            case Task.train:
+                train(storage, paths, producer_id=producer_id, model_name=model_name, max_steps=max_steps, **common)
+            case Task.resume:
+                resume(storage, job_id)
+            case Task.generate:
+                music = {"bpm": bpm, "key": key, "time_signature": time_signature}
+                generate(storage, out, prompt=prompt, lora_id=lora_id, duration_seconds=duration, **music, **common)
+            case Task.migrate:
+                migrate(storage, source)
+            case Task.clean:
+                clean(storage)
+            case Task.import_:
+                import_musicgen(paths, out, text_encoder)
     except Refusal as refusal:
-        _end(refusal.message)
+        say(refusal.message, "error:", "red")
+        raise typer.Exit(1) from None
 
 
-def _end(message: str) -> Never:
-    _tell(message, "error:", "red")
-    raise typer.Exit(1)
+# The tasks.
 
 
-def _tell(message: str, label: str = "", style: str = "") -> None:
-    """A line to people. What looks like markup or an emoji in a file's name is left as it is."""
-    console.print(Text.assemble((f"{label} " if label else "", style), printable(message)), soft_wrap=True)
-
-
-def _here(path: str | Path) -> Path:
-    """A path of this machine, `~` resolved if there is such a user."""
-    return Path(os.path.expanduser(path))
-
-
-def _parsed(model: type[T], fields: dict[str, Any]) -> T:
-    try:
-        return model.model_validate(fields)
-    except ValidationError as error:
-        details = error.errors(include_context=False, include_input=False)
-        raise Refusal(400, describe_validation([dict(detail) for detail in details])) from None
-
-
-def _files(paths: list[str] | None) -> list[Path]:
-    files = [file for given in paths or [] for file in _named(given)]
-    if not files:
-        raise Refusal(400, "--paths: name the audio files, separated by commas")
-    for file in files:
-        if os.path.isdir(file):
-            raise Refusal(400, f"--paths: {file} is a folder; name the files in it")
-        if not os.path.isfile(file):
-            raise Refusal(404, f"--paths: there is no file {file}; a name with commas needs a --paths of its own")
-    return files
-
-
-def _named(given: str) -> list[Path]:
-    """The file of this name if there is one, whatever commas it has; else those between the commas."""
-    whole = _here(given)
-    if os.path.isfile(whole):
-        return [whole]
-    return [_here(path.strip()) for path in given.split(",") if path.strip()]
-
-
-def _format_of(out: Path) -> str:
-    """The format that a file's extension stands for."""
-    extension = out.suffix.removeprefix(".").lower()
-    output_format = "opus" if extension == "ogg" else extension
-    if os.path.isdir(out):
-        raise Refusal(400, f"--out: {out} is a folder; name a file, such as {out / 'track.wav'}")
-    if output_format not in FORMATS:
-        known = ", ".join(f".{each}" for each in FORMATS)
-        raise Refusal(400, f'--out: there is no output_format "{extension}"; end the file\'s name in {known} or .ogg')
-    return output_format
-
-
-@contextmanager
-def _to_be_written(out: Path) -> Iterator[None]:
-    """Find out at once whether a file can be written, its folder made; leave no empty one where nothing comes of it."""
-    there = os.path.lexists(out)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.open("ab").close()
-    except OSError as error:
-        raise Refusal(400, f"--out: {out} cannot be written: {error.strerror}; name another file") from None
-    try:
-        yield
-    except BaseException:
-        if not there:
-            out.unlink(missing_ok=True)
-        raise
-
-
-def _train(storage: Storage, fields: dict[str, Any], files: list[Path]) -> None:
-    """The files are stored as an upload would be, so that the twin can be trained again from them."""
+def train(storage: Storage, paths: list[str] | None, **fields: Any) -> None:
+    """Store the files as uploads, so that the twin can be trained again from them, and train a twin on them."""
+    files = audio_files(paths)
     job_id = str(uuid.uuid4())
     names = [f"{number:02d}_{keys.safe_filename(file.name, '--paths')}" for number, file in enumerate(files)]
-    producer_id = fields["producer_id"]
-    sources = {"upload_paths": [f"/data/uploads/{producer_id}/{job_id}/{name}" for name in names], "job_id": job_id}
-    request = _parsed(TrainRequest, fields | sources)
+    uploads = [f"/data/uploads/{fields['producer_id']}/{job_id}/{name}" for name in names]
+    request = parse(TrainRequest, fields | {"upload_paths": uploads, "job_id": job_id})
     for file in files:
         try:
             with refusing(f"--paths: {file}"):
@@ -211,84 +136,45 @@ def _train(storage: Storage, fields: dict[str, Any], files: list[Path]) -> None:
             raise Refusal(400, f"--paths: {file} cannot be read: {error.strerror}") from error
     for name, file in zip(names, files, strict=True):
         storage.put_file(keys.upload(request.producer_id, job_id, name), file)
+    run_job(storage, lambda admission: admission.admit(request))
 
-    _work(storage, lambda admission: admission.admit(request))
+
+def resume(storage: Storage, job_id: str | None) -> None:
+    if not job_id:
+        raise Refusal(400, "--job-id: name the job that is to go on")
+    run_job(storage, lambda admission: admission.resume(job_id))
 
 
-def _work(storage: Storage, take: Callable[[Admission], JobRecord]) -> None:
-    """Carry out the job that `take` gets, here and now. Ctrl-C ends it within a step, and it can go on later."""
+def run_job(storage: Storage, admit: Callable[[Admission], JobRecord]) -> None:
+    """Run the job that `admit` returns in this process. Ctrl-C stops it after the current step; it can be resumed."""
     from training.jobs.admission import Admission
     from training.jobs.cancellation import Stop
-    from training.run import run  # seconds of imports, only for who gets here
+    from training.run import run
 
     stop = Stop()
     stop.listen()
-    record = take(Admission(storage, settings()))
+    record = admit(Admission(storage, settings()))
     if record.state != "queued":
         raise Refusal(409, f"--job-id: {record.job_id} is {record.state}, by another process")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        bar = progress.add_task("queued", total=None, told="")
-
-        def show(record: JobRecord) -> None:
-            told = {"loss": record.loss, "held out": record.held_out_loss, "steps/s": record.steps_per_second}
-            text = ", ".join(f"{name} {value:.4g}" for name, value in told.items() if value is not None)
-            progress.update(
-                bar, description=record.state, completed=record.step or 0, total=record.total_steps, told=text
-            )
-
+    with job_progress() as show:
         record = run(record.job_id, record.attempt, storage, settings(), show, stop)
-    _tell_report(storage, record)
+    say_report(storage, record.job_id)
     if record.state != "done" or record.result is None:
-        _tell(f"go on with: python cli.py --task resume --job-id {record.job_id}")
-        _end(f"job {record.job_id} {record.state}: {record.error}")
+        say(f"go on with: python cli.py --task resume --job-id {record.job_id}")
+        raise Refusal(500, f"job {record.job_id} {record.state}: {record.error}")
     print(record.result.model_dump_json(indent=2))
 
 
-def _import(sources: list[str] | None, out: Path | None, text_encoder: str | None) -> None:
-    if not sources or len(sources) > 1 or not out:
-        _end("--paths: name the folder with state_dict.bin and compression_state_dict.bin, and with --out a new one")
-    source, out = _here(sources[0]), _here(out)
-    from models.checkpoints import CheckpointError  # seconds of imports, only for who gets here
-    from models.musicgen.audiocraft import convert
-
-    try:
-        with console.status("importing"):
-            convert(source, out, text_encoder)
-    except CheckpointError as error:
-        _end(str(error))
-    print(printable(f"{out}: serve it with MUSICGEN_MODEL={out.resolve()}"))
-
-
-def _tell_report(storage: Storage, record: JobRecord) -> None:
-    try:
-        report = records.read(storage, keys.report(record.job_id), lambda data, _: decode_object(data))[0]
-    except NotFound:
-        return
-    except Damaged as error:
-        console.print(f"[yellow]note:[/yellow] {error}", highlight=False)
-        return
-    for warning in (report["data"] or {}).get("warnings", []):
-        _tell(warning, "note:", "yellow")
-    if verdict := report["verdict"]:
-        _tell(f"{verdict['sentence']} {verdict['advice']}", f"{verdict['verdict']}:", "bold")
-    if report["complete"]:
-        _tell(f"report: {keys.to_path(keys.report_page(record.job_id))} in storage")
-
-
-def _generate(storage: Storage, request: GenerateRequest, out: Path) -> None:
-    from adapters.library import Library
+def generate(storage: Storage, out: Path | None, **fields: Any) -> None:
     from generation.outbox import Outbox, outbox_folder
     from generation.pipeline import Generation
-    from runners.clients import Runners
-    from runners.local import LocalRunners
 
-    if request.seed is None:
-        request = request.model_copy(update={"seed": secrets.randbelow(2**32)})
-    with _to_be_written(out), console.status("generating"):
+    out = expand(out or "track.wav")
+    request = parse(GenerateRequest, fields | {"output_format": output_format(out)})
+    with writable(out), console.status("generating"):
+        library, runners = library_and_runners(storage)
         outbox = Outbox(storage, settings().storage_url, outbox_folder())
-        generation = Generation(Runners(LocalRunners(), settings()), Library(storage), outbox, settings())
-        made = asyncio.run(generation.make(request, as_base64=False))
+        made = asyncio.run(Generation(runners, library, outbox, settings()).generate(request, as_base64=False))
     try:
         out.write_bytes(made.file)
     except OSError as error:
@@ -296,17 +182,13 @@ def _generate(storage: Storage, request: GenerateRequest, out: Path) -> None:
     print(printable(f"{out}: {made.seconds:.1f} s by {made.backend}, seed {made.seed}, also stored as {made.path}"))
 
 
-def _migrate(storage: Storage, source: Path | None) -> None:
-    from adapters.library import Library
-    from api.imports.migration import migrate
-    from runners.clients import Runners
-    from runners.local import LocalRunners
+def migrate(storage: Storage, source: Path | None) -> None:
+    from api.imports import migration
 
     if source is None:
         raise Refusal(400, "--from: name the folder to take over")
     with console.status("moving in"):
-        library, runners = Library(storage), Runners(LocalRunners(), settings())
-        moved = asyncio.run(migrate(_here(source), storage, library, runners, settings()))
+        moved = asyncio.run(migration.migrate(expand(source), storage, *library_and_runners(storage), settings()))
     for folder, count in moved.count.items():
         print(printable(f"{folder}: {count} files copied"))
     for path, lora_id in moved.twins.items():
@@ -317,12 +199,155 @@ def _migrate(storage: Storage, source: Path | None) -> None:
         print(printable(f"{path}: skipped, {reason}"))
 
 
-def _clean(storage: Storage) -> None:
-    from training.jobs.retention import clean
+def clean(storage: Storage) -> None:
+    from training.jobs import retention
     from training.jobs.store import Jobs
 
-    gone = clean(storage, Jobs(storage), settings())
-    print("; ".join(f"{kind}: {count} removed" for kind, count in gone.items()) or "there was nothing to remove")
+    removed = retention.clean(storage, Jobs(storage), settings())
+    print("; ".join(f"{kind}: {count} removed" for kind, count in removed.items()) or "there was nothing to remove")
+
+
+def import_musicgen(paths: list[str] | None, out: Path | None, text_encoder: str | None) -> None:
+    if not paths or len(paths) > 1 or not out:
+        raise Refusal(
+            400, "--paths: name the folder with state_dict.bin and compression_state_dict.bin, and with --out a new one"
+        )
+    source, out = expand(paths[0]), expand(out)
+    from models.checkpoints import CheckpointError
+    from models.musicgen.audiocraft import convert
+
+    try:
+        with console.status("importing"):
+            convert(source, out, text_encoder)
+    except CheckpointError as error:
+        raise Refusal(400, str(error)) from None
+    print(printable(f"{out}: serve it with MUSICGEN_MODEL={out.resolve()}"))
+
+
+def library_and_runners(storage: Storage) -> tuple[Library, Runners]:
+    """The twins in storage, and the backends, which load their models into this process."""
+    from adapters.library import Library
+    from runners.clients import Runners
+    from runners.local import LocalRunners
+
+    return Library(storage), Runners(LocalRunners(), settings())
+
+
+# Options.
+
+
+def parse(model: type[T], fields: dict[str, Any]) -> T:
+    """The request with these fields. Raises Refusal, as the server would."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        details = error.errors(include_context=False, include_input=False)
+        raise Refusal(400, describe_validation([dict(detail) for detail in details])) from None
+
+
+def expand(path: str | Path) -> Path:
+    """The path with `~` replaced by the home folder. An unknown user's is left as it is, where pathlib would raise."""
+    return Path(os.path.expanduser(path))
+
+
+def audio_files(paths: list[str] | None) -> list[Path]:
+    """The files that --paths names, all of which exist."""
+    files = [file for value in paths or [] for file in split(value)]
+    if not files:
+        raise Refusal(400, "--paths: name the audio files, separated by commas")
+    for file in files:
+        if os.path.isdir(file):
+            raise Refusal(400, f"--paths: {file} is a folder; name the files in it")
+        if not os.path.isfile(file):
+            raise Refusal(404, f"--paths: there is no file {file}; a name with commas needs a --paths of its own")
+    return files
+
+
+def split(value: str) -> list[Path]:
+    """The file with this name if it exists, as a name may contain commas; else the files between the commas."""
+    whole = expand(value)
+    if os.path.isfile(whole):
+        return [whole]
+    return [expand(path.strip()) for path in value.split(",") if path.strip()]
+
+
+def output_format(out: Path) -> str:
+    """The `output_format` that the file's extension names."""
+    extension = out.suffix.removeprefix(".").lower()
+    if os.path.isdir(out):
+        raise Refusal(400, f"--out: {out} is a folder; name a file, such as {out / 'track.wav'}")
+    name = "opus" if extension == "ogg" else extension
+    if name not in FORMATS:
+        known = ", ".join(f".{each}" for each in FORMATS)
+        raise Refusal(400, f'--out: there is no output_format "{extension}"; end the file\'s name in {known} or .ogg')
+    return name
+
+
+@contextmanager
+def writable(out: Path) -> Iterator[None]:
+    """Refuse before the block if the file cannot be written, and remove the new, empty file if the block fails."""
+    existed = os.path.lexists(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.open("ab").close()
+    except OSError as error:
+        raise Refusal(400, f"--out: {out} cannot be written: {error.strerror}; name another file") from None
+    try:
+        yield
+    except BaseException:
+        if not existed:
+            out.unlink(missing_ok=True)
+        raise
+
+
+# Messages.
+
+
+def say(message: str, label: str = "", style: str = "") -> None:
+    """Print a line to stderr. Text objects keep rich from reading markup and emoji in a file's name."""
+    console.print(Text.assemble((f"{label} " if label else "", style), printable(message)), soft_wrap=True)
+
+
+@contextmanager
+def job_progress() -> Iterator[Callable[[JobRecord], None]]:
+    """A progress bar, and the function that shows a job's record in it."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        bar = progress.add_task("queued", total=None, figures="")
+
+        def show(record: JobRecord) -> None:
+            known = {"loss": record.loss, "held out": record.held_out_loss, "steps/s": record.steps_per_second}
+            progress.update(
+                bar,
+                description=record.state,
+                completed=record.step or 0,
+                total=record.total_steps,
+                figures=", ".join(f"{name} {value:.4g}" for name, value in known.items() if value is not None),
+            )
+
+        yield show
+
+
+def say_report(storage: Storage, job_id: str) -> None:
+    """Print the warnings and the verdict of a job's report, if there is one."""
+    try:
+        report = records.read(storage, keys.report(job_id), lambda data, _: decode_object(data))[0]
+    except NotFound:
+        return
+    except Damaged as error:
+        say(str(error), "note:", "yellow")
+        return
+    for warning in (report["data"] or {}).get("warnings", []):
+        say(warning, "note:", "yellow")
+    if verdict := report["verdict"]:
+        say(f"{verdict['sentence']} {verdict['advice']}", f"{verdict['verdict']}:", "bold")
+    if report["complete"]:
+        say(f"report: {keys.to_path(keys.report_page(job_id))} in storage")
 
 
 if __name__ == "__main__":

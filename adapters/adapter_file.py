@@ -1,10 +1,10 @@
-"""The adapter file: one safetensors file that diffusers, PEFT and ComfyUI load, with a header that says whose it is.
+"""The adapter file: a safetensors file that diffusers, PEFT and ComfyUI load, with a header in its metadata.
 
-Tensors are named `base_model.model.<module>.lora_A.weight` `[rank, in]` and `….lora_B.weight` `[out, rank]`, with
-the original model's module names and alpha / rank folded into B, since that is the form that needs no second file
-to be read right. DoRA, LoKr and LoHa adapters have PEFT's names for theirs (`lora_magnitude_vector`, `lokr_…`,
-`hada_…`), and LyCORIS' where PEFT has none (`dora_scale` beside LoKr or LoHa, or by inputs `[1, in]`). What else is
-known about the adapter stands in the safetensors metadata. Reading it needs no torch.
+Tensors are named `base_model.model.<module>.lora_A.weight` `[rank, in]` and `….lora_B.weight` `[out, rank]`. Module
+names are those of the original model, and the scaling alpha / rank is folded into B, so that the file is read correctly
+without an `adapter_config.json`. DoRA, LoKr and LoHa tensors have PEFT's names (`lora_magnitude_vector`, `lokr_…`,
+`hada_…`), or LyCORIS' where PEFT has none (`dora_scale` with LoKr or LoHa, or by inputs `[1, in]`). Everything else
+(producer, base checkpoint, digests) is in the safetensors metadata, which is read without torch.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from typing import Any
 from contract import is_id
 
 PREFIX = "base_model.model."
-_MAX_HEADER = 8 * 2**20
+_MAX_HEADER_BYTES = 8 * 2**20
 _FORMAT = "producer-twin/1"
-# The digest of the header itself, computed with zeros in its place.
-_SEAL = re.compile(rb'("header_sha256": ?")([0-9a-f]{64})(")')
-_DIGEST = re.compile("[0-9a-f]{64}")
-# What the name of an adapter's tensor has after its module's.
+# The digest of the JSON header itself, computed with zeros in its place.
+_HEADER_DIGEST = re.compile(rb'("header_sha256": ?")([0-9a-f]{64})(")')
+_SHA256 = re.compile("[0-9a-f]{64}")
+# Where the part of a tensor's name after the module begins.
 PARTS = (".lora_", ".lokr_", ".hada_", ".dora_")
 
 
 class InvalidAdapter(ValueError):
-    """The file is not an adapter that can be used; the message says why in a sentence."""
+    """The file cannot be used as an adapter. The message is a sentence that says why."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """Whose adapter it is, and what it fits.
+    """What the file says about the adapter.
 
     Attributes:
         producer_id, model_name: together the `lora_id`.
-        backend: the runner table's name.
-        base: the checkpoint it was trained on, as configured.
-        base_sha256: that checkpoint's digest; it serves only with the same one.
+        backend: name of the backend that it was trained for.
+        base: the checkpoint that it was trained on, as configured.
+        base_sha256: digest of that checkpoint; the adapter is used with no other.
         rank: largest rank of its layers.
-        job_id: the job that trained it; empty for one that was imported.
+        job_id: the job that trained it; empty if it was imported.
         created_at: ISO 8601, UTC.
         sha256: digest of the tensor bytes after the header.
-        partial: `steps/of how many` where training was cancelled on the way, empty where it was not.
+        partial: `<steps done>/<steps planned>` if training was cancelled, otherwise empty.
     """
 
     producer_id: str
@@ -66,11 +66,11 @@ class Header:
 
     @property
     def version(self) -> str:
-        """Content and version are one: the first 16 hexadecimal digits of the digest."""
+        """The first 16 hexadecimal digits of the digest: a version is identified by its contents."""
         return self.sha256[:16]
 
     def to_metadata(self) -> dict[str, str]:
-        """As text, and a place for `seal`."""
+        """The safetensors metadata, with zeros where `seal` writes the header's digest."""
         fields = {name: str(value) for name, value in asdict(self).items()}
         return {"format": "pt", "twin": _FORMAT, "header_sha256": "0" * 64} | fields
 
@@ -85,7 +85,7 @@ class Header:
                 raise InvalidAdapter("its header is not text")
             if not is_id(fields["producer_id"]) or not is_id(fields["model_name"]):
                 raise InvalidAdapter("its header names no twin")
-            if not _DIGEST.fullmatch(fields["sha256"]):
+            if not _SHA256.fullmatch(fields["sha256"]):
                 raise InvalidAdapter("its header has no digest")
             datetime.fromisoformat(fields["created_at"])
             return cls(**fields | {"rank": int(fields["rank"])})
@@ -94,38 +94,39 @@ class Header:
 
 
 def seal(data: bytes) -> bytes:
-    """The file with its header's digest filled in: every byte of it is under a digest then."""
+    """Fill in the digest of the file's header, so that every byte of the file is covered by a digest."""
     end = 8 + header_length(data)
     return b"".join([data[:8], sealed_header(data[8:end]), memoryview(data)[end:]])
 
 
 def sealed_header(header: bytes) -> bytes:
-    """The JSON header with its digest filled in. Raises ValueError if it has no place for it."""
-    sealed, count = _SEAL.subn(rb"\g<1>%b\g<3>" % _header_digest(header), header)
+    """Fill in the digest of a JSON header. Raises ValueError if it has no field for it."""
+    sealed, count = _HEADER_DIGEST.subn(rb"\g<1>%b\g<3>" % _header_digest(header), header)
     if count != 1:
-        raise ValueError("the header has no place for its digest")
+        raise ValueError("the header has no field for its digest")
     return sealed
 
 
 def _header_digest(header: bytes) -> bytes:
-    return sha256(_SEAL.sub(rb"\g<1>%b\g<3>" % (b"0" * 64), header)).hexdigest().encode()
+    return sha256(_HEADER_DIGEST.sub(rb"\g<1>%b\g<3>" % (b"0" * 64), header)).hexdigest().encode()
 
 
 def header_length(start: bytes) -> int:
-    """How many bytes the safetensors header takes, from the file's first eight bytes."""
+    """Length of the safetensors header in bytes, from the first eight bytes of the file."""
     if len(start) < 8:
         raise InvalidAdapter("it is too short to be a safetensors file")
     (length,) = struct.unpack("<Q", start[:8])
-    if not 2 <= length <= _MAX_HEADER:
+    if not 2 <= length <= _MAX_HEADER_BYTES:
         raise InvalidAdapter("it is not a safetensors file")
     return int(length)
 
 
 def parse_header(header: bytes, file_size: int) -> Header:
-    """Read the JSON header (without its eight bytes of length) of a file of `file_size` bytes.
+    """Parse the JSON header (without the eight bytes of its length) of a file of `file_size` bytes.
 
     Raises:
-        InvalidAdapter: not a safetensors file, truncated, no adapter tensors, no header of a twin, or a damaged one.
+        InvalidAdapter: the file is no safetensors file, is truncated, or holds no adapter; or the header is none of
+            ours, or damaged.
     """
     try:
         table = json.loads(header)
@@ -143,14 +144,14 @@ def parse_header(header: bytes, file_size: int) -> Header:
     if not any(part in name for name in table for part in PARTS):
         raise InvalidAdapter("it holds no adapter weights")
     parsed = Header.from_metadata(metadata if isinstance(metadata, dict) else {})
-    found = _SEAL.search(header)
+    found = _HEADER_DIGEST.search(header)
     if found is None or found[2] != _header_digest(header):
         raise InvalidAdapter("its header does not match its digest")
     return parsed
 
 
 def module_and_part(name: str) -> tuple[str, str]:
-    """A tensor's name as its module's, without the prefix, and the rest, such as `lora_A.weight`; "" if it is none."""
+    """Split a tensor's name into module (without the prefix) and part, such as `lora_A.weight`; "" if it has none."""
     for part in PARTS:
         module, found, rest = name.removeprefix(PREFIX).rpartition(part)
         if found:

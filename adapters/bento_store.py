@@ -1,7 +1,7 @@
-"""Adapters in the Bento model store, where a runner finds them without asking storage again.
+"""Adapters in this machine's Bento model store: a cache on disk, so that a runner need not download them again.
 
-The store lowers case and takes few characters, so a twin's name in it is a digest of its id, and its version is that
-of the contents. Storage stays the truth; what is here can be made again.
+The store ignores case and allows few characters, so a twin's name in it is a digest of its id. Its version is that of
+the file. Storage remains the source of truth.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FILE = "adapter_model.safetensors"
 
 
 def home() -> Path:
-    """BentoML's folder on this machine."""
+    """BentoML's home folder on this machine."""
     from bentoml._internal.configuration.containers import BentoMLContainer
 
     return Path(BentoMLContainer.bentoml_home.get())
@@ -36,30 +36,30 @@ def _name(lora_id: str) -> str:
 
 
 def save(header: Header, data: bytes) -> None:
-    """Put the file there, unless this very version is there. Storage has it anyway: a full disk is no failure."""
+    """Save a file, unless this version is there already. A full disk is only logged, because storage has the file."""
     tag = f"{_name(header.lora_id)}:{header.version}"
     labels = {"backend": header.backend, "producer_id": header.producer_id, "model_name": header.model_name}
-    # Two processes may bring the same version at once: one of them wins, and it is the same file.
+    # BentoML raises if another process saves the same version at the same time; the file is the same.
     try:
         with contextlib.suppress(BentoMLException), bentoml.models.create(tag, labels=labels) as model:
             Path(model.path_of(_FILE)).write_bytes(data)
     except OSError as error:
-        log.warning("%s is not in the model store: %s", header.lora_id, error)
+        log.warning("%s was not saved to the model store: %s", header.lora_id, error)
 
 
 def load(header: Header) -> bytes | None:
-    """The file, or None if it is not in this machine's store."""
+    """Read a file, None if it is not in this machine's store."""
     try:
         return Path(bentoml.models.get(f"{_name(header.lora_id)}:{header.version}").path_of(_FILE)).read_bytes()
-    except (BentoMLException, OSError):  # it is not there, or only a part of it
+    except (BentoMLException, OSError):  # absent or incomplete
         return None
 
 
 def delete(lora_id: str) -> None:
-    """Remove every version from this machine's store."""
+    """Delete every version of a twin from this machine's store."""
     try:
         versions = bentoml.models.list(_name(lora_id))
-    except BentoMLException:  # it was trained elsewhere and never served here, or only a part of it is here
+    except BentoMLException:  # absent (trained and served on other machines only) or incomplete
         return
     for model in versions:
         with contextlib.suppress(BentoMLException):
@@ -67,8 +67,8 @@ def delete(lora_id: str) -> None:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A version in this machine's store."""
+class CachedVersion:
+    """A version of a twin in this machine's store."""
 
     producer_id: str
     model_name: str
@@ -80,21 +80,21 @@ class Kept:
             bentoml.models.delete(self.tag)
 
 
-def kept() -> Iterator[Kept]:
-    """Every version of every twin in this machine's store."""
-    # Not by BentoML's own list, which fails as a whole where one entry is damaged.
+def cached_versions() -> Iterator[CachedVersion]:
+    """Every version of every twin in this machine's store. Damaged entries are logged and left out."""
+    # BentoML's own list fails as a whole if one entry is damaged.
     for folder in home().glob(f"models/{_PREFIX}*/*/"):
         tag = bentoml.Tag(folder.parent.name, folder.name)
         try:
             labels = bentoml.models.get(tag).info.labels
-            kept = Kept(labels["producer_id"], labels["model_name"], folder.name, tag)
-        except Exception as error:  # noqa: BLE001 - whatever a damaged entry makes of BentoML
-            log.warning("%s in the model store is damaged and is left out: %s", tag, type(error).__name__)
+            version = CachedVersion(labels["producer_id"], labels["model_name"], folder.name, tag)
+        except Exception as error:  # noqa: BLE001 - a damaged entry can make BentoML raise anything
+            log.warning("%s in the model store is damaged and was skipped: %s", tag, type(error).__name__)
             continue
-        yield kept
+        yield version
 
 
 def discard(header: Header) -> None:
-    """Remove one version that turned out to be damaged."""
+    """Delete one version, which turned out to be damaged."""
     with contextlib.suppress(BentoMLException):
         bentoml.models.delete(f"{_name(header.lora_id)}:{header.version}")

@@ -1,4 +1,4 @@
-"""The `adapter_config.json` with which PEFT reads an adapter file of ours right. Needs no torch."""
+"""The `adapter_config.json` that PEFT needs beside one of our adapter files. Needs no torch."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 from adapters.adapter_file import Header, header_length, module_and_part
 
-_PAIR = {"lora_A.weight", "lora_B.weight"}
-# By the parts of each layer: PEFT's kind, what else its configuration says, and the part that has the rank first.
+_LORA = {"lora_A.weight", "lora_B.weight"}
+# The tensors of each layer, the settings of that kind in PEFT, and the tensor whose first dimension is the rank.
 _KINDS: list[tuple[set[str], dict[str, Any], str]] = [
-    (_PAIR, {"peft_type": "LORA"}, "lora_A.weight"),
-    (_PAIR | {"lora_magnitude_vector"}, {"peft_type": "LORA", "use_dora": True}, "lora_A.weight"),
+    (_LORA, {"peft_type": "LORA"}, "lora_A.weight"),
+    (_LORA | {"lora_magnitude_vector"}, {"peft_type": "LORA", "use_dora": True}, "lora_A.weight"),
     ({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}, {"peft_type": "LOHA"}, "hada_w1_b"),
 ]
 
 
 def peft_config(data: bytes, header: Header) -> bytes | None:
-    """The configuration for a valid file; None where PEFT has no adapter of its kind.
+    """The configuration for a valid file, None if PEFT cannot load it.
 
-    PEFT has one kind for all layers, no magnitudes beside LoKr and LoHa, and sizes of LoKr's parts that not every file
-    has. Alpha equals each layer's rank, since the scale is folded into the file.
+    PEFT has one kind of adapter for all layers, has no DoRA with LoKr or LoHa, and derives the shapes of LoKr's tensors
+    from its settings, which not every file fits. Alpha is each layer's rank, since the scaling is folded into the file.
     """
     table = json.loads(data[8 : 8 + header_length(data)])
     table.pop("__metadata__", None)

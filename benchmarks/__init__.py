@@ -1,7 +1,7 @@
-"""Measurements that docs/ quotes; each is a command of its own and none is a test."""
+"""Benchmarks: the measurements that docs/ quotes. Each module is a command; none of them is a test."""
 
 import os
 
-# As MKL is by itself, which is what others run in. The mode that `models` sets would make products of two rows, which
-# others take, much slower and ours hardly.
+# MKL's default mode, which the compared implementations run in. The mode that `models` sets slows their products of two
+# rows down, and ours hardly.
 os.environ.setdefault("MKL_CBWR", "AUTO")

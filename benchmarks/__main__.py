@@ -1,11 +1,10 @@
-"""Batches of strangers against one by one, against PEFT's mixed batch, and against the base model.
+"""Batches of different adapters, against one request at a time, PEFT's mixed batch, and the base model.
 
     python -m benchmarks [--rounds 7] [--only dit,lengths,row,strangers,tokens,latecomer,served,footprint]
 
-Prints a table and keeps it in docs/benchmarks.json and docs/benchmarks.svg, in which what is not measured this time
-stays as it was. Ways of doing the same work take turns within a run, and their times are compared round by round:
-medians, with confidence intervals of 95 %. In-process times are CPU time in one thread; the writing of a row, and what
-goes through the server, are wall time on all cores.
+Prints a table and updates the measured parts of docs/benchmarks.json and docs/benchmarks.svg. The compared
+implementations alternate within a run, and their times are compared round by round: medians, with confidence intervals
+of 95 %. In-process times are CPU time in one thread; `row` and `served` are wall time on all cores.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     options = parser.parse_args()
-    memory.keep()  # as in a runner, and for whatever it is compared with
+    memory.keep()  # as in a runner; for all compared implementations
     for part in options.only.split(","):
         torch.set_num_threads(os.cpu_count() or 1 if part in ("served", "row") else 1)
         figures: list[dict] = []
@@ -63,7 +62,7 @@ def main() -> None:
 
 
 def _table() -> dict:
-    """What is kept, other parts that are measured meanwhile included."""
+    """The stored table, with parts that another run has measured meanwhile."""
     return dict(json.loads(TABLE.read_text())) if TABLE.exists() else {}
 
 
@@ -76,7 +75,7 @@ def draw(table: dict) -> None:
     fig, axes = plt.subplots(figsize=(11, 0.34 * len(shown) + 1))
     for row, each in enumerate(reversed(shown)):
         bound = float(each.target.split()[1])
-        # To the right is better: how many times better than the target.
+        # How many times better than the target: further right is better.
         better = [max(value, 1e-12) / bound for value in (each.value, each.low, each.high)]
         if each.target.startswith("≤"):
             better = [1 / value for value in better]

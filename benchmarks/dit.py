@@ -1,4 +1,7 @@
-"""ACE-Step's transformer: rows with another adapter each, rows of different lengths, and what becomes of a row."""
+"""ACE-Step's transformer: a batch with a different adapter in each row, against PEFT and the base model.
+
+Also rows of different lengths, the time to write an adapter into its row, and whether a row depends on its neighbours.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from collections.abc import Iterator
 
 import torch
 
-from adapters.lora_rows import write
-from adapters.tensors import FlatPairs
+from adapters.batched_lora import copy_into
+from adapters.weights import FlatPairs
 from benchmarks import models
 from benchmarks.measure import Figure, compared, interleaved, median, operations
+from contract import SamplingOptions
 from models.ace_step import packed
 from models.ace_step.sampling import Batch, Run
 from models.base import Row, Text, completed
@@ -72,7 +76,7 @@ def measure(rounds: int) -> Iterator[Figure]:
 
 @torch.inference_mode()
 def lengths(rounds: int) -> Iterator[Figure]:
-    """Rows of different lengths."""
+    """One batch of rows of different lengths, against each row alone."""
     model = models.dit()
     condition = torch.randn(1, TEXT, models.HIDDEN)
     latents = [torch.randn(1, 25 * seconds, 64) for seconds in LENGTHS]
@@ -89,9 +93,10 @@ def lengths(rounds: int) -> Iterator[Figure]:
 
 @torch.inference_mode()
 def one_row(rounds: int) -> Iterator[Figure]:
-    """22 MB: rank 16 on all attention of 24 layers of width 2048 in bfloat16, into a row that is ready.
+    """Writing an adapter of 22 MB into its row, against copying a tensor of that size.
 
-    By all cores, as a runner does it, since one alone does not move memory as fast as the machine can: in wall time.
+    The adapter has rank 16 on all attention of 24 layers of width 2048 in bfloat16. Wall time on all cores, as in a
+    runner, since one core does not reach the memory bandwidth.
     """
     model = models.dit(2048, 1)
     model.layers.to(torch.bfloat16)
@@ -100,7 +105,7 @@ def one_row(rounds: int) -> Iterator[Figure]:
     pairs = FlatPairs.of(dict(layers))
     room = FlatPairs(pairs.shapes, torch.zeros(2, len(pairs.flat), dtype=torch.bfloat16))
     ways = {
-        "write an adapter of 22 MB into its row": lambda: write(room, 1, pairs),
+        "write an adapter of 22 MB into its row": lambda: copy_into(room, 1, pairs),
         "copy as much from tensor to tensor": lambda: room.flat[0].copy_(pairs.flat),
     }
     taken = interleaved(ways, 10 * rounds, time.perf_counter)
@@ -111,11 +116,16 @@ def one_row(rounds: int) -> Iterator[Figure]:
 
 @torch.inference_mode()
 def strangers(rounds: int) -> Iterator[Figure]:
-    """A row alone, and the same row among seven others, by ours and by the stock pipeline."""
+    """The result of a row alone, against the same row among seven others, in ours and in the stock pipeline."""
     model = models.ace_step()
     twins = [models.adapter(model.adapted, "ace_step", models.DIT_ATTENTION, seed) for seed in range(STRANGERS)]
     rows = [
-        Row(Text("beat " * (1 + 7 * number), bpm=90 + number), 3.0 + number, seed=number, adapters=[(twin, 1.0)])
+        Row(
+            Text("beat " * (1 + 7 * number), bpm=90 + number),
+            3.0 + number,
+            SamplingOptions(seed=number),
+            adapters=[(twin, 1.0)],
+        )
         for number, twin in enumerate(twins)
     ]
 

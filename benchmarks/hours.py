@@ -1,8 +1,8 @@
-"""The peak of a training's memory with ten minutes of music, and with three hours.
+"""Peak memory of a training job: three hours of music against ten minutes.
 
     python -m benchmarks.hours [--backend ace_step]
 
-Each is a whole job, from the upload to the report, in a process of its own, as the service starts it.
+Each is a whole job, from upload to report, in a separate process, as the service starts it.
 """
 
 from __future__ import annotations

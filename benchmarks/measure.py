@@ -1,4 +1,4 @@
-"""Comparing ways of doing the same work on a machine whose speed drifts."""
+"""Interleaved timing, which tolerates a machine whose speed drifts, and confidence intervals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# What moves no data on a device is not launched there.
+# Operations that move no data, and so launch no kernel.
 LAUNCHES_NOTHING = frozenset(
     (
         *("view", "view_as", "_unsafe_view", "reshape", "transpose", "permute", "t", "slice", "select", "narrow"),
@@ -24,11 +24,11 @@ LAUNCHES_NOTHING = frozenset(
 
 @dataclass(frozen=True)
 class Ratio:
-    """How long a way takes relative to another, round by round.
+    """The time of one implementation relative to another's, over rounds.
 
     Attributes:
         median: of the ratios.
-        low, high: the median's confidence interval of 95 %, or the widest that so few rounds allow.
+        low, high: the median's confidence interval of 95 %, or the widest that the number of rounds allows.
     """
 
     median: float
@@ -41,7 +41,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Figure:
-    """A line of the table: with a target, or for comparison. `low` and `high` are `nan` where it is not timed."""
+    """A line of the table, with a target or for comparison; `low` and `high` are `nan` for what is not timed."""
 
     name: str
     target: str
@@ -62,7 +62,7 @@ class Figure:
 
 
 def median(values: Sequence[float]) -> Ratio:
-    """The median, and its confidence interval by order statistics, which assumes nothing of the distribution."""
+    """The median, and its distribution-free confidence interval by order statistics."""
     ordered, n = sorted(values), len(values)
     outside, below = 0, 0.0
     while outside < (n - 1) // 2 and below + math.comb(n, outside) / 2**n <= 0.025:
@@ -75,10 +75,9 @@ def median(values: Sequence[float]) -> Ratio:
 def interleaved(
     ways: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.process_time
 ) -> dict[str, list[float]]:
-    """Seconds of each way in each round, every round taking every way in turn.
+    """Seconds of each implementation in each round; they alternate within a round, after one warm-up round.
 
-    By `clock` CPU time of the process, since what else the machine does must not count; one round more goes first,
-    uncounted.
+    The default clock is CPU time, which excludes other load on the machine.
     """
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
@@ -102,7 +101,7 @@ def compared(what: str, target: str, taken: Mapping[str, list[float]], name: str
 
 
 class _Count(TorchDispatchMode):
-    """Counts the operations that a device would launch."""
+    """Counts the kernels that a device would launch."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Models with random weights, wide enough that what is measured is the arithmetic of the real ones; and adapters."""
+"""Models and adapters with random weights, wide enough that arithmetic dominates as in the real models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import MusicgenForCausalLM
 
 from adapters.adapter_file import Header
-from adapters.tensors import AdapterWeights, LoraPair, linear_layers
+from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from models.ace_step import AceStep
 from models.checkpoints import Checkpoint
 from models.musicgen import MusicGen
@@ -27,7 +27,7 @@ DECODER_ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
 def dit(hidden: int = HIDDEN, layers: int = LAYERS, condition: int = HIDDEN, latent: int = 64) -> Any:
-    """ACE-Step's transformer."""
+    """ACE-Step's transformer with random weights."""
     torch.manual_seed(0)
     model = AceStepTransformer1DModel(
         hidden_size=hidden,
@@ -45,7 +45,7 @@ def dit(hidden: int = HIDDEN, layers: int = LAYERS, condition: int = HIDDEN, lat
 
 
 def save_ace_step(folder: Path) -> None:
-    """A checkpoint whose transformer is wide, and everything else tiny."""
+    """Save a checkpoint with a wide transformer and tiny other parts."""
     tiny_ace_step.build(folder)
     pipeline = AceStepPipeline.from_pretrained(folder)
     pipeline.transformer = dit(condition=32, latent=8)
@@ -59,7 +59,7 @@ def ace_step() -> AceStep:
 
 
 def musicgen() -> MusicGen:
-    """A wide decoder, and everything else tiny."""
+    """MusicGen with a wide decoder and tiny other parts."""
     with TemporaryDirectory() as folder:
         tiny_musicgen.build(Path(folder))
         model = MusicGen.load(Checkpoint("wide", Path(folder), "0"), torch.device("cpu"), torch.float32)

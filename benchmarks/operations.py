@@ -1,9 +1,9 @@
-"""What a GPU would have to launch for a step, counted at the sizes of the real checkpoints.
+"""Number of GPU kernels for a step, at the sizes of the real checkpoints: with adapters against without.
 
     python -m benchmarks.operations
 
-Nothing is computed: the tensors are fake, on a GPU that need not be there. Views and allocations launch nothing and are
-not counted; an attention kernel is one operation.
+Nothing is computed: the tensors are fake, and no GPU is needed. Views and allocations launch no kernel and are not
+counted; an attention kernel is one operation.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import MusicgenDecoderConfig, MusicgenForCausalLM
 
-from adapters.lora_rows import Pairs
-from adapters.tensors import LoraPair, linear_layers
+from adapters.batched_lora import Pairs
+from adapters.weights import LoraPair, linear_layers
 from benchmarks.measure import LAUNCHES_NOTHING
 from models.ace_step import attention, packed
-from models.musicgen.decoder import Decoder, reader
+from models.musicgen.decoder import Decoder, begin_row
 
 RANK = 16
 ACE_STEP = ("to_q", "to_k", "to_v", "to_out.0", "gate_proj", "up_proj", "down_proj")
@@ -37,11 +37,11 @@ SIZES_2B = {"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers":
 
 @dataclass
 class Launched(TorchDispatchMode):
-    """Counts operations, and what makes a thread wait for the device.
+    """Counts operations, and transfers that block the thread.
 
     Attributes:
         operations: by name.
-        waits: copies to the device from memory that is not pinned, or that are waited for, and copies from it.
+        waits: transfers between host and device through memory that is not pinned.
     """
 
     operations: Counter[str] = field(default_factory=Counter)
@@ -52,10 +52,10 @@ class Launched(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.__name__.split(".")[0]
-        # Drawn on the CPU; torch has no fake of it with a generator.
+        # torch has no fake implementation of it with a generator.
         result = args[0] if name == "exponential_" else func(*args, **(kwargs or {}))
         if (kwargs or {}).get("pin_memory"):
-            result.pinned = True  # fakes do not remember it
+            result.pinned = True  # fake tensors do not record it
         if name in LAUNCHES_NOTHING:
             return result
         self.operations[name] += 1
@@ -112,7 +112,7 @@ def musicgen(rows: int, targets: tuple[str, ...] = (), layers: int = 24) -> Laun
         vocab_size=2048, hidden_size=1024, num_hidden_layers=layers, num_attention_heads=16, ffn_dim=4096
     )
     model = MusicgenForCausalLM(config).eval().requires_grad_(False)
-    first = reader(model, torch.empty(20, 1024), pairs(model, targets), {})
+    first = begin_row(model, torch.empty(20, 1024), pairs(model, targets), {})
     decoder = Decoder(model, [replace(first) for _ in range(rows)], 504)
     codes, at = torch.empty(rows, 4, dtype=torch.long), torch.empty(rows, dtype=torch.long)
     with torch.inference_mode(), Launched() as launched:

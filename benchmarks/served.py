@@ -1,4 +1,4 @@
-"""Through the server against in-process: eight concurrent requests, and a lone one."""
+"""Requests through the server against in-process generation: eight concurrent ones, and a single one."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from benchmarks import models
 from benchmarks.measure import Figure, median
+from contract import SamplingOptions
 from models.ace_step import AceStep
 from models.base import Row, Text
 from models.checkpoints import Checkpoint
 from scripts.serving import serving
 
 REQUESTS, SECONDS, PATIENCE = 8, 5.0, 300.0
-LONE = 3  # lone requests a round: they are short, and what else the machine does weighs the more
+LONE = 3  # single requests per round; they are short, so other load on the machine affects them more
 
 
 def measure(rounds: int) -> Iterator[Figure]:
@@ -32,7 +33,7 @@ def measure(rounds: int) -> Iterator[Figure]:
         checkpoint = Path(folder) / "wide"
         models.save_ace_step(checkpoint)
         model = AceStep.load(Checkpoint("wide", checkpoint, "0"), torch.device("cpu"), torch.float32)
-        rows = [Row(Text(f"beat {number}"), SECONDS, number) for number in range(REQUESTS)]
+        rows = [Row(Text(f"beat {number}"), SECONDS, SamplingOptions(seed=number)) for number in range(REQUESTS)]
         with (
             serving(Path(folder) / "server", {"ACE_STEP_MODEL": str(checkpoint)}) as server,
             httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as client,
@@ -40,7 +41,11 @@ def measure(rounds: int) -> Iterator[Figure]:
         ):
 
             def ask(row: Row) -> NDArray[np.int16]:
-                body: dict[str, Any] = {"prompt": row.text.prompt, "duration_seconds": row.seconds, "seed": row.seed}
+                body: dict[str, Any] = {
+                    "prompt": row.text.prompt,
+                    "duration_seconds": row.seconds,
+                    "seed": row.options.seed,
+                }
                 answer = client.post("/generate", json=body, headers={"accept": "audio/wav"}).raise_for_status()
                 samples: NDArray[np.int16] = soundfile.read(io.BytesIO(answer.content), dtype="int16")[0]
                 return samples

@@ -1,11 +1,11 @@
-"""How much memory and time tracks take by their lengths and their number: formulas, and how far off they are.
+"""Memory and time of a batch as formulas of its tracks' lengths, with their errors on other batches.
 
     python -m benchmarks.sizing --backend ace_step [--lengths 10,30,60,120]
 
-Of the checkpoint, the device and the dtype that the settings name, so that it says what the machine to be sized needs.
-The formulas are fitted to some batches and held against others, each in a process of its own. Memory is the device's
-on a GPU, else what the process has in use, beyond what it has when the model is loaded and warm. Time is of the whole
-batch, from the text to the samples: by the clock on a GPU, else CPU time of one thread.
+Checkpoint, device and dtype are those of the settings, so run it on the machine to be sized. The formulas are fitted to
+some batches and tested on others, each in a separate process. Memory is the device's on a GPU, else the process's,
+above that of the loaded and warmed-up model. Time is that of a whole batch, from text to samples: wall time on a GPU,
+else CPU time of one thread.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import numpy as np
 import psutil
 import torch
 
+from contract import SamplingOptions
 from core.settings import settings
 from models import memory
 from models.base import Row, Text
@@ -34,13 +35,13 @@ from runners import TABLE
 
 Batch = tuple[float, ...]
 
-# What the time of a batch is made of, beside what every batch takes. ACE-Step computes all of a track in each step, and
-# looks from everywhere in it to everywhere; MusicGen takes a step for each token of the longest track, for all at once.
+# Terms of the time, beside a constant. ACE-Step computes a whole track in each step, with full self-attention; MusicGen
+# takes a step for each token of the longest track, for all tracks at once.
 TIME: dict[str, dict[str, Callable[[Batch], float]]] = {
     "ace_step": {"s of music": sum, "s² of each track": lambda batch: sum(length**2 for length in batch)},
     "musicgen": {"s of the longest": max, "s of music": sum},
 }
-# And its memory: codecs work piece by piece; MusicGen keeps keys and values, of as many positions for each track.
+# Terms of the memory. Codecs work in chunks; MusicGen's key-value cache has as many positions for each track.
 MEMORY: dict[str, dict[str, Callable[[Batch], float]]] = {
     "ace_step": {"s of music": sum},
     "musicgen": {"s of the longest, for each track": lambda batch: len(batch) * max(batch)},
@@ -49,7 +50,7 @@ MEMORY: dict[str, dict[str, Callable[[Batch], float]]] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """Bytes and seconds."""
+    """Bytes of the loaded model, more bytes for the batch, and seconds."""
 
     loaded: int
     more: int
@@ -57,14 +58,14 @@ class Measured:
 
 
 def batches(lengths: list[float]) -> tuple[list[Batch], list[Batch]]:
-    """Those that formulas are fitted to, and those that they are held against."""
+    """The batches that the formulas are fitted to, and those that they are tested on."""
     low, middle, high, *_ = sorted(lengths)
     fitted = [(low,), (middle,), (high,), (low,) * 4, (middle, middle)]
     return fitted, [(middle,) * 3, (low, high), ((middle + high) / 2,), (low, low, middle)]
 
 
 def measure(backend: str, batch: Batch) -> Measured:
-    """In this process, which should do nothing else."""
+    """Measure in this process, which should do nothing else."""
     torch.set_num_threads(1)
     memory.keep()
     config, row = settings(), next(row for row in TABLE if row.name == backend)
@@ -74,7 +75,9 @@ def measure(backend: str, batch: Batch) -> Measured:
     on_gpu = device.type == "cuda"
 
     def tracks(lengths: Batch) -> None:
-        for track in model.generate([Row(Text("dark trap"), length, seed) for seed, length in enumerate(lengths)]):
+        for track in model.generate(
+            [Row(Text("dark trap"), length, SamplingOptions(seed=seed)) for seed, length in enumerate(lengths)]
+        ):
             if isinstance(track, Exception):
                 raise track
 
@@ -96,7 +99,7 @@ def measure(backend: str, batch: Batch) -> Measured:
 
 @contextmanager
 def _watched() -> Iterator[list[int]]:
-    """The most that the process had in use at once within the context, in a list of its own."""
+    """The peak of memory in use inside the block, in a list of one item."""
     peak, done = [0], threading.Event()
 
     def watch() -> None:
@@ -117,7 +120,7 @@ class _Mallinfo(ctypes.Structure):
 
 
 def _in_use() -> int:
-    """Bytes: what is mapped for itself, and what is in use of the heaps. Resident memory also has what was freed."""
+    """Bytes allocated by mmap and in use on the heaps; resident memory would include freed memory."""
     ask = ctypes.CDLL(None).mallinfo2
     ask.restype = _Mallinfo
     info = ask()
@@ -125,14 +128,14 @@ def _in_use() -> int:
 
 
 def apart(backend: str, batch: Batch) -> Measured:
-    """In a process of its own."""
+    """Measure in a separate process."""
     command = [sys.executable, "-m", "benchmarks.sizing", "--backend", backend, "--one", ",".join(map(str, batch))]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     return Measured(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def fit(features: dict[str, Callable[[Batch], float]], values: dict[Batch, float]) -> list[float]:
-    """What every batch takes, and what a unit of each feature does: none negative, the relative errors the least."""
+    """The constant and the coefficients: non-negative least squares of the relative errors."""
     from scipy.optimize import nnls
 
     rows = np.array([[1.0, *(feature(batch) for feature in features.values())] for batch in values])
@@ -167,9 +170,11 @@ def main() -> None:
         terms = [f"{part:.4g} × {feature}" for part, feature in zip(parts[1:], features, strict=True)]
         print(f"{name} = {' + '.join([f'{parts[0]:.3g}', *terms])} {unit}")
         for batch in found:
-            said, kind = formula(features, parts, batch), "fitted" if batch in fitted else "held against"
+            predicted, kind = formula(features, parts, batch), "fitted" if batch in fitted else "tested"
             lengths = " + ".join(f"{length:g}" for length in batch)
-            print(f"  {lengths + ' s':<24}{values[batch]:10.2f} {unit:<4}{said / values[batch]:7.2f} × by it  {kind}")
+            print(
+                f"  {lengths + ' s':<24}{values[batch]:10.2f} {unit:<4}{predicted / values[batch]:7.2f} × by it  {kind}"
+            )
 
 
 if __name__ == "__main__":

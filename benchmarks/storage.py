@@ -1,10 +1,9 @@
-"""Two servers over one bucket: what a twin costs the first time, and how soon it is everywhere.
+"""Two servers on one bucket: a twin's first generation, against fetching its file plus a warm generation.
 
-python -m benchmarks.storage [--rounds 8]
+    python -m benchmarks.storage [--rounds 8]
 
-- first generation with a twin that only S3 has, against fetching its file plus a warm generation, interleaved
-- from a job's end on one server to a track with its twin from the other
-- how much memory an upload of half a gigabyte takes
+Also the time from the end of a job on one server to a track with its twin from the other, and the memory for an upload
+of half a gigabyte.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def timed(call: Callable[[], object]) -> float:
 
 
 def train(api: Api, name: str) -> datetime:
-    """When the job ended, by its record."""
+    """Train a twin; returns when the job ended, by its record."""
     path = api.upload("ada", beat(4, rate=44_100), job_id="clip", filename="clip.wav")
     body = {"producer_id": "ada", "model_name": name, "upload_paths": [path], "max_steps": 1, "rank": 128}
     job = api.ended(api.post("/train/submit", **body)["job_id"])
@@ -46,7 +45,7 @@ def train(api: Api, name: str) -> datetime:
 
 
 def upload(api: Api, folder: Path) -> tuple[int, float]:
-    """By how many bytes the front's peak grew, and how long it took."""
+    """Upload 500 MB; returns the growth of the front's peak memory in bytes, and the seconds."""
     large = folder / "large.wav"
     with soundfile.SoundFile(large, "w", 96_000, 2, subtype="FLOAT") as file:
         block = np.random.default_rng(0).uniform(-0.5, 0.5, (960_000, 2)).astype(np.float32)
@@ -83,7 +82,7 @@ def main() -> None:
         data = Library(storage).read(twin)
         ratios, firsts, fetches, warms = [], [], [], []
         for number in range(rounds):
-            # The same size and another content, which no cache has.
+            # Same size, other content, so that no cache has it.
             name = f"n{number}"
             storage.put(f"loras/ada_{name}.safetensors", another(data, 1 + number / 100, model_name=name))
             fetch = timed(lambda name=name: storage.get(f"loras/ada_{name}.safetensors"))  # type: ignore[misc]

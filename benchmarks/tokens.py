@@ -1,4 +1,4 @@
-"""MusicGen's decoder: rows with another adapter each against `generate`, in one batch, one by one, and by PEFT."""
+"""MusicGen's decoder: a batch with a different adapter in each row, against transformers' `generate` and PEFT."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import torch
 
-from adapters.lora_rows import blend
+from adapters.batched_lora import blend
 from benchmarks import models
 from benchmarks.measure import Figure, compared, interleaved, operations
 from models.base import Text, completed
-from models.musicgen.tokens import Batch, Line, Run
+from models.musicgen.tokens import Batch, Run, TokenRow
 
 ROWS, FRAMES = 8, 40
 
@@ -24,23 +24,23 @@ def measure(rounds: int) -> Iterator[Figure]:
     decoder = model.model.decoder
     adapters = [models.adapter(decoder, "musicgen", models.DECODER_ATTENTION, seed) for seed in range(ROWS)]
     text = Text("808 trap beat, dark synth")
-    plain = [Line(model.encode_text(text), FRAMES, seed, 3.0) for seed in range(ROWS)]
-    tuned = [replace(line, pairs=blend([(twin, 1.0)])) for line, twin in zip(plain, adapters, strict=True)]
+    plain = [TokenRow(model.encode_text(text), FRAMES, seed, 3.0) for seed in range(ROWS)]
+    tuned = [replace(row, pairs=blend([(twin, 1.0)])) for row, twin in zip(plain, adapters, strict=True)]
     inputs = model.tokenizer([text.prompt] * ROWS, return_tensors="pt")
     one = model.tokenizer([text.prompt], return_tensors="pt")
     new = {"do_sample": True, "guidance_scale": 3.0, "max_new_tokens": FRAMES + 3}
 
     stock = copy.copy(model.model)
     stock.decoder = copy.deepcopy(decoder)
-    # Both ways end with the codes: what a codec would make of them is the same work.
+    # Both end with the codes: the codec's work would be the same.
     stock.audio_encoder = copy.copy(model.codec)
     stock.audio_encoder.decode = lambda *_, **__: SimpleNamespace(audio_values=torch.zeros(ROWS, 1, 1))
     targets = models.DECODER_ATTENTION
     peft = models.in_peft(copy.deepcopy(decoder), adapters, targets)
     names = [f"twin{number}" for number in range(ROWS)]
 
-    def own(lines: list[Line]) -> None:
-        runs = [Run(model.model, line) for line in lines]
+    def own(rows: list[TokenRow]) -> None:
+        runs = [Run(model.model, row) for row in rows]
         batch = Batch(model.model, runs)
         while runs[0].steps_left:
             completed(batch.step())

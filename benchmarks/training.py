@@ -1,13 +1,12 @@
-"""A training step against the same step without preparation, and against the authors' trainer's prepared one.
+"""A training step, against the same step without cached encodings, and against the step of ACE-Step's own trainer.
 
     python -m benchmarks.training                      # ACE-Step
     python -m benchmarks.training --backend musicgen --wide
 
 All train the same adapter layers of the same weights on the same clips of 15 s, in batches of 4, with AdamW. `ours` is
-the trainer's step. `cached` takes what was computed before, as the authors' trainer does after its preprocessing, and
-as it does by default: one example a pass through the stock model, four passes a step. `stacked` is that in one pass
-of four padded examples. `unprepared` encodes each step's audio and text first, and is stacked otherwise. The stock
-model has the attention that it comes with. CPU time of the process, every round taking each way in turn.
+the service's trainer. `cached` uses precomputed encodings, and passes one example at a time through the stock model, as
+ACE-Step's own trainer does by default. `stacked` is the same in one pass of four padded examples. `unprepared` also
+encodes audio and text in each step. The stock model has its default attention. CPU time of the process, alternating.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ def main() -> None:
 
 
 class _Plain:
-    """Steps on the session's own adapter, as a plain loop takes them."""
+    """A plain training loop on the session's adapter."""
 
     def __init__(self, running: Session, loss: Callable[[list[int]], torch.Tensor], passes: int = 1) -> None:
         self._accelerator, self._loss, self._passes = running.accelerator, loss, passes
@@ -102,7 +101,7 @@ class _Plain:
 
 
 def loaded(name: str) -> tuple[Checkpoint, Any, Any]:
-    """What a backend's setting names, its model on the CPU, and the model's trainer."""
+    """A backend's checkpoint by the settings, its model on the CPU, and its trainer."""
     backend = TABLE.choose(name, settings())
     checkpoint = resolve(backend.checkpoint_name(settings()), backend.name, backend.load_tiny())
     model = backend.load_model_class().load(checkpoint, torch.device("cpu"), torch.float32)
@@ -110,7 +109,7 @@ def loaded(name: str) -> tuple[Checkpoint, Any, Any]:
 
 
 def clip_of(model: Any, song: Song, rng: np.random.Generator, seconds: float) -> tuple[np.ndarray, Text]:
-    """A song as the model wants it, `[channels, samples]`, and what it is said to be."""
+    """A song at the model's rate, `[channels, samples]`, and its text."""
     return np.ascontiguousarray(render(song, seconds, model.sample_rate, model.channels)), text(song, rng)
 
 

@@ -1,10 +1,10 @@
-"""Twins of producers whose styles the starter never heard: is each best on its own producer's music?
+"""Twins of unseen styles: held-out loss on each style with its own twin, against other twins and no twin.
 
     python -m benchmarks.twins [--backend ace_step] [--songs 10] [--held-out 5] [--seconds 10] [--steps 60]
 
-For each of three styles of the synthesiser that the starter was not trained on, an adapter is trained on some songs by
-the service's own trainer and loop. Prints the loss on other songs of each style, with every twin and with none, under
-the same noise, and the verdict of the report on each twin; and the verdicts on white noise and on one second of sound.
+For each of three styles of the synthesiser that the starter was not trained on, the service's trainer and loop train an
+adapter on some songs. Prints the loss on held-out songs of each style, with every twin and without, on the same noise;
+the verdict of the report on each twin; and the verdicts on white noise and on one second of sound.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from adapters.tensors import LoraPair, linear_layers
+from adapters.weights import LoraPair, linear_layers
 from benchmarks.training import clip_of, loaded
 from models.base import Text
 from recipes.synthesiser import UNSEEN_STYLES, sample_song
@@ -33,7 +33,7 @@ _NOISE, _SECOND = "white noise", "one second"
 
 @dataclass(frozen=True)
 class Producer:
-    """A style's examples, and what its twin came to."""
+    """A style's held-out examples, its twin's weights, and the verdict on it."""
 
     held_out: list[Example]
     pairs: Mapping[str, LoraPair]

@@ -1,7 +1,7 @@
-"""The HTTP contract: every request and answer as a model, the ids, and the limits.
+"""The HTTP contract: a model for every request and answer, the ids, and the limits.
 
-Field names are snake_case; camelCase is taken as well. `null` means the same as leaving a field out. Unknown
-fields are errors.
+Field names are in snake_case; requests may have them in camelCase. `null` is the same as leaving a field out. An
+unknown field is an error.
 """
 
 from contract.backends import BackendAnswer, BackendsAnswer
@@ -31,7 +31,6 @@ from contract.generation import (
     GenerateRequest,
     OutputFormat,
     QueueAnswer,
-    Seed,
 )
 from contract.jobs import (
     STATES,
@@ -45,6 +44,7 @@ from contract.jobs import (
     State,
 )
 from contract.producers import ProducerAnswer, ProducerDeletedAnswer
+from contract.sampling import SamplingOptions
 from contract.training import (
     MAX_FILES,
     MAX_METADATA,
@@ -120,7 +120,7 @@ __all__ = [
     "RetrainAnswer",
     "RetrainRequest",
     "RollbackRequest",
-    "Seed",
+    "SamplingOptions",
     "SegmentOn",
     "State",
     "StoreUploadAnswer",

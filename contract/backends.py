@@ -1,4 +1,4 @@
-"""The models that are served."""
+"""The backends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contract.base import Answer
 
 
 class BackendAnswer(Answer):
-    """A row of `GET /backends`. `under_way` counts the tracks that are being made or wait, by way of this front."""
+    """A row of `GET /backends`. `under_way` counts the tracks of this front that are generated or wait."""
 
     name: str
     ready: bool

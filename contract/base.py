@@ -1,4 +1,4 @@
-"""Ids, and the bases of requests and answers."""
+"""Ids, and the base classes of requests and answers."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _ID = re.compile(ID_PATTERN)
 VERSION_PATTERN = r"^[0-9a-f]{16}$"
 _VERSION = re.compile(VERSION_PATTERN)
 
-# The rule that the patterns cannot say by themselves, used in messages.
+# The pattern in words, for messages.
 ID_RULE = "1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot"
 
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
-# The twin as it is now, or a version of it.
+# A twin in its current version, or in the version after the @.
 LoraId = Annotated[str, StringConstraints(pattern=ID_PATTERN[:-1] + ":" + ID_PATTERN[1:-1] + "(@[0-9a-f]{16})?$")]
 Version = Annotated[str, StringConstraints(pattern=VERSION_PATTERN)]
 
 
 def is_id(text: str) -> bool:
-    """Whether `text` may be a producer, model or job id."""
-    return bool(_ID.fullmatch(text))  # `match` lets `$` pass before a last newline
+    """Whether `text` has the form of a producer, model or job id."""
+    return bool(_ID.fullmatch(text))  # with `match`, `$` would accept a final newline
 
 
 def is_version(text: str) -> bool:
-    """Whether `text` may be a twin's version."""
+    """Whether `text` has the form of a twin's version."""
     return bool(_VERSION.fullmatch(text))
 
 
@@ -39,7 +39,7 @@ def _both_spellings(name: str) -> AliasChoices:
 
 
 class Request(BaseModel):
-    """Base of what clients send."""
+    """Base class of what clients send."""
 
     model_config = ConfigDict(
         alias_generator=AliasGenerator(validation_alias=_both_spellings), extra="forbid", allow_inf_nan=False
@@ -55,12 +55,12 @@ class Request(BaseModel):
 
 
 class Answer(BaseModel):
-    """Base of what the service answers: always every field."""
+    """Base class of what the service answers; every field is always present."""
 
     model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True, allow_inf_nan=False)
 
 
 class ErrorAnswer(Answer):
-    """What every refusal answers: one sentence that names the field and the mend."""
+    """The body of every error: one sentence that names the field and the remedy."""
 
     error: str

@@ -1,4 +1,4 @@
-"""What a twin was trained on, as it is stored."""
+"""Datasets: what twins were trained on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class DatasetFile(BaseModel):
-    """A file of a dataset's record, which holds more than this."""
+    """A file in a dataset's record, which has further fields."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -20,7 +20,7 @@ class DatasetFile(BaseModel):
 
 
 class DatasetAnswer(BaseModel):
-    """`GET /datasets/{producer_id}`: the record as it was stored, which holds more than this."""
+    """`GET /datasets/{producer_id}`: the record as it is stored, which has further fields."""
 
     model_config = ConfigDict(extra="allow")
 

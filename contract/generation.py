@@ -1,4 +1,4 @@
-"""A track: what may be asked for, what is answered, and where it stands in the queue."""
+"""Generating a track: the request, the answer, and the position in the queue."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BeforeValidator, Field, model_validator
 
 from contract.base import Answer, LoraId, Request
+from contract.sampling import SamplingOptions
 from core.notation import KEY, MAX_BPM, MIN_BPM, TEMPO, TIME_SIGNATURE, Notation, Unreadable, quoted, whole
 
 MAX_PROMPT = 2_000
@@ -20,7 +21,7 @@ FORMATS = get_args(OutputFormat)
 
 
 class BlendPart(Request):
-    """A twin of a blend. Weights are shares: what they add up to makes nothing louder."""
+    """A twin in a blend. Weights are relative: only their ratios matter."""
 
     lora_id: LoraId
     weight: float = Field(1.0, ge=-1, le=1)
@@ -31,7 +32,7 @@ def _written_as(field: str, notation: Notation[Any]) -> Callable[[Any], Any]:
         try:
             return notation.read(value)
         except Unreadable as reason:
-            raise ValueError(f"{field}: {reason} can be read from {quoted(value)}; {notation.mend}") from None
+            raise ValueError(f"{field}: {reason} can be read from {quoted(value)}; {notation.remedy}") from None
 
     return read
 
@@ -41,13 +42,7 @@ def _whole_tempo(value: Any) -> int | None:
     return None if bpm is None else whole(bpm)
 
 
-def _drawn_if_negative(seed: Any) -> Any:
-    """-1 asks for a new seed, as in other tools."""
-    return None if seed in (-1, "-1") else seed
-
-
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-# What each is sent as; what it is read to is the field's own type.
+# The notations that clients may send, for the JSON schema. A validator reads each of them to the field's own type.
 _SentTempo = Annotated[float, Field(ge=MIN_BPM, le=MAX_BPM)] | Literal[0] | Annotated[str, Field(examples=["92 bpm"])]
 _SentKey = Annotated[str, Field(examples=["A minor", "F#m", "Bb major", "8A"])]
 _SentTimeSignature = Literal["2", "3", "4", "6", 2, 3, 4, 6] | Annotated[str, Field(examples=["4/4", "6/8"])]
@@ -59,7 +54,7 @@ _TimeSignature = Annotated[
 ]
 
 
-class GenerateRequest(Request):
+class GenerateRequest(Request, SamplingOptions):
     """`POST /generate`: a track from a prompt, in the style of a twin (`lora_id`) or between several (`loras`)."""
 
     prompt: str = Field(min_length=1, max_length=MAX_PROMPT)
@@ -67,29 +62,22 @@ class GenerateRequest(Request):
     loras: list[BlendPart] | None = Field(None, min_length=1, max_length=MAX_BLEND)
     duration_seconds: float = Field(60.0, gt=0)
     backend_override: str | None = None
-    seed: Annotated[
-        Seed | None, BeforeValidator(_drawn_if_negative, json_schema_input_type=Seed | Literal[-1] | None)
-    ] = None
     lora_scale: float = Field(1.0, ge=0, le=2)
     lyrics: str = Field("", max_length=MAX_LYRICS)
     bpm: _Tempo = None
     key: _Key = None
     time_signature: _TimeSignature = None
-    steps: int | None = Field(None, ge=1, le=200)
-    guidance: float | None = Field(None, ge=0, le=20)
-    shift: float | None = Field(None, ge=0.1, le=20)
-    temperature: float | None = Field(None, ge=0, le=5)
     output_format: OutputFormat = "wav"
     response: Literal["base64", "url"] = "base64"
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _prompt_is_not_blank(self) -> Self:
         if not self.prompt.strip():
             raise ValueError("prompt: it is blank; describe the music")
         return self
 
     @model_validator(mode="after")
-    def _one_way_to_name_twins(self) -> Self:
+    def _twins_are_named_once(self) -> Self:
         if self.lora_id and self.loras:
             raise ValueError("lora_id, loras: send one of the two, not both")
         names = [part.lora_id for part in self.loras or ()]
@@ -101,7 +89,7 @@ class GenerateRequest(Request):
 
     @property
     def strengths(self) -> dict[str, float]:
-        """Each twin by its id, with how strongly it works: all together as strongly as `lora_scale` says."""
+        """The strength of each twin by its id; their absolute values add up to `lora_scale`."""
         if self.lora_id:
             return {self.lora_id: self.lora_scale}
         total = sum(abs(part.weight) for part in self.loras or ())
@@ -118,7 +106,7 @@ class GenerateAnswer(Answer):
 
 
 class GenerateLinkAnswer(Answer):
-    """With `response: "url"`: where the track may be fetched, by a player or a browser."""
+    """With `response: "url"`: a URL from which a player or a browser can fetch the track."""
 
     url: str
     backend: str
@@ -129,12 +117,12 @@ class GenerateLinkAnswer(Answer):
 
 
 class QueueAnswer(Answer):
-    """`GET /queue/{request_id}`: where a track stands that is not there yet; `null` is what is not known.
+    """`GET /queue/{request_id}`: the position of a track that is not done yet; `null` is unknown.
 
-    `state`: `preparing` before it is in a model's queue, `waiting` for its turn, `making`, `finishing` once the model
-    is through with it, `unknown` where the process that has it could not be asked, such as another replica. `ahead`
-    counts the tracks that take a step before this one takes its next; `progress` is the share of its steps that are
-    done. `seconds_left` is what it comes to if nobody else comes: shorter tracks that do go first.
+    `state`: `preparing` before it is in a model's queue, `waiting` in the queue, `making` while the model generates
+    it, `finishing` afterwards, `unknown` if the process that has it cannot be asked, such as another replica's. `ahead`
+    counts the tracks that take a step before this one takes its next. `progress` is the share of its steps that are
+    done. `seconds_left` is an estimate without later requests, of which shorter tracks go first.
     """
 
     request_id: str

@@ -1,4 +1,4 @@
-"""A job's record, as clients see it."""
+"""Training jobs as clients see them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Preview(Answer):
 
 
 class JobAnswer(Answer):
-    """`GET /jobs/{job_id}`: always these keys, `null` where not known yet."""
+    """`GET /jobs/{job_id}`: always with these fields, `null` if not known yet."""
 
     job_id: str
     task_id: str | None = None
@@ -44,7 +44,7 @@ class JobAnswer(Answer):
 
 
 class JobDeletedAnswer(Answer):
-    """`DELETE /jobs/{job_id}`: the paths that went."""
+    """`DELETE /jobs/{job_id}`: the paths that were deleted."""
 
     job_id: str
     deleted: list[str]
@@ -57,7 +57,7 @@ class JobsAnswer(Answer):
 
 
 class ReportAnswer(BaseModel):
-    """`GET /jobs/{job_id}/report.json`: the report as it was stored, which holds more than this."""
+    """`GET /jobs/{job_id}/report.json`: the report as it is stored, which has further fields."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -1,4 +1,4 @@
-"""What a producer has stored."""
+"""What is stored of a producer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contract.base import Answer
 
 
 class ProducerAnswer(Answer):
-    """`GET /producers/{id}`: bytes stored, by kind, and the limit, `null` where there is none."""
+    """`GET /producers/{id}`: bytes stored, in all and by kind, and the limit, `null` if there is none."""
 
     producer_id: str
     bytes: int
@@ -16,7 +16,7 @@ class ProducerAnswer(Answer):
 
 
 class ProducerDeletedAnswer(Answer):
-    """`DELETE /producers/{id}`: the paths that went, and their bytes."""
+    """`DELETE /producers/{id}`: the paths that were deleted, and their size in bytes."""
 
     producer_id: str
     deleted: list[str]

@@ -1,4 +1,4 @@
-"""What makes a twin: the request to train, and the one to train again."""
+"""Training a twin, and training it again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core import plain_json
 from core.settings import SegmentProfile
 
 MAX_FILES = 100
-MAX_METADATA = 16 * 2**10  # bytes of one file's, as JSON
+MAX_METADATA = 16 * 2**10  # bytes of JSON for one file
 MAX_METADATA_DEPTH = 8
 
 SegmentOn = Literal["time", "beat"]
@@ -24,9 +24,9 @@ def _is_deeper(value: Any, most: int) -> bool:
 
 
 def _stored_metadata(index: int, entry: dict[str, Any]) -> dict[str, Any]:
-    """Raises ValueError if the metadata of one file is too large, too deep, or not JSON."""
+    """One file's metadata as the job's record keeps it. Raises ValueError if it is too large, too deep or not JSON."""
     field = f"metadata_per_file[{index}]"
-    # The depth first, since what writes JSON has a limit of its own.
+    # The depth is checked first, since the JSON encoder has a limit of its own.
     if not _is_deeper(entry, MAX_METADATA_DEPTH):
         try:
             text, stored = plain_json.canonical(entry)
@@ -64,7 +64,7 @@ class TrainRequest(Request):
     @field_validator("metadata_per_file")
     @classmethod
     def _as_stored(cls, entries: list[dict[str, Any] | None]) -> list[dict[str, Any] | None]:
-        """Each entry as the job's record will hold it, so that what is checked here is what is stored."""
+        """Each entry as the job's record keeps it, so that what is checked is what is stored."""
         return [entry and _stored_metadata(index, entry) for index, entry in enumerate(entries)]
 
     @model_validator(mode="after")
@@ -90,7 +90,7 @@ class TrainRequest(Request):
 
     @property
     def metadata(self) -> list[dict[str, Any]]:
-        """One dictionary a file, the missing ones empty."""
+        """One dictionary per file, empty for files without metadata."""
         given = [entry or {} for entry in self.metadata_per_file]
         return given + [{}] * (len(self.sources) - len(given))
 
@@ -113,7 +113,7 @@ class SubmittedAnswer(Answer):
 
 
 class TaskAnswer(Answer):
-    """`GET /train/status`, which is BentoML's."""
+    """`GET /train/status`, a route of BentoML."""
 
     task_id: str
     status: Literal["in_progress", "completed", "failed"]
@@ -122,7 +122,7 @@ class TaskAnswer(Answer):
 
 
 class RetrainRequest(Request):
-    """`POST /loras/{id}/retrain`: what shall differ from the training before."""
+    """`POST /loras/{id}/retrain`: what is to differ from the last training."""
 
     job_id: Id | None = None
     max_steps: int | None = Field(None, ge=1, le=100_000)

@@ -9,7 +9,7 @@ from contract.base import Answer, Id, Request, Version
 
 
 class LoraAnswer(Answer):
-    """A row of `GET /loras`. `reason` says why it is not usable, or that it is partial."""
+    """A row of `GET /loras`. `reason` says why the twin is not usable, or that it is partial."""
 
     lora_id: str
     producer_id: str
@@ -39,9 +39,9 @@ class DeletedAnswer(Answer):
 
 
 class VersionAnswer(LoraAnswer):
-    """A row of `GET /loras/{id}/versions`: `current` is what the id stands for now.
+    """A row of `GET /loras/{id}/versions`: `current` marks the version that the id refers to.
 
-    `partial` says how far the training came that was cancelled, `step/steps`; null where it came to its end.
+    `partial` is `step/steps` if the training was cancelled at that step, and null if it was completed.
     """
 
     job_id: str
@@ -61,7 +61,7 @@ class RollbackRequest(Request):
 
 
 class ImportFields(Request):
-    """`POST /loras/import`: the fields of the form beside its `file`."""
+    """`POST /loras/import`: the fields of the form besides `file`."""
 
     producer_id: Id
     model_name: Id
@@ -69,6 +69,6 @@ class ImportFields(Request):
 
 
 class ImportAnswer(LoraAnswer):
-    """`notes` say what had to be taken for granted, and how much the adapter changes."""
+    """`notes` say what had to be assumed, and how much the adapter changes the model."""
 
     notes: list[str]

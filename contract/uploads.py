@@ -1,4 +1,4 @@
-"""What a producer's files come as, and what is answered about them."""
+"""Uploads of a producer's files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class StoreUploadRequest(Request):
 
 
 class StoreUploadAnswer(Answer):
-    """`warnings`: what is wrong with the sound at the file's ends, a sentence for each; none where nobody looked."""
+    """`warnings`: problems of the sound at the ends of the file, a sentence each; empty if they were not checked."""
 
     path: str
     producer_id: str
@@ -26,7 +26,7 @@ class StoreUploadAnswer(Answer):
 
 
 class UploadFields(Request):
-    """`POST /uploads`: the fields of the form beside its `file`."""
+    """`POST /uploads`: the fields of the form besides `file`."""
 
     producer_id: Id
     job_id: Id | None = None
@@ -34,7 +34,7 @@ class UploadFields(Request):
 
 
 class UploadLinkRequest(Request):
-    """`POST /uploads/link`: the client will put a file of so many bytes into the bucket by itself."""
+    """`POST /uploads/link`: for a file of `bytes` bytes that the client itself puts into the bucket."""
 
     producer_id: Id
     job_id: Id | None = None
@@ -50,10 +50,10 @@ class UploadLinkAnswer(StoreUploadAnswer):
 
 
 class AnalysisAnswer(Answer):
-    """`GET /uploads/analysis`: the fields of a dataset's record (docs/preprocessing.md), for one file.
+    """`GET /uploads/analysis`: one file, with the fields of a dataset's record (docs/preprocessing.md).
 
-    Tempo and key are null where the sound has none, and each confidence runs from 0 to 1. `peak` is in dBFS, `loudness`
-    in LUFS; `clipped` counts samples, `silent` seconds. `warnings`: what is wrong with the sound, a sentence for each.
+    `bpm` and `key` are null if the sound has none, and each confidence is from 0 to 1. `peak` is in dBFS, `loudness`
+    in LUFS, `clipped` in samples, `silent` in seconds. `warnings`: problems of the sound, a sentence each.
     """
 
     path: str

@@ -1,1 +1,1 @@
-"""What every other package may import, and what imports none of them."""
+"""Settings, errors, logs, metrics, traces, the principal and other basics: imports no other package of the service."""

@@ -1,4 +1,4 @@
-"""Loads configuration.yaml, so that every way of serving uses it."""
+"""Loads configuration.yaml, so that every way to start a service uses it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def _services() -> dict[str, dict[str, Any]]:
 
 
 def service_config(name: str) -> dict[str, Any]:
-    """The section of one service, as `bentoml.service` takes it.
+    """The keyword arguments of `bentoml.service` for one service.
 
-    BentoML reads such a file by itself only where `BENTOML_CONFIG` names it, and plain `bentoml serve` does not.
+    BentoML itself reads such a file only if `BENTOML_CONFIG` names it, which plain `bentoml serve` does not need here.
 
     Raises:
-        KeyError: there is no section; every service has one, so that an operator finds it.
+        KeyError: configuration.yaml has no section for the service.
     """
-    supervision.secure()  # no service is made without its section
+    supervision.secure()  # here, since every service is made with its section
     return {"name": name} | _services()[name] | traces.service_section(settings())

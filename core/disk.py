@@ -11,7 +11,7 @@ from core.errors import Refusal
 
 @contextmanager
 def temporary_space() -> Iterator[None]:
-    """What is written inside goes to temporary files. Raises Refusal (507) where their disk is full."""
+    """Raise Refusal (507) if the disk is full while the block writes temporary files."""
     try:
         yield
     except OSError as error:

@@ -1,15 +1,16 @@
-"""The one exception that reaches a client as it is."""
+"""The exception whose message reaches the client."""
 
 from __future__ import annotations
 
 
 class Refusal(Exception):
-    """A request that cannot be served, with the HTTP status and the sentence that the client reads.
+    """A request that cannot be served.
 
-    The message names the field (or the thing) and the mend: `duration_seconds: 700 is over the 600 s that
-    ace_step can make; ask for less.`
-
-    `wait`: whole seconds after which it is worth trying again, where that is known.
+    Attributes:
+        status: the HTTP status.
+        message: one sentence that names the field and the remedy: `duration_seconds: 700 is over the 600 s that
+            ace_step can make; ask for less`.
+        wait: whole seconds after which to try again, for `Retry-After`; None if that is not known.
     """
 
     def __init__(self, status: int, message: str, wait: int | None = None) -> None:
@@ -19,5 +20,5 @@ class Refusal(Exception):
         self.wait = wait
 
     def __reduce__(self) -> tuple[type[Refusal], tuple[int, str, int | None]]:
-        """Whole, where it is raised in another process."""
+        """Pickles with all attributes, so that it can be raised in another process."""
         return Refusal, (self.status, self.message, self.wait)

@@ -1,7 +1,7 @@
-"""How every process of the service writes its log: a line an event, as text or as JSON, with the ids to follow it by.
+"""Logging of every process: one line an event, as text or JSON, with the id of its request or job.
 
-A request's id travels with it from the front to the runners as W3C baggage, which BentoML's client sends on. A job's
-id is its training process's own.
+A request's id is passed from the front to the runners as W3C baggage, which BentoML's client forwards. A training
+process works on one job, whose id it sets once.
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ _facts: ContextVar[dict[str, Any] | None] = ContextVar("facts", default=None)
 _TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s%(ids)s"
 _JSON = "{levelname}{name}{message}{process}"
 _NAMES = {"timestamp": "time", "levelname": "level", "name": "logger"}
-# Where BentoML writes the traceback of whatever an endpoint raises, and what it calls a body in its errors.
-_TRACEBACKS, _BODY = "bentoml._internal.server.http_app", "IODescriptor"
-# What writes by handlers of its own.
+# The logger to which BentoML writes the traceback of what an endpoint raises.
+_TRACEBACKS = "bentoml._internal.server.http_app"
+# The end of the title of the ValidationError that BentoML raises for a request body.
+_BODY_TITLE = "IODescriptor"
+# Loggers with handlers of their own.
 _OTHERS = ("bentoml", "uvicorn.error", "circus")
 
 
 def configure(settings: Settings, job_id: str = "") -> None:
-    """Give this process's log its form. Each process calls it as it starts; one that works on a job says on which."""
+    """Set up this process's log. Each process calls it when it starts, a training process with its job's id."""
     global _job
     _job = job_id or _job
     own = logging.getLogger("producer_twin")
@@ -47,7 +49,7 @@ def configure(settings: Settings, job_id: str = "") -> None:
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(logging.StreamHandler(sys.stderr))
-    logging.getLogger(_TRACEBACKS).addFilter(_is_no_clients_doing)
+    logging.getLogger(_TRACEBACKS).addFilter(_is_not_client_error)
     as_json = settings.log_format == "json"
     handlers = list(root.handlers)
     if as_json:
@@ -61,10 +63,10 @@ def configure(settings: Settings, job_id: str = "") -> None:
 
 @contextmanager
 def request(request_id: str, facts: dict[str, Any] | None = None) -> Iterator[None]:
-    """Give what is logged inside the block, here and in the processes that are called, this request's id.
+    """Add this request's id to what is logged in the block, in this process and those that it calls.
 
     Args:
-        facts: what `note` adds to.
+        facts: the dictionary that `note` adds to.
     """
     token = context.attach(baggage.set_baggage(_REQUEST, request_id))
     noted = _facts.set(facts)
@@ -83,7 +85,7 @@ def note(**facts: Any) -> None:
 
 
 def request_id() -> str:
-    """Of the request that is being served, empty outside of one."""
+    """The id of the current request; empty outside of one."""
     return str(baggage.get_baggage(_REQUEST) or "")
 
 
@@ -93,16 +95,20 @@ def _json() -> logging.Formatter:
     )
 
 
-def _is_no_clients_doing(record: logging.LogRecord) -> bool:
-    """A body that does not fit and a connection that was ended are refusals, of which the journal has a line each:
-    with their tracebacks, strangers could fill the log, and with their own words."""
+def _is_not_client_error(record: logging.LogRecord) -> bool:
+    """False for an invalid body and a closed connection.
+
+    The request log has a line for each, and their tracebacks would let clients fill the log with text of their own.
+    """
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, ValidationError):
-        return not error.title.endswith(_BODY)
+        return not error.title.endswith(_BODY_TITLE)
     return not isinstance(error, ClientDisconnect)
 
 
 class _Ids(logging.Filter):
+    """Adds the request's and the job's id to each record."""
+
     def filter(self, record: logging.LogRecord) -> bool:
         ids = {"request_id": request_id(), "job_id": _job}
         known = {name: value for name, value in ids.items() if value}
@@ -112,8 +118,11 @@ class _Ids(logging.Filter):
 
 
 class _Text(logging.Formatter):
-    """One line an event, whatever a client's words in it hold; a traceback keeps its lines. What others log is left to
-    the handler's former formatter."""
+    """Formats the service's own records as one line each, even if they contain a client's text; tracebacks keep theirs.
+
+    Args:
+        others: the handler's former formatter, which formats all other records.
+    """
 
     def __init__(self, others: logging.Formatter | None) -> None:
         super().__init__(_TEXT)

@@ -1,6 +1,6 @@
-"""Tempo, key and time signature, as musicians, DJ software and other tools write them.
+"""Reads tempo, key and time signature as musicians, DJ software and other tools write them.
 
-One reader for all that clients send: metadata, file names, requests. What can be read in two ways is not read.
+It is used for all that clients send: metadata, file names and requests. A value with two possible readings is refused.
 docs/preprocessing.md lists the spellings.
 """
 
@@ -16,60 +16,60 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from core.text import shown
 
 MIN_BPM, MAX_BPM = 30, 300
-SAME_BPM = 1.0  # tempos that differ by no more are one tempo, rounded or not
-NARROW = 1.05  # a range whose ends differ by no more is its middle
-MAX_LENGTH = 100  # characters of a text that is read
+SAME_BPM = 1.0  # tempos that differ by this or less are one tempo that was rounded
+MAX_RANGE = 1.05  # a range whose ends have this ratio or less is read as its middle
+MAX_LENGTH = 100  # characters of the longest text that is read
 
 T = TypeVar("T")
 
-# Of tools that write a word where they know nothing.
-_UNSAID = {
+# What tools write for "unknown".
+_NO_VALUE = {
     *("", "-", "–", "—", "?", "auto", "automatic", "default", "any", "unknown", "none", "null", "nil", "undefined"),
     *("n/a", "na", "nan", "tbd", "not set", "not specified", "unspecified"),
 }
 
 
 class Unreadable(ValueError):
-    """The message says what cannot be read, such as "more than one key"."""
+    """A value that cannot be read. The message says what is wrong with it, such as "more than one key"."""
 
 
 class Notation(ABC, Generic[T]):
-    """How one thing is written.
+    """The notation of one quantity.
 
     Attributes:
-        noun: what the thing is called in messages.
-        names: of the fields that hold it, as lower-case letters alone.
-        inner: more names, in an object that is the value of such a field.
-        mend: what a client may send.
+        noun: what messages call the quantity.
+        names: the fields that contain it, in lower case and without other characters than letters.
+        inner: further names, for fields of an object that is the value of such a field.
+        remedy: what a client may send, for messages.
     """
 
     noun: str
     names: tuple[str, ...]
     inner: tuple[str, ...] = ("value", "name")
-    mend: str
+    remedy: str
 
     @abstractmethod
     def parse(self, value: float | str) -> Sequence[Any]:
-        """The parts that a number or a text names. Raises Unreadable."""
+        """The parts in a number or a text, such as the note and the mode of a key. Raises Unreadable."""
 
     @abstractmethod
     def join(self, parts: Sequence[Any], complete: bool = True) -> T | None:
-        """What parts come to that belong together, None if there are none. Raises Unreadable.
+        """The value that these parts make up; None if there are none. Raises Unreadable.
 
         Args:
-            complete: whether the parts are all that was said; some may have been unreadable.
+            complete: whether these are all parts that were sent; some may have been unreadable.
         """
 
     def read(self, value: Any) -> T | None:
-        """What any JSON value says; None if it says nothing, as null, "" and "auto". Raises Unreadable."""
+        """The value in any JSON; None if it has none, as null, "" and "auto". Raises Unreadable."""
         return self.join(self.parts(value))
 
     def parts(self, value: Any) -> list[Any]:
-        """The parts in a value, in the items of a list, and in those fields of an object that have the names."""
+        """The parts in a number, a text, the items of a list, or the fields of an object that have one of the names."""
         return [part for scalar in self._scalars(value) for part in self.parse(scalar)]
 
-    def said(self, fields: Mapping[str, Any], more: Sequence[str] = ()) -> dict[str, Any]:
-        """The fields that have the names, in any spelling, in the order of the names."""
+    def fields_of(self, fields: Mapping[str, Any], more: Sequence[str] = ()) -> dict[str, Any]:
+        """The fields with one of the names, in any spelling, in the order of the names."""
         spelled = {re.sub(r"[^a-z]", "", str(name).lower()): name for name in fields}
         return {spelled[name]: fields[spelled[name]] for name in (*self.names, *more) if name in spelled}
 
@@ -83,7 +83,7 @@ class Notation(ABC, Generic[T]):
         if depth == 0:
             raise self.nothing()
         if isinstance(value, Mapping):
-            fields = self.said(value, self.inner)
+            fields = self.fields_of(value, self.inner)
             if not fields:
                 raise self.nothing()
             for field in fields.values():
@@ -95,7 +95,7 @@ class Notation(ABC, Generic[T]):
             text = _plain(value)
             if len(text) > MAX_LENGTH:
                 raise self.nothing()
-            if text.casefold() not in _UNSAID:
+            if text.casefold() not in _NO_VALUE:
                 yield text
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield value
@@ -106,7 +106,7 @@ class Notation(ABC, Generic[T]):
 class _Tempo(Notation[float]):
     noun = f"tempo from {MIN_BPM} to {MAX_BPM}"
     names = ("bpm", "tempo", "beatsperminute", "tempobpm", "bpmtempo", "tbpm")
-    mend = f'send beats per minute from {MIN_BPM} to {MAX_BPM}, such as 140, 92.5 or "92 bpm"'
+    remedy = f'send beats per minute from {MIN_BPM} to {MAX_BPM}, such as 140, 92.5 or "92 bpm"'
 
     _NOISE = re.compile(
         r"b\.?p\.?m\.?(?![a-z])|(?:\bbeats?\s*)?(?:\bper|/|\ba)\s*min(?:ute)?\b\.?|\b(?:tempo|mm|m\.m\.)(?![a-z])"
@@ -120,7 +120,7 @@ class _Tempo(Notation[float]):
         if isinstance(value, str):
             pieces = re.split(r"[;/|]|,\s", self._NOISE.sub(" ", value.casefold()))
             return [tempo for piece in pieces for tempo in self._piece(piece.strip())]
-        if value == 0:  # what DJ software writes before it has listened
+        if value == 0:  # DJ software writes 0 before it has analysed a file
             return []
         if not MIN_BPM <= value <= MAX_BPM:
             raise self.nothing()
@@ -138,7 +138,7 @@ class _Tempo(Notation[float]):
         ends = [tempo for number in found.groups() if number for tempo in self._number(number)]
         if len(ends) < 2:
             return ends
-        if max(ends) > NARROW * min(ends):
+        if max(ends) > MAX_RANGE * min(ends):
             raise self.several()
         return [sum(ends) / 2]
 
@@ -151,12 +151,17 @@ class _Tempo(Notation[float]):
 
 
 def whole(bpm: float) -> int:
-    """For a model, whose tempos are whole numbers."""
+    """The tempo rounded to a whole number, as models take it."""
     return int(bpm + 0.5)
 
 
 class KeyPart(NamedTuple):
-    """A key or a part of it: `note` such as "A", "a" or "Bb", `mode` major or minor; either may be missing."""
+    """A key or a part of it.
+
+    Attributes:
+        note: such as "A", "a" or "Bb"; None if it is missing.
+        mode: major or minor; None if it is missing.
+    """
 
     note: str | None
     mode: str | None
@@ -202,7 +207,7 @@ class _Key(Notation[str]):
         *("camelot", "camelotkey", "openkey", "tonic", "root", "rootnote", "scale", "mode", "keymode"),
     )
     inner = ("value", "name", "type", "quality")
-    mend = 'send one such as "A minor", "F#m", "Bb major" or "8A"'
+    remedy = 'send one such as "A minor", "F#m", "Bb major" or "8A"'
 
     _LETTER_MODE = rf"(m|M|{_any(_MODE.keys() - {'m', 'M'})})"
     _SIGN = rf"(b| ?(?:#|{_any(_ACCIDENTAL.keys() - {'#', 'b'})}))"
@@ -222,9 +227,9 @@ class _Key(Notation[str]):
         pieces = re.split(r"[/|,;()\[\]]|\s-\s|\bor\b", self._WHEEL.sub(r"/\1\2/", self._NOISE.sub(" ", value)))
         return [self._piece(piece.strip()) for piece in pieces if piece.strip()]
 
-    def said(self, fields: Mapping[str, Any], more: Sequence[str] = ()) -> dict[str, Any]:
-        """The same; of other things a mode may be, as of a tool, if nothing else names a key."""
-        found = super().said(fields, more)
+    def fields_of(self, fields: Mapping[str, Any], more: Sequence[str] = ()) -> dict[str, Any]:
+        """The fields, except for a lone "mode" that is no key's, such as that of a tool."""
+        found = super().fields_of(fields, more)
         if len(found) == 1 and "mode" in found:
             try:
                 self.parts(found["mode"])
@@ -240,7 +245,7 @@ class _Key(Notation[str]):
         if not notes:
             raise self.nothing()
         note = notes[0]
-        # A capital alone is its major key, as in ID3's TKEY; a small letter stands for a minor key or for haste.
+        # A capital letter alone is a major key, as in ID3's TKEY; a small one may mean a minor key or just be careless.
         unsure = not modes and (note[0].islower() or not complete)
         if unsure or len(modes) > 1 or len(set(map(pitch, notes))) > 1:
             raise self.several()
@@ -249,7 +254,7 @@ class _Key(Notation[str]):
     def _piece(self, text: str) -> KeyPart:
         if wheel := self._WHEEL.fullmatch(text):
             return self._on_wheel(int(wheel[1]), wheel[2])
-        if text[-1] in "+-":  # of a chord
+        if text[-1] in "+-":  # a chord
             raise self.nothing()
         text = " ".join(re.split(r"[-_:=.\s]+", text)).strip()
         if text.casefold() in _MODE and len(text) > 1:
@@ -286,12 +291,12 @@ _NUMBERS = {"two": "2", "three": "3", "four": "4", "six": "6", "eight": "8"}
 class _TimeSignature(Notation[str]):
     noun = "time signature of 2/4, 3/4, 4/4 or 6/8"
     names = ("timesignature", "timesig", "meter", "metre", "beatsperbar")
-    mend = 'send 2, 3, 4 or 6, or such as "4/4"'
+    remedy = 'send 2, 3, 4 or 6, or such as "4/4"'
 
     _NOISE = re.compile(r"\b(?:time|signature|met(?:re|er)|in|beats?|(?:per|a|to the) bar)\b")
 
     def parts(self, value: Any) -> list[str]:
-        """Numerator and denominator may come apart, as a list or an object."""
+        """The parts; numerator and denominator may also be two items of a list or two fields of an object."""
         if isinstance(value, list) and len(value) == 2 and all(str(item).isdigit() for item in value):
             value = f"{value[0]}/{value[1]}"
         if isinstance(value, Mapping):
@@ -326,7 +331,7 @@ class _TimeSignature(Notation[str]):
 
 
 def quoted(value: Any) -> str:
-    """A client's value as a message may repeat it: printable, and not too long."""
+    """A client's value as messages repeat it: printable, and MAX_LENGTH characters at most."""
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value[:3]):
         text = ", ".join(f'"{item}"' for item in value[:3]) + ", …" * (len(value) > 3)
     else:
@@ -335,7 +340,7 @@ def quoted(value: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """In one spelling of its characters, and of the blanks between them."""
+    """The text with one form of each character, and single spaces."""
     plain = unicodedata.normalize("NFKC", text).translate({ord("♯"): "#", ord("♭"): "b", ord("♮"): ""})
     return " ".join(re.sub("[‐-―−]", "-", plain).split())
 

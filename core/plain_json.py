@@ -1,4 +1,4 @@
-"""JSON that every reader reads the same: finite numbers, strings that are Unicode, and no lost values."""
+"""JSON that every parser reads the same: only finite numbers, and only strings that are valid Unicode."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def check(value: Any) -> None:
 
 
 def canonical(value: Any) -> tuple[bytes, Any]:
-    """The compact text that a record holds of `value`, and the value that reading it gives.
+    """The value as compact JSON, and as it is when that is read back.
 
-    Raises ValueError for what is not JSON.
+    Raises ValueError if it cannot be written as JSON.
     """
     check(value)
     try:
@@ -46,7 +46,7 @@ def canonical(value: Any) -> tuple[bytes, Any]:
 
 
 def encode(value: Any, indent: int | None = None) -> bytes:
-    """The text to store of a value that the service itself made. A number that is not finite becomes null."""
+    """A value of the service's own as JSON for storage. Numbers that are not finite become null."""
     text = json.dumps(value, indent=indent)
     if "NaN" in text or "Infinity" in text:
         text = json.dumps(json.loads(text, parse_constant=lambda _: None), indent=indent)
@@ -54,7 +54,7 @@ def encode(value: Any, indent: int | None = None) -> bytes:
 
 
 def decode_object(data: bytes) -> dict[str, Any]:
-    """A stored JSON object; NaN and infinities, which older versions wrote, become null. Raises ValueError."""
+    """Parse a stored JSON object. NaN and infinities become null. Raises ValueError."""
     try:
         found = json.loads(data, parse_constant=lambda _: None)
     except RecursionError as error:

@@ -1,7 +1,7 @@
 """The principal: who makes the current request, and what they may do.
 
-`acting` sets it (api.auth.access does so for each request); code further down reads it through `current`, `sees` and
-`own`. What belongs to another producer is treated as if it did not exist.
+api.auth.access sets it for each request with `acting`; `current`, `sees` and `own` read it. What belongs to a producer
+that the principal may not see is treated as if it did not exist.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Principal:
     """Who makes a request.
 
     Attributes:
-        name: unique, as logs and limits use it.
+        name: unique; logs and limits use it.
         scopes: what it may do.
         producers: the producers it may see and change; None means all of them.
         requests_per_minute: its rate limit; None means no limit.
-        jobs_at_once: how many training jobs it may have under way; None means no limit.
-        visitor: the address of the end user on whose behalf this API key asks; limits then hold for each visitor.
+        jobs_at_once: the number of training jobs it may have under way; None means no limit.
+        visitor: the address of the end user for whom a web app with this API key asks; limits then hold per visitor.
     """
 
     name: str
@@ -45,13 +45,13 @@ class Principal:
 
     @property
     def askers(self) -> list[str]:
-        """The names that limits are counted for: the key, then its visitor."""
+        """The names under which limits count the request: the key, then its visitor."""
         return [self.name] if self.visitor is None else [self.name, f"{self.name}, visitor {self.visitor}"]
 
 
 LOCAL = Principal("this machine")
 NOBODY = Principal("nobody", frozenset(), frozenset())
-# The service acts for itself outside of a request: on the command line and in a job.
+# Outside a request, on the command line and in a job, the service acts for itself.
 ITSELF = Principal("the service")
 _current: ContextVar[Principal | None] = ContextVar("principal", default=None)
 
@@ -72,12 +72,12 @@ def current() -> Principal:
 
 
 def sees(producer: str) -> bool:
-    """Whether the current principal may know what this producer has."""
+    """Whether the current principal may see what belongs to the producer."""
     return current().sees(producer)
 
 
 def own(producer: str, field: str = "producer_id") -> None:
-    """Refuse (403) if the current principal may not write for `producer`, whether or not that producer exists."""
+    """Raise Refusal (403) if the current principal may not write for the producer, whether or not it exists."""
     note(producer_id=shown(producer))
     if not sees(producer):
         raise Refusal(403, f"{field}: this API key is not for {shown(producer)}; use that producer's")

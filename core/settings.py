@@ -1,4 +1,4 @@
-"""Every setting, read from the environment, with its default. README.md lists them for users."""
+"""Every setting with its default, read from the environment. docs/settings.md is generated from this module."""
 
 from __future__ import annotations
 
@@ -14,107 +14,44 @@ ROOT = Path(__file__).resolve().parents[1]
 SegmentProfile = Literal["contract", "native"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
+_WEEK_SECONDS = 7 * 24 * 3600
+
 
 def default_storage() -> Path:
-    """`data` in the project; for a served Bento, in the folder it is served from, since the next Bento replaces it."""
+    """The folder `data` in the project; for a served Bento in the working directory, as the next Bento replaces it."""
     return (Path.cwd() if (ROOT.parent / "bento.yaml").exists() else ROOT) / "data"
 
 
-class Settings(BaseSettings):
-    """An attribute is the environment variable of the same name in upper case; an empty one means unset."""
+class SettingsGroup(BaseSettings):
+    """Settings that belong together; the docstring of each group is its heading in docs/settings.md."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore")
 
-    # Where things are kept: `file:///folder` or `s3://bucket/prefix`.
-    storage_url: str = Field(default_factory=lambda: default_storage().as_uri())
-    s3_endpoint_url: str | None = None
 
-    # Models.
-    music_backend: str = "ace_step"
-    ace_step_model: str = "starter"
-    musicgen_model: str = "starter"
-    hf_token: str | None = None
-    allow_noncommercial: bool = True
-    device: str = "auto"
-    dtype: DType = "auto"
-    compile: Literal["auto", "on", "off"] = "auto"
-    train_device: str | None = None
+class StorageSettings(SettingsGroup):
+    """Storage"""
 
-    # Serving.
-    max_duration_seconds: float | None = Field(None, gt=0)
-    generate_timeout_seconds: float = Field(1800.0, gt=0)
-    hung_seconds: float = Field(120.0, gt=0)  # for a layer or a token; more where such work was seen to take long
-    stop_seconds: float = Field(30.0, ge=0)  # for what is under way when the server is told to stop
-    max_body_bytes: int = Field(96 * 2**20, gt=0)
-    max_upload_bytes: int = Field(2 * 2**30, gt=0)
-    link_seconds: int = Field(3600, gt=0, le=7 * 24 * 3600)  # S3 signs for a week at most
-    nawfside_app_password: str | None = None
-
-    # Who is served (api.auth.access); API keys are in storage (api.auth.keys). Both limits: of keys that name none.
-    allow_anonymous: bool = False
-    key_requests_per_minute: int = Field(600, ge=1)
-    key_jobs_at_once: int = Field(20, ge=0)
-    guest_key: str | None = None  # the key of a web app that was started with this service (scripts.web), as JSON
-
-    # Requests under way, all together and of one key (api.capacity.request_limits); streams apart.
-    requests_at_once: int = Field(512, ge=2)
-    key_requests_at_once: int = Field(64, ge=1)
-    streams_at_once: int = Field(512, ge=2)
-    key_streams_at_once: int = Field(64, ge=1)
-
-    # Connections (api.server.connections): how many, the time for a request's head and for reading an answer.
-    max_connections: int = Field(2048, ge=1)
-    head_seconds: float = Field(10.0, gt=0)
-    unread_seconds: float = Field(60.0, gt=0)
-
-    # Bodies in memory, of all requests but uploads, and in what time each next 64 KiB of any body must come.
-    max_bodies_bytes: int = Field(64 * 2**20, gt=0)
-    body_silence_seconds: float = Field(30.0, gt=0)
-
-    # Services that run elsewhere, by the backend's name; those of this machine are started with the front.
-    runner_urls: dict[str, str] = Field(default_factory=dict)
-    training_url: str | None = None
-
-    # Logs.
-    log_format: Literal["text", "json"] = "text"
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-
-    # Traces: where OpenTelemetry's collector takes OTLP over HTTP, and which share of requests is traced.
-    otel_exporter_otlp_endpoint: str | None = None
-    traces_sampled: float = Field(1.0, ge=0, le=1)
-
-    # Signs what is generated (generation.content_credentials): PEM files, and a timestamp authority's URL.
-    c2pa_certificate: Path | None = None
-    c2pa_private_key: Path | None = None
-    c2pa_timestamp_url: str | None = None
-
-    # The profile of a training request that names none (preprocessing.segment says what they are).
-    segment_profile: SegmentProfile = "contract"
-
-    # Fetching what a client names by URL; the limits of one file, and of all files of a request together.
-    fetch_max_bytes: int = Field(200 * 2**20, gt=0)
-    fetch_max_total_bytes: int = Field(2 * 2**30, gt=0)
-    fetch_timeout_seconds: float = Field(120.0, gt=0)
-    fetch_allow_loopback: bool = False
-
-    # Housekeeping: what goes by age, in days, and what one producer may store. None is without end.
-    keep_uploads_days: float | None = Field(None, gt=0)
-    keep_datasets_days: float | None = Field(None, gt=0)
-    keep_outputs_days: float | None = Field(None, gt=0)
-    producer_max_bytes: int | None = Field(None, gt=0)
-
-    # Training.
-    train_jobs_at_once: int = Field(1, ge=1)
-    train_checkpoint_seconds: float = Field(30.0, ge=0)
-    train_ray_url: str | None = None  # jobs are run by this Ray cluster instead of here, each with these resources
-    train_ray_resources: dict[str, float] = Field(default_factory=lambda: {"GPU": 1.0})
-    train_gpu_bytes: int | None = Field(None, gt=0)  # a job waits for so much GPU memory; unset: it takes what is free
-
-    # Tagging.
-    gemini_api_key: str | None = None
-    gemini_model: str = "gemini-3.5-flash-lite"
-    gemini_base_url: str | None = None
-    gemini_max_calls: int = Field(500, ge=0)  # for one training job; what was tagged before needs none
+    storage_url: str = Field(
+        default_factory=lambda: default_storage().as_uri(),
+        description="Where uploads, datasets, jobs, twins and tracks are kept: `file:///folder` or `s3://bucket/prefix`.",
+    )
+    s3_endpoint_url: str | None = Field(
+        None,
+        description="URL of an S3-compatible server (R2, MinIO, SeaweedFS); unset, AWS. boto3 reads the credentials "
+        "from `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.",
+    )
+    keep_uploads_days: float | None = Field(
+        None, gt=0, description="Age in days after which uploads are removed; unset, they are kept."
+    )
+    keep_datasets_days: float | None = Field(
+        None, gt=0, description="Age in days after which datasets are removed; unset, they are kept."
+    )
+    keep_outputs_days: float | None = Field(
+        None, gt=0, description="Age in days after which generated tracks are removed; unset, they are kept."
+    )
+    producer_max_bytes: int | None = Field(
+        None, gt=0, description="Bytes that one producer may store; more is refused with 507. Unset, there is no limit."
+    )
 
     @field_validator("storage_url")
     @classmethod
@@ -124,7 +61,213 @@ class Settings(BaseSettings):
         return url
 
 
+class ModelSettings(SettingsGroup):
+    """Models"""
+
+    music_backend: str = Field(
+        "ace_step", description="Backend of a request that names none: `ace_step` or `musicgen`."
+    )
+    ace_step_model: str = Field(
+        "starter", description="ACE-Step checkpoint: `starter`, a folder, or `<hub id>[@revision]`."
+    )
+    musicgen_model: str = Field(
+        "starter", description="MusicGen checkpoint: `starter`, a folder, or `<hub id>[@revision]`."
+    )
+    hf_token: str | None = Field(None, description="Hugging Face token, for repositories that ask for one.")
+    allow_noncommercial: bool = Field(
+        True, description="`false` removes backends whose weights may not be used commercially (MusicGen)."
+    )
+    device: str = Field(
+        "auto", description="Device that generates: `auto` (the best found), `cpu`, `cuda`, `cuda:1` or `mps`."
+    )
+    dtype: DType = Field(
+        "auto",
+        description="Number format of the weights: `auto` (by device), `float32`, `bfloat16` or `float16`.",
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="Whether layers are compiled with `torch.compile`: `on`, `off`, or `auto`, on a GPU only."
+    )
+
+
+class GenerationSettings(SettingsGroup):
+    """Generation"""
+
+    max_duration_seconds: float | None = Field(
+        None, gt=0, description="Longest track in seconds; unset, the backend's own limit."
+    )
+    generate_timeout_seconds: float = Field(
+        1800.0, gt=0, description="Seconds after which a track that is not done is given up with 504."
+    )
+    hung_seconds: float = Field(
+        120.0,
+        gt=0,
+        description="Seconds for one layer or token after which the runner counts as hung and is replaced, if that is "
+        "also 20 times as long as such work took before.",
+    )
+    link_seconds: int = Field(
+        3600, gt=0, le=_WEEK_SECONDS, description="Seconds for which a link to a track in S3 is valid, a week at most."
+    )
+    c2pa_certificate: Path | None = Field(
+        None, description="PEM file with the certificate chain that signs tracks (C2PA content credentials)."
+    )
+    c2pa_private_key: Path | None = Field(None, description="PEM file with the private key of that certificate.")
+    c2pa_timestamp_url: str | None = Field(
+        None, description="URL of the timestamp authority (RFC 3161) that countersigns; unset, no timestamp."
+    )
+
+
+class AccessSettings(SettingsGroup):
+    """Access"""
+
+    allow_anonymous: bool = Field(
+        False,
+        description="Serve requests that have no API key. If `false`, they are served only from this machine, and only "
+        "until the first key is made.",
+    )
+    key_requests_per_minute: int = Field(
+        600, ge=1, description="Requests a minute of an API key that has no limit of its own."
+    )
+    key_jobs_at_once: int = Field(
+        20, ge=0, description="Training jobs under way of an API key that has no limit of its own."
+    )
+    guest_key: str | None = Field(
+        None,
+        description="One more API key, as a JSON record, that is not stored; `make web` passes it to the service that "
+        "it starts.",
+    )
+    nawfside_app_password: str | None = Field(
+        None, description="Password that requests which write must send in the header `x-train-password`."
+    )
+
+
+class RequestSettings(SettingsGroup):
+    """Limits on requests"""
+
+    max_body_bytes: int = Field(96 * 2**20, gt=0, description="Size in bytes of the largest JSON body.")
+    max_upload_bytes: int = Field(2 * 2**30, gt=0, description="Size in bytes of the largest uploaded file.")
+    max_bodies_bytes: int = Field(
+        64 * 2**20,
+        gt=0,
+        description="Bytes of request bodies held in memory, uploads excluded; one API key may take half of them.",
+    )
+    body_silence_seconds: float = Field(
+        30.0, gt=0, description="Seconds within which each next 64 KiB of a request body must arrive."
+    )
+    requests_at_once: int = Field(512, ge=2, description="Requests served at the same time, streams excluded.")
+    key_requests_at_once: int = Field(64, ge=1, description="Requests served at the same time for one API key.")
+    streams_at_once: int = Field(512, ge=2, description="Event streams and downloads served at the same time.")
+    key_streams_at_once: int = Field(
+        64, ge=1, description="Event streams and downloads served at the same time for one API key."
+    )
+    max_connections: int = Field(2048, ge=1, description="Open connections; beyond, idle ones are closed first.")
+    head_seconds: float = Field(
+        10.0, gt=0, description="Seconds that a connection may be open without sending the head of a request."
+    )
+    unread_seconds: float = Field(
+        60.0, gt=0, description="Seconds within which a client must read each next 64 KiB of its answer."
+    )
+    stop_seconds: float = Field(
+        30.0,
+        ge=0,
+        description="Seconds that requests under way have to end after SIGTERM, while new ones are refused.",
+    )
+
+
+class RemoteSettings(SettingsGroup):
+    """Services on other machines"""
+
+    runner_urls: dict[str, str] = Field(
+        default_factory=dict,
+        description='URLs of runners on other machines by backend, as JSON: `{"ace_step": "http://…"}`. The others are '
+        "started on this machine.",
+    )
+    training_url: str | None = Field(
+        None, description="URL of the training service; unset, it is started on this machine."
+    )
+
+
+class ObservabilitySettings(SettingsGroup):
+    """Logs and traces"""
+
+    log_format: Literal["text", "json"] = Field("text", description="Format of the log lines: `text` or `json`.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least level that is logged: `DEBUG`, `INFO`, `WARNING` or `ERROR`."
+    )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None, description="URL of the OpenTelemetry collector (OTLP over HTTP); unset, nothing is traced."
+    )
+    traces_sampled: float = Field(1.0, ge=0, le=1, description="Share of requests that are traced, 0 to 1.")
+
+
+class DatasetSettings(SettingsGroup):
+    """Datasets"""
+
+    segment_profile: SegmentProfile = Field(
+        "contract",
+        description="`profile` of a training request that names none: `contract`, 44.1 kHz mono, or `native`, the "
+        "backend's own rate and channels.",
+    )
+    fetch_max_bytes: int = Field(
+        200 * 2**20, gt=0, description="Size in bytes of the largest file fetched from `upload_urls`."
+    )
+    fetch_max_total_bytes: int = Field(
+        2 * 2**30, gt=0, description="Bytes that all files fetched for one training request may have together."
+    )
+    fetch_timeout_seconds: float = Field(120.0, gt=0, description="Seconds that fetching one file may take.")
+
+    gemini_api_key: str | None = Field(
+        None, description="API key for Gemini, which tags segments where a request says `tag_before_train`."
+    )
+    gemini_model: str = Field("gemini-3.5-flash-lite", description="Gemini model that tags.")
+    gemini_base_url: str | None = Field(None, description="Base URL of the Gemini API; unset, Google's.")
+    gemini_max_calls: int = Field(
+        500, ge=0, description="Segments that one training job may have tagged; segments tagged before do not count."
+    )
+
+
+class TrainingSettings(SettingsGroup):
+    """Training"""
+
+    train_device: str | None = Field(
+        None,
+        description="Device that trains, or several with commas, which share each job's batches: `cuda:1,cuda:2`. "
+        "Unset, the same as `DEVICE`.",
+    )
+    train_jobs_at_once: int = Field(1, ge=1, description="Training jobs run at the same time; the others wait.")
+    train_checkpoint_seconds: float = Field(
+        30.0, ge=0, description="Seconds between checkpoints, from which a job resumes after a crash."
+    )
+    train_gpu_bytes: int | None = Field(
+        None,
+        gt=0,
+        description="Bytes of GPU memory that a job waits for and does not exceed; unset, what is free at its start, "
+        "less 1 GiB.",
+    )
+    train_ray_url: str | None = Field(
+        None, description="URL of the job server of a Ray cluster that runs the jobs; unset, they run on this machine."
+    )
+    train_ray_resources: dict[str, float] = Field(
+        default_factory=lambda: {"GPU": 1.0},
+        description="Resources that each job reserves on the Ray cluster, as JSON.",
+    )
+
+
+class Settings(
+    # Fields are taken from the bases from right to left.
+    TrainingSettings,
+    DatasetSettings,
+    ObservabilitySettings,
+    RemoteSettings,
+    RequestSettings,
+    AccessSettings,
+    GenerationSettings,
+    ModelSettings,
+    StorageSettings,
+):
+    """All settings. An attribute is the environment variable of the same name in upper case; empty means unset."""
+
+
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The settings of this process. They are read once: a changed variable needs a restart."""
+    """The settings of this process. They are read once: a changed variable takes effect after a restart."""
     return Settings()

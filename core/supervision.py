@@ -1,7 +1,7 @@
-"""BentoML's supervisor (circus) takes commands from its own user alone, and its workers end when it does.
+"""Secures BentoML's supervisor (circus): only its own user can command it, and its workers end when it ends.
 
-Circus runs any program that its control socket asks for. BentoML opens that socket on loopback TCP, to every user of
-the machine, and has no option for another place.
+Circus runs any program that a message on its control socket names. BentoML opens that socket on loopback TCP, where
+every user of the machine can reach it, and has no option to open it elsewhere.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from bentoml._internal.utils.circus import Arbiter
     from circus.watcher import Watcher
 
-# The supervisor's process id, in the environment of its workers.
+# The variable in the environment of workers with the supervisor's process id.
 _SUPERVISOR = "PRODUCER_TWIN_SUPERVISOR"
 _POLL_SECONDS = 1.0
 
 
 @cache
 def secure() -> None:
-    """Call this where services are imported: by the supervisor before it starts workers, and by each worker."""
+    """Secure this process, be it the supervisor or a worker. Called when a service is imported."""
     supervisor = os.environ.pop(_SUPERVISOR, None)
     if supervisor is None:
         _make_supervisor_private()
@@ -37,7 +37,7 @@ def secure() -> None:
 
 
 def end_with_parent(parent: int) -> None:
-    """Kill this process once `parent`, a process id, is not its parent any more. What it has started lives on."""
+    """Kill this process once `parent`, a process id, is no longer its parent. Its own children live on."""
     kill_when_parent_dies()
     threading.Thread(target=_watch, args=(parent,), name="parent", daemon=True).start()
 
@@ -49,7 +49,7 @@ def _watch(parent: int) -> None:
 
 
 def _make_supervisor_private() -> None:
-    """Have BentoML's supervisors listen in a folder of mode 0700, and tell their workers who they are."""
+    """Have BentoML's supervisors listen in a folder of mode 0700, and pass their process id to their workers."""
     from bentoml._internal.utils.circus import Arbiter
 
     initialise = Arbiter.__init__

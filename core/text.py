@@ -1,4 +1,4 @@
-"""Text of clients, as messages and logs may repeat it."""
+"""Makes text that a client sent safe to repeat in messages and logs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ MAX_SHOWN = 200
 
 
 def printable(text: str, instead: str = "?") -> str:
-    """The text with `instead` in place of each character that does not print, such as one that steers a terminal."""
+    """The text with `instead` for each unprintable character, such as a terminal's control codes."""
     return "".join(character if character.isprintable() else instead for character in text)
 
 
 def shown(text: str, most: int = MAX_SHOWN) -> str:
-    """The text in at most `most` printable characters."""
+    """The text as at most `most` printable characters."""
     text = printable(text[: most + 1])
     return text if len(text) <= most else text[: most - 1] + "…"

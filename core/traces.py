@@ -1,7 +1,7 @@
-"""One trace of a request through all processes, for whoever collects them by OpenTelemetry (OTLP over HTTP).
+"""OpenTelemetry traces of a request through all processes, exported by OTLP over HTTP.
 
-BentoML makes the spans of requests between its services, and sends on with each to which trace it belongs; storage adds
-its visits (storage/tracing.py). BentoML keeps its provider to itself: it is made everybody's here.
+BentoML makes the spans of requests and passes the trace on between its services; storage/tracing.py adds a span for
+each call of the storage. For that, BentoML's tracer provider, which it keeps private, becomes the global one here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from core.settings import Settings
 
 
 def service_section(settings: Settings) -> dict[str, Any]:
-    """What belongs into a service's configuration, as BentoML has it."""
+    """The part of a service's BentoML configuration that turns tracing on; empty if no collector is set."""
     if not settings.otel_exporter_otlp_endpoint:
         return {}
     endpoint = f"{settings.otel_exporter_otlp_endpoint.rstrip('/')}/v1/traces"
@@ -24,6 +24,6 @@ def service_section(settings: Settings) -> dict[str, Any]:
 
 
 def configure(settings: Settings) -> None:
-    """Called by each service as it starts."""
+    """Make BentoML's tracer provider the global one. Each service calls this when it starts."""
     if settings.otel_exporter_otlp_endpoint:
         trace.set_tracer_provider(BentoMLContainer.tracer_provider.get())

@@ -1,6 +1,7 @@
-"""A signed manifest in what is generated (C2PA, https://c2pa.org), if the operator has a certificate for it.
+"""Content Credentials: a signed C2PA manifest (https://c2pa.org) in generated files, if a certificate is configured.
 
-It says what the tags say, and that nobody has changed the file since. WAV, FLAC and MP3 can hold one; Opus cannot.
+The manifest holds the provenance that the tags hold, and shows whether the file was changed. WAV, FLAC and MP3 can hold
+one; Opus cannot.
 """
 
 from __future__ import annotations
@@ -23,14 +24,23 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 _MEDIA_TYPES: dict[OutputFormat, str] = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg"}
-# IPTC's word for what a model made by itself.
-_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-_UNKNOWN_ISSUER = "signingCredential.untrusted"
+# IPTC's term for media that a trained model made.
+_DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+_UNTRUSTED_ISSUER = "signingCredential.untrusted"
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
 
 class ManifestSigner:
-    """Raises ValueError, naming the setting, if the certificate and its key cannot sign."""
+    """Adds signed manifests to files.
+
+    Args:
+        certificate: a certificate chain in PEM form.
+        private_key: the unencrypted private key of its first certificate, in PEM form.
+        timestamp_url: an RFC 3161 timestamp service.
+
+    Raises:
+        ValueError: the certificate and key cannot sign; the message names the setting.
+    """
 
     def __init__(self, certificate: Path, private_key: Path, timestamp_url: str | None = None) -> None:
         import c2pa
@@ -39,12 +49,12 @@ class ManifestSigner:
         algorithm = getattr(c2pa.C2paSigningAlg, _algorithm(key))
         self._info = c2pa.C2paSignerInfo(algorithm, chain, key, timestamp_url.encode() if timestamp_url else None)
         try:
-            self._try()
+            self._check()
         except c2pa.C2paError as error:
             raise ValueError(f"C2PA_CERTIFICATE, C2PA_PRIVATE_KEY: they cannot sign: {error}") from None
 
     def sign(self, file: bytes, output_format: OutputFormat, provenance: Provenance) -> bytes:
-        """The file with a manifest in it; as it is, if its format holds none."""
+        """The file with a manifest; unchanged if its format cannot hold one."""
         import c2pa
 
         media_type = _MEDIA_TYPES.get(output_format)
@@ -55,8 +65,8 @@ class ManifestSigner:
             builder.sign(signer, media_type, io.BytesIO(file), signed)
         return signed.getvalue()
 
-    def _try(self) -> None:
-        """Sign a moment of silence, and read it as others will. Raises C2paError."""
+    def _check(self) -> None:
+        """Sign a short silence and verify the signature. Raises `C2paError`."""
         import c2pa
 
         silence = io.BytesIO()
@@ -64,14 +74,14 @@ class ManifestSigner:
         signed = io.BytesIO(self.sign(silence.getvalue(), "wav", Provenance("none", "none", 0)))
         with c2pa.Reader("audio/wav", signed) as reader:
             found = json.loads(reader.json())
-        # Whether a reader trusts the issuer is the reader's list's word.
-        wrong = [one["code"] for one in found.get("validation_status", []) if one["code"] != _UNKNOWN_ISSUER]
-        if wrong:
-            raise c2pa.C2paError(", ".join(wrong))
+        # Each reader has its own list of trusted issuers.
+        faults = [one["code"] for one in found.get("validation_status", []) if one["code"] != _UNTRUSTED_ISSUER]
+        if faults:
+            raise c2pa.C2paError(", ".join(faults))
 
 
 def signer_of(settings: Settings) -> ManifestSigner | None:
-    """None if no certificate is configured."""
+    """The configured signer; `None` if no certificate is configured."""
     if not (settings.c2pa_certificate and settings.c2pa_private_key):
         return None
     return ManifestSigner(settings.c2pa_certificate, settings.c2pa_private_key, settings.c2pa_timestamp_url)
@@ -80,7 +90,7 @@ def signer_of(settings: Settings) -> ManifestSigner | None:
 def _manifest(provenance: Provenance) -> dict[str, Any]:
     created = {
         "action": "c2pa.created",
-        "digitalSourceType": _SOURCE,
+        "digitalSourceType": _DIGITAL_SOURCE_TYPE,
         "softwareAgent": {"name": f"{SOFTWARE} ({provenance.backend}, {provenance.base})"},
         "description": provenance.comment(),
     }

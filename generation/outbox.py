@@ -1,4 +1,4 @@
-"""Tracks that storage could not take when they were made: they wait on this machine's disk until it can."""
+"""The outbox: finished tracks that wait on the local disk while storage is unavailable."""
 
 from __future__ import annotations
 
@@ -15,33 +15,38 @@ from storage.folder import os_errors, replacing
 
 log = logging.getLogger("producer_twin.outbox")
 
-# What may wait, in bytes; beyond, requests are refused.
-LIMIT = 2**30
+# The size of all waiting tracks; beyond it, requests are refused.
+MAX_BYTES = 2**30
 RETRY_SECONDS = 2.0
 
 
 class Outbox:
-    """What a process that ended left here is sent by the next one."""
+    """Stores tracks, and retries in a thread while storage is unavailable. Waiting tracks survive a restart.
+
+    Args:
+        storage: where tracks are stored.
+        storage_url: separates the outboxes of services that share this machine.
+        folder: the parent folder of all outboxes.
+    """
 
     def __init__(self, storage: Storage, storage_url: str, folder: Path) -> None:
         self.storage = storage
-        # Services with other storage may share this machine.
         self.folder = folder / sha256(storage_url.encode()).hexdigest()[:16]
-        self._left = threading.Event()
+        self._not_empty = threading.Event()
         threading.Thread(target=self._work, name="outbox", daemon=True).start()
         if self._files():
-            self._left.set()
+            self._not_empty.set()
         for path in self.damaged():
-            log.error("%s is damaged and is left out; remove it", path)
+            log.error("%s is damaged and is not sent; remove it", path)
 
     def put(self, key: str, data: bytes) -> None:
-        """Store the object, now or as soon as storage can be reached.
+        """Store the object, now or as soon as storage is available.
 
         Raises:
-            Unavailable: storage is full, or too much waits already.
+            Unavailable: storage is full, or the outbox is.
         """
-        # While something waits, storage is away: the next one need not find that out again.
-        if not self._left.is_set():
+        # While any track waits, storage is unavailable, and trying it would delay this request.
+        if not self._not_empty.is_set():
             try:
                 self.storage.put(key, data)
                 return
@@ -49,31 +54,31 @@ class Outbox:
                 if error.status != 503:
                     raise
                 log.warning("%s waits: %s", key, error)
-        if sum(path.stat().st_size for path in self._files()) + len(data) > LIMIT:
+        if sum(path.stat().st_size for path in self._files()) + len(data) > MAX_BYTES:
             raise Unavailable(503, "the storage cannot be reached, and too many tracks wait for it; try again later")
         with os_errors(key, writing=True), replacing(self._file(key)) as file:
             file.write(data)
-        self._left.set()
+        self._not_empty.set()
 
     def waiting(self, key: str) -> Path | None:
-        """The object's file, if it waits here."""
+        """The object's file; `None` if it does not wait here."""
         path = self._file(key)
         return path if path.is_file() else None
 
     def _work(self) -> None:
         while True:
-            self._left.wait()
+            self._not_empty.wait()
             try:
                 for path in self._files():
                     self.storage.put(unquote(path.name), path.read_bytes())
                     path.unlink(missing_ok=True)
-                # Cleared before the last look, so that what came meanwhile is not forgotten.
-                self._left.clear()
+                # Cleared before the check, so that a track that comes meanwhile is not missed.
+                self._not_empty.clear()
                 if self._files():
-                    self._left.set()
+                    self._not_empty.set()
             except FileNotFoundError:
                 continue  # another process of this service sent it
-            except Exception as error:  # noqa: BLE001 - whatever it is, what waits must not be lost
+            except Exception as error:  # noqa: BLE001 - after any error, the tracks are tried again
                 log.warning("tracks wait: %s", error)
                 threading.Event().wait(RETRY_SECONDS)
 
@@ -81,7 +86,7 @@ class Outbox:
         return self.folder / quote(key, safe="")
 
     def damaged(self) -> list[Path]:
-        """Files that no track is in, which are left where they are."""
+        """Files that hold no track; they are neither sent nor removed."""
         return [path for path in _visible(self.folder) if not _is_track(path)]
 
     def _files(self) -> list[Path]:
@@ -89,7 +94,7 @@ class Outbox:
 
 
 def _is_track(path: Path) -> bool:
-    """Whether the file has a key for its name, and something in it."""
+    """Whether the file's name is a storage key, and the file is not empty."""
     try:
         return keys.is_key(unquote(path.name)) and path.is_file() and path.stat().st_size > 0
     except FileNotFoundError:  # another process of this service sent it
@@ -97,7 +102,7 @@ def _is_track(path: Path) -> bool:
 
 
 def outbox_folder() -> Path:
-    """Beside the Bento model store: on this machine, and there again after a restart."""
+    """Next to the Bento model store, which is on this machine's disk and survives a restart."""
     return home() / "producer-twin-outbox"
 
 

@@ -1,14 +1,13 @@
-"""`/generate`: which backend, which adapter, then the track."""
+"""The generation of a track: choose the backend and adapters, sample, encode, store."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adapters.library import Library, Twin, no_twin
+from adapters.library import Library, StoredAdapter, twin_not_found
 from contract import MAX_AUDIO_BASE64, GenerateRequest
 from core import metrics, principal
 from core.errors import Refusal
@@ -17,18 +16,27 @@ from generation import encode
 from generation.content_credentials import signer_of
 from generation.outbox import Outbox
 from generation.provenance import Provenance
-from generation.queue_positions import Place, QueuePositions
+from generation.queue_positions import QueuePositions, TrackedRequest
+from models.base import Text
 from runners import TABLE, Backend
 from runners.clients import Runners
 from runners.messages import AdapterRef, TrackAnswer, TrackRequest
 from storage import keys
 
-_DEFAULT_SECONDS = 60.0
-
 
 @dataclass(frozen=True)
 class Generated:
-    """A stored track."""
+    """A stored track.
+
+    Attributes:
+        file: the encoded audio.
+        media_type: the file's media type.
+        backend: the backend that generated it.
+        seed: the seed of the sampling.
+        sample_rate: the file's, in Hz.
+        seconds: duration.
+        key: the file's storage key.
+    """
 
     file: bytes
     media_type: str
@@ -44,51 +52,55 @@ class Generated:
 
 
 class Generation:
+    """Generates tracks.
+
+    Args:
+        runners: sample the tracks.
+        library: finds the twins.
+        outbox: stores the tracks.
+        settings: have the limits and the C2PA certificate.
+    """
+
     def __init__(self, runners: Runners, library: Library, outbox: Outbox, settings: Settings) -> None:
         self.runners = runners
         self.outbox = outbox
         self.library = library
         self.settings = settings
         self.signer = signer_of(settings)
-        self.places = QueuePositions(runners, settings)
+        self.queue_positions = QueuePositions(runners, settings)
 
-    async def make(self, request: GenerateRequest, as_base64: bool) -> Generated:
-        """Make, store and return a track.
+    async def generate(self, request: GenerateRequest, as_base64: bool) -> Generated:
+        """Generate and store a track.
+
+        Args:
+            request: the validated HTTP request.
+            as_base64: the file has to fit into a JSON answer.
 
         Raises:
-            Refusal: with the field and the mend.
+            Refusal: the request cannot be served; the message names the field and the remedy.
         """
-        with self.places.taken() as place:
-            return await self._make(request, as_base64, place)
+        with self.queue_positions.track() as tracked:
+            return await self._generate(request, as_base64, tracked)
 
-    async def _make(self, request: GenerateRequest, as_base64: bool, place: Place) -> Generated:
+    async def _generate(self, request: GenerateRequest, as_base64: bool, tracked: TrackedRequest) -> Generated:
         twins = await self._twins(request)
         backend = await self._backend(request, twins)
         seconds = self._seconds(request, backend)
-        seed = secrets.randbelow(2**32) if request.seed is None else request.seed
-        row = TrackRequest(
-            prompt=request.prompt,
+        track_request = TrackRequest(
+            text=Text(request.prompt, request.lyrics, request.bpm, request.key, request.time_signature),
             seconds=seconds,
-            seed=seed,
-            patience=self.settings.generate_timeout_seconds,
-            lyrics=request.lyrics,
-            bpm=request.bpm,
-            key=request.key,
-            time_signature=request.time_signature,
-            steps=request.steps,
-            guidance=request.guidance,
-            shift=request.shift,
-            temperature=request.temperature,
-            place=place.name,
+            options=request,
+            timeout=self.settings.generate_timeout_seconds,
+            queue_key=tracked.queue_key,
         )
         if as_base64:
             await self._check_size(request, backend, seconds)
-        with place.at(backend):
-            track = await self._track(backend, row, twins, list(request.strengths.values()))
+        with tracked.running_on(backend):
+            track = await self._track(backend, track_request, twins, list(request.strengths.values()))
         provenance = Provenance(
             backend=backend.name,
             base=(await self.runners.state(backend)).checkpoint,
-            seed=seed,
+            seed=request.seed,
             twins=tuple(f"{found[0].header.lora_id}@{found[0].header.version}" for found in twins),
         )
         file, rate = await asyncio.to_thread(encode.encode, track, request.output_format, provenance)
@@ -105,21 +117,21 @@ class Generation:
             file=file,
             media_type=encode.MEDIA_TYPES[request.output_format],
             backend=backend.name,
-            seed=seed,
+            seed=request.seed,
             sample_rate=rate,
             seconds=samples / track.sample_rate,
             key=key,
         )
 
-    async def _twins(self, request: GenerateRequest) -> Sequence[list[Twin]]:
-        """The files of each twin that is asked for. Another producer's is not there."""
+    async def _twins(self, request: GenerateRequest) -> Sequence[list[StoredAdapter]]:
+        """The files of each requested twin. Another producer's twin counts as missing."""
         for lora_id in request.strengths:
             if not principal.sees(lora_id.partition(":")[0]):
-                raise no_twin(lora_id)
+                raise twin_not_found(lora_id)
         lookups = [asyncio.to_thread(self.library.find_or_recall, lora_id) for lora_id in request.strengths]
         return await asyncio.gather(*lookups)
 
-    async def _backend(self, request: GenerateRequest, twins: Sequence[list[Twin]]) -> Backend:
+    async def _backend(self, request: GenerateRequest, twins: Sequence[list[StoredAdapter]]) -> Backend:
         headers = [found[0].header for found in twins]
         if request.backend_override:
             chosen = TABLE.choose(request.backend_override, self.settings)
@@ -138,7 +150,7 @@ class Generation:
             return await self.runners.serving(self._own_backend(twins[0][0]), may_fall_back=False)
         return await self.runners.serving(TABLE.choose(None, self.settings), may_fall_back=True)
 
-    def _own_backend(self, twin: Twin) -> Backend:
+    def _own_backend(self, twin: StoredAdapter) -> Backend:
         backend = TABLE.enabled(self.settings).get(twin.header.backend)
         if backend is None:
             raise Refusal(
@@ -149,7 +161,7 @@ class Generation:
     def _seconds(self, request: GenerateRequest, backend: Backend) -> float:
         longest = backend.longest(self.settings)
         if "duration_seconds" not in request.model_fields_set:
-            return min(_DEFAULT_SECONDS, longest)
+            return min(request.duration_seconds, longest)
         if request.duration_seconds > longest:
             raise Refusal(
                 400,
@@ -159,7 +171,7 @@ class Generation:
         return request.duration_seconds
 
     async def _check_size(self, request: GenerateRequest, backend: Backend, seconds: float) -> None:
-        """Told beforehand, since making so long a track takes minutes."""
+        """Refuse a track that cannot fit into a JSON answer before minutes are spent on it."""
         state = await self.runners.state(backend)
         if request.output_format == "wav" and state.sample_rate and state.channels:
             size = seconds * state.sample_rate * state.channels * 2 * 4 / 3
@@ -174,11 +186,11 @@ class Generation:
         )
 
     async def _track(
-        self, backend: Backend, row: TrackRequest, twins: Sequence[list[Twin]], strengths: Sequence[float]
+        self, backend: Backend, request: TrackRequest, twins: Sequence[list[StoredAdapter]], strengths: Sequence[float]
     ) -> TrackAnswer:
-        """With each twin's first file that the runner can use; never the base model in its place."""
+        """Generate with each twin's first usable file. Without one the track is refused, not made by the base model."""
         refusals: list[Refusal] = []
-        # A twin lies at one path or at two; what is damaged at one is tried at the other.
+        # A twin may have copies at two paths: if one is damaged, the other is used.
         for attempt in range(max(map(len, twins), default=1)):
             files = [found[min(attempt, len(found) - 1)] for found in twins]
             adapters = [
@@ -186,7 +198,7 @@ class Generation:
                 for twin, strength in zip(files, strengths, strict=True)
             ]
             try:
-                return await self.runners.generate(backend, row.model_copy(update={"adapters": adapters}))
+                return await self.runners.generate(backend, request.model_copy(update={"adapters": adapters}))
             except Refusal as refusal:
                 if refusal.status != 404:
                     raise

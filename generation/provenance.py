@@ -1,4 +1,4 @@
-"""What a file says of where it comes from: that a model made it, which one, as whose twin, from which seed, when."""
+"""The provenance of a generated file: that it is AI-generated, the model, the twins, the seed, and the time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ KIND = "AI-generated"
 
 @dataclass(frozen=True)
 class Provenance:
-    """`base` is the checkpoint as configured; `twins` are as `producer:model@version`, several for a blend."""
+    """How a track was generated.
+
+    Attributes:
+        backend: its name in the runner table.
+        base: the checkpoint as configured.
+        seed: of the sampling.
+        twins: as `producer:model@version`; several for a blend, none for the base model.
+        made_at: now if left out.
+    """
 
     backend: str
     base: str
@@ -22,7 +30,7 @@ class Provenance:
     made_at: datetime | None = None
 
     def comment(self) -> str:
-        """All of it in a line, `; ` between and `=` within."""
+        """One line of `name=value` pairs, separated by `; `."""
         facts = {
             "backend": self.backend,
             "base": self.base,
@@ -33,8 +41,8 @@ class Provenance:
         return "; ".join([KIND, *(f"{name}={value}" for name, value in facts.items())])
 
     def tags(self, output_format: OutputFormat) -> dict[str, str]:
-        """By libsndfile's names, which writes them as the format has them: RIFF INFO, Vorbis comments, ID3."""
-        # ID3's field, as LAME writes it, is a year.
+        """Tags by libsndfile's names, which writes them as RIFF INFO, Vorbis comments or ID3."""
+        # LAME writes the ID3 field for a year.
         date = f"{self._time():%Y}" if output_format == "mp3" else self._time().isoformat(timespec="seconds")
         return {"comment": self.comment(), "genre": KIND, "software": SOFTWARE, "date": date}
 

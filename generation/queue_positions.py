@@ -1,7 +1,7 @@
-"""Where a track stands that somebody waits for (`GET /queue/{request_id}`).
+"""The queue positions of tracks that are not done yet (`GET /queue/{request_id}`).
 
-A track is known by its request's id and by who asked for it, digested: who asks with another key asks for another
-track, which is not there. The digest goes to the runner with the row, so that any front can ask any runner.
+A track is found by a digest of its request id and of the client that asked for it, so that no other client can ask
+about it. The digest goes to the runner with the request: any front process can ask any runner.
 """
 
 from __future__ import annotations
@@ -20,61 +20,69 @@ from runners import TABLE, Backend
 from runners.clients import Runners
 
 
-class Place:
-    """A request's, while it lasts. `backend`: once it was chosen; `handed`: it is with the runner."""
+class TrackedRequest:
+    """A request that this process serves.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    Attributes:
+        queue_key: the digest by which the track is found.
+        backend: set once it is chosen.
+        in_runner: the runner has the track.
+    """
+
+    def __init__(self, queue_key: str) -> None:
+        self.queue_key = queue_key
         self.backend: Backend | None = None
-        self.handed = False
+        self.in_runner = False
 
     @contextmanager
-    def at(self, backend: Backend) -> Iterator[None]:
-        self.backend, self.handed = backend, True
+    def running_on(self, backend: Backend) -> Iterator[None]:
+        self.backend, self.in_runner = backend, True
         try:
             yield
         finally:
-            self.handed = False
+            self.in_runner = False
 
 
 class QueuePositions:
-    """The tracks that are under way by way of this front, and how to ask for others'."""
+    """Finds a track in this process or in the runners."""
 
     def __init__(self, runners: Runners, settings: Settings) -> None:
         self.runners = runners
         self.settings = settings
-        self._taken: dict[str, Place] = {}
+        self._tracked: dict[str, TrackedRequest] = {}
 
     @contextmanager
-    def taken(self) -> Iterator[Place]:
-        """For the request that is being served. Of two of one id the later one counts."""
-        place = Place(_name(logs.request_id()))
-        self._taken[place.name] = place
+    def track(self) -> Iterator[TrackedRequest]:
+        """Track the current request. Of two requests with one id, the later one counts."""
+        tracked = TrackedRequest(_queue_key(logs.request_id()))
+        self._tracked[tracked.queue_key] = tracked
         try:
-            yield place
+            yield tracked
         finally:
-            if self._taken.get(place.name) is place:
-                del self._taken[place.name]
+            if self._tracked.get(tracked.queue_key) is tracked:
+                del self._tracked[tracked.queue_key]
 
     async def find(self, request_id: str) -> QueueAnswer:
-        """Raises Refusal (404): there is none, or it was answered."""
-        name = _name(request_id)
-        here = self._taken.get(name)
-        backend = here.backend.name if here and here.backend else None
-        if here and not here.handed:
-            return QueueAnswer(
-                request_id=request_id, backend=backend, state="finishing" if here.backend else "preparing"
-            )
-        served = TABLE.enabled(self.settings)
-        asked = [here.backend] if here and here.backend else list(served.values())
-        answers = await asyncio.gather(*(self.runners.place(each, name) for each in asked))
-        for each, found in zip(asked, answers, strict=True):
-            if found.state:
-                return QueueAnswer(request_id=request_id, backend=each.name, **found.model_dump())
-        if here and name in self._taken:
-            return QueueAnswer(request_id=request_id, backend=backend, state="unknown")
+        """The position of the caller's track.
+
+        Raises:
+            Refusal: 404, the caller has no such track under way.
+        """
+        queue_key = _queue_key(request_id)
+        tracked = self._tracked.get(queue_key)
+        backend = tracked.backend if tracked else None
+        name = backend.name if backend else None
+        if tracked and not tracked.in_runner:
+            return QueueAnswer(request_id=request_id, backend=name, state="finishing" if backend else "preparing")
+        candidates = [backend] if backend else list(TABLE.enabled(self.settings).values())
+        positions = await asyncio.gather(*(self.runners.queue_position(each, queue_key) for each in candidates))
+        for candidate, position in zip(candidates, positions, strict=True):
+            if position.state:
+                return QueueAnswer(request_id=request_id, backend=candidate.name, **position.model_dump())
+        if tracked and queue_key in self._tracked:
+            return QueueAnswer(request_id=request_id, backend=name, state="unknown")
         raise Refusal(404, f"request_id: no track of {shown(request_id)} is under way; it may be done")
 
 
-def _name(request_id: str) -> str:
+def _queue_key(request_id: str) -> str:
     return sha256(f"{principal.current().name}\n{request_id}".encode()).hexdigest()

@@ -1,15 +1,15 @@
-"""What the models are: checkpoints, adapters, and a package a backend: load, condition, sample, decode.
+"""The models: checkpoints, devices, and a package for each backend that loads, conditions, samples and decodes.
 
-Nothing here imports torch by itself, so that the front process can read adapter headers without it.
+This module does not import torch. It sets environment variables that torch's libraries read when they are loaded.
 """
 
 import os
 
-# Several processes share a machine's cores (two runners, a trainer). Threads that spin while they wait make all of
-# them many times slower, and OpenMP reads this once, when torch is first imported.
+# Several processes share a machine's cores (runners, a trainer), and OpenMP's threads, if they spin while they wait,
+# make all of them many times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# For more rows MKL takes another kernel, which rounds in another way, and a track would depend on who else is served.
-# In this mode ("conditional numerical reproducibility", strict) a row's product is the same to the last bit however
-# many there are. MKL reads it once, too; on a processor that has no such mode it goes on without.
+# MKL chooses its kernel by the number of rows, and another kernel rounds differently, so that a track would depend on
+# which other tracks are in its batch. With strict conditional numerical reproducibility (CNR) a row's product is the
+# same to the last bit for any number of rows. MKL ignores the setting on processors that do not support it.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")

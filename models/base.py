@@ -1,4 +1,4 @@
-"""What every backend's model offers to its runner and to its trainer."""
+"""The interface of a backend's model to its runner and its trainer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from contract import SamplingOptions
+
 if TYPE_CHECKING:
     import torch
 
-    from adapters.tensors import AdapterWeights
+    from adapters.weights import AdapterWeights
     from models.checkpoints import Checkpoint
 
-# What one row came to: its audio, float32 `[channels, samples]` within ±1, or why that row alone failed.
+# The result of one row: its audio, float32 `[channels, samples]` within ±1, or the error with which it failed.
 Track = NDArray[np.float32] | Exception
 
 T = TypeVar("T")
@@ -23,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Text:
-    """What the conditioner reads, in training and in generation alike.
+    """What the conditioner encodes, in training and in generation alike.
 
     Attributes:
         prompt: the caption or the artist's prompt.
@@ -42,41 +44,33 @@ class Text:
 
 @dataclass(frozen=True)
 class Row:
-    """One request, as a row of a batch. `None` leaves the choice to the model.
+    """One request, as a row of a batch.
 
     Attributes:
         text: what to play.
-        seconds: how long.
-        seed: the same row with the same seed gives the same audio, alone or among others.
-        steps: denoising steps, for models that denoise.
-        guidance: classifier-free guidance scale.
-        shift: of the timesteps towards noise, for models that denoise.
-        temperature: above 1 more is left to chance, 0 is the likeliest; for models that draw tokens.
-        adapters: the twins of this row, each with its strength; empty for the base model.
+        seconds: duration.
+        options: how it is sampled.
+        adapters: each with its strength; empty for the base model.
     """
 
     text: Text
     seconds: float
-    seed: int
-    steps: int | None = None
-    guidance: float | None = None
-    shift: float | None = None
-    temperature: float | None = None
+    options: SamplingOptions
     adapters: Sequence[tuple[AdapterWeights, float]] = ()
 
 
-# Work that can be interrupted: at every `yield` another batch may go first. The result is what it returns.
+# Work that can be interrupted: at each `yield` the scheduler may run another batch first.
 Interruptible = Generator[None, None, None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a row will take, known before anything is computed for it.
+    """What generating a row will take, known before anything is computed for it.
 
     Attributes:
-        steps: of its batch.
-        cost: of one step, in a unit of the model's own (such as tokens).
-        lane: only rows of the same lane can be in a batch; `None` is the lane of all that can be mixed.
+        steps: number of steps.
+        cost: cost of one step, in a unit of the model's own, such as tokens.
+        batch_key: only rows with equal keys can share a batch. `None` is the key of all rows without restrictions.
     """
 
     steps: int
@@ -85,17 +79,17 @@ class Plan:
 
 
 class Run(Protocol):
-    """A row on its way: everything that is its own, so that it can move from one batch to another."""
+    """The state of a row that is being generated. It can move from one batch to another between steps."""
 
     @property
     def steps_left(self) -> int: ...
 
 
 class Batch(Protocol):
-    """Runs that take their steps together, until it is given up for another one."""
+    """Runs that take their steps together, until the scheduler replaces it by another batch."""
 
     def step(self) -> Interruptible:
-        """Take every run one step further. One that breaks off halfway has changed none of them."""
+        """Take one step with every run. If it is abandoned at a `yield`, no run has changed."""
         ...
 
 
@@ -117,46 +111,47 @@ class Model(Protocol[R]):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Self:
-        """Load with `from_pretrained` from the checkpoint's folder. Raises `CheckpointError` if it does not fit."""
+        """Load a checkpoint with `from_pretrained`. Raises `CheckpointError` if it is not one of this backend."""
         ...
 
     def compile(self) -> None:
-        """Compile what runs for each layer from now on. Nothing, where a model has no such thing."""
+        """Compile the layers with `torch.compile`. Does nothing in backends that have nothing to compile."""
 
     @property
     def adapted(self) -> torch.nn.Module:
-        """The module whose Linear layers adapters change."""
+        """The module whose Linear layers can be adapted."""
         ...
 
     def file_name(self, module: str) -> str:
-        """The name that adapter files give to the Linear layer `module` of `adapted`."""
+        """The name in adapter files of the Linear layer `module` of `adapted`."""
         ...
 
     @property
     def overhead(self) -> float:
-        """An estimate of what a step costs beyond its rows' own costs, in the same unit: small where one row fills the
-        device."""
+        """Estimated cost of a step beyond its rows' costs, in the same unit. Small if one row fills the device."""
         ...
 
     def plan(self, row: Row) -> Plan:
-        """What the row will take. Raises what is wrong with it."""
+        """Plan a row. Raises if the row is invalid."""
         ...
 
     def begin(self, row: Row) -> R:
-        """Everything that is computed once for a row. Raises what is wrong with it."""
+        """Compute what is computed once for a row, such as its text encoding. Raises if the row is invalid."""
         ...
 
     def batch(self, runs: Sequence[R]) -> Batch:
-        """Runs of one lane, from now on together; the batches that they were in are over."""
+        """Batch runs that have the same `batch_key`. Batches that they were in before must not be used any more."""
         ...
 
     def finish(self, run: R, row: Row) -> Generator[None, None, NDArray[np.float32]]:
-        """The audio of a run with no steps left. Raises what is wrong with it."""
+        """Decode a run with no steps left into audio. Raises if the result is invalid, such as not finite."""
         ...
 
     def response(self, row: Row) -> Generator[None, None, torch.Tensor]:
-        """What the model makes of a row, as numbers by which two rows can be compared: the row's audio, if a backend
-        knows nothing that is cheaper. Raises what is wrong with it."""
+        """A result by which two rows can be compared, to measure the effect of an adapter.
+
+        This one is the row's audio; backends override it with something cheaper, such as the latents after one step.
+        """
         import torch
 
         run = self.begin(row)
@@ -165,14 +160,14 @@ class Model(Protocol[R]):
         return torch.from_numpy((yield from self.finish(run, row)))
 
     def generate(self, rows: Sequence[Row]) -> list[Track]:
-        """The audio of every row, in order, all in as few batches as can be. A row that fails fails alone."""
+        """Generate rows in as few batches as possible. An error of one row is that row's result."""
         tracks: dict[int, Track] = {}
         batch_keys: dict[Hashable, dict[int, R]] = {}
         for index, row in enumerate(rows):
             try:
                 batch_key = self.plan(row).batch_key
                 batch_keys.setdefault(batch_key, {})[index] = self.begin(row)
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with one row is that row's answer
+            except Exception as error:  # noqa: BLE001 - any error of a row is its result
                 tracks[index] = error
         for runs in batch_keys.values():
             self._run(list(runs.values()))
@@ -191,7 +186,7 @@ class Model(Protocol[R]):
 
 
 def completed(work: Generator[None, None, T]) -> T:
-    """What interruptible work returns, done without interruption."""
+    """Run interruptible work to its end without interruption, and return its result."""
     while True:
         try:
             next(work)

@@ -1,4 +1,4 @@
-"""From what `ACE_STEP_MODEL` or `MUSICGEN_MODEL` says to a folder that `from_pretrained` loads."""
+"""Resolves `ACE_STEP_MODEL` and `MUSICGEN_MODEL` to a folder that `from_pretrained` loads."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ from pathlib import Path
 
 STARTER = "starter"
 _STARTERS = Path(__file__).parent / "starter"
-# Weights and what describes them; a hub repository may hold other formats of the same weights.
-_PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
-_HEADROOM = 1.05
+# Weights, configurations and tokenizers; a hub repository may hold other formats of the same weights.
+_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+_DISK_HEADROOM = 1.05
 
 log = logging.getLogger("producer_twin.checkpoints")
 
 
 class CheckpointError(RuntimeError):
-    """The checkpoint cannot be had; the message is one line for `/backends` and the log."""
+    """The checkpoint cannot be found, downloaded or loaded. The message is one line for `/backends` and the log."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Attributes:
-    name: as configured.
-    folder: where `from_pretrained` finds it.
-    sha256: identifies the weights; adapters serve only with the checkpoint that they were trained on.
+    """A checkpoint on this machine.
+
+    Attributes:
+        name: as configured.
+        folder: the folder for `from_pretrained`.
+        sha256: identifies the weights; an adapter is used only with the checkpoint that it was trained on.
     """
 
     name: str
@@ -44,12 +46,12 @@ def resolve(name: str, backend: str, build_tiny: Callable[[Path], None], token: 
 
     Args:
         name: `starter`, a folder, or `<hub id>[@revision]`.
-        build_tiny: writes a tiny random-weight checkpoint of the true architecture into a folder, always the same;
-            it stands in where no trained starter ships.
-        token: the hub's.
+        build_tiny: writes a tiny checkpoint with fixed random weights into a folder. It is used as the starter of a
+            backend for which none ships.
+        token: access token of the Hugging Face hub.
 
     Raises:
-        CheckpointError: in one line, why not.
+        CheckpointError: the checkpoint cannot be found or downloaded.
     """
     if name == STARTER:
         shipped = _STARTERS / backend
@@ -64,12 +66,12 @@ def resolve(name: str, backend: str, build_tiny: Callable[[Path], None], token: 
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept on this machine."""
+    """The folder on this machine for files that can be made again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "producer-twin"
 
 
 def _built(backend: str, build: Callable[[Path], None]) -> Path:
-    """Build once; the processes that start together wait for the first of them."""
+    """Build the checkpoint once. Processes that start at the same time wait for the first one."""
     source = Path(inspect.getfile(build)).read_bytes()
     target = cache_folder() / "tiny" / f"{backend}-{hashlib.sha256(source).hexdigest()[:12]}"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -94,18 +96,18 @@ def _downloaded(name: str, token: str | None) -> Checkpoint:
     try:
         try:
             folder = snapshot_download(
-                repo, revision=revision or None, allow_patterns=_PATTERNS, token=token, local_files_only=True
+                repo, revision=revision or None, allow_patterns=_FILES, token=token, local_files_only=True
             )
         except LocalEntryNotFoundError:
             info = HfApi(token=token).model_info(repo, revision=revision or None, files_metadata=True)
-            wanted = filter_repo_objects(info.siblings or [], allow_patterns=_PATTERNS, key=lambda file: file.rfilename)
+            wanted = filter_repo_objects(info.siblings or [], allow_patterns=_FILES, key=lambda file: file.rfilename)
             had = _size(Path(HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model"))
             _check_disk(name, sum(file.size or 0 for file in wanted) - had, Path(HF_HUB_CACHE))
-            log.info("downloading %s (an interrupted download goes on where it stopped)", name)
-            folder = snapshot_download(repo, revision=revision or None, allow_patterns=_PATTERNS, token=token)
+            log.info("downloading %s (an interrupted download is resumed)", name)
+            folder = snapshot_download(repo, revision=revision or None, allow_patterns=_FILES, token=token)
     except CheckpointError:
         raise
-    except Exception as error:  # the hub's client, its HTTP library and the disk all raise their own
+    except Exception as error:  # the hub's client, its HTTP library and the disk raise different types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{name}: the hub did not serve it: {reason}") from error
     # A snapshot's folder is named by its commit, which identifies its contents.
@@ -119,7 +121,7 @@ def _size(folder: Path) -> int:
 def _check_disk(name: str, needed: int, cache: Path) -> None:
     place = next(parent for parent in (cache, *cache.parents) if parent.exists())
     free = shutil.disk_usage(place).free
-    if needed * _HEADROOM > free:
+    if needed * _DISK_HEADROOM > free:
         raise CheckpointError(
             f"{name}: needs {needed / 1e9:.1f} GB under {cache}, where {free / 1e9:.1f} GB are free; "
             "make room or set HF_HOME"

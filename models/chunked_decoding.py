@@ -1,4 +1,4 @@
-"""Decoding to audio piece by piece, and yet as if at once."""
+"""Decodes audio in overlapping chunks, with the same result as in one piece."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ from collections.abc import Callable, Generator
 import torch
 from torch import Tensor
 
-# Frames to a piece: a decoder's memory grows with it, and how long another row waits for its end. But what pieces
-# overlap by is worked out twice: a piece is at least so many times as long.
-_PIECE, _OVERLAPS = 250, 25
+# A decoder's memory, and how long other rows wait, grow with the chunk.
+_CHUNK_FRAMES = 250
+# The overlap is computed twice, so a chunk is at least this many times as long.
+_MIN_CHUNK_OVERLAPS = 25
 
 
-def decoded(frames: Tensor, sight: int, hop: int, decode: Callable[[Tensor], Tensor]) -> Generator[None, None, Tensor]:
-    """What `decode` makes of `[..., T]`, `[..., T × hop]`, with a pause after each piece.
+def decode_in_chunks(
+    frames: Tensor, receptive_field: int, hop: int, decode: Callable[[Tensor], Tensor]
+) -> Generator[None, None, Tensor]:
+    """Decode `[..., T]` to `[..., T × hop]`, with a pause after each chunk.
 
     Args:
-        sight: how many frames on either side `decode` sees of a sample. Pieces overlap by it, so that none of them has
-            an edge that the whole would not have.
-        hop: samples to a frame.
+        receptive_field: number of frames on either side of a sample that influence it. Chunks overlap by it, so that
+            none has an edge that the whole would not have.
+        hop: samples per frame.
+        decode: decodes `[..., n]` to `[..., n × hop]`.
     """
-    length, piece, parts = frames.shape[-1], max(_PIECE, _OVERLAPS * sight), []
-    for start in range(0, length, piece):
-        first, end = max(0, start - sight), min(length, start + piece)
-        audio = decode(frames[..., first : min(length, end + sight)])
+    length, parts = frames.shape[-1], []
+    chunk = max(_CHUNK_FRAMES, _MIN_CHUNK_OVERLAPS * receptive_field)
+    for start in range(0, length, chunk):
+        first, end = max(0, start - receptive_field), min(length, start + chunk)
+        audio = decode(frames[..., first : min(length, end + receptive_field)])
         parts.append(audio[..., (start - first) * hop : (end - first) * hop])
         yield
     return torch.cat(parts, dim=-1)

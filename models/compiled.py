@@ -1,4 +1,4 @@
-"""Compiling what runs for each layer, where that pays."""
+"""`torch.compile` for the functions that run once for each layer."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from torch.utils._triton import has_triton
 
 log = logging.getLogger("producer_twin.models")
 
-_MOST = 64
+# Variants of a function: one row or several, adapters of any rank or none, text longer than a block or not.
+_RECOMPILE_LIMIT = 64
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def pays(wanted: str, device: torch.device) -> bool:
-    """Whether to compile: as `COMPILE` says, and for `auto` on a GPU for which there is a compiler.
+    """Whether to compile: as the setting `COMPILE` says; `auto` compiles on a GPU that has Triton.
 
-    On a CPU a compiled layer rounds in another way for another number of rows, and takes a minute to make.
+    On a CPU a compiled layer takes a minute to compile, and its rounding depends on the number of rows.
     """
     return wanted == "on" or (wanted == "auto" and device.type == "cuda" and has_triton())
 
 
 def compiled(function: Callable[P, T], backend: str | Callable[..., object] = "inductor") -> Callable[P, T]:
-    """`function` compiled as one graph for tensors of all lengths; `function` itself from when that fails."""
-    # Much to import, for those who compile alone.
+    """Compile a function as one graph for tensors of any length. If compiling fails, it runs uncompiled."""
+    # Imported here because it takes long, and most processes do not compile.
     import torch._dynamo.config
     from torch._dynamo.exc import TorchDynamoException
 
-    # One for each of: one row or several, with adapters of any rank or none, text longer than a block or not.
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _MOST)
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _RECOMPILE_LIMIT)
     fast: Callable[P, T] | None = torch.compile(function, fullgraph=True, backend=backend)
 
     def call(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,4 +1,4 @@
-"""Where and in which precision a model runs, and what its errors mean."""
+"""The device and dtype that a model runs in, and what the device's errors mean."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device that `DEVICE` names, or for `auto` the best there is: CUDA, Apple's MPS, the CPU.
+    """The device that the setting `DEVICE` names. `auto` takes the first available of CUDA, Apple's MPS and the CPU.
 
     Raises:
-        ValueError: there is no such device here.
+        ValueError: this machine has no such device.
     """
     if wanted == "auto":
         if torch.cuda.is_available():
@@ -28,9 +28,9 @@ def pick_device(wanted: str) -> torch.device:
 
 
 def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """The dtype that `DTYPE` names, or for `auto` bfloat16 on CUDA and float32 elsewhere.
+    """The dtype that the setting `DTYPE` names. `auto` takes bfloat16 on CUDA and float32 elsewhere.
 
-    On a CPU float32 keeps a track the same to the last bit whoever else is in the batch; with AMX, bfloat16 is faster.
+    On a CPU in float32 a track is the same to the last bit in any batch. With AMX, bfloat16 is faster.
     """
     if wanted == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -38,23 +38,23 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory did not suffice, the device's or the machine's: less at once may fit."""
+    """Whether the device or the machine ran out of memory, so that a smaller batch may fit."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # What MPS, the CPU's allocator and CUDA outside of PyTorch's allocator raise.
+    # MPS, the CPU's allocator, and CUDA outside of PyTorch's allocator raise plain RuntimeErrors.
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
 def lost(error: BaseException) -> bool:
-    """Whether this process can use its device no more: an error of CUDA's own makes all later calls fail as well."""
+    """Whether this process cannot use its device any more: after an error of CUDA itself all later calls fail too."""
     if out_of_memory(error):
         return False
     return isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))
 
 
 def free_memory() -> None:
-    """Give back what is kept for later. Errors that are still held hold what their frames had: let go of them."""
+    """Release cached memory. Drop exceptions first: their tracebacks keep the tensors of their frames alive."""
     memory.give_back()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""Layers that read the same input as one: one matrix product for all of them, and two for all their adapters."""
+"""Fuses Linear layers that read the same input: one matrix product for all of them, and two for all their adapters."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from adapters.lora_rows import Pairs, Weights
-from adapters.tensors import FlatPairs, LoraPair, Shape
+from adapters.batched_lora import Pairs, Weights
+from adapters.weights import FlatPairs, LoraPair, Shape
 
-# The layers that a product is made of, by its name, in the order of their outputs.
+# Name of a fused layer → names of its layers, in the order of their outputs.
 Groups = Mapping[str, Sequence[str]]
 
 
-def together(layers: Sequence[Any]) -> Tensor | None:
-    """The weights of layers, or of embeddings, as one tensor `[out of all, …]`, of which they become parts.
+def fuse_weights(layers: Sequence[Any]) -> Tensor | None:
+    """Concatenate the weights of layers or embeddings to `[total out, …]`; their own weights become views of it.
 
-    It takes no more memory. Layers with a bias, in training, or of different kinds are left as they are.
+    It takes no additional memory. Returns None, and changes nothing, if a layer has a bias or is trained, or if the
+    weights differ in dtype, device or input size.
     """
     if any(layer.weight.requires_grad for layer in layers):
         return None
@@ -28,18 +29,18 @@ def together(layers: Sequence[Any]) -> Tensor | None:
     kinds = {(weight.dtype, weight.device, weight.shape[1:]) for weight in weights}
     if len(kinds) > 1 or any(getattr(layer, "bias", None) is not None for layer in layers):
         return None
-    whole = _whole(weights)
-    if whole is None:
-        # What is made in inference mode could not be trained with.
+    fused = _fused_before(weights)
+    if fused is None:
+        # A tensor made in inference mode could not be used in training.
         with torch.inference_mode(False):
-            whole = torch.cat(weights)
-        for layer, part in zip(layers, whole.split([len(weight) for weight in weights]), strict=True):
+            fused = torch.cat(weights)
+        for layer, part in zip(layers, fused.split([len(weight) for weight in weights]), strict=True):
             layer.weight = torch.nn.Parameter(part, requires_grad=False)
-    return whole
+    return fused
 
 
-def _whole(weights: Sequence[Tensor]) -> Tensor | None:
-    """The tensor in which they lie end to end, if they do."""
+def _fused_before(weights: Sequence[Tensor]) -> Tensor | None:
+    """The tensor of which the weights are consecutive views, None if they are not."""
     first, end = weights[0], weights[0].storage_offset()
     for weight in weights:
         if not weight.is_contiguous() or weight.storage_offset() != end or _storage(weight) != _storage(first):
@@ -52,11 +53,11 @@ def _storage(weight: Tensor) -> int:
     return weight.untyped_storage()._cdata
 
 
-def grouped(root: torch.nn.Module, pairs: Pairs, groups: Groups) -> Pairs:
-    """One pair for each group of which a layer has one; what is in no group is left out.
+def fuse_pairs(root: torch.nn.Module, pairs: Pairs, groups: Groups) -> Pairs:
+    """Combine LoRA pairs by layer into pairs by fused layer. Pairs of layers in no group are left out.
 
-    The group's `a` has the columns of all its layers' side by side, and its `b` their rows, each beside zeros for the
-    other layers' outputs.
+    The columns of the layers' `a` are concatenated. Their `b` become a block diagonal matrix, since each layer's pair
+    adds to its own outputs only.
     """
     found = {name: [layer for layer in layers if layer in pairs] for name, layers in groups.items()}
     shapes: dict[str, Shape] = {
@@ -71,18 +72,18 @@ def grouped(root: torch.nn.Module, pairs: Pairs, groups: Groups) -> Pairs:
     if not shapes:
         return {}
     like = next(iter(pairs.values())).a
-    whole = FlatPairs(shapes, like.new_zeros(FlatPairs.size(shapes)))
+    fused = FlatPairs(shapes, like.new_zeros(FlatPairs.size(shapes)))
     for name in shapes:
         rank = output = 0
         for layer in groups[name]:
             end = output + _outputs(root, layer)
             if layer in pairs:
                 pair, to = pairs[layer], rank + len(pairs[layer].b)
-                whole[name].a[:, rank:to] = pair.a
-                whole[name].b[rank:to, output:end] = pair.b
+                fused[name].a[:, rank:to] = pair.a
+                fused[name].b[rank:to, output:end] = pair.b
                 rank = to
             output = end
-    return whole
+    return fused
 
 
 def _outputs(root: torch.nn.Module, layer: str) -> int:
@@ -91,14 +92,14 @@ def _outputs(root: torch.nn.Module, layer: str) -> int:
 
 
 @dataclass(frozen=True)
-class Product:
-    """What layers make of the input that they share, side by side, with each row's adapter added.
+class FusedLinear:
+    """Layers that share an input, fused, with each row's LoRA added. Their outputs are concatenated.
 
     Attributes:
-        layers: what is asked where `weight` is none, one after the other.
-        weights: `[out, in]` for those of them that have another weight than their own.
-        weight: `[out of all, in]`.
-        pair: `[rows, in, rank]` and `[rows, rank, out of all]`.
+        layers: the layers, which run one after the other if they could not be fused.
+        weights: `[out, in]` for each layer that has a merged weight instead of its own.
+        weight: the fused weight `[total out, in]`, None if the layers could not be fused.
+        pair: the rows' LoRA pairs, `[rows, in, rank]` and `[rows, rank, total out]`.
     """
 
     layers: tuple[Any, ...]
@@ -107,15 +108,15 @@ class Product:
     pair: LoraPair | None
 
     @classmethod
-    def of(cls, root: torch.nn.Module, names: Sequence[str], weights: Weights, pair: LoraPair | None) -> Product:
+    def of(cls, root: torch.nn.Module, names: Sequence[str], weights: Weights, pair: LoraPair | None) -> FusedLinear:
         layers = tuple(root.get_submodule(name) for name in names)
         own = tuple(weights.get(name) for name in names)
         plain = all(type(layer) is torch.nn.Linear for layer in layers)
-        weight = together(layers) if plain and not any(name in weights for name in names) else None
+        weight = fuse_weights(layers) if plain and not any(name in weights for name in names) else None
         return cls(layers, own, weight, pair)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """`[rows, n, in]` to `[rows, n, out of all]`."""
+        """`[rows, n, in]` to `[rows, n, total out]`."""
         if self.weight is not None:
             return self._adapted(linear(x, self.weight), x)
         parts = [
@@ -125,7 +126,7 @@ class Product:
         return self._adapted(parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1), x)
 
     def add_to(self, residual: Tensor, x: Tensor) -> None:
-        """Add what it makes of `x` to `residual` `[rows, n, out of all]`, in place: not where gradients are wanted."""
+        """Add the output for `x` to `residual` `[rows, n, total out]` in place. It has no gradients."""
         if self.weight is None:
             residual += self(x)
             return
@@ -134,5 +135,5 @@ class Product:
             residual.baddbmm_(torch.bmm(x, self.pair.a), self.pair.b)
 
     def _adapted(self, y: Tensor, x: Tensor) -> Tensor:
-        """`y` with what the rows' adapters make of `x` added."""
+        """Add the rows' LoRA of the input `x` to the output `y`."""
         return y if self.pair is None else torch.baddbmm(y, torch.bmm(x, self.pair.a), self.pair.b)

@@ -1,63 +1,39 @@
-"""What the processor at hand computes rightly, and fast, in half precision: found out by trying."""
+"""Tests which convolutions this processor computes correctly in half precision."""
 
 from __future__ import annotations
 
-import time
 from functools import cache, partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv1d, conv_transpose1d, linear
+from torch.nn.functional import conv1d, conv_transpose1d
 
 HALF = (torch.bfloat16, torch.float16)
 Convolution = torch.nn.Conv1d | torch.nn.ConvTranspose1d
 
-# Half precision is off by half a percent at most; what is wrong is off by all there is.
-_NEAR = 0.02
-# How many times as fast half precision must be: with AMX it is four times or more, without slower than float32.
-_PAYS = 1.5
-_ROWS, _WIDTH, _TRIES = 128, 1024, 5
+# Relative error. Half precision rounds to half a percent at most; wrong results have nothing in common.
+_TOLERANCE = 0.02
 _FRAMES = 40
 
 
-@cache
-def bfloat16_pays() -> bool:
-    """Whether a CPU's matrix products in bfloat16 are right, and well faster than in float32, as with AMX."""
-    if not torch.cpu.get_capabilities().get("amx_bf16"):
-        return False
-    generator = torch.Generator().manual_seed(0)
-    rows, weight = (torch.randn(count, _WIDTH, generator=generator) for count in (_ROWS, _WIDTH))
-    half = rows.bfloat16(), weight.bfloat16()
-    return _near(linear(*half), linear(rows, weight)) and _PAYS * _seconds(*half) < _seconds(rows, weight)
-
-
-def _seconds(rows: Tensor, weight: Tensor) -> float:
-    taken = []
-    for _ in range(_TRIES):
-        start = time.perf_counter()
-        linear(rows, weight)
-        taken.append(time.perf_counter() - start)
-    return min(taken)
-
-
 def guard_convolutions(root: torch.nn.Module) -> None:
-    """Have those convolutions under `root` run in float32 that a CPU computes wrongly in half precision.
+    """Run convolutions under `root` in float32 if the CPU computes them incorrectly in half precision.
 
-    With AMX, oneDNN 3.12 (in torch 2.14) does so for some in strides: from 16 to 32 channels, 8 wide, in strides of 4,
-    the result has nothing to do with the right one.
+    With AMX, oneDNN 3.12 (in torch 2.14) does so for some strided convolutions, such as 16 to 32 channels of width 8
+    with stride 4.
     """
     for module in root.modules():
         if not isinstance(module, Convolution):
             continue
-        # With weight normalisation the weight itself is no parameter.
+        # With weight normalisation `weight` is computed, and no parameter.
         parameter = next(module.parameters())
-        if parameter.device.type == "cpu" and parameter.dtype in HALF and not _right(module, parameter.dtype):
+        if parameter.device.type == "cpu" and parameter.dtype in HALF and not _is_correct(module, parameter.dtype):
             module.forward = partial(_in_float32, module)  # type: ignore[method-assign]
 
 
-def _right(module: Convolution, dtype: torch.dtype) -> bool:
-    """Whether this processor computes a convolution of the module's kind rightly."""
-    return _kind_is_right(
+def _is_correct(module: Convolution, dtype: torch.dtype) -> bool:
+    """Whether this processor computes a convolution of the module's shape correctly."""
+    return _shape_is_correct(
         isinstance(module, torch.nn.ConvTranspose1d),
         module.in_channels,
         module.out_channels,
@@ -70,7 +46,7 @@ def _right(module: Convolution, dtype: torch.dtype) -> bool:
 
 
 @cache
-def _kind_is_right(
+def _shape_is_correct(
     transposed: bool, inputs: int, outputs: int, width: int, stride: int, dilation: int, groups: int, dtype: torch.dtype
 ) -> bool:
     generator = torch.Generator().manual_seed(0)
@@ -80,11 +56,12 @@ def _kind_is_right(
     sound = torch.randn(1, inputs, frames, generator=generator)
     function = conv_transpose1d if transposed else conv1d
     exact = function(sound, weight, stride=stride, dilation=dilation, groups=groups)
-    return _near(function(sound.to(dtype), weight.to(dtype), stride=stride, dilation=dilation, groups=groups), exact)
+    half = function(sound.to(dtype), weight.to(dtype), stride=stride, dilation=dilation, groups=groups)
+    return _is_close(half, exact)
 
 
-def _near(half: Tensor, exact: Tensor) -> bool:
-    return bool((half.float() - exact).norm() < _NEAR * exact.norm())
+def _is_close(half: Tensor, exact: Tensor) -> bool:
+    return bool((half.float() - exact).norm() < _TOLERANCE * exact.norm())
 
 
 def _in_float32(module: Convolution, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The level at which tracks leave."""
+"""The level of finished tracks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SILENCE = 1e-6
 
 
 def normalise(audio: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`[channels, samples]` at a peak of −1 dBFS, as ACE-Step's own pipeline does; silence stays silence.
+    """Normalise `[channels, samples]` to a peak of −1 dBFS, as ACE-Step's own pipeline does. Silence is left unchanged.
 
     Raises:
         FloatingPointError: a sample is not finite.

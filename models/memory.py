@@ -1,8 +1,8 @@
-"""What the C library does with memory that tensors leave.
+"""How glibc treats freed memory.
 
-glibc gives large blocks back to the kernel as soon as they are free, and has the next ones cleared anew, page by page:
-a forward pass on a CPU pays for that in each of its layers. So it is told to keep them while there is work, and to
-give them back when there is none. Other C libraries are left as they are.
+By default glibc returns large freed blocks to the kernel at once, and the kernel clears the pages of the next ones: on
+a CPU each layer of a forward pass pays for that. A runner tells glibc to keep freed memory while there is work, and to
+return it when there is none. With other C libraries nothing is changed.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from functools import cache
 
 # mallopt(3)
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
-_MOST = 2**31 - 1
+_MAX_INT = 2**31 - 1
 
 
 def keep() -> None:
-    """Keep what is free for what comes next. Call it before the threads start that are to share it."""
+    """Keep freed memory for later allocations. Call it before starting the threads that are to share one heap."""
     libc = _glibc()
     if libc is None:
         return
     libc.mallopt(_MMAP_MAX, 0)
-    libc.mallopt(_TRIM_THRESHOLD, _MOST)
-    libc.mallopt(_ARENA_MAX, 1)  # a thread's own heaps are of 64 MB at most, and end when they are empty
+    libc.mallopt(_TRIM_THRESHOLD, _MAX_INT)
+    libc.mallopt(_ARENA_MAX, 1)  # heaps of single threads are 64 MB at most, and are returned when empty
 
 
 def give_back() -> None:
-    """To the kernel, whatever is free."""
+    """Return freed memory to the kernel."""
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)
@@ -36,7 +36,7 @@ def give_back() -> None:
 def _glibc() -> ctypes.CDLL | None:
     try:
         libc = ctypes.CDLL(None)
-        libc.gnu_get_libc_version  # noqa: B018 - which others lack
+        libc.gnu_get_libc_version  # noqa: B018 - other C libraries lack it
     except (AttributeError, OSError, TypeError):
         return None
     return libc

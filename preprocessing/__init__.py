@@ -1,1 +1,1 @@
-"""From what a train request names to a dataset: fetch, decode, segment, tag, caption. No model is needed for it."""
+"""Preprocessing: from the files of a train request to a dataset. Fetch, decode, analyse, cut, tag and caption."""

@@ -1,4 +1,4 @@
-"""What a song is: its levels, tempo and key, each with how sure that is, and what it takes to recognise it."""
+"""Analysis of a song: levels, flaws, tempo, key, bars and fingerprint."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ import soxr
 from numpy.typing import NDArray
 
 from preprocessing import features
-from preprocessing.bars import downbeat
-from preprocessing.choice import LIKELY
+from preprocessing.conditional_logit import MIN_CONFIDENCE
 from preprocessing.decode import Samples, blocks, probe
+from preprocessing.downbeat import first_downbeat
 from preprocessing.flaws import NO_FLAWS, FlawMeter, Flaws
-from preprocessing.harmony import Harmony, harmony
-from preprocessing.levels import SILENCE, Levels, Meter
-from preprocessing.rhythm import Rhythm, refined, rhythm, sharpened
+from preprocessing.levels import SILENCE, LevelMeter, Levels
+from preprocessing.musical_key import KeyEstimate, estimate_key
 from preprocessing.segment import mix
+from preprocessing.tempo import Tempo, enhance, estimate_tempo, refine
 
-# Tempo and key are those of the first six minutes, longer than nearly every song, which bounds the memory.
-HEARD_SECONDS = 360
-SHORTEST = 3.0  # seconds; in less there is no tempo
+MAX_ANALYSED_SECONDS = 360  # for tempo and key; it bounds the memory, and nearly every song is shorter
+MIN_ANALYSED_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class Bars:
-    """The first one begins at `first`, and each is `seconds` long."""
+    """Attributes:
+    first: when the first bar begins, in seconds.
+    seconds: length of a bar.
+    """
 
     first: float
     seconds: float
@@ -35,19 +37,25 @@ class Bars:
 
 @dataclass(frozen=True)
 class Analysis:
-    """`rhythm`, `harmony` and `bars` are None where there is none, and are heard without the `flaws`, which the levels
-    are with. `print` is for preprocessing.duplicates."""
+    """What was measured of one song.
+
+    Attributes:
+        levels: of the samples as they are in the file.
+        flaws: found in those samples; everything below is estimated after their repair.
+        tempo, key, bars: None where there is none.
+        fingerprint: see preprocessing.duplicates; None for silence and for very short files.
+    """
 
     levels: Levels
     flaws: Flaws = NO_FLAWS
-    rhythm: Rhythm | None = None
-    harmony: Harmony | None = None
+    tempo: Tempo | None = None
+    key: KeyEstimate | None = None
     bars: Bars | None = None
-    print: NDArray[np.float32] | None = None
+    fingerprint: NDArray[np.float32] | None = None
 
     def record(self) -> dict[str, Any]:
-        """As the dataset's record has it."""
-        tempo, key, bars = self.rhythm, self.harmony, self.bars
+        """The `analysis` of a file in the dataset's record, and its warnings."""
+        tempo, key, bars = self.tempo, self.key, self.bars
         return {
             "bpm": round(tempo.bpm, 2) if tempo else None,
             "bpm_confidence": round(tempo.confidence, 3) if tempo else None,
@@ -61,55 +69,61 @@ class Analysis:
 
 
 def analyse(path: Path, beats_per_bar: int = 4, bpm: float | None = None) -> Analysis:
-    """Listen to a whole file. Raises BadAudio at the first thing in it that is wrong.
+    """Decode and analyse a whole file.
 
-    `beats_per_bar`, and `bpm` if it is known, are for the bars alone.
+    Args:
+        beats_per_bar: of the metre that the client states.
+        bpm: the tempo that the client states, which the bars follow; it does not change the estimated tempo.
+
+    Raises:
+        BadAudio: at the first fault in the file.
     """
     info = probe(path)
-    meter = Meter(info.sample_rate, info.channels)
+    meter = LevelMeter(info.sample_rate, info.channels)
     flaw_meter = FlawMeter(info.channels)
-    ear = _Ear(info.sample_rate)
+    excerpt = _Excerpt(info.sample_rate)
     for block in blocks(path):
         meter.add(block)
         flaw_meter.add(block)
-        ear.add(block)
+        excerpt.add(block)
     levels, flaws = meter.levels(), flaw_meter.flaws()
     if flaws:
-        ear = _Ear(info.sample_rate)
+        excerpt = _Excerpt(info.sample_rate)
         for block in blocks(path):
-            ear.add(flaws.mend(block))
-    samples = ear.samples()
-    if len(samples) < SHORTEST * features.RATE or max(samples.max(), -samples.min()) < SILENCE:
+            excerpt.add(flaws.repair(block))
+    samples = excerpt.samples()
+    if len(samples) < MIN_ANALYSED_SECONDS * features.RATE or max(samples.max(), -samples.min()) < SILENCE:
         return Analysis(levels, flaws)
-    heard = features.hear(samples)
-    tempo = rhythm(heard)
-    return Analysis(levels, flaws, tempo, harmony(heard), _bars(heard, tempo, beats_per_bar, bpm), heard.print)
+    found = features.extract(samples)
+    tempo = estimate_tempo(found)
+    bars = _bars(found, tempo, beats_per_bar, bpm)
+    return Analysis(levels, flaws, tempo, estimate_key(found), bars, found.fingerprint)
 
 
-def _bars(heard: features.Heard, tempo: Rhythm | None, beats_per_bar: int, bpm: float | None) -> Bars | None:
-    """At the tempo that the client knows, or at ours if it is rather right than wrong."""
+def _bars(found: features.Features, tempo: Tempo | None, beats_per_bar: int, bpm: float | None) -> Bars | None:
+    """The bars at the client's tempo, else at the estimated one if its confidence suffices."""
     if bpm is not None:
-        exact = refined(sharpened(heard.onsets)[2], bpm)
-    elif tempo and tempo.confidence >= LIKELY:
+        exact = refine(enhance(found.onset_envelopes)[2], bpm)
+    elif tempo and tempo.confidence >= MIN_CONFIDENCE:
         exact = tempo.bpm
     else:
         return None
-    return Bars(downbeat(heard, exact, beats_per_bar), beats_per_bar * 60 / exact)
+    return Bars(first_downbeat(found, exact, beats_per_bar), beats_per_bar * 60 / exact)
 
 
-class _Ear:
-    """Keeps the beginning of a song, mono and at hearing.RATE."""
+class _Excerpt:
+    """The beginning of a song, mixed to mono and resampled to features.RATE while it streams."""
 
     def __init__(self, rate: int) -> None:
         self._stream = soxr.ResampleStream(rate, features.RATE, 1, dtype="float32")
-        self._kept = np.empty(HEARD_SECONDS * features.RATE, np.float32)
+        self._kept = np.empty(MAX_ANALYSED_SECONDS * features.RATE, np.float32)
         self._length = 0
 
     def add(self, block: Samples, last: bool = False) -> None:
         if self._length < len(self._kept):
-            heard = self._stream.resample_chunk(np.ascontiguousarray(mix(block, 1)), last)[:, 0]
-            part = self._kept[self._length : self._length + len(heard)]
-            part[:] = heard[: len(part)]
+            mono = self._stream.resample_chunk(np.ascontiguousarray(mix(block, 1)), last)[:, 0]
+            part = self._kept[self._length : self._length + len(mono)]
+            part[:] = mono[: len(part)]
             self._length += len(part)
 
     def samples(self) -> Samples:

@@ -1,7 +1,7 @@
-"""What a clip is said to be: from metadata, analysis and tags to the text that the conditioner reads.
+"""Captions: from a clip's metadata, analysis and tags to the text and fields that a model is conditioned on.
 
-This is the one place where metadata is understood. Names are taken in any spelling (`timeSignature`, `time_signature`,
-`Time Signature`); names and values that are not understood are ignored.
+Field names are accepted in any spelling (`timeSignature`, `time_signature`, `Time Signature`); unknown names and values
+are ignored.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 
 from core.notation import Unreadable, whole
 from core.text import printable
-from preprocessing.choice import LIKELY
-from preprocessing.metadata import FIELDS, said
+from preprocessing.conditional_logit import MIN_CONFIDENCE
+from preprocessing.metadata import FIELDS, parse_metadata
 
-NOTHING_KNOWN = "instrumental beat"
-MAX_VALUE = 200  # characters of one value
-MAX_TEXT = 600  # characters of the whole text
+DEFAULT_TEXT = "instrumental beat"
+MAX_VALUE_LENGTH = 200  # characters
+MAX_TEXT_LENGTH = 600  # characters
 
-# What becomes text, in the order of the text; each with its other names.
-_TEXT = [
+# The metadata that becomes text, in this order; each field with its aliases.
+_TEXT_FIELDS = [
     ("caption", "description", "prompt"),
     ("genre", "genres"),
     ("subgenre", "subgenres", "style"),
@@ -33,7 +33,13 @@ _TEXT = [
 
 @dataclass(frozen=True)
 class Caption:
-    """`text` is one line and never empty; `key` is like "A minor"; `time_signature` is one of 2 3 4 6."""
+    """What a clip is captioned as.
+
+    Attributes:
+        text: one line, never empty.
+        key: such as "A minor".
+        time_signature: beats of a bar, one of "2", "3", "4", "6".
+    """
 
     text: str
     bpm: int | None = None
@@ -43,7 +49,7 @@ class Caption:
 
 @dataclass(frozen=True)
 class Tags:
-    """What listening to a segment told; each a few words, or empty."""
+    """Tags that Gemini gave a segment; each a few words, or empty."""
 
     sub_genre: str
     drum_texture: str
@@ -51,14 +57,20 @@ class Tags:
     mood: str
 
     def line(self) -> str:
-        """All in one line, as it is written beside the segment."""
+        """All tags in one line, as in the text file beside the segment."""
         return ", ".join(_distinct([self.sub_genre, self.drum_texture, self.synth_type, self.mood]))
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of a clip: its file as the client named it, the client's metadata, the analysis as the record has
-    it, and a line of tags, Gemini's or as somebody has edited them."""
+class ClipInfo:
+    """What a caption is made from.
+
+    Attributes:
+        path: of the source file, as the client named it.
+        metadata: the client's, for that file.
+        analysis: of that file, as in the dataset's record.
+        tags: the line in the text file beside the segment, from Gemini or edited by hand.
+    """
 
     path: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -66,53 +78,59 @@ class Known:
     tags: str = ""
 
 
-def normalize_dataset(clips: Iterable[Known]) -> list[Caption]:
-    """The caption of each clip, as the conditioner reads it: text, and the fields that a backend may have for more."""
+def normalize_dataset(clips: Iterable[ClipInfo]) -> list[Caption]:
+    """The caption of each clip."""
     return [caption(clip) for clip in clips]
 
 
-def caption(clip: Known) -> Caption:
-    """The caption of a clip. The client's words come first, then the tags', then the title; none comes twice.
+def caption(clip: ClipInfo) -> Caption:
+    """The caption of a clip.
 
-    A title alone says nothing of the sound, so it follows the words for a beat of which nothing is known. For bpm and
-    key the metadata counts, else what the file's name says ("night_140bpm_F#m.wav"), else the analysis where it is
-    rather right than wrong; but what the client says and cannot be read stays empty.
+    The text is the client's words, the tags, then the title, without repetitions. A title does not describe the sound,
+    so the default text precedes it where there is nothing else. Tempo and key are those of the metadata, else of the
+    file's name ("night_140bpm_F#m.wav"), else of the analysis if its confidence suffices; a field that the client
+    filled with an unreadable value stays empty.
     """
-    known = {re.sub(r"[^a-z]", "", str(name).lower()): value for name, value in clip.metadata.items()}
-    words = _distinct([*(text for names in _TEXT for text in _texts(_first(known, names))), clean(clip.tags, MAX_TEXT)])
-    text = ", ".join(_distinct([*(words or [NOTHING_KNOWN]), *_texts(_first(known, ("title", "name")))]))
-    told = said(clip.metadata, clip.path)
-    bpm = _heard(clip.analysis, "bpm") if told.bpm is None and "bpm" not in told.unread else told.bpm
-    key = _heard(clip.analysis, "key") if told.key is None and "key" not in told.unread else told.key
-    return Caption(text[:MAX_TEXT].rstrip(", "), None if bpm is None else whole(bpm), key, told.time_signature)
+    fields = {re.sub(r"[^a-z]", "", str(name).lower()): value for name, value in clip.metadata.items()}
+    words = [text for names in _TEXT_FIELDS for text in _texts(_first(fields, names))]
+    words = _distinct([*words, clean(clip.tags, MAX_TEXT_LENGTH)])
+    text = ", ".join(_distinct([*(words or [DEFAULT_TEXT]), *_texts(_first(fields, ("title", "name")))]))
+    parsed = parse_metadata(clip.metadata, clip.path)
+    bpm, key = parsed.bpm, parsed.key
+    if bpm is None and "bpm" not in parsed.unreadable:
+        bpm = _estimated(clip.analysis, "bpm")
+    if key is None and "key" not in parsed.unreadable:
+        key = _estimated(clip.analysis, "key")
+    text = text[:MAX_TEXT_LENGTH].rstrip(", ")
+    return Caption(text, None if bpm is None else whole(bpm), key, parsed.time_signature)
 
 
-def clean(text: str, limit: int = MAX_VALUE) -> str:
-    """One line of printable text of a limited length."""
+def clean(text: str, limit: int = MAX_VALUE_LENGTH) -> str:
+    """One line of printable text of at most `limit` characters."""
     return " ".join(printable(text, " ").split())[:limit].strip(" ,")
 
 
-def _first(known: Mapping[str, Any], names: Iterable[str]) -> Any:
-    return next((known[name] for name in names if known.get(name) is not None), None)
+def _first(fields: Mapping[str, Any], names: Iterable[str]) -> Any:
+    return next((fields[name] for name in names if fields.get(name) is not None), None)
 
 
-def _heard(analysis: Mapping[str, Any], field: str) -> Any:
-    """What the analysis heard, where that is rather right than wrong."""
-    likely = (analysis.get(f"{field}_confidence") or 0) >= LIKELY
+def _estimated(analysis: Mapping[str, Any], field: str) -> Any:
+    """The estimate of a field, None if its confidence is too low."""
+    confident = (analysis.get(f"{field}_confidence") or 0) >= MIN_CONFIDENCE
     try:
-        return FIELDS[field].read(analysis.get(field)) if likely else None
+        return FIELDS[field].read(analysis.get(field)) if confident else None
     except Unreadable:
         return None
 
 
 def _texts(value: Any) -> list[str]:
-    """The texts in a value: itself, or those in its list."""
+    """The texts in a value: the value itself, or the items of its list."""
     items = value if isinstance(value, list) else [value]
     return [text for item in items if isinstance(item, str) and (text := clean(item))]
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:
-    """The comma-separated words of all texts, without empty ones and those said before."""
+    """The comma-separated phrases of all texts, without empty ones and repetitions."""
     found: dict[str, str] = {}
     for word in (word.strip() for text in texts for word in text.split(",")):
         if word:

@@ -1,14 +1,14 @@
-"""From a train request to the clips that are trained on.
+"""Datasets: from a train request to the clips that are trained on.
 
-Everything is fetched, checked, cut and tagged in a working folder first; only then is the dataset written to storage.
-So a request that cannot be served leaves nothing there. What is written:
+Sources are fetched, checked, cut and tagged in a working folder; only then is the dataset written to storage. So a
+refused request leaves nothing there. What is written:
 
-    datasets/<producer>/<job>/clip_0000.<ext>   what was fetched from URLs
-    datasets/<producer>/<job>/dataset.json      the record, written after all that it names
-    job_data/<job>/{audio,text}/seg_0000.…      what this job trains on; it stays with the job
-    training_data/<producer>/…                  the same, of the producer's newest job (see preprocessing.training_view)
+    datasets/<producer>/<job>/clip_0000.<ext>   downloads
+    datasets/<producer>/<job>/dataset.json      the record, written after all files that it names
+    job_data/<job>/{audio,text}/seg_0000.…      what this job trains on
+    training_data/<producer>/…                  the same for the newest job (see preprocessing.training_folder)
 
-A text is there for a segment that was tagged. It may be edited: `restore` reads it.
+Tagged segments have a text file. It may be edited: `restore` reads it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from core import plain_json
 from core.disk import temporary_space
 from core.errors import Refusal
 from core.settings import Settings
-from preprocessing import training_view
-from preprocessing.captions import Caption, Known, normalize_dataset
+from preprocessing import training_folder
+from preprocessing.captions import Caption, ClipInfo, normalize_dataset
 from preprocessing.duplicates import duplicates
 from preprocessing.isolation import ANALYSIS, PREPARE, refusing
 from preprocessing.record import digest, make_record, parse_record
 from preprocessing.segment import CONTRACT_CHANNELS, CONTRACT_RATE
-from preprocessing.songs import Song, cut, keep_whole, listen
-from preprocessing.sources import Source, check_sources, collect, field_of
+from preprocessing.songs import Song, analyse_source, cut, keep_whole
+from preprocessing.sources import Source, check_sources, collect, source_field
 from preprocessing.tag import Tagging, require_key, tag
 from storage import Damaged, NotFound, Storage, keys, records
 
@@ -42,7 +42,7 @@ log = logging.getLogger("producer_twin.preprocessing")
 
 @dataclass(frozen=True)
 class Clip:
-    """One thing to train on: a file in the working folder. `song` is the index of the source it was cut from."""
+    """A file to train on, in the working folder; `song` is the index of the source that it was cut from."""
 
     path: Path
     caption: Caption
@@ -67,10 +67,16 @@ def prepare(
     native_channels: int,
     report: Callable[[State], object] = lambda _: None,
 ) -> Dataset:
-    """Make the job's dataset. The clips' files lie in `workdir`, and are the caller's to remove.
+    """Make the job's dataset.
 
-    `native_rate` (Hz) and `native_channels` are the backend's own, for the profile of that name. `report` hears
-    "preparing", and "tagging" if there is any. Raises Refusal, naming the file, for whatever cannot be used.
+    Args:
+        workdir: where the clips' files are written; the caller removes it.
+        native_rate: the backend's sample rate in Hz, for the profile "native".
+        native_channels: the backend's channels, likewise.
+        report: called with each state that the job enters.
+
+    Raises:
+        Refusal: a source cannot be used; the message names it.
     """
     report("preparing")
     if request.tag_before_train:
@@ -80,22 +86,24 @@ def prepare(
         rate, channels = native_rate, native_channels
     with temporary_space():
         sources = collect(request, job_id, storage, workdir / "sources", settings)
-        songs = [_listen(source, request) for source in list(sources)]
+        songs = [_analyse(source, request) for source in list(sources)]
         for song, first in zip(songs, duplicates([song.analysis for song in songs]), strict=True):
             song.duplicate_of = first
-        taken = 0
+        count = 0
         for number, song in enumerate(songs):
-            song = songs[number] = _take(song, request, workdir, taken, rate, channels)
-            taken += len(song.pieces)
-    if not taken:
-        raise Refusal(400, f"{field_of(request)}: there is no second of audible sound in them; send audio to train on")
+            song = songs[number] = _cut(song, request, workdir, count, rate, channels)
+            count += len(song.pieces)
+    if not count:
+        raise Refusal(
+            400, f"{source_field(request)}: there is no second of audible sound in them; send audio to train on"
+        )
     tagging = None
     if request.tag_before_train:
         report("tagging")
         tagging = _tag(songs, storage, settings)
     pieces = [piece for song in songs for piece in song.pieces]
     tags = [piece.tags.line() if piece.tags else "" for piece in pieces]
-    captions = normalize_dataset(songs[piece.song].known(line) for piece, line in zip(pieces, tags, strict=True))
+    captions = normalize_dataset(songs[piece.song].clip_info(line) for piece, line in zip(pieces, tags, strict=True))
     for piece, caption in zip(pieces, captions, strict=True):
         piece.caption = caption
     record = make_record(request, job_id, songs, tagging, settings)
@@ -105,14 +113,19 @@ def prepare(
 
 
 def restore(record: Mapping[str, Any], storage: Storage, workdir: Path) -> Dataset:
-    """The dataset of a stored record again, to train on once more. The clips' files lie in `workdir`.
+    """Bring a stored dataset back, to train on it again.
 
-    The texts beside the segments, which may have been edited, are read again. Raises Refusal (409) if a segment is gone
-    or has changed.
+    The text files beside the segments, which may have been edited, are read again.
+
+    Args:
+        workdir: where the clips' files are written.
+
+    Raises:
+        Refusal: 409 if a segment is gone or has changed.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     files, parts = record["files"], record["segments"]
-    known, paths = [], []
+    infos, paths = [], []
     for part in parts:
         key = keys.from_path(part["path"])
         path = workdir / Path(key).name
@@ -125,19 +138,20 @@ def restore(record: Mapping[str, Any], storage: Storage, workdir: Path) -> Datas
             raise _incomplete(part["path"])
         file = files[part["file"]]
         line = _text(storage, keys.job_text(record["job_id"], path.stem))
-        known.append(Known(file["source"], file["metadata"], file.get("analysis", {}), line))
+        infos.append(ClipInfo(file["source"], file["metadata"], file.get("analysis", {}), line))
         paths.append(path)
     clips = [
         Clip(path, caption, part["seconds"], part["file"])
-        for path, caption, part in zip(paths, normalize_dataset(known), parts, strict=True)
+        for path, caption, part in zip(paths, normalize_dataset(infos), parts, strict=True)
     ]
     return Dataset(clips, dict(record))
 
 
 def stored(request: TrainRequest, storage: Storage) -> dict[str, Any] | None:
-    """The record of the dataset that the request names, None if it brings its own files.
+    """The record of the dataset that the request names by `dataset_job_id`; None if it names files instead.
 
-    Raises Refusal (409) if there is none, or it is damaged.
+    Raises:
+        Refusal: 409 if there is no such dataset, or its record is damaged.
     """
     if not request.dataset_job_id:
         return None
@@ -167,14 +181,14 @@ def _text(storage: Storage, key: str) -> str:
         return ""
 
 
-def _listen(source: Source, request: TrainRequest) -> Song:
-    return _isolated(source, listen, source, request.metadata[source.index])
+def _analyse(source: Source, request: TrainRequest) -> Song:
+    return _isolated(source, analyse_source, source, request.metadata[source.index])
 
 
-def _take(song: Song, request: TrainRequest, workdir: Path, first: int, rate: int, channels: int) -> Song:
-    """The song with its pieces, if it is the first of its kind."""
+def _cut(song: Song, request: TrainRequest, workdir: Path, first: int, rate: int, channels: int) -> Song:
+    """The song with its pieces; a duplicate has none."""
     if song.duplicate_of is not None:
-        log.warning("%s is left out: it is the same as file %d", song.source.shown, song.duplicate_of)
+        log.warning("%s is left out: it is the same as file %d", song.source.display_name, song.duplicate_of)
         return song
     if request.skip_preprocess:
         return _isolated(song.source, keep_whole, song, workdir)
@@ -182,14 +196,15 @@ def _take(song: Song, request: TrainRequest, workdir: Path, first: int, rate: in
 
 
 def _isolated(source: Source, function: Callable[..., Song], *arguments: Any) -> Song:
-    with refusing(f"{source.field}: {source.shown}"):
+    with refusing(f"{source.field}: {source.display_name}"):
         return ANALYSIS.call(PREPARE, function, *arguments)
 
 
 def _tag(songs: list[Song], storage: Storage, settings: Settings) -> Tagging:
     pieces = [piece for song in songs for piece in song.pieces]
-    said = normalize_dataset(songs[piece.song].known() for piece in pieces)
-    tagging = tag([(piece.listen, caption) for piece, caption in zip(pieces, said, strict=True)], settings, storage)
+    captions = normalize_dataset(songs[piece.song].clip_info() for piece in pieces)
+    excerpts = [(piece.excerpt, caption) for piece, caption in zip(pieces, captions, strict=True)]
+    tagging = tag(excerpts, settings, storage)
     for piece, tags in zip(pieces, tagging.tags, strict=True):
         piece.tags = tags
     untagged = tagging.tags.count(None)
@@ -200,18 +215,18 @@ def _tag(songs: list[Song], storage: Storage, settings: Settings) -> Tagging:
 
 def _write(request: TrainRequest, job_id: str, storage: Storage, songs: list[Song], record: Mapping[str, Any]) -> None:
     producer = request.producer_id
-    own: dict[str, training_view.Content] = {}
-    shown: dict[str, training_view.Content] = {}
+    job_files: dict[str, training_folder.Content] = {}
+    newest_files: dict[str, training_folder.Content] = {}
     for number, piece in enumerate(piece for song in songs for piece in song.pieces):
         extension = piece.path.suffix[1:]
-        own[keys.job_audio(job_id, number, extension)] = piece.path
-        shown[keys.training_audio(producer, number, extension)] = piece.path
+        job_files[keys.job_audio(job_id, number, extension)] = piece.path
+        newest_files[keys.training_audio(producer, number, extension)] = piece.path
         if piece.tags:
             stem, line = f"seg_{number:04d}", (piece.tags.line() + "\n").encode()
-            own[keys.job_text(job_id, stem)] = line
-            shown[keys.training_text(producer, stem)] = line
+            job_files[keys.job_text(job_id, stem)] = line
+            newest_files[keys.training_text(producer, stem)] = line
     fetched = {song.source.key: song.source.path for song in songs if request.upload_urls}
-    training_view.put_all(storage, fetched | own)
+    training_folder.put_all(storage, fetched | job_files)
     text = plain_json.encode(record, indent=1)
     storage.put(keys.dataset_record(producer, job_id), text)
-    training_view.replace(storage, producer, job_id, shown, text)
+    training_folder.replace(storage, producer, job_id, newest_files, text)

@@ -1,6 +1,6 @@
-"""Any audio file as blocks of samples. The bytes decide what it is, not its name.
+"""Decode any audio file to blocks of samples. The format is recognised by content, not by name.
 
-Headers are walked by preprocessing.containers, which leaves a library the sound and nothing else.
+preprocessing.containers parses the headers, so that decoding libraries see the audio stream and nothing else.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ FORMATS = ("wav", "aiff", "caf", "flac", "ogg", "opus", "mp3", "m4a", "aac")
 MAX_SECONDS = 4 * 3600
 MAX_CHANNELS = 32
 RATES = range(4_000, 384_001)
-# The longest file at twice the usual rate, in stereo: a small file of silence must not keep a core busy for an hour.
+# The longest file at 96 kHz in stereo: a small file of silence must not keep a core busy for an hour.
 MAX_SAMPLES = MAX_SECONDS * 96_000 * 2
-# 18 dB over full scale, which floats may be; what is louder was not meant as it is written.
+# 18 dB above full scale. Floats may exceed full scale, but louder ones are integers written as floats.
 MAX_PEAK = 8.0
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """`format` is one of FORMATS, and the usual file extension.
+    """What a file is.
 
-    `seconds` is what the file says of itself; for an MP3 or AAC without an index, an estimate. `warnings` says what is
-    wrong with the sound, as far as it was looked at.
+    Attributes:
+        format: one of FORMATS; also the usual file extension.
+        seconds: by the file's header; for an MP3 or AAC without an index, an estimate.
+        warnings: one sentence for each flaw in the decoded part.
     """
 
     format: str
@@ -47,23 +49,23 @@ class AudioInfo:
 
 
 def probe(path: Path) -> AudioInfo:
-    """What the file is, from its header. Raises BadAudio if it is nothing that can be used."""
+    """Read the file's header. Raises BadAudio if the file cannot be used."""
     with path.open("rb", buffering=0) as file, _opened(file) as song:
         return song.info()
 
 
 def check_bytes(data: bytes) -> AudioInfo:
-    """The same for bytes, of which the first and the last second are decoded as well. Quick, whatever the length."""
+    """Read the header and decode the first and the last second. Raises BadAudio. Quick at any length."""
     return _check_ends(io.BytesIO(data))
 
 
 def check_file(file: io.FileIO) -> AudioInfo:
-    """The same for a file."""
+    """`check_bytes` for an open file."""
     return _check_ends(file)  # type: ignore[arg-type]
 
 
 def blocks(path: Path) -> Iterator[Samples]:
-    """The file's samples, (up to 65,536 or so, channels) each. Raises BadAudio at the first thing that is wrong."""
+    """The file's samples, (up to about BLOCK_FRAMES, channels) each. Raises BadAudio at the first fault."""
     with path.open("rb", buffering=0) as file, _opened(file) as song:
         yield from song.blocks()
 
@@ -81,8 +83,8 @@ def _check_ends(file: BinaryIO) -> AudioInfo:
         return song.info(flaws.flaws().warnings())
 
 
-class _Song:
-    """One stream of the file after the other. Decoders are opened when they are needed."""
+class _AudioFile:
+    """The streams of a file, decoded one after the other. Each decoder is opened when it is needed."""
 
     def __init__(self, found: Layout) -> None:
         self._format, self._streams = found.format, found.streams
@@ -103,7 +105,7 @@ class _Song:
         return AudioInfo(self._format, self.rate, self.channels, seconds, warnings)
 
     def blocks(self) -> Iterator[Samples]:
-        """Each block looked at: no NaN, nothing too loud, and not longer than can be."""
+        """The samples, checked for length, level and NaN."""
         done = 0
         for each in self._decoders():
             for block in each.blocks():
@@ -120,16 +122,16 @@ class _Song:
 
     def _same(self, other: Decoder) -> Decoder:
         if (other.sample_rate, other.channels) != (self.rate, self.channels):
-            raise BadAudio("its sample rate or number of channels changes on the way; save it as a WAV file")
+            raise BadAudio("its sample rate or number of channels changes midway; save it as a WAV file")
         return other
 
 
 @contextmanager
-def _opened(file: BinaryIO) -> Iterator[_Song]:
-    """The file's sound, within the limits; what any library raises inside the block becomes BadAudio."""
+def _opened(file: BinaryIO) -> Iterator[_AudioFile]:
+    """The audio of a file. Any exception of a decoding library inside the block becomes BadAudio."""
     found = layout(file)
     try:
-        yield _Song(found)
+        yield _AudioFile(found)
     except ERRORS as error:
         raise damaged(found.format, "cannot be decoded") from error
 
@@ -150,11 +152,11 @@ def _check_length(seconds: float, rate: int, channels: int) -> None:
 
 def _check_samples(block: Samples) -> None:
     peak = max(block.max(initial=0), -block.min(initial=0))
-    if peak <= MAX_PEAK:  # written so that NaN fails as well
+    if peak <= MAX_PEAK:  # false for NaN
         return
     if np.isfinite(block).all():
         raise BadAudio(
             f"its samples go up to {peak:.3g} times full scale; at most {MAX_PEAK:g} times can be used: export it "
             "again with floats within ±1, or as 24-bit integers"
         )
-    raise BadAudio("it has samples that are no numbers (NaN or infinity); export it again")
+    raise BadAudio("it has samples that are not numbers (NaN or infinity); export it again")

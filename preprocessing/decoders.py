@@ -1,6 +1,6 @@
-"""From a clean stream to blocks of samples: libsndfile for PCM, Vorbis and Opus, FFmpeg for the rest.
+"""Decoders of clean streams: libsndfile for PCM, Vorbis and Opus, FFmpeg for the rest.
 
-FFmpeg, as libsndfile guesses the length of an MP3 without an index, and cuts it there.
+MP3s go to FFmpeg, as libsndfile guesses the length of one without an index, and truncates it there.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from preprocessing.containers.base import BadAudio, Demuxed, Frames, Native, Pcm
 
 Samples = NDArray[np.float32]  # (frames, channels); full scale is ±1
 
-BLOCK = 65_536  # frames
-PADDING = 4_096  # frames; the most that an encoder adds to fill its last packet
-# MP3s with a broken frame or two are common, and play everywhere.
-MAX_DAMAGE = 0.1
-# So many more than that, and the rest is not tried.
-_ENOUGH_BROKEN = 1000
-_READ = 65_536  # bytes
+BLOCK_FRAMES = 65_536  # frames
+MAX_PADDING = 4_096  # frames that an encoder may add to fill its last packet
+MAX_BROKEN_SHARE = 0.1  # of the packets; MP3s with a broken frame or two are common, and play everywhere
+_BROKEN_TO_GIVE_UP = 1000  # packets beyond MAX_BROKEN_SHARE at which decoding stops early
+_READ_BYTES = 65_536
 
 ERRORS = (soundfile.SoundFileError, av.FFmpegError, ValueError)
 
 
 class Decoder(Protocol):
-    """Attributes:
-    seconds: how long the stream says it is.
-    exact: whether that can be relied on.
+    """Decodes one stream.
+
+    Attributes:
+        seconds: length by the stream's header.
+        exact: whether that length is reliable.
     """
 
     sample_rate: int
@@ -42,14 +42,14 @@ class Decoder(Protocol):
     exact: bool
 
     def blocks(self) -> Iterator[Samples]:
-        """All samples, up to about BLOCK frames at a time; once only. Raises BadAudio or one of ERRORS."""
+        """All samples, about BLOCK_FRAMES frames at a time; to be called once. Raises BadAudio or one of ERRORS."""
 
     def check_end(self) -> Samples:
-        """The last second, or nothing where one has to read all to find it. Raises BadAudio if it is missing."""
+        """The last second, or nothing if finding it means decoding everything. Raises BadAudio if it is missing."""
 
 
 def decoder(stream: Stream) -> Decoder:
-    """Raises BadAudio or one of ERRORS."""
+    """The decoder for a stream. Raises BadAudio or one of ERRORS."""
     stream.view.seek(0)
     if isinstance(stream, Pcm):
         return _Pcm(stream)
@@ -61,11 +61,13 @@ def decoder(stream: Stream) -> Decoder:
 
 
 class _Buffered(io.BufferedReader):
-    """Reads for libsndfile, which asks for a few kilobytes at a time. A seek to before the file's start, which
-    libsndfile's arithmetic on damaged headers leads to, leaves it where it is."""
+    """A buffer for libsndfile, which reads a few kilobytes at a time.
+
+    A seek to before the start, which libsndfile attempts on damaged headers, has no effect.
+    """
 
     def __init__(self, view: View) -> None:
-        super().__init__(view.again(), _READ)  # which it closes at its own end
+        super().__init__(view.again(), _READ_BYTES)  # a copy, as it is closed with the buffer
         self._size = view.size
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -84,14 +86,14 @@ class _Sndfile:
 
     def blocks(self) -> Iterator[Samples]:
         done = 0
-        # 16-bit samples are faster read as they are; the floats are the same.
+        # 16-bit samples are read faster as integers, and give the same floats.
         plain = self._file.subtype == "PCM_16"
-        block = np.empty((BLOCK, self.channels), np.int16 if plain else np.float32)
+        block = np.empty((BLOCK_FRAMES, self.channels), np.int16 if plain else np.float32)
         while count := self._file.buffer_read_into(block, "int16" if plain else "float32"):
             done += count
             yield block[:count] * np.float32(1 / 32768) if plain else block[:count].copy()
         if self.exact and done < self._frames - self.sample_rate:
-            raise BadAudio(_ends_early(self.seconds, done / self.sample_rate))
+            raise BadAudio(_truncated(self.seconds, done / self.sample_rate))
 
     def check_end(self) -> Samples:
         if not self._frames:
@@ -99,7 +101,7 @@ class _Sndfile:
         self._file.seek(max(0, self._frames - self.sample_rate))
         last: Samples = self._file.read(self.sample_rate, dtype="float32", always_2d=True)
         if self.exact and not len(last):
-            raise BadAudio(_ends_early(self.seconds))
+            raise BadAudio(_truncated(self.seconds))
         return last
 
 
@@ -122,9 +124,10 @@ class _Native(_Sndfile):
 
 
 class _FFmpeg:
-    """Of each decoder it is the frames that tell the rate, the channels and the form of the samples.
+    """Decodes by FFmpeg. Rate and channels are those of the first frame.
 
-    `delay` samples are left out at the beginning. At the end, `trim` says how many.
+    Args:
+        delay: frames to drop at the beginning.
     """
 
     def __init__(self, delay: int = 0) -> None:
@@ -144,29 +147,29 @@ class _FFmpeg:
         raise NotImplementedError
 
     def _trim(self, decoded: int) -> int:
-        """How many of the `decoded` samples are to be left out at the end, at most PADDING."""
+        """How many of the `decoded` frames to drop at the end, at most MAX_PADDING."""
         raise NotImplementedError
 
     def blocks(self) -> Iterator[Samples]:
-        # Gathers the codec's frames, of a thousand samples each, without a detour through Python.
+        # Joins the codec's frames, of about a thousand samples each, outside Python.
         gathered: Any = av.AudioFifo()
         decoded = 0
         for frame in self._decoded_frames:
-            # The fifo itself would write frames of fewer channels from memory that is not theirs.
+            # AudioFifo would read beyond a frame with fewer channels.
             if frame.layout.nb_channels != self.channels or frame.sample_rate != self.sample_rate:
-                raise BadAudio("its sample rate or number of channels changes on the way; save it as a WAV file")
+                raise BadAudio("its sample rate or number of channels changes midway; save it as a WAV file")
             decoded += frame.samples
             frame.pts = None
             gathered.write(frame)
-            if gathered.samples >= self._delay + BLOCK + PADDING:
-                yield self._take(gathered, BLOCK)
+            if gathered.samples >= self._delay + BLOCK_FRAMES + MAX_PADDING:
+                yield self._take(gathered, BLOCK_FRAMES)
         rest = self._take(gathered, 0)
         trim = self._trim(decoded)
         if len(rest):
             yield rest[: len(rest) - trim]
 
     def _take(self, gathered: Any, frames: int) -> Samples:
-        """So many from the fifo, or all for 0, after the delay."""
+        """`frames` frames from the fifo (0 for all), after the delay."""
         if self._delay and gathered.samples:
             gathered.read(min(self._delay, gathered.samples))
             self._delay = 0
@@ -174,8 +177,7 @@ class _FFmpeg:
         return np.empty((0, self.channels), np.float32) if block is None else block.to_ndarray().T
 
     def _decoded(self) -> Iterator[Any]:
-        """One frame of the codec at a time, of planes of floats. Broken packets are left out, as players do, unless
-        they are many."""
+        """The codec's frames as planar floats. A few broken packets are skipped, as players do; many are an error."""
         to_planes = av.AudioResampler(format="fltp")
         packets = broken = 0
         for packet in self._packets():
@@ -184,7 +186,7 @@ class _FFmpeg:
                 frames = self._decode(packet)
             except av.InvalidDataError:
                 broken += 1
-                if broken > _ENOUGH_BROKEN + packets * MAX_DAMAGE:
+                if broken > _BROKEN_TO_GIVE_UP + packets * MAX_BROKEN_SHARE:
                     break
                 continue
             for frame in frames:
@@ -192,7 +194,7 @@ class _FFmpeg:
                     yield frame
                 else:
                     yield from to_planes.resample(frame)
-        if broken > 1 + packets * MAX_DAMAGE:
+        if broken > 1 + packets * MAX_BROKEN_SHARE:
             raise BadAudio(f"it is damaged: {broken} of its {packets} packets cannot be decoded")
 
 
@@ -208,7 +210,7 @@ class _Frames(_FFmpeg):
         return np.empty((0, self.channels), np.float32)
 
     def _packets(self) -> Iterator[Any]:
-        while data := self._stream.view.read(_READ):
+        while data := self._stream.view.read(_READ_BYTES):
             yield from self._codec.parse(data)
         yield from self._codec.parse(None)
         yield None
@@ -217,13 +219,13 @@ class _Frames(_FFmpeg):
         return self._codec.decode(packet)
 
     def _trim(self, decoded: int) -> int:
-        counted = self._stream.frames is not None and abs(self.seconds * self.sample_rate - decoded) < 2 * PADDING
+        counted = self._stream.frames is not None and abs(self.seconds * self.sample_rate - decoded) < 2 * MAX_PADDING
         return self._stream.padding if counted else 0
 
 
 class _Demuxed(_FFmpeg):
     def __init__(self, stream: Demuxed) -> None:
-        # The format is given: guessing would try playlists, which name other files.
+        # The format is fixed: probing would try playlists, which name other files.
         self._container: Any = av.open(stream.view, format=stream.demuxer, metadata_errors="ignore")
         if not self._container.streams.audio:
             raise BadAudio("there is no audio track in it")
@@ -239,7 +241,7 @@ class _Demuxed(_FFmpeg):
         self._container.seek(int(wanted), stream=self._track)
         frame = next(self._decoded(), None)
         if frame is None or (frame.time or self.seconds) < self.seconds - 2:
-            raise BadAudio(_ends_early(self.seconds))
+            raise BadAudio(_truncated(self.seconds))
         return frame.to_ndarray().T
 
     def _packets(self) -> Iterator[Any]:
@@ -253,10 +255,10 @@ class _Demuxed(_FFmpeg):
             return 0
         beyond = decoded - round(self.seconds * self.sample_rate)
         if -beyond > self.sample_rate:
-            raise BadAudio(_ends_early(self.seconds, decoded / self.sample_rate))
-        return beyond if 0 < beyond <= PADDING else 0
+            raise BadAudio(_truncated(self.seconds, decoded / self.sample_rate))
+        return beyond if 0 < beyond <= MAX_PADDING else 0
 
 
-def _ends_early(promised: float, found: float | None = None) -> str:
-    end = "its end" if found is None else f"all after {found:.1f} s"
-    return f"it is cut off: it should be {promised:.1f} s long, but {end} is missing; send the whole file"
+def _truncated(expected: float, found: float | None = None) -> str:
+    missing = "its end" if found is None else f"all after {found:.1f} s"
+    return f"it is cut off: it should be {expected:.1f} s long, but {missing} is missing; send the whole file"

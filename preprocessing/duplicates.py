@@ -1,7 +1,7 @@
-"""Finding the same song twice, also in another format, at another level, or with an encoder's silence before it.
+"""Duplicate songs, also in another format, at another level, or with an encoder's silence before them.
 
-Two songs are the same if they are equally long and the outlines of their spectra over time, without each band's own
-level, correlate nearly completely. (Another mix of a song does not: it is another thing to learn from.)
+Two songs are duplicates if their lengths agree and their fingerprints (mel spectra over time, each band less its mean)
+correlate almost perfectly. Another mix of a song is no duplicate.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from preprocessing.analysis import Analysis
 
-ALIKE = 0.98  # correlation
-LENGTHS = 0.5  # seconds that they may differ
-SHIFT = 1  # frames of 93 ms
+MIN_CORRELATION = 0.98
+MAX_LENGTH_DIFFERENCE = 0.5  # seconds
+MAX_SHIFT = 1  # frames of 93 ms
 
 
 def duplicates(songs: Sequence[Analysis]) -> list[int | None]:
-    """For each song the index of the first that is the same, None for those that are first themselves."""
+    """For each song the index of the earlier song that it repeats, else None."""
     found: list[int | None] = []
     for index, song in enumerate(songs):
         firsts = (other for other in range(index) if found[other] is None)
@@ -28,16 +28,18 @@ def duplicates(songs: Sequence[Analysis]) -> list[int | None]:
 
 
 def _same(one: Analysis, other: Analysis) -> bool:
-    if one.print is None or other.print is None or abs(one.levels.seconds - other.levels.seconds) > LENGTHS:
+    if one.fingerprint is None or other.fingerprint is None:
         return False
-    shifts = range(-SHIFT, SHIFT + 1)
-    return max(likeness(one.print, other.print, shift) for shift in shifts) >= ALIKE
+    if abs(one.levels.seconds - other.levels.seconds) > MAX_LENGTH_DIFFERENCE:
+        return False
+    shifts = range(-MAX_SHIFT, MAX_SHIFT + 1)
+    return max(correlation(one.fingerprint, other.fingerprint, shift) for shift in shifts) >= MIN_CORRELATION
 
 
-def likeness(one: NDArray[np.float32], other: NDArray[np.float32], shift: int = 0) -> float:
-    """The correlation of two prints (bands, frames), the second one moved by `shift` frames; −1 to 1."""
+def correlation(one: NDArray[np.float32], other: NDArray[np.float32], shift: int = 0) -> float:
+    """The correlation of two fingerprints (bands, frames), the second shifted by `shift` frames; −1 to 1."""
     if shift < 0:
-        return likeness(other, one, -shift)
+        return correlation(other, one, -shift)
     length = min(one.shape[1], other.shape[1] - shift)
     if length < 2:
         return 0.0

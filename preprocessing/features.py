@@ -1,6 +1,6 @@
-"""What a song sounds like, as arrays small enough to keep: onsets, pitches, and a fingerprint.
+"""Audio features of a song: onset envelopes, a constant-Q transform, and a fingerprint.
 
-This is the one file of the package that needs librosa, which takes seconds to import: only who listens pays.
+The only file of the package that needs librosa, which takes seconds to import; so it is imported on first use.
 """
 
 from __future__ import annotations
@@ -15,54 +15,58 @@ from preprocessing.decode import Samples
 
 Array = NDArray[np.float32]
 
-RATE = 22_050  # Hz; what is above 11 kHz tells neither tempo nor key
-ONSET_HOP, PITCH_HOP = 256, 2048  # samples
-ONSETS_PER_SECOND = RATE / ONSET_HOP
-PITCHES_PER_SECOND = RATE / PITCH_HOP
+RATE = 22_050  # Hz; sound above 11 kHz helps with neither tempo nor key
+ONSET_HOP, CQT_HOP = 256, 2048  # samples
+ONSET_FRAME_RATE = RATE / ONSET_HOP
+CQT_FRAME_RATE = RATE / CQT_HOP
 
-_WINDOW = 1024
-_MELS = 64  # from 30 Hz to 10 kHz; the lowest 6 end at about 330 Hz, the highest 40 begin at about 1.2 kHz
-_FLOOR = 1e-5  # mel power of a song at full scale that counts as silence, about 80 dB down
-_AUDIBLE = 0.02  # of the peak
-_CHUNK = 30 * RATE // PITCH_HOP * PITCH_HOP  # samples worked on at once, which bounds the memory
-_PRINT_FRAMES = 8
+_WINDOW = 1024  # samples
+_MEL_BANDS = 64  # from 30 Hz to 10 kHz
+_BAND_EDGES = (6, 24)  # mel bands: low sound is up to about 330 Hz, high sound from about 1.2 kHz
+_MIN_MEL_POWER = 1e-5  # about 80 dB below a song at full scale
+_AUDIBLE_SHARE = 0.02  # of the peak
+_CHUNK = 30 * RATE // CQT_HOP * CQT_HOP  # samples processed at once, which bounds the memory
+_FINGERPRINT_HOP = 8  # onset frames
 
 
 @dataclass(frozen=True)
-class Heard:
-    """`onsets` (3, frames): how much louder low, high and all sound gets, ONSETS_PER_SECOND.
+class Features:
+    """Audio features of one song.
 
-    `pitches` (84, frames): the magnitude of each semitone from C1 on, PITCHES_PER_SECOND.
-    `start`: when the first sound comes, in seconds. `print` (64, frames): the spectrum's outline in dB, every 93 ms
-    from then on, for finding the same song again.
+    Attributes:
+        onset_envelopes: (3, frames) spectral flux of low, of high and of all sound, ONSET_FRAME_RATE frames a second.
+        cqt: (84, frames) magnitude of each semitone from C1 up, CQT_FRAME_RATE frames a second.
+        first_sound: when the first sound begins.
+        fingerprint: (64, frames) mel spectrum in dB, every 93 ms from the first sound; see preprocessing.duplicates.
     """
 
-    onsets: Array
-    pitches: Array
-    start: float
-    print: Array
+    onset_envelopes: Array
+    cqt: Array
+    first_sound: float
+    fingerprint: Array
 
 
-def hear(samples: Samples) -> Heard:
-    """Listen to a song: (frames,) at RATE, mono, at least a second of it, not silent."""
+def extract(samples: Samples) -> Features:
+    """Compute the features of mono samples (frames,) at RATE: at least one second, not silent."""
     import librosa
 
     peak = np.float32(max(samples.max(), -samples.min()))
-    loud = np.concatenate([_mel_decibels(chunk / peak) for chunk in _overlapping(samples)], axis=1)
-    rise = np.maximum(0, np.diff(loud, axis=1, prepend=loud[:, :1]))
-    low, middle, high = (band.mean(axis=0) for band in np.split(rise, [6, 24]))
-    onsets = np.stack([low, high, low + middle + high])
+    mel = np.concatenate([_mel_decibels(chunk / peak) for chunk in _overlapping_chunks(samples)], axis=1)
+    flux = np.maximum(0, np.diff(mel, axis=1, prepend=mel[:, :1]))
+    low, middle, high = (bands.mean(axis=0) for bands in np.split(flux, _BAND_EDGES))
+    onset_envelopes = np.stack([low, high, low + middle + high])
     tuning = librosa.estimate_tuning(y=samples[max(0, len(samples) // 2 - 10 * RATE) :][: 20 * RATE], sr=RATE)
-    pitches = np.concatenate([_semitones(chunk / peak, tuning) for chunk in _pieces(samples)], axis=1)
-    start = int(np.argmax((samples > _AUDIBLE * peak) | (samples < -_AUDIBLE * peak))) / RATE
-    loud = loud[:, round(start * ONSETS_PER_SECOND) :]  # so that silence before it does not matter
-    frames = loud.shape[1] // _PRINT_FRAMES
-    coarse = loud[:, : frames * _PRINT_FRAMES].reshape(_MELS, frames, _PRINT_FRAMES).mean(axis=2)
-    return Heard(onsets, pitches, start, coarse)
+    cqt = np.concatenate([_cqt(chunk / peak, tuning) for chunk in _adjacent_chunks(samples)], axis=1)
+    threshold = _AUDIBLE_SHARE * peak
+    first_sound = int(np.argmax((samples > threshold) | (samples < -threshold))) / RATE
+    mel = mel[:, round(first_sound * ONSET_FRAME_RATE) :]  # the fingerprint ignores silence before the song
+    frames = mel.shape[1] // _FINGERPRINT_HOP
+    fingerprint = mel[:, : frames * _FINGERPRINT_HOP].reshape(_MEL_BANDS, frames, _FINGERPRINT_HOP).mean(axis=2)
+    return Features(onset_envelopes, cqt, first_sound, fingerprint)
 
 
-def _overlapping(samples: Samples) -> Iterator[Samples]:
-    """Chunks whose frames of _WINDOW, ONSET_HOP apart and centred, continue each other's."""
+def _overlapping_chunks(samples: Samples) -> Iterator[Samples]:
+    """Chunks that overlap by a window, so that centred frames ONSET_HOP apart continue from one chunk to the next."""
     half = _WINDOW // 2
     for start in range(0, len(samples) + 1, _CHUNK):
         chunk = samples[max(0, start - half) : start - half + _CHUNK + _WINDOW - ONSET_HOP]
@@ -72,29 +76,29 @@ def _overlapping(samples: Samples) -> Iterator[Samples]:
             yield np.pad(chunk, (before, after))
 
 
-def _pieces(samples: Samples) -> Iterator[Samples]:
-    """Chunks side by side; a last one too short for the longest filter is left out, if it is not the only one."""
+def _adjacent_chunks(samples: Samples) -> Iterator[Samples]:
+    """Chunks without overlap; a last one too short for the longest filter is dropped, unless it is the first."""
     for start in range(0, len(samples), _CHUNK):
-        piece = samples[start : start + _CHUNK]
-        if not start or len(piece) >= RATE:
-            yield piece
+        chunk = samples[start : start + _CHUNK]
+        if not start or len(chunk) >= RATE:
+            yield chunk
 
 
 def _mel_decibels(samples: Samples) -> Array:
-    """(_MELS, frames)"""
+    """Mel spectrogram in dB, (_MEL_BANDS, frames)."""
     import librosa
 
     power = librosa.feature.melspectrogram(
-        y=samples, sr=RATE, n_fft=_WINDOW, hop_length=ONSET_HOP, center=False, n_mels=_MELS, fmin=30, fmax=10_000
+        y=samples, sr=RATE, n_fft=_WINDOW, hop_length=ONSET_HOP, center=False, n_mels=_MEL_BANDS, fmin=30, fmax=10_000
     )
-    return 10 * np.log10(np.maximum(power, _FLOOR), dtype=np.float32)
+    return 10 * np.log10(np.maximum(power, _MIN_MEL_POWER), dtype=np.float32)
 
 
-def _semitones(samples: Samples, tuning: float) -> Array:
-    """(84, frames)"""
+def _cqt(samples: Samples, tuning: float) -> Array:
+    """Magnitudes of the constant-Q transform, (84, frames); `tuning` in fractions of a semitone."""
     import librosa
 
     lowest = float(librosa.note_to_hz("C1"))
-    return np.abs(librosa.cqt(samples, sr=RATE, hop_length=PITCH_HOP, fmin=lowest, n_bins=84, tuning=tuning)).astype(
+    return np.abs(librosa.cqt(samples, sr=RATE, hop_length=CQT_HOP, fmin=lowest, n_bins=84, tuning=tuning)).astype(
         np.float32
     )

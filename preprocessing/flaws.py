@@ -1,4 +1,4 @@
-"""What is wrong with a song's samples, though they can be read: a DC offset, channels that cancel each other."""
+"""Flaws in samples that can be repaired: a DC offset, and channels of opposite polarity."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ import numpy as np
 
 from preprocessing.decoders import Samples
 
-OFFSET = 0.01  # of full scale; converters that work have less than a tenth of it
-# A mono mix has at least 1/32 of its channels' mean power, if each of up to 32 has another sound or all but one none.
-CANCELLED = 0.02
-AUDIBLE = 1e-6  # power, −60 dBFS
+MIN_DC_OFFSET = 0.01  # of full scale; a working converter has less than a tenth of it
+# Power of the mono mix by the mean power of the channels. Uncorrelated channels have 1 / channels, and at least 1/32.
+MIN_MONO_POWER_RATIO = 0.02
+AUDIBLE_POWER = 1e-6  # −60 dBFS
 
 
 @dataclass(frozen=True)
 class Flaws:
     """Attributes:
-    offsets: to subtract from each channel; none if all are small.
-    channel: the one to use alone; None for all of them.
+    dc_offsets: to subtract from each channel; empty if all are small.
+    only_channel: index of the one channel to use, since a mix would cancel out; None to use all.
     """
 
-    offsets: tuple[float, ...] = ()
-    channel: int | None = None
+    dc_offsets: tuple[float, ...] = ()
+    only_channel: int | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.offsets) or self.channel is not None
+        return bool(self.dc_offsets) or self.only_channel is not None
 
-    def mend(self, block: Samples) -> Samples:
-        """(frames, channels) without the flaws; one channel if they cancel each other."""
-        if self.offsets:
-            block = block - np.array(self.offsets, np.float32)
-        return block if self.channel is None else block[:, self.channel : self.channel + 1]
+    def repair(self, block: Samples) -> Samples:
+        """(frames, channels) without the flaws: all channels, or (frames, 1) if they cancel each other."""
+        if self.dc_offsets:
+            block = block - np.array(self.dc_offsets, np.float32)
+        return block if self.only_channel is None else block[:, self.only_channel : self.only_channel + 1]
 
     def warnings(self) -> tuple[str, ...]:
-        """A sentence for each."""
-        said = []
-        if self.offsets:
-            largest = max(self.offsets, key=abs)
-            said.append(f"it has a DC offset of {largest:.0%} of full scale, which is removed before training")
-        if self.channel is not None:
-            said.append(
+        """One sentence for each flaw."""
+        sentences = []
+        if self.dc_offsets:
+            largest = max(self.dc_offsets, key=abs)
+            sentences.append(f"it has a DC offset of {largest:.0%} of full scale, which is removed before training")
+        if self.only_channel is not None:
+            sentences.append(
                 "its channels cancel each other (opposite polarity), so that a mono mix is nearly silent: only channel "
-                f"{self.channel + 1} is used"
+                f"{self.only_channel + 1} is used"
             )
-        return tuple(said)
+        return tuple(sentences)
 
 
 NO_FLAWS = Flaws()
 
 
 class FlawMeter:
-    """Takes blocks of (frames, channels), any number of them, in constant memory."""
+    """Looks for flaws in blocks of (frames, channels), in constant memory."""
 
     def __init__(self, channels: int) -> None:
         self._frames = 0
@@ -64,14 +64,14 @@ class FlawMeter:
         self._products += block.T @ block
 
     def flaws(self) -> Flaws:
-        """Of all that was added."""
+        """The flaws in all blocks so far."""
         if not self._frames:
             return Flaws()
         means = self._sums / self._frames
         covariances = self._products / self._frames - np.outer(means, means)
-        powers, mixed = covariances.diagonal(), covariances.mean()
-        cancels = powers.mean() > AUDIBLE and mixed < CANCELLED * powers.mean()
+        powers, mono_power = covariances.diagonal(), covariances.mean()
+        cancels = powers.mean() > AUDIBLE_POWER and mono_power < MIN_MONO_POWER_RATIO * powers.mean()
         return Flaws(
-            tuple(float(mean) for mean in means) if np.abs(means).max() >= OFFSET else (),
-            int((powers > 0.99 * powers.max()).argmax()) if cancels else None,  # the first of equals
+            tuple(float(mean) for mean in means) if np.abs(means).max() >= MIN_DC_OFFSET else (),
+            int((powers > 0.99 * powers.max()).argmax()) if cancels else None,  # the first of the loudest
         )

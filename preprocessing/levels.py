@@ -1,4 +1,4 @@
-"""How loud a song is, measured while it streams by: peak, loudness, clipping, silence."""
+"""Peak, loudness (LUFS), clipping and silence of a song, measured while it streams."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from scipy.signal import sosfilt
 from preprocessing.decode import Samples
 
 SILENCE = 10 ** (-60 / 20)  # −60 dBFS
-# Three samples in a row at full scale are what mastering engineers count as clipped; one may be a normalised peak.
-FULL_SCALE, RUN = 0.9999, 3
-STEP = 0.1  # seconds; loudness blocks of 0.4 s overlap by three of these
+FULL_SCALE = 0.9999
+MIN_CLIPPED_RUN = 3  # consecutive samples at full scale; a single one may be a normalised peak
+STEP_SECONDS = 0.1  # the hop of the 0.4 s loudness blocks
 
 
 @dataclass(frozen=True)
 class Levels:
-    """`peak` in dBFS, None for digital silence. `loudness` in LUFS (ITU-R BS.1770-4, integrated), None if too short or
-    silent to have one. `clipped` counts the samples in runs at full scale. `silent` is the seconds under −60 dBFS.
+    """Levels of one song.
+
+    Attributes:
+        peak: dBFS; None for digital silence.
+        loudness: integrated, in LUFS (ITU-R BS.1770-4); None for what is too short or too quiet.
+        clipped: number of samples in runs at full scale.
+        silent: seconds below −60 dBFS.
     """
 
     seconds: float
@@ -30,15 +35,15 @@ class Levels:
     silent: float
 
 
-class Meter:
-    """Takes blocks of (frames, channels) at `rate` Hz, any number of them, in constant memory but for 30 B a second."""
+class LevelMeter:
+    """Measures blocks of (frames, channels) at `rate` Hz, in constant memory but for 80 bytes a second."""
 
     def __init__(self, rate: int, channels: int) -> None:
         self._rate = rate
         self._filter = _k_weighting(rate)
         self._state = np.zeros((len(self._filter), 2, channels))
-        self._step = round(STEP * rate)
-        self._left = np.empty((0, channels), np.float32)
+        self._step = round(STEP_SECONDS * rate)
+        self._remainder = np.empty((0, channels), np.float32)
         self._energies: list[NDArray[np.float64]] = []
         self._weights = _channel_weights(channels)
         self._frames = self._silent = self._clipped = 0
@@ -50,9 +55,9 @@ class Meter:
         self._peak = max(self._peak, peak)
         if peak >= FULL_SCALE:
             self._clipped += _clipped(block)
-        joined = np.concatenate([self._left, block])
+        joined = np.concatenate([self._remainder, block])
         whole = len(joined) - len(joined) % self._step
-        steps, self._left = joined[:whole], joined[whole:]
+        steps, self._remainder = joined[:whole], joined[whole:]
         if not whole:
             return
         by_step = steps.reshape(-1, self._step, steps.shape[1])
@@ -62,37 +67,38 @@ class Meter:
         self._energies.append(power / self._step)
 
     def levels(self) -> Levels:
-        """Of all that was added."""
+        """The levels of all blocks so far."""
         energies = np.concatenate([np.empty(0), *self._energies])
         peak = 20 * math.log10(self._peak) if self._peak > 0 else None
         return Levels(
             round(self._frames / self._rate, 3),
             peak and round(peak, 2),
-            _integrated(energies),
+            _integrated_loudness(energies),
             self._clipped,
             round(self._silent / self._rate, 1),
         )
 
 
 def _clipped(block: Samples) -> int:
-    """Samples of the block that are in runs of RUN or more at full scale, on any channel."""
+    """The number of samples in runs at full scale, on any channel."""
     at_limit = (np.abs(block) >= FULL_SCALE).astype(np.int8)
-    starts = sum(at_limit[shift : len(at_limit) - RUN + 1 + shift] for shift in range(RUN)) == RUN
+    positions = max(0, len(at_limit) - MIN_CLIPPED_RUN + 1)
+    starts = sum(at_limit[shift : positions + shift] for shift in range(MIN_CLIPPED_RUN)) == MIN_CLIPPED_RUN
     inside = np.zeros(at_limit.shape, bool)
-    for shift in range(RUN):
-        inside[shift : len(at_limit) - RUN + 1 + shift] |= starts
+    for shift in range(MIN_CLIPPED_RUN):
+        inside[shift : positions + shift] |= starts
     return int(np.count_nonzero(inside))
 
 
-def _integrated(energies: NDArray[np.float64]) -> float | None:
-    """LUFS from the weighted power of each 0.1 s: the mean of 0.4 s blocks that pass both gates of BS.1770-4."""
+def _integrated_loudness(energies: NDArray[np.float64]) -> float | None:
+    """LUFS from the K-weighted power of each 0.1 s: the mean of the 0.4 s blocks that pass both gates of BS.1770-4."""
     if len(energies) < 4:
         return None
     blocks = np.convolve(energies, np.full(4, 0.25), "valid")
-    blocks = blocks[blocks > _power(-70)]
+    blocks = blocks[blocks > _power(-70)]  # the absolute gate
     if not len(blocks):
         return None
-    blocks = blocks[blocks > blocks.mean() * 0.1]  # 10 LU below the mean of what is left
+    blocks = blocks[blocks > blocks.mean() * 0.1]  # the relative gate: 10 LU below the mean
     return round(-0.691 + 10 * math.log10(blocks.mean()), 2)
 
 
@@ -101,14 +107,15 @@ def _power(lufs: float) -> float:
 
 
 def _channel_weights(channels: int) -> NDArray[np.float64]:
-    """Of BS.1770: surround channels of a 5.1 layout (L R C LFE Ls Rs) count 1.41, its LFE nothing; others 1."""
+    """BS.1770: in a 5.1 layout (L R C LFE Ls Rs), surrounds weigh 1.41 and the LFE 0; all other channels weigh 1."""
     return np.array([1, 1, 1, 0, 1.41, 1.41] if channels == 6 else [1.0] * channels, np.float64)
 
 
 def _k_weighting(rate: int) -> NDArray[np.float64]:
-    """The two filters of BS.1770 as second-order sections, from the analogue ones that its 48 kHz table came from.
+    """The K-weighting filters of BS.1770 as second-order sections, (2, 6), at any sample rate.
 
-    Their frequencies, gain and qualities are those found by Brecht De Man (AES convention 144, e-brief 437).
+    The standard tabulates them at 48 kHz only. The parameters of the analogue prototypes are those that Brecht De Man
+    derived (AES convention 144, e-brief 437).
     """
     tangent = math.tan(math.pi * 1681.974450955533 / rate)
     gain, quality = 10 ** (3.999843853973347 / 20), 0.7071752369554196

@@ -1,4 +1,4 @@
-"""What the client says of a file: in its metadata, else in its name."""
+"""Tempo, key and time signature that the client states for a file, in its metadata or in its name."""
 
 from __future__ import annotations
 
@@ -15,61 +15,62 @@ FIELDS: dict[str, Notation[Any]] = {"bpm": TEMPO, "key": KEY, "time_signature": 
 
 _NAME = "the file's name"
 
-# "87.50bpm", "92 BPM", "92-94bpm"; "bpm172", "tempo_90". A dash after a dash only divides, as in "2026-11-30-140bpm".
+# A number before the word, as in "87.50bpm", "92 BPM", "92-94bpm"; or after it, as in "bpm172", "tempo_90".
+# A dash after another dash is a separator, as in "2026-11-30-140bpm".
 _BEFORE = re.compile(
     r"(?<![0-9])(?:(?<!-)([0-9]{1,3})([-_ ]))?((?:[0-9]{1,4}[.,])?[0-9]{1,4})[ _.-]?b\.?p\.?m(?![a-z])", re.IGNORECASE
 )
 _AFTER = re.compile(r"(?<![a-z])(?:bpm|tempo)[ _.:=-]{0,2}([0-9]{2,3}(?:[.,][0-9]{1,3})?)(?![0-9])", re.IGNORECASE)
 _MODE = r"[ _-]?(?i:min(?:or)?|maj(?:or)?|moll|dur)"
 _SIGN = r"(?:[#♯b♭]|[ _-]?(?i:sharp|flat))"
-# Small letters need a sign: "a minor" may be words, and "ebm" is a genre. A digit after it makes a chord of it.
+# Lower-case notes need a sign: "a minor" may be words, and "ebm" is a genre. A digit after it makes it a chord.
 _KEY = re.compile(
     rf"(?<![A-Za-z#♯])([A-G]{_SIGN}?{_MODE}|[a-g]{_SIGN}{_MODE}|[A-G][#♯b♭]m|[a-g][#♯]m)(?![A-Za-z]|[0-9]{{1,2}}(?![0-9]))"
 )
-# Beside a tempo a short minor key is one; "Am" is a word as well, unless it comes last.
+# "Cm" is a key only beside a tempo. "Am" may be a word, unless it is the last part of the name.
 _KEY_AFTER = re.compile(r"[ _.(\[-]{0,3}([B-G]m(?![A-Za-z0-9])|Am(?=[)\]]?(?:\.[A-Za-z0-9]{2,4})?$))")
 _KEY_BEFORE = re.compile(r"(?:^|[ _.(\[-])([B-G]m)[ _.)\]-]{0,3}$")
 
 
 @dataclass(frozen=True)
-class Said:
-    """What the client says of a file.
+class ParsedMetadata:
+    """What the client states for a file.
 
     Attributes:
-        bpm: with its decimals.
+        bpm: with decimals.
         key: such as `A minor`.
         time_signature: one of 2 3 4 6.
-        unread: the fields of these that the client filled with what cannot be read: nothing else may fill them.
-        warnings: a sentence for each thing that was not read or is contradicted.
+        unreadable: the fields above that the client filled with an unreadable value; nothing else may fill them.
+        warnings: one sentence for each value that is unreadable or contradicted.
     """
 
     bpm: float | None
     key: str | None
     time_signature: str | None
-    unread: frozenset[str]
+    unreadable: frozenset[str]
     warnings: tuple[str, ...]
 
 
-def said(metadata: Mapping[str, Any], path: str = "") -> Said:
-    """What is said of the file that the client knows as `path`, a path or a URL. Metadata counts before the name."""
+def parse_metadata(metadata: Mapping[str, Any], path: str = "") -> ParsedMetadata:
+    """Read the client's metadata, and the name in `path` (a path or URL) for what the metadata leaves out."""
     name = path.rpartition("/")[2]
     if "://" in path:
         name = unquote(name)
     in_name = {"bpm": list(_tempos(name)), "key": list(_keys(name))}
     values: dict[str, Any] = {}
-    unread, warnings = set(), []
+    unreadable, warnings = set(), []
     for field, notation in FIELDS.items():
-        value, problems = _field(notation, notation.said(metadata), in_name.get(field, []))
+        value, problems = _field(notation, notation.fields_of(metadata), in_name.get(field, []))
         values[field] = value
         if problems and value is None:
-            unread.add(field)
+            unreadable.add(field)
         outcome = f"{value:g} counts" if isinstance(value, float) else f"{value} counts" if value else "it stays empty"
         warnings += [f"{problem}; {outcome}" for problem in problems]
-    return Said(**values, unread=frozenset(unread), warnings=tuple(warnings))
+    return ParsedMetadata(**values, unreadable=frozenset(unreadable), warnings=tuple(warnings))
 
 
 def _field(notation: Notation[Any], given: Mapping[str, Any], in_name: list[str]) -> tuple[Any, list[str]]:
-    """What metadata says, else the name; and what is wrong in them, or between them."""
+    """The value in the metadata, else in the name; and the problems in either, or between them."""
     value, problems = _read(notation, given)
     named, problems_in_name = _read(notation, {_NAME: in_name})
     if value is None:
@@ -80,7 +81,7 @@ def _field(notation: Notation[Any], given: Mapping[str, Any], in_name: list[str]
 
 
 def _read(notation: Notation[Any], sources: Mapping[str, Any]) -> tuple[Any, list[str]]:
-    """What fields say together, and what is wrong in them."""
+    """The value that several fields give together, and the problems in them."""
     parts, problems = [], []
     read: dict[str, Any] = {}
     for name, value in sources.items():
@@ -102,17 +103,17 @@ def _problem(sources: Mapping[str, Any], reason: Unreadable) -> str:
 
 def _tempos(name: str) -> Iterator[str]:
     """The tempos in a file's name, as they are written there."""
-    taken = name
+    rest = name
     for found in _BEFORE.finditer(name):
         first, divider, number = found.groups()
         if not _is_tempo(number):
-            number = re.split("[.,]", number)[-1]  # "1.140bpm": of a version, then a tempo
+            number = re.split("[.,]", number)[-1]  # "1.140bpm": a version, then a tempo
         if _is_tempo(number):
             # "92-94bpm" is a range, and "87_50bpm" may have been "87.50bpm".
-            two = first and _is_tempo(first) and (divider == "-" or number in ("50", "75"))
-            yield f"{first}-{number}" if two else number.replace(".", ",")
-            taken = taken.replace(found[0], " " * len(found[0]), 1)
-    for found in _AFTER.finditer(taken):
+            is_range = first and _is_tempo(first) and (divider == "-" or number in ("50", "75"))
+            yield f"{first}-{number}" if is_range else number.replace(".", ",")
+            rest = rest.replace(found[0], " " * len(found[0]), 1)
+    for found in _AFTER.finditer(rest):
         if _is_tempo(found[1]):
             yield found[1].replace(".", ",")
 

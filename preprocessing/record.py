@@ -1,4 +1,4 @@
-"""The dataset's record: what came in, what came out, what was left out and why. docs/preprocessing.md describes it."""
+"""The dataset's record: its source files, its segments, and what was left out and why. See docs/preprocessing.md."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCHEMA = 2
 
 
 class _Segment(BaseModel):
-    """What `restore` needs of a segment: `file` is an index of the record's files."""
+    """The fields of a segment that `restore` needs; `file` is an index into the record's files."""
 
     path: str
     sha256: str
@@ -36,7 +36,7 @@ class _Record(DatasetAnswer):
 
 
 def parse_record(data: bytes, key: str) -> dict[str, Any]:
-    """A stored record. Raises ValueError for what is none, or is another job's or producer's than `key` says."""
+    """Parse a stored record. Raises ValueError if it is invalid, or belongs to another job or producer than `key`."""
     record = plain_json.decode_object(data)
     found = _Record.model_validate(record)
     if not is_id(found.producer_id) or not is_id(found.job_id):
@@ -53,7 +53,7 @@ def parse_record(data: bytes, key: str) -> dict[str, Any]:
 def make_record(
     request: TrainRequest, job_id: str, songs: Sequence[Song], tagging: Tagging | None, settings: Settings
 ) -> dict[str, Any]:
-    """As it is stored: JSON that everybody reads."""
+    """The record as JSON values."""
     pieces = [piece for song in songs for piece in song.pieces]
     record = {
         "schema": SCHEMA,
@@ -72,9 +72,9 @@ def make_record(
 
 def _file(song: Song) -> dict[str, Any]:
     source, analysis = song.source, song.analysis.record()
-    heard = analysis.pop("warnings")
+    sound_warnings = analysis.pop("warnings")
     return {
-        "source": source.shown,
+        "source": source.display_name,
         "path": keys.to_path(source.key),
         "sha256": digest(source.path),
         "bytes": source.path.stat().st_size,
@@ -88,7 +88,7 @@ def _file(song: Song) -> dict[str, Any]:
         "cut_on": song.cut_on,
         "segments": len(song.pieces),
         "dropped": dict(song.dropped),
-        "warnings": [*song.warnings, *heard],
+        "warnings": [*song.warnings, *sound_warnings],
     }
 
 

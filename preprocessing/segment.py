@@ -1,4 +1,4 @@
-"""From a file to segments of 15 s, in constant memory."""
+"""Cut a song into segments of 15 s, or of whole bars, in constant memory."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from preprocessing.decode import Samples, blocks, probe
 from preprocessing.flaws import NO_FLAWS, Flaws
 from preprocessing.levels import SILENCE
 
-SECONDS = 15
-SHORTEST = 1.0  # seconds; a tail below is dropped
-PEAK = 10 ** (-1 / 20)  # −1 dBFS
-CACHED = 16_384  # frames that stay in a core's cache from one step to the next
-PHRASE = 4  # bars; most music is made of multiples
+SEGMENT_SECONDS = 15
+MIN_SECONDS = 1.0  # a shorter tail is dropped
+TARGET_PEAK = 10 ** (-1 / 20)  # −1 dBFS
+CACHE_FRAMES = 16_384  # frames that fit into a core's cache
+BARS_PER_PHRASE = 4
 
 CONTRACT_RATE, CONTRACT_CHANNELS = 44_100, 1
 
@@ -31,9 +31,12 @@ Dropped = Literal["silent", "short"]
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of a song: `samples` (frames, channels) with their peak at −1 dBFS, or why it is left out.
+    """A part of a song.
 
-    `start` and `seconds` are its place in the song.
+    Attributes:
+        start: seconds from the song's beginning.
+        samples: (frames, channels) with their peak at −1 dBFS; None if the segment is dropped.
+        dropped: why it is dropped.
     """
 
     start: float
@@ -44,16 +47,16 @@ class Segment:
 
 @dataclass(frozen=True)
 class Grid:
-    """Where to cut, in seconds: at `first`, which is less than `seconds`, and every `seconds` after it."""
+    """Where to cut, in seconds: at `first` (less than `seconds`), and every `seconds` after it."""
 
     first: float = 0.0
-    seconds: float = SECONDS
+    seconds: float = SEGMENT_SECONDS
 
 
 def bar_grid(downbeat: float, bar: float) -> Grid:
-    """Pieces of as many whole bars as fit into 15 s, of whole phrases if one fits. All in seconds."""
-    bars = max(1, int(SECONDS / bar))
-    return Grid(downbeat, (bars - bars % PHRASE if bars > PHRASE else bars) * bar)
+    """A grid of as many whole bars as fit into 15 s, in whole phrases if one fits. All in seconds."""
+    bars = max(1, int(SEGMENT_SECONDS / bar))
+    return Grid(downbeat, (bars - bars % BARS_PER_PHRASE if bars > BARS_PER_PHRASE else bars) * bar)
 
 
 def segments(
@@ -63,10 +66,12 @@ def segments(
     grid: Grid | None = None,
     flaws: Flaws = NO_FLAWS,
 ) -> Iterator[Segment]:
-    """Cut a song, less its flaws, into consecutive segments, of 15 s by default. Raises BadAudio, possibly after the
-    first of them.
+    """Cut a song into consecutive segments, of 15 s by default, with its flaws repaired.
 
-    Silent ones, and those under 1 s, come without samples. The level that decides is that after mixing and resampling.
+    Segments that are silent after mixing and resampling, or shorter than 1 s, are yielded without samples.
+
+    Raises:
+        BadAudio: at a fault in the file, possibly after the first segments.
     """
     grid = grid or Grid()
     ends = (round((grid.first + number * grid.seconds) * rate) for number in count(0 if grid.first else 1))
@@ -86,8 +91,8 @@ def segments(
 
 
 def resampled(path: Path, rate: int, channels: int, flaws: Flaws = NO_FLAWS) -> Iterator[Samples]:
-    """A song's blocks at `rate` in Hz with `channels`, less its flaws. Raises BadAudio."""
-    mixed = (mix(flaws.mend(block), channels) for block in blocks(path))
+    """Blocks of a song at `rate` Hz with `channels`, its flaws repaired. Raises BadAudio."""
+    mixed = (mix(flaws.repair(block), channels) for block in blocks(path))
     source_rate = probe(path).sample_rate
     if source_rate == rate:
         yield from mixed
@@ -104,7 +109,7 @@ def load(path: Path, rate: int, channels: int) -> Samples:
 
 
 def mix(block: Samples, channels: int) -> Samples:
-    """(frames, any) to (frames, channels): left as it is, or the mean of all channels, repeated."""
+    """(frames, any number) to (frames, channels): unchanged if equal, else the mean of all channels, repeated."""
     if block.shape[1] == channels:
         return block
     mono = (block @ np.full(block.shape[1], 1 / block.shape[1], np.float32))[:, None]
@@ -113,7 +118,7 @@ def mix(block: Samples, channels: int) -> Samples:
 
 def write_wav(path: Path, samples: Samples, rate: int) -> None:
     """Write floats within ±1, (frames, channels), as a 16-bit WAV file."""
-    # libsndfile would wait for the disk after each file.
+    # Not libsndfile, which waits for the disk after each file.
     with wave.open(str(path), "wb") as file:
         file.setnchannels(samples.shape[1])
         file.setsampwidth(2)
@@ -124,18 +129,18 @@ def write_wav(path: Path, samples: Samples, rate: int) -> None:
 def to_pcm16(samples: Samples) -> NDArray[np.int16]:
     """Floats within ±1 as 16-bit integers of the same shape."""
     integers = np.empty(samples.shape, np.int16)
-    for start in range(0, len(samples), CACHED):
-        scaled = samples[start : start + CACHED] * np.float32(32768)
+    for start in range(0, len(samples), CACHE_FRAMES):
+        scaled = samples[start : start + CACHE_FRAMES] * np.float32(32768)
         np.clip(np.rint(scaled, out=scaled), -32768, 32767, out=scaled)
-        integers[start : start + CACHED] = scaled
+        integers[start : start + CACHE_FRAMES] = scaled
     return integers
 
 
 def _segment(samples: Samples, start: int, rate: int) -> Segment:
     seconds = len(samples) / rate
     peak = float(max(samples.max(), -samples.min()))
-    if seconds < SHORTEST:
+    if seconds < MIN_SECONDS:
         return Segment(start / rate, seconds, None, "short")
     if peak < SILENCE:
         return Segment(start / rate, seconds, None, "silent")
-    return Segment(start / rate, seconds, samples * np.float32(PEAK / peak))
+    return Segment(start / rate, seconds, samples * np.float32(TARGET_PEAK / peak))

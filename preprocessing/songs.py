@@ -1,4 +1,4 @@
-"""A source as a song: listened to, and cut into the pieces that are trained on."""
+"""Songs: a source file analysed, and cut into the pieces that are trained on."""
 
 from __future__ import annotations
 
@@ -11,29 +11,27 @@ import soundfile
 
 from contract import SegmentOn
 from preprocessing.analysis import Analysis, analyse
-from preprocessing.captions import Caption, Known, Tags
+from preprocessing.captions import Caption, ClipInfo, Tags
 from preprocessing.decode import blocks
-from preprocessing.metadata import said
-from preprocessing.segment import (
-    CONTRACT_RATE,
-    SHORTEST,
-    Grid,
-    bar_grid,
-    segments,
-    write_wav,
-)
+from preprocessing.metadata import parse_metadata
+from preprocessing.segment import CONTRACT_RATE, MIN_SECONDS, Grid, bar_grid, segments, write_wav
 from preprocessing.sources import Source
 
-# A bar of 6/8 has three of the beats that bpm counts.
-BEATS = {"2": 2, "3": 3, "4": 4, "6": 3}
+BEATS_PER_BAR = {"2": 2, "3": 3, "4": 4, "6": 3}  # by time signature; a tempo counts three beats in a bar of 6/8
 
 
 @dataclass
 class Piece:
-    """A clip in the making. `listen` is what the tagger gets: a WAV file of 15 s or less."""
+    """A file to train on.
+
+    Attributes:
+        excerpt: what the tagger is sent, a WAV file of 15 s or less; `path` itself where that is one.
+        song: index of the source that it was cut from.
+        start: seconds from the song's beginning.
+    """
 
     path: Path
-    listen: Path
+    excerpt: Path
     song: int
     start: float
     seconds: float
@@ -43,9 +41,14 @@ class Piece:
 
 @dataclass
 class Song:
-    """`cut_on` is what its pieces were cut on in the end; `dropped` counts what was left out, by reason.
+    """A source file and what became of it.
 
-    `warnings` are sentences about what is wrong in the file or in what is said of it.
+    Attributes:
+        metadata: the client's, for this file.
+        duplicate_of: index of the song that this one repeats.
+        cut_on: what its pieces were cut on; "nothing" for a whole file and for a duplicate.
+        dropped: number of segments left out, by reason.
+        warnings: one sentence for each problem in the metadata or the name.
     """
 
     source: Source
@@ -57,19 +60,19 @@ class Song:
     dropped: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
 
-    def known(self, tags: str = "") -> Known:
-        return Known(self.source.shown, self.metadata, self.analysis.record(), tags)
+    def clip_info(self, tags: str = "") -> ClipInfo:
+        return ClipInfo(self.source.display_name, self.metadata, self.analysis.record(), tags)
 
 
-def listen(source: Source, metadata: dict[str, Any]) -> Song:
-    """Decode a source from end to end. Raises BadAudio."""
-    told = said(metadata, source.shown)
-    analysis = analyse(source.path, BEATS[told.time_signature or "4"], told.bpm)
-    return Song(source, metadata, analysis, warnings=list(told.warnings))
+def analyse_source(source: Source, metadata: dict[str, Any]) -> Song:
+    """Decode and analyse a source from end to end. Raises BadAudio."""
+    parsed = parse_metadata(metadata, source.display_name)
+    analysis = analyse(source.path, BEATS_PER_BAR[parsed.time_signature or "4"], parsed.bpm)
+    return Song(source, metadata, analysis, warnings=list(parsed.warnings))
 
 
 def cut(song: Song, folder: Path, first: int, rate: int, channels: int, segment_on: SegmentOn) -> Song:
-    """The song with its segments, written as `seg_<first>.wav` and on; cut on time where its bars are not known."""
+    """The song with its segments, written as `seg_<first>.wav` and on. Cut on time if its bars are unknown."""
     folder.mkdir(parents=True, exist_ok=True)
     bars = song.analysis.bars if segment_on == "beat" else None
     song.cut_on = "beat" if bars else "time"
@@ -85,10 +88,12 @@ def cut(song: Song, folder: Path, first: int, rate: int, channels: int, segment_
 
 
 def keep_whole(song: Song, workdir: Path) -> Song:
-    """The song with one piece: its source as it is, or without its flaws if it has any. The tagger gets its first
-    audible segment."""
+    """The song with one piece: its source as it is, or repaired if it has flaws.
+
+    The tagger is sent its first audible segment.
+    """
     seconds = song.analysis.levels.seconds
-    if seconds < SHORTEST:
+    if seconds < MIN_SECONDS:
         song.dropped["short"] += 1
         return song
     flaws = song.analysis.flaws
@@ -100,18 +105,18 @@ def keep_whole(song: Song, workdir: Path) -> Song:
     excerpt = workdir / "excerpts" / f"{song.source.index:04d}.wav"
     excerpt.parent.mkdir(exist_ok=True)
     write_wav(excerpt, audible, CONTRACT_RATE)
-    path = _mended(song, workdir / "mended") if flaws else song.source.path
+    path = _repaired(song, workdir / "repaired") if flaws else song.source.path
     song.pieces.append(Piece(path, excerpt, song.source.index, 0.0, seconds))
     return song
 
 
-def _mended(song: Song, folder: Path) -> Path:
-    """The song without its flaws, as a WAV file of floats at its own rate."""
+def _repaired(song: Song, folder: Path) -> Path:
+    """The song with its flaws repaired, as a float WAV file at its own rate."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{song.source.index:04d}.wav"
     flaws, info = song.analysis.flaws, song.source.info
-    channels = info.channels if flaws.channel is None else 1
+    channels = info.channels if flaws.only_channel is None else 1
     with soundfile.SoundFile(path, "w", info.sample_rate, channels, "FLOAT") as file:
         for block in blocks(song.source.path):
-            file.write(flaws.mend(block))
+            file.write(flaws.repair(block))
     return path

@@ -1,4 +1,4 @@
-"""The runner table: every backend is a row here, and its own files in models/, runners/ and training/."""
+"""Serving: the runner table with a row for each backend, and what runs their models."""
 
 from core.asgi.cancel_on_disconnect import CancelOnDisconnect
 from core.asgi.graceful_shutdown import GracefulShutdown

@@ -1,4 +1,4 @@
-"""A runner's adapters: from storage, by way of the Bento model store, into memory, ready for a row."""
+"""A runner's cache of adapters: from storage, through the Bento model store, into memory."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 
 from adapters import bento_store
 from adapters.adapter_file import Header, InvalidAdapter
-from adapters.library import Library, Twin
-from adapters.tensors import AdapterWeights, decode
+from adapters.library import Library, StoredAdapter
+from adapters.serialization import decode
+from adapters.weights import AdapterWeights
 from core import metrics
 from core.errors import Refusal
 from models.base import Model
@@ -22,41 +23,54 @@ from storage import Storage
 
 log = logging.getLogger("producer_twin.runner")
 
-# How many bytes of adapters stay in memory.
-BUDGET = 2 * 2**30
+MAX_BYTES = 2 * 2**30
 
 
-class Adapters:
-    """Kept by content: a twin that was trained anew is another one. For one event loop."""
+class AdapterCache:
+    """Adapters in memory by the digest of their content, the least recently used evicted first. For one event loop.
+
+    Args:
+        storage: where adapter files are.
+        model: the model that the adapters are for.
+        checkpoint: the model's checkpoint; adapters of another one are refused.
+        max_bytes: memory for adapters; those in use may exceed it.
+        backend: the label of metrics.
+    """
 
     def __init__(
-        self, storage: Storage, model: Model, checkpoint: Checkpoint, budget: int = BUDGET, backend: str = ""
+        self, storage: Storage, model: Model, checkpoint: Checkpoint, max_bytes: int = MAX_BYTES, backend: str = ""
     ) -> None:
-        self._backend = backend
         self.library = Library(storage)
-        self._saver = ThreadPoolExecutor(1, thread_name_prefix="model-store")
         self.model = model
         self.checkpoint = checkpoint
-        self.budget = budget
-        self._kept: OrderedDict[str, AdapterWeights] = OrderedDict()
+        self.max_bytes = max_bytes
+        self._backend = backend
+        self._saver = ThreadPoolExecutor(1, thread_name_prefix="model-store")
+        self._cached: OrderedDict[str, AdapterWeights] = OrderedDict()
         self._loading: dict[tuple[str, str], asyncio.Task[AdapterWeights]] = {}
-        self._held: Counter[str] = Counter()
+        self._in_use: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def held(self, refs: Sequence[AdapterRef]) -> AsyncIterator[list[AdapterWeights]]:
-        """The adapters' weights, which stay in memory within the context.
+    async def hold(self, refs: Sequence[AdapterRef]) -> AsyncIterator[list[AdapterWeights]]:
+        """The adapters' weights, which are not evicted within the context.
 
         Raises:
-            Refusal: 404 where one is gone or its file is damaged; 409 where it was trained on another checkpoint.
+            Refusal: 404, an adapter is gone or its file is damaged; 409, it was trained on another checkpoint.
         """
-        names = [ref.header.sha256 for ref in refs]
-        self._held.update(names)
+        digests = [ref.header.sha256 for ref in refs]
+        self._in_use.update(digests)
         try:
             yield [await self._get(ref) for ref in refs]
         finally:
-            self._held.subtract(names)
-            self._held = +self._held
+            self._in_use.subtract(digests)
+            self._in_use = +self._in_use
             self._evict()
+
+    def forget(self, gone: Callable[[Header], bool]) -> None:
+        """Remove the adapters of which `gone` is true from memory. Thread-safe."""
+        for digest, weights in list(self._cached.items()):
+            if gone(weights.header):
+                self._cached.pop(digest, None)
 
     async def _get(self, ref: AdapterRef) -> AdapterWeights:
         header = ref.header
@@ -66,30 +80,24 @@ class Adapters:
                 f"lora_id: {header.lora_id} was trained on {header.base} as it was then; "
                 f"{self.checkpoint.name} is served now: train it again",
             )
-        weights = self._kept.get(header.sha256)
+        weights = self._cached.get(header.sha256)
         if weights:
-            self._found("memory")
+            self._count("memory")
         else:
-            # Whoever asks for it meanwhile waits for the same load, which goes on if one of them goes away.
-            load = self._loading.get((header.sha256, ref.key)) or self._begin(ref)
+            # Concurrent requests share one load, which goes on if one of them is cancelled.
+            load = self._loading.get((header.sha256, ref.key)) or self._start_loading(ref)
             weights = await asyncio.shield(load)
-        self._kept[header.sha256] = weights
-        self._kept.move_to_end(header.sha256)
+        self._cached[header.sha256] = weights
+        self._cached.move_to_end(header.sha256)
         return weights
 
-    def forget(self, gone: Callable[[Header], bool]) -> None:
-        """Drop from memory what is gone. May be called from another thread."""
-        for name, weights in list(self._kept.items()):
-            if gone(weights.header):
-                self._kept.pop(name, None)
-
-    def _begin(self, ref: AdapterRef) -> asyncio.Task[AdapterWeights]:
+    def _start_loading(self, ref: AdapterRef) -> asyncio.Task[AdapterWeights]:
         name = (ref.header.sha256, ref.key)
 
         async def load() -> AdapterWeights:
             try:
                 weights = await asyncio.to_thread(self._load, ref)
-                self._kept[ref.header.sha256] = weights
+                self._cached[ref.header.sha256] = weights
                 self._evict()
                 return weights
             finally:
@@ -99,50 +107,49 @@ class Adapters:
         return task
 
     def _evict(self) -> None:
-        """Least recently used first; what is held stays, even beyond the budget."""
-        kept = list(self._kept.items())
-        size = sum(weights.nbytes for _, weights in kept)
-        for name, weights in kept:
-            if size <= self.budget:
+        cached = list(self._cached.items())
+        size = sum(weights.nbytes for _, weights in cached)
+        for digest, weights in cached:
+            if size <= self.max_bytes:
                 break
-            if not self._held[name]:
+            if not self._in_use[digest]:
                 size -= weights.nbytes
-                self._kept.pop(name, None)
+                self._cached.pop(digest, None)
 
     def _load(self, ref: AdapterRef) -> AdapterWeights:
-        if local := self._local(ref.header):
-            self._found("model store")
-            return local
-        self._found("storage")
-        return self._stored(ref)
+        if weights := self._from_model_store(ref.header):
+            self._count("model store")
+            return weights
+        self._count("storage")
+        return self._from_storage(ref)
 
-    def _found(self, where: str) -> None:
-        metrics.ADAPTERS.labels(self._backend, where).inc()
+    def _count(self, found: str) -> None:
+        metrics.ADAPTERS.labels(self._backend, found).inc()
 
-    def _local(self, header: Header) -> AdapterWeights | None:
-        """From the Bento model store, unless it is not there or damaged."""
+    def _from_model_store(self, header: Header) -> AdapterWeights | None:
+        """`None` if it is not there or damaged."""
         data = bento_store.load(header)
         if data is None:
             return None
         try:
-            return self._decoded(data, header)
+            return self._decode(data, header)
         except InvalidAdapter as reason:
-            log.warning("%s in the model store is not used: %s", header.lora_id, reason)
+            log.warning("%s in the model store is discarded: %s", header.lora_id, reason)
             bento_store.discard(header)
             return None
 
-    def _stored(self, ref: AdapterRef) -> AdapterWeights:
-        """From storage, and into the Bento model store."""
+    def _from_storage(self, ref: AdapterRef) -> AdapterWeights:
+        """Load from storage, and save to the Bento model store in the background."""
         header = ref.header
-        data = self.library.read(Twin(ref.key, header, 0, ref.spares))
+        data = self.library.read(StoredAdapter(ref.key, header, 0, ref.spares))
         try:
-            weights = self._decoded(data, header)
+            weights = self._decode(data, header)
         except InvalidAdapter as reason:
             raise Refusal(404, f"lora_id: {header.lora_id} cannot be used: {reason}") from reason
-        self._saver.submit(bento_store.save, header, data)  # nobody waits for that
+        self._saver.submit(bento_store.save, header, data)
         return weights
 
-    def _decoded(self, data: bytes, header: Header) -> AdapterWeights:
+    def _decode(self, data: bytes, header: Header) -> AdapterWeights:
         weights = decode(data, self.model)
         if weights.header.sha256 != header.sha256:
             raise InvalidAdapter("it was replaced meanwhile; send the request again")

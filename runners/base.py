@@ -1,4 +1,4 @@
-"""A runner: one loaded model, and what is asked of it."""
+"""The base of all runners: the BentoML service around one loaded model."""
 
 from __future__ import annotations
 
@@ -19,26 +19,32 @@ from core import logs, traces
 from core.errors import Refusal
 from core.settings import settings
 from models import memory
-from runners.messages import AdoptAnswer, AdoptRequest, PlaceAnswer, RunnerState, TrackAnswer, TrackRequest
+from models.base import Row
+from runners.messages import AdoptAnswer, AdoptRequest, QueuePosition, RunnerState, TrackAnswer, TrackRequest
 from runners.table import Backend
 from storage import open_storage
 
 if TYPE_CHECKING:
-    from adapters.foreign import Adopted
-    from adapters.tensors import AdapterWeights
-    from models.base import Model, Row, Track
+    from adapters.foreign import Converted
+    from adapters.weights import AdapterWeights
+    from models.base import Model, Track
     from models.checkpoints import Checkpoint
-    from runners.adapter_cache import Adapters
+    from runners.adapter_cache import AdapterCache
     from runners.worker import Worker
 
 log = logging.getLogger("producer_twin.runner")
 
-# So long its process lives on to say that it is to be replaced.
+# How long the process answers 503 before it ends.
 _GRACE_SECONDS = 2.0
 
 
 class Runner:
-    """Loads in the background, so that it can say why it is not ready instead of not being there."""
+    """Serves one backend. Loads its model in the background, so that `describe` can tell why it is not ready.
+
+    Attributes:
+        backend: its name in the runner table.
+        settled: set once loading has succeeded or failed.
+    """
 
     backend: ClassVar[str]
 
@@ -48,14 +54,14 @@ class Runner:
         memory.keep()
         self._model: Model | None = None
         self._checkpoint: Checkpoint | None = None
-        self._adapters: Adapters | None = None
+        self._adapters: AdapterCache | None = None
         self._reason: str | None = "its model is being loaded"
         self._worker: Worker | None = None
-        self._stages: dict[str, Literal["preparing", "finishing"]] = {}  # of those that are here but in no queue
+        self._stages: dict[str, Literal["preparing", "finishing"]] = {}  # by queue key, before and after the worker
         self._adopting = asyncio.Lock()
-        self._served = False  # by a process of its own, which is replaced when it ends
-        self.settled = threading.Event()  # ready, or known not to be
-        threading.Thread(target=self._settle, name="load", daemon=True).start()
+        self._own_process = False  # BentoML replaces the process when it ends
+        self.settled = threading.Event()
+        threading.Thread(target=self._load_and_settle, name="load", daemon=True).start()
 
     @property
     def row(self) -> Backend:
@@ -64,45 +70,45 @@ class Runner:
         return TABLE.enabled(settings())[self.backend]
 
     @bentoml.on_startup
-    def serve(self) -> None:
-        self._served = True
+    def on_startup(self) -> None:
+        self._own_process = True
 
     @bentoml.api
     async def generate(self, request: TrackRequest) -> TrackAnswer:
-        """Make a track, beside all the others that are asked for."""
+        """Generate a track. Concurrent requests share batches."""
         if self._reason or self._adapters is None or self._worker is None:
             return TrackAnswer(error=f"{self.backend} cannot serve: {self._reason}", status=503)
-        deadline = time.monotonic() + request.patience
-        self._stages[request.place] = "preparing"
+        deadline = time.monotonic() + request.timeout
+        self._stages[request.queue_key] = "preparing"
         try:
             try:
                 self._worker.admit()
-                async with self._adapters.held(request.adapters) as adapters:
-                    track = await self._worker.track(self._row(request, adapters), deadline, request.place)
+                async with self._adapters.hold(request.adapters) as adapters:
+                    track = await self._worker.track(_row(request, adapters), deadline, request.queue_key)
             except Exception as error:  # noqa: BLE001 - it is the answer
                 track = error
-            self._stages[request.place] = "finishing"
+            self._stages[request.queue_key] = "finishing"
             return await asyncio.to_thread(self._answer, track, request)
         finally:
-            self._stages.pop(request.place, None)
+            self._stages.pop(request.queue_key, None)
 
     @bentoml.api
-    async def place(self, name: str) -> PlaceAnswer:
-        """Where the row stands that `generate` was asked for under this `place`."""
-        outlook = await asyncio.to_thread(self._worker.place, name) if self._worker else None
-        if outlook is None:
-            return PlaceAnswer(state=self._stages.get(name))
-        return PlaceAnswer(
-            state="making" if outlook.making else "waiting",
-            ahead=outlook.ahead,
-            progress=outlook.progress,
-            seconds_left=outlook.seconds_left,
+    async def queue_position(self, queue_key: str) -> QueuePosition:
+        """The position of the track that was requested with this `queue_key`."""
+        eta = await asyncio.to_thread(self._worker.eta, queue_key) if self._worker else None
+        if eta is None:
+            return QueuePosition(state=self._stages.get(queue_key))
+        return QueuePosition(
+            state="making" if eta.running else "waiting",
+            ahead=eta.ahead,
+            progress=eta.progress,
+            seconds_left=eta.seconds_left,
         )
 
     @bentoml.api
     async def describe(self) -> RunnerState:
-        """Asynchronous, so that it answers while a batch is under way."""
-        from adapters.tensors import largest_file
+        """Whether the runner is ready. Asynchronous, so that it answers while a batch runs."""
+        from adapters.serialization import largest_file
 
         return RunnerState(
             ready=self._reason is None,
@@ -117,8 +123,10 @@ class Runner:
 
     @bentoml.api
     async def adopt(self, request: AdoptRequest) -> AdoptAnswer:
-        """Bring an adapter from elsewhere into our form, if it fits the model. One after the other: each takes several
-        times its file's memory."""
+        """Convert an adapter file of another tool, and measure the adapter's effect on the model.
+
+        Requests run one by one, since each takes several times its file's size in memory.
+        """
         from adapters.adapter_file import InvalidAdapter
         from models.adapter_effect import measure, probe
         from models.device import out_of_memory
@@ -128,10 +136,10 @@ class Runner:
             if self._reason or model is None or worker is None or self._checkpoint is None:
                 return AdoptAnswer(error=f"{self.backend} cannot check it: {self._reason}", status=503)
             try:
-                adopted, relative = await asyncio.to_thread(self._adopt, request, model, self._checkpoint)
+                adopted, change = await asyncio.to_thread(self._adopt, request, model, self._checkpoint)
                 without = await worker.run(model.response(probe([])))
                 with_it = await worker.run(model.response(probe([(adopted.weights, 1.0)])))
-                effect = await asyncio.to_thread(measure, relative, model, without, with_it)
+                effect = await asyncio.to_thread(measure, change, model, without, with_it)
             except InvalidAdapter as reason:
                 return AdoptAnswer(error=str(reason), status=400)
             except Refusal as refusal:
@@ -142,10 +150,10 @@ class Runner:
                 return AdoptAnswer(error=f"{self.backend} has no memory left to check it; try again later", status=503)
             return AdoptAnswer(data=adopted.data, notes=[*adopted.notes, *effect.notes()])
 
-    def _adopt(self, request: AdoptRequest, model: Model, checkpoint: Checkpoint) -> tuple[Adopted, float]:
-        """The adapter, and how much it changes of the weights."""
+    def _adopt(self, request: AdoptRequest, model: Model, checkpoint: Checkpoint) -> tuple[Converted, float]:
+        """The converted adapter, and the size of its change relative to the weights."""
         from adapters.adapter_file import Header
-        from adapters.foreign import adopt
+        from adapters.foreign import convert
         from models.adapter_effect import weight_change
 
         header = Header(
@@ -159,10 +167,10 @@ class Runner:
             created_at=datetime.now(UTC).isoformat(),
             sha256="",
         )
-        adopted = adopt(request.data, request.config, header, model)
+        adopted = convert(request.data, request.config, header, model)
         return adopted, weight_change(adopted.weights, model)
 
-    def _settle(self) -> None:
+    def _load_and_settle(self) -> None:
         try:
             self._load()
         finally:
@@ -172,9 +180,9 @@ class Runner:
         from models import compiled
         from models.checkpoints import CheckpointError, resolve
         from models.device import pick_device, pick_dtype
-        from runners.adapter_cache import Adapters
+        from runners.adapter_cache import AdapterCache
         from runners.scheduler import Scheduler
-        from runners.sweep import keep_swept
+        from runners.sweep import start_sweeping
         from runners.worker import Worker
 
         config, row = settings(), self.row
@@ -196,35 +204,20 @@ class Runner:
             return
         storage = open_storage(config.storage_url, config.s3_endpoint_url)
         self._checkpoint = checkpoint
-        self._adapters = Adapters(storage, model, checkpoint, backend=row.name)
+        self._adapters = AdapterCache(storage, model, checkpoint, backend=row.name)
         self._worker = Worker(Scheduler(model), row.name, config.hung_seconds, self._end)
         self._model, self._reason = model, None
-        memory.give_back()  # what loading left
-        keep_swept(storage, self._adapters)
+        memory.give_back()  # loading leaves unused memory
+        start_sweeping(storage, self._adapters)
         log.info("%s is ready: %s on %s", row.name, checkpoint.name, device)
 
     def _end(self, reason: str) -> None:
-        """Nothing can be made in this process any more: say so for a while, then end; BentoML starts another."""
+        """Answer 503 for a moment, then end the process, which BentoML replaces."""
         self._reason = f"{reason}; it is being started again"
         log.critical("%s is not ready any more: %s", self.backend, reason)
-        if self._served:
-            faulthandler.dump_traceback()  # where each thread is
+        if self._own_process:
+            faulthandler.dump_traceback()
             threading.Timer(_GRACE_SECONDS, os._exit, (1,)).start()
-
-    def _row(self, request: TrackRequest, adapters: list[AdapterWeights]) -> Row:
-        from models.base import Row, Text
-
-        strengths = [ref.strength for ref in request.adapters]
-        return Row(
-            text=Text(request.prompt, request.lyrics, request.bpm, request.key, request.time_signature),
-            seconds=request.seconds,
-            seed=request.seed,
-            steps=request.steps,
-            guidance=request.guidance,
-            shift=request.shift,
-            temperature=request.temperature,
-            adapters=list(zip(adapters, strengths, strict=True)),
-        )
 
     def _answer(self, track: Track, request: TrackRequest) -> TrackAnswer:
         from models.device import out_of_memory
@@ -234,7 +227,7 @@ class Runner:
             return TrackAnswer(error=track.message, status=track.status, wait=track.wait)
         if isinstance(track, Expired):
             return TrackAnswer(
-                error=f"the track was not done within {request.patience:g} s (GENERATE_TIMEOUT_SECONDS); "
+                error=f"the track was not done within {request.timeout:g} s (GENERATE_TIMEOUT_SECONDS); "
                 "ask for a shorter one, or later",
                 status=504,
             )
@@ -246,8 +239,8 @@ class Runner:
             )
         if isinstance(track, FloatingPointError):
             return TrackAnswer(
-                error=f"{self.backend} made values that are not finite for this track; try another seed, or a lower "
-                "lora_scale or guidance",
+                error=f"{self.backend} computed values that are not finite for this track; "
+                "try another seed, or a lower lora_scale or guidance",
                 status=500,
             )
         if isinstance(track, Exception):
@@ -257,3 +250,8 @@ class Runner:
         assert self._model is not None
         pcm = np.round(np.clip(track, -1, 1) * 32767).astype("<i2").T.tobytes()
         return TrackAnswer(pcm=pcm, sample_rate=self._model.sample_rate, channels=self._model.channels)
+
+
+def _row(request: TrackRequest, adapters: list[AdapterWeights]) -> Row:
+    strengths = [ref.strength for ref in request.adapters]
+    return Row(request.text, request.seconds, request.options, list(zip(adapters, strengths, strict=True)))

@@ -1,4 +1,4 @@
-"""The runners as the front sees them: who is ready, and who serves a request."""
+"""The front process's client of the runners."""
 
 from __future__ import annotations
 
@@ -13,15 +13,21 @@ from contract import BackendAnswer
 from core.errors import Refusal
 from core.settings import Settings
 from runners import TABLE, Backend
-from runners.messages import AdoptAnswer, AdoptRequest, PlaceAnswer, RunnerState, TrackAnswer, TrackRequest
+from runners.messages import AdoptAnswer, AdoptRequest, QueuePosition, RunnerState, TrackAnswer, TrackRequest
 
-_STATE_SECONDS = 1.0
-_ANSWER_SECONDS = 5.0
-_LOADING_SECONDS = 60.0
+_STATE_MAX_AGE_SECONDS = 1.0
+_ANSWER_TIMEOUT_SECONDS = 5.0
+_LOADING_TIMEOUT_SECONDS = 60.0
+_LOADING_POLL_SECONDS = 0.5
 
 
 class Runners:
-    """`proxies`: a BentoML client for each backend of the table."""
+    """Asks runners for their state and for tracks.
+
+    Args:
+        proxies: a BentoML client for each backend of the runner table.
+        settings: decide which backends are enabled.
+    """
 
     def __init__(self, proxies: Mapping[str, Any], settings: Settings) -> None:
         self.proxies = proxies
@@ -30,14 +36,14 @@ class Runners:
         self._under_way: Counter[str] = Counter()
 
     async def state(self, backend: Backend) -> RunnerState:
-        """How the runner is, at most a second old. One that does not answer is not ready."""
+        """The runner's state, at most `_STATE_MAX_AGE_SECONDS` old. One that does not answer is not ready."""
         taken, known = self._states.get(backend.name, (0.0, None))
-        if known and time.monotonic() - taken < _STATE_SECONDS:
+        if known and time.monotonic() - taken < _STATE_MAX_AGE_SECONDS:
             return known
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(_ANSWER_TIMEOUT_SECONDS):
                 state: RunnerState = await self.proxies[backend.name].to_async.describe()
-        except Exception as error:  # noqa: BLE001 - whatever keeps it from answering, it cannot serve
+        except Exception as error:  # noqa: BLE001 - for any reason, it cannot serve
             state = RunnerState(
                 ready=False,
                 reason=f"its process does not answer ({type(error).__name__})",
@@ -68,7 +74,7 @@ class Runners:
         ]
 
     async def largest_adapter(self) -> int:
-        """Bytes that an adapter may have that fits one of the models; unbounded while none is known."""
+        """The maximum size in bytes of an adapter file for any model; unbounded until a runner is ready."""
         states = await asyncio.gather(*(self.state(row) for row in TABLE.enabled(self.settings).values()))
         return max((state.largest_adapter for state in states if state.largest_adapter), default=sys.maxsize)
 
@@ -77,12 +83,16 @@ class Runners:
         return any(state.ready for state in states)
 
     async def serving(self, backend: Backend, may_fall_back: bool) -> Backend:
-        """The backend itself if it is ready, else, where nobody asked for it by name, the first that is.
+        """Choose the backend that serves a request.
+
+        Args:
+            backend: the preferred one.
+            may_fall_back: whether the first ready backend may take its place.
 
         Raises:
             Refusal: 503 with the reason.
         """
-        state = await self._settled(backend)
+        state = await self._loaded(backend)
         if state.ready:
             return backend
         if may_fall_back:
@@ -91,26 +101,26 @@ class Runners:
                     return other
         raise Refusal(503, f"{backend.name} cannot serve: {state.reason}; try again later, or see /backends")
 
-    async def _settled(self, backend: Backend) -> RunnerState:
-        """How the runner is once it has loaded: who comes early waits a while instead of getting another backend."""
-        end = time.monotonic() + _LOADING_SECONDS
+    async def _loaded(self, backend: Backend) -> RunnerState:
+        """The runner's state after loading. Early requests wait for it rather than fall back to another backend."""
+        end = time.monotonic() + _LOADING_TIMEOUT_SECONDS
         state = await self.state(backend)
         while state.loading and time.monotonic() < end:
-            await asyncio.sleep(_STATE_SECONDS / 2)
+            await asyncio.sleep(_LOADING_POLL_SECONDS)
             state = await self.state(backend)
         return state
 
     async def generate(self, backend: Backend, request: TrackRequest) -> TrackAnswer:
-        """One track, in whatever batch it comes to be in.
+        """Generate one track.
 
         Raises:
-            Refusal: with the runner's status and sentence.
+            Refusal: with the runner's status and message.
         """
         self._under_way[backend.name] += 1
         try:
             answer: TrackAnswer = await self.proxies[backend.name].to_async.generate(request=request)
         except Exception as error:
-            self._states.pop(backend.name, None)  # whether it is ready has to be asked anew
+            self._states.pop(backend.name, None)  # it may not be ready any more
             raise Refusal(
                 503, f"{backend.name} did not finish the track ({type(error).__name__}); try again"
             ) from error
@@ -122,20 +132,20 @@ class Runners:
             raise Refusal(answer.status, answer.error, answer.wait)
         return answer
 
-    async def place(self, backend: Backend, name: str) -> PlaceAnswer:
-        """What the runner knows of the row of this `place`; one that does not answer knows nothing."""
+    async def queue_position(self, backend: Backend, queue_key: str) -> QueuePosition:
+        """The track's position in this runner; without a `state` if the runner does not have it or does not answer."""
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                answer: PlaceAnswer = await self.proxies[backend.name].to_async.place(name=name)
-        except Exception:  # noqa: BLE001 - whatever keeps it from answering
-            return PlaceAnswer()
+            async with asyncio.timeout(_ANSWER_TIMEOUT_SECONDS):
+                answer: QueuePosition = await self.proxies[backend.name].to_async.queue_position(queue_key=queue_key)
+        except Exception:  # noqa: BLE001 - for any reason, its position is unknown
+            return QueuePosition()
         return answer
 
     async def adopt(self, backend: Backend, request: AdoptRequest) -> AdoptAnswer:
-        """An adapter from elsewhere in our form.
+        """Convert an adapter file of another tool.
 
         Raises:
-            Refusal: 400 with why it does not fit, 503.
+            Refusal: 400, it does not fit the model; 503, the runner cannot serve.
         """
         try:
             answer: AdoptAnswer = await self.proxies[backend.name].to_async.adopt(request=request)

@@ -1,4 +1,4 @@
-"""Where each row stands, and when it will be done, if nobody else comes or leaves."""
+"""When each row will be done, and how many go before it, if no row is added or cancelled."""
 
 from __future__ import annotations
 
@@ -8,67 +8,67 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from models.base import Run
-from runners.scheduler import PATIENCE, Scheduler, Ticket
+from runners.scheduler import AGING_FACTOR, Scheduler, Ticket
 
 
 @dataclass(frozen=True)
 class Eta:
-    """What is known of a row that is not done.
+    """The progress of a row that is not done.
 
     Attributes:
-        making: it is in the batch that is being worked on; otherwise it waits, with what is done of it kept.
-        ahead: how many rows take a step before it takes its next one.
-        progress: the share of its steps that are done.
-        seconds_left: until its audio is there; `None` while the device's pace is not known.
+        running: it is in the current batch; otherwise it waits, and keeps the steps that it has taken.
+        ahead: the number of rows that take a step before its next one.
+        progress: the share of its steps that are done, 0 to 1.
+        seconds_left: until its audio is done; `None` until the scheduler has timed steps.
     """
 
-    making: bool
+    running: bool
     ahead: int
     progress: float
     seconds_left: float | None
 
 
 @dataclass
-class _Left:
-    """Stands in for a run."""
+class _SimulatedRun:
+    """Stands in for a `Run`."""
 
     steps_left: int
 
 
-def forecast(scheduler: Scheduler) -> dict[Ticket, Eta]:
-    """Every ticket's outlook: the scheduler's own choices, played on in leaps from one row's end to the next.
+def estimate(scheduler: Scheduler) -> dict[Ticket, Eta]:
+    """Every ticket's ETA, by a simulation of the scheduler that skips from the end of one row to the next.
 
-    It only reads, and may be called from another thread than the scheduler's: what changes meanwhile makes it older,
-    not wrong.
+    It only reads the scheduler, and may be called from another thread: a change meanwhile makes the result older, not
+    wrong.
     """
-    current = scheduler.current
-    shadow = copy.copy(scheduler)
+    running = scheduler.running
+    simulated = copy.copy(scheduler)
     real: dict[Ticket, Ticket] = {}
     for ticket in list(scheduler.tickets):
         left = ticket.run.steps_left if ticket.run else ticket.plan.steps
-        begun = cast("Run | None", _Left(left) if ticket.run else None)
-        real[replace(ticket, run=begun, group=None)] = ticket
-    shadow.tickets = list(real)
-    members = [each for each, ticket in real.items() if ticket in current]
-    making, seen = set(members), set[Ticket]()
+        run = cast("Run | None", _SimulatedRun(left) if ticket.run else None)
+        real[replace(ticket, run=run, group=None)] = ticket
+    simulated.tickets = list(real)
+    members = [each for each, ticket in real.items() if ticket in running]
+    first_batch, seen = set(members), set[Ticket]()
     ahead: dict[Ticket, int] = {}
     seconds: dict[Ticket, float] = {}
     now = 0.0
-    while shadow.tickets:
-        members = members or shadow.next_batch()
+    while simulated.tickets:
+        members = members or simulated.next_batch()
         for each in members:
-            each.run = each.run or cast("Run", _Left(each.plan.steps))
+            each.run = each.run or cast("Run", _SimulatedRun(each.plan.steps))
             ahead.setdefault(each, len(seen - {each}))
         seen |= set(members)
-        now += _leap(shadow, members)
+        now += _advance(simulated, members)
         for each in members:
-            if each not in shadow.tickets:
+            if each not in simulated.tickets:
                 seconds[each] = now
         members = []
     return {
         ticket: Eta(
-            making=each in making,
-            ahead=0 if each in making else ahead[each],
+            running=each in first_batch,
+            ahead=0 if each in first_batch else ahead[each],
             progress=_progress(ticket),
             seconds_left=None if scheduler.cost.pace is None else seconds[each],
         )
@@ -76,24 +76,28 @@ def forecast(scheduler: Scheduler) -> dict[Ticket, Eta]:
     }
 
 
-def _leap(shadow: Scheduler, members: list[Ticket]) -> float:
-    """Let the batch go on until a row of it ends, or one that waits has waited for too long; the seconds of it."""
-    cost, first = shadow.cost, members[0]
+def _advance(simulated: Scheduler, members: list[Ticket]) -> float:
+    """Run the batch until one of its rows ends or a waiting row goes first by its age.
+
+    Returns:
+        The seconds that this takes.
+    """
+    cost, first = simulated.cost, members[0]
     if first.finishing:
-        shadow.clock += cost.of(first.plan.cost)
-        shadow.tickets.remove(first)
+        simulated.clock += cost.of(first.plan.cost)
+        simulated.tickets.remove(first)
         return cost.finishing * first.row.seconds
     step = cost.of(sum(each.plan.cost for each in members))
-    runs = [cast("_Left", each.run) for each in members if each.run]
+    runs = [cast("_SimulatedRun", each.run) for each in members if each.run]
     steps = max(1, min(run.steps_left for run in runs))
-    for each in shadow.tickets:
-        late = each.arrived + PATIENCE * each.plan.steps * cost.of(each.plan.cost) - shadow.clock
-        if each not in members and late >= 0:
-            steps = min(steps, math.floor(late / step) + 1)
+    for each in simulated.tickets:
+        until_first = each.arrived + AGING_FACTOR * each.plan.steps * cost.of(each.plan.cost) - simulated.clock
+        if each not in members and until_first >= 0:
+            steps = min(steps, math.floor(until_first / step) + 1)
     for each, run in zip(members, runs, strict=True):
         run.steps_left -= steps
         each.finishing = run.steps_left <= 0
-    shadow.clock += steps * step
+    simulated.clock += steps * step
     return steps * step * (cost.pace or 0.0)
 
 

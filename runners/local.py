@@ -1,4 +1,4 @@
-"""Runners in this process instead of behind a server, for the command line."""
+"""Runners in the calling process, for the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runners.messages import AdoptAnswer, AdoptRequest, RunnerState, TrackAnswer
 
 
 class LocalRunners(dict[str, Any]):
-    """A runner for each backend, made when it is first asked for: only what is used gets loaded."""
+    """A runner for each backend, loaded at its first use."""
 
     def __missing__(self, name: str) -> LocalRunner:
         service = next(row.service for row in TABLE if row.name == name)
@@ -20,7 +20,7 @@ class LocalRunners(dict[str, Any]):
 
 
 class LocalRunner:
-    """Answers as BentoML's client of a runner does."""
+    """Has the interface of BentoML's client of a runner."""
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner

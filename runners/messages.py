@@ -1,4 +1,4 @@
-"""What the front and a runner say to each other."""
+"""The messages between the front process and a runner."""
 
 from __future__ import annotations
 
@@ -7,10 +7,22 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from adapters.adapter_file import Header
+from contract import SamplingOptions
+from models.base import Text
+
+# Bytes travel as base64 where the runner is on another machine, since messages are JSON there.
+_BYTES_AS_BASE64 = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
 
 class AdapterRef(BaseModel):
-    """An adapter as the front found it: where it lies, where else, what it is, how strongly it is to work."""
+    """An adapter as the front found it.
+
+    Attributes:
+        key: the storage key of its file.
+        spares: keys of copies of the file.
+        header: the file's header.
+        strength: the factor on the adapter's change of the weights.
+    """
 
     key: str
     spares: tuple[str, ...] = ()
@@ -19,40 +31,38 @@ class AdapterRef(BaseModel):
 
 
 class TrackRequest(BaseModel):
-    """One row for a runner's batch. `None` leaves the choice to the model.
+    """A request for one track, which becomes one row of a batch.
 
     Attributes:
-        patience: seconds after which the track is given up.
-        place: by which its place in the queue may be asked for.
+        text: what to play.
+        seconds: duration.
+        options: how it is sampled.
+        timeout: seconds after which the runner gives the track up.
+        adapters: empty for the base model.
+        queue_key: the name by which `Runner.queue_position` finds the track.
     """
 
-    prompt: str
+    text: Text
     seconds: float
-    seed: int
-    patience: float
-    lyrics: str = ""
-    bpm: int | None = None
-    key: str | None = None
-    time_signature: str | None = None
-    steps: int | None = None
-    guidance: float | None = None
-    shift: float | None = None
-    temperature: float | None = None
+    options: SamplingOptions
+    timeout: float
     adapters: list[AdapterRef] = []
-    place: str = ""
+    queue_key: str = ""
 
 
 class TrackAnswer(BaseModel):
-    """A track, or why there is none.
+    """A track, or the error in its place.
 
     Attributes:
         pcm: 16-bit little-endian samples, interleaved.
-        error, status: the sentence for the client and its HTTP status.
-        wait: seconds after which it is worth trying again, where that is known.
+        sample_rate: in Hz.
+        channels: 1 or 2.
+        error: the message for the client.
+        status: the HTTP status of the error.
+        wait: seconds after which the client should try again, if known.
     """
 
-    # As text where the runner is on another machine: what is sent there is JSON.
-    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+    model_config = _BYTES_AS_BASE64
 
     pcm: bytes = b""
     sample_rate: int = 0
@@ -62,8 +72,15 @@ class TrackAnswer(BaseModel):
     wait: int | None = None
 
 
-class PlaceAnswer(BaseModel):
-    """Where a row stands; the figures are of `forecast.Outlook`. No `state`: this runner does not know it."""
+class QueuePosition(BaseModel):
+    """Where a track is in a runner.
+
+    Attributes:
+        state: `None` if the runner does not have the track.
+        ahead: see `runners.eta.Eta`.
+        progress: see `runners.eta.Eta`.
+        seconds_left: see `runners.eta.Eta`.
+    """
 
     state: Literal["preparing", "waiting", "making", "finishing"] | None = None
     ahead: int | None = None
@@ -72,15 +89,17 @@ class PlaceAnswer(BaseModel):
 
 
 class RunnerState(BaseModel):
-    """How a runner is.
+    """Whether a runner can serve, and the facts about its model.
 
     Attributes:
         ready: it can serve.
-        loading: it is not yet known whether it can.
-        reason: why not, in a line.
+        loading: its model is still being loaded.
+        reason: why it is not ready, in one line.
         checkpoint: as configured.
-        base_sha256: the checkpoint's digest, known when ready.
-        largest_adapter: bytes that a file with an adapter of the model may have.
+        base_sha256: the checkpoint's digest; known when ready.
+        sample_rate: in Hz; known when ready.
+        channels: known when ready.
+        largest_adapter: the maximum size in bytes of an adapter file for the model; known when ready.
     """
 
     ready: bool
@@ -94,9 +113,16 @@ class RunnerState(BaseModel):
 
 
 class AdoptRequest(BaseModel):
-    """An adapter that was made elsewhere, and whose it shall be."""
+    """An adapter file that another tool wrote, and the name that it is to have here.
 
-    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+    Attributes:
+        data: the file.
+        config: its `adapter_config.json`, if it came with one.
+        producer_id: the owner.
+        model_name: the twin's name.
+    """
+
+    model_config = _BYTES_AS_BASE64
 
     data: bytes
     config: bytes | None = None
@@ -105,9 +131,16 @@ class AdoptRequest(BaseModel):
 
 
 class AdoptAnswer(BaseModel):
-    """The adapter in our form, or why there is none."""
+    """The converted adapter file, or the error in its place.
 
-    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+    Attributes:
+        data: the file in our format.
+        notes: remarks for the client.
+        error: the message for the client.
+        status: the HTTP status of the error.
+    """
+
+    model_config = _BYTES_AS_BASE64
 
     data: bytes = b""
     notes: list[str] = []

@@ -1,18 +1,17 @@
-"""Which rows take the next step together.
+"""Continuous batching: which rows of the queue take the next step together.
 
-Rows come and go between steps, and between the layers of a step where a shorter one comes. The shortest remaining work
-goes first, since that keeps everyone's wait the shortest in the mean; whoever has waited for several times its own work
-goes before all who came later, so that long rows finish too. Rows share a batch where that is worth it:
+Rows join and leave between steps. A shorter row can also preempt a batch between the layers of a step. The row with the
+shortest remaining work goes first, which minimises the mean wait. A row that has waited for several times its own work
+goes before all later ones (aging), so that long rows finish too. Rows share a batch where that saves time overall:
 
-    time of a step ∝ overhead + the sum of its rows' costs
+    time of a step ∝ overhead + sum of its rows' costs
 
-A row that joins a batch saves all that wait the overhead of steps of its own, and costs all in the batch its own part
-of every step. On a device that one row fills, the overhead is small and alike rows go one after the other; where the
-overhead is large, as with a decoder's weights that are read for each token, everyone joins.
+A row that joins a batch spares every waiting row the overhead of separate steps, and adds its own cost to every step of
+the rows in the batch. Where one row fills the device, the overhead is small and similar rows run one after the other.
+Where the overhead is large, as with a decoder that reads its weights for each token, every row joins.
 
-A batch for which memory does not suffice goes on in halves. Batches stay that small, and dare to be twice as large
-again with every minute. A row that does not fit alone begins anew once nobody else holds memory; if it does not fit
-then either, it fails.
+A batch that runs out of memory continues in halves, and the limit doubles again every minute. A row that does not fit
+alone starts again once no other row holds memory, and fails if it does not fit then.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ from runners.step_cost import StepCost
 
 log = logging.getLogger("producer_twin.runner")
 
-# Rows in a batch, and seconds of music in all, which is what its memory grows with.
+# Limits of a batch. Its memory grows with the seconds of music in it.
 MAX_ROWS = 8
 MAX_SECONDS = 600.0
-# Rows for which memory is held, those included whose steps were interrupted.
-MAX_BEGUN = 16
-# How many times its own work a row waits before it goes first.
-PATIENCE = 4.0
-# Work that is saved is saved for those too who come while it lasts: at a load of 3/4, for so many for each that waits.
-TO_COME = 4.0
-# After so many seconds without running out of memory, batches may be twice as large again.
-RECOVERY = 60.0
+# Rows that hold memory: the running ones and the preempted ones.
+MAX_STARTED = 16
+# A row that has waited for this many times its own work goes first.
+AGING_FACTOR = 4.0
+# Later rows share the saving too: at a load of 3/4, this many arrive for each one that waits.
+ARRIVALS_PER_WAITING_ROW = 4.0
+# Seconds without an out-of-memory error after which the limit of a batch doubles.
+RECOVERY_SECONDS = 60.0
 
 
 class Expired(Exception):
@@ -48,11 +47,18 @@ class Expired(Exception):
 
 @dataclass(eq=False)
 class Ticket:
-    """A row's place. `arrived` is the scheduler's clock then.
+    """A row in the scheduler, waiting or running.
 
     Attributes:
-        alone: a batch failed with it.
-        last: memory did not suffice for it beside those that have begun.
+        row: the request.
+        plan: its number of steps and their cost.
+        deadline: by `time.monotonic`.
+        arrived: the scheduler's clock when the row was added.
+        run: its state in the model; `None` until it starts.
+        group: the batch that it is in.
+        finishing: its steps are done, and its audio is being decoded.
+        alone: it no longer shares a batch, since one failed with it.
+        deferred: it ran out of memory alone, and waits until no other row holds memory.
     """
 
     row: Row
@@ -63,12 +69,19 @@ class Ticket:
     group: Group | None = None
     finishing: bool = False
     alone: bool = False
-    last: bool = False
+    deferred: bool = False
 
 
 @dataclass(eq=False)
 class Group:
-    """Tickets whose runs are in one batch. `work` is what they are in the middle of, for so many seconds already."""
+    """The tickets of one batch.
+
+    Attributes:
+        tickets: the rows.
+        batch: the model's batch; `None` until its first step, and while its row is decoded.
+        work: the step under way.
+        seconds: the time that the step under way has taken so far.
+    """
 
     tickets: list[Ticket]
     batch: Batch | None
@@ -77,70 +90,90 @@ class Group:
 
 
 class Scheduler:
-    """For one thread. Its clock counts work: a row's cost and overhead, for each step taken.
+    """Batches the rows of one model. Not thread-safe.
 
-    `timer` tells seconds, from which the cost of steps is learnt.
+    Args:
+        model: the model that takes the steps.
+        timer: returns seconds; the cost of steps is learnt from it.
+
+    Attributes:
+        cost: predicts how long steps take.
+        tickets: the rows that are not done, in the order of their arrival.
+        rows: the number of rows in the last slice.
+        clock: the work done so far, in the unit of costs.
     """
 
     def __init__(self, model: Model[Any], timer: Callable[[], float] = time.perf_counter) -> None:
         self.model = model
         self.cost = StepCost(model.overhead)
         self.tickets: list[Ticket] = []
-        self.rows = 0  # that took part in the last turn
+        self.rows = 0
         self.clock = 0.0
         self._timer = timer
-        self._most_seconds = MAX_SECONDS
-        self._shrunk = 0.0
+        self._max_seconds = MAX_SECONDS
+        self._limited_at = 0.0
         self._group: Group | None = None
-        self._changed = False
+        self._changed = False  # the next slice chooses the batch anew
 
     def add(self, row: Row, deadline: float = float("inf")) -> Ticket:
-        """Queue a row. `deadline` is by `time.monotonic`. Raises what is wrong with the row."""
+        """Queue a row.
+
+        Args:
+            row: the request.
+            deadline: by `time.monotonic`; past it the row is answered by `Expired`.
+
+        Raises:
+            Exception: the model's, if the row is invalid.
+        """
         ticket = Ticket(row, self.model.plan(row), deadline, self.clock)
         self.tickets.append(ticket)
         self._changed = True
         return ticket
 
+    def drop(self, ticket: Ticket) -> None:
+        """Cancel a row. One that is done already is ignored."""
+        if ticket in self.tickets:
+            self._remove(ticket)
+
     @property
-    def expected(self) -> float:
-        """How many seconds the step under way takes if it takes as long as others did; 0 where none is known."""
-        tickets = self.current
+    def running(self) -> list[Ticket]:
+        """The tickets of the current batch."""
+        return self._group.tickets if self._group else []
+
+    @property
+    def expected_seconds(self) -> float:
+        """How long the step under way should take; 0 if unknown."""
+        tickets = self.running
         if not tickets:
             return 0.0
         if tickets[0].finishing:
             return self.cost.finishing * tickets[0].row.seconds
         return (self.cost.pace or 0.0) * self.cost.of(sum(ticket.plan.cost for ticket in tickets))
 
-    def drop(self, ticket: Ticket) -> None:
-        """Nobody waits for it any more."""
-        if ticket in self.tickets:
-            self._remove(ticket)
-
-    @property
-    def current(self) -> list[Ticket]:
-        """Those in the batch that is being worked on."""
-        return self._group.tickets if self._group else []
-
     def next_batch(self) -> list[Ticket]:
-        """Those that would take a step together now, if each could begin. There must be a ticket."""
+        """The tickets that would take the next step now, if all of them can start. There must be a ticket."""
         return self._members(self._ranked())
 
-    def turn(self) -> list[tuple[Ticket, Track]]:
-        """A stretch of work on one batch, as long as a layer or a token takes; the tickets that are answered by it."""
+    def run_slice(self) -> list[tuple[Ticket, Track]]:
+        """Run one batch up to its next preemption point: for a layer of a step, or for a token.
+
+        Returns:
+            The tickets that are done, each with its audio or its error.
+        """
         answers: list[tuple[Ticket, Track]] = []
         now = time.monotonic()
         for ticket in [ticket for ticket in self.tickets if ticket.deadline <= now]:
             self._remove(ticket)
             answers.append((ticket, Expired()))
         if self._changed or self._group is None:
-            self._group, self._changed = self._chosen(answers), False
+            self._group, self._changed = self._next_group(answers), False
         group = self._group
         self.rows = len(group.tickets) if group else 0
         if group is None:
             return answers
         try:
             if group.work is None:
-                group.work, group.seconds = self._work(group), 0.0
+                group.work, group.seconds = self._step(group), 0.0
             start = self._timer()
             try:
                 next(group.work)
@@ -148,35 +181,35 @@ class Scheduler:
                 group.seconds += self._timer() - start
         except StopIteration as end:
             group.work = None
-            self._stepped(group, end.value, answers)
-        except Exception as error:  # noqa: BLE001 - a batch's failure is answered, and others go on
-            self._failed(group, error, answers)
+            self._step_done(group, end.value, answers)
+        except Exception as error:  # noqa: BLE001 - a batch's failure is answered, and the other rows go on
+            self._step_failed(group, error, answers)
         return answers
 
-    def _chosen(self, answers: list[tuple[Ticket, Track]]) -> Group | None:
-        """The first ticket's group, with all that are worth having along, once they have ended their step."""
-        self._grow()
+    def _next_group(self, answers: list[tuple[Ticket, Track]]) -> Group | None:
+        """The batch of the first ticket and of those that join it, once they have completed their steps."""
+        self._raise_limit()
         tickets = self._ranked()
         while tickets:
             first = tickets[0]
             if first.group and first.group.work:
                 return first.group
             members = self._members(tickets)
-            interrupted = [ticket.group for ticket in members if ticket.group and ticket.group.work]
-            if interrupted:
-                return interrupted[0]
+            preempted = [ticket.group for ticket in members if ticket.group and ticket.group.work]
+            if preempted:
+                return preempted[0]
             if first.group and set(first.group.tickets) == set(members):
                 return first.group
-            bad = [ticket for ticket in members if not self._begun(ticket, answers)]
-            if not bad:
-                return self._gathered(members)
-            tickets = [ticket for ticket in tickets if ticket not in bad]
+            failed = [ticket for ticket in members if not self._start(ticket, answers)]
+            if not failed:
+                return self._regroup(members)
+            tickets = [ticket for ticket in tickets if ticket not in failed]
         return None
 
     def _ranked(self) -> list[Ticket]:
-        begun = [ticket for ticket in self.tickets if ticket.run or ticket.last]
-        full = len(begun) >= MAX_BEGUN or any(ticket.last for ticket in begun)
-        return sorted(begun if full else self.tickets, key=self._rank)
+        started = [ticket for ticket in self.tickets if ticket.run or ticket.deferred]
+        full = len(started) >= MAX_STARTED or any(ticket.deferred for ticket in started)
+        return sorted(started if full else self.tickets, key=self._rank)
 
     def _members(self, ranked: list[Ticket]) -> list[Ticket]:
         members = ranked[:1]
@@ -186,10 +219,10 @@ class Scheduler:
         return members
 
     def _rank(self, ticket: Ticket) -> tuple[float, ...]:
-        if ticket.last:
+        if ticket.deferred:
             return (2, ticket.arrived)
         step = self.cost.of(ticket.plan.cost)
-        if self.clock - ticket.arrived > PATIENCE * ticket.plan.steps * step:
+        if self.clock - ticket.arrived > AGING_FACTOR * ticket.plan.steps * step:
             return (0, ticket.arrived)
         left = ticket.run.steps_left if ticket.run else ticket.plan.steps
         return (1, max(left, 1) * step, ticket.arrived)
@@ -200,21 +233,22 @@ class Scheduler:
             any(each.alone or each.finishing for each in together)
             or ticket.plan.batch_key != members[0].plan.batch_key
             or len(members) == MAX_ROWS
-            or sum(each.row.seconds for each in together) > self._most_seconds
+            or sum(each.row.seconds for each in together) > self._max_seconds
         ):
             return False
         waiting = len(self.tickets) - len(members)
-        return self.cost.overhead * waiting * TO_COME >= ticket.plan.cost * len(members)
+        return self.cost.overhead * waiting * ARRIVALS_PER_WAITING_ROW >= ticket.plan.cost * len(members)
 
-    def _begun(self, ticket: Ticket, answers: list[tuple[Ticket, Track]]) -> bool:
+    def _start(self, ticket: Ticket, answers: list[tuple[Ticket, Track]]) -> bool:
+        """Whether the row has started."""
         try:
             ticket.run = ticket.run or self.model.begin(ticket.row)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one row is that row's answer
-            self._given_up(ticket, error, answers)
+        except Exception as error:  # noqa: BLE001 - an invalid row fails alone
+            self._row_failed(ticket, error, answers)
             return False
         return True
 
-    def _gathered(self, members: list[Ticket]) -> Group:
+    def _regroup(self, members: list[Ticket]) -> Group:
         for old in {ticket.group for ticket in members if ticket.group}:
             for ticket in old.tickets:
                 ticket.group = None
@@ -223,7 +257,7 @@ class Scheduler:
             ticket.group = group
         return group
 
-    def _work(self, group: Group) -> Generator[None, None, Any]:
+    def _step(self, group: Group) -> Generator[None, None, Any]:
         first = group.tickets[0]
         if first.finishing:
             return self.model.finish(first.run, first.row)
@@ -231,7 +265,7 @@ class Scheduler:
             group.batch = self.model.batch([ticket.run for ticket in group.tickets])
         return group.batch.step()
 
-    def _stepped(self, group: Group, result: Any, answers: list[tuple[Ticket, Track]]) -> None:
+    def _step_done(self, group: Group, result: Any, answers: list[tuple[Ticket, Track]]) -> None:
         costs = sum(ticket.plan.cost for ticket in group.tickets)
         self.clock += self.cost.of(costs)
         if group.tickets[0].finishing:
@@ -243,42 +277,42 @@ class Scheduler:
         for ticket in [ticket for ticket in group.tickets if ticket in self.tickets]:
             if ticket.run and not ticket.run.steps_left:
                 ticket.finishing = True
-                self._part(group)
+                self._dissolve(group)
         if any(ticket not in self.tickets for ticket in group.tickets):
-            self._part(group)
+            self._dissolve(group)
         self._changed |= any(ticket.group is not group for ticket in self.tickets)
 
-    def _failed(self, group: Group, error: Exception, answers: list[tuple[Ticket, Track]]) -> None:
-        """A row alone is to blame; of several it shows when each goes on alone, unless there was too little memory."""
+    def _step_failed(self, group: Group, error: Exception, answers: list[tuple[Ticket, Track]]) -> None:
+        """Answer a single row. Several rows go on in halves if memory ran out, else alone, to find the faulty one."""
         group.work = group.batch = None
-        self._part(group)
+        self._dissolve(group)
         if len(group.tickets) == 1:
-            self._given_up(group.tickets[0], error, answers)
+            self._row_failed(group.tickets[0], error, answers)
         elif out_of_memory(error):
-            self._most_seconds = sum(ticket.row.seconds for ticket in group.tickets) / 2
-            self._shrunk = time.monotonic()
-            log.warning("memory did not suffice: batches of at most %g s of music for now", self._most_seconds)
-            _let_go(error)
+            self._max_seconds = sum(ticket.row.seconds for ticket in group.tickets) / 2
+            self._limited_at = time.monotonic()
+            log.warning("out of memory: batches are limited to %g s of music for now", self._max_seconds)
+            _release_memory(error)
         else:
             for ticket in group.tickets:
                 ticket.alone = True
 
-    def _given_up(self, ticket: Ticket, error: Exception, answers: list[tuple[Ticket, Track]]) -> None:
-        """A row failed alone, for good unless what it lacked was memory that others hold."""
+    def _row_failed(self, ticket: Ticket, error: Exception, answers: list[tuple[Ticket, Track]]) -> None:
+        """Answer a row with its error, or defer it if it lacked memory that other rows hold."""
         if out_of_memory(error):
-            _let_go(error)
+            _release_memory(error)
             if any(other.run for other in self.tickets if other is not ticket):
                 ticket.run, ticket.finishing = None, False
-                ticket.alone = ticket.last = True
+                ticket.alone = ticket.deferred = True
                 return
         self._remove(ticket)
         answers.append((ticket, error))
 
-    def _grow(self) -> None:
-        if self._most_seconds < MAX_SECONDS and time.monotonic() - self._shrunk > RECOVERY:
-            self._most_seconds, self._shrunk = min(MAX_SECONDS, 2 * self._most_seconds), time.monotonic()
+    def _raise_limit(self) -> None:
+        if self._max_seconds < MAX_SECONDS and time.monotonic() - self._limited_at > RECOVERY_SECONDS:
+            self._max_seconds, self._limited_at = min(MAX_SECONDS, 2 * self._max_seconds), time.monotonic()
 
-    def _part(self, group: Group) -> None:
+    def _dissolve(self, group: Group) -> None:
         for ticket in group.tickets:
             ticket.group = None
         self._changed = True
@@ -286,15 +320,15 @@ class Scheduler:
             self._group = None
 
     def _remove(self, ticket: Ticket) -> None:
-        """At once, except that the others in its batch end the step that they are in."""
+        """Remove a row at once. The other rows of its batch complete the step under way."""
         self.tickets.remove(ticket)
         group, self._changed = ticket.group, True
         if group and (group.work is None or not any(each in self.tickets for each in group.tickets)):
             group.work = None
-            self._part(group)
+            self._dissolve(group)
 
 
-def _let_go(error: Exception) -> None:
-    """Of what did not fit: the frames that the error came through hold it."""
+def _release_memory(error: Exception) -> None:
+    """Free what did not fit, which the frames of the error's traceback hold."""
     error.__traceback__ = None
     free_memory()

@@ -1,25 +1,30 @@
 """How long a step takes, learnt from the steps that are taken.
 
-    seconds of a step = pace × (overhead + the sum of its rows' costs)
+    seconds of a step = pace × (overhead + sum of its rows' costs)
 
-A straight line through the latest steps, the older the lighter. Steps that are all alike do not tell the overhead from
-the pace: so that there is an answer from the first one on, the model's estimate of its overhead is a point of the line.
+This is a least-squares line through the latest steps, weighted by their age. Steps of equal cost do not determine the
+overhead, so the model's own estimate of it is one more point on the line, which gives an answer from the first step.
 """
 
 from __future__ import annotations
 
-# What a step weighs when the next one is counted: the last hundred are what counts.
-_KEPT = 0.99
-# How many steps the model's estimate is worth, and how far from it the overhead may come to be.
-_ESTIMATE = 8.0
-_FURTHEST = 8.0
+# The weight of all earlier steps at each new one: about the last hundred count.
+_DECAY = 0.99
+# The model's estimate counts as this many steps, and bounds the overhead by this factor in both directions.
+_ESTIMATE_WEIGHT = 8.0
+_MAX_ESTIMATE_RATIO = 8.0
 
 
 class StepCost:
-    """Attributes:
-    overhead: of a step, in the unit of the rows' costs.
-    pace: seconds a unit; `None` until steps have been seen.
-    finishing: seconds that a second of music takes once it has no steps left; 0 until one has been finished.
+    """Predicts the duration of steps and of decoding.
+
+    Args:
+        overhead: the model's estimate.
+
+    Attributes:
+        overhead: the cost of a step without rows, in the unit of the rows' costs.
+        pace: seconds per unit of cost; `None` until steps have been timed.
+        finishing: seconds to decode one second of music; 0 until a row has been decoded.
     """
 
     def __init__(self, overhead: float) -> None:
@@ -30,16 +35,16 @@ class StepCost:
         self._n = self._x = self._y = self._xx = self._xy = 0.0
 
     def of(self, costs: float) -> float:
-        """A step's work, of rows that cost so much in all."""
+        """The cost of a step whose rows cost `costs` in all."""
         return self.overhead + costs
 
     def stepped(self, costs: float, seconds: float) -> None:
-        """Learn from a step. The first one does not count: it warms the device."""
+        """Learn from a step. The first one is ignored, since it includes the device's warm-up."""
         if not self._warm:
             self._warm = True
             return
         self._n, self._x, self._y, self._xx, self._xy = (
-            _KEPT * old + new
+            _DECAY * old + new
             for old, new in zip(
                 (self._n, self._x, self._y, self._xx, self._xy),
                 (1.0, costs, seconds, costs * costs, costs * seconds),
@@ -50,15 +55,17 @@ class StepCost:
         self.pace = self._y / (self._n * self.overhead + self._x)
 
     def finished(self, music: float, seconds: float) -> None:
-        """Learn from the end of a row of so many seconds of music."""
+        """Learn from the decoding of `music` seconds of audio, which took `seconds`."""
         latest = seconds / music
         self.finishing = (self.finishing + latest) / 2 if self.finishing else latest
 
     def _fitted(self) -> float:
-        """The overhead of the line by least squares, which in the model's estimate is 0 s at a cost of -overhead."""
-        n, x, xx = self._n + _ESTIMATE, self._x - _ESTIMATE * self._estimate, self._xx + _ESTIMATE * self._estimate**2
+        """The overhead by least squares, with the model's estimate as the point of 0 s at a cost of -overhead."""
+        n = self._n + _ESTIMATE_WEIGHT
+        x = self._x - _ESTIMATE_WEIGHT * self._estimate
+        xx = self._xx + _ESTIMATE_WEIGHT * self._estimate**2
         slope = n * self._xy - x * self._y
-        highest = _FURTHEST * self._estimate
-        if slope <= 0:  # a row more costs nothing that is seen
+        highest = _MAX_ESTIMATE_RATIO * self._estimate
+        if slope <= 0:  # further rows cost nothing measurable
             return highest
-        return min(max((xx * self._y - x * self._xy) / slope, self._estimate / _FURTHEST), highest)
+        return min(max((xx * self._y - x * self._xy) / slope, self._estimate / _MAX_ESTIMATE_RATIO), highest)

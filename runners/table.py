@@ -1,4 +1,4 @@
-"""What a row of the runner table is, and how rows get into it."""
+"""The runner table: its rows, and how a request chooses one."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ _NAME = re.compile(r"^[a-z][a-z0-9_]{0,31}$")
 
 @dataclass(frozen=True)
 class Backend:
-    """A row. What needs torch is named by `module:attribute` and imported in the processes that use it.
+    """A row of the runner table.
+
+    Classes that need torch are named by `module:attribute`, and imported only in the processes that use them.
 
     Attributes:
         name: as in `backend_override`.
         service: the BentoML service that serves it.
         model: its `models.base.Model`.
         trainer: its `training.base.Trainer`.
-        tiny: writes a tiny random-weight checkpoint, which stands in where no trained starter ships.
+        tiny: a function that writes a tiny checkpoint with random weights, used where no trained starter ships.
         checkpoint: the setting that names its checkpoint.
-        max_seconds: the longest track.
-        licence: of the public weights.
-        commercial_use: whether that licence allows it.
+        max_seconds: the longest track that the model can generate.
+        licence: the licence of the public weights.
+        commercial_use: whether that licence allows commercial use.
     """
 
     name: str
@@ -72,22 +74,22 @@ class Table:
         self._rows: dict[str, Backend] = {}
 
     def register(self, backend: Backend) -> None:
-        """Add a row. Raises `ValueError` for a bad or a taken name."""
+        """Add a row. Raises `ValueError` if its name is invalid or taken."""
         if not _NAME.match(backend.name):
-            raise ValueError(f"{backend.name!r} is no name for a backend: a-z, then a-z 0-9 _, at most 32")
+            raise ValueError(f"{backend.name!r} is not a valid backend name: a-z, then a-z 0-9 _, at most 32")
         if backend.name in self._rows:
             raise ValueError(f"there is a backend {backend.name} already")
         self._rows[backend.name] = backend
 
     def enabled(self, settings: Settings) -> dict[str, Backend]:
-        """The backends that may be used; `ALLOW_NONCOMMERCIAL=false` leaves out those whose licence forbids it."""
+        """The backends that may be used. `ALLOW_NONCOMMERCIAL=false` excludes those without commercial use."""
         return {name: row for name, row in self._rows.items() if row.commercial_use or settings.allow_noncommercial}
 
     def choose(self, name: str | None, settings: Settings) -> Backend:
-        """The backend that a request names, or the default.
+        """The named backend, or the default one.
 
         Raises:
-            Refusal: 400, there is none of that name.
+            Refusal: 400, there is no enabled backend of that name.
         """
         enabled = self.enabled(settings)
         wanted = name or settings.music_backend

@@ -1,4 +1,4 @@
-"""Notices when a stretch of the model's work does not end."""
+"""Detects work on the model that hangs."""
 
 from __future__ import annotations
 
@@ -7,42 +7,44 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# How many times as long as is expected a stretch of work may take.
-TIMES = 20.0
+# Work may take this many times as long as expected.
+MAX_EXPECTED_RATIO = 20.0
 
 
 class Watchdog:
-    """Watches one thread from another.
+    """Watches one thread from another one.
 
     Args:
-        least: seconds that any stretch of work may take.
-        expected: how many seconds the step takes that the stretch is of; 0 where that is not known.
-        bark: called once, with a sentence.
+        min_timeout: seconds that any work may take.
+        expected_seconds: returns how long the current work should take; 0 if unknown.
+        on_hang: called once, with the reason.
     """
 
-    def __init__(self, least: float, expected: Callable[[], float], bark: Callable[[str], None]) -> None:
-        self._least, self._expected, self._bark = least, expected, bark
-        self._stretch: object = None
+    def __init__(
+        self, min_timeout: float, expected_seconds: Callable[[], float], on_hang: Callable[[str], None]
+    ) -> None:
+        self._min_timeout, self._expected_seconds, self._on_hang = min_timeout, expected_seconds, on_hang
+        self._current: object = None
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     @contextmanager
-    def stretch(self) -> Iterator[None]:
-        """Work that is to end: a layer of a step, a token."""
-        self._stretch = object()
+    def watching(self) -> Iterator[None]:
+        """Work that has to end in time."""
+        self._current = object()
         try:
             yield
         finally:
-            self._stretch = None
+            self._current = None
 
     def _watch(self) -> None:
-        """By ticks rather than by the clock: while the whole process stands still, nothing hangs."""
-        tick, ticks, seen = min(1.0, self._least / 4), 0, None
+        """Count ticks rather than read the clock, so that a suspended process does not count as hanging."""
+        tick, ticks, seen = min(1.0, self._min_timeout / 4), 0, None
         while True:
             time.sleep(tick)
-            if self._stretch is None or self._stretch is not seen:
-                seen, ticks = self._stretch, 0
+            if self._current is None or self._current is not seen:
+                seen, ticks = self._current, 0
                 continue
             ticks += 1
-            if ticks * tick > max(self._least, TIMES * self._expected()):
-                self._bark(f"a step of its model did not end within {ticks * tick:.0f} s")
+            if ticks * tick > max(self._min_timeout, MAX_EXPECTED_RATIO * self._expected_seconds()):
+                self._on_hang(f"a step of its model did not end within {ticks * tick:.0f} s")
                 return

@@ -1,4 +1,4 @@
-"""The thread that a model works in, and the way to it from an event loop."""
+"""The thread that owns a model, and its interface to event loops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from core import metrics
@@ -19,7 +20,7 @@ from core.errors import Refusal
 from models import memory
 from models.base import Row, Track
 from models.device import lost
-from runners.eta import Eta, forecast
+from runners.eta import Eta, estimate
 from runners.scheduler import Scheduler, Ticket
 from runners.watchdog import Watchdog
 
@@ -27,62 +28,58 @@ log = logging.getLogger("producer_twin.runner")
 
 T = TypeVar("T")
 
-# Rows that may be there at once; one more is refused at once rather than after a timeout.
-MAX_PRESENT = 64
-# Whoever is refused is told to come again when there is room, at most so many seconds later.
-_LONGEST_WAIT = 600
-# A forecast is made no more often than this, however many ask.
-_FRESH_SECONDS = 1.0
-# After so long without anything to do, memory is given back.
+# Rows that may wait or run at once. One more is refused at once rather than after a timeout.
+MAX_TRACKS = 64
+# The longest time after which a refused client is told to try again.
+_MAX_RETRY_SECONDS = 600
+# ETAs are computed no more often than this, however many clients ask.
+_ETA_MAX_AGE_SECONDS = 1.0
+# Unused memory is returned to the system after this time without work.
 _IDLE_SECONDS = 1.0
 
 
 @dataclass(eq=False)
-class _Order:
-    """A row that is waited for."""
+class _Request:
+    """A row, and the future of its track. An error is the future's result too.
+
+    Attributes:
+        queue_key: the name by which `Worker.eta` finds it.
+        ticket: set by the model's thread once the row is in the scheduler.
+    """
 
     row: Row
     deadline: float
-    answer: asyncio.Future[Track]
-    loop: asyncio.AbstractEventLoop
-    place: str = ""
+    queue_key: str
+    future: Future[Track] = field(default_factory=Future)
     ticket: Ticket | None = None
-
-    def give(self, track: Track) -> None:
-        def settle() -> None:
-            if not self.answer.done():
-                self.answer.set_result(track)
-
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self.loop.call_soon_threadsafe(settle)
 
 
 @dataclass(eq=False)
-class _Errand:
-    """Work with the model that is no row, done in stretches between those of the scheduler."""
+class _Call:
+    """Other work with the model, such as measuring an adapter. It runs in slices between those of the scheduler."""
 
     work: Generator[None, None, Any]
-    answer: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
+    future: Future[Any] = field(default_factory=Future)
 
-    def give(self, result: Any) -> None:
-        def settle() -> None:
-            if not self.answer.done():
-                if isinstance(result, Exception):
-                    self.answer.set_exception(result)
-                else:
-                    self.answer.set_result(result)
 
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self.loop.call_soon_threadsafe(settle)
+@dataclass(frozen=True)
+class _Submit:
+    item: _Request | _Call
+
+
+@dataclass(frozen=True)
+class _Cancel:
+    request: _Request
 
 
 class Worker:
-    """Everything that touches the scheduler and its model happens in one thread.
+    """Runs a scheduler and its model in one thread.
 
     Args:
-        hung_seconds: a stretch of work that takes longer, and far longer than its cost says, will not end.
-        on_end: called with the reason when nothing can be made here any more, after everyone was told.
+        scheduler: not to be used elsewhere.
+        backend: the label of metrics and errors.
+        hung_seconds: a slice that takes longer than this, and much longer than expected, hangs.
+        on_end: called with the reason when the model is lost, after all requests have been answered.
     """
 
     def __init__(
@@ -95,166 +92,196 @@ class Worker:
         self._scheduler, self._backend = scheduler, backend
         self._on_end = on_end
         self._ended: Refusal | None = None
-        self._watchdog = Watchdog(hung_seconds, lambda: scheduler.expected, self._end)
-        self._present = metrics.PRESENT.labels(backend)
-        self._present.set(0)  # whatever a process before this one left
-        self._turn_seconds, self._turn_rows = metrics.TURN_SECONDS.labels(backend), metrics.TURN_ROWS.labels(backend)
-        self._inbox: queue.SimpleQueue[_Order | _Errand] = queue.SimpleQueue()
-        self._errands: deque[_Errand] = deque()
-        self._orders: dict[Ticket, _Order] = {}
-        self._waiting = 0
-        self._asked: dict[str, _Order] = {}
-        self._forecast: dict[Ticket, Eta] = {}
-        self._forecast_at = float("-inf")
+        self._watchdog = Watchdog(hung_seconds, lambda: scheduler.expected_seconds, self._end)
+        self._tracks_gauge = metrics.PRESENT.labels(backend)
+        self._tracks_gauge.set(0)  # a process before this one may have left another value
+        self._slice_seconds, self._slice_rows = metrics.TURN_SECONDS.labels(backend), metrics.TURN_ROWS.labels(backend)
+        self._inbox: queue.SimpleQueue[_Submit | _Cancel] = queue.SimpleQueue()
+        self._calls: deque[_Call] = deque()
+        self._requests: dict[Ticket, _Request] = {}
+        self._tracks = 0
+        self._by_queue_key: dict[str, _Request] = {}
+        self._etas: dict[Ticket, Eta] = {}
+        self._etas_at = float("-inf")
         threading.Thread(target=self._work, name="model", daemon=True).start()
 
     def admit(self) -> None:
-        """Raises `Refusal` if there are too many already, or nothing can be made any more."""
+        """Check that another row can be taken.
+
+        Raises:
+            Refusal: 503, the queue is full or the model is lost.
+        """
         if self._ended:
             raise self._ended
-        if self._waiting >= MAX_PRESENT:
-            wait = self._until_room()
+        if self._tracks >= MAX_TRACKS:
+            wait = self._seconds_until_room()
             again = f"in {wait} s" if wait else "in some seconds"
-            raise Refusal(503, f"{MAX_PRESENT} requests are being served already; try again {again}", wait)
+            raise Refusal(503, f"{MAX_TRACKS} requests are being served already; try again {again}", wait)
 
-    def place(self, name: str) -> Eta | None:
-        """Where the row stands that was asked for under this name; `None` if it is not here. From any thread."""
-        order = self._asked.get(name)
-        if order is None or order.ticket is None:
+    def eta(self, queue_key: str) -> Eta | None:
+        """The progress of the row with this `queue_key`; `None` if it is not in the scheduler. Thread-safe."""
+        request = self._by_queue_key.get(queue_key)
+        if request is None or request.ticket is None:
             return None
-        return self._etas(order.ticket).get(order.ticket)
+        return self._fresh_etas(request.ticket).get(request.ticket)
 
-    async def track(self, row: Row, deadline: float = float("inf"), place: str = "") -> Track:
-        """The row's track, or why there is none. Who is cancelled frees its row at the next step.
+    async def track(self, row: Row, deadline: float = float("inf"), queue_key: str = "") -> Track:
+        """Generate a row's audio. Cancelling it frees the row at the next step.
 
         Args:
+            row: the request.
             deadline: by `time.monotonic`; past it the row is given up.
-            place: a name for `place`; of two rows of one name the later one counts.
+            queue_key: a name for `eta`; of two rows with one name, the later one counts.
+
+        Returns:
+            The audio, or the error of this row.
 
         Raises:
-            Refusal: 503, too many are there already.
+            Refusal: 503, as for `admit`.
         """
         self.admit()
-        loop = asyncio.get_running_loop()
-        order = _Order(row, deadline, loop.create_future(), loop, place)
+        request = _Request(row, deadline, queue_key)
         self._count(1)
-        if place:
-            self._asked[place] = order
-        self._inbox.put(order)
+        if queue_key:
+            self._by_queue_key[queue_key] = request
+        self._inbox.put(_Submit(request))
         try:
-            return await order.answer
+            return await asyncio.wrap_future(request.future)
+        except asyncio.CancelledError:
+            self._inbox.put(_Cancel(request))
+            raise
         finally:
             self._count(-1)
-            if self._asked.get(place) is order:
-                del self._asked[place]
-            if order.answer.cancelled():
-                self._inbox.put(order)  # the second time it is taken back
+            if self._by_queue_key.get(queue_key) is request:
+                del self._by_queue_key[queue_key]
 
     async def run(self, work: Generator[None, None, T]) -> T:
-        """What other work with the model comes to. A stretch of it follows each of the rows', and one such work the
-        other.
+        """Run a generator in the model's thread, a slice at a time between the rows' slices. Calls run one by one.
+
+        Returns:
+            What the generator returns.
 
         Raises:
-            Refusal: 503, nothing can be made any more.
+            Refusal: 503, the model is lost.
         """
         if self._ended:
             raise self._ended
-        loop = asyncio.get_running_loop()
-        errand = _Errand(work, loop.create_future(), loop)
-        self._inbox.put(errand)
-        result: T = await errand.answer
+        call = _Call(work)
+        self._inbox.put(_Submit(call))
+        result: T = await asyncio.wrap_future(call.future)
         return result
 
-    def _count(self, more: int) -> None:
-        self._waiting += more
-        self._present.set(self._waiting)
+    def _count(self, change: int) -> None:
+        self._tracks += change
+        self._tracks_gauge.set(self._tracks)
 
-    def _etas(self, wanted: Ticket | None = None) -> dict[Ticket, Eta]:
-        """A fresh forecast, which knows of `wanted`."""
-        age = time.monotonic() - self._forecast_at
-        if age > _FRESH_SECONDS or (wanted and wanted not in self._forecast):
-            self._forecast = forecast(self._scheduler)
-            self._forecast_at = time.monotonic()
-        return self._forecast
+    def _fresh_etas(self, wanted: Ticket | None = None) -> dict[Ticket, Eta]:
+        """ETAs of at most `_ETA_MAX_AGE_SECONDS`, which include `wanted`."""
+        age = time.monotonic() - self._etas_at
+        if age > _ETA_MAX_AGE_SECONDS or (wanted and wanted not in self._etas):
+            self._etas = estimate(self._scheduler)
+            self._etas_at = time.monotonic()
+        return self._etas
 
-    def _until_room(self) -> int | None:
-        """Seconds until the first of those present is done, as far as that is known."""
-        left = [each.seconds_left for each in self._etas().values() if each.seconds_left is not None]
-        return min(max(1, math.ceil(min(left))), _LONGEST_WAIT) if left else None
+    def _seconds_until_room(self) -> int | None:
+        """Until the first row is done; `None` if unknown."""
+        left = [each.seconds_left for each in self._fresh_etas().values() if each.seconds_left is not None]
+        return min(max(1, math.ceil(min(left))), _MAX_RETRY_SECONDS) if left else None
 
     def _work(self) -> None:
         while not self._ended:
-            while not (self._scheduler.tickets or self._errands) or not self._inbox.empty():
-                self._take(self._next())
-            self._advance_errand()
+            while not (self._scheduler.tickets or self._calls) or not self._inbox.empty():
+                self._handle(self._next_message())
+            self._advance_call()
             if not self._scheduler.tickets:
                 continue
             try:
-                with self._turn_seconds.time(), self._watchdog.stretch():
-                    ended = self._scheduler.turn()
-                self._turn_rows.observe(self._scheduler.rows)
-                for ticket, track in ended:
+                with self._slice_seconds.time(), self._watchdog.watching():
+                    done = self._scheduler.run_slice()
+                self._slice_rows.observe(self._scheduler.rows)
+                for ticket, track in done:
                     if isinstance(track, Exception) and lost(track):
                         log.error("the device failed", exc_info=track)
                         self._end(f"its device failed ({str(track).splitlines()[0]})")
                         break
-                    self._orders.pop(ticket).give(track)
-            except Exception as error:  # a fault of the scheduler's own must not leave everyone waiting
+                    _resolve(self._requests.pop(ticket).future, track)
+            except Exception as error:  # an error of the scheduler itself must not leave requests unanswered
                 log.exception("the scheduler failed")
                 for ticket in list(self._scheduler.tickets):
                     self._scheduler.drop(ticket)
-                for order in self._orders.values():
-                    order.give(error)
-                self._orders.clear()
+                for request in self._requests.values():
+                    _resolve(request.future, error)
+                self._requests.clear()
 
-    def _advance_errand(self) -> None:
-        """A stretch of the first errand."""
-        if not self._errands:
-            return
-        errand, result = self._errands[0], None
-        try:
-            with self._watchdog.stretch():
-                if not errand.answer.done():  # somebody waits for it still
-                    next(errand.work)
-                    return
-        except StopIteration as end:
-            result = end.value
-        except Exception as error:  # noqa: BLE001 - it is the answer
-            result = error
-        self._errands.popleft()
-        errand.give(result)
-
-    def _end(self, reason: str) -> None:
-        """From the watchdog's thread or from the model's: tell everyone who waits here, and whose process it is."""
-        self._ended = Refusal(503, f"{self._backend}: {reason}; send the request again in some seconds")
-        for order in list(self._orders.values()):
-            order.give(self._ended)
-        for errand in list(self._errands):
-            errand.give(self._ended)
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._inbox.get_nowait().give(self._ended)
-        self._on_end(reason)
-
-    def _next(self) -> _Order | _Errand:
-        """Who comes or leaves next. After a moment in which nobody did, the memory of those before is given back."""
+    def _next_message(self) -> _Submit | _Cancel:
+        """Wait for a message. Memory is returned to the system if none comes for a moment."""
         try:
             return self._inbox.get(timeout=_IDLE_SECONDS)
         except queue.Empty:
             memory.give_back()
             return self._inbox.get()
 
-    def _take(self, order: _Order | _Errand) -> None:
-        if isinstance(order, _Errand):
-            self._errands.append(order)
-            return
-        if order.ticket or order.answer.done():
-            if order.ticket in self._orders:
-                del self._orders[order.ticket]
-                self._scheduler.drop(order.ticket)
+    def _handle(self, message: _Submit | _Cancel) -> None:
+        match message:
+            case _Submit(_Request() as request):
+                self._add(request)
+            case _Submit(_Call() as call):
+                self._calls.append(call)
+            case _Cancel(request):
+                self._drop(request)
+
+    def _add(self, request: _Request) -> None:
+        if request.future.cancelled():
             return
         try:
-            order.ticket = self._scheduler.add(order.row, order.deadline)
-            self._orders[order.ticket] = order
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with a row is that row's answer
-            order.give(error)
+            request.ticket = self._scheduler.add(request.row, request.deadline)
+            self._requests[request.ticket] = request
+        except Exception as error:  # noqa: BLE001 - an invalid row is answered with its error
+            _resolve(request.future, error)
+
+    def _drop(self, request: _Request) -> None:
+        if request.ticket in self._requests:
+            del self._requests[request.ticket]
+            self._scheduler.drop(request.ticket)
+
+    def _advance_call(self) -> None:
+        """Run a slice of the first call."""
+        if not self._calls:
+            return
+        call = self._calls[0]
+        try:
+            with self._watchdog.watching():
+                if not call.future.cancelled():
+                    next(call.work)
+                    return
+        except StopIteration as end:
+            _resolve(call.future, end.value)
+        except Exception as error:  # noqa: BLE001 - raised where the call is awaited
+            _reject(call.future, error)
+        self._calls.popleft()
+
+    def _end(self, reason: str) -> None:
+        """Answer everything with 503, and take nothing more. Called by the watchdog's thread or by the model's."""
+        self._ended = Refusal(503, f"{self._backend}: {reason}; send the request again in some seconds")
+        pending: list[_Request | _Call] = [*self._requests.values(), *self._calls]
+        with contextlib.suppress(queue.Empty):
+            while True:
+                message = self._inbox.get_nowait()
+                if isinstance(message, _Submit):
+                    pending.append(message.item)
+        for item in pending:
+            if isinstance(item, _Request):
+                _resolve(item.future, self._ended)
+            else:
+                _reject(item.future, self._ended)
+        self._on_end(reason)
+
+
+def _resolve(future: Future[T], result: T) -> None:
+    with contextlib.suppress(InvalidStateError):  # it was cancelled
+        future.set_result(result)
+
+
+def _reject(future: Future[Any], error: Exception) -> None:
+    with contextlib.suppress(InvalidStateError):  # it was cancelled
+        future.set_exception(error)

@@ -1,1 +1,1 @@
-"""Programs around the service that are no part of it."""
+"""Programs for developers; the service does not use them."""

@@ -1,7 +1,4 @@
-"""The whole chain in one go: a beat, a twin, a track with it and one without, and a picture of both.
-
-make demo
-"""
+"""Uploads a beat, trains a twin, generates with and without it, and draws both tracks: `make demo`."""
 
 from __future__ import annotations
 
@@ -45,7 +42,7 @@ def main() -> int:
         without = _generate(client, "without_twin.wav")
         twin = _generate(client, "with_twin.wav", lora_id=f"{PRODUCER}:{job['model_name']}")
     if np.array_equal(without, twin):
-        raise SystemExit("The twin changed nothing")
+        raise SystemExit("The track is the same with and without the twin")
     _draw({"without the twin": without, "with the twin": twin}, FOLDER / "spectrograms.png")
     print(f"Done. Listen to without_twin.wav and with_twin.wav, look at spectrograms.png, in {FOLDER}")
     return 0

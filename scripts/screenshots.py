@@ -1,4 +1,4 @@
-"""The README's pictures of both pages: the built app, the shipped checkpoint, beats of the synthesiser, and two twins.
+"""The pictures in web/README.md: pages of the built app, with the starters, songs of the synthesiser, and two twins.
 
 python -m scripts.screenshots    after make web and what the browser tests need
 """
@@ -23,7 +23,7 @@ from scripts.web import key_for_web, serving_web
 from tests.chromium import chromium
 
 IMAGES = ROOT / "docs" / "images"
-PATIENCE = 1800_000  # milliseconds
+TIMEOUT = 1800_000  # milliseconds
 PROMPT = "808 trap beat, dark synth"
 
 
@@ -37,8 +37,8 @@ def main() -> None:
         chromium() as browser,
     ):
         page = browser.new_page(viewport={"width": 1100, "height": 860})
-        page.set_default_timeout(PATIENCE)
-        expect.set_options(timeout=PATIENCE)
+        page.set_default_timeout(TIMEOUT)
+        expect.set_options(timeout=TIMEOUT)
         train(client, "dawn", "synthwave")
         producer(page, app)
         artist(page, app)
@@ -52,7 +52,7 @@ def beat(genre: str, number: int, seconds: float = 24) -> bytes:
 
 
 def train(client: httpx.Client, name: str, genre: str) -> None:
-    """A twin that is there already."""
+    """Train a twin before the first picture."""
     files, form = {"file": (f"{name}.wav", beat(genre, 5))}, {"producer_id": "ada"}
     path = client.post("/uploads", files=files, data=form).raise_for_status().json()["path"]
     body = {"producer_id": "ada", "model_name": name, "upload_paths": [path], "max_steps": 20}
@@ -63,7 +63,7 @@ def train(client: httpx.Client, name: str, genre: str) -> None:
 
 
 def producer(page: Page, app: str) -> None:
-    """Three songs are being trained on, and a fourth waits to be."""
+    """The producer's page while a twin is trained on three songs, with a fourth one dropped."""
     page.goto(f"{app}/producer")
     page.get_by_label("Producer id").fill("ada")
     names = ["night drive", "cold light", "last train"]
@@ -90,7 +90,7 @@ def drop(page: Page, files: dict[str, bytes]) -> None:
 
 
 def artist(page: Page, app: str) -> None:
-    """A take with one twin, and one with both."""
+    """The artist's page with a take of one twin and a take of both."""
     page.goto(app)
     page.get_by_label("Prompt").fill(PROMPT)
     page.get_by_label("Length in seconds").fill("12")
@@ -112,7 +112,7 @@ def take(page: Page, number: int) -> None:
 
 
 def shoot(page: Page, name: str, last: Locator) -> None:
-    """The page down to this part of it."""
+    """Save a picture of the page from its top to this element."""
     page.wait_for_timeout(1500)  # until the waveforms are drawn
     box = last.bounding_box()
     assert box is not None

@@ -1,4 +1,4 @@
-"""A server of one's own: started on a free port, waited for, stopped. The demo and the tests use it."""
+"""Start a server on a free port, wait until it is ready, and stop it. The demo and the tests use this."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ class Server:
 
 
 def free_port() -> int:
-    """One from below those that the system gives to connections: nobody is given it before a server has started."""
+    """A port below the range of outgoing connections, so that none takes it before the server has started."""
     while True:
         port = random.randint(10_000, 19_999)  # nosec B311 - no secret
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 def tiny_checkpoints(folder: Path) -> dict[str, str]:
-    """Make tiny checkpoints of the true architectures there. Returns the environment that serves them."""
+    """Make tiny checkpoints of the real architectures in `folder`. Returns the environment variables to serve them."""
     from runners import TABLE
 
     for row in TABLE:
@@ -49,7 +49,7 @@ def tiny_checkpoints(folder: Path) -> dict[str, str]:
 
 
 def is_taken(port: int) -> bool:
-    """Whether somebody listens on it on this machine."""
+    """Whether a process on this machine listens on the port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -61,13 +61,17 @@ def serving(
     what: Sequence[str] = ("service:ProducerTwin",),
     cwd: Path = ROOT,
 ) -> Iterator[Server]:
-    """`bentoml serve` with its data, its model store and its log in `folder`, ready to serve; stopped at the end.
+    """Run `bentoml serve` with its data, model store and log in `folder`; yield once it is ready, stop it afterwards.
+
+    If this process is killed, the server and its workers are killed too.
 
     Args:
-        what: what is served: an import path or a Bento's tag, and options; nothing for plain `bentoml serve`.
+        environment: variables beside those of this process.
+        what: arguments of `bentoml serve`: an import path or a Bento's tag, and options.
+        cwd: the working directory.
 
     Raises:
-        RuntimeError: it ended or was not ready in time; with the end of its log.
+        RuntimeError: the server ended or was not ready in time; the message has the end of its log.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
@@ -88,6 +92,7 @@ def serving(
             stderr=output,
             start_new_session=True,
         )
+    release = kill_with_this_process(process)
     server = Server(f"http://127.0.0.1:{port}", log, process)
     try:
         if not comes_up(process, f"{server.url}/readyz", _START_SECONDS):
@@ -96,10 +101,33 @@ def serving(
         yield server
     finally:
         stop(process, _STOP_SECONDS)
+        release()
+
+
+def kill_with_this_process(process: subprocess.Popen[bytes]) -> Callable[[], None]:
+    """Kill the process group that `process` leads once this process ends, even if it is killed itself.
+
+    Returns:
+        A function that calls it off: call it once `process` has ended, or another process may get its number.
+    """
+    # A shell waits for a line on a pipe that only this process holds, and kills the group if the pipe closes without.
+    script = 'read -r _ || kill -s KILL -- "-$1"'
+    guard = subprocess.Popen(
+        ["sh", "-c", script, "sh", str(process.pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+    def release() -> None:
+        guard.communicate(b"\n")
+
+    return release
 
 
 def comes_up(process: subprocess.Popen[bytes], url: str, seconds: float) -> bool:
-    """Wait until `url` answers 200: not, if the process ends before or the time is up."""
+    """Wait until `url` answers 200. Returns False if the process ends first or the time is up."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         try:
@@ -112,7 +140,7 @@ def comes_up(process: subprocess.Popen[bytes], url: str, seconds: float) -> bool
 
 
 def stop(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Ask a process that leads a session of its own to end; after so long kill it with all that it started."""
+    """Ask a process to end, and kill its process group if it has not after `seconds`. It must lead the group."""
     if process.poll() is not None:
         return
     process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Builds the tiny checkpoints that no shipped starter stands in for: `python -m scripts.tiny_checkpoints`."""
+"""Builds a tiny checkpoint for each backend without a shipped starter: `python -m scripts.tiny_checkpoints`."""
 
 from models.checkpoints import STARTER, resolve
 from runners import TABLE

@@ -1,4 +1,4 @@
-"""The Next.js app of web/, built before: started on a port, waited for, stopped. `make web` and the tests use it."""
+"""Start the built Next.js app of web/, wait until it is ready, and stop it. `make web` and the tests use this."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from api.auth.keys import made
 from core.settings import ROOT
-from scripts.serving import comes_up, free_port, is_taken, serving, stop
+from scripts.serving import comes_up, free_port, is_taken, kill_with_this_process, serving, stop
 
 WEB = ROOT / "web"
 _START_SECONDS = 300
@@ -22,10 +22,10 @@ _STOP_SECONDS = 10
 
 @contextmanager
 def serving_web(environment: Mapping[str, str], port: int | None = None, log: Path | None = None) -> Iterator[str]:
-    """The app with these variables of its own; its address.
+    """Run the app with these environment variables; yield its address once it is ready, stop it afterwards.
 
     Raises:
-        RuntimeError: it ended, or did not answer in time.
+        RuntimeError: the app ended, or did not answer in time.
     """
     port = port or free_port()
     url = f"http://127.0.0.1:{port}"
@@ -40,6 +40,7 @@ def serving_web(environment: Mapping[str, str], port: int | None = None, log: Pa
             stderr=output,
             start_new_session=True,
         )
+        stack.callback(kill_with_this_process(process))
         stack.callback(stop, process, _STOP_SECONDS)
         if not comes_up(process, f"{url}/icon.svg", _START_SECONDS):
             raise RuntimeError(f"the app did not start at {url} (was it built? npm run build, in web/)")
@@ -47,13 +48,13 @@ def serving_web(environment: Mapping[str, str], port: int | None = None, log: Pa
 
 
 def key_for_web() -> tuple[dict[str, str], dict[str, str]]:
-    """A new API key that is stored nowhere: the environment of a service that knows it, of the app that sends it."""
+    """Make an API key that is stored nowhere. Returns the environments of the service and of the app that share it."""
     key, record = made("web app", ["generate", "train"], names_visitors=True)
     return {"GUEST_KEY": record.model_dump_json()}, {"MUSIC_SERVICE_API_KEY": key}
 
 
 def main() -> int:
-    """On WEB_PORT, against MUSIC_SERVICE_URL, or a service of its own with a key that ends with it."""
+    """Serve the app on WEB_PORT, for MUSIC_SERVICE_URL or for a service that is started with it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     port = int(os.environ.get("WEB_PORT") or 3001)
     if is_taken(port):

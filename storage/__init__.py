@@ -1,7 +1,7 @@
-"""Where uploads, datasets, adapters and outputs are kept: a local folder, or S3. Both behave alike.
+"""Storage of uploads, datasets, jobs, adapters and tracks: a local folder or S3, which behave alike.
 
-A *key* is a path without a leading slash (`uploads/p/j/beat.wav`); clients know it as `/data/<key>`. `keys`
-has every key of the tree as a function. An object appears whole or not at all, in both places.
+A *key* is a path without a leading slash (`uploads/p/j/beat.wav`); clients know it as `/data/<key>`. The module `keys`
+has a function for every key. An object appears whole or not at all.
 
     storage = open_storage("file:///srv/twin")
     storage.put(keys.lora("p", "m"), data, if_absent=True)

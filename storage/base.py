@@ -1,4 +1,4 @@
-"""The interface that both places implement, and what they raise."""
+"""The interface of storage, its entries and its exceptions."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ from typing import BinaryIO, Protocol
 
 from core.errors import Refusal
 
-CHUNK = 2**20
+CHUNK = 2**20  # bytes that are copied at once
+
+FULL_MESSAGE = "the storage is full; delete something or give it more space"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of an object without reading it: `size` in bytes, `modified` with its time zone.
+    """What storage knows of an object without reading it.
 
-    `sha256` is that of the contents as they were written; it is left out by `list`, and where an object came into the
-    storage by another way.
+    Attributes:
+        key: where the object is.
+        size: in bytes.
+        modified: with its time zone.
+        etag: differs between two contents of one key.
+        sha256: of the contents as they were written. None in entries of `list`, and for objects that were put there by
+            other means than this module.
     """
 
     key: str
@@ -33,64 +40,77 @@ class NotFound(Exception):
 
 
 class AlreadyExists(Exception):
-    """`if_absent` was asked for, and there is an object with this key."""
+    """The write was to happen only if the object was absent (`if_absent`), and it exists."""
 
 
 class Changed(Exception):
-    """`if_match` was asked for, and the object is another one now, or gone."""
+    """The write was to replace one version of the object (`if_match`), and it is another one now, or gone."""
 
 
 class BadKey(ValueError):
-    """The key is not well-formed (`keys.check` says how it must be)."""
+    """The key is not well-formed; see `keys.check`."""
 
 
 class Unavailable(Refusal):
-    """The storage cannot be reached or does not let us (503), or is full (507)."""
+    """The storage cannot be reached or denies access (503), or is full (507)."""
 
 
 class Damaged(Refusal):
-    """The object is not what was written: its digest differs (500). Reading it anew is of no use; a copy may be."""
+    """The object is not as it was written (500). Reading it again does not help; a copy of it may.
 
-    def __init__(self, key: str) -> None:
+    Attributes:
+        reason: what is wrong, for the log.
+    """
+
+    def __init__(self, key: str, reason: str = "its digest differs") -> None:
         super().__init__(500, f"/data/{key}: it was damaged in storage; restore it from a copy, or delete it")
+        self.reason = reason
+
+
+def check_size(key: str, size: int, max_bytes: int | None) -> None:
+    """Raise Damaged if an object of `size` bytes is larger than `max_bytes`, before it is read."""
+    if max_bytes is not None and size > max_bytes:
+        raise Damaged(key, f"it has {size} bytes, more than {max_bytes}")
 
 
 class Storage(Protocol):
-    """Objects by key. Every method may raise `Unavailable`, and `BadKey` before anything is done.
+    """Objects by key. Instances may be shared by threads.
 
-    What is written carries its digest, and reading a whole object checks it: `get`, `get_with_etag` and `get_file` may
-    raise `Damaged`.
+    Every method may raise `Unavailable`, and raises `BadKey` before it does anything. An object is written with its
+    digest, and reading a whole object checks it: `get`, `get_with_etag` and `get_file` may raise `Damaged`.
 
-    An etag is an opaque string that differs between two different contents written to one key.
-    Instances may be shared by threads.
+    An etag is an opaque string that differs between two contents of one key.
     """
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """Write the object and return its etag.
 
-        Raises AlreadyExists or Changed, or Damaged where something lies that is no object, having written nothing.
+        Raises AlreadyExists or Changed, or Damaged if the key names a folder or a pipe; nothing is written then.
         """
 
     def put_file(self, key: str, source: Path | BinaryIO, *, if_absent: bool = False) -> str:
         """Write the object from a file (an open one from its start), in constant memory, and return its etag.
 
-        Raises AlreadyExists, having written nothing.
+        Raises AlreadyExists; nothing is written then.
         """
 
     def get(self, key: str) -> bytes:
         """The object. Raises NotFound."""
 
-    def get_with_etag(self, key: str) -> tuple[bytes, str]:
-        """The object and the etag of exactly these bytes. Raises NotFound."""
+    def get_with_etag(self, key: str, max_bytes: int | None = None) -> tuple[bytes, str]:
+        """The object and the etag of exactly these bytes.
+
+        Raises NotFound, or Damaged if it has more than `max_bytes`, without reading it.
+        """
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Up to `length` bytes from `start`, fewer where the object ends before. Raises NotFound."""
 
     def get_file(self, key: str, path: Path) -> None:
-        """Write the object to `path`, which appears whole or not at all. Raises NotFound."""
+        """Write the object to the file `path`, which appears whole or not at all. Raises NotFound."""
 
     def stat(self, key: str) -> Entry | None:
-        """The object's entry, None if there is no object."""
+        """The object's entry; None if there is no object."""
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """Entries of all objects whose key starts with `prefix`, sorted by the key's UTF-8 bytes.
@@ -99,20 +119,22 @@ class Storage(Protocol):
         """
 
     def holds(self, prefix: str) -> bool:
-        """Whether there is anything at all in the folder `prefix`, which ends with a slash, be it no object."""
+        """Whether the folder `prefix`, which ends with a slash, contains anything, even what is not an object."""
 
     def delete(self, key: str) -> bool:
-        """Remove the object; False if it was not there."""
+        """Remove the object. Returns whether it existed."""
 
     def tidy(self, seconds: float) -> int:
-        """Remove what writers that died so many seconds ago left half-written; how many there were."""
+        """Remove unfinished writes that were begun more than `seconds` ago, and return their number."""
 
     def local(self, key: str) -> Path | None:
-        """The object as a file of this machine, to be read only; None where there is none."""
+        """The object's file on this machine, for reading only; None if there is no object, or no file."""
 
     def link(self, key: str, seconds: int, media_type: str) -> str | None:
-        """A URL where anybody may read the object for so long; None where the place has no such thing."""
+        """A URL where anybody may read the object for `seconds`; None if this storage cannot make one."""
 
     def upload_link(self, key: str, seconds: int, size: int) -> tuple[str, dict[str, str]] | None:
-        """A URL where anybody may PUT `size` bytes once for so long, unless there is such an object, and the headers
-        to send; None where the place has no such thing."""
+        """A URL where anybody may PUT an object of `size` bytes for `seconds`, and the headers to send.
+
+        A PUT fails if the object exists. None if this storage cannot make such a URL.
+        """

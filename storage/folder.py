@@ -17,21 +17,25 @@ from time import time_ns
 from typing import BinaryIO
 
 from storage import keys
-from storage.base import CHUNK, AlreadyExists, Changed, Damaged, Entry, NotFound, Unavailable
+from storage.base import CHUNK, FULL_MESSAGE, AlreadyExists, Changed, Damaged, Entry, NotFound, Unavailable, check_size
 
-# Writers of one key take turns by a lock file. As all keys share a fixed number of them, none needs removing.
+# Lock files, shared by all keys, so that none ever has to be removed.
 LOCKS = 64
 
-# The attribute that holds a file's digest: it comes and goes with the file, in the one rename.
+# The extended attribute with a file's digest, which moves with the file when it is renamed.
 _DIGEST = "user.producer_twin.sha256"
 
-_NEW = ".new-"
+_UNFINISHED = ".new-"  # the names of files that are being written begin with it
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
 
 class Folder:
-    """A file for an object. A write is a hidden file in the same folder, synced, then renamed."""
+    """A folder: each object is a file. A write goes to a hidden file beside it, which is synced and then renamed.
+
+    Args:
+        root: the folder, made by the first write.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.realpath(root))
@@ -49,10 +53,11 @@ class Folder:
     def get(self, key: str) -> bytes:
         return self.get_with_etag(key)[0]
 
-    def get_with_etag(self, key: str) -> tuple[bytes, str]:
+    def get_with_etag(self, key: str, max_bytes: int | None = None) -> tuple[bytes, str]:
         with os_errors(key), self._opened(key) as file:
+            check_size(key, os.fstat(file.fileno()).st_size, max_bytes)
             data = file.read()
-            _check(key, file, sha256(data).hexdigest())
+            _check_digest(key, file, sha256(data).hexdigest())
             return data, _etag(os.fstat(file.fileno()))
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
@@ -62,7 +67,7 @@ class Folder:
 
     def get_file(self, key: str, path: Path) -> None:
         with os_errors(key), self._opened(key) as source, replacing(path) as target:
-            _check(key, source, copy(source, target))
+            _check_digest(key, source, copy(source, target))
 
     def stat(self, key: str) -> Entry | None:
         try:
@@ -80,12 +85,12 @@ class Folder:
         folder = keys.check_prefix(prefix).rpartition("/")[0]
         found = []
         with os_errors(prefix):
-            for name, folders, files in os.walk(self.root / folder, onerror=_pass_over_absent):
+            for name, folders, files in os.walk(self.root / folder, onerror=_ignore_absent):
                 folders[:] = [each for each in folders if not each.startswith(".")]
                 below = Path(name).relative_to(self.root)
                 found += [key for file in files if (key := (below / file).as_posix()).startswith(prefix)]
         for key in sorted(filter(keys.is_key, found), key=str.encode):
-            if entry := self.stat(key):  # it may have gone since
+            if entry := self.stat(key):  # it may have been deleted since
                 yield entry
 
     def holds(self, prefix: str) -> bool:
@@ -97,13 +102,13 @@ class Folder:
             except NotADirectoryError:
                 return True
             except FileNotFoundError:
-                return os.path.lexists(folder)  # a link that leads nowhere
+                return os.path.lexists(folder)  # a broken link is something, too
 
     def delete(self, key: str) -> bool:
         try:
             with os_errors(key):
                 path = self._path(key)
-                path.stat()  # nothing is made, not even a lock, for an object that is not there
+                path.stat()  # raises before the lock file of an absent object is made
                 with self._lock(key):
                     path.unlink()
         except NotFound:
@@ -114,7 +119,7 @@ class Folder:
         oldest = time_ns() - seconds * 1e9
         count = 0
         for folder, _, files in os.walk(self.root):
-            for path in (Path(folder, name) for name in files if name.startswith(_NEW)):
+            for path in (Path(folder, name) for name in files if name.startswith(_UNFINISHED)):
                 with suppress(FileNotFoundError):
                     if path.stat().st_mtime_ns < oldest:
                         path.unlink()
@@ -138,20 +143,20 @@ class Folder:
         """The key's file, symbolic links followed. Raises FileNotFoundError if it is outside the root."""
         path = Path(os.path.realpath(self.root / keys.check(key)))
         if not path.is_relative_to(self.root):
-            raise FileNotFoundError(errno.ENOENT, "it leads out of the storage", key)
+            raise FileNotFoundError(errno.ENOENT, "it is outside the storage", key)
         return path
 
     @contextmanager
     def _opened(self, key: str) -> Iterator[BinaryIO]:
-        """Raises FileNotFoundError for what is no file, such as a pipe, which could be waited for without end."""
+        """The key's file. Raises FileNotFoundError for what is not a regular file, such as a pipe, without waiting."""
         with open(self._path(key), "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
             if not S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise FileNotFoundError(errno.ENOENT, "it is no file", key)
+                raise FileNotFoundError(errno.ENOENT, "it is not a file", key)
             yield file
 
     @contextmanager
     def _new_file(self, key: str) -> Iterator[tuple[BinaryIO, Path]]:
-        """A hidden file beside the key's, gone when the block ends unless it was renamed, and the key's."""
+        """A hidden file to write, removed after the block unless it was renamed, and the path of the key's file."""
         target = self._path(key)
         _make_folders(target.parent)
         with _hidden_file(target.parent) as file:
@@ -161,7 +166,7 @@ class Folder:
         self, file: BinaryIO, target: Path, key: str, digest: str, if_absent: bool, if_match: str | None
     ) -> str:
         file.flush()
-        # The etag is made of the time, and the file system's clock ticks too slowly for quick writes.
+        # The etag contains the time, and the file system's own clock is too coarse for two writes in a row.
         now = time_ns()
         os.utime(file.fileno(), ns=(now, now))
         _write_digest(file, digest)
@@ -169,13 +174,13 @@ class Folder:
         etag = _etag(os.fstat(file.fileno()))
         with self._lock(key):
             if target.exists() and not target.is_file():
-                raise Damaged(key)  # it is no object that could go, and none that is there
+                raise Damaged(key, "it is not a file")
             if if_match is not None:
                 present = self.stat(key)
                 if present is None or present.etag != if_match:
                     raise Changed(key)
             if if_absent:
-                os.link(file.name, target)  # fails if the target exists, whoever made it
+                os.link(file.name, target)  # fails if the target exists, even if made without the lock
             else:
                 Path(file.name).replace(target)
         _sync_folder(target.parent)
@@ -186,13 +191,13 @@ class Folder:
         folder = self.root / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / f"{zlib.crc32(key.encode()) % LOCKS:02d}").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # of this open file, so threads exclude each other as well
+            fcntl.flock(file, fcntl.LOCK_EX)  # it belongs to the open file, so it excludes threads as well
             yield
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that becomes `path` when the block ends well."""
+    """A new file that replaces `path` if the block raises nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _hidden_file(path.parent) as file:
         yield file
@@ -202,7 +207,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _hidden_file(folder: Path) -> Iterator[BinaryIO]:
-    path = folder / f"{_NEW}{uuid.uuid4().hex}"
+    path = folder / f"{_UNFINISHED}{uuid.uuid4().hex}"
     try:
         with path.open("xb") as file:
             yield file
@@ -212,7 +217,7 @@ def _hidden_file(folder: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
-    """A file by its path, or an open one from its start."""
+    """The file, opened if it is a path, from its start."""
     if isinstance(source, Path):
         with source.open("rb") as file:
             yield file
@@ -222,7 +227,7 @@ def opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
 
 
 def copy(source: BinaryIO, target: BinaryIO) -> str:
-    """Copy in pieces, and return the digest of what went over."""
+    """Copy in chunks, and return the SHA-256 of what was copied."""
     digest = sha256()
     while chunk := source.read(CHUNK):
         digest.update(chunk)
@@ -231,8 +236,8 @@ def copy(source: BinaryIO, target: BinaryIO) -> str:
 
 
 def _write_digest(file: BinaryIO, digest: str) -> None:
-    """Beside the time of writing: a file that somebody else wrote over since has no digest of ours."""
-    with suppress(AttributeError, OSError):  # macOS and some file systems have no such attributes
+    """Store the digest with the time of writing: once another program writes the file, the digest is ignored."""
+    with suppress(AttributeError, OSError):  # macOS and some file systems have no extended attributes
         os.setxattr(file.fileno(), _DIGEST, f"{digest} {os.fstat(file.fileno()).st_mtime_ns}".encode())
 
 
@@ -244,13 +249,13 @@ def _digest(file: Path | int, status: os.stat_result) -> str | None:
     return digest if written == str(status.st_mtime_ns) else None
 
 
-def _check(key: str, file: BinaryIO, digest: str) -> None:
+def _check_digest(key: str, file: BinaryIO, digest: str) -> None:
     if _digest(file.fileno(), os.fstat(file.fileno())) not in (None, digest):
         raise Damaged(key)
 
 
 def _make_folders(folder: Path) -> None:
-    """Make a folder and its parents, each entry synced, or the file in it could be lost with its folder."""
+    """Make a folder and its parents, and sync each, so that a crash does not lose the folder with its files."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
         each.mkdir(exist_ok=True)
@@ -265,7 +270,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _pass_over_absent(error: OSError) -> None:
+def _ignore_absent(error: OSError) -> None:
     if error.errno not in _ABSENT:
         raise error
 
@@ -276,7 +281,7 @@ def _etag(status: os.stat_result) -> str:
 
 @contextmanager
 def os_errors(key: str, writing: bool = False) -> Iterator[None]:
-    """Errors of the operating system as errors of the storage."""
+    """Raise the operating system's errors as the storage's. When writing, an absent parent is no NotFound."""
     try:
         yield
     except FileExistsError as error:
@@ -285,5 +290,5 @@ def os_errors(key: str, writing: bool = False) -> Iterator[None]:
         if error.errno in _ABSENT and not writing:
             raise NotFound(key) from error
         if error.errno in _FULL:
-            raise Unavailable(507, "the storage is full; delete something or give it more space") from error
+            raise Unavailable(507, FULL_MESSAGE) from error
         raise Unavailable(503, f"the storage cannot be used: {error.strerror}; try again later") from error

@@ -1,6 +1,6 @@
-"""The tree: every key as a function, what a key may be, and how it looks to clients.
+"""The tree of keys: a function for every key, the rules for keys, and the paths that clients see.
 
-Ids are taken as they are (contract.ID_PATTERN has been checked by then); upper and lower case differ.
+Ids are used as they are: the contract has checked them against ID_PATTERN. Upper and lower case differ.
 """
 
 from __future__ import annotations
@@ -9,23 +9,22 @@ import unicodedata
 from pathlib import PurePosixPath
 
 from core.errors import Refusal
-from core.text import printable
-from core.text import shown as shown  # of keys and names, for those who import this module
+from core.text import printable, shown
 from storage.base import BadKey
 
 ROOT = "/data/"
 MAX_KEY_BYTES = 1024
 MAX_PART_BYTES = 255
-MAX_FILENAME_BYTES = 200  # of a client's file name, so that there is room to put something before it
+MAX_FILENAME_BYTES = 200  # of a client's file name, which leaves room for a prefix
 
 
-# What clients hand in.
+# Uploads and datasets.
 def upload(producer: str, job: str, filename: str) -> str:
     return f"uploads/{producer}/{job}/{filename}"
 
 
 def dataset_clip(producer: str, job: str, index: int, extension: str) -> str:
-    """A file fetched from a URL; `extension` without its dot."""
+    """A file that was fetched from a URL; `extension` has no dot."""
     return f"datasets/{producer}/{job}/clip_{index:04d}.{extension}"
 
 
@@ -33,7 +32,7 @@ def dataset_record(producer: str, job: str) -> str:
     return f"datasets/{producer}/{job}/dataset.json"
 
 
-# The producer's newest dataset, for people to look at.
+# A copy of the producer's newest dataset, for people to look at.
 def training_folder(producer: str) -> str:
     return f"training_data/{producer}/"
 
@@ -50,28 +49,28 @@ def training_record(producer: str) -> str:
     return f"training_data/{producer}/dataset.json"
 
 
-def training_turn(producer: str) -> str:
-    """Whose turn it is to write the folder above; see preprocessing.training_view."""
+def training_lease(producer: str) -> str:
+    """The lease on the folder above; see preprocessing.training_folder."""
     return f"training_turns/{producer}.json"
 
 
-# What a job trained on stays with the job. It is not beside the job's record, so that listing jobs is cheap.
+# Jobs. Their training data is not in `jobs/`, so that listing jobs is cheap.
 def job_record(job: str) -> str:
     return f"jobs/{job}.json"
 
 
 def open_job(job: str) -> str:
-    """There while the job has not ended, so that open jobs are found without reading every record."""
+    """Exists until the job has ended, so that open jobs are found without reading every record."""
     return f"open_jobs/{job}"
 
 
 def job_of_task(task: str) -> str:
-    """Names the job that a BentoML task carries out."""
+    """Contains the id of the job that a BentoML task carries out."""
     return f"tasks/{task}"
 
 
 def job_slots() -> str:
-    """Jobs that were admitted and are not open yet; see training.jobs.slots."""
+    """Jobs that were admitted and have no `open_job` yet; see training.jobs.slots."""
     return "job_slots/admitted.json"
 
 
@@ -84,11 +83,11 @@ def job_text(job: str, stem: str) -> str:
 
 
 def job_folders(job: str) -> tuple[str, ...]:
-    """Where all lies that a job has beside its record."""
+    """The folders of all that a job has besides its record."""
     return f"job_data/{job}/", f"job_runs/{job}/"
 
 
-# What its training made beside the adapter.
+# What training makes besides the adapter.
 def checkpoint(job: str) -> str:
     return f"job_runs/{job}/checkpoint.pt"
 
@@ -102,7 +101,7 @@ def report_page(job: str) -> str:
 
 
 def preview(job: str, name: str) -> str:
-    """A piece of music made while the twin was trained, or its picture; `name` with its extension."""
+    """A track generated during training, or its spectrogram; `name` has its extension."""
     return f"job_runs/{job}/previews/{name}"
 
 
@@ -111,17 +110,17 @@ def tensorboard(job: str, name: str) -> str:
 
 
 def tag_cache(digest: str) -> str:
-    """What was once heard in a segment; `digest` is of all that was asked, the sound included."""
+    """Gemini's answer for a segment; `digest` is that of the whole request, with the audio."""
     return f"tag_cache/{digest}.json"
 
 
-# Who is served.
+# Access.
 def api_keys() -> str:
     return "api_keys/"
 
 
 def api_key(key: str) -> str:
-    """What is known of an API key, by its id; see api.auth.keys."""
+    """The record of an API key, by the key's id; see api.auth.keys."""
     return f"api_keys/{key}.json"
 
 
@@ -130,18 +129,18 @@ def access() -> str:
 
 
 def key_required() -> str:
-    """There once there has been a key: from then on nobody is served without one."""
+    """Exists once the first API key was made: from then on every request needs one."""
     return "access/key_required"
 
 
-# What comes out.
+# Twins and tracks.
 def lora(producer: str, model: str) -> str:
     return f"loras/{producer}_{model}.safetensors"
 
 
 def lora_owner(producer: str, model: str) -> str:
-    """Says which twin the file name above belongs to, since `a_b` + `c` and `a` + `b_c` would share it, and which
-    version of it was put there."""
+    """Contains the id of the twin that has the file name above, since `a_b` + `c` and `a` + `b_c` share one, and its
+    version."""
     return f"lora_owners/{producer}_{model}"
 
 
@@ -154,7 +153,7 @@ def model_config(producer: str) -> str:
 
 
 def producer_folders(producer: str) -> dict[str, str]:
-    """Where a producer's objects lie, by their kind."""
+    """The folders of a producer's objects, by kind."""
     return {
         "uploads": f"uploads/{producer}/",
         "datasets": f"datasets/{producer}/",
@@ -166,7 +165,7 @@ def producer_folders(producer: str) -> dict[str, str]:
 
 
 def lora_versions(producer: str, model: str | None = None) -> str:
-    """The folder of every version that a twin, or a producer's twins, ever had."""
+    """The folder of all versions of a twin, or of a producer's twins."""
     return f"lora_versions/{producer}/{model}/" if model else f"lora_versions/{producer}/"
 
 
@@ -175,22 +174,22 @@ def lora_version(producer: str, model: str, version: str) -> str:
 
 
 def lora_deletions() -> str:
-    """Written anew whenever a twin was deleted: its copies elsewhere are looked for then, and not all the time."""
+    """Changes whenever a twin is deleted, so that replicas know when to look for their copies of it."""
     return "lora_deletions/latest"
 
 
-def lora_turn(producer: str) -> str:
-    """Whose turn it is to write a producer's twins: a version takes several objects."""
+def lora_lease(producer: str) -> str:
+    """The lease on a producer's twins, since a version takes several objects."""
     return f"lora_turns/{producer}.json"
 
 
 def output(producer: str | None, name: str, extension: str) -> str:
-    """A generated track: a twin's, or the base model's where there is no producer."""
+    """A generated track: a twin's, or the base model's if `producer` is None."""
     return f"outputs/twins/{producer}/{name}.{extension}" if producer else f"outputs/base/{name}.{extension}"
 
 
 def _fault(key: str, last_may_be_empty: bool = False) -> str | None:
-    """What is wrong with a key, None if nothing is."""
+    """What is wrong with a key; None if nothing is."""
     try:
         if len(key.encode()) > MAX_KEY_BYTES:
             return f"it is longer than {MAX_KEY_BYTES} bytes"
@@ -218,26 +217,26 @@ def is_key(key: str) -> bool:
 
 
 def check(key: str) -> str:
-    """The key itself. Raises BadKey if it is not well-formed: this is what keeps keys inside the root."""
+    """The key itself. Raises BadKey if it is not well-formed: no well-formed key leads out of the root."""
     if fault := _fault(key):
         raise BadKey(f"{key!r} is not a key: {fault}")
     return key
 
 
 def check_prefix(prefix: str) -> str:
-    """The same for what `Storage.list` takes: empty, or the beginning of a key."""
+    """The prefix itself. Raises BadKey if it is neither empty nor the beginning of a key."""
     if prefix and (fault := _fault(prefix, last_may_be_empty=True)):
         raise BadKey(f"{prefix!r} is not the beginning of a key: {fault}")
     return prefix
 
 
 def to_path(key: str) -> str:
-    """The path that clients know the key by."""
+    """The path by which clients know the key."""
     return ROOT + check(key)
 
 
 def from_path(path: str, field: str = "path") -> str:
-    """The key of a client's path. Raises Refusal(400) naming `field` if it is not a path of the tree."""
+    """The key of a path that a client sent. Raises Refusal (400) naming `field` if it is not a path of the tree."""
     if not path.startswith(ROOT):
         raise Refusal(400, f"{field}: {shown(path)} is not a path in storage; it must start with {ROOT}")
     key = path.removeprefix(ROOT)
@@ -247,10 +246,10 @@ def from_path(path: str, field: str = "path") -> str:
 
 
 def safe_filename(name: str, field: str = "filename") -> str:
-    """The last part of a client's file name, of either slash kind, without what no key may have.
+    """A client's file name as the last part of a key.
 
-    Unprintable characters and leading dots go, and a stem that is too long is cut before its extension.
-    Raises Refusal(400) naming `field` if nothing is left.
+    Folders (with either slash), unprintable characters and leading dots are removed, and a stem that is too long is cut
+    before its extension. Raises Refusal (400) naming `field` if nothing is left.
     """
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     safe = printable(last, "").strip().lstrip(". ")

@@ -1,7 +1,7 @@
-"""Taking turns at what cannot be written in one go, such as two objects that belong together.
+"""Leases: one writer at a time for work that takes several writes, such as two objects that belong together.
 
-Whose turn it is, is said by one object, which is taken and given back by conditional writes, and renewed while its
-owner lives; one that is not renewed for EXPIRY was left by a process that died, and is taken over.
+The lease is an object that names its holder. It is acquired and released by conditional writes, and renewed every RENEW
+seconds. One that is not renewed for EXPIRY seconds was left by a process that died, and the next writer takes it over.
 """
 
 from __future__ import annotations
@@ -16,31 +16,42 @@ from contextlib import contextmanager, suppress
 from core import plain_json
 from storage.base import AlreadyExists, Changed, Damaged, NotFound, Storage, Unavailable
 
-POLL = 0.2  # seconds
+# In seconds.
+POLL = 0.2
 RENEW = 5.0
 EXPIRY = 30.0
+# A larger lease counts as damaged.
+MAX_BYTES = 64 * 2**10
 
 
 class Lost(Exception):
-    """Somebody else has the turn now."""
+    """Another holder has taken the lease over."""
 
 
 @contextmanager
-def turn(storage: Storage, key: str, who: str) -> Iterator[Callable[[], None]]:
-    """Wait for the turn and hold it. Yields a function that raises Lost once it is somebody else's."""
-    etag = _take(storage, key, who)
+def lease(storage: Storage, key: str, holder: str) -> Iterator[Callable[[], None]]:
+    """Wait for the lease and hold it inside the block.
+
+    Args:
+        key: the object that is the lease.
+        holder: what the object says of its holder, for people who read it.
+
+    Yields:
+        A function that raises `Lost` once another holder has the lease: call it before each write.
+    """
+    etag = _acquire(storage, key, holder)
     stop, lost = threading.Event(), threading.Event()
 
     def renew() -> None:
         nonlocal etag
         while not stop.wait(RENEW):
             try:
-                etag = storage.put(key, _claim(who), if_match=etag)
+                etag = storage.put(key, _claim(holder), if_match=etag)
             except Changed:
                 lost.set()
                 return
             except Unavailable:
-                continue  # the next one may succeed before EXPIRY; the work itself meets the same trouble
+                continue  # the next renewal may succeed before EXPIRY, and the holder's own writes fail the same way
 
     def check() -> None:
         if lost.is_set():
@@ -53,36 +64,36 @@ def turn(storage: Storage, key: str, who: str) -> Iterator[Callable[[], None]]:
     finally:
         stop.set()
         renewer.join()
-        # A turn that cannot be given back expires.
+        # A lease that cannot be released expires.
         with suppress(Changed, Unavailable):
             storage.put(key, b"null", if_match=etag)
 
 
-def _take(storage: Storage, key: str, who: str) -> str:
-    """Wait until the turn is free, or has not been renewed for EXPIRY as seen from here; return its etag."""
+def _acquire(storage: Storage, key: str, holder: str) -> str:
+    """Wait until the lease is free, or was not renewed for EXPIRY by this process's clock. Returns its etag."""
     seen, since = "", 0.0
     while True:
         try:
-            content, etag = _claimed(storage, key)
+            content, etag = _read(storage, key)
         except NotFound:
             try:
-                return storage.put(key, _claim(who), if_absent=True)
+                return storage.put(key, _claim(holder), if_absent=True)
             except AlreadyExists:
                 continue
         if etag != seen:
             seen, since = etag, time.monotonic()
         if not _is_claim(content) or time.monotonic() - since > EXPIRY:
             try:
-                return storage.put(key, _claim(who), if_match=etag)
+                return storage.put(key, _claim(holder), if_match=etag)
             except Changed:
                 continue
         time.sleep(POLL)
 
 
-def _claimed(storage: Storage, key: str) -> tuple[bytes, str]:
-    """What says who has the turn, nothing where it is damaged, and its etag. Raises NotFound."""
+def _read(storage: Storage, key: str) -> tuple[bytes, str]:
+    """The lease's content, empty if it is damaged, and its etag. Raises NotFound."""
     try:
-        return storage.get_with_etag(key)
+        return storage.get_with_etag(key, MAX_BYTES)
     except Damaged:
         entry = storage.stat(key)
         if entry is None:
@@ -91,13 +102,13 @@ def _claimed(storage: Storage, key: str) -> tuple[bytes, str]:
 
 
 def _is_claim(content: bytes) -> bool:
-    """Whether somebody has the turn. Who had one that was damaged finds out with the next renewal."""
+    """Whether the lease is held. A damaged lease counts as free: its holder fails to renew it and stops."""
     try:
         return "token" in plain_json.decode_object(content)
     except ValueError:
         return False
 
 
-def _claim(who: str) -> bytes:
-    # Never the same twice, so that a renewal is seen.
-    return json.dumps({"by": who, "token": uuid.uuid4().hex}).encode()
+def _claim(holder: str) -> bytes:
+    # The token makes each renewal differ from the one before, so that waiting processes notice it.
+    return json.dumps({"by": holder, "token": uuid.uuid4().hex}).encode()

@@ -1,4 +1,4 @@
-"""All that belongs to a producer, or to a job, wherever in the tree it lies."""
+"""The objects of a producer or a job, in all folders of the tree, and the limit on what a producer stores."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from storage.base import Entry, Storage
 
 
 def of_producer(storage: Storage, producer: str) -> Iterator[tuple[str, Entry]]:
-    """Each of a producer's objects with the kind that it is of, found by names alone: nothing is read.
+    """Each of a producer's objects with its kind (see `keys.producer_folders`), found by key; no object is read.
 
-    The files in `loras/` are left out, since their names do not say whose they are (`adapters.library` knows); every
-    one of them is a copy of a version.
+    Files in `loras/` are left out: their names do not tell the producer, and each is a copy of a version.
     """
     jobs = set()
     for kind, prefix in keys.producer_folders(producer).items():
@@ -27,16 +26,19 @@ def of_producer(storage: Storage, producer: str) -> Iterator[tuple[str, Entry]]:
 
 
 def of_job(storage: Storage, job: str) -> Iterator[Entry]:
-    """What a job trained on, and what its training made beside the adapter; not its record."""
+    """A job's training data, and what its training made besides the adapter; not its record."""
     for prefix in keys.job_folders(job):
         yield from storage.list(prefix)
 
 
 def check_room(storage: Storage, producer: str, more: int, limit: int | None) -> None:
-    """Whether a producer may store so many bytes more. What comes at the same time is not counted.
+    """Refuse if `more` bytes would exceed the producer's limit. Uploads under way are not counted.
+
+    Args:
+        limit: in bytes; None means no limit.
 
     Raises:
-        Refusal: 507, saying how much there is and what may be done.
+        Refusal: 507.
     """
     if limit is None:
         return

@@ -1,7 +1,7 @@
-"""Reading records: what is not as it was written is told of once, counted, and stops nobody who reads many.
+"""Reading records (JSON objects and other small files): a damaged one is logged once, counted, and left out of lists.
 
-Every record is read by `read` or `read_all`. What they find damaged is remembered until it is read well or is gone;
-`/status` and the metrics say how much there is.
+Every record is read by `read` or `read_all`. They remember the keys of damaged records until a record can be read again
+or is deleted; `GET /status` and the metrics report how many there are.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ log = logging.getLogger("producer_twin.storage")
 
 T = TypeVar("T")
 
-# Keys of damaged objects that are remembered.
-MAX_REMEMBERED = 10_000
+# A larger record counts as damaged, so that it is never held in memory.
+MAX_RECORD_BYTES = 64 * 2**20
+MAX_REMEMBERED = 10_000  # keys of damaged objects
 
 _damaged: dict[str, str] = {}
 _lock = threading.Lock()
@@ -33,17 +34,17 @@ def read(storage: Storage, key: str, parse: Callable[[bytes, str], T]) -> tuple[
     """The record and its etag.
 
     Args:
-        parse: makes the record of its bytes and its key. Raises ValueError for what is no record of that key.
+        parse: makes the record from its bytes and its key. Raises ValueError if they are not a record of that key.
 
     Raises:
         NotFound: there is none.
-        Damaged: it is not as it was written.
+        Damaged: it is not as it was written, cannot be parsed, or has more than MAX_RECORD_BYTES.
     """
     try:
-        data, etag = storage.get_with_etag(key)
+        data, etag = storage.get_with_etag(key, MAX_RECORD_BYTES)
         record = parse(data, key)
-    except Damaged:
-        report(key, "its digest differs")
+    except Damaged as error:
+        report(key, error.reason)
         raise
     except ValueError as error:
         report(key, _reason(error))
@@ -53,20 +54,20 @@ def read(storage: Storage, key: str, parse: Callable[[bytes, str], T]) -> tuple[
 
 
 def read_all(storage: Storage, entries: Iterable[Entry], parse: Callable[[bytes, str], T]) -> Iterator[tuple[Entry, T]]:
-    """Those of the objects that are records; the damaged, and those that went meanwhile, are left out."""
+    """Each entry with its record; damaged records, and those deleted meanwhile, are left out."""
     for entry in entries:
         with contextlib.suppress(NotFound, Damaged):
             yield entry, read(storage, entry.key, parse)[0]
 
 
 def etag_of(storage: Storage, key: str) -> str | None:
-    """The etag of an object that may be damaged, for whoever writes over it; None if it is gone."""
+    """The etag of an object that may be damaged, to overwrite it on a condition; None if there is no object."""
     entry = storage.stat(key)
     return entry.etag if entry else None
 
 
 def _reason(error: ValueError) -> str:
-    """Why a record is none, without what it holds."""
+    """Why a record cannot be parsed, without repeating its contents."""
     if isinstance(error, ValidationError):
         first = error.errors(include_input=False, include_url=False)[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -74,7 +75,7 @@ def _reason(error: ValueError) -> str:
 
 
 def report(key: str, reason: str) -> None:
-    """Remember that the object is damaged, and log it unless that was known."""
+    """Remember that the object is damaged, and log and count it if that is new."""
     kind, reason = key.partition("/")[0], " ".join(reason.split())[:300]
     with _lock:
         known = _damaged.get(key)
@@ -87,7 +88,7 @@ def report(key: str, reason: str) -> None:
 
 
 def damaged(storage: Storage) -> Counter[str]:
-    """How many damaged objects this process knows of, by kind; those that are gone are forgotten."""
+    """How many damaged objects this process has found that still exist, by kind (the top folder)."""
     with _lock:
         known = list(_damaged)
     for key in known:
@@ -98,7 +99,7 @@ def damaged(storage: Storage) -> Counter[str]:
 
 
 def clear(key: str) -> None:
-    """Forget that the object was damaged: it is whole, or gone."""
+    """Forget that the object was damaged, once it is whole or deleted."""
     if key in _damaged:
         with _lock:
             _damaged.pop(key, None)

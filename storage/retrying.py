@@ -1,4 +1,4 @@
-"""Storage for work that took long: while the place is away it waits, instead of costing the work."""
+"""Storage for long work, such as training: it waits while the storage cannot be reached, instead of failing."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ RETRY_SECONDS = 2.0
 
 
 class RetryingStorage:
-    """Every call is made again for so many seconds while it fails for a cause that passes (503)."""
+    """Repeats each call of another storage while it raises `Unavailable` with 503.
+
+    Args:
+        storage: the storage that does the work.
+        seconds: how long a call is repeated before its error is raised.
+    """
 
     def __init__(self, storage: Storage, seconds: float) -> None:
         self._storage = storage
         self._seconds = seconds
 
-    def _wait_for(self, call: Callable[[], T]) -> T:
+    def _retry(self, call: Callable[[], T]) -> T:
         end = time.monotonic() + self._seconds
         while True:
             try:
@@ -36,34 +41,34 @@ class RetryingStorage:
                 time.sleep(RETRY_SECONDS)
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
-        return self._wait_for(lambda: self._storage.put(key, data, if_absent=if_absent, if_match=if_match))
+        return self._retry(lambda: self._storage.put(key, data, if_absent=if_absent, if_match=if_match))
 
     def put_file(self, key: str, source: Path | BinaryIO, *, if_absent: bool = False) -> str:
-        return self._wait_for(lambda: self._storage.put_file(key, source, if_absent=if_absent))
+        return self._retry(lambda: self._storage.put_file(key, source, if_absent=if_absent))
 
     def get(self, key: str) -> bytes:
-        return self._wait_for(lambda: self._storage.get(key))
+        return self._retry(lambda: self._storage.get(key))
 
-    def get_with_etag(self, key: str) -> tuple[bytes, str]:
-        return self._wait_for(lambda: self._storage.get_with_etag(key))
+    def get_with_etag(self, key: str, max_bytes: int | None = None) -> tuple[bytes, str]:
+        return self._retry(lambda: self._storage.get_with_etag(key, max_bytes))
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        return self._wait_for(lambda: self._storage.get_range(key, start, length))
+        return self._retry(lambda: self._storage.get_range(key, start, length))
 
     def get_file(self, key: str, path: Path) -> None:
-        self._wait_for(lambda: self._storage.get_file(key, path))
+        self._retry(lambda: self._storage.get_file(key, path))
 
     def stat(self, key: str) -> Entry | None:
-        return self._wait_for(lambda: self._storage.stat(key))
+        return self._retry(lambda: self._storage.stat(key))
 
     def list(self, prefix: str) -> Iterator[Entry]:
-        return iter(self._wait_for(lambda: [*self._storage.list(prefix)]))
+        return iter(self._retry(lambda: [*self._storage.list(prefix)]))
 
     def holds(self, prefix: str) -> bool:
-        return self._wait_for(lambda: self._storage.holds(prefix))
+        return self._retry(lambda: self._storage.holds(prefix))
 
     def delete(self, key: str) -> bool:
-        return self._wait_for(lambda: self._storage.delete(key))
+        return self._retry(lambda: self._storage.delete(key))
 
     def local(self, key: str) -> Path | None:
         return self._storage.local(key)

@@ -1,4 +1,4 @@
-"""The service as its clients see it: a real server, plain HTTP, and the folder where it keeps things."""
+"""A running service as its clients see it: HTTP, and the folder of its storage."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
+import pytest
 import soundfile
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
@@ -29,16 +30,25 @@ Json = dict[str, Any]
 Samples = NDArray[np.float64]  # (frames, channels); full scale is ±1
 
 BACKENDS = ("ace_step", "musicgen")
-# What the tiny checkpoints make, as the real ones do.
+both_backends = pytest.mark.parametrize("backend", BACKENDS)
+# Settings of a service without MusicGen, which starts faster.
+ACE_STEP_ONLY = {"ALLOW_NONCOMMERCIAL": "false"}
+# Of the tiny checkpoints, as of the real ones.
 RATES = {"ace_step": 48_000, "musicgen": 32_000}
 CHANNELS = {"ace_step": 2, "musicgen": 1}
-# What is waited for comes in seconds; a busy machine may take minutes.
+# Seconds to wait for what takes seconds on an idle machine, and minutes on a busy one.
 PATIENCE = 600.0
 
 
 @dataclass(frozen=True)
 class Api:
-    """A running service. `folder` is the storage's root, which clients know as `/data`."""
+    """A running service.
+
+    Attributes:
+        server: its process, URL and log.
+        client: an HTTP client of it.
+        folder: the root of its storage, which clients know as `/data`.
+    """
 
     server: Server
     client: httpx.Client
@@ -55,12 +65,12 @@ class Api:
         return path
 
     def generate(self, **body: Any) -> Samples:
-        """The samples of a short track with a fixed seed, unless the body says otherwise."""
+        """Generate a short track with a fixed seed, unless the body says otherwise."""
         made = self.post("/generate", **({"prompt": "dark trap", "duration_seconds": 2, "seed": 7} | body))
         return decoded(base64.b64decode(made["audio_base64"]))[0]
 
     def ended(self, some_id: str) -> Json:
-        """The job's record once it has ended."""
+        """Wait until the job has ended, and return its record."""
         end = time.monotonic() + PATIENCE
         while (job := self.get(f"/jobs/{some_id}"))["state"] not in ("done", "failed", "cancelled"):
             assert time.monotonic() < end, job
@@ -73,17 +83,17 @@ class Api:
         return self.folder / path.removeprefix("/data/")
 
     def stored(self) -> dict[str, tuple[int, int] | None]:
-        """Everything in storage, with size and time of change.
+        """Every path in storage with its size in bytes and its modification time in ns; None for a folder.
 
-        Lock files hold nothing. The mark of an open job, which goes after its record says that it has ended, says
-        nothing beside the record.
+        Lock files are left out, and so are the marks of open jobs that have a record: a mark is removed some time after
+        the record says that the job has ended.
         """
         found: dict[str, tuple[int, int] | None] = {}
         for path in self.folder.rglob("*"):
             name = path.relative_to(self.folder).as_posix()
             if name.startswith(".locks"):
                 continue
-            with suppress(FileNotFoundError):  # it went meanwhile
+            with suppress(FileNotFoundError):  # it was deleted meanwhile
                 status = path.stat()
                 found[name] = None if stat.S_ISDIR(status.st_mode) else (status.st_size, status.st_mtime_ns)
         for name in [name for name in found if name.startswith("open_jobs/")]:
@@ -96,7 +106,7 @@ class Api:
         return psutil.Process(self.server.process.pid).children(recursive=True)
 
     def process(self, service: str) -> psutil.Process:
-        """The process of one of the BentoML services."""
+        """The process of the BentoML service of this name."""
         for process in self.children():
             line = command_of(process)
             if "--service-name" in line and line[line.index("--service-name") + 1] == service:
@@ -112,7 +122,15 @@ def running(
     token: str | None = None,
     what: str = "service:ProducerTwin",
 ) -> Iterator[Api]:
-    """A server of one's own with every one of `backends` ready. `token`: an API key that the client sends."""
+    """Start a server; yield once `backends` are ready.
+
+    Args:
+        folder: for its data, model store and log.
+        environment: its settings.
+        backends: those to wait for.
+        token: an API key that the client sends.
+        what: the import path of the service.
+    """
     headers = {"authorization": f"Bearer {token}"} if token else {}
     with (
         serving(folder, environment, (what,)) as server,
@@ -124,7 +142,7 @@ def running(
 
 
 def wait_until(true: Callable[[], object], patience: float = PATIENCE, pause: float = 0.1) -> None:
-    """Ask until the answer is true, or not even a busy machine would take so long."""
+    """Call `true` every `pause` seconds until it returns something true. Fails after `patience` seconds."""
     end = time.monotonic() + patience
     while not true():
         assert time.monotonic() < end, f"not within {patience:g} s"
@@ -132,7 +150,7 @@ def wait_until(true: Callable[[], object], patience: float = PATIENCE, pause: fl
 
 
 def command_of(process: psutil.Process) -> list[str]:
-    """Its command line; nothing of one that has ended meanwhile."""
+    """The command line of a process; empty if the process has ended."""
     try:
         return process.cmdline()
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
@@ -156,7 +174,7 @@ def checked(answer: httpx.Response) -> Json:
 
 
 def error_of(answer: httpx.Response, status: int) -> str:
-    """The sentence of an error, which has the contract's one shape."""
+    """Check that the answer is an error of this status in the contract's form, and return its message."""
     assert answer.status_code == status, answer.text[:2000]
     assert answer.headers["content-type"] == "application/json"
     document = answer.json()
@@ -171,7 +189,7 @@ def as_base64(data: bytes) -> str:
 
 
 def peak(process: psutil.Process) -> int:
-    """The most memory that the process ever had at once."""
+    """The largest resident memory that the process has had, in bytes."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
@@ -182,7 +200,7 @@ def decoded(file: bytes) -> tuple[Samples, int]:
 
 
 def beat(seconds: float, format: str = "WAV", number: int = 7, rate: int = 48_000, channels: int = 2) -> bytes:
-    """A song of the synthesiser as a file."""
+    """A song of the synthesiser as an audio file."""
     wave = render(sample_song(np.random.default_rng(number), "trap"), seconds, rate, channels)
     file = io.BytesIO()
     soundfile.write(file, wave.T, rate, format=format)
@@ -190,7 +208,7 @@ def beat(seconds: float, format: str = "WAV", number: int = 7, rate: int = 48_00
 
 
 def with_header(adapter: bytes, **fields: str) -> bytes:
-    """The same adapter with other words in its header, such as another producer."""
+    """The same adapter with other fields in its header, such as another producer."""
     length = header_length(adapter)
     table = json.loads(adapter[8 : 8 + length])
     table["__metadata__"] |= fields
@@ -200,7 +218,7 @@ def with_header(adapter: bytes, **fields: str) -> bytes:
 
 
 def another(adapter: bytes, factor: float, **fields: str) -> bytes:
-    """An adapter of the same layers that is so many times as strong, and so another version, with right digests."""
+    """The adapter with its tensors multiplied by `factor`: another version, with valid digests."""
     tensors = {key: tensor * np.float32(factor) for key, tensor in load(adapter).items()}
     plain = save(tensors)
     digest = sha256(plain[8 + header_length(plain) :]).hexdigest()

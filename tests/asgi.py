@@ -1,4 +1,4 @@
-"""Requests to one ASGI middleware, without a server."""
+"""Requests to ASGI middleware, without a server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def scope(path: str = "/backends", method: str = "GET", client: str = "127.0.0.1
 
 
 class Served:
-    """An ASGI app that reads its body, keeps who asked, and answers."""
+    """An ASGI app that records who asked, reads the body, and answers 200."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Principal, Scope]] = []
@@ -47,7 +47,18 @@ class Served:
 def answer(
     app: Any, asked: Scope, *body: Message, wait: bool = False, pause: float = 0
 ) -> tuple[int, dict[str, str], Any]:
-    """Status, headers and document. `wait`: the client is silent after the messages; `pause`: before each, in s."""
+    """Send a request to the app.
+
+    Args:
+        app: the ASGI app.
+        asked: the request's scope.
+        body: the messages that the client sends.
+        wait: whether the client stays connected and silent afterwards, instead of disconnecting.
+        pause: seconds before each message.
+
+    Returns:
+        The status, the headers and the JSON document of the answer.
+    """
     pending = list(body or [{"type": "http.request", "body": b"", "more_body": False}])
     sent: list[Message] = []
 
@@ -68,7 +79,7 @@ def answer(
 
 
 def ring(store: Storage) -> KeyRing:
-    """The keys as they are now."""
+    """A key ring that has just read the keys."""
     read = KeyRing(store)
     read.refresh()
     return read
@@ -85,7 +96,7 @@ def guarded(store: Storage, cors: bool = False, **changes: Any) -> tuple[Access,
 
 
 async def answers(app: Any, asked: Scope) -> list[Message]:
-    """What is sent to a client whose body is never asked for."""
+    """The messages of the answer to a request whose body must not be read."""
     sent: list[Message] = []
 
     async def receive() -> Message:

@@ -1,4 +1,4 @@
-"""Files of a few bytes that cost their reader much: each stands for a kind."""
+"""Small files that make a careless reader use much memory or time, one of each kind."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import soundfile
@@ -18,13 +19,13 @@ _ZEROS = bytes(2**20)
 
 
 def zlib_of_zeros(megabytes: int) -> bytes:
-    """That many megabytes of zeros, a thousandth in size."""
+    """Zeros, compressed to a thousandth of their size."""
     packer = zlib.compressobj(9)
     return b"".join([*(packer.compress(_ZEROS) for _ in range(megabytes)), packer.flush()])
 
 
 def looping_wav() -> bytes:
-    """A LIST chunk whose unknown part has a size that takes libsndfile backwards, for ever."""
+    """A WAV whose LIST chunk has an entry with a size that makes libsndfile seek backwards in an endless loop."""
     info = b"INFO" + b"abcd" + struct.pack("<I", 0xFFFFFFF8) + bytes(8)
     form = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16)
     data = b"data" + struct.pack("<I", 32) + bytes(32)
@@ -33,21 +34,21 @@ def looping_wav() -> bytes:
 
 
 def inflating_mp3(frames: int = 1, megabytes: int = 250) -> bytes:
-    """ID3v2.4 frames that a reader of tags inflates, before an MP3."""
+    """An MP3 after ID3v2.4 frames whose compressed content is huge."""
     packed = zlib_of_zeros(megabytes)
     frame = b"TXXX" + _syncsafe(len(packed) + 4) + b"\x00\x09" + struct.pack(">I", megabytes * 2**20) + packed
     return b"ID3\x04\x00\x00" + _syncsafe(frames * len(frame)) + frames * frame + beat(2, "MP3")
 
 
 def inflating_m4a(megabytes: int = 1000) -> bytes:
-    """A QuickTime header that is compressed (`cmov`)."""
+    """A QuickTime file with a compressed header (`cmov`) whose content is huge."""
     dcom = _atom(b"dcom", b"zlib")
     cmvd = _atom(b"cmvd", struct.pack(">I", megabytes * 2**20) + zlib_of_zeros(megabytes))
     return _atom(b"ftyp", b"qt  " + bytes(4) + b"qt  ") + _atom(b"moov", _atom(b"cmov", dcom + cmvd))
 
 
 def zip_of_zeros(megabytes: int = 1000) -> bytes:
-    """An adapter that is a megabyte in its archive."""
+    """A zipped adapter of a gigabyte of zeros, a megabyte in its archive."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("adapter_model.safetensors", "w", force_zip64=True) as entry:
@@ -58,7 +59,7 @@ def zip_of_zeros(megabytes: int = 1000) -> bytes:
 
 
 def empty_tensors(count: int = 150_000) -> bytes:
-    """A safetensors file of nothing but names."""
+    """A safetensors file with many tensors and no data."""
     table = {
         f"base_model.model.layers.{number}.lora_A.weight": {"dtype": "F32", "shape": [0, 8], "data_offsets": [0, 0]}
         for number in range(count)
@@ -67,8 +68,9 @@ def empty_tensors(count: int = 150_000) -> bytes:
     return struct.pack("<Q", len(header)) + header
 
 
+@cache
 def silent_flac(minutes: int = 120, rate: int = 48_000) -> bytes:
-    """Hours of silence, which take minutes to listen to."""
+    """Silence that takes minutes to analyse."""
     buffer = io.BytesIO()
     with soundfile.SoundFile(buffer, "w", rate, 2, format="FLAC", subtype="PCM_16") as file:
         minute = np.zeros((60 * rate, 2), np.int16)

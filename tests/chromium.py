@@ -1,4 +1,4 @@
-"""Debian's or Google's Chromium, without a window."""
+"""Chromium or Chrome without a window, for tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OPTIONS = [
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser; a test that has none fails."""
+    """Start the installed browser; the test fails if there is none."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.fail("the browser tests need Chromium: apt-get install chromium")

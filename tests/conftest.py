@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures of all tests, and the environment that they run in."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ import models  # noqa: F401 - sets how threads wait before anything imports torc
 from scripts.serving import tiny_checkpoints
 from scripts.web import key_for_web
 from storage import Storage, open_storage
-from tests.api import Api, Json, beat, running
+from tests.api import ACE_STEP_ONLY, Api, Json, beat, running
 
-# The tests' own model store, not the user's; BentoML reads this when it is imported.
+# A model store of the tests, so that they leave the user's alone. BentoML reads the variable when it is imported.
 _model_store = tempfile.TemporaryDirectory(prefix="bentoml-")
 os.environ["BENTOML_HOME"] = _model_store.name
 
-# How long an example takes says what else the machine does. The examples are the same each time: what is found by
-# looking further is a finding of whoever looks (HYPOTHESIS_PROFILE=further), not of who changed something else.
+# No deadline, since a busy machine slows examples down. The examples are the same in every run, so that a test fails
+# only for a change of the code; HYPOTHESIS_PROFILE=further looks for new ones.
 _any = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("any machine", _any, derandomize=True)
+settings.register_profile("repeatable", _any, derandomize=True)
 settings.register_profile("further", _any, max_examples=1000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "any machine"))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The folder of a test says which kind it is."""
+    """Mark each test by its folder."""
+    unit = Path(__file__).parent / "unit"
     for item in items:
-        item.add_marker("unit" if "unit" in item.path.parts else "integration")
+        item.add_marker("unit" if unit in item.path.parents else "integration")
 
 
 @pytest.fixture
@@ -42,13 +43,13 @@ def store(tmp_path: Path) -> Storage:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment that serves tiny checkpoints of the true architectures."""
+    """The environment variables that serve tiny checkpoints of the real architectures."""
     return tiny_checkpoints(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")
 def api(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> Iterator[Api]:
-    """A service with nothing set but its models, and the web app's key."""
+    """A running service with default settings, tiny models and the web app's key."""
     with running(tmp_path_factory.mktemp("service"), tiny | KNOWS_WEB) as service:
         yield service
 
@@ -61,20 +62,27 @@ STRICT = {
     "MAX_UPLOAD_BYTES": "100000",
     "MAX_DURATION_SECONDS": "3",
     "PRODUCER_MAX_BYTES": "150000",
-    "ALLOW_NONCOMMERCIAL": "false",
+    **ACE_STEP_ONLY,
 }
 
 
 @pytest.fixture(scope="session")
 def strict(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> Iterator[Api]:
-    """A service whose operator set every limit."""
+    """A running service whose operator set a password and every limit."""
     with running(tmp_path_factory.mktemp("strict"), tiny | STRICT | KNOWS_WEB, backends=("ace_step",)) as service:
         yield service
 
 
 @dataclass(frozen=True)
 class Twin:
-    """A trained twin: what was sent, what the client was told at once, and what came of it."""
+    """A trained twin.
+
+    Attributes:
+        backend: the backend that it was trained on.
+        request: the body that was sent.
+        submitted: the answer of /train/submit; None for one trained by /train.
+        result: the job's result.
+    """
 
     backend: str
     request: Json
@@ -88,7 +96,7 @@ class Twin:
 
 @pytest.fixture(scope="session")
 def twins(api: Api) -> dict[str, Twin]:
-    """A twin for each backend: ACE-Step's by the task, from WAV and FLAC; MusicGen's by waiting, from MP3."""
+    """A twin for each backend: ACE-Step's by /train/submit from WAV and FLAC, MusicGen's by /train from MP3."""
     wav = api.upload("studio", beat(20), job_id="takes", filename="beat.wav")
     flac = api.upload("studio", beat(180, "FLAC", number=8), job_id="takes", filename="set.flac")
     mp3 = api.upload("studio", beat(30, "MP3", number=9, rate=44_100), job_id="takes", filename="loop.mp3")

@@ -1,4 +1,4 @@
-"""Small file systems, to be filled."""
+"""Small file systems that tests fill."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[Path]:
-    """A file system of so many bytes at `folder`. Needs root; without it the test is skipped."""
+    """Mount a file system of `size` bytes at `folder`. Skips the test without root."""
     folder.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True).returncode:
@@ -25,7 +25,7 @@ def small_disk(folder: Path, size: int) -> Iterator[Path]:
 
 @contextmanager
 def filled(folder: Path) -> Iterator[None]:
-    """Not a byte more fits onto the file system of `folder` within the context."""
+    """Fill the file system of `folder` up to the last byte, for as long as the context lasts."""
     filler = folder / ".filler"
     try:
         with filler.open("wb", buffering=0) as file:

@@ -1,6 +1,6 @@
-"""The service with an ACE-Step that breaks where a prompt asks for it: `faulty:ProducerTwin` in place of `service:`.
+"""The service with an ACE-Step that fails as a prompt says: serve `tests.faulty:ProducerTwin`.
 
-A process that is to be replaced says so for longer than it would, so that a test has the time to hear it.
+A runner that is about to be replaced reports it for GRACE_SECONDS, longer than otherwise, so that a test can see it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from models.ace_step import AceStep
 from models.base import Batch, Interruptible, Row
 from runners import TABLE, base
 
-# Rows that fit into memory together.
-MOST = 2
+MAX_ROWS_IN_MEMORY = 2
 GRACE_SECONDS = 15.0
 
 
@@ -39,7 +38,7 @@ class Breaking:
     def step(self) -> Interruptible:
         work = self.batch.step()
         yield next(work)
-        if len(self.prompts) > MOST or "too large" in self.prompts:
+        if len(self.prompts) > MAX_ROWS_IN_MEMORY or "too large" in self.prompts:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         if "takes its time" in self.prompts:
             time.sleep(1)
@@ -58,4 +57,4 @@ for row in list(TABLE):
     if row.name == "ace_step":
         TABLE._rows[row.name] = replace(row, model="tests.faulty:Faulty")
 
-from service import ProducerTwin  # noqa: E402, F401 - composed of the table as it is now
+from service import ProducerTwin  # noqa: E402, F401 - after the change of the table that it is built from

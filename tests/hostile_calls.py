@@ -1,4 +1,4 @@
-"""What the tests call in the sandbox: functions that misbehave as parsers of hostile files do."""
+"""Functions that misbehave as parsers of hostile files do. The tests call them in the sandbox."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from core.errors import Refusal
 
 
 def load() -> None:
-    """Prepares the template."""
+    """Prepare the template."""
 
 
 def load_alone() -> None:
-    """The same, for a template that a test can tell from the others."""
+    """Prepare another template: a template is shared by calls with the same preparation."""
 
 
 def double(number: int) -> int:

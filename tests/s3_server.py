@@ -1,4 +1,4 @@
-"""A real S3 server for tests: SeaweedFS, from PyPI. A conftest may import the fixture."""
+"""A real S3 server for tests: SeaweedFS, from PyPI. Import the fixture `s3_server` where it is needed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from scripts.serving import kill_with_this_process
 from tests.api import PATIENCE
 
 ACCESS, SECRET, BUCKET = "test", "testsecret", "twins"
@@ -30,34 +31,37 @@ CREDENTIALS = {
 
 @dataclass
 class S3Server:
-    """A server that can be killed, and started again with what it had."""
+    """A server that can be killed, and started again with the same objects."""
 
     endpoint: str
     command: list[str]
     log: Path
     process: subprocess.Popen[bytes] | None = None
+    release: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command, stdout=output, stderr=output, env=os.environ | CREDENTIALS, start_new_session=True
             )
+        self.release = kill_with_this_process(self.process)
         _wait_until_it_writes(self)
 
     def kill(self) -> None:
         if self.process:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+            self.release()
             self.process = None
 
     def url(self, prefix: str) -> str:
-        """A STORAGE_URL of its own for whoever asks with a prefix of its own."""
+        """The STORAGE_URL of a prefix of the bucket."""
         return f"s3://{BUCKET}/{prefix}"
 
 
 @contextmanager
 def serve_s3() -> Iterator[S3Server]:
-    """A server on free ports of the loopback, with the bucket made, until the block ends."""
+    """Run a server on free ports of the loopback, with an empty bucket."""
     weed = Path(sys.executable).with_name("weed")
     folder = tempfile.mkdtemp(prefix="s3-")
     s3, master, volume, filer = _free_ports(4)
@@ -78,7 +82,7 @@ def serve_s3() -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    """The server, and its credentials in the environment for as long as it runs."""
+    """A running server whose credentials are in the environment."""
     with pytest.MonkeyPatch.context() as environment:
         for name, value in CREDENTIALS.items():
             environment.setenv(name, value)
@@ -87,9 +91,9 @@ def s3_server() -> Iterator[S3Server]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that are free, and free 10,000 higher as well, where SeaweedFS puts its gRPC.
+    """Ports that are free, and so are those 10,000 higher, where SeaweedFS puts its gRPC.
 
-    All are below those that the system gives to connections, which would take one while the server is down.
+    All are below the range of outgoing connections, so that none takes one while the server is down.
     """
     found: list[int] = []
     while len(found) < count:

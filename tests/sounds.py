@@ -1,4 +1,4 @@
-"""Sound files of every kind that is read, made here: sound as samples, and as the bytes of a file."""
+"""Sounds as samples, and as files of every format that is read."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ RATE = 44_100
 
 
 def chord(seconds: float, rate: int = RATE, channels: int = 2, level: float = 0.25) -> Sound:
-    """Three sines, a little quieter on every further channel."""
+    """A chord of three sines, quieter on each further channel. Returns an array (frames, channels)."""
     time = np.arange(round(seconds * rate)) / rate
     sines = sum(np.sin(2 * np.pi * pitch * time) for pitch in (220, 277.2, 330)) / 3
     return level * np.outer(sines, 0.8 ** np.arange(channels))
 
 
 def written(sound: Sound, rate: int = RATE, format: str = "WAV", **options: Any) -> bytes:
-    """By libsndfile."""
+    """The sound as a file, written by libsndfile."""
     file = io.BytesIO()
     soundfile.write(file, sound, rate, format=format, **options)
     return file.getvalue()
@@ -36,7 +36,7 @@ def written(sound: Sound, rate: int = RATE, format: str = "WAV", **options: Any)
 def encoded(
     sound: Sound, codec: str, container: str, rate: int = RATE, options: dict[str, str] | None = None, **track: Any
 ) -> bytes:
-    """By FFmpeg. `sound` has one channel or two."""
+    """The sound, of one or two channels, as a file that FFmpeg wrote."""
     layout = "mono" if sound.shape[1] == 1 else "stereo"
     with tempfile.NamedTemporaryFile() as file, av.open(file.name, "w", container, options=options or {}) as output:
         stream: Any = output.add_stream(codec, rate=rate, layout=layout, **track)
@@ -58,7 +58,7 @@ def encoded(
 
 
 def chunk(name: bytes, content: bytes, order: Any = "little", size: int | None = None, padded: bool = True) -> bytes:
-    """Of RIFF or AIFF; `size` is what it claims, if not the truth."""
+    """A RIFF or AIFF chunk. `size`: a wrong size to write in its header."""
     length = len(content) if size is None else size
     return name + length.to_bytes(4, order) + content + bytes(len(content) % 2 if padded else 0)
 
@@ -75,7 +75,7 @@ def format_chunk(channels: int = 2, rate: int = RATE, bits: int = 16, tag: int =
 
 
 def wav_of(*chunks: bytes, size: int | None = None) -> bytes:
-    """`size` is what it claims, if not the truth."""
+    """A WAV file of these chunks. `size`: a wrong size to write in its header."""
     body = b"WAVE" + b"".join(chunks)
     return b"RIFF" + (len(body) if size is None else size).to_bytes(4, "little") + body
 
@@ -88,7 +88,7 @@ def id3(content: bytes, version: int = 4, flags: int = 0) -> bytes:
 
 @cache
 def kinds(seconds: float = 3.0) -> dict[str, bytes]:
-    """One file of each kind, of a chord."""
+    """A chord as a file of each format."""
     stereo, wide = chord(seconds), chord(seconds, 48_000)
     make: dict[str, Callable[[], bytes]] = {
         "wav 8 bit": lambda: written(stereo, subtype="PCM_U8"),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.base import Model, Text
 from preprocessing.dataset import Clip, Dataset
-from preprocessing.segment import SHORTEST, resampled
+from preprocessing.segment import MIN_SECONDS, resampled
 from training.evaluation import reference, resemblance
 from training.evaluation.held_out import spread
 from training.evaluation.report import data_sense
@@ -123,7 +123,7 @@ def _text(clip: Clip) -> Text:
 
 def _pieces(clip: Clip, model: Model) -> Iterator[NDArray[np.float32]]:
     """The clip's audio `[channels, samples]` as the model wants it; one piece unless it is long."""
-    longest, shortest = round(_LONGEST_SECONDS * model.sample_rate), round(SHORTEST * model.sample_rate)
+    longest, shortest = round(_LONGEST_SECONDS * model.sample_rate), round(MIN_SECONDS * model.sample_rate)
     gathered: list[NDArray[np.float32]] = []
     length, first = 0, True
     for block in resampled(clip.path, model.sample_rate, model.channels):

@@ -22,7 +22,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adapters.tensors import LoraPair
+from adapters.weights import LoraPair
 from training.base import Example, Recipe, Trainer
 
 log = logging.getLogger("producer_twin.training")

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from adapters.adapter_file import Header
 from adapters.library import Library
-from adapters.tensors import LoraPair, decode, encode
-from contract import Preview, State, TrainRequest
+from adapters.serialization import decode, encode
+from adapters.weights import LoraPair
+from contract import Preview, SamplingOptions, State, TrainRequest
 from core.errors import Refusal
 from core.settings import Settings
 from models.base import Model, Row, Text
@@ -350,7 +351,10 @@ class _Learning:
 
     def _play(self, texts: list[Text]) -> list[NDArray[np.float32]]:
         """A piece for each text with a fixed seed, `[channels, samples]`, by the model as it is now."""
-        rows = [Row(text, self._preview_seconds, _PREVIEW_SEED + number) for number, text in enumerate(texts)]
+        rows = [
+            Row(text, self._preview_seconds, SamplingOptions(seed=_PREVIEW_SEED + number))
+            for number, text in enumerate(texts)
+        ]
         tracks = self._model.generate(rows)
         for track in tracks:
             if isinstance(track, Exception):

@@ -1,11 +1,10 @@
-"""Adapters made elsewhere, brought into the one form that is used here (adapters/adapter_file.py).
+"""Converts adapters made by other tools into adapter files of ours (adapters/adapter_file.py).
 
-Known are PEFT folders (the original ACE-Step's among them), diffusers' files, ComfyUI's, kohya's and LyCORIS' names.
-What they have in common is a pair of matrices a layer; they differ in what they call it and in where its scale is
-written. What is not understood is refused: a part that is left out in silence is how adapters come to have half their
-effect.
+Supported are PEFT folders (the original ACE-Step's among them), diffusers' files, and the names of ComfyUI, kohya and
+LyCORIS. They differ in the names of layers and matrices and in where the scaling is written. Whatever is not understood
+is refused: an adapter of which a part is silently dropped has only part of its effect.
 """
 
-from adapters.foreign.convert import Adopted, adopt
+from adapters.foreign.convert import Converted, convert
 
-__all__ = ["Adopted", "adopt"]
+__all__ = ["Converted", "convert"]

@@ -1,26 +1,26 @@
-"""What other tools call a model's layers and an adapter's matrices."""
+"""The names that other tools give to a model's layers and to an adapter's matrices."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from adapters.tensors import linear_layers
+from adapters.weights import linear_layers
 
 if TYPE_CHECKING:
     from models.base import Model
 
-# What tools put before a layer's name, in any order and more than once.
+# Components before a layer's name, in any order and number.
 _PREFIXES = frozenset({"base_model", "model", "diffusion_model", "transformer", "decoder", "dit"})
-# What torch.compile, DataParallel, FSDP and checkpointing put anywhere in it.
+# Components that torch.compile, DataParallel, FSDP and activation checkpointing add anywhere in a name.
 _WRAPPERS = frozenset({"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-# Tools that write a layer's name with underscores begin it with one of these.
-_FLAT_PREFIXES = ("lora_unet_", "lora_transformer_", "lora_decoder_", "lora_dit_", "lycoris_", "lora_")
-_FLAT_WRAPPERS = tuple(f"{name}_" for name in sorted(_WRAPPERS, key=len, reverse=True))
-_FLAT_INNER = tuple(f"{name}_" for name in sorted(_PREFIXES, key=len, reverse=True))
+# Prefixes of kohya and LyCORIS, which write underscores for dots: `lora_unet_layers_0_self_attn_q_proj`.
+_KOHYA_PREFIXES = ("lora_unet_", "lora_transformer_", "lora_decoder_", "lora_dit_", "lycoris_", "lora_")
+_KOHYA_WRAPPERS = tuple(f"{name}_" for name in sorted(_WRAPPERS, key=len, reverse=True))
+_KOHYA_INNER_PREFIXES = tuple(f"{name}_" for name in sorted(_PREFIXES, key=len, reverse=True))
 
-# The last part of a tensor's name: which of an adapter's matrices it is. PEFT may put the adapter's name within.
-_PART = re.compile(
+# A tensor's name: the layer's, then which of its matrices it is. PEFT may put the adapter's name between.
+_KEY = re.compile(
     r"(?P<module>.+?)(?:"
     r"\.lora_(?P<half>A|B|down|up|mid)(?:\.(?!bias$)[\w-]+)?(?:\.weight)?"
     r"|[._]lora(?:_linear_layer)?\.(?P<side>down|up|mid)(?:\.[\w-]+)?\.weight"
@@ -28,21 +28,21 @@ _PART = re.compile(
     r"|\.(?P<other>hada_w[12]_[ab]|hada_t[12]|lokr_w[12](?:_[ab])?|lokr_t2)(?:\.(?!bias$)[\w-]+)?"
     r"|\.(?P<number>alpha|scalar|dora_scale))"
 )
-_HALVES = {
+_LORA_PARTS = {
     **dict.fromkeys(("A", "down"), "lora_A.weight"),
     **dict.fromkeys(("B", "up"), "lora_B.weight"),
     "mid": "lora_mid.weight",
 }
 
-# What is known and cannot be used: how its tensors' names look, and what to do about it.
-_UNUSABLE = [
+# Known kinds that are not supported: what their tensors are called, and what the user can do.
+_UNSUPPORTED = [
     (
         re.compile(r"\.lora_[AB](\.[\w-]+)?\.bias$|\.lora_(up|down)\.bias$"),
         "it changes biases as well (lora_bias), which cannot be used; train it without",
     ),
     (
         re.compile(r"\.(diff|diff_b|set_weight)$"),
-        "it holds whole differences of weights, not an adapter's matrices; extract a LoRA from it "
+        "it holds full weight differences, not an adapter's matrices; extract a LoRA from it "
         "(LyCORIS' extract_locon.py, ComfyUI's LoraSave)",
     ),
     (re.compile(r"\.(w_norm|b_norm)$"), "it changes norms as well, which cannot be used; train it without train_norm"),
@@ -65,7 +65,7 @@ _UNUSABLE = [
 
 
 class LayerNames:
-    """The model's Linear layers by every name that files give them."""
+    """Matches the names that other tools give to a model's Linear layers."""
 
     def __init__(self, model: Model) -> None:
         self._backend = model.backend
@@ -76,57 +76,57 @@ class LayerNames:
                 self._known[spelling] = name
                 self._known[spelling.replace(".", "_")] = name
 
-    def ours(self, module: str) -> str | None:
-        """The name in our files, None if the model has no such layer."""
-        return self._known.get(module) or self._dotted(module) or self._flat(module)
+    def match(self, module: str) -> str | None:
+        """The layer's name in our files, None if the model has no such layer."""
+        return self._known.get(module) or self._match_dotted(module) or self._match_kohya(module)
 
-    def _dotted(self, module: str) -> str | None:
+    def _match_dotted(self, module: str) -> str | None:
         parts = [part for part in module.split(".") if part not in _WRAPPERS]
         while parts and parts[0] in _PREFIXES and ".".join(parts) not in self._known:
             parts = parts[1:]
-        return self._known.get(".".join(parts)) or (self._flat(parts[0]) if len(parts) == 1 else None)
+        return self._known.get(".".join(parts)) or (self._match_kohya(parts[0]) if len(parts) == 1 else None)
 
-    def _flat(self, module: str) -> str | None:
-        if not module.startswith(_FLAT_PREFIXES):
+    def _match_kohya(self, module: str) -> str | None:
+        if not module.startswith(_KOHYA_PREFIXES):
             return None
-        name = module.removeprefix(next(prefix for prefix in _FLAT_PREFIXES if module.startswith(prefix)))
-        for wrapper in _FLAT_WRAPPERS:
+        name = module.removeprefix(next(prefix for prefix in _KOHYA_PREFIXES if module.startswith(prefix)))
+        for wrapper in _KOHYA_WRAPPERS:
             name = name.replace(f"_{wrapper}", "_").removeprefix(wrapper)
         while name not in self._known:
-            prefix = next((each for each in (*_FLAT_INNER, *_FLAT_WRAPPERS) if name.startswith(each)), None)
+            prefix = next((each for each in (*_KOHYA_INNER_PREFIXES, *_KOHYA_WRAPPERS) if name.startswith(each)), None)
             if prefix is None:
                 return None
             name = name.removeprefix(prefix)
         return self._known[name]
 
-    def why_not(self, keys: list[str]) -> str:
-        """Why tensors of such names, at least one, cannot be used."""
-        for pattern, reason in _UNUSABLE:
+    def explain_unmatched(self, keys: list[str]) -> str:
+        """Why tensors of these names, at least one, cannot be used."""
+        for pattern, reason in _UNSUPPORTED:
             found = next((key for key in keys if pattern.search(key)), None)
             if found:
                 return f"{found[:120]}: {reason}"
         first, more = keys[0][:120], f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-        if all(split(key) is None for key in keys) and any(key.endswith(".weight") for key in keys):
+        if all(split_key(key) is None for key in keys) and any(key.endswith(".weight") for key in keys):
             return (
-                f"{first}{more} matches nothing in {self._backend}: it is a whole weight, as of a checkpoint or a "
+                f"{first}{more} matches nothing in {self._backend}: it is a full weight, as in a checkpoint or a "
                 "merged model; send the adapter alone"
             )
         return (
-            f"{first}{more} matches nothing in {self._backend}; it was made for another model or another part of it: "
-            "train it on the one that is served, on its Linear layers"
+            f"{first}{more} matches nothing in {self._backend}; it was trained on another model, or on layers that "
+            "are not adapted here: train it on the Linear layers of the model that is served"
         )
 
 
-def split(key: str) -> tuple[str, str] | None:
-    """A tensor's name as its layer's and its part's in our spelling; None if no such part is known."""
-    found = _PART.fullmatch(key)
+def split_key(key: str) -> tuple[str, str] | None:
+    """Split a tensor's name into the layer's name and the part, in PEFT's spelling; None if the part is not known."""
+    found = _KEY.fullmatch(key)
     if not found:
         return None
     half = found["half"] or found["side"]
-    part = _HALVES[half] if half else found["vector"] or found["other"] or found["number"]
+    part = _LORA_PARTS[half] if half else found["vector"] or found["other"] or found["number"]
     return found["module"], part
 
 
-def stripped(module: str) -> str:
-    """A layer's name without wrappers."""
+def without_wrappers(module: str) -> str:
+    """A layer's name without what torch.compile and others add to it."""
     return ".".join(part for part in module.split(".") if part not in _WRAPPERS)

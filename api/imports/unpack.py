@@ -6,7 +6,7 @@ import io
 from pathlib import PurePosixPath
 
 from adapters.adapter_file import InvalidAdapter
-from adapters.tensor_table import read_table
+from adapters.safetensors_header import read_safetensors_header
 from api.imports import zips
 from core.errors import Refusal
 from core.text import shown
@@ -49,7 +49,7 @@ def unpacked(files: dict[str, bytes], max_bytes: int = MAX_BYTES) -> tuple[bytes
         raise Refusal(400, f"file: {shown(others[0])} is neither a .safetensors file nor {_CONFIG}")
     data, config = files[adapters[0]], files.get(str(PurePosixPath(adapters[0]).with_name(_CONFIG)))
     try:
-        read_table(data)
+        read_safetensors_header(data)
     except InvalidAdapter as reason:
         raise Refusal(400, f"file: {shown(str(reason))}") from reason
     if config and len(config) > _MAX_CONFIG:

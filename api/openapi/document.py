@@ -97,8 +97,8 @@ def _schemas() -> tuple[dict[Any, Json], Json]:
     by_model = {model: reference for (model, _), reference in references.items()}
     schemas = {name: _plain(schema) for name, schema in sorted(definitions["$defs"].items())}
     for name, fields in FIELDS.items():
-        for field, about in fields.items():
-            schemas[name]["properties"][field]["description"] = about
+        properties = schemas[name]["properties"]
+        schemas[name]["properties"] = {field: properties[field] | {"description": fields[field]} for field in fields}
     for route in DOCUMENTED:
         if route.form:  # `allOf` adds its file, which the schema of the fields must not forbid
             schemas[route.form.__name__].pop("additionalProperties", None)

@@ -9,12 +9,12 @@ from api.routes.handler import Front, Inputs
 from api.routes.route import TRAIN, Route
 from contract import DatasetAnswer
 from core.errors import Refusal
-from preprocessing import training_view
+from preprocessing import training_folder
 
 
 async def newest(front: Front, inputs: Inputs[None]) -> Response:
     producer = inputs.path["producer_id"]
-    record = await to_record_thread(training_view.newest, front.storage, producer)
+    record = await to_record_thread(training_folder.newest_record, front.storage, producer)
     if record is None:
         raise Refusal(404, f"producer_id: {producer} has no dataset yet; train first")
     return JSONResponse(record)

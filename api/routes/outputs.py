@@ -17,7 +17,7 @@ from core.errors import Refusal
 from core.sandbox import Exceeded, Limits
 from core.settings import Settings
 from core.text import shown
-from generation.encode import EXTENSIONS, MEDIA_TYPES, converted
+from generation.encode import EXTENSIONS, MEDIA_TYPES, transcode
 from generation.outbox import Outbox
 from preprocessing.isolation import DECODING
 from storage import Damaged, NotFound, Storage, keys, records
@@ -77,7 +77,7 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
             if stored.suffix not in (".wav", ".flac"):
                 lossy = f"{stored.suffix[1:]} has lost what {output_format} would need"
                 raise Refusal(400, f"format: {lossy}; ask for wav or flac")
-            made = await _CONVERSIONS.run(converted, file, output_format)
+            made = await _CONVERSIONS.run(transcode, file, output_format)
         except (NotFound, FileNotFoundError):
             raise missing from None
         except Exceeded as reason:

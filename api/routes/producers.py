@@ -82,8 +82,8 @@ def delete_all(producer: str, storage: Storage, jobs: Jobs, library: Library) ->
         remove(owner)
     if not gone:
         raise Refusal(404, f"producer_id: nothing is stored for {producer}")
-    for turn in (keys.training_turn(producer), keys.lora_turn(producer)):
-        storage.delete(turn)
+    for lease in (keys.training_lease(producer), keys.lora_lease(producer)):
+        storage.delete(lease)
     return ProducerDeletedAnswer(producer_id=producer, deleted=[keys.to_path(key) for key in gone], bytes=size)
 
 

@@ -32,7 +32,7 @@ async def generate(front: Front, request: GenerateRequest, accept: str) -> Gener
     raw = None if as_link else audio_format(accept, named)
     if raw:
         request = request.model_copy(update={"output_format": raw})
-    made = await front.generation.make(request, as_base64=not as_link and raw is None)
+    made = await front.generation.generate(request, as_base64=not as_link and raw is None)
     if as_link:
         answer = GenerateLinkAnswer(
             url=outputs.link(made.key, front.storage, front.outbox, front.settings),
@@ -57,7 +57,7 @@ async def generate(front: Front, request: GenerateRequest, accept: str) -> Gener
 
 
 async def queue_position(front: Front, inputs: Inputs[None]) -> QueueAnswer:
-    return await front.generation.places.find(inputs.path["request_id"])
+    return await front.generation.queue_positions.find(inputs.path["request_id"])
 
 
 async def stored_track(front: Front, inputs: Inputs[None]) -> Response:

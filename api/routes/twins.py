@@ -8,7 +8,7 @@ from datetime import datetime
 from starlette.responses import Response
 
 from adapters.adapter_file import Header
-from adapters.library import Twin
+from adapters.library import StoredAdapter
 from api.capacity.gate import Gate
 from api.capacity.parsing import Parser
 from api.capacity.thread_pools import to_record_thread
@@ -63,7 +63,7 @@ async def delete(front: Front, inputs: Inputs[None]) -> DeletedAnswer:
 async def versions(front: Front, inputs: Inputs[None]) -> VersionsAnswer:
     lora_id = inputs.path["lora_id"]
 
-    def collect() -> tuple[list[Twin], str | None]:
+    def collect() -> tuple[list[StoredAdapter], str | None]:
         found = front.library.versions(lora_id)
         try:
             return found, front.library.find(lora_id)[0].header.version
@@ -94,7 +94,7 @@ async def export(front: Front, inputs: Inputs[None]) -> Response:
     if version is not None and not is_version(version):
         raise Refusal(404, f"lora_id: there is no twin {lora_id}@{shown(version)}; see /loras/{lora_id}/versions")
 
-    def read() -> tuple[Twin, bytes]:
+    def read() -> tuple[StoredAdapter, bytes]:
         twin = front.library.find(f"{lora_id}@{version}" if version else lora_id)[0]
         return twin, front.library.read(twin)
 
@@ -141,7 +141,7 @@ async def retrain(front: Front, inputs: Inputs[RetrainRequest]) -> RetrainAnswer
     return RetrainAnswer(job_id=record.job_id, lora_id=lora_id, state=record.state)
 
 
-async def _row(front: Front, twin: Twin) -> LoraAnswer:
+async def _row(front: Front, twin: StoredAdapter) -> LoraAnswer:
     header = twin.header
     reason = await _why_unusable(front, header)
     return LoraAnswer(

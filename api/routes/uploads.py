@@ -34,7 +34,7 @@ from core.sandbox import Exceeded, Limits
 from core.settings import Settings
 from core.text import shown
 from preprocessing.decode import check_file, probe
-from preprocessing.isolation import ANALYSIS, CHECK, DECODING, LISTEN, LISTEN_LONG, SONG_SECONDS, refusing
+from preprocessing.isolation import ANALYSE, ANALYSE_LONG, ANALYSIS, CHECK, DECODING, SONG_SECONDS, refusing
 from storage import AlreadyExists, NotFound, Storage, keys
 from storage.ownership import check_room
 
@@ -48,8 +48,8 @@ _CHECKS = Parser(DECODING, CHECK, at_once=4, each=2)
 # A body is in memory three times, as bytes, text and decoded file; MAX_BODY_BYTES allows some hundred megabytes.
 _BODIES = Parser(DECODING, Limits(memory=2 * 2**30, cpu_seconds=20, seconds=60, niceness=5), at_once=2, each=1)
 # Analysis takes a core, which serving needs as well: a second for a song, minutes for a recording of hours.
-_SONGS = Parser(ANALYSIS, LISTEN, at_once=1, each=1)
-_RECORDINGS = Parser(ANALYSIS, LISTEN_LONG, at_once=1, each=1)
+_SONGS = Parser(ANALYSIS, ANALYSE, at_once=1, each=1)
+_RECORDINGS = Parser(ANALYSIS, ANALYSE_LONG, at_once=1, each=1)
 
 
 async def upload(front: Front, inputs: Inputs[UploadFields]) -> StoreUploadAnswer:

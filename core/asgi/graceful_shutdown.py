@@ -1,6 +1,6 @@
-"""SIGTERM: nothing new is taken, what is under way has a while to end, and then the process ends, whatever it does.
+"""Graceful shutdown: after SIGTERM new requests are refused, and those under way have a limited time to end.
 
-The server underneath would leave new connections unanswered until it is gone, and wait for old ones without end.
+uvicorn by itself would leave new connections unanswered until it ends, and wait for open ones without limit.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.asgi.responses import error_response
 
-# A service behind a front serves what the front took before it was told itself, and lets it have the last word.
+# A service behind the front waits longer, for requests that the front accepted before it received the signal itself.
 _BEHIND_SECONDS = 1.0
-# Beyond what is under way: for trainings that save what they have.
-_LAST_SECONDS = 25.0
-# Ctrl-C comes as two signals; a later one is of somebody who does not want to wait.
-_IMPATIENT_SECONDS = 1.0
+# Added to the time for requests before the process is ended by force, so that training jobs can save checkpoints.
+_SAVE_SECONDS = 25.0
+# One Ctrl-C may arrive as two signals; one that comes later than this ends the process at once.
+_SECOND_SIGNAL_SECONDS = 1.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _STOPPING = "the server is being stopped; send the request again in some seconds"
 
@@ -30,15 +30,15 @@ class GracefulShutdown:
     """ASGI middleware, for the one service of a process.
 
     Args:
-        seconds: what is under way has so long; what has not ended then is refused.
-        behind: the service is behind a front, which refuses what is new.
+        seconds: the time that requests under way have to end; the rest are answered with 503.
+        behind: the service is behind the front, which refuses new requests; this one still serves them.
     """
 
     def __init__(self, app: ASGIApp, seconds: float, behind: bool = False) -> None:
         self.app = app
         self.seconds = seconds
         self.behind = behind
-        self._since: float | None = None  # when it was told
+        self._since: float | None = None  # the time of the signal
         self._under_way: set[asyncio.Future[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,9 +49,9 @@ class GracefulShutdown:
         elif self._since is not None and not self.behind:
             await error_response(503, _STOPPING)(scope, receive, send)
         else:
-            await self._see_through(scope, receive, send)
+            await self._serve(scope, receive, send)
 
-    async def _see_through(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
 
         async def noted(message: Message) -> None:
@@ -72,7 +72,7 @@ class GracefulShutdown:
             await error_response(503, _STOPPING)(scope, receive, send)
 
     def _listen(self) -> None:
-        """In place of the server's own handlers, which have their turn afterwards."""
+        """Handle the signals in place of the server, whose own handlers are called at the end."""
         if threading.current_thread() is not threading.main_thread():
             return
         loop = asyncio.get_running_loop()
@@ -89,18 +89,18 @@ class GracefulShutdown:
         def hear(number: int, frame: FrameType | None) -> None:
             if self._since is None:
                 self._since = time.monotonic()
-                last = threading.Timer(self.seconds + _LAST_SECONDS, os._exit, (0,))
+                last = threading.Timer(self.seconds + _SAVE_SECONDS, os._exit, (0,))
                 last.daemon = True
                 last.start()
                 asyncio.run_coroutine_threadsafe(close(), loop)
-            elif number == signal.SIGINT and time.monotonic() - self._since > _IMPATIENT_SECONDS:
+            elif number == signal.SIGINT and time.monotonic() - self._since > _SECOND_SIGNAL_SECONDS:
                 leave(number, frame)
 
         for number in _SIGNALS:
             signal.signal(number, hear)
 
     async def _close(self) -> None:
-        """See what is under way through, or refuse what does not end in time."""
+        """Wait for the requests under way, and cancel those that do not end in time."""
         start = time.monotonic()
         longer = _BEHIND_SECONDS if self.behind else 0.0
         while (took := time.monotonic() - start) < self.seconds + longer:

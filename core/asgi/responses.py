@@ -1,4 +1,4 @@
-"""Error responses in the service's one format: `{"error": "one sentence"}`."""
+"""Error responses: `{"error": "one sentence"}`."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from starlette.responses import JSONResponse
 
 from core.errors import Refusal
 
-# Seconds in `Retry-After` where the caller gives none.
+# Seconds in `Retry-After` if the caller gives none.
 DEFAULT_RETRY_AFTER = 5
-# Nginx's status for a client that closed the connection; it is logged and never received.
+# nginx's status for a client that closed the connection; it is logged, and no client receives it.
 CLIENT_GONE = 499
 
 
 def error_response(
     status: int, message: str, headers: dict[str, str] | None = None, wait: int | None = None
 ) -> JSONResponse:
-    """`Retry-After` goes with what passes by itself, in `wait` seconds."""
+    """An error response; with 429 and 503 it says to try again after `wait` seconds."""
     waits = {"retry-after": str(wait or DEFAULT_RETRY_AFTER)} if status in (429, 503) else {}
     return JSONResponse({"error": message}, status_code=status, headers=waits | (headers or {}))
 
 
 async def or_error(answer: Awaitable[Any], context: bentoml.Context | None = None) -> Any:
-    """The answer, or the error response of the `Refusal` that it raised; BentoML sends either.
+    """The answer, or the error response for the `Refusal` that it raised.
 
     Args:
-        context: the handler's, where it takes one: BentoML then answers with the context's status.
+        context: the handler's, if it has one: BentoML then takes the status from there.
     """
     try:
         return await answer

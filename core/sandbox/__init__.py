@@ -1,8 +1,8 @@
-"""Runs a function on bytes that a stranger sent, in a process that can be killed.
+"""Runs functions on untrusted bytes in child processes with limits.
 
-Libraries that parse audio, archives and tensors can be made to loop or to take all memory by a few bytes. Each call
-has a child process of its own, forked from a template that has the libraries loaded, with limits on its memory, its
-processor time and its duration. The child ends with the call, whether that was answered, cancelled or given up.
+A few bytes can make libraries that parse audio, archives or tensors loop or take all memory. Each call therefore runs
+in a child process of its own, with limits on memory, processor time and duration. The child is forked from a template
+process that has the libraries loaded, and ends with the call, whether that returned, failed or was cancelled.
 """
 
 from core.sandbox.client import Sandbox

@@ -25,17 +25,17 @@ _ROOT = Path(__file__).resolve().parents[2]
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 _NOT_STARTED = "the process that reads files cannot be started; try again later"
 _CHUNK = 2**20
-# A template that was just started imports first.
+# A new template imports its libraries before it forks the first child.
 _START_SECONDS = 120.0
 _TOO_LONG = "it takes too long to read; export it again, or send another format"
 _CRASHED = "it takes too much time or memory to read, or makes its reader crash; export it again"
 
 
 class Sandbox:
-    """Calls with limits, each in a child of one template process, which is started at the first call.
+    """Makes calls with limits, each in a child of one template process, which is started with the first call.
 
     Args:
-        prepare: `module:function`, called once in the template: it imports, and warms up, what calls need.
+        prepare: `module:function`, called once in the template to import and warm up what the calls need.
     """
 
     def __init__(self, prepare: str) -> None:
@@ -45,13 +45,13 @@ class Sandbox:
         self._template: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the template now, so that the first call does not wait for it as long."""
+        """Start the template now, so that the first call waits less."""
         with self._lock:
             if self._control is None:
                 self._control = self._started()
 
     def close(self) -> None:
-        """End the template, and what it runs. A later call starts it again."""
+        """End the template and its children. A later call starts it again."""
         with self._lock:
             if self._control is not None and self._template is not None:
                 self._control.close()
@@ -60,13 +60,16 @@ class Sandbox:
                 self._template.wait()
 
     async def run(self, limits: Limits, function: Callable[..., T], *arguments: Any) -> T:
-        """Call a module's function with arguments that can be pickled. Cancelling kills the child.
+        """Call a module's function. Cancelling kills the child.
 
-        An `io.FileIO` among the arguments arrives as the same open file.
+        Args:
+            limits: what the call may take.
+            function: any function that can be pickled, with its result and arguments.
+            arguments: an `io.FileIO` among them arrives as the same open file.
 
         Raises:
-            Exceeded: the limits were reached, or the child crashed.
-            Refusal: 503, there is no child: its template does not start.
+            Exceeded: a limit was reached, or the child crashed.
+            Refusal: 503, the template does not start.
             Exception: what the function raised.
         """
         loop = asyncio.get_running_loop()
@@ -99,7 +102,7 @@ class Sandbox:
         raise value
 
     def call(self, limits: Limits, function: Callable[..., T], *arguments: Any) -> T:
-        """The same for callers without an event loop; the thread waits."""
+        """`run` for callers without an event loop."""
         return asyncio.run(self.run(limits, function, *arguments))
 
     @contextmanager
@@ -116,7 +119,7 @@ class Sandbox:
                 child.kill()
 
     def _hand_over(self, end: socket.socket) -> None:
-        """Have the template fork a child for this end of a socket; where the template has died, by a new one."""
+        """Have the template fork a child for this end of a socket. A template that has died is replaced."""
         with self._lock:
             for control in (self._control, None):
                 self._control = control or self._started()
@@ -138,25 +141,27 @@ class Sandbox:
                 env=os.environ | _ONE_THREAD | {"PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for the caller, who then ends its children
+                start_new_session=True,  # Ctrl-C goes to the caller only, which ends the children
             )
         return ours
 
 
 class _Child:
+    """The child of one call, at the other end of a socket."""
+
     def __init__(self, end: socket.socket) -> None:
         self.socket = end
         self._pid = 0
         self._pidfd: int | None = None
 
     def identify(self, pid: bytes) -> None:
-        """Note its process id. The child waits for its call, so that the id cannot be another process's yet."""
+        """Take its process id. The child is still waiting for its call, so the id is not another process's yet."""
         (self._pid,) = PID.unpack(pid)
         if hasattr(os, "pidfd_open"):
             self._pidfd = os.pidfd_open(self._pid)
 
     def kill(self) -> None:
-        """End it, whatever it does; it may have ended."""
+        """Kill it, unless it has ended."""
         try:
             if self._pidfd is not None:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -170,6 +175,7 @@ class _Child:
 
 
 def _some(data: bytes) -> bytes:
+    """The data. Raises ConnectionResetError if it is empty, as the other end has closed."""
     if not data:
         raise ConnectionResetError
     return data

@@ -1,4 +1,4 @@
-"""The messages between client and child: pickles, with open files passed as descriptors."""
+"""Messages between client and child: pickles, with open files passed as descriptors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-# The length of a pickle in bytes, before it.
+# Precedes each pickle: its length in bytes.
 LENGTH = struct.Struct("<Q")
 PID = struct.Struct("<i")
 MAX_FILES = 8
@@ -20,9 +20,9 @@ class Limits:
 
     Attributes:
         memory: bytes of address space beyond the template's own.
-        cpu_seconds: processor time, rounded up to whole seconds by the kernel.
-        seconds: duration by the clock.
-        niceness: how far the call stands back behind other work, 0 to 19.
+        cpu_seconds: processor time.
+        seconds: wall-clock time.
+        niceness: lowers the priority against other processes, 0 to 19, as nice(1) does.
     """
 
     memory: int
@@ -32,7 +32,7 @@ class Limits:
 
 
 class Exceeded(Exception):
-    """The call took more than its limits, or its process crashed. The message completes "beat.wav: …"."""
+    """The call reached a limit, or its process crashed. The message continues "beat.wav: "."""
 
 
 class _Pickler(pickle.Pickler):
@@ -57,7 +57,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def dumps(value: Any) -> tuple[bytes, list[int]]:
-    """A pickle, and the descriptors of the `io.FileIO` objects in the value."""
+    """The value as a pickle, and the descriptors of its `io.FileIO` objects."""
     buffer = io.BytesIO()
     pickler = _Pickler(buffer)
     pickler.dump(value)
@@ -65,5 +65,5 @@ def dumps(value: Any) -> tuple[bytes, list[int]]:
 
 
 def loads(data: bytes, descriptors: list[int]) -> Any:
-    """The value, with its files open on these descriptors."""
+    """The value of a pickle, with its files open on these descriptors."""
     return _Unpickler(data, descriptors).load()

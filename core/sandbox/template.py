@@ -1,10 +1,10 @@
-"""The template process: it loads what calls need, then forks a child for each.
+"""The template process: it loads libraries, then forks a child for each call.
 
     python -m core.sandbox.template <descriptor of the control socket> <module>:<function>
 
-The function prepares the template. Each message on the control socket is a byte with the child's end of a socket, over
-which the child tells its process id, takes a call and sends the answer. The template ends when the control socket does,
-and its children end with it.
+The function prepares the template. Each message on the control socket is one byte and the child's end of a socket pair,
+over which the child sends its process id, receives its call and sends the answer. The template ends when the control
+socket closes, and its children end with it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _die_with(template: int) -> None:
 
 
 def _answer(client: socket.socket) -> None:
-    """Carry out the one call that comes, and end the process."""
+    """Receive one call, carry it out, send the answer and end the process."""
     try:
         client.sendall(PID.pack(os.getpid()))
         header, descriptors, _, _ = socket.recv_fds(client, LENGTH.size, MAX_FILES)
@@ -60,7 +60,7 @@ def _answer(client: socket.socket) -> None:
         client.sendall(LENGTH.pack(len(answer)))
         client.sendall(answer)
     except OSError:
-        pass  # the client has given the call up
+        pass  # the client has closed the socket
     finally:
         os._exit(0)
 
@@ -82,14 +82,14 @@ def _pickled(call: Callable[[], object]) -> bytes:
         return pickle.dumps((True, call()), protocol=pickle.HIGHEST_PROTOCOL)
     except MemoryError:
         return pickle.dumps((False, Exceeded(_TOO_LARGE)))
-    except Exception as error:  # noqa: BLE001 - it is raised where the call was made
+    except Exception as error:  # noqa: BLE001 - it is raised again in the client
         return _pickled_error(error)
 
 
 def _pickled_error(error: Exception) -> bytes:
     try:
         pickled = pickle.dumps((False, error))
-        pickle.loads(pickled)  # nosec B301 - some exceptions can be written but not read
+        pickle.loads(pickled)  # nosec B301 - some exceptions can be pickled but not unpickled
     except Exception:  # noqa: BLE001
         return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
     return pickled
@@ -102,7 +102,7 @@ def _exactly(client: socket.socket, length: int) -> bytes:
     while done < length:
         received = client.recv_into(view[done:])
         if not received:
-            raise OSError("the client has gone")
+            raise OSError("the client has closed the socket")
         done += received
     return bytes(data)
 

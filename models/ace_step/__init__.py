@@ -1,7 +1,7 @@
 """ACE-Step 1.5 (Gong et al., 2025), loaded from diffusers' `AceStepPipeline` format.
 
-The pipeline's parts are used, not its call: that takes one duration, tempo, seed and adapter for a whole batch, and
-an item's audio depends on its batch mates. `sampling` denoises rows of their own kind together instead.
+The pipeline's components are used, but not its `__call__`, which takes one duration, tempo, seed and adapter for a
+whole batch, and lets an item's audio depend on the other items. `sampling` denoises different rows together instead.
 """
 
 from models.ace_step.model import AceStep

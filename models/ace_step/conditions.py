@@ -1,4 +1,4 @@
-"""From text to what the transformer attends to. Training and generation both come here."""
+"""Encodes text to the condition that the transformer attends to, in training and in generation."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from diffusers import AceStepPipeline
 
 from models.base import Text
 
-# What the model was taught to read where nobody sings.
+# The lyrics of instrumental music in ACE-Step's training data.
 INSTRUMENTAL = "[Instrumental]"
 
 
 def frames(pipeline: AceStepPipeline, seconds: float) -> int:
-    """Latent frames that cover `seconds`; never one too many from a rounding error of the product."""
+    """Number of latent frames that cover `seconds`. Rounded first, so that no rounding error adds a frame."""
     return max(1, math.ceil(round(seconds * pipeline.latents_per_second, 6)))
 
 
 @torch.no_grad()
 def encode(pipeline: AceStepPipeline, text: Text, seconds: float) -> torch.Tensor:
-    """The condition sequence of one request, `[1, L, D]`: lyrics, timbre, then text.
+    """Encode one request as `[1, L, D]`: lyrics, timbre, then text.
 
-    One request at a time, since the transformer has no mask for padded text: in a padded batch a request's
-    music would depend on how long its neighbours' prompts are.
+    Requests are encoded one at a time: the transformer has no mask for padded text, so in a padded batch a request's
+    music would depend on the lengths of the other prompts.
     """
     device = pipeline.transformer.device
     hidden, mask, lyrics, lyrics_mask = pipeline.encode_prompt(
@@ -47,12 +47,12 @@ def encode(pipeline: AceStepPipeline, text: Text, seconds: float) -> torch.Tenso
 
 
 def context(pipeline: AceStepPipeline, length: int) -> torch.Tensor:
-    """What is known of the music beforehand, `[1, T, 2C]`: silence as the source, and "make all of it"."""
+    """The transformer's input beside the latents, `[1, T, 2C]`: silence as source audio, and a mask to generate all."""
     transformer = pipeline.transformer
     source, _ = pipeline.prepare_src_latents(device=transformer.device, dtype=transformer.dtype, latent_length=length)
     return torch.cat([source, torch.ones_like(source)], dim=-1)
 
 
 def null(pipeline: AceStepPipeline, condition: torch.Tensor) -> torch.Tensor:
-    """The learned "no condition" in the shape of `condition` `[1, L, D]`."""
+    """The learned unconditional embedding, in the shape of `condition` `[1, L, D]`."""
     return pipeline.condition_encoder.null_condition_emb.to(condition).expand_as(condition)

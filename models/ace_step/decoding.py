@@ -1,4 +1,4 @@
-"""From latents to audio."""
+"""Decodes latents to audio."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ import torch
 from diffusers import AutoencoderOobleck
 from torch import Tensor
 
-from models import chunked_decoding
+from models.chunked_decoding import decode_in_chunks
 
-# What a sample sees on either side: of a convolution over 7; of a block's residual units, dilated by 1, 3 and 9.
+# Receptive fields, in samples on either side: of a convolution of width 7, and of a block's three residual units of
+# that width with dilations 1, 3 and 9.
 _CONVOLUTION = 3
-_UNITS = 3 * (1 + 3 + 9)
+_RESIDUAL_UNITS = 3 * (1 + 3 + 9)
 
 
 @torch.inference_mode()
 def decode(vae: AutoencoderOobleck, latents: Tensor) -> Generator[None, None, Tensor]:
-    """Audio `[channels, samples]` of latents `[1, T, C]`, with a pause after each piece."""
+    """Decode latents `[1, T, C]` to audio `[channels, samples]`, with a pause after each chunk."""
     z = latents.transpose(1, 2)
     if any(stride % 2 for stride in vae.config.downsampling_ratios):
-        # Each odd stride takes something off the end, so that only the whole has the right length.
+        # Odd strides shorten the end of each decoded chunk, so the latents are decoded as a whole.
         yield
         return vae.decode(z).sample[0]
     return (
-        yield from chunked_decoding.decoded(z, _sight(vae), vae.hop_length, lambda part: vae.decode(part).sample[0])
+        yield from decode_in_chunks(z, _receptive_field(vae), vae.hop_length, lambda part: vae.decode(part).sample[0])
     )
 
 
-def _sight(vae: AutoencoderOobleck) -> int:
-    """How many latent frames on either side the decoder sees of a sample."""
+def _receptive_field(vae: AutoencoderOobleck) -> int:
+    """The decoder's receptive field in latent frames on either side."""
     frames, rate = float(_CONVOLUTION), 1
     for stride in reversed(vae.config.downsampling_ratios):
         frames += 1 / rate
         rate *= stride
-        frames += _UNITS / rate
+        frames += _RESIDUAL_UNITS / rate
     return math.ceil(frames + _CONVOLUTION / rate)

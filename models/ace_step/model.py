@@ -1,4 +1,4 @@
-"""ACE-Step as a `Model`: load, generate, and what training needs to know."""
+"""ACE-Step as a `Model`."""
 
 from __future__ import annotations
 
@@ -8,28 +8,25 @@ from typing import ClassVar, Self
 import numpy as np
 import torch
 from diffusers import AceStepPipeline
-from diffusers.utils import logging
 from numpy.typing import NDArray
 
-from adapters.lora_rows import batch_key, check
+from adapters.batched_lora import batch_key, check
 from models.ace_step import conditions, sampling
+from models.ace_step.checkpoint import load
 from models.ace_step.decoding import decode
-from models.ace_step.layer import PLAIN, Parts, fuse_norms
+from models.ace_step.layer import UNCOMPILED, Parts
 from models.ace_step.sampling import Batch, Defaults, Run
-from models.ace_step.snake import use_fast_snake
-from models.ace_step.timbre import SilentTimbre
 from models.base import Model, Plan, Row
-from models.checkpoints import Checkpoint, CheckpointError
+from models.checkpoints import Checkpoint
 from models.compiled import compiled
-from models.kernels import guard_convolutions
 from models.loudness import normalise
 
-# The names that the original model gives to what diffusers renamed; adapter files use the original's.
-_ORIGINAL = {".to_q": ".q_proj", ".to_k": ".k_proj", ".to_v": ".v_proj", ".to_out.0": ".o_proj"}
-# What a step costs beyond its tokens, in tokens: launching it, reading the weights, gathering rows. The
-# scheduler begins with these estimates.
+# diffusers' name → the original model's name, which adapter files use.
+_ORIGINAL_NAMES = {".to_q": ".q_proj", ".to_k": ".k_proj", ".to_v": ".v_proj", ".to_out.0": ".o_proj"}
+# The cost of a step beyond its tokens, in tokens: kernel launches, reading the weights. The scheduler starts with these
+# estimates.
 _OVERHEAD = {"cpu": 40.0}
-_OVERHEAD_ELSEWHERE = 2500.0
+_OVERHEAD_ON_GPU = 2500.0
 
 
 class AceStep(Model[Run]):
@@ -40,27 +37,13 @@ class AceStep(Model[Run]):
     def __init__(self, pipeline: AceStepPipeline, defaults: Defaults) -> None:
         self.pipeline = pipeline
         self.defaults = defaults
-        self._parts = PLAIN
+        self._parts = UNCOMPILED
         self.sample_rate: int = pipeline.sample_rate
         self.channels: int = pipeline.vae.config.audio_channels
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Self:
-        logging.disable_progress_bar()
-        try:
-            pipeline = AceStepPipeline.from_pretrained(checkpoint.folder, dtype=dtype)
-        except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise CheckpointError(f"{checkpoint.name}: not an ACE-Step checkpoint: {reason}") from error
-        pipeline.to(device)
-        for part in (pipeline.vae, pipeline.text_encoder, pipeline.condition_encoder, pipeline.transformer):
-            part.requires_grad_(False).eval()
-        use_fast_snake(pipeline.vae)
-        guard_convolutions(pipeline.vae)
-        pipeline.text_encoder.config.use_cache = False  # a prompt is read once
-        fuse_norms(pipeline.transformer)
-        fuse_norms(pipeline.condition_encoder)
-        pipeline.condition_encoder.timbre_encoder = SilentTimbre(pipeline)
+        pipeline = load(checkpoint, device, dtype)
         return cls(pipeline, Defaults.of(pipeline, checkpoint.folder))
 
     @property
@@ -79,14 +62,14 @@ class AceStep(Model[Run]):
         return transformer
 
     def file_name(self, module: str) -> str:
-        for ours, original in _ORIGINAL.items():
-            if module.endswith(ours):
-                return module.removesuffix(ours) + original
+        for diffusers, original in _ORIGINAL_NAMES.items():
+            if module.endswith(diffusers):
+                return module.removesuffix(diffusers) + original
         return module
 
     @property
     def overhead(self) -> float:
-        return _OVERHEAD.get(self.device.type, _OVERHEAD_ELSEWHERE)
+        return _OVERHEAD.get(self.device.type, _OVERHEAD_ON_GPU)
 
     def plan(self, row: Row) -> Plan:
         check(self.adapted, row.adapters)
@@ -104,12 +87,12 @@ class AceStep(Model[Run]):
         return Batch(self.pipeline, runs, self._parts)
 
     def compile(self) -> None:
-        self._parts = Parts(compiled(PLAIN.into), compiled(PLAIN.between), compiled(PLAIN.after))
+        self._parts = Parts(compiled(UNCOMPILED.before), compiled(UNCOMPILED.between), compiled(UNCOMPILED.after))
 
     def finish(self, run: Run, row: Row) -> Generator[None, None, NDArray[np.float32]]:
         if not torch.isfinite(run.latents).all():
             raise FloatingPointError("the model made values that are not finite")
-        # Each row alone: a padded tail would be heard at the edge.
+        # Rows are decoded one at a time: padding to one length would be audible at the end.
         audio = yield from decode(self.pipeline.vae, run.latents)
         samples: NDArray[np.float32] = audio[:, : round(row.seconds * self.sample_rate)].float().cpu().numpy()
         return normalise(samples)

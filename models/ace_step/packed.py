@@ -1,8 +1,8 @@
-"""The transformer over rows of different lengths, end to end in one sequence, each with its own adapter.
+"""Sequence packing: the transformer over rows of different lengths, concatenated, each with its own adapter.
 
-Every matrix product runs once for all rows; attention stays within a row; the adapters' products, the positions and
-the timesteps are each row's own. A row costs what it costs alone, and its result does not depend on its neighbours.
-The arithmetic is that of diffusers' `AceStepTransformer1DModel.forward`.
+Every matrix product runs once for all rows. Attention, positions, timesteps and adapters are each row's own, so that a
+row's result does not depend on the other rows, and no computation is spent on padding them to one length. The
+arithmetic is that of diffusers' `AceStepTransformer1DModel.forward`.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from diffusers.models.transformers.ace_step_transformer import AceStepTransforme
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from adapters.lora_rows import Pairs, Weights, add, linear, stacks
-from adapters.tensors import LoraPair
+from adapters.batched_lora import Pairs, Weights, add, linear, stack
+from adapters.weights import LoraPair
 from models.ace_step.attention import KeyValue, attention
-from models.ace_step.layer import GROUPS, PLAIN, Layer, Parts, forward, layer, rms_norm
+from models.ace_step.layer import FUSED, UNCOMPILED, Layer, Parts, forward, prepare_layer, rms_norm
 from models.base import completed
-from models.fused_linear import Product, grouped
+from models.fused_linear import FusedLinear, fuse_pairs
 
-# Tokens of padding that are worth having fewer blocks, as a part of all; and the block that always pads little.
-_PADDING = 0.02
+# Share of padding tokens up to which larger, and so fewer, blocks are preferred.
+_MAX_PADDING = 0.02
 _SMALLEST_BLOCK = 32
-# Bytes that a pack's copies of adapters may take; beyond, a layer's are made when it is their turn.
-_COPIES = 2**29
+# A pack copies the adapters of all layers to its blocks at once up to this size, beyond it layer by layer.
+_MAX_COPIED_BYTES = 2**29
 _TIME_LAYERS = ("linear_1", "linear_2", "time_proj")
 
 
 @dataclass
 class Stream:
-    """One sequence through the transformer: a row's conditional or its unconditional half.
+    """One sequence through the transformer: a row's conditional or unconditional half.
 
     Attributes:
-        context: `[1, T, 2C]`.
-        pairs: the adapter's matrices by product (`GROUPS`), of those that run in each step.
-        weights: of layers that have others than the model's own.
-        attended: each layer's key and value of the condition, `[1, heads, L, D]`; they are the same in all steps.
+        context: the input beside the latents, `[1, T, 2C]`.
+        pairs: LoRA pairs by fused layer, of the layers that run in each step.
+        weights: merged weights by layer, for layers that do not use their own.
+        condition_kv: each layer's key and value of the condition, `[1, heads, L, D]`; they are the same in all steps.
     """
 
     context: Tensor
     pairs: Pairs
     weights: Weights = field(default_factory=dict)
-    attended: list[KeyValue] = field(default_factory=list)
+    condition_kv: list[KeyValue] = field(default_factory=list)
 
 
 def stream(
@@ -57,14 +57,15 @@ def stream(
     pairs: Pairs,
     weights: Weights | None = None,
 ) -> Stream:
-    """Prepare a sequence: everything that does not change from step to step is computed here.
+    """Prepare a sequence: compute what is the same in all steps.
 
     Args:
         context: `[1, T, 2C]`.
         condition: `[1, L, D]`.
-        pairs: the adapter's matrices by layer.
+        pairs: LoRA pairs by layer.
+        weights: merged weights by layer.
     """
-    result = Stream(context, grouped(transformer, pairs, _groups(transformer)), weights or {})
+    result = Stream(context, fuse_pairs(transformer, pairs, _groups(transformer)), weights or {})
 
     def apply(name: str, module: Any, x: Tensor) -> Tensor:
         return add(linear(module, x, result.weights.get(name)), x, pairs.get(name))
@@ -76,47 +77,48 @@ def stream(
         value = apply(f"{prefix}.to_v", cross.to_v, embedded)
         key = rms_norm(cross.norm_k, key.unflatten(-1, (cross.kv_heads, cross.head_dim)))
         value = value.unflatten(-1, (cross.kv_heads, cross.head_dim))
-        result.attended.append((key.transpose(1, 2), value.transpose(1, 2)))
+        result.condition_kv.append((key.transpose(1, 2), value.transpose(1, 2)))
     return result
 
 
 def streams(
     transformer: AceStepTransformer1DModel, contexts: Sequence[Tensor], conditions: Sequence[Tensor]
 ) -> list[Stream]:
-    """Several sequences without adapters of their own, prepared in one go."""
+    """Prepare several sequences without adapters in one pass."""
     together = stream(transformer, contexts[0], torch.cat(list(conditions), dim=1), {})
     lengths = [condition.shape[1] for condition in conditions]
     # [layer][stream] of (key, value)
-    parts = [list(zip(k.split(lengths, dim=2), v.split(lengths, dim=2), strict=True)) for k, v in together.attended]
-    return [Stream(context, {}, attended=[each[row] for each in parts]) for row, context in enumerate(contexts)]
+    parts = [list(zip(k.split(lengths, dim=2), v.split(lengths, dim=2), strict=True)) for k, v in together.condition_kv]
+    return [Stream(context, {}, condition_kv=[each[row] for each in parts]) for row, context in enumerate(contexts)]
 
 
 def _groups(transformer: AceStepTransformer1DModel) -> dict[str, Sequence[str]]:
-    """The layers that run in each step, by the product that they are a part of."""
+    """Fused layer → its layers, for the layers that run in each step."""
     layers: dict[str, Sequence[str]] = {
         f"layers.{index}.{name}": [f"layers.{index}.{part}" for part in parts]
         for index in range(len(transformer.layers))
-        for name, parts in GROUPS.items()
+        for name, parts in FUSED.items()
     }
     times = [f"{time}.{part}" for time in ("time_embed", "time_embed_r") for part in _TIME_LAYERS]
     return layers | {name: [name] for name in times}
 
 
 class Pack:
-    """Streams that go through the transformer together, until one of them leaves. All have the same `weights`.
+    """Streams that go through the transformer together. All have the same `weights`.
 
-    Each takes a whole number of blocks of tokens, and everything that is a stream's own (its adapter, its modulation)
-    is a block's own, so that no operation runs once for each stream, but attention where no kernel takes all of them.
+    Each stream is padded to a whole number of blocks of tokens. A stream's own parameters (adapter, modulation) are
+    copied to each of its blocks, so that no operation runs once for each stream, except attention on devices without
+    `VarlenAttention`.
 
     Args:
-        parts: of each layer.
+        parts: the computations of each layer, compiled or not.
     """
 
     def __init__(
         self,
         transformer: AceStepTransformer1DModel,
         streams: Sequence[Stream],
-        parts: Parts = PLAIN,
+        parts: Parts = UNCOMPILED,
     ) -> None:
         self.transformer = transformer
         self.weights = streams[0].weights
@@ -128,34 +130,36 @@ class Pack:
         self.padded = [self.block * count for count in blocks]
         device, dtype = streams[0].context.device, streams[0].context.dtype
         owners = [stream for stream, count in enumerate(blocks) for _ in range(count)]
-        # The stream of each block; none where each stream is one.
+        # The stream of each block, None if each stream has one block.
         self.owner = None if len(owners) == len(streams) else torch.tensor(owners, device=device)
         self._blocks = len(owners)
         self.rotary = self._rotary(blocks, device, dtype)
         heads = transformer.layers[0].self_attn.heads
-        attended = [stream.attended for stream in streams]
-        self.attention = attention(self.tokens, self.padded, attended, heads, transformer.config.sliding_window)
-        self.pairs = self._stacks([stream.pairs for stream in streams])
-        self.layers = [layer(transformer, index, self.pairs, self.weights) for index in range(len(transformer.layers))]
+        condition_kv = [stream.condition_kv for stream in streams]
+        self.attention = attention(self.tokens, self.padded, condition_kv, heads, transformer.config.sliding_window)
+        self.pairs = self._stacked([stream.pairs for stream in streams])
+        self.layers = [
+            prepare_layer(transformer, index, self.pairs, self.weights) for index in range(len(transformer.layers))
+        ]
         self._tables = torch.cat([module.scale_shift_table for module in transformer.layers])[:, None]
-        # A convolution in strides of its own width is a matrix product.
+        # A convolution whose stride is its width is a matrix product.
         self._into = transformer.proj_in_conv.weight.transpose(1, 2).flatten(1)
         self._out = transformer.proj_out_conv.weight.permute(2, 1, 0).flatten(0, 1)
         self._out_bias = transformer.proj_out_conv.bias.repeat(transformer.patch_size)
-        # Context and latents of all streams end to end, each padded to its blocks, `[N · patch, 3C]`.
+        # Context and latents of all streams, packed and padded to blocks, `[N · patch, 3C]`.
         width = transformer.config.in_channels
         self._frames = streams[0].context.new_zeros(self._blocks * self.block * transformer.patch_size, width)
         for part, each in zip(self._streams(self._frames), streams, strict=True):
             part[:, : each.context.shape[-1]] = each.context[0]
-        # What r, which is t here, adds to the timestep's embedding is always the same.
-        self._still = self._time("time_embed_r", transformer.time_embed_r, self._frames.new_zeros(len(streams)))
+        # The model embeds t and t - r. In this sampler r is t, so that the second embedding is always that of 0.
+        self._r_embedding = self._time("time_embed_r", transformer.time_embed_r, self._frames.new_zeros(len(streams)))
 
     def velocities(self, latents: Sequence[Tensor], timesteps: Sequence[float] | Tensor) -> list[Tensor]:
-        """The predicted velocity of every stream, `[1, T, C]` each.
+        """Predict the velocity of every stream, `[1, T, C]` each.
 
         Args:
-            latents: noisy latents, `[1, T, C]` each, T its own.
-            timesteps: in [0, 1], one a stream.
+            latents: noisy latents of each stream, `[1, T, C]`, where T differs.
+            timesteps: one for each stream, in [0, 1].
         """
         return completed(self.forward(latents, timesteps))
 
@@ -167,7 +171,7 @@ class Pack:
         if not isinstance(timesteps, Tensor):
             timesteps = torch.tensor(timesteps, device=self._frames.device, dtype=torch.float32)
         times = self._time("time_embed", dit.time_embed, timesteps.to(self._frames.dtype))
-        embedding, modulation = (one + two for one, two in zip(times, self._still, strict=True))
+        embedding, modulation = (one + two for one, two in zip(times, self._r_embedding, strict=True))
         modulations = self._tables + modulation
         modulations[:, :, 1::3] += 1
         for part, x in zip(self._streams(self._frames), latents, strict=True):
@@ -188,22 +192,22 @@ class Pack:
 
     def _layer(self, index: int, h: Tensor, modulation: Tensor) -> Tensor:
         """Layer `index` of `[blocks, block, D]`; `modulation` is `[streams, 6, D]`."""
-        own, conditions = self._own(index), self.attention.conditions[index]
-        return forward(own, h, self._of_blocks(modulation), self.rotary, self.attention, conditions, self._parts)
+        layer, conditions = self._layer_of_blocks(index), self.attention.conditions[index]
+        return forward(layer, h, self._of_blocks(modulation), self.rotary, self.attention, conditions, self._parts)
 
-    def _own(self, index: int) -> Layer:
-        """The layer with a pair a block."""
-        own = self.layers[index]
-        if all(each.pair is None or len(each.pair.a) == self._blocks for each in own.products.values()):
-            return own
-        products = {
-            name: Product(each.layers, each.weights, each.weight, each.pair and self._by_block(each.pair))
-            for name, each in own.products.items()
+    def _layer_of_blocks(self, index: int) -> Layer:
+        """The layer, with one LoRA pair for each block."""
+        layer = self.layers[index]
+        if all(each.pair is None or len(each.pair.a) == self._blocks for each in layer.linears.values()):
+            return layer
+        linears = {
+            name: FusedLinear(each.layers, each.weights, each.weight, each.pair and self._pair_of_blocks(each.pair))
+            for name, each in layer.linears.items()
         }
-        return Layer(own.module, products, own.norm, own.window)
+        return Layer(layer.module, linears, layer.qk_norm, layer.window)
 
     def _rotary(self, blocks: Sequence[int], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosine and signed sine of every token's position, `[N, 1, head]`: rounded to `dtype`, as the model's are."""
+        """Cosine and signed sine of each token's position, `[N, 1, head size]`, rounded to `dtype` as in the model."""
         positions = torch.cat([torch.arange(n * self.block, device=device, dtype=torch.float32) for n in blocks])
         cos, sin = get_1d_rotary_pos_embed(
             self.transformer.head_dim,
@@ -216,18 +220,18 @@ class Pack:
         sin[:, : sin.shape[1] // 2].neg_()
         return cos[:, None], sin[:, None]
 
-    def _stacks(self, rows: Sequence[Pairs]) -> Pairs:
-        """Every adapted product's matrices: one of each a block, copied once, unless that would take much memory.
+    def _stacked(self, rows: Sequence[Pairs]) -> Pairs:
+        """Stack the streams' LoRA pairs, with a copy for each block unless the copies would take too much memory.
 
-        A layer that sees timesteps has one a stream, as all have where a stream is a block.
+        The pairs of the timestep embedding, which runs once for each stream, are not copied.
         """
-        pairs = stacks(self.transformer, rows)
+        pairs = stack(self.transformer, rows)
         copied = sum((pair.a[0].nbytes + pair.b[0].nbytes) * self._blocks for pair in pairs.values())
-        if self.owner is None or copied > _COPIES:
+        if self.owner is None or copied > _MAX_COPIED_BYTES:
             return pairs
-        return {name: pair if _sees_time(name) else self._by_block(pair) for name, pair in pairs.items()}
+        return {name: pair if _embeds_time(name) else self._pair_of_blocks(pair) for name, pair in pairs.items()}
 
-    def _by_block(self, pair: LoraPair) -> LoraPair:
+    def _pair_of_blocks(self, pair: LoraPair) -> LoraPair:
         """`[streams, …]` to `[blocks, …]`."""
         return LoraPair(self._of_blocks(pair.a), self._of_blocks(pair.b))
 
@@ -236,30 +240,31 @@ class Pack:
         return x if self.owner is None else x[self.owner]
 
     def _streams(self, frames: Tensor) -> list[Tensor]:
-        """Each stream's part of `[N · patch, C]`, without padding. (A split's gradient is one copy.)"""
+        """Split `[N · patch, C]` into the streams, without padding."""
+        # `split`, because its gradient is one copy.
         parts = frames.split([count * self.transformer.patch_size for count in self.padded])
         return [part[:length] for part, length in zip(parts, self.lengths, strict=True)]
 
     def _time(self, name: str, module: Any, t: Tensor) -> tuple[Tensor, Tensor]:
-        """`[streams, D]` and `[streams, 6, D]` of the timesteps `[streams]`."""
+        """Embed timesteps `[streams]`: the embedding `[streams, D]`, and its modulation `[streams, 6, D]`."""
 
-        def product(part: str, x: Tensor) -> Tensor:
+        def project(part: str, x: Tensor) -> Tensor:
             full = f"{name}.{part}"
-            return Product.of(self.transformer, [full], self.weights, self.pairs.get(full))(x)
+            return FusedLinear.of(self.transformer, [full], self.weights, self.pairs.get(full))(x)
 
-        x = module.act1(product("linear_1", module.time_sinusoid(t * module.scale).to(t.dtype)[:, None]))
-        x = product("linear_2", x)
-        return x[:, 0], product("time_proj", module.act2(x))[:, 0].unflatten(1, (6, -1))
+        x = module.act1(project("linear_1", module.time_sinusoid(t * module.scale).to(t.dtype)[:, None]))
+        x = project("linear_2", x)
+        return x[:, 0], project("time_proj", module.act2(x))[:, 0].unflatten(1, (6, -1))
 
 
-def _sees_time(name: str) -> bool:
+def _embeds_time(name: str) -> bool:
     return name.startswith("time_embed")
 
 
 def _block(tokens: Sequence[int]) -> int:
-    """Tokens to a block: the largest number that pads the streams little, since each block holds its adapter anew."""
+    """Tokens per block: the largest number with little padding, since each block has a copy of its adapter."""
     total = sum(tokens)
     for size in range(max(tokens), _SMALLEST_BLOCK, -1):
-        if sum(-count % size for count in tokens) <= _PADDING * total:
+        if sum(-count % size for count in tokens) <= _MAX_PADDING * total:
             return size
     return _SMALLEST_BLOCK

@@ -1,4 +1,4 @@
-"""Denoising rows of different lengths, steps, guidance, seeds and adapters together, none aware of the others."""
+"""Denoises rows of different lengths, steps, guidance, seeds and adapters together, each as if it were alone."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import torch
 from diffusers import AceStepPipeline
 from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
 
-from adapters.lora_rows import blend, changed
+from adapters.batched_lora import blend, merged_weights
 from models.ace_step import conditions, packed
-from models.ace_step.layer import PLAIN, Parts
+from models.ace_step.layer import UNCOMPILED, Parts
 from models.base import Interruptible, Row
 
-# The authors' adaptive projected guidance: momentum, and the largest norm of an update.
+# Parameters of the authors' adaptive projected guidance (APG).
 _MOMENTUM = -0.75
 _NORM_THRESHOLD = 2.5
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """How a checkpoint samples where the request does not say.
+    """A checkpoint's sampling options, for requests that do not set them.
 
     Attributes:
         steps: Euler steps.
         shift: of the timesteps towards noise.
-        guidance: 1 means none.
-        guided: false for turbo checkpoints, into which guidance was distilled; more of it would be too much.
+        guidance: classifier-free guidance scale; 1 is no guidance.
+        guided: false for turbo checkpoints, into which guidance was distilled, so that they run without.
     """
 
     steps: int
@@ -40,20 +40,20 @@ class Defaults:
 
     @classmethod
     def of(cls, pipeline: AceStepPipeline, folder: Path) -> Defaults:
-        """A checkpoint's own `sampling.json` if it has one, otherwise the authors' values for its kind."""
+        """Those of the checkpoint's `sampling.json`, and otherwise the authors' values for its kind."""
         kind = cls(8, 3.0, 1.0, guided=False) if pipeline.is_turbo else cls(30, 1.0, 7.0)
         own = folder / "sampling.json"
         return cls(**{**vars(kind), **json.loads(own.read_text())}) if own.exists() else kind
 
 
 class Run:
-    """A row on its way from noise to music.
+    """The state of a row that is being denoised.
 
     Attributes:
         latents: `[1, T, C]`.
-        streams: what goes through the transformer for it: with the condition, and where it is guided without.
-        times: from 1 to 0, one more than there are steps.
-        step: how many are done.
+        streams: its sequences through the transformer: the conditional, and with guidance the unconditional one.
+        times: timesteps from 1 (noise) to 0, one more than there are steps.
+        step: number of steps done.
     """
 
     @torch.inference_mode()
@@ -62,19 +62,20 @@ class Run:
         length = conditions.frames(pipeline, row.seconds)
         condition = conditions.encode(pipeline, row.text, row.seconds)
         context = conditions.context(pipeline, length)
-        pairs, weights = blend(row.adapters), changed(transformer, row.adapters)
-        self.guidance = defaults.guidance if row.guidance is None else row.guidance
+        pairs, weights = blend(row.adapters), merged_weights(transformer, row.adapters)
+        options = row.options
+        self.guidance = defaults.guidance if options.guidance is None else options.guidance
         self.streams = [packed.stream(transformer, context, condition, pairs, weights)]
         if streams(row, defaults) == 2:
             null = conditions.null(pipeline, condition)
             self.streams.append(packed.stream(transformer, context, null, pairs, weights))
         self.momentum = MomentumBuffer(momentum=_MOMENTUM)
         times = np.linspace(1, 0, steps(row, defaults) + 1, dtype=np.float32)
-        shift = defaults.shift if row.shift is None else row.shift
+        shift = defaults.shift if options.shift is None else options.shift
         self.times: list[float] = (shift * times / (1 + (shift - 1) * times)).tolist()
-        generator = torch.Generator().manual_seed(row.seed)
+        generator = torch.Generator().manual_seed(options.seed)
         shape = (1, length, transformer.config.audio_acoustic_hidden_dim)
-        # Drawn on the CPU, so that a seed means the same music on every device.
+        # Drawn on the CPU, so that a seed gives the same music on every device.
         self.latents = torch.randn(shape, generator=generator).to(transformer.device, transformer.dtype)
         self.step = 0
 
@@ -83,7 +84,7 @@ class Run:
         return len(self.times) - 1 - self.step
 
     def advance(self, velocities: Sequence[torch.Tensor]) -> None:
-        """One Euler step along the (guided) velocity, `[1, T, C]` each: conditional, then unconditional."""
+        """Take an Euler step along the conditional and, with guidance, unconditional velocity, `[1, T, C]` each."""
         velocity = velocities[0]
         if len(velocities) == 2:
             velocity = normalized_guidance(
@@ -96,26 +97,25 @@ class Run:
                 use_original_formulation=True,
                 norm_dim=(1,),
             )
-        # Computed in single precision, and rounded once.
+        # `add` with `alpha` computes in single precision and rounds once.
         delta = self.times[self.step + 1] - self.times[self.step]
         self.latents = self.latents.add(velocity, alpha=delta).type_as(self.latents)
         self.step += 1
 
 
 class Batch:
-    """Runs that share their steps, wherever each of them is on its way."""
+    """Runs that take their steps together. Each is at a step of its own."""
 
     @torch.inference_mode()
     def __init__(
         self,
         pipeline: AceStepPipeline,
         runs: Sequence[Run],
-        parts: Parts = PLAIN,
+        parts: Parts = UNCOMPILED,
     ) -> None:
         self.runs = runs
         self.pack = packed.Pack(pipeline.transformer, [stream for run in runs for stream in run.streams], parts)
-        # Of each step from here on, `[steps, streams]`: a copy for each of them would be waited for. A run that has
-        # ended is asked for no more.
+        # The timesteps of all steps to come, `[steps, streams]`, copied once: a copy to a GPU in each step would block.
         steps = range(max(run.steps_left for run in runs))
         times = [
             [run.times[min(run.step + step, len(run.times) - 1)] for run in runs for _ in run.streams] for step in steps
@@ -131,15 +131,15 @@ class Batch:
         for run in self.runs:
             run.advance([next(velocities) for _ in run.streams])
         device = self.runs[0].latents.device
-        if device.type != "cpu":  # a thread that runs ahead of its device cannot be overtaken by who comes next
+        if device.type != "cpu":  # otherwise the queued steps would delay, and mistime, the next batch
             torch.accelerator.synchronize(device)
 
 
 def steps(row: Row, defaults: Defaults) -> int:
-    return row.steps or defaults.steps
+    return row.options.steps or defaults.steps
 
 
 def streams(row: Row, defaults: Defaults) -> int:
-    """How often the row goes through the transformer in each step."""
-    guidance = defaults.guidance if row.guidance is None else row.guidance
+    """Number of sequences through the transformer in each step: 2 with guidance."""
+    guidance = defaults.guidance if row.options.guidance is None else row.options.guidance
     return 2 if defaults.guided and guidance > 1 else 1

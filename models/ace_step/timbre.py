@@ -1,4 +1,4 @@
-"""The timbre of a reference recording. Nobody sends one, so it is always that of silence, and is encoded once."""
+"""The timbre condition. Requests have no reference audio, so it is always that of silence, which is encoded once."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import math
 import torch
 from diffusers import AceStepPipeline
 
-_SECONDS = 30
+_REFERENCE_SECONDS = 30
 
 
 class SilentTimbre(torch.nn.Module):
-    """Stands in the condition encoder for its timbre encoder, whose answer to silence it gives.
+    """Replaces the condition encoder's timbre encoder, and returns its output for silence.
 
-    It is the silence that the model was trained with: zeros would be outside what it knows.
+    Silence is the checkpoint's `silence_latent`, with which the model was trained, not zeros.
     """
 
     timbre: torch.Tensor
@@ -22,7 +22,7 @@ class SilentTimbre(torch.nn.Module):
     def __init__(self, pipeline: AceStepPipeline) -> None:
         super().__init__()
         encoder = pipeline.condition_encoder
-        length = math.ceil(_SECONDS * pipeline.latents_per_second)
+        length = math.ceil(_REFERENCE_SECONDS * pipeline.latents_per_second)
         silence = encoder.silence_latent[:, :length].to(encoder.device, encoder.dtype)
         owner = torch.zeros(1, dtype=torch.long, device=encoder.device)
         self.register_buffer("timbre", encoder.timbre_encoder(silence, owner)[0])

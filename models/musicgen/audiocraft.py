@@ -1,4 +1,4 @@
-"""From a checkpoint of audiocraft, MusicGen's original, to a folder that `MUSICGEN_MODEL` can name."""
+"""Converts a checkpoint of audiocraft, MusicGen's original code, to a folder that `MUSICGEN_MODEL` can name."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ _CODEC_NAMES = [
 
 
 def convert(source: Path, target: Path, text_encoder: str | None = None) -> None:
-    """Write the checkpoint in `source` as transformers' MusicGen into the new folder `target`.
+    """Convert the checkpoint in the folder `source` to transformers' format, in the new folder `target`.
 
     Args:
-        text_encoder: a folder or hub id of the T5 that it was trained with; by default the one that it names. It is no
-            part of audiocraft's files.
+        text_encoder: folder or hub id of the T5 encoder, which is not in audiocraft's files. By default the one that
+            the checkpoint names.
 
     Raises:
-        CheckpointError: in one line, why not.
+        CheckpointError: the checkpoint cannot be converted.
     """
     if target.exists():
         raise CheckpointError(f"{target}: it exists already; name a new folder")
@@ -69,12 +69,12 @@ def convert(source: Path, target: Path, text_encoder: str | None = None) -> None
             f"{source / LM_FILE}: not a MusicGen that is driven by text: it has no {error}"
         ) from error
     try:
-        # What the checkpoint or the operator names, once, by hand; such a checkpoint tells no revision.
+        # Run by hand by the operator; audiocraft's checkpoints name no revision.
         encoder = T5EncoderModel.from_pretrained(name)  # nosec B615
         tokenizer = AutoTokenizer.from_pretrained(name)  # nosec B615
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{name}: the text encoder cannot be had: {reason}; name a folder of it") from error
+        raise CheckpointError(f"{name}: the text encoder cannot be loaded: {reason}; name a folder of it") from error
     audio = _codec(codec, source / CODEC_FILE)
     model = MusicgenForConditionalGeneration(
         MusicgenConfig(text_encoder=encoder.config, audio_encoder=audio.config, decoder=decoder),
@@ -104,7 +104,7 @@ def convert(source: Path, target: Path, text_encoder: str | None = None) -> None
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Only tensors and plain values: a pickle that would run code is refused."""
+    """Load tensors and plain values only. A pickle that would run code is refused."""
     try:
         package = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
@@ -151,7 +151,7 @@ def _codec(package: dict[str, Any], file: Path) -> EncodecModel:
             return EncodecModel.from_pretrained(name)  # nosec B615
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise CheckpointError(f"{name}: the codec that {file} names cannot be had: {reason}") from error
+            raise CheckpointError(f"{name}: the codec that {file} names cannot be loaded: {reason}") from error
     settings = _settings(package, file)
     try:
         model = EncodecModel(_codec_config(settings))
@@ -202,7 +202,7 @@ def _renamed(state: dict[str, Tensor], names: list[tuple[str, str]]) -> dict[str
 
 
 def _split(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Query, key and value are one matrix in audiocraft."""
+    """Split audiocraft's fused matrices of query, key and value."""
     split: dict[str, Tensor] = {}
     for name, tensor in state.items():
         module, found, kind = name.partition("in_proj_")

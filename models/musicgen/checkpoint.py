@@ -1,4 +1,4 @@
-"""Loading a MusicGen checkpoint."""
+"""Loads a MusicGen checkpoint."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from models.checkpoints import Checkpoint, CheckpointError
 def load(
     checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
 ) -> tuple[MusicgenForConditionalGeneration, PreTrainedTokenizerBase]:
-    """The model, frozen and ready to run, and its tokenizer.
+    """Load the model, frozen, and its tokenizer.
 
-    Only the decoder runs in `dtype`. T5 overflows in half precision, and EnCodec costs little beside the decoder;
+    Only the decoder runs in `dtype`. T5 overflows in half precision, and EnCodec takes little time beside the decoder;
     MusicGen's authors keep both in float32 too.
 
     Raises:
-        CheckpointError: the folder holds no MusicGen that transformers can read, such as a melody one.
+        CheckpointError: the folder holds no MusicGen that transformers can load, or another kind, such as melody.
     """
     try:
-        # From a folder, never from the hub, so there is no revision to name.
+        # Loaded from a folder, never from the hub, so there is no revision to pin.
         model = MusicgenForConditionalGeneration.from_pretrained(checkpoint.folder, dtype=torch.float32)  # nosec B615
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)  # nosec B615
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""A step of the decoder for rows that are each at a position of their own: transformers' modules, our own cache."""
+"""Steps of the decoder for rows at different positions, by transformers' modules with a KV cache of our own."""
 
 from __future__ import annotations
 
@@ -11,39 +11,40 @@ from torch import Tensor
 from torch.nn.functional import embedding, pad, scaled_dot_product_attention
 from transformers import MusicgenForCausalLM
 
-from adapters.lora_rows import Pairs, Weights, add, linear, stacks
-from models.fused_linear import Product, grouped, together
-from models.musicgen.layer import GROUPS, LAYERS, KeyValue, compute, forward, layer
+from adapters.batched_lora import Pairs, Weights, add, linear, stack
+from models.fused_linear import FusedLinear, fuse_pairs, fuse_weights
+from models.musicgen.layer import FUSED, LAYERS, KeyValue, compute, forward, prepare_layer
 
-# Matrix products on a CPU may round differently with the number of rows left over from their blocks of 4, and attention
-# with the number of keys left over from its own. Whole blocks, and MKL in the mode that `models` sets, keep a row's
-# float32 logits the same to the last bit whoever else is in the batch. (A GPU in half precision promises no such
-# thing.)
-_ROWS = 4
-_KEYS = 16
+# On a CPU the rounding of matrix products may depend on the number of rows modulo 4, and that of attention on the
+# number of keys modulo its block. Rows and keys are padded to multiples of these, so that, with MKL in the mode that
+# `models/__init__.py` sets, a row's float32 logits are the same to the last bit in any batch. (A GPU in half precision
+# does not guarantee that.)
+_ROW_MULTIPLE = 4
+_KEY_MULTIPLE = 16
 _HEADS = "lm_heads"
 
 
 @dataclass
-class Reader:
-    """What the decoder needs of a row from its first to its last position.
+class RowState:
+    """The decoder's state of one row.
 
     Attributes:
-        text: each layer's keys and values of its text, `[H, L, D]`.
-        pairs: its adapters' by product (`layer.GROUPS`), of those that run for each position.
-        weights: of layers that have others than the model's own.
-        seen: each layer's keys and values of the positions that it has read, `[2, 2, H, n, D]`: with its text, without.
+        text_kv: each layer's keys and values of the text, `[H, L, D]`.
+        pairs: LoRA pairs by fused layer, of the layers that run for each position.
+        weights: merged weights by layer, for layers that do not use their own.
+        kv_cache: each layer's keys and values of the positions read so far, `[2, 2, H, n, D]`: key and value, then
+            conditional and unconditional.
     """
 
-    text: Sequence[KeyValue]
+    text_kv: Sequence[KeyValue]
     pairs: Pairs
     weights: Weights
-    seen: Sequence[Tensor] = ()
+    kv_cache: Sequence[Tensor] = ()
 
 
-def reader(model: MusicgenForCausalLM, text: Tensor, pairs: Pairs, weights: Weights) -> Reader:
-    """Begin a row with the text `[L, hidden]`; `pairs` are its adapters' by layer."""
-    padded = pad(text, (0, 0, 0, -text.shape[0] % _KEYS))
+def begin_row(model: MusicgenForCausalLM, text: Tensor, pairs: Pairs, weights: Weights) -> RowState:
+    """Prepare a row with the encoded text `[L, hidden]`, LoRA pairs by layer and merged weights by layer."""
+    padded = pad(text, (0, 0, 0, -text.shape[0] % _KEY_MULTIPLE))
 
     def project(name: str, module: Any) -> Tensor:
         y = add(linear(module, padded, weights.get(name)), padded, pairs.get(name))
@@ -53,135 +54,139 @@ def reader(model: MusicgenForCausalLM, text: Tensor, pairs: Pairs, weights: Weig
     for index, module in enumerate(model.model.decoder.layers):
         attention, name = module.encoder_attn, f"{LAYERS}.{index}.encoder_attn"
         key, value = project(f"{name}.k_proj", attention.k_proj), project(f"{name}.v_proj", attention.v_proj)
-        keys_values.append((_split(attention, key), _split(attention, value)))
-    return Reader(keys_values, grouped(model, pairs, _groups(model)), weights)
+        keys_values.append((_split_heads(attention, key), _split_heads(attention, value)))
+    return RowState(keys_values, fuse_pairs(model, pairs, _groups(model)), weights)
 
 
 def _groups(model: MusicgenForCausalLM) -> dict[str, Sequence[str]]:
-    """The layers that run for each position, by the product that they are a part of."""
+    """Fused layer → its layers, for the layers that run for each position."""
     layers: dict[str, Sequence[str]] = {
         f"{LAYERS}.{index}.{name}": [f"{LAYERS}.{index}.{part}" for part in parts]
         for index in range(len(model.model.decoder.layers))
-        for name, parts in GROUPS.items()
+        for name, parts in FUSED.items()
     }
     return layers | {_HEADS: [f"{_HEADS}.{index}" for index in range(len(model.lm_heads))]}
 
 
 class Decoder:
-    """Readers in lockstep. Inside, every row is there twice for guidance: all with their text, then all without.
+    """Runs rows in lockstep. For guidance every row is there twice: first all conditional, then all unconditional.
 
-    Shapes: R = 2 × slots, where slots is the number of rows filled up so that R is a multiple of `_ROWS`; P positions;
-    H heads of width D.
+    Shapes: R = 2 × slots, where slots is the number of rows, padded so that R is a multiple of `_ROW_MULTIPLE`; P
+    positions; H heads of size D.
 
     Args:
-        step_layer: `layer.forward`, or what was compiled of it.
+        states: one for each row.
+        max_positions: size of the KV cache.
+        step_layer: `layer.forward`, compiled or not.
     """
 
     def __init__(
         self,
         model: MusicgenForCausalLM,
-        readers: Sequence[Reader],
-        positions: int,
+        states: Sequence[RowState],
+        max_positions: int,
         step_layer: Callable[..., Tensor] = forward,
     ) -> None:
         self._model = model
         self._stack = model.model.decoder
         self._step_layer = step_layer
-        self._rows = len(readers)
-        slots = -(-self._rows // (_ROWS // 2)) * (_ROWS // 2)
+        self._rows = len(states)
+        slots = -(-self._rows // (_ROW_MULTIPLE // 2)) * (_ROW_MULTIPLE // 2)
         self._slots = slots
-        # Which row is in each slot: all in order, the last one standing in for what lacks.
-        filling = [min(slot, self._rows - 1) for slot in range(slots)]
-        self._filling = torch.tensor(filling * 2, device=model.device)
+        # The row in each slot. The last row is repeated in slots that are padding.
+        row_of_slot = [min(slot, self._rows - 1) for slot in range(slots)]
+        self._row_of_slot = torch.tensor(row_of_slot * 2, device=model.device)
         self._all = torch.arange(2 * slots, device=model.device)
-        weights = readers[0].weights
-        pairs = stacks(model, [readers[row].pairs for row in filling * 2])
-        # Only rows with a text attend to one: without, keys and values are zero, and so is what is attended to.
-        told = -(-slots // _ROWS) * _ROWS
-        self._layers = [layer(model, index, pairs, weights, told) for index in range(len(self._stack.layers))]
+        weights = states[0].weights
+        pairs = stack(model, [states[row].pairs for row in row_of_slot * 2])
+        # Unconditional rows need no cross-attention: its keys and values are zero, and so is its result.
+        conditioned_rows = -(-slots // _ROW_MULTIPLE) * _ROW_MULTIPLE
+        self._layers = [
+            prepare_layer(model, index, pairs, weights, conditioned_rows) for index in range(len(self._stack.layers))
+        ]
         heads = [f"{_HEADS}.{index}" for index in range(len(model.lm_heads))]
-        self._heads = Product.of(model, heads, weights, pairs.get(_HEADS))
-        self._text, self._text_mask = self._stacked_texts([readers[row] for row in filling], told)
-        self._seen = self._stacked_seen([readers[row] for row in filling], positions)
-        for row, each in enumerate(readers):
-            each.seen = [seen[:, row::slots] for seen in self._seen]
-        length = self._seen[0].shape[3]
-        self._causal = self._seen[0].new_full((length, length), float("-inf")).triu_(1)
-        tables = list(self._stack.embed_tokens)
-        table = together(tables)
-        assert table is not None  # they are alike
-        self._table = table
-        self._offsets = torch.arange(len(tables), device=model.device)[:, None] * tables[0].num_embeddings
+        self._heads = FusedLinear.of(model, heads, weights, pairs.get(_HEADS))
+        self._text_kv, self._text_mask = self._stacked_texts([states[row] for row in row_of_slot], conditioned_rows)
+        self._kv_cache = self._stacked_caches([states[row] for row in row_of_slot], max_positions)
+        for row, state in enumerate(states):
+            state.kv_cache = [cache[:, row::slots] for cache in self._kv_cache]
+        length = self._kv_cache[0].shape[3]
+        self._causal_mask = self._kv_cache[0].new_full((length, length), float("-inf")).triu_(1)
+        embeddings = list(self._stack.embed_tokens)
+        table = fuse_weights(embeddings)
+        assert table is not None  # the embeddings of all codebooks have the same shape
+        self._embeddings = table
+        self._offsets = torch.arange(len(embeddings), device=model.device)[:, None] * embeddings[0].num_embeddings
 
     def read(self, row: int, codes: Tensor) -> None:
-        """Read the beginning of one row, `[K, n]` at positions from 0, whatever it had read before."""
+        """Read codes `[K, n]` of one row at positions 0 to n - 1, replacing whatever the row read before."""
         count = codes.shape[-1]
         x = self._embed(codes[None].expand(2, -1, -1), torch.arange(count, device=codes.device))
-        for own, seen, text in zip(self._layers, self._seen, self._text, strict=True):
-            whole = seen[:, row :: self._slots, :, :count]
+        for layer, cache, text_kv in zip(self._layers, self._kv_cache, self._text_kv, strict=True):
+            row_cache = cache[:, row :: self._slots, :, :count]
 
-            def attend(query: Tensor, new: Tensor, whole: Tensor = whole) -> Tensor:
-                keys, values = new.unflatten(2, (2, -1)).permute(2, 0, 3, 1, 4)
-                whole[0], whole[1] = keys, values
+            def attend(query: Tensor, new_kv: Tensor, row_cache: Tensor = row_cache) -> Tensor:
+                keys, values = new_kv.unflatten(2, (2, -1)).permute(2, 0, 3, 1, 4)
+                row_cache[0], row_cache[1] = keys, values
                 return scaled_dot_product_attention(query, keys, values, is_causal=True)
 
-            one = own.of(row, self._slots)
-            x = compute(one, x, attend, text[:, row : row + 1], self._text_mask[row : row + 1])
+            row_layer = layer.of(row, self._slots)
+            x = compute(row_layer, x, attend, text_kv[:, row : row + 1], self._text_mask[row : row + 1])
 
-    def step(self, codes: Tensor, at: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """Read every row's codes `[rows, K]` at its own position `at` `[rows]`, of which `most` is the last.
+    def step(self, codes: Tensor, positions: Tensor, last: int) -> tuple[Tensor, Tensor]:
+        """Read each row's codes `[rows, K]` at its own position `[rows]`, of which `last` is the largest.
 
         Returns:
-            The logits of the position that follows, float32 `[rows, K, V]`, with and without the text.
+            The conditional and the unconditional logits of the position that follows, float32 `[rows, K, V]`.
         """
-        at = at[self._filling]
-        x = self._embed(codes[self._filling][..., None], at[:, None])
-        length = -(-(most + 1) // _KEYS) * _KEYS
-        mask = self._causal[at][:, None, None, :length]
-        for own, seen, text in zip(self._layers, self._seen, self._text, strict=True):
-            x = self._step_layer(own, x, seen, self._all, at, mask, text, self._text_mask)
+        positions = positions[self._row_of_slot]
+        x = self._embed(codes[self._row_of_slot][..., None], positions[:, None])
+        length = -(-(last + 1) // _KEY_MULTIPLE) * _KEY_MULTIPLE
+        mask = self._causal_mask[positions][:, None, None, :length]
+        for layer, cache, text_kv in zip(self._layers, self._kv_cache, self._text_kv, strict=True):
+            x = self._step_layer(layer, x, cache, self._all, positions, mask, text_kv, self._text_mask)
         logits = self._heads(self._stack.layer_norm(x)).view(len(x), len(self._model.lm_heads), -1).float()
         return logits[: self._rows], logits[self._slots : self._slots + self._rows]
 
     def _embed(self, codes: Tensor, positions: Tensor) -> Tensor:
-        """`[R, K, S]` at `[R, S]` or `[S]` as `[R, S, hidden]`."""
-        x = embedding(codes + self._offsets, self._table).sum(1)
+        """Embed codes `[R, K, S]` at positions `[R, S]` or `[S]` to `[R, S, hidden]`."""
+        x = embedding(codes + self._offsets, self._embeddings).sum(1)
         return x + self._stack.embed_positions.weights[positions].to(x.dtype)
 
-    def _stacked_texts(self, readers: Sequence[Reader], told: int) -> tuple[list[Tensor], Tensor]:
-        """Each layer's `[2, told, H, L, D]`, and what of it is padding. Rows beyond the readers have no text."""
-        lengths = [each.text[0][0].shape[1] for each in readers]
-        first = readers[0].text[0][0]
+    def _stacked_texts(self, states: Sequence[RowState], conditioned_rows: int) -> tuple[list[Tensor], Tensor]:
+        """Each layer's text keys and values `[2, conditioned rows, H, L, D]`, and the mask of their padding."""
+        lengths = [state.text_kv[0][0].shape[1] for state in states]
+        first = states[0].text_kv[0][0]
         heads, _, size = first.shape
-        length = -(-max(lengths) // _KEYS) * _KEYS
-        mask = first.new_zeros(told, 1, 1, length)
+        length = -(-max(lengths) // _KEY_MULTIPLE) * _KEY_MULTIPLE
+        mask = first.new_zeros(conditioned_rows, 1, 1, length)
         for row, count in enumerate(lengths):
             mask[row, ..., count:] = float("-inf")
-        texts = []
-        for index in range(len(readers[0].text)):
-            whole = first.new_zeros(2, told, heads, length, size)
-            for row, each in enumerate(readers):
-                for part, text in enumerate(each.text[index]):
-                    whole[part, row, :, : lengths[row]] = text
-            texts.append(whole)
-        return texts, mask
+        stacked = []
+        for index in range(len(states[0].text_kv)):
+            layer_kv = first.new_zeros(2, conditioned_rows, heads, length, size)
+            for row, state in enumerate(states):
+                for part, text in enumerate(state.text_kv[index]):
+                    layer_kv[part, row, :, : lengths[row]] = text
+            stacked.append(layer_kv)
+        return stacked, mask
 
-    def _stacked_seen(self, readers: Sequence[Reader], positions: int) -> list[Tensor]:
-        """Each layer's `[2, R, H, P, D]`, zero where nothing was read yet: what is masked must be finite."""
-        slots = len(readers)
-        length = -(-positions // _KEYS) * _KEYS
+    def _stacked_caches(self, states: Sequence[RowState], max_positions: int) -> list[Tensor]:
+        """Each layer's KV cache `[2, R, H, P, D]`. Unread positions are zero, because masked values must be finite."""
+        slots = len(states)
+        length = -(-max_positions // _KEY_MULTIPLE) * _KEY_MULTIPLE
         stacked = []
         for index, module in enumerate(self._stack.layers):
             shape = (2, 2 * slots, module.self_attn.num_heads, length, module.self_attn.head_dim)
-            whole = module.self_attn.k_proj.weight.new_zeros(shape)
-            for row, each in enumerate(readers):
-                if each.seen:
-                    seen = each.seen[index][..., :length, :]
-                    whole[:, row::slots, :, : seen.shape[3]] = seen
-            stacked.append(whole)
+            cache = module.self_attn.k_proj.weight.new_zeros(shape)
+            for row, state in enumerate(states):
+                if state.kv_cache:
+                    before = state.kv_cache[index][..., :length, :]
+                    cache[:, row::slots, :, : before.shape[3]] = before
+            stacked.append(cache)
         return stacked
 
 
-def _split(attention: Any, x: Tensor) -> Tensor:
-    """`[…, S, H · D]` as `[…, H, S, D]`."""
+def _split_heads(attention: Any, x: Tensor) -> Tensor:
+    """`[…, S, H · D]` to `[…, H, S, D]`."""
     return x.unflatten(-1, (attention.num_heads, attention.head_dim)).transpose(-3, -2)

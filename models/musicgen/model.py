@@ -1,4 +1,4 @@
-"""MusicGen as a `Model`: load, generate, and what training needs to know."""
+"""MusicGen as a `Model`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
-from adapters.lora_rows import batch_key, blend, changed, check
+from adapters.batched_lora import batch_key, blend, check, merged_weights
 from models.base import Model, Plan, Row, Text
 from models.checkpoints import Checkpoint
 from models.compiled import compiled
@@ -21,13 +21,13 @@ from models.musicgen.checkpoint import load
 from models.musicgen.layer import forward
 from models.musicgen.sampling import Sampling
 from models.musicgen.text import encode
-from models.musicgen.tokens import Batch, Line, Run, Windows
+from models.musicgen.tokens import Batch, Run, TokenRow, Windows
 
-# What a step costs beyond its rows, in rows: above all, reading the weights. The scheduler begins with these estimates.
+# The cost of a step beyond its rows, in rows: mostly reading the weights. The scheduler starts with these estimates.
 _OVERHEAD = {"cpu": 15.0}
-_OVERHEAD_ELSEWHERE = 200.0
-# Below this the likeliest code is as good as certain, and what is divided by it overflows.
-_COLDEST = 0.01
+_OVERHEAD_ON_GPU = 200.0
+# Lower temperatures are taken as 0: the likeliest code is practically certain, and logits divided by them overflow.
+_MIN_TEMPERATURE = 0.01
 
 
 class MusicGen(Model[Run]):
@@ -35,7 +35,8 @@ class MusicGen(Model[Run]):
 
     Attributes:
         model: transformers' model: `text_encoder`, `decoder` and `audio_encoder`.
-        sampling: how codes are chosen, as the checkpoint says.
+        tokenizer: the text encoder's.
+        sampling: the checkpoint's sampling options.
     """
 
     backend: ClassVar[str] = "musicgen"
@@ -70,40 +71,41 @@ class MusicGen(Model[Run]):
         return decoder
 
     def file_name(self, module: str) -> str:
-        """The name that PEFT gives to the layer within the whole `MusicgenForConditionalGeneration`.
+        """The layer's name in `MusicgenForConditionalGeneration`, so that PEFT loads files onto the whole model.
 
-        So a file's keys begin with `base_model.model.decoder.model.decoder.layers.0.self_attn.q_proj`, and PEFT loads
-        it onto the model as users have it.
+        A file's keys begin like this: `base_model.model.decoder.model.decoder.layers.0.self_attn.q_proj.lora_A`.
         """
         return f"decoder.{module}"
 
     def encode_text(self, text: Text) -> torch.Tensor:
-        """`[L, hidden]`, what the decoder reads of a text."""
+        """Encode a text to `[L, hidden]` for the decoder."""
         return encode(self.model, self.tokenizer, text)
 
     @property
     def overhead(self) -> float:
-        return _OVERHEAD.get(self.device.type, _OVERHEAD_ELSEWHERE)
+        return _OVERHEAD.get(self.device.type, _OVERHEAD_ON_GPU)
 
     def plan(self, row: Row) -> Plan:
         check(self.adapted, row.adapters)
         return Plan(steps=Windows.of(self.model).steps(self._frames(row)), cost=1.0, batch_key=batch_key(row.adapters))
 
-    def line(self, row: Row) -> Line:
-        temperature = self.sampling.temperature if row.temperature is None else row.temperature
-        return Line(
+    def token_row(self, row: Row) -> TokenRow:
+        """The row with its text encoded, its adapters blended, and the checkpoint's options where it sets none."""
+        options = row.options
+        temperature = self.sampling.temperature if options.temperature is None else options.temperature
+        return TokenRow(
             text=self.encode_text(row.text),
             frames=self._frames(row),
-            seed=row.seed,
-            guidance=self.sampling.guidance if row.guidance is None else row.guidance,
-            temperature=temperature if temperature >= _COLDEST else 0.0,
+            seed=options.seed,
+            guidance=self.sampling.guidance if options.guidance is None else options.guidance,
+            temperature=temperature if temperature >= _MIN_TEMPERATURE else 0.0,
             top_k=self.sampling.top_k,
             pairs=blend(row.adapters),
-            weights=changed(self.adapted, row.adapters),
+            weights=merged_weights(self.adapted, row.adapters),
         )
 
     def begin(self, row: Row) -> Run:
-        return Run(self.model, self.line(row))
+        return Run(self.model, self.token_row(row))
 
     def batch(self, runs: Sequence[Run]) -> Batch:
         return Batch(self.model, runs, self._step_layer)
@@ -119,7 +121,7 @@ class MusicGen(Model[Run]):
         return normalise(wave[:, : round(row.seconds * self.sample_rate)])
 
     def response(self, row: Row) -> Generator[None, None, torch.Tensor]:
-        """The logits of the first codes, before anything is drawn."""
+        """The logits of the first codes, which do not depend on anything random."""
         batch = self.batch([self.begin(row)])
         yield from batch.step()
         return batch.logits

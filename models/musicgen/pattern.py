@@ -6,8 +6,8 @@ Position 0 is padding, which starts the sequence. With codebooks 0, 1 and 2 and 
     - - a b c -
     - - - a b c
 
-so that a frame's coarse codes are known when its fine ones are chosen. In stereo models left and right of a codebook
-lie side by side and share a delay.
+so that a frame's coarse codes are known when its fine ones are chosen. In stereo models the left and right codebooks
+alternate and share a delay.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def delays(codebooks: int, channels: int) -> list[int]:
 
 
 def delay(codes: torch.Tensor, by: Sequence[int], pad: int) -> torch.Tensor:
-    """Codes by frame `[..., K, T]` as codes by position `[..., K, 1 + T + max(by)]`."""
+    """Apply the delays: codes by frame `[..., K, T]` to codes by position `[..., K, 1 + T + max(by)]`."""
     frames = codes.shape[-1]
     positions = codes.new_full((*codes.shape[:-1], 1 + frames + max(by)), pad)
     for index, shift in enumerate(by):

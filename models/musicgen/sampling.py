@@ -1,4 +1,4 @@
-"""Choosing the next codes from the logits."""
+"""Samples the next codes from the logits."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from transformers import GenerationConfig
 
 @dataclass(frozen=True)
 class Sampling:
-    """How codes are chosen.
+    """A checkpoint's sampling options, for requests that do not set them.
 
     Attributes:
-        guidance: classifier-free guidance scale of a row that names none.
-        top_k: only so many of the likeliest codes can be drawn.
-        temperature: of a row that names none; above 1 flattens the distribution, 0 takes the likeliest code.
+        guidance: classifier-free guidance scale.
+        top_k: number of the likeliest codes from which one is drawn.
+        temperature: above 1 flattens the distribution, 0 takes the likeliest code.
     """
 
     guidance: float = 3.0
@@ -26,7 +26,7 @@ class Sampling:
 
     @classmethod
     def of(cls, config: GenerationConfig) -> Self:
-        """What the checkpoint asks for, and MusicGen's own defaults where it says nothing."""
+        """The checkpoint's settings, and otherwise MusicGen's defaults."""
         return cls(
             guidance=config.guidance_scale or cls.guidance,
             top_k=config.top_k or cls.top_k,
@@ -35,16 +35,16 @@ class Sampling:
 
 
 def choose(logits: torch.Tensor, top_k: int, generators: Sequence[torch.Generator | None]) -> torch.Tensor:
-    """The next codes `[B, K]` from logits `[B, K, V]`; row i draws from its own `generators[i]` alone.
+    """Draw the next codes `[B, K]` from logits `[B, K, V]`, row i with `generators[i]`.
 
-    To draw from probabilities p is to take the largest p / e with e from an exponential distribution, which is how
-    `torch.multinomial` does it. Here e comes from the CPU, so that a seed means the same on every device. A row without
-    a generator takes the likeliest.
+    A row without a generator takes the likeliest codes. Drawing from probabilities p is taking the largest p / e, with
+    e from an exponential distribution, as `torch.multinomial` does. Here e is drawn on the CPU, so that a seed gives
+    the same codes on every device.
     """
     if top_k < logits.shape[-1]:
         smallest = logits.topk(top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < smallest, float("-inf"))
-    # A copy from memory that is not pinned would be waited for.
+    # A copy to the GPU from memory that is not pinned would block.
     noise = torch.empty(logits.shape, device="cpu", pin_memory=logits.is_cuda)
     for row, generator in zip(noise, generators, strict=True):
         if generator:

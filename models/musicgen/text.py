@@ -1,4 +1,4 @@
-"""What MusicGen reads: one caption, encoded by T5. Training and generation both come through here."""
+"""Encodes MusicGen's caption with T5, in training and in generation."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBa
 
 from models.base import Text
 
-_MAX_LYRICS = 200
+_MAX_LYRICS_LENGTH = 200
 
 
 def caption(text: Text) -> str:
-    """The prompt with tempo, key, metre and the words appended, since MusicGen has no fields for them.
+    """The prompt with tempo, key, time signature and lyrics appended, since MusicGen has no fields for them.
 
-    It does not sing: the words colour the music, and only their beginning is given, lest they drown the prompt.
+    MusicGen does not sing, but the lyrics influence the mood. They are cut off so that the prompt keeps its weight.
     """
-    words = " ".join(text.lyrics.split())[:_MAX_LYRICS]
+    words = " ".join(text.lyrics.split())[:_MAX_LYRICS_LENGTH]
     facts = [
         f"{text.bpm} bpm" if text.bpm is not None else None,
         text.key,
@@ -27,9 +27,9 @@ def caption(text: Text) -> str:
 
 @torch.no_grad()
 def encode(model: MusicgenForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, text: Text) -> torch.Tensor:
-    """`[L, hidden]` for the decoder's cross-attention, in the decoder's dtype.
+    """Encode a text to `[L, hidden]` for the decoder's cross-attention, in the decoder's dtype.
 
-    One text at a time: padded beside a longer one, its states would differ in their last bits.
+    Texts are encoded one at a time: padded to the length of another, their states would differ in the last bits.
     """
     tokens = tokenizer(caption(text), return_tensors="pt").input_ids.to(model.device)
     states = model.text_encoder(input_ids=tokens).last_hidden_state[0]

@@ -1,7 +1,7 @@
-"""The loop over tokens: rows of their own text, length, seed, guidance and adapters, each at its own position.
+"""The loop over tokens, for rows with different texts, lengths, seeds, guidance and adapters, at different positions.
 
-Tracks longer than the window that the decoder was trained on go on in further windows, each of which begins with the
-last part of what is there, as MusicGen's authors do it.
+Tracks longer than the decoder's context window continue in further windows, each of which begins with the end of the
+previous one, as in MusicGen's original code.
 """
 
 from __future__ import annotations
@@ -14,33 +14,34 @@ import torch
 from torch import Tensor
 from transformers import MusicgenForConditionalGeneration
 
-from adapters.lora_rows import Pairs, Weights
+from adapters.batched_lora import Pairs, Weights
 from models.base import Interruptible
-from models.musicgen.decoder import Decoder, reader
+from models.musicgen.decoder import Decoder, begin_row
 from models.musicgen.layer import forward
 from models.musicgen.pattern import delay, delays, undelay
 from models.musicgen.sampling import choose
 
-# The length that MusicGen was trained on, and how much of it the next window takes over.
+# The length that MusicGen was trained on.
 _WINDOW_SECONDS = 30.0
+# Share of a window that is taken over from the previous one.
 _OVERLAP = 12 / 30
 _UNKNOWN = -1
-# To look at a result on a GPU is to wait for it, so rows are looked at once a second of audio.
-_LOOK_EVERY = 50
+# Steps between checks for logits that are not finite: reading a result from a GPU blocks.
+_CHECK_EVERY = 50
 
 
 @dataclass(frozen=True)
-class Line:
-    """One row to write.
+class TokenRow:
+    """A row as the token loop takes it.
 
     Attributes:
-        text: `[L, hidden]`.
-        frames: how many.
-        seed: of what is drawn.
+        text: the encoded text, `[L, hidden]`.
+        frames: number of frames to write.
+        seed: seed of the random generator.
         guidance: classifier-free guidance scale.
-        temperature: of the distribution that is drawn from; 0 takes the likeliest.
-        top_k: only so many of the likeliest codes can be drawn.
-        pairs, weights: its adapters.
+        temperature: sampling temperature; 0 takes the likeliest code.
+        top_k: number of the likeliest codes from which one is drawn.
+        pairs, weights: its adapters, as LoRA pairs and as merged weights, by layer.
     """
 
     text: Tensor
@@ -55,7 +56,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Windows:
-    """How a track is cut into what the decoder writes at once, in frames."""
+    """How a track is divided into windows.
+
+    Attributes:
+        length: length of a window in frames.
+        overlap: frames that a window takes over from the previous one.
+        delays: delay of each codebook, in positions.
+    """
 
     length: int
     overlap: int
@@ -70,7 +77,7 @@ class Windows:
         return cls(length, round(length * _OVERLAP), by)
 
     def steps(self, frames: int, start: int = 0) -> int:
-        """Of the window that starts at frame `start` of a track, and of all that follow."""
+        """Number of steps of the window that starts at frame `start` of a track, and of all windows after it."""
         steps = 0
         while True:
             end = min(frames, start + self.length)
@@ -81,71 +88,77 @@ class Windows:
 
 
 class Run:
-    """A line on its way. `positions` `[K, P]` is the present window: what is written, and `_UNKNOWN`.
+    """The state of a row that is being written.
 
     Attributes:
-        next: the position that is written next; all before it are known.
-        steps_left: 0 too once it is known that there will be no audio.
+        positions: the current window `[K, P]`: codes in the delay pattern, `_UNKNOWN` where not written yet.
+        next: the position to write next; all before it are written.
+        known: the first position of the window that was not taken over.
+        codes: the track's codes by frame, `[K, frames]`.
+        steps_left: number of steps to take; 0 if the row is broken.
+        broken: whether its logits were not finite, so that there will be no audio.
     """
 
     @torch.inference_mode()
-    def __init__(self, model: MusicgenForConditionalGeneration, line: Line) -> None:
-        self.line = line
+    def __init__(self, model: MusicgenForConditionalGeneration, row: TokenRow) -> None:
+        self.row = row
         self.windows = Windows.of(model)
         self.pad = model.decoder.config.vocab_size  # the embeddings' last row
-        self.reader = reader(model.decoder, line.text, line.pairs, line.weights)
-        # Drawn on the CPU, so that a seed means the same music on every device.
-        self.generator = torch.Generator().manual_seed(line.seed) if line.temperature else None
-        self.codes = torch.full((len(self.windows.delays), line.frames), _UNKNOWN, device=model.device)
+        self.state = begin_row(model.decoder, row.text, row.pairs, row.weights)
+        # Drawn on the CPU, so that a seed gives the same music on every device.
+        self.generator = torch.Generator().manual_seed(row.seed) if row.temperature else None
+        self.codes = torch.full((len(self.windows.delays), row.frames), _UNKNOWN, device=model.device)
         self.broken = False
         self._open(0)
 
     @property
-    def begins(self) -> bool:
-        """Whether nothing of the present window was read yet."""
+    def window_is_new(self) -> bool:
+        """Whether the decoder has read nothing of the current window."""
         return self.next == self.known
 
     @property
-    def most_positions(self) -> int:
-        """Of any window of the track."""
-        return 1 + min(self.line.frames, self.windows.length) + max(self.windows.delays)
+    def max_positions(self) -> int:
+        """The number of positions of the track's longest window."""
+        return 1 + min(self.row.frames, self.windows.length) + max(self.windows.delays)
 
     @property
     def steps_left(self) -> int:
         if self.broken or self.complete:
             return 0
-        later = self.line.frames > self._end
-        following = self.windows.steps(self.line.frames, self._following) if later else 0
-        return self.positions.shape[-1] - self.next + following
+        later = self.row.frames > self._end
+        in_later_windows = self.windows.steps(self.row.frames, self._next_start) if later else 0
+        return self.positions.shape[-1] - self.next + in_later_windows
 
     @property
     def complete(self) -> bool:
-        return self.next == self.positions.shape[-1] and self._end == self.line.frames
+        return self.next == self.positions.shape[-1] and self._end == self.row.frames
 
-    def written(self) -> None:
-        """The position `next` was written."""
+    def advance(self) -> None:
+        """Go to the next position, and to the next window at the end of this one."""
         self.next += 1
         if self.next == self.positions.shape[-1]:
             frames = undelay(self.positions, self.windows.delays)
             self.codes[:, self._start : self._end] = frames
-            if self._end < self.line.frames:
-                self._open(self._following)
+            if self._end < self.row.frames:
+                self._open(self._next_start)
 
     @property
-    def _following(self) -> int:
+    def _next_start(self) -> int:
+        """The frame at which the next window starts."""
         return self._start + self.windows.length - self.windows.overlap
 
     def _open(self, start: int) -> None:
-        self._start, self._end = start, min(self.line.frames, start + self.windows.length)
+        """Start the window at frame `start`."""
+        self._start, self._end = start, min(self.row.frames, start + self.windows.length)
         self.positions = delay(self.codes[:, self._start : self._end], self.windows.delays, self.pad)
         self.next = self.known = 1 + (self.windows.overlap if start else 0)
 
 
 class Batch:
-    """Runs that are written together. Their `positions` are parts of one tensor, `[rows, K, P]`.
+    """Runs that take their steps together. Their `positions` are views of one tensor, `[rows, K, P]`.
 
     Attributes:
-        logits: of the last step, `[rows, K, V]`.
+        logits: logits of the last step with guidance applied, `[rows, K, V]`.
     """
 
     logits: Tensor
@@ -158,53 +171,54 @@ class Batch:
         step_layer: Callable[..., Tensor] = forward,
     ) -> None:
         self.runs = runs
-        most = max(run.most_positions for run in runs)
-        self._decoder = Decoder(model.decoder, [run.reader for run in runs], most, step_layer)
+        max_positions = max(run.max_positions for run in runs)
+        self._decoder = Decoder(model.decoder, [run.state for run in runs], max_positions, step_layer)
         device = model.device
-        self._positions = torch.full((len(runs), len(runs[0].windows.delays), most), runs[0].pad, device=device)
+        shape = (len(runs), len(runs[0].windows.delays), max_positions)
+        self._positions = torch.full(shape, runs[0].pad, device=device)
         for row in range(len(runs)):
-            self._take_in(row)
+            self._copy_window(row)
         self._rows = torch.arange(len(runs), device=device)
         self._next = torch.tensor([run.next for run in runs], device=device)
-        self._guidance = torch.tensor([run.line.guidance for run in runs], device=device)[:, None, None]
-        self._temperature = torch.tensor([run.line.temperature or 1.0 for run in runs], device=device)[:, None, None]
-        # The sum of all logits, which is not finite once one of them was not.
-        self._total = torch.zeros(len(runs), device=device)
-        self._taken = 0
+        self._guidance = torch.tensor([run.row.guidance for run in runs], device=device)[:, None, None]
+        self._temperature = torch.tensor([run.row.temperature or 1.0 for run in runs], device=device)[:, None, None]
+        # Each row's sum of all logits so far, which is not finite once a logit was not.
+        self._logits_sum = torch.zeros(len(runs), device=device)
+        self._steps_taken = 0
 
     @torch.inference_mode()
     def step(self) -> Interruptible:
         for row, run in enumerate(self.runs):
-            # A window that takes over the end of the last one: all of it but the last position.
-            if run.begins and run.known > 1:
+            # A window that begins with the end of the previous one: read it, but for its last position.
+            if run.window_is_new and run.known > 1:
                 self._decoder.read(row, run.positions[:, : run.known - 1])
                 yield
         at = self._next - 1
-        told, untold = self._decoder.step(
+        cond, uncond = self._decoder.step(
             self._positions[self._rows, :, at], at, max(run.next for run in self.runs) - 1
         )
-        logits = self.logits = torch.lerp(untold, told, self._guidance)
-        # In single precision, for the sum of finite half precision numbers may be too large for one.
-        self._total += logits.sum(dim=(1, 2), dtype=torch.float32)
-        chosen = choose(logits / self._temperature, self.runs[0].line.top_k, [run.generator for run in self.runs])
-        # What is known already, and padding, stays.
+        logits = self.logits = torch.lerp(uncond, cond, self._guidance)
+        # In single precision: a sum of finite numbers may overflow in half precision.
+        self._logits_sum += logits.sum(dim=(1, 2), dtype=torch.float32)
+        chosen = choose(logits / self._temperature, self.runs[0].row.top_k, [run.generator for run in self.runs])
+        # Codes that were taken over, and padding, are not overwritten.
         column = self._positions[self._rows, :, self._next]
         self._positions[self._rows, :, self._next] = torch.where(column == _UNKNOWN, chosen, column)
         self._next += 1
-        self._taken += 1
+        self._steps_taken += 1
         for row, run in enumerate(self.runs):
-            run.written()
-            if run.next == run.known:
-                self._take_in(row)
+            run.advance()
+            if run.window_is_new:
+                self._copy_window(row)
                 self._next[row].fill_(run.next)
-        if self._taken % _LOOK_EVERY == 0 or any(run.complete for run in self.runs):
-            for run, total in zip(self.runs, self._total.tolist(), strict=True):
-                run.broken |= not math.isfinite(total)
+        if self._steps_taken % _CHECK_EVERY == 0 or any(run.complete for run in self.runs):
+            for run, logits_sum in zip(self.runs, self._logits_sum.tolist(), strict=True):
+                run.broken |= not math.isfinite(logits_sum)
         return
         yield
 
-    def _take_in(self, row: int) -> None:
-        """A run's window becomes a part of the batch's tensor."""
+    def _copy_window(self, row: int) -> None:
+        """Copy a run's window into the batch's tensor, and make it a view of it."""
         run = self.runs[row]
         count = run.positions.shape[-1]
         self._positions[row, :, :count] = run.positions

@@ -1,1 +1,1 @@
-"""The starters: a small checkpoint a backend, made by recipes.first_edition."""
+"""The starters: a small trained checkpoint for each backend, made by recipes.first_edition."""

@@ -1,1 +1,1 @@
-"""Tiny random-weight checkpoints of the true architectures, always the same, for tests where sound does not matter."""
+"""Tiny checkpoints of the real architectures with fixed random weights, for tests that do not need music."""

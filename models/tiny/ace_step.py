@@ -1,4 +1,4 @@
-"""A tiny ACE-Step 1.5 checkpoint: every part of the real pipeline, random weights, under 2 MB."""
+"""A tiny ACE-Step 1.5 checkpoint: all components of the real pipeline, random weights, under 2 MB."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _condition_encoder() -> AceStepConditionEncoder:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    """Bytes are the tokens, so that any prompt can be read."""
+    """A byte-level tokenizer without merges, which can read any prompt."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate(["<|endoftext|>", *alphabet])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))

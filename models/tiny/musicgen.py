@@ -1,7 +1,7 @@
 """A tiny MusicGen checkpoint: T5, EnCodec and the delayed-codebook decoder, random weights, 6 MB.
 
-Scales are chosen so that what is random is still telling: transformers starts EnCodec's codebooks at zero, whose audio
-would be the same whatever the tokens, and logits so flat that no prompt would change a track.
+The scales of the random weights are chosen so that tokens change the audio and prompts change the tokens. With
+transformers' initialisation EnCodec's codebooks are zero, and the logits so flat that prompts have no effect.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _SAMPLE_RATE = 32_000
 _CODES = 512
 _CODEBOOKS = 4
 _HIDDEN = 128
-# Standard deviations: of logits, and of the first codebook, about that of what EnCodec quantises.
+# Standard deviations of the logits, and of the first codebook, which is about that of EnCodec's latents.
 _LOGITS = 2.0
 _CODE = 1.0
-# Keeps the level from layer to layer through the ELUs.
+# Keeps the signal's level from layer to layer through the ELUs.
 _GAIN = 1.3
 _SPECIAL = ["<pad>", "</s>", "<unk>"]
 
@@ -60,7 +60,7 @@ def _config(vocabulary: int) -> MusicgenConfig:
         text_encoder=T5Config(vocab_size=vocabulary, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4),
         audio_encoder=EncodecConfig(
             sampling_rate=_SAMPLE_RATE,
-            target_bandwidths=[50 * 9 * _CODEBOOKS / 1000],  # 9 bits say one of 512 codes
+            target_bandwidths=[50 * 9 * _CODEBOOKS / 1000],  # 9 bits for one of 512 codes
             codebook_size=_CODES,
             hidden_size=32,
             num_filters=4,
@@ -91,7 +91,7 @@ def _spread(model: MusicgenForConditionalGeneration) -> None:
         model.enc_to_dec_proj.weight.normal_(std=model.enc_to_dec_proj.in_features**-0.5)
         for conv in codec.modules():
             if isinstance(conv, torch.nn.Conv1d | torch.nn.ConvTranspose1d):
-                # Of all taps, a transposed convolution's output sees one in `stride`.
+                # Each output of a transposed convolution depends on one tap in `stride`.
                 seen = conv.in_channels * conv.kernel_size[0] / (conv.stride[0] if conv.transposed else 1)
                 conv.weight = torch.randn_like(conv.weight) * _GAIN * seen**-0.5
                 torch.nn.init.zeros_(conv.get_parameter("bias"))
@@ -100,7 +100,7 @@ def _spread(model: MusicgenForConditionalGeneration) -> None:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    """One token a byte, so that it reads any text, and `</s>` at the end, as T5's does."""
+    """A byte-level tokenizer without merges, which can read any text, with T5's `</s>` at the end."""
     alphabet = _SPECIAL + sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -1,7 +1,7 @@
-"""Header walks: what a file is, and where its sound lies, before any library sees it.
+"""Container parsers: they recognise a file's format and locate its audio, before any decoding library sees it.
 
-Each walk takes a time and memory that do not depend on what sizes the file claims. Chunks, atoms and tags that are not
-needed for the sound never reach a library.
+Time and memory do not depend on the sizes that a header claims. Chunks, atoms and tags that are not needed for the
+audio never reach a library.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from preprocessing.containers.tags import first_byte, last_byte
 
 
 def layout(file: BinaryIO) -> Layout:
-    """What the file holds, by its bytes. Raises BadAudio if that is nothing that can be used."""
+    """The format and the streams of a file, by its content. Raises BadAudio if it cannot be used."""
     size = size_of(file)
     if not size:
         raise BadAudio("it is empty")
     start = first_byte(file, size)
     try:
         found = _container(file, start, size)
-    except Damaged as reason:  # the remains of one may lie before the frames of an MP3
+    except Damaged as reason:  # an MP3 may follow the remains of another container
         try:
             return _frames(file, start + 1, size)
         except BadAudio:

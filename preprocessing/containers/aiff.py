@@ -21,13 +21,13 @@ def is_aiff(head: bytes) -> bool:
 
 
 def aiff(file: BinaryIO, start: int) -> Layout:
-    """The samples of the file that begins at `start`. Raises BadAudio."""
+    """Parse AIFF or AIFF-C from `start`. Raises BadAudio."""
     head = read_at(file, start, 12)
     form = Form(start + 12, "big", b"SSND", end=start + 8 + int.from_bytes(head[4:8], "big"))
     walked = chunks(file, form, (b"COMM",))
     common = walked.found.get(b"COMM", b"")
     if len(common) < 18:
-        raise damaged("aiff", "it does not say what its samples are (no COMM chunk)")
+        raise damaged("aiff", "it does not describe its samples (no COMM chunk)")
     if not walked.sound:
         raise damaged("aiff", "it has no samples (no SSND chunk)")
     channels, _, bits = _COMM.unpack_from(common)
@@ -44,12 +44,12 @@ def aiff(file: BinaryIO, start: int) -> Layout:
     else:
         subtype = None
     if subtype is None:
-        raise BadAudio(f"its samples are in a form that cannot be read ({kind!r}, {bits} bits); save it as PCM")
+        raise BadAudio(f"its encoding cannot be read ({kind!r}, {bits} bits); save it as PCM")
     return Layout("aiff", [Pcm(View(file, [*sound]), rate, channels, subtype, "LITTLE" if kind in _LITTLE else "BIG")])
 
 
 def _extended(number: bytes) -> int:
-    """An 80-bit float as a whole number; 0 for what is none."""
+    """An 80-bit float as an integer; 0 if it is out of range."""
     exponent = int.from_bytes(number[:2], "big") - 16_383 - 63
     if not -64 <= exponent <= 0:
         return 0
@@ -57,7 +57,7 @@ def _extended(number: bytes) -> int:
 
 
 def _without_offset(file: BinaryIO, sound: Range) -> Range:
-    """Without the two numbers before the samples, the first of which says how much else to leave out."""
+    """The range after SSND's two numbers; the first of them is the offset of the samples."""
     offset = 8 + int.from_bytes(read_at(file, sound[0], 4), "big")
     if offset > sound[1]:
         offset = min(8, sound[1])
@@ -80,16 +80,16 @@ _CAF_CODED = (b"alac", b"aac ", b"ima4", b".mp3")
 
 
 def caf(file: BinaryIO, start: int) -> Layout:
-    """The samples of the file that begins at `start`. Raises BadAudio."""
+    """Parse CAF from `start`. Raises BadAudio."""
     form = Form(start + 8, "big", b"data", size_bytes=8, align=1)
     walked = chunks(file, form, (b"desc", b"kuki", b"pakt"), longest=2**24)
     description = walked.found.get(b"desc", b"")
     if len(description) < _DESCRIPTION.size:
-        raise damaged("caf", "it does not say what its samples are (no desc chunk)")
+        raise damaged("caf", "it does not describe its samples (no desc chunk)")
     if not walked.sound:
         raise damaged("caf", "it has no samples (no data chunk)")
     rate, kind, flags, _, _, channels, bits = _DESCRIPTION.unpack_from(description)
-    sound: list[Range] = [(at + 4, length - 4) for at, length in walked.sound if length > 4]  # after a count of edits
+    sound: list[Range] = [(at + 4, length - 4) for at, length in walked.sound if length > 4]  # after the edit count
     floats = {32: "FLOAT", 64: "DOUBLE"}
     law = {b"ulaw": "ULAW", b"alaw": "ALAW"}.get(kind)
     subtype = law or (floats.get(bits) if flags & 1 else _INTEGERS.get(-(-bits // 8)))
@@ -97,10 +97,10 @@ def caf(file: BinaryIO, start: int) -> Layout:
         hertz = round(rate) if 0 < rate < 1e9 else 0
         return Layout("caf", [Pcm(View(file, [*sound]), hertz, channels, subtype, "LITTLE" if flags & 2 else "BIG")])
     if kind not in _CAF_CODED:
-        raise BadAudio(f"its samples are in a form that cannot be read ({kind!r}, {bits} bits); save it as PCM")
+        raise BadAudio(f"its encoding cannot be read ({kind!r}, {bits} bits); save it as PCM")
     packets = walked.found.get(b"pakt", b"")
-    if int.from_bytes(packets[:8], "big") > len(packets):  # FFmpeg would make room for as many as it says
-        raise damaged("caf", "its list of packets is wrong")
+    if int.from_bytes(packets[:8], "big") > len(packets):  # FFmpeg would allocate as many as it claims
+        raise damaged("caf", "its packet table is wrong")
     parts = [b"caff\0\1\0\0"]
     for name in (b"desc", b"kuki", b"pakt"):
         if content := walked.found.get(name):

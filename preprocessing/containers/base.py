@@ -1,4 +1,4 @@
-"""What header walks give to decoders: a clean view of the file, and how to decode it."""
+"""What container parsers hand to decoders: a clean view of the file, and how to decode it."""
 
 from __future__ import annotations
 
@@ -10,25 +10,23 @@ from typing import BinaryIO, Literal
 
 Range = tuple[int, int]  # start and length, in bytes
 
-# What a header may promise too much before the file counts as cut off: writers often count their own header in.
-SLACK = 512
-# Of chunks, atoms and fragments; a file of nothing but empty ones must not keep a core busy.
-MAX_CHUNKS = 20_000
-# How far after a damaged place the next good one is looked for.
-SEARCHED = 256 * 1024
-_FARTHEST = 2**40
+# How many bytes too many a header may claim before the file counts as cut off: some writers count the header as well.
+MAX_EXCESS_BYTES = 512
+MAX_CHUNKS = 20_000  # and atoms, and fragments: a file of empty ones must not keep a core busy
+SEARCH_BYTES = 256 * 1024  # how far beyond damage to look for the next valid header
+_MAX_OFFSET = 2**40  # bytes; operating systems refuse to seek further
 
 
 class BadAudio(Exception):
-    """The bytes are not audio that can be used. The message completes the sentence "beat.wav: …"."""
+    """The file is not usable audio. The message continues "beat.wav: …"."""
 
 
 class Damaged(BadAudio):
-    """Its headers are broken, or what they name is missing."""
+    """The headers are broken, or the data that they describe is missing."""
 
 
 class View(io.RawIOBase):
-    """Ranges of a file, and bytes between them, as one file."""
+    """Ranges of a file, and bytes between them, as one read-only file."""
 
     def __init__(self, file: BinaryIO, parts: list[bytes | Range]) -> None:
         self._file, self._at = file, 0
@@ -41,7 +39,7 @@ class View(io.RawIOBase):
         return self._starts[-1]
 
     def again(self) -> View:
-        """The same, at its beginning."""
+        """An independent view of the same bytes, at its start."""
         return View(self._file, self._parts)
 
     def readable(self) -> bool:
@@ -56,7 +54,7 @@ class View(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = (0, self._at, self.size)[whence]
         if base + offset < 0:
-            raise ValueError("a place before the beginning")
+            raise ValueError("negative seek position")
         self._at = base + offset
         return self._at
 
@@ -74,7 +72,7 @@ class View(io.RawIOBase):
             else:
                 self._file.seek(part[0] + inside)
                 got = self._file.readinto(place)  # type: ignore[attr-defined]
-                if not got:  # the file has become shorter
+                if not got:  # the file was truncated meanwhile
                     break
             filled += got
             self._at += got
@@ -83,7 +81,7 @@ class View(io.RawIOBase):
 
 @dataclass(frozen=True)
 class Pcm:
-    """Samples as they are. `subtype` and `endian` are libsndfile's words."""
+    """Raw PCM samples; `subtype` and `endian` as libsndfile names them."""
 
     view: View
     rate: int
@@ -94,7 +92,7 @@ class Pcm:
 
 @dataclass(frozen=True)
 class Native:
-    """A clean Ogg Vorbis or Ogg Opus file, for libsndfile. `exact`: its header's length can be relied on."""
+    """A clean Ogg Vorbis or Ogg Opus file, for libsndfile; `exact` if its header's length is reliable."""
 
     view: View
     exact: bool
@@ -102,10 +100,14 @@ class Native:
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames of MPEG audio or AAC one after the other, for FFmpeg's decoder named `codec`.
+    """Consecutive frames of MPEG audio or AAC.
 
-    `seconds` is an estimate unless `frames` are known. `delay` and `padding` are the samples that the encoder added at
-    the beginning (its decoder's included) and, if the stream has as many `frames` as its header counts, at the end.
+    Attributes:
+        codec: FFmpeg's name of the decoder.
+        seconds: an estimate, unless `frames` is known.
+        frames: number of frames by the header; None if it does not say.
+        delay: samples that encoder and decoder add at the beginning.
+        padding: samples that the encoder added at the end, if the stream has as many frames as its header says.
     """
 
     view: View
@@ -118,7 +120,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class Demuxed:
-    """A clean file for FFmpeg's demuxer of that name."""
+    """A clean file for FFmpeg; `demuxer` is FFmpeg's name of its format."""
 
     view: View
     demuxer: str
@@ -129,7 +131,7 @@ Stream = Pcm | Native | Frames | Demuxed
 
 @dataclass(frozen=True)
 class Layout:
-    """`format`: one of preprocessing.decode.FORMATS. `streams` are played one after the other."""
+    """A file's format, one of preprocessing.decode.FORMATS, and its streams in playing order."""
 
     format: str
     streams: list[Stream]
@@ -140,16 +142,16 @@ def size_of(file: BinaryIO) -> int:
 
 
 def read_at(file: BinaryIO, start: int, length: int) -> bytes:
-    """Up to `length` bytes; none from places where no file can have any, to which systems refuse to seek."""
-    if start > _FARTHEST:
+    """Up to `length` bytes from `start`; none beyond the largest possible file."""
+    if start > _MAX_OFFSET:
         return b""
     file.seek(start)
     return file.read(length)
 
 
-def cut_off(wanted: int, found: int) -> BadAudio:
-    """Both in bytes."""
-    return BadAudio(f"it is cut off: it should have {wanted} bytes, and has {found}; send the whole file")
+def cut_off(expected: int, found: int) -> BadAudio:
+    """The error for a file with too few bytes."""
+    return BadAudio(f"it is cut off: it should have {expected} bytes, and has {found}; send the whole file")
 
 
 def damaged(name: str, reason: str) -> Damaged:

@@ -1,4 +1,4 @@
-"""Chunks as in IFF and its heirs: RIFF, RIFX, RF64, Wave64, AIFF and CAF. Sizes are doubted."""
+"""Chunks of IFF and its descendants: RIFF, RIFX, RF64, Wave64, AIFF and CAF. Wrong sizes are corrected."""
 
 from __future__ import annotations
 
@@ -6,19 +6,30 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
 
-from preprocessing.containers.base import MAX_CHUNKS, SEARCHED, SLACK, BadAudio, Range, cut_off, read_at, size_of
+from preprocessing.containers.base import (
+    MAX_CHUNKS,
+    MAX_EXCESS_BYTES,
+    SEARCH_BYTES,
+    BadAudio,
+    Range,
+    cut_off,
+    read_at,
+    size_of,
+)
 
-# From here on are the sizes of those who write to a pipe and do not know.
-_UNKNOWN = 0x7FFF_0000
+# Writers to a pipe, which do not know the size, write one from here on.
+_MIN_UNKNOWN_SIZE = 0x7FFF_0000
 
 
 @dataclass(frozen=True)
 class Form:
-    """Attributes:
-    sound: the id of the chunk with the samples.
-    inclusive: sizes count the chunk's own header.
-    end: where it ends by its own first header; None if that says nothing.
-    stop: where the bytes end that may belong to it; None for the file's end.
+    """How a container arranges its chunks.
+
+    Attributes:
+        sound: id of the chunk with the samples.
+        inclusive: whether a size includes the chunk's header.
+        end: where the container ends by its own header; None if that is unknown.
+        stop: offset that its chunks cannot exceed; None for the end of the file.
     """
 
     start: int
@@ -38,16 +49,21 @@ class Form:
 
 @dataclass
 class Chunks:
-    """The first chunk of each wanted kind, and the ranges of all that hold samples."""
+    """The first chunk of each wanted id, and the ranges of all chunks with samples."""
 
     found: dict[bytes, bytes] = field(default_factory=dict)
     sound: list[Range] = field(default_factory=list)
 
 
 def chunks(file: BinaryIO, form: Form, wanted: Collection[bytes], longest: int = 65_536) -> Chunks:
-    """Walk from `form.start` to the file's end. Of wanted chunks at most `longest` bytes are kept.
+    """Walk the chunks from `form.start` to the end.
 
-    Raises BadAudio if the samples are cut off, or there are too many chunks.
+    Args:
+        wanted: ids of the chunks to return.
+        longest: bytes of each that are kept.
+
+    Raises:
+        BadAudio: the samples are cut off, or there are too many chunks.
     """
     size = form.stop or size_of(file)
     walked = Chunks()
@@ -74,25 +90,25 @@ def _length(head: bytes, form: Form) -> int:
 
 
 def _sound(file: BinaryIO, form: Form, walked: Chunks, body: int, length: int, size: int) -> int:
-    """How much of it there is."""
+    """The true length of a chunk of samples whose header claims `length`."""
     rest = size - body
     sizes = walked.found.get(b"ds64")
-    if sizes and length >= _UNKNOWN:
+    if sizes and length >= _MIN_UNKNOWN_SIZE:
         length = int.from_bytes(sizes[8:16], form.order)
-    if not length:  # a recorder that crashed, unless all that follows are chunks
+    if not length:  # the recorder crashed, unless valid chunks follow
         return 0 if _is_chain(file, form, body, size) else rest
     if length > rest:
-        if rest < length - SLACK and not _UNKNOWN <= length < 2**32 and not length >= 2**62:
+        if rest < length - MAX_EXCESS_BYTES and not _MIN_UNKNOWN_SIZE <= length < 2**32 and not length >= 2**62:
             raise cut_off(body + length, size)
         return rest
-    if form.end and rest - length > SLACK and abs(form.end - size) <= SLACK:
-        # The file's own size covers what follows: it is more sound if it is not chunks.
+    if form.end and rest - length > MAX_EXCESS_BYTES and abs(form.end - size) <= MAX_EXCESS_BYTES:
+        # The container covers the bytes that follow: they are more samples, unless they are valid chunks.
         return length if _is_chain(file, form, _next(file, form, body + length), size) else rest
     return length
 
 
 def _next(file: BinaryIO, form: Form, end: int) -> int:
-    """Where the next chunk begins; some writers leave the padding out."""
+    """Where the next chunk begins; some writers omit the padding."""
     aligned = end + -(end - form.start) % form.align
     if aligned != end and not _is_name(read_at(file, aligned, 4)) and _is_name(read_at(file, end, 4)):
         return end
@@ -104,7 +120,7 @@ def _is_name(name: bytes) -> bool:
 
 
 def _is_chain(file: BinaryIO, form: Form, at: int, size: int) -> bool:
-    """Whether there are chunks from `at` to the end, or nothing."""
+    """Whether valid chunks, or nothing, follow from `at` to the end."""
     for _ in range(MAX_CHUNKS):
         if at >= size - 1:
             return True
@@ -112,17 +128,17 @@ def _is_chain(file: BinaryIO, form: Form, at: int, size: int) -> bool:
         if len(head) < form.header or not _is_name(head[:4]):
             return False
         at = _next(file, form, at + form.header + _length(head, form))
-        if at > size + SLACK:
+        if at > size + MAX_EXCESS_BYTES:
             return False
     return False
 
 
 def _searched(file: BinaryIO, form: Form, walked: Chunks, wanted: Collection[bytes], size: int) -> Chunks:
-    """What a wrong size of another chunk has hidden."""
+    """Search for chunks that a wrong size of another chunk has hidden."""
     missing = [name for name in wanted if name not in walked.found and name != b"ds64"]
     if walked.sound and not missing:
         return walked
-    head = read_at(file, form.start, SEARCHED)
+    head = read_at(file, form.start, SEARCH_BYTES)
     for name in missing:
         at = head.find(name)
         if 0 <= at <= len(head) - form.header:

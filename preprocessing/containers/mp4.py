@@ -1,6 +1,6 @@
-"""MP4, M4A and QuickTime: the index (moov) without all that is not the first track of sound.
+"""MP4, M4A and QuickTime, reduced to the first audio track.
 
-What is left out is not cut out, as the index holds places in the file, but named `free`, which readers skip.
+Other atoms are not removed, as the index (moov) holds file offsets, but renamed to `free`, which readers skip.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 from preprocessing.containers.base import MAX_CHUNKS, BadAudio, Demuxed, Layout, Range, View, damaged, read_at
 
-_MAX_INDEX = 64 * 2**20  # bytes of moov
-# Packets of one track: more than 4 h of AAC at 96 kHz. FFmpeg takes some 60 B for each.
+_MAX_INDEX_BYTES = 64 * 2**20
+# More than 4 h of AAC at 96 kHz. FFmpeg allocates about 60 bytes for each.
 _MAX_PACKETS = 2_000_000
 _KEPT = {
     b"": (b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide"),
@@ -23,10 +23,10 @@ _KEPT = {
     b"moof": (b"mfhd", b"traf"),
     b"traf": (b"tfhd", b"tfdt", b"trun"),
 }
-_INSIDE = (b"trak", b"mdia", b"minf", b"stbl", b"traf")
+_CONTAINERS = (b"trak", b"mdia", b"minf", b"stbl", b"traf")
 _PROTECTED = (b"enca", b"drms", b"drmi", b"p608")
 
-_Atom = tuple[bytes, int, int, int]  # its name, where it begins, where its content begins, where it ends
+_Atom = tuple[bytes, int, int, int]  # name, start, start of the content, end
 
 
 def is_mp4(head: bytes) -> bool:
@@ -34,7 +34,7 @@ def is_mp4(head: bytes) -> bool:
 
 
 def mp4(file: BinaryIO, start: int, end: int) -> Layout:
-    """The first track of sound in the file that begins at `start`. Raises BadAudio."""
+    """Parse MP4 from `start`, keeping its first audio track. Raises BadAudio."""
     parts: list[bytes | Range] = []
     indexed = fragments = False
     packets = 0
@@ -42,7 +42,7 @@ def mp4(file: BinaryIO, start: int, end: int) -> Layout:
         header = read_at(file, at, body - at)
         if name == b"moov" and not indexed:
             index = _index(file, at, stop, end)
-            packets += _sound_only(index, body - at)
+            packets += _keep_audio(index, body - at)
             parts.append(bytes(index))
             indexed = True
         elif name == b"moof":
@@ -55,9 +55,9 @@ def mp4(file: BinaryIO, start: int, end: int) -> Layout:
         else:
             parts += [header[:4] + b"free" + header[8:], (body, max(0, min(stop, end) - body))]
         if packets > _MAX_PACKETS:
-            raise damaged("m4a", "its index lists more packets than there can be")
+            raise damaged("m4a", "its index lists too many packets")
     if not indexed:
-        raise damaged("m4a", "its index (moov) is missing, as when a recording was never finished")
+        raise damaged("m4a", "its index (moov) is missing: the recording was never finished")
     if not packets and not fragments:
         raise BadAudio("there is no sound in it")
     return Layout("m4a", [Demuxed(View(file, parts), "mov")])
@@ -88,13 +88,13 @@ def _atom(head: bytes, at: int, end: int) -> _Atom | None:
 def _index(file: BinaryIO, at: int, stop: int, end: int) -> bytearray:
     if stop > end:
         raise damaged("m4a", "its index ends early")
-    if stop - at > _MAX_INDEX:
-        raise damaged("m4a", f"its index is over {_MAX_INDEX // 2**20} MB")
+    if stop - at > _MAX_INDEX_BYTES:
+        raise damaged("m4a", f"its index is over {_MAX_INDEX_BYTES // 2**20} MB")
     return bytearray(read_at(file, at, stop - at))
 
 
 def _children(data: bytearray, start: int, stop: int) -> list[_Atom]:
-    """Those between two places. Raises BadAudio for one that reaches beyond."""
+    """The atoms from `start` to `stop`. Raises BadAudio if one extends beyond."""
     found: list[_Atom] = []
     at = start
     while at + 8 <= stop:
@@ -109,7 +109,7 @@ def _children(data: bytearray, start: int, stop: int) -> list[_Atom]:
 
 
 def _kept(data: bytearray, parent: bytes, start: int, stop: int) -> list[_Atom]:
-    """The children that are of use; the others become `free`."""
+    """The child atoms that are needed; the others are renamed to `free`."""
     kept = []
     for atom in _children(data, start, stop):
         if atom[0] == b"cmov":
@@ -125,8 +125,8 @@ def _free(data: bytearray, atom: _Atom) -> None:
     data[atom[1] + 4 : atom[1] + 8] = b"free"
 
 
-def _sound_only(data: bytearray, body: int) -> int:
-    """Leave the first track of sound, and return how many packets its index lists."""
+def _keep_audio(data: bytearray, body: int) -> int:
+    """Keep the first audio track only. Returns the number of packets that its index lists."""
     packets: int | None = None
     for atom in _kept(data, b"moov", body, len(data)):
         if atom[0] != b"trak":
@@ -142,7 +142,7 @@ def _sound_only(data: bytearray, body: int) -> int:
 
 
 def _track(data: bytearray, track: _Atom) -> int | None:
-    """Its packets, None if it is no track of sound."""
+    """The number of packets of a track; None if it is not audio."""
     atoms = {name: (body, stop) for name, body, stop in _within(data, track)}
     if b"hdlr" not in atoms or bytes(data[atoms[b"hdlr"][0] + 8 : atoms[b"hdlr"][0] + 12]) != b"soun":
         return None
@@ -153,7 +153,7 @@ def _track(data: bytearray, track: _Atom) -> int | None:
             body, stop = atoms[name]
             each, count = (int.from_bytes(data[body + at : body + at + 4], "big") for at in (4, 8))
             if _is_pcm(data, atoms.get(b"stts")):
-                return min(count, 1)  # which FFmpeg takes in chunks
+                return min(count, 1)  # FFmpeg reads them in chunks
             if name == b"stsz" and each:
                 return count
             if count > 2 * (stop - body):
@@ -163,22 +163,22 @@ def _track(data: bytearray, track: _Atom) -> int | None:
 
 
 def _is_pcm(data: bytearray, times: Range | None) -> bool:
-    """Whether each packet is one sample long, by the table of their durations at `times`."""
+    """Whether each packet is one sample long, by the table of durations (stts) at `times`."""
     return times is not None and data[times[0] + 4 : times[0] + 8] == b"\0\0\0\1" == data[times[0] + 12 : times[0] + 16]
 
 
 def _within(data: bytearray, atom: _Atom) -> Iterator[tuple[bytes, int, int]]:
-    """The useful atoms within it, at any depth: name, content's beginning, end. The first of each name counts."""
+    """The needed atoms inside an atom, at any depth: name, start of the content, end."""
     for child in _kept(data, atom[0], atom[2], atom[3]):
         name, _, body, stop = child
-        if name in _INSIDE:
+        if name in _CONTAINERS:
             yield from _within(data, child)
         else:
             yield name, body, stop
 
 
 def _fragment(data: bytearray, body: int) -> int:
-    """How many packets a moof lists."""
+    """The number of packets that a movie fragment (moof) lists."""
     packets = 0
     for atom in _kept(data, b"moof", body, len(data)):
         if atom[0] == b"traf":

@@ -1,4 +1,4 @@
-"""MPEG audio (Layers I to III) and AAC in ADTS: where the frames begin and end, and how many there are."""
+"""MPEG audio (Layers I to III) and AAC in ADTS: the first frame, the last one, and their number."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from preprocessing.containers.base import SEARCHED, BadAudio, Frames, View, read_at
+from preprocessing.containers.base import SEARCH_BYTES, BadAudio, Frames, View, read_at
 
 _BITRATES = {  # kbit/s, by (MPEG-1, layer)
     (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -19,23 +19,26 @@ _BITRATES = {  # kbit/s, by (MPEG-1, layer)
 _MPEG1_RATES = (44_100, 48_000, 32_000)
 _AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
 _SYNC = re.compile(rb"\xff[\xe0-\xff][^\xf0-\xff]")
-# So many frames in a row are no coincidence.
-_ROW = 3
-# What libmp3lame's and every other decoder of Layer III delays, in samples.
-_DECODER_DELAY = 529
-# Bytes in a frame, on average; a count that comes to less or more is not this file's.
-_LIKELY_BYTES = range(20, 2_900)
-_FREE_BYTES = range(24, 8_192)
+_MIN_CONSECUTIVE_FRAMES = 3  # fewer may be a coincidence
+_DECODER_DELAY = 529  # samples; the same in every decoder of Layer III
+_MEAN_FRAME_BYTES = range(20, 2_900)  # a frame count that implies another mean is wrong
+_FREE_FORMAT_BYTES = range(24, 8_192)
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """The header of one. `bytes` is 0 in free format. Those of one stream have the same `kind`."""
+    """A frame header.
 
-    kind: tuple[str, int, int]  # the decoder, the sampling rate in Hz, and the layer
+    Attributes:
+        kind: decoder, sample rate in Hz, and layer; the same for all frames of a stream.
+        bytes: length of the frame; 0 in free format.
+        side: bytes of side information, which precede a Xing header.
+    """
+
+    kind: tuple[str, int, int]
     bytes: int
     samples: int
-    side: int = 0  # bytes before a Xing header
+    side: int = 0
 
     @property
     def seconds(self) -> float:
@@ -43,11 +46,12 @@ class _Frame:
 
 
 def mpeg(file: BinaryIO, start: int, end: int) -> Frames:
-    """The frames that lie between `start` and `end`; up to SEARCHED bytes before the first are left out.
+    """The frames between `start` and `end`, after at most SEARCH_BYTES of other data.
 
-    Raises BadAudio if there are none, or they are in free format.
+    Raises:
+        BadAudio: there are none, or they are in free format.
     """
-    window = read_at(file, start, min(SEARCHED + 3 * 8192, end - start))
+    window = read_at(file, start, min(SEARCH_BYTES + 3 * 8192, end - start))
     at, first = _first(window, end - start)
     view_start = start + at
     codec, rate, _ = first.kind
@@ -55,7 +59,7 @@ def mpeg(file: BinaryIO, start: int, end: int) -> Frames:
     if frames is not None:
         view_start += first.bytes
     rest = end - view_start
-    if frames and rest // frames not in _LIKELY_BYTES:
+    if frames and rest // frames not in _MEAN_FRAME_BYTES:
         frames = None
     seconds = (frames or rest / _mean_bytes(window, at, first)) * first.seconds
     delay = min(delay, round(seconds * rate))
@@ -63,7 +67,7 @@ def mpeg(file: BinaryIO, start: int, end: int) -> Frames:
 
 
 def _mean_bytes(window: bytes, start: int, first: _Frame) -> float:
-    """Of the frames at the beginning."""
+    """Mean length of the frames in the window."""
     at, count = start, 0
     while (frame := _header(window, at)) and frame.kind == first.kind and frame.bytes:
         at, count = at + frame.bytes, count + 1
@@ -71,15 +75,15 @@ def _mean_bytes(window: bytes, start: int, first: _Frame) -> float:
 
 
 def _first(window: bytes, length: int) -> tuple[int, _Frame]:
-    """The place and header of the first frame that is followed by others."""
-    for found in _SYNC.finditer(window[:SEARCHED]):
+    """Offset and header of the first frame that other frames follow."""
+    for found in _SYNC.finditer(window[:SEARCH_BYTES]):
         at = found.start()
         frame = _header(window, at)
         if frame is None:
             continue
         if not frame.bytes:
             if _is_free(window, at, frame):
-                raise BadAudio("it is an MP3 in free format, which is not read; encode it at a usual bitrate")
+                raise BadAudio("it is an MP3 in free format, which is not supported; encode it at a usual bitrate")
             continue
         if _is_followed(window, at, frame, length):
             return at, frame
@@ -91,7 +95,7 @@ def _first(window: bytes, length: int) -> tuple[int, _Frame]:
 
 def _is_followed(window: bytes, at: int, frame: _Frame, length: int) -> bool:
     following: _Frame | None = frame
-    for _ in range(_ROW):
+    for _ in range(_MIN_CONSECUTIVE_FRAMES):
         if following is None or following.kind != frame.kind or not following.bytes:
             return False
         at += following.bytes
@@ -102,17 +106,21 @@ def _is_followed(window: bytes, at: int, frame: _Frame, length: int) -> bool:
 
 
 def _is_free(window: bytes, at: int, frame: _Frame) -> bool:
-    """Whether frames of the same length, up to a byte of padding, follow."""
+    """Whether free-format frames of one length, give or take a byte of padding, follow."""
     mark = window[at : at + 2]
     place = at
     for _ in range(64):
-        place = window.find(mark, place + 1, at + _FREE_BYTES.stop)
+        place = window.find(mark, place + 1, at + _FREE_FORMAT_BYTES.stop)
         if place < 0:
             return False
         step = place - at
         again = (_header(window, place + step + more) for more in (-1, 0, 1))
         beside = _header(window, place)
-        if step in _FREE_BYTES and _is_same_free(beside, frame) and any(_is_same_free(each, frame) for each in again):
+        if (
+            step in _FREE_FORMAT_BYTES
+            and _is_same_free(beside, frame)
+            and any(_is_same_free(each, frame) for each in again)
+        ):
             return True
     return False
 
@@ -122,7 +130,7 @@ def _is_same_free(other: _Frame | None, frame: _Frame) -> bool:
 
 
 def _header(data: bytes, at: int) -> _Frame | None:
-    """The frame whose header lies there, if one does."""
+    """The frame header at an offset, if there is a valid one."""
     head = data[at : at + 7]
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
@@ -152,8 +160,11 @@ def _adts(head: bytes) -> _Frame | None:
 
 
 def _index(frame: bytes, header: _Frame) -> tuple[int | None, int, int]:
-    """What a Xing, Info or VBRI header in the first frame says: frames, and samples added before and after. A frame
-    with such a header holds no sound; 0 frames are as many as nobody knows."""
+    """The Xing, Info or VBRI header in the first frame, which then holds no audio.
+
+    Returns:
+        Number of frames (0 if unknown, None without such a header), encoder delay and padding in samples.
+    """
     if header.kind[2] != 3:
         return None, 0, 0
     if frame[36:40] == b"VBRI":

@@ -1,22 +1,21 @@
-"""Ogg: songs one after the other, each of them perhaps beside streams that are no sound."""
+"""Ogg: chained audio streams, possibly multiplexed with streams that are not audio."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from preprocessing.containers.base import SEARCHED, BadAudio, Demuxed, Layout, Native, Range, Stream, View, damaged
+from preprocessing.containers.base import SEARCH_BYTES, BadAudio, Demuxed, Layout, Native, Range, Stream, View, damaged
 from preprocessing.containers.base import read_at as read
 
-# Four hours at 14 pages a second; encoders write one or two.
-_MAX_PAGES = 200_000
+_MAX_PAGES = 200_000  # four hours at 14 pages a second; encoders write one or two
 _MAX_SONGS = 500
-_BEGINS = 2
+_BEGINNING_OF_STREAM = 2  # a flag in a page's header
 
 
 @dataclass
 class _Song:
-    """One logical stream of sound. `pages` are its ranges of the file."""
+    """One logical audio stream; `pages` are its byte ranges in the file."""
 
     serial: bytes
     codec: str
@@ -31,7 +30,11 @@ class _Song:
 
 
 def ogg(file: BinaryIO, start: int, end: int) -> Layout:
-    """The songs in the file. Raises BadAudio if there are none, or they are not of one rate and number of channels."""
+    """Parse Ogg from `start`.
+
+    Raises:
+        BadAudio: there is no audio stream, or streams differ in sample rate or channels.
+    """
     songs = _songs(file, start, end)
     if not songs:
         raise damaged("ogg", "there is no Vorbis, Opus, FLAC or Speex in it")
@@ -51,12 +54,12 @@ def _stream(file: BinaryIO, song: _Song) -> Stream:
 
 def _songs(file: BinaryIO, start: int, end: int) -> list[_Song]:
     songs: list[_Song] = []
-    beginning = False  # within the first pages of streams that play together
+    beginning = False  # in the first pages of multiplexed streams
     at = start
     for _ in range(_MAX_PAGES):
         head = read(file, at, 27 + 255)
         if head[:4] != b"OggS":
-            found = read(file, at, SEARCHED).find(b"OggS")
+            found = read(file, at, SEARCH_BYTES).find(b"OggS")
             if found < 0:
                 return songs
             at += found
@@ -66,7 +69,7 @@ def _songs(file: BinaryIO, start: int, end: int) -> list[_Song]:
         if len(head) < 27 + count or at + length > end:
             return songs  # the last page is cut off
         serial = head[14:18]
-        if head[5] & _BEGINS:
+        if head[5] & _BEGINNING_OF_STREAM:
             song = _identified(serial, read(file, at + 27 + count, 64))
             if song and not (beginning and songs):
                 songs.append(song)
@@ -82,7 +85,7 @@ def _songs(file: BinaryIO, start: int, end: int) -> list[_Song]:
 
 
 def _identified(serial: bytes, packet: bytes) -> _Song | None:
-    """The song that begins with this packet; None if it is no sound, or of a kind that we do not read."""
+    """The stream that begins with this packet; None if it is not audio, or has an unsupported codec."""
     if packet[:7] == b"\1vorbis":
         return _Song(serial, "vorbis", int.from_bytes(packet[12:16], "little"), packet[11])
     if packet[:8] == b"OpusHead":

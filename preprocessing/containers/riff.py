@@ -19,8 +19,7 @@ _PCM = {
     (7, 1): "ULAW",
 }
 _MPEG = (0x50, 0x55)
-# Microsoft's and IMA's ADPCM, GSM 6.10, and integers of 64 bits.
-_CODED = (0x02, 0x11, 0x31, 0x01)
+_FFMPEG = (0x02, 0x11, 0x31, 0x01)  # Microsoft's and IMA's ADPCM, GSM 6.10, and 64-bit integers
 _EXTENSIBLE = 0xFFFE
 _MAX_SONGS = 500
 
@@ -32,7 +31,7 @@ def is_wav(head: bytes) -> bool:
 
 
 def wav(file: BinaryIO, start: int) -> Layout:
-    """The samples of the file that begins at `start`, and of those that follow it. Raises BadAudio."""
+    """Parse the WAV file at `start`, and others concatenated to it. Raises BadAudio."""
     streams: list[Stream] = []
     begin: int | None = start
     while begin is not None and len(streams) < _MAX_SONGS:
@@ -42,7 +41,7 @@ def wav(file: BinaryIO, start: int) -> Layout:
 
 
 def _song(file: BinaryIO, start: int) -> tuple[Stream, int | None]:
-    """One file's samples, and where the next one begins if it is followed by one."""
+    """The samples of one file, and the start of the next one, if another follows."""
     head = read_at(file, start, 12)
     order: Literal["little", "big"] = "big" if head[:4] == b"RIFX" else "little"
     if head[:4] == b"riff":
@@ -59,27 +58,27 @@ def _stream(file: BinaryIO, walked: Chunks, order: Literal["little", "big"]) -> 
         raise damaged("wav", "it has no samples (no data chunk)")
     format = walked.found.get(b"fmt ", b"")
     if len(format) < 14:
-        raise damaged("wav", "it does not say what its samples are (no fmt chunk)")
+        raise damaged("wav", "it does not describe its samples (no fmt chunk)")
     tag, channels, rate, _, align, bits = (
         int.from_bytes(format[at:end], order) for at, end in ((0, 2), (2, 4), (4, 8), (8, 12), (12, 14), (14, 16))
     )
     if tag == _EXTENSIBLE and len(format) >= 26:
         tag = int.from_bytes(format[24:26], order)
     width = align // channels if channels and not align % channels else 0
-    if not bits <= 8 * width <= 64:  # of the two that contradict each other, the bits are more often right
+    if not bits <= 8 * width <= 64:  # if they contradict each other, the bits are more often right
         width = -(-bits // 8)
     view = View(file, [*walked.sound])
     if subtype := _PCM.get((tag, width or 1)):
         return Pcm(view, rate, channels, subtype, "BIG" if order == "big" else "LITTLE")
     if tag in _MPEG:
         return mpeg(view, 0, view.size)  # type: ignore[arg-type]
-    if tag in _CODED and width <= 8:
+    if tag in _FFMPEG and width <= 8:
         return Demuxed(_clean(file, walked, order, view.size), "wav")
-    raise BadAudio(f"its samples are in a form that cannot be read (WAV format {tag:#x}, {bits} bits); save it as PCM")
+    raise BadAudio(f"its encoding cannot be read (WAV format {tag:#x}, {bits} bits); save it as PCM")
 
 
 def _clean(file: BinaryIO, walked: Chunks, order: Literal["little", "big"], size: int) -> View:
-    """The same with nothing but what is needed."""
+    """A WAV file of the format and data chunks only."""
     if size >= 2**31:
         raise BadAudio("it is too long; cut it")
     format = walked.found[b"fmt "]

@@ -1,7 +1,7 @@
-"""How the starter was made: one command a stage, see `python -m recipes.first_edition --help`."""
+"""How the shipped starters were made, stage by stage; see `python -m recipes.first_edition --help`."""
 
 import os
 
-# The codecs learn in bfloat16, and with AMX oneDNN 3.12 computes some of their convolutions, and gradients, wrongly.
-# Read once, when torch is first imported.
+# The codecs train in bfloat16, and with AMX oneDNN 3.12 computes some of their convolutions and gradients wrongly.
+# Set here, as oneDNN reads it once, when torch is first imported.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")

@@ -1,4 +1,4 @@
-"""Encoded songs on disk, a file for every 40: the models' training data."""
+"""Encoded songs on disk, in shards of 40: the models' training data."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from ..synthesiser import Song
 from .data import TRAINING, audio_of, on_the_clock, song_number
 from .prompts import lacks_drums
 
-SHARD = 40
-"""Songs to a file: five of each genre."""
+SONGS_PER_SHARD = 40
+"""Five of each genre."""
 LOOP_SECONDS = 12.0
 LONG_SECONDS = (30.0, 60.0)
-HELD_BACK = 40
-"""Clips kept for the validation loss."""
+VALIDATION_CLIPS = 40
 
 
 @dataclass
@@ -31,37 +30,37 @@ class Clip:
 
 
 def seconds_of(number: int) -> float:
-    """Of seventeen songs one is long enough to have a form, the others are loops."""
+    """The length of song `number`: one of seventeen is long enough to have a form, the others are loops."""
     if number % 17:
         return LOOP_SECONDS
     return float(np.random.default_rng([TRAINING, number, 1]).choice(LONG_SECONDS))
 
 
 def write_clips(folder: Path, first: int, songs: int, encode: Callable[[np.ndarray], torch.Tensor]) -> None:
-    """Encode those that are held back and `songs` songs from the one numbered `first`; existing files are left alone.
+    """Encode the validation clips, and `songs` songs from number `first`; existing files are kept.
 
     Args:
         encode: mono audio `[samples]` to frames `[T, C]`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shards = (0, *range(first // SHARD * SHARD, first + songs, SHARD))
+    shards = (0, *range(first // SONGS_PER_SHARD * SONGS_PER_SHARD, first + songs, SONGS_PER_SHARD))
     for shard in shards:
         path = folder / f"{shard:06d}.pt"
         if path.exists():
             continue
         rows: list[dict[str, object]] = []
-        for number in range(shard, shard + SHARD):
+        for number in range(shard, shard + SONGS_PER_SHARD):
             song, seconds = on_the_clock(song_number(TRAINING, number)), seconds_of(number)
             frames = encode(audio_of(song, seconds))
             rows.append({"song": json.dumps(song.as_dict()), "seconds": seconds, "frames": frames})
         partial = path.with_suffix(".partial")
         torch.save(rows, partial)
         partial.rename(path)
-        print(f"{folder.name} {shard + SHARD}/{first + songs}", flush=True)
+        print(f"{folder.name} {shard + SONGS_PER_SHARD}/{first + songs}", flush=True)
 
 
 class Library:
-    """All encoded clips; looks for new files when asked, so encoding can go on beside training."""
+    """All encoded clips; `refresh` reads new files, so that songs can be encoded during training."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.known, self.clips = folder, set[Path](), list[Clip]()
@@ -78,15 +77,15 @@ class Library:
 
 
 def for_training(library: Library, *seconds: float) -> list[Clip]:
-    """The clips of these lengths that are not held back."""
-    held = {id(clip) for clip in library.clips[:HELD_BACK]}
+    """The clips of these lengths, without the validation clips."""
+    held = {id(clip) for clip in library.clips[:VALIDATION_CLIPS]}
     return [clip for length in seconds for clip in library.of_seconds(length) if id(clip) not in held]
 
 
 def draw(stock: list[Clip], count: int, drumless: float, rng: np.random.Generator) -> list[Clip]:
-    """Clips at random, and for a share of them one that goes without drums where its genre has them.
+    """Draw clips at random, and a share `drumless` of them from those without drums in genres that have them.
 
-    One song in eight does: few to learn from that "no drums" is to be heeded, and what is left of a genre then.
+    Only one song in eight is such a one: too few to learn what "no drums" means in each genre.
     """
     rare = [clip for clip in stock if lacks_drums(clip.song)]
     stocks = [rare if rare and other else stock for other in rng.random(count) < drumless]
@@ -94,6 +93,6 @@ def draw(stock: list[Clip], count: int, drumless: float, rng: np.random.Generato
 
 
 def phrase_starts(clip: Clip, length: int, frames: Callable[[float], int]) -> list[int]:
-    """The frames on which a phrase begins that leave `length` frames of the clip; `frames` counts those in seconds."""
+    """The frames where a phrase begins with `length` frames left; `frames` converts seconds to frames."""
     starts = [frames(n * 4 * clip.song.bar_seconds) for n in range(8)]
     return [start for start in starts if start + length <= len(clip.frames)]

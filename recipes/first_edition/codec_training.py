@@ -1,4 +1,4 @@
-"""How both codecs are trained: cuts from a pool of songs, AdamW, and figures on songs never trained on."""
+"""Training of both codecs: random cuts from a pool of songs, AdamW, and reports on held-out songs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ RENEW_EVERY = 3
 
 
 class CodecTraining:
-    """A codec's optimiser, the songs it hears, and how far it is, kept in `path`.
+    """A codec's optimiser, song pool and step number, saved in `path`.
 
     Args:
-        write: leaves the codec where the next stages find it.
-        reconstruct: mono audio `[B, T]` through the codec and back.
+        write: saves the codec for the next stages.
+        reconstruct: encodes and decodes mono audio `[B, T]`.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class CodecTraining:
             codec.load_state_dict(self._saved["codec"])
 
     def begin(self, parameters: list[nn.Parameter]) -> None:
-        """Train these, once they are on the device."""
+        """Set the parameters to train, which must be on the device."""
         self._parameters = parameters
         self._optimizer = torch.optim.AdamW(parameters, lr=self.rate, betas=(0.8, 0.98), weight_decay=1e-4, fused=True)
         if self._saved:
@@ -53,12 +53,12 @@ class CodecTraining:
         self._saved = None
 
     def cuts(self, step: int, count: int, samples: int) -> torch.Tensor:
-        """The step's audio `[count, 1, samples]`; all else that is random in the step follows from it too."""
+        """The step's audio `[count, 1, samples]`. Seeds torch by the step as well."""
         torch.manual_seed(step)
         return torch.from_numpy(self.pool.cuts(np.random.default_rng([TRAINING, step]), count, samples))
 
     def step(self, number: int, loss: torch.Tensor, **parts: torch.Tensor) -> None:
-        """Go down `loss`, then print and save if it is time; `parts` are printed beside it."""
+        """Take one optimizer step on `loss`; print it with its `parts`, and save, at intervals."""
         self._optimizer.param_groups[0]["lr"] = learning_rate(number, self.steps, self.rate)
         self._optimizer.zero_grad()
         loss.backward()
@@ -68,8 +68,8 @@ class CodecTraining:
             self.pool.renew()
         self._mean_loss += loss.item() / 50
         if number % 50 == 49:
-            told = " ".join(f"{name} {value.item():.3f}" for name, value in parts.items())
-            print(f"{self._name} {number + 1}/{self.steps} loss {self._mean_loss:.4f} {told}", flush=True)
+            values = " ".join(f"{name} {value.item():.3f}" for name, value in parts.items())
+            print(f"{self._name} {number + 1}/{self.steps} loss {self._mean_loss:.4f} {values}", flush=True)
             self._mean_loss = 0.0
         if self._checkpoints.due() or number + 1 == self.steps:
             self._checkpoints.save(
@@ -79,7 +79,7 @@ class CodecTraining:
             self.report(number + 1)
 
     def report(self, step: int) -> None:
-        """Print the reconstruction's figures."""
+        """Print measures of the reconstruction of held-out songs."""
         audio = held_back()
         table = reconstruction_table(audio, self._reconstruct(audio))
         print(json.dumps({"step": step, **table}), flush=True)

@@ -1,4 +1,4 @@
-"""Training music, made as it is needed: song number n of a seed is always the same song."""
+"""Training music, rendered on demand: a seed and a number always give the same song."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from ..synthesiser import GENRES, Song, render, sample_song
 
 SAMPLE_RATE = 24_000
-"""Samples a second of the starters' audio, mono."""
+"""Hz; the starters' audio is mono."""
 TRAINING, VALIDATION, EVALUATION = 1, 2, 3
-"""Seeds of the sets, which so share no song."""
+"""Seeds of the three sets, which share no song."""
 
 
 def song_number(seed: int, number: int) -> Song:
-    """Genres take turns; everything else is drawn."""
+    """Song `number` of a set: genres in turn, everything else at random."""
     return sample_song(np.random.default_rng([seed, number]), GENRES[number % len(GENRES)])
 
 
 def on_the_clock(song: Song) -> Song:
-    """The song at the nearest tempo that the clock has hands for: every second one."""
+    """The song at the nearest even tempo, as the clock has hands for even tempos only."""
     return replace(song, bpm=2 * round(song.bpm / 2))
 
 
@@ -30,15 +30,15 @@ def audio_of(song: Song, seconds: float) -> np.ndarray:
 
 
 def held_back(count: int = 16, seconds: float = 2.0) -> np.ndarray:
-    """Ends of songs that nothing was trained on, `[count, samples]`."""
+    """The ends of songs of the validation set, `[count, samples]`."""
     songs = [song_number(VALIDATION, number) for number in range(count)]
     return np.stack([audio_of(song, 6.0)[-round(seconds * SAMPLE_RATE) :] for song in songs])
 
 
 class Pool:
-    """A stock of rendered songs that is renewed one song at a time, from which short cuts are drawn.
+    """Rendered songs, replaced one at a time, from which short cuts are drawn.
 
-    What it holds after a given number of renewals depends on nothing else, so training resumes exactly.
+    The content depends on the number of renewals alone, so training resumes exactly.
     """
 
     def __init__(self, seed: int, size: int = 256, seconds: float = 8.0, renewals: int = 0) -> None:

@@ -1,9 +1,8 @@
-"""Loudness in four bands over time: where rhythm shows before anything else does.
+"""Loudness in four bands over time, which the codecs' first latent channels are trained to hold.
 
-What a waveform codec learns by itself swings with the phase of each tone, so that on average over songs nothing
-is left and rhythm shows only in how far it swings: hard to learn for a model that predicts averages. Loudness is
-smooth, and alike in songs that are alike, so codecs are taught to tell it apart from the waves: a model can lay down
-the beat in it first and fill in the waves after.
+The latents of a waveform codec oscillate with the phase of each tone. Their average over songs is zero, and rhythm
+shows in their amplitude only, which is hard to learn for a model that predicts averages. Loudness is smooth, and
+similar in similar songs: a model can generate the beat in it first, and the waveform after.
 """
 
 from __future__ import annotations

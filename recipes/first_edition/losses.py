@@ -1,4 +1,4 @@
-"""The codecs' losses. Each looks at reconstruction and reference `[B, T]`."""
+"""The codecs' losses, of a reconstruction and its reference `[B, T]`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from .data import SAMPLE_RATE
 
 WAVE_BANDS = ((0, 150, 1.0), (150, 500, 1.0), (500, 1500, 1.5), (1500, 3000, 1.5), (3000, 6000, 0.4))
-"""From Hz, to Hz, weight: where the waveform itself shall match. Bass has most of the energy, so each band's error
-is taken relative to the band's own energy; above, noise can't be matched and only its level counts."""
+"""From Hz, to Hz, weight: where the waveform itself is compared. Bass has most of the energy, so each band's error is
+relative to the band's own energy. Above, sound is noise-like, and only its level is compared."""
 NOISE_BANDS = ((1000, 2000), (2000, 4000), (4000, 7000), (7000, 12_000))
-"""Where the level is asked for. From 1 kHz on, since waves above it are half lost, and the least wrong guess for what
-is lost is silence: without the first band, 1.3 to 2.8 kHz came out 5 dB too soft."""
+"""Hz; where the level is compared. From 1 kHz on, as waveforms above it are half lost, and the best guess for the lost
+part is silence: without the first band, 1.3 to 2.8 kHz was 5 dB too soft."""
 
 
 @lru_cache(maxsize=16)
@@ -53,11 +53,10 @@ def spectral_error(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Ten
 
 
 def noise_level_error(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Distance of the energies in wide bands over 20 ms and over everything, in log.
+    """Log distance of the energies in wide bands, over 20 ms and over the whole cut.
 
-    Magnitudes alone teach a decoder to answer noise with silence, the least wrong guess for each bin; a band's
-    energy is predictable, and this asks for it. Over 20 ms alone, what is right half of the time is right: the hits,
-    which have most of the energy, came out 2.6 dB too soft.
+    With a loss on magnitudes alone, a decoder answers noise with silence, the best guess for each bin; the energy of a
+    band is predictable. With 20 ms alone, drum hits, which have most of the energy, were 2.6 dB too soft.
     """
     size = 256
     a, b = (_spectrum(x, size).square().sum(-1) for x in (estimate, reference))
@@ -71,7 +70,7 @@ def noise_level_error(estimate: torch.Tensor, reference: torch.Tensor) -> torch.
 
 
 def codec_loss(estimate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """What the codec is trained to lessen."""
+    """The weighted sum of all three."""
     return (
         3.0 * wave_error(estimate, reference)
         + 0.5 * spectral_error(estimate, reference)

@@ -1,4 +1,4 @@
-"""What can be heard, as numbers: pulse, tempo, key, drums, timbre, and the error of a reconstruction."""
+"""Measures of audio: pulse, tempo, key, drums, timbre, and the error of a reconstruction."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ import numpy as np
 from librosa.onset import onset_strength
 from scipy.signal import butter, sosfiltfilt
 
+from preprocessing.musical_key import KRUMHANSL_PROFILES, MODES
+
 from .data import SAMPLE_RATE
 
 RATE = 22_050
-"""Samples a second for everything that librosa measures."""
+"""Samples a second, for all measures by librosa."""
 HOP = 256
-
-_MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
-_MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.6, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
 
 
 def onsets(audio: np.ndarray) -> np.ndarray:
-    """librosa's onset strength of mono audio at `RATE`, `[frames]`."""
+    """The onset envelope of mono audio at `RATE`, `[frames]`."""
     return onset_strength(y=audio, sr=RATE, hop_length=HOP)
 
 
 def pulse(strength: np.ndarray, bpm: float) -> float:
-    """Autocorrelation of the onset strength at a tempo: the largest within one lag of 1, 2 or 4 beats."""
+    """Autocorrelation of the onset envelope at a tempo: the largest within one lag of 1, 2 or 4 beats."""
     centred = strength - strength.mean()
     correlation = np.correlate(centred, centred, "full")[len(centred) - 1 :]
     correlation = correlation / (correlation[0] + 1e-9)
@@ -48,7 +47,7 @@ def key(audio: np.ndarray) -> tuple[int, str]:
     scores = [
         (np.corrcoef(np.roll(profile, root), chroma)[0, 1], root, mode)
         for root in range(12)
-        for profile, mode in ((_MAJOR, "major"), (_MINOR, "minor"))
+        for profile, mode in zip(KRUMHANSL_PROFILES, MODES, strict=True)
     ]
     _, root, mode = max(scores)
     return root, mode
@@ -64,7 +63,7 @@ def same_key(a: tuple[int, str], b: tuple[int, str]) -> bool:
 
 
 def drum_strength(audio: np.ndarray) -> float:
-    """How much the sound above 4 kHz jumps, relative to the whole: high with drums. Mono audio at `RATE`."""
+    """Spectral flux above 4 kHz relative to the whole, high with drums. Mono audio at `RATE`."""
     power = np.abs(librosa.stft(audio, n_fft=1024, hop_length=HOP)) ** 2
     high = np.sqrt(power[int(4000 * 1024 / RATE) :].sum(0))
     return float(np.maximum(np.diff(high), 0).sum() / (np.sqrt(power.sum(0)).sum() + 1e-9))
@@ -79,7 +78,7 @@ def timbre(audio: np.ndarray) -> np.ndarray:
 
 
 def genre_features(audio: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """What the genre classifier sees: timbre, and the rhythm at lags up to 1.4 s, `[264]`."""
+    """Features of the genre classifier: timbre, and the autocorrelation of onsets at lags up to 1.4 s, `[264]`."""
     centred = strength - strength.mean()
     correlation = np.correlate(centred, centred, "full")[len(centred) - 1 :]
     return np.concatenate([timbre(audio), correlation[1:121] / (correlation[0] + 1e-9)])

@@ -1,4 +1,4 @@
-"""What asks for a song in training, and the words that a tokenizer learns."""
+"""Training prompts, and the tokenizer that is learned from captions."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from ..synthesiser.song import NOTES, SCALES
 
 END = "<|endoftext|>"
 NUMBERS = range(20, 301)
-"""Tempos and durations that are one token each."""
+"""Tempos and durations, each of which is one token."""
 OMITTED = {"bpm": 0.1, "key": 0.2, "time_signature": 0.3}
-"""How often training leaves a field out."""
-ODD = 0.3
-"""How often a song is asked for by a tempo one beside its own."""
+"""Probability of omitting a field in training."""
+ODD_TEMPO = 0.3
+"""Probability of a prompt with the odd tempo next to the song's even one."""
 
 
 def loose_text(song: Song, rng: np.random.Generator) -> Text:
-    """A text that asks for `song`, worded at random and with fields left out at random.
+    """A prompt for `song` in random words, with random fields omitted.
 
-    It says that there are no drums when nobody would expect it. Songs have even tempos; some are asked for by an odd
-    one beside theirs, so that odd ones mean the nearest even one.
+    If a song has no drums although its genre has them, the prompt says so. Songs have even tempos; some prompts name
+    the odd tempo next to it, so that the model maps odd tempos to the nearest even one.
     """
-    if rng.random() < ODD:
+    if rng.random() < ODD_TEMPO:
         song = replace(song, bpm=song.bpm + int(rng.choice((-1, 1))))
     omitted = {name: None for name, share in OMITTED.items() if rng.random() < share}
     while True:
-        asked = replace(text(song, rng), **omitted)  # type: ignore[arg-type]
-        if not lacks_drums(song) or any(words in asked.prompt for words in NO_DRUM_WORDS):
-            return asked
+        prompt = replace(text(song, rng), **omitted)  # type: ignore[arg-type]
+        if not lacks_drums(song) or any(words in prompt.prompt for words in NO_DRUM_WORDS):
+            return prompt
 
 
 def lacks_drums(song: Song) -> bool:
-    """Whether it goes without drums where its genre has them."""
+    """Whether it has no drums although its genre has them."""
     return not song.drums and STYLES[song.genre].drum_share > 0.5
 
 

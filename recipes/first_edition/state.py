@@ -1,4 +1,4 @@
-"""Training state on disk: written often and at once, so that a run goes on where it stopped."""
+"""Training state on disk, written often and atomically, so that a run resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Checkpoints:
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def load(self) -> dict[str, Any] | None:
-        """What was saved, or nothing."""
+        """The saved state, None if there is none."""
         if not self.path.exists():
             return None
         return torch.load(self.path, map_location="cpu", weights_only=True)
@@ -27,7 +27,7 @@ class Checkpoints:
         return time.monotonic() - self._last > self.every
 
     def save(self, state: dict[str, Any]) -> None:
-        """A rename is atomic: whoever stops us, the file is the old state or the new one."""
+        """Write the state atomically, by a rename."""
         partial = self.path.with_suffix(".partial")
         torch.save(state, partial)
         os.replace(partial, self.path)
@@ -35,6 +35,6 @@ class Checkpoints:
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 50, decay: float = 0.5) -> float:
-    """Short warm-up, level, then down to 3 % in the last `decay` share of the steps."""
+    """Linear warm-up, constant, then linear decay to 3 % over the last share `decay` of the steps."""
     left = (steps - step) / max(1, steps * decay)
     return peak * min(1.0, (step + 1) / warmup) * min(1.0, max(0.03, left))

@@ -1,4 +1,4 @@
-"""How both models are trained: Muon and AdamW side by side, and an average of the weights."""
+"""Training of both models: Muon and AdamW side by side, and a moving average of the weights."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from .averaging import WeightAverage
 from .state import Checkpoints, learning_rate
 
-AVERAGING = 0.995
+AVERAGE_DECAY = 0.995
 
 
 class Training:
-    """A module's optimizers, its averaged weights and how far it is, kept in `path`."""
+    """A module's optimizers, averaged weights and step number, saved in `path`."""
 
     def __init__(self, module: nn.Module, path: Path, rate: float, steps: int) -> None:
         self.module, self.rate, self.steps, self.first = module, rate, steps, 0
@@ -23,18 +24,18 @@ class Training:
         saved = self.checkpoints.load()
         if saved:
             module.load_state_dict(saved["weights"])
-        self.average = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        self.average = WeightAverage(module, AVERAGE_DECAY)
         self.optimizers = _optimizers(module, rate)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         if saved:
             self.first = saved["step"]
-            self.average = {name: value.to(self.average[name].device) for name, value in saved["average"].items()}
+            self.average.load_state_dict(saved["average"], self.first)
             if saved["optimizers"]:  # unpacked weights have none
                 for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
                     optimizer.load_state_dict(state)
 
     def step(self, number: int, loss: torch.Tensor) -> None:
-        """Go down `loss`, then save if it is time."""
+        """Take one optimizer step on `loss`; save if it is time."""
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimizer in self.optimizers:
@@ -42,26 +43,20 @@ class Training:
                 group["lr"] = learning_rate(number, self.steps, self.rate)
             optimizer.step()
             optimizer.zero_grad()
-        with torch.no_grad():
-            decay = min(AVERAGING, (number + 1) / (number + 20))
-            for name, value in self.module.state_dict().items():
-                if value.is_floating_point():
-                    self.average[name].lerp_(value, 1 - decay)
+        self.average.update()
         if self.checkpoints.due() or number + 1 == self.steps:
             states = [optimizer.state_dict() for optimizer in self.optimizers]
-            weights = self.module.state_dict()
-            self.checkpoints.save(
-                {"weights": weights, "average": self.average, "optimizers": states, "step": number + 1}
-            )
+            weights, average = self.module.state_dict(), self.average.state_dict()
+            self.checkpoints.save({"weights": weights, "average": average, "optimizers": states, "step": number + 1})
 
     def __enter__(self) -> Self:
-        """Within, the module has its averaged weights."""
-        self._kept = {name: value.clone() for name, value in self.module.state_dict().items()}
-        self.module.load_state_dict(self.average)
+        """Give the module its averaged weights inside the block."""
+        self._weights = {name: value.clone() for name, value in self.module.state_dict().items()}
+        self.module.load_state_dict(self.average.state_dict())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.module.load_state_dict(self._kept)
+        self.module.load_state_dict(self._weights)
 
 
 def _optimizers(module: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
@@ -77,7 +72,7 @@ def _optimizers(module: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
 
 
 def load_average(module: nn.Module, path: Path) -> None:
-    """Give the module the averaged weights of the last checkpoint."""
+    """Load the averaged weights of the last checkpoint into the module."""
     saved: dict[str, Any] | None = Checkpoints(path).load()
     if saved is None:
         raise FileNotFoundError(f"{path}: train the model first")
@@ -86,15 +81,15 @@ def load_average(module: nn.Module, path: Path) -> None:
 
 
 def start_over(path: Path, module: nn.Module) -> None:
-    """Begin training anew from the module's weights."""
+    """Start a training run from the module's weights."""
     if path.exists():
-        raise FileExistsError(f"{path} exists; training goes on from it")
+        raise FileExistsError(f"{path} exists; training resumes from it")
     weights = module.state_dict()
     Checkpoints(path).save({"weights": weights, "average": weights, "optimizers": [], "step": 0})
 
 
 def forget_paths(folder: Path) -> None:
-    """Where a part was loaded from is a path of this machine: take it out of a packed checkpoint's configurations."""
+    """Remove this machine's paths, which transformers writes into the configurations, from a packed checkpoint."""
     for config in [folder / "config.json", *folder.glob("*/config.json")]:
         if config.exists():
             fields = json.loads(config.read_text())

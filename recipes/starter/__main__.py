@@ -1,13 +1,13 @@
-"""How the starters are made: `python -m recipes.starter STAGE`.
+"""Make the second edition of the starters: `python -m recipes.starter STAGE`.
 
     scores     public-domain tunes as plain notes (music21)
     music      training music from them and from the synthesiser (pyfluidsynth)
-    latents    fit the latents to it
+    latents    fit the definition of the latents to it
     decoder    train the decoder on latents and noise
-    encoder    train the encoder to tell the latents
-    ceiling    what latents hold of real music, and what the decoder makes of them
+    encoder    train the encoder to predict the latents
+    ceiling    measure what latents and decoder preserve of real music
 
-Each stage goes on where it stopped and leaves its work in `--runs` (not in git). `recipes/SOURCES.md` lists what is
+Each stage resumes where it stopped, and writes to `--runs` (not in git). `recipes/SOURCES.md` lists what is
 needed and what was taken from it.
 """
 
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """The stages import only what they need, so that one stage's packages are not every stage's."""
+    """Run one stage. Each imports only the packages that it needs."""
     runs: Path = options.runs
     runs.mkdir(parents=True, exist_ok=True)
     if options.stage == "scores":
@@ -56,11 +56,11 @@ def run(options: argparse.Namespace) -> None:
         write_pieces(runs / "pieces.jsonl", PIECES)
         return
     if options.stage == "music":
-        from .music.corpus import Studio, write_shards
+        from .music.corpus import ClipRenderer, write_shards
         from .music.scores import read_pieces
 
-        studio = Studio(read_pieces(runs / "pieces.jsonl"), options.font)
-        write_shards(runs / "music", studio, options.first, options.clips)
+        renderer = ClipRenderer(read_pieces(runs / "pieces.jsonl"), options.font)
+        write_shards(runs / "music", renderer, options.first, options.clips)
         return
 
     import torch

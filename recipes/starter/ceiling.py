@@ -1,4 +1,4 @@
-"""What a codec leaves of real music: pulse, lasting tones, likeness and whistles, for each composer."""
+"""What a codec preserves of real music, for each composer: pulse, tone persistence, similarity and whistles."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .codec.analysis import LEVELS, Analysis, load_analysis
 from .codec.architecture import HOP, LATENT, NOISE, RATE
 from .codec.decoder_training import load_decoder
 from .codec.griffin_lim import invert
-from .listening import persistence, pulse, standing_line
+from .measures import persistence, pulse, standing_line
 from .musicnn import Musicnn, energy_distance
 from .real import Composer, load_composers
 
-Way = Callable[[np.ndarray], np.ndarray]
-"""Mono audio `[samples]`, a multiple of `HOP`, to what is left of it."""
+Reconstruct = Callable[[np.ndarray], np.ndarray]
+"""Mono audio `[samples]`, a multiple of `HOP`, to its reconstruction."""
 
 
 @dataclass(frozen=True)
-class Left:
+class Preserved:
     """Attributes:
     pulse, persistence: mean over the excerpts, divided by the real ones'.
     own: energy distance of the embeddings to the composer's held music, less the real excerpts' own.
@@ -36,9 +36,9 @@ class Left:
     line: float
 
 
-def measure(composer: Composer, way: Way, musicnn: Musicnn) -> Left:
+def measure(composer: Composer, reconstruct: Reconstruct, musicnn: Musicnn) -> Preserved:
     given = [audio[: len(audio) // HOP * HOP] for audio in composer.given]
-    made = [way(audio) for audio in given]
+    made = [reconstruct(audio) for audio in given]
 
     def share(figure: Callable[[np.ndarray, int], float]) -> float:
         return float(np.mean([figure(x, RATE) for x in made]) / np.mean([figure(x, RATE) for x in given]))
@@ -46,29 +46,29 @@ def measure(composer: Composer, way: Way, musicnn: Musicnn) -> Left:
     real, copy, held = (np.concatenate([musicnn.embed(x, RATE) for x in part]) for part in (given, made, composer.held))
     own = energy_distance(copy, held) - energy_distance(real, held)
     lines = [standing_line(y, RATE) - standing_line(x, RATE) for x, y in zip(given, made, strict=True)]
-    return Left(share(pulse), share(persistence), own, max(lines))
+    return Preserved(share(pulse), share(persistence), own, max(lines))
 
 
-def through_griffin_lim(analysis: Analysis) -> Way:
-    """The latents with Griffin-Lim in the decoder's place."""
+def through_griffin_lim(analysis: Analysis) -> Reconstruct:
+    """Through the latents, and back by Griffin-Lim."""
 
-    def way(audio: np.ndarray) -> np.ndarray:
+    def reconstruct(audio: np.ndarray) -> np.ndarray:
         latents = analysis.latents(torch.from_numpy(audio)[None])
         return invert(LEVELS, analysis.levels(latents)[0]).numpy()
 
-    return way
+    return reconstruct
 
 
-def through_decoder(analysis: Analysis, codec: AutoencoderOobleck) -> Way:
-    """The latents and noise through the decoder."""
+def through_decoder(analysis: Analysis, codec: AutoencoderOobleck) -> Reconstruct:
+    """Through the latents, and back by the decoder with noise."""
 
     @torch.inference_mode()
-    def way(audio: np.ndarray) -> np.ndarray:
+    def reconstruct(audio: np.ndarray) -> np.ndarray:
         latents = analysis.latents(torch.from_numpy(audio)[None])
         noise = torch.randn(1, NOISE, latents.shape[2], generator=torch.Generator().manual_seed(0))
         return codec.decode(torch.cat([latents, noise], 1)).sample[0, 0].numpy()
 
-    return way
+    return reconstruct
 
 
 @torch.inference_mode()
@@ -91,6 +91,6 @@ def print_ceiling(runs: Path, real: Path, weights: Path, excerpts: int) -> None:
     print("|---|---|---|---|---|---|", flush=True)
     for composer in load_composers(real, RATE, excerpts):
         for name, way in ways.items():
-            left = measure(composer, way, musicnn)
-            figures = f"{left.pulse:.2f} | {left.persistence:.2f} | {left.own:+.2f} | {left.line:+.1f}"
+            kept = measure(composer, way, musicnn)
+            figures = f"{kept.pulse:.2f} | {kept.persistence:.2f} | {kept.own:+.2f} | {kept.line:+.1f}"
             print(f"| {composer.name} | {name} | {figures} |", flush=True)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 RATE = 16_000
 WINDOW = 187
-"""Frames of 16 ms in the three seconds that the network hears at once."""
+"""Frames of 16 ms in the network's input of three seconds."""
 HOP = 94
 
 

@@ -1,4 +1,4 @@
-"""Music by real composers that the figures are taken on. It is heard, never learned from, and stays outside."""
+"""Music by real composers, for measurements only: nothing is trained on it, and it is not in the repository."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Composer:
     """Attributes:
     name: short name.
     given: excerpts that go through what is measured, each float32 `[samples]`.
-    held: excerpts that it is compared with, of other songs where there are enough.
+    held: excerpts to compare with, of other songs where there are enough.
     """
 
     name: str
@@ -46,7 +46,7 @@ def load_composers(folder: Path, rate: int, excerpts: int = 4) -> list[Composer]
         lengths = {path: _seconds(path) for path in sorted(folder.glob(pattern))}
         songs = [path for path, seconds in lengths.items() if seconds > 3 * SECONDS]
         if songs:
-            # Songs take turns; one that must serve both sides gives its first half to one, its second to the other.
+            # Songs alternate between the sides; one on both sides gives its first half to one, its second to the other.
             given, held = [], []
             for n in range(excerpts):
                 first, second = songs[2 * n % len(songs)], songs[(2 * n + 1) % len(songs)]

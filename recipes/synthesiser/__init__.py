@@ -1,10 +1,10 @@
-"""Loops and minute-long pieces from a dozen numbers: the music that the starter learned from.
+"""A synthesiser of loops and minute-long pieces, which the shipped starters were trained on.
 
     song = sample_song(numpy.random.default_rng(1), "trap", bpm=140)
     audio = render(song, seconds=60)            # float32 [channels, samples], peak 0.8
-    caption(song, rng), metadata(song)          # the words and fields that ask for it
+    caption(song, rng), metadata(song)          # a prompt and ACE-Step's metadata fields for it
 
-Everything is made from formulas in this package: no recording, no sample library.
+All sound is computed: no recordings, no sample library.
 """
 
 from .captions import caption, metadata, text

@@ -1,4 +1,4 @@
-"""From a song to the notes and hits of its bars: form, harmony, bass line, motif, drums."""
+"""Arrange a song: form, harmony, bass line, motif and drums, as notes and hits."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .song import SCALES, Song
 
 STEPS_PER_BEAT = 4
 PHRASE = 4
-"""Bars to a phrase: sections change at its multiples."""
-SHORTEST_FORM = 24.0
-"""Seconds below which a piece is a plain loop."""
+"""Bars per phrase; sections change at its multiples."""
+MIN_FORM_SECONDS = 24.0
+"""A shorter piece is a plain loop."""
 PENTATONIC = {"minor": (0, 2, 3, 4, 6), "major": (0, 1, 2, 4, 5)}
-"""Scale degrees that sound well over any chord of the key."""
+"""Scale degrees that fit any chord of the key."""
 PROGRESSIONS = {
     "minor": ((0, 5, 2, 6), (0, 3, 5, 4), (0, 0, 5, 6), (0, 6, 5, 0)),
     "major": ((0, 4, 5, 3), (0, 5, 3, 4), (0, 3, 0, 4), (0, 3, 4, 0)),
@@ -52,10 +52,10 @@ class Hit:
 
 
 def form(song: Song, seconds: float) -> list[str]:
-    """The section of each bar: a loop when it is short, else intro, drop, break, drop, outro."""
+    """The section of each bar: a plain loop for short pieces, else intro, drop, break, drop, outro."""
     bars = math.ceil(seconds / song.bar_seconds - 1e-6)
     phrases = bars // PHRASE
-    if seconds < SHORTEST_FORM or phrases < 2:
+    if seconds < MIN_FORM_SECONDS or phrases < 2:
         return ["drop"] * bars
     names = ["drop"] * phrases
     names[0] = "intro"
@@ -68,7 +68,7 @@ def form(song: Song, seconds: float) -> list[str]:
 
 
 def arrange(song: Song, seconds: float) -> Iterator[Note | Hit]:
-    """Everything that sounds within `seconds`."""
+    """All notes and drum hits that begin within `seconds`."""
     style = STYLES[song.genre]
     rng = np.random.default_rng(song.seed)
     groove = style.grooves[song.groove % len(style.grooves)]
@@ -99,7 +99,7 @@ def arrange(song: Song, seconds: float) -> Iterator[Note | Hit]:
             if style.melody_style == "arp":
                 yield from _arpeggio(song, degree, bar, at, step)
             else:
-                # The motif comes back each bar; every fourth bar leaves its end out.
+                # The motif repeats in each bar; every fourth bar omits its end.
                 for position, length, scale_degree in motif:
                     if bar % PHRASE < 3 or position < steps // 2:
                         pitch = _pitch(song, scale_degree, 60)

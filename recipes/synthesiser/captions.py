@@ -1,4 +1,4 @@
-"""The words that ask for a song, and ACE-Step's metadata fields."""
+"""Prompts for a song, and ACE-Step's metadata fields."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ HELD_OUT_TEMPLATES = (
     "a {genre} with {mood} {parts}, {drums}",
     "{part}, {drums}, {mood} {genre}",
 )
-"""Ways of asking that training never uses: the evaluation's."""
+"""Templates of the evaluation, which training never uses."""
 
 
 def caption(song: Song, rng: np.random.Generator, held_out: bool = False) -> str:
-    """Describe `song` in one of many ways, often leaving something out."""
+    """Describe `song` in random words, often with omissions."""
 
     def pick(options: tuple[str, ...]) -> str:
         return options[rng.integers(len(options))]
@@ -79,6 +79,6 @@ def metadata(song: Song) -> dict[str, Any]:
 
 
 def text(song: Song, rng: np.random.Generator, held_out: bool = False) -> Text:
-    """All of it as the service's conditioners read it."""
-    said, words = metadata(song), caption(song, rng, held_out)
-    return Text(words, bpm=said["bpm"], key=said["keyscale"], time_signature=said["timesignature"])
+    """Caption and metadata as the text that the service's models are conditioned on."""
+    fields, words = metadata(song), caption(song, rng, held_out)
+    return Text(words, bpm=fields["bpm"], key=fields["keyscale"], time_signature=fields["timesignature"])

@@ -1,4 +1,4 @@
-"""Drum one-shots: a few kits of formulas."""
+"""Synthesised drum one-shots, in several kits."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def drum(name: str, kit: int) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def crackle() -> np.ndarray:
-    """Four seconds of a dusty record, float32 `[samples]` at `RATE`."""
+    """Four seconds of vinyl crackle, float32 `[samples]` at `RATE`."""
     rng = np.random.default_rng(7)
     ticks = np.zeros(4 * RATE)
     ticks[rng.integers(0, len(ticks), 60)] = rng.standard_normal(60)

@@ -1,4 +1,4 @@
-"""The table of genres: tempo, instruments, drum patterns and manners of each.
+"""The table of genres: tempo, instruments, drum patterns and effects of each.
 
 A pattern is one bar of sixteenths. In drum patterns `x` is a full hit, `o` a soft one. In bass and chord
 patterns `x` starts a note, `o` starts it an octave higher, `-` holds it and `.` is silence.
@@ -15,7 +15,7 @@ Groove = dict[str, str]
 @dataclass(frozen=True)
 class Style:
     names: tuple[str, ...]
-    """What people call it, the plainest name first."""
+    """Common names, the plainest first."""
     bpm: tuple[int, int]
     minor: float
     """Share of songs in a minor key."""
@@ -28,20 +28,20 @@ class Style:
     swing: float = 0.0
     beats: int = 4
     melody_style: str = "motif"
-    """`motif`: a short phrase that comes back each bar; `arp`: broken chords in sixteenths or eighths."""
+    """`motif`: a short phrase repeated in each bar; `arp`: broken chords in sixteenths or eighths."""
     seventh: bool = False
     bars_per_chord: int = 1
     rolls: bool = False
     """Hi-hat rolls in thirty-seconds."""
     reverb: tuple[float, float] = (0.5, 0.12)
-    """Length in seconds, and level."""
+    """Reverberation time in seconds, and level."""
     pump: float = 0.0
-    """How far the kick ducks the rest, 0 to 1."""
+    """Sidechain: how far the kick ducks the rest, 0 to 1."""
     tone: float | None = None
     """Cut-off of the low-pass over the whole mix, in Hz."""
     crackle: float = 0.0
     crush: bool = False
-    """Few bits and a low rate, as of an old game console."""
+    """Bit crusher: few bits and a low sample rate, as in an old game console."""
 
 
 HOLD = "x---------------"

@@ -9,9 +9,8 @@ from functools import lru_cache
 import numpy as np
 
 RATE = 24_000
-"""Samples a second at which everything is synthesised; `render` resamples the mix."""
-HIGHEST = 10_500.0
-"""Partials above this frequency, in Hz, are left out."""
+"""Hz; the rate of synthesis. `render` resamples the mix."""
+MAX_PARTIAL_HZ = 10_500.0
 
 Partial = tuple[float, float, float]
 """Frequency ratio, amplitude, and decay time in seconds (0: sustained)."""
@@ -20,16 +19,16 @@ Partial = tuple[float, float, float]
 @dataclass(frozen=True)
 class Voice:
     labels: tuple[str, ...]
-    """What people call it, the plainest name first."""
+    """Common names, the plainest first."""
     partials: Callable[[float], list[Partial]]
-    """From the fundamental in Hz, for the voices whose spectrum has a formant."""
+    """The partials for a fundamental in Hz, which matters to voices with a formant."""
     gain: float
     attack: float = 0.003
     release: float = 0.05
     detune: tuple[float, ...] = (0.0,)
-    """Copies of the voice, each off by this share of the frequency."""
+    """Copies of the voice, each detuned by this share of the frequency."""
     glide: float = 0.0
-    """How far above the note it starts, as a share of the frequency; gone within some 15 ms."""
+    """Pitch glide: how far above the note it starts, as a share of the frequency; time constant 15 ms."""
     drive: float = 0.0
     octave: int = 0
 
@@ -164,7 +163,7 @@ def note(instrument: str, pitch: int, ticks: int) -> np.ndarray:
 
     audio = np.zeros(count, np.float32)
     for number, (ratio, amplitude, decay) in enumerate(voice.partials(frequency)):
-        if amplitude == 0 or ratio * frequency > HIGHEST:
+        if amplitude == 0 or ratio * frequency > MAX_PARTIAL_HZ:
             continue
         envelope = amplitude * np.exp(-time / decay) if decay else amplitude
         for offset in voice.detune:

@@ -1,4 +1,4 @@
-"""Renders the music of training.evaluation.reference: `python -m recipes.synthesiser.reference`."""
+"""Render the reference music of training.evaluation.reference: `python -m recipes.synthesiser.reference`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def main() -> None:
     for number, genre in enumerate(GENRES):
         rng = np.random.default_rng([SEED, number])
         song = sample_song(rng, genre)
-        said = metadata(song)
+        fields = metadata(song)
         name = f"{genre.replace(' ', '_')}.ogg"
         prompts[name] = {
             "prompt": caption(song, rng),
-            "bpm": said["bpm"],
-            "key": said["keyscale"],
-            "time_signature": said["timesignature"],
+            "bpm": fields["bpm"],
+            "key": fields["keyscale"],
+            "time_signature": fields["timesignature"],
         }
         soundfile.write(FOLDER / name, render(song, SECONDS, RATE, 2).T, RATE, format="OGG", subtype="VORBIS")
     (FOLDER / "prompts.json").write_text(json.dumps(prompts, indent=2) + "\n")

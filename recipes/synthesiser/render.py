@@ -1,4 +1,4 @@
-"""From a song to samples: tracks, reverb, ducking, stereo, level."""
+"""Render a song: tracks, reverb, ducking, stereo and level."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _sides(channels: int) -> tuple[int, ...]:
 
 
 def _panned(tracks: dict[str, np.ndarray], names: tuple[str, ...], side: int) -> np.ndarray:
-    """Sum of some tracks as heard on one side; side 0 is mono."""
+    """The sum of some tracks on one side; side 0 is mono."""
     return sum((tracks[name] * np.float32(1 + side * _PAN[name]) for name in names), np.zeros_like(tracks["kick"]))
 
 

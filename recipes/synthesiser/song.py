@@ -1,4 +1,4 @@
-"""A song as a handful of choices: what `sample_song` draws and `render` plays."""
+"""A song as a set of parameters, which `sample_song` draws and `render` renders."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Song:
     """Delay of every second sixteenth, as a share of a sixteenth."""
     kit: int
     groove: int
-    """Which of the genre's drum patterns, bass lines and chord rhythms it uses."""
+    """Index of the genre's drum pattern, bass line and chord rhythm."""
     seed: int
-    """Decides the motif and the fills."""
+    """Of the motif and the fills."""
 
     @property
     def key(self) -> str:
@@ -50,14 +50,14 @@ class Song:
         return self.beats_per_bar * 60 / self.bpm
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, to be written as JSON; `Song(**d)` brings the song back."""
+        """The fields as JSON values; `Song(**d)` restores the song."""
         return asdict(self)
 
 
 def sample_song(rng: np.random.Generator, genre: str | None = None, **fixed: Any) -> Song:
     """Draw a song; `fixed` pins any field of `Song` by name.
 
-    Without a genre one of `GENRES` is drawn. The styles that the starter never saw go by name only.
+    Without `genre`, one of `GENRES` is drawn. Styles that the starters were not trained on must be named.
     """
     name = genre or GENRES[rng.integers(len(GENRES))]
     if name not in STYLES:

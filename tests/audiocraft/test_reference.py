@@ -1,4 +1,4 @@
-"""Against audiocraft itself, with the same small weights, in an environment of its own: `make test-audiocraft`."""
+"""MusicGen compared to audiocraft with the same small weights: `make test-audiocraft`, in an environment of its own."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from audiocraft.modules.conditioners import (  # noqa: E402
 from audiocraft.quantization import ResidualVectorQuantizer  # noqa: E402
 from transformers import AutoTokenizer, T5EncoderModel  # noqa: E402
 
+from contract import SamplingOptions  # noqa: E402
 from core.settings import ROOT  # noqa: E402
 from models.base import Row, Text, completed  # noqa: E402
 from models.checkpoints import Checkpoint  # noqa: E402
@@ -54,7 +55,7 @@ PROMPTS = ["808 trap beat, dark synth", "warm keys"]
 
 
 class Conditioner(TextConditioner):  # type: ignore[misc]
-    """audiocraft's T5 conditioner, with a T5 that is at hand."""
+    """audiocraft's T5 conditioner with a local T5."""
 
     def __init__(self, folder: Path) -> None:
         encoder = T5EncoderModel.from_pretrained(folder).eval()
@@ -75,7 +76,7 @@ class Conditioner(TextConditioner):  # type: ignore[misc]
 
 @pytest.fixture(scope="module")
 def text_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint's T5 as a folder of its own."""
+    """The tiny checkpoint's T5 in a folder of its own."""
     folder = tmp_path_factory.mktemp("tiny")
     tiny.build(folder / "whole")
     whole = MusicGen.load(Checkpoint("tiny", folder / "whole", "0"), torch.device("cpu"), torch.float32)
@@ -127,7 +128,7 @@ def codec() -> Any:
 
 @pytest.fixture(scope="module")
 def imported(original: Any, codec: Any, text_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> MusicGen:
-    """By the command line, from files as audiocraft exports them."""
+    """The command line imports files that audiocraft exported."""
     folder = tmp_path_factory.mktemp("exported")
     lm = {
         "transformer_lm": {"num_heads": HEADS, "activation": "gelu"},
@@ -151,8 +152,8 @@ def imported(original: Any, codec: Any, text_encoder: Path, tmp_path_factory: py
 def test_greedy_tokens_are_audiocrafts(original: Any, imported: MusicGen, guidance: float) -> None:
     runs = []
     for prompt in PROMPTS:
-        row = Row(Text(prompt), 0.8, 1, guidance=guidance, temperature=0.0)
-        runs.append(Run(imported.model, imported.line(row)))
+        row = Row(Text(prompt), 0.8, SamplingOptions(seed=1, guidance=guidance, temperature=0.0))
+        runs.append(Run(imported.model, imported.token_row(row)))
     batch = Batch(imported.model, runs)
     while runs[0].steps_left:
         completed(batch.step())

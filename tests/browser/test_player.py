@@ -1,4 +1,4 @@
-"""What the service makes plays in a real browser, as the contract promises: `data:audio/wav;base64,…`."""
+"""Tracks play in a real browser from the contract's `data:audio/wav;base64,…`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async ([path, body]) => {
 }
 """
 
-# Plays the track and tells what the player came to know of it and where it got to.
+# Plays the track. Returns its duration, and the times that the player reached.
 PLAY = """
 async (source) => {
   const player = document.body.appendChild(document.createElement("audio"));
@@ -54,7 +54,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, api: Api) -> Iterator[Page]:
-    """An empty page of the service's own origin, whatever the service shows there."""
+    """An empty page on the service's origin."""
     context = browser.new_context()
     page = context.new_page()
     blank = "<!doctype html><title>player</title>"

@@ -1,4 +1,4 @@
-"""What `bentoml build` makes serves the same contract."""
+"""The Bento that `bentoml build` makes serves the same contract."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.api import PATIENCE
 
 
 def modules(folder: Path) -> set[str]:
-    """The Python files of the service: those at the root, and those of the packages that are no tools."""
+    """The service's Python files: those at the root and those of its packages, without tests and tools."""
     packages = {found.parent.name for found in folder.glob("*/__init__.py")} - {"benchmarks", "scripts", "tests"}
     found = [*folder.glob("*.py"), *(file for name in packages for file in (folder / name).rglob("*.py"))]
     return {str(file.relative_to(folder)) for file in found}
@@ -40,7 +40,7 @@ def test_the_built_bento_answers_the_contract(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code, tag, str(containerfile)], env=os.environ | environment, check=True)
     image = containerfile.read_text()
     users = [line for line in image.splitlines() if line.startswith("USER ")]
-    assert users[-1:] == ["USER bentoml"]  # which is what deploy/kubernetes counts on
+    assert users[-1:] == ["USER bentoml"]  # as deploy/kubernetes expects
     assert "BENTO_USER_UID=1034" in image
     assert "BENTO_PATH=/home/bentoml/bento" in image
     with serving(tmp_path, environment, what=(tag,), cwd=tmp_path) as server:

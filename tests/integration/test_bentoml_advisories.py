@@ -1,6 +1,6 @@
-"""The public advisories on BentoML's servers, tried on the public port by somebody with every right.
+"""Published advisories on BentoML's servers, tried on the public port by a client with full access.
 
-Those on building from a file of somebody else (CVE-2026-24123, 27905, 33744, 35044, 44345, 44346: a bentofile that
+Those on building from another's file (CVE-2026-24123, 27905, 33744, 35044, 44345, 44346: a bentofile that
 reads outside of its folder, or writes into the Dockerfile) have no way in: a Bento is built from this project.
 """
 
@@ -24,7 +24,7 @@ from tests.api import Api, as_base64, beat, error_of
 JSON_PATHS = ("/generate", "/store-upload", "/train", "/train/submit")
 FORM_PATHS = ("/uploads", "/loras/import")
 ROOTS = ("/", "/predict", "/infer", "/classify", "/train/retry", "/train/cancel", "/assets/x", "/static_content/x")
-# What BentoML's runners, its HTTP client and its clients of old say of a body.
+# Headers with which BentoML's clients and runners describe a body.
 RUNNER = {
     "args-number": "1",
     "batch-size": "1",
@@ -57,7 +57,7 @@ def refused(answer: httpx.Response) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pickle_as_a_body(api: Api, tmp_path: Path, kind: str) -> None:
-    """CVE-2024-2912, CVE-2025-27520: it was unpickled by its Content-Type."""
+    """CVE-2024-2912, CVE-2025-27520: a body was unpickled because of its Content-Type."""
     mark = tmp_path / "mark"
     for body in (pickle.dumps(Mischief(mark)), pickle.dumps({"prompt": Mischief(mark)})):
         for path in (*JSON_PATHS, *FORM_PATHS, *ROOTS, "/jobs/x/resume", "/loras/a:b/retrain"):
@@ -67,8 +67,8 @@ def test_a_pickle_as_a_body(api: Api, tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("container", ["NdarrayContainer", "PandasDataFrameContainer", "DefaultContainer", "Default"])
 def test_a_runners_headers(api: Api, tmp_path: Path, container: str) -> None:
-    """CVE-2025-32375: a runner's server unpickled by `Payload-Container`; ours listen on no port, and the front hears
-    no such header."""
+    """CVE-2025-32375: a runner unpickled a body because of `Payload-Container`. Ours listen on no port, and the front
+    ignores the header."""
     mark = tmp_path / "mark"
     evil = pickle.dumps(Mischief(mark))
     meta = json.dumps({"format": "pickle5", "with_buffer": False, "pickle_bytes_str": as_base64(evil)})
@@ -81,7 +81,7 @@ def test_a_runners_headers(api: Api, tmp_path: Path, container: str) -> None:
 
 @contextmanager
 def listener() -> Iterator[tuple[str, list[str]]]:
-    """A server inside, and what it was asked."""
+    """A server on the loopback: its URL, and the paths that it was asked for."""
     asked: list[str] = []
 
     class Answers(BaseHTTPRequestHandler):
@@ -103,7 +103,7 @@ def listener() -> Iterator[tuple[str, list[str]]]:
 
 
 def test_an_address_where_a_file_belongs(api: Api) -> None:
-    """CVE-2025-54381: BentoML fetched URLs that stood in a form's or a JSON body's field for a file."""
+    """CVE-2025-54381: BentoML fetched a URL that a form or a JSON body had in place of a file."""
     with listener() as (url, asked):
         fields = {"producer_id": "ada", "model_name": "x", "backend": "ace_step"}
         for path in FORM_PATHS:
@@ -124,7 +124,7 @@ def test_an_address_where_a_file_belongs(api: Api) -> None:
 
 @pytest.mark.parametrize("filler", [b"-", b"\r\n", b"\r", b"--"])
 def test_a_boundary_without_end(api: Api, filler: bytes) -> None:
-    """CVE-2024-9056, CVE-2024-10949's kind: bytes after a form's boundary, each of which took as long as all."""
+    """CVE-2024-9056 and CVE-2024-10949: bytes after a form's boundary took quadratic time."""
     body = b"--bound" + filler * (4 * 2**20 // len(filler)) + b"\r\n"
     for path in FORM_PATHS:
         start = time.monotonic()
@@ -134,13 +134,13 @@ def test_a_boundary_without_end(api: Api, filler: bytes) -> None:
 
 
 def test_a_context_that_a_client_sends(api: Api) -> None:
-    """Arguments that BentoML hands to a handler by itself are no fields of a body."""
+    """Arguments that BentoML passes to a handler itself cannot be set by a body."""
     for name in ("ctx", "context", "args", "kwargs", "self", "request"):
         assert "not a known field" in refused(api.client.post("/generate", json={"prompt": "x", name: {}}))
 
 
 def test_an_honest_file_is_served(api: Api) -> None:
-    """What is refused above is refused for what it is."""
+    """The routes above take a valid file, so that the refusals are due to the attacks."""
     song = beat(1, rate=8000, channels=1)
     answer = api.client.post("/uploads", files={"file": ("x.wav", song)}, data={"producer_id": "advisories"})
     assert answer.status_code == 200, answer.text

@@ -1,4 +1,4 @@
-"""The command line, as a shell runs it, without a server."""
+"""The command line as a shell runs it: processes of cli.py, without a server."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,9 @@ from tests.api import PATIENCE
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("cli")
-    return {"STORAGE_URL": (folder / "data").as_uri(), "BENTOML_HOME": str(folder / "bentoml")}
+    return tiny | {"STORAGE_URL": (folder / "data").as_uri(), "BENTOML_HOME": str(folder / "bentoml")}
 
 
 def _cli(environment: dict[str, str], *options: object) -> subprocess.CompletedProcess[str]:
@@ -60,44 +61,54 @@ def test_a_twin_is_trained_and_heard(tmp_path: Path, environment: dict[str, str]
     assert not np.array_equal(*tracks)
 
 
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        (("--task", "train", "--producer-id", "ada"), "--paths"),
-        (("--task", "train", "--producer-id", "ada", "--paths", "/no/such.wav"), "/no/such.wav"),
-        (("--task", "train", "--producer-id", "../a", "--paths", __file__), "producer_id"),
-        (("--task", "train", "--producer-id", "ada", "--paths", __file__), "test_cli.py"),
-        (("--task", "migrate"), "--from"),
-        (("--task", "migrate", "--from", "/no/such"), "/no/such"),
-        (("--task", "generate"), "prompt"),
-        (("--task", "generate", "--prompt", "x", "--lora-id", "ada:absent"), "ada:absent"),
-        (("--task", "generate", "--prompt", "x", "--out", "track.xyz"), "output_format"),
-        (("--task", "generate", "--prompt", "x", "--out", "track"), "--out"),
-        (("--task", "generate", "--prompt", "x", "--out", "."), "--out: . is a folder"),
-        (("--task", "generate", "--prompt", "x", "--out", f"{__file__}/x.wav"), "--out"),
-        (("--task", "generate", "--prompt", "x", "--out", f"{'x' * 300}.wav"), "--out"),
-        (("--task", "generate", "--prompt", "x", "--key", "[/w]"), '"[/w]"'),
-        (("--task", "train", "--producer-id", "ada", "--paths", "beat [/w artist].wav"), "beat [/w artist].wav"),
-        (("--task", "train", "--producer-id", "ada", "--paths", "a :cat: [red].wav"), "a :cat: [red].wav"),
-        (("--task", "train", "--producer-id", "ada", "--paths", "no,ne"), "a --paths of its own"),
-        (("--task", "train", "--producer-id", "ada", "--paths", ",".join(["x" * 99] * 50)), "there is no file"),
-        (("--task", "train", "--producer-id", "ada", "--paths", "."), "is a folder"),
-        (("--task", "train", "--producer-id", "ada", "--paths", "~no~one/x.wav"), "~no~one/x.wav"),
-        (("--task", "train", "--producer-id", "ada", "--paths", "-x\udcff\x1b[2J.wav"), "-x??[2J.wav"),
-        (("--task", "train", "--producer-id", "ada", "--paths", __file__, "--paths", "[/none]"), "[/none]"),
-        (("--task", "import", "--paths", "[/a]", "--out", "[/b]"), "[/a]"),
-        (("--task", "import", "--paths", "a", "--paths", "b", "--out", "c"), "--paths"),
-    ],
-)
-def test_mistakes_are_named(environment: dict[str, str], options: tuple[str, ...], named: str) -> None:
-    done = _cli(environment, *options)
+MISTAKES: list[tuple[tuple[str, ...], str]] = [
+    (("--task", "train", "--producer-id", "ada"), "--paths"),
+    (("--task", "train", "--producer-id", "ada", "--paths", "/no/such.wav"), "/no/such.wav"),
+    (("--task", "train", "--producer-id", "../a", "--paths", __file__), "producer_id"),
+    (("--task", "train", "--producer-id", "ada", "--paths", __file__), "test_cli.py"),
+    (("--task", "migrate"), "--from"),
+    (("--task", "migrate", "--from", "/no/such"), "/no/such"),
+    (("--task", "generate"), "prompt"),
+    (("--task", "generate", "--prompt", "x", "--lora-id", "ada:absent"), "ada:absent"),
+    (("--task", "generate", "--prompt", "x", "--out", "track.xyz"), "output_format"),
+    (("--task", "generate", "--prompt", "x", "--out", "track"), "--out"),
+    (("--task", "generate", "--prompt", "x", "--out", "."), "--out: . is a folder"),
+    (("--task", "generate", "--prompt", "x", "--out", f"{__file__}/x.wav"), "--out"),
+    (("--task", "generate", "--prompt", "x", "--out", f"{'x' * 300}.wav"), "--out"),
+    (("--task", "generate", "--prompt", "x", "--key", "[/w]"), '"[/w]"'),
+    (("--task", "train", "--producer-id", "ada", "--paths", "beat [/w artist].wav"), "beat [/w artist].wav"),
+    (("--task", "train", "--producer-id", "ada", "--paths", "a :cat: [red].wav"), "a :cat: [red].wav"),
+    (("--task", "train", "--producer-id", "ada", "--paths", "no,ne"), "a --paths of its own"),
+    (("--task", "train", "--producer-id", "ada", "--paths", ",".join(["x" * 99] * 50)), "there is no file"),
+    (("--task", "train", "--producer-id", "ada", "--paths", "."), "is a folder"),
+    (("--task", "train", "--producer-id", "ada", "--paths", "~no~one/x.wav"), "~no~one/x.wav"),
+    (("--task", "train", "--producer-id", "ada", "--paths", "-x\udcff\x1b[2J.wav"), "-x??[2J.wav"),
+    (("--task", "train", "--producer-id", "ada", "--paths", __file__, "--paths", "[/none]"), "[/none]"),
+    (("--task", "import", "--paths", "[/a]", "--out", "[/b]"), "[/a]"),
+    (("--task", "import", "--paths", "a", "--paths", "b", "--out", "c"), "--paths"),
+]
+
+
+@pytest.fixture(scope="module")
+def mistaken(environment: dict[str, str]) -> dict[tuple[str, ...], subprocess.CompletedProcess[str]]:
+    """Each mistake's run, two at a time, since most of a run is imports."""
+    options = [each for each, _ in MISTAKES]
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(options, pool.map(lambda each: _cli(environment, *each), options), strict=True))
+
+
+@pytest.mark.parametrize(("options", "named"), MISTAKES)
+def test_mistakes_are_named(
+    mistaken: dict[tuple[str, ...], subprocess.CompletedProcess[str]], options: tuple[str, ...], named: str
+) -> None:
+    done = mistaken[options]
     assert done.returncode == 1
     assert "error:" in done.stderr and named in done.stderr.replace("\n", "")
     assert "Traceback" not in done.stderr
 
 
 def test_files_with_odd_names_are_trained_on(tmp_path: Path, environment: dict[str, str]) -> None:
-    """Brackets, commas, blanks, a dash, an emoji's name, bytes that are no UTF-8; and `~` for the home folder."""
+    """Brackets, commas, spaces, a leading dash, an emoji's name, invalid UTF-8; and `~` for the home folder."""
     names = ["beat [/w artist].wav", "one, two.wav", " -x :cat:.wav", os.fsdecode(b"caf\xe9.wav")]
     files = [tmp_path / name for name in names]
     for seed, file in enumerate([*files, tmp_path / "home.wav", tmp_path / "plain.wav"]):

@@ -1,4 +1,4 @@
-"""Connections that do nothing, against a real server: they end, and meanwhile keep nobody else from being served."""
+"""Idle and slow connections to a real server: they are closed, and others are served meanwhile."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from storage import keys
-from tests.api import PATIENCE, Api, error_of, running, wait_until
+from tests.api import ACE_STEP_ONLY, PATIENCE, Api, error_of, running, wait_until
 
 HEAD_SECONDS, UNREAD_SECONDS, SILENCE_SECONDS = 3, 4, 3
-MOST = 100
+MAX_CONNECTIONS = 100
 SONG = keys.output(None, "long", "wav")
 
 
@@ -27,10 +27,10 @@ def impatient(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) ->
         "HEAD_SECONDS": str(HEAD_SECONDS),
         "UNREAD_SECONDS": str(UNREAD_SECONDS),
         "BODY_SILENCE_SECONDS": str(SILENCE_SECONDS),
-        "MAX_CONNECTIONS": str(MOST),
+        "MAX_CONNECTIONS": str(MAX_CONNECTIONS),
         "STREAMS_AT_ONCE": "8",
     }
-    with running(tmp_path_factory.mktemp("impatient"), tiny | limits, ("ace_step",)) as api:
+    with running(tmp_path_factory.mktemp("impatient"), tiny | ACE_STEP_ONLY | limits, ("ace_step",)) as api:
         song = api.folder / SONG
         song.parent.mkdir(parents=True)
         song.write_bytes(b"RIFF" + bytes(30_000_000))
@@ -46,7 +46,7 @@ def line(api: Api, start: bytes = b"") -> Iterator[socket.socket]:
 
 
 def dribble(opened: socket.socket, piece: bytes, seconds: float) -> tuple[float, bytes]:
-    """Send a piece now and then until the server closes; after how long it did, and what it said."""
+    """Send `piece` again and again until the server closes. Returns the seconds that it took, and the answer."""
     start, said = time.monotonic(), b""
     opened.settimeout(0.3)
     while (took := time.monotonic() - start) < seconds:
@@ -63,7 +63,7 @@ def dribble(opened: socket.socket, piece: bytes, seconds: float) -> tuple[float,
 
 
 def status(opened: socket.socket) -> int:
-    """Of the next answer, which is read to its end."""
+    """The status of the next answer, which is read to its end."""
     with HTTPResponse(opened) as answer:
         answer.begin()
         answer.read()
@@ -71,7 +71,7 @@ def status(opened: socket.socket) -> int:
 
 
 def status_by_itself(api: Api, path: str) -> int:
-    """On a connection of its own, which none of the others has pushed out."""
+    """The status of a request on a connection of its own, which cannot have been closed before."""
     return httpx.get(f"{api.server.url}{path}", timeout=PATIENCE, trust_env=False).status_code
 
 
@@ -103,7 +103,7 @@ def test_a_connection_without_a_request_ends(impatient: Api, start: bytes, piece
 
 
 def test_silent_connections_keep_nobody_out(impatient: Api) -> None:
-    """More than the server holds: those that have been silent for longest make room."""
+    """With more connections than the server keeps, those that have been silent for longest are closed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
     with ExitStack() as stack:
@@ -122,20 +122,20 @@ def test_requests_under_way_are_not_closed_for_new_connections(impatient: Api) -
     alive = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with line(impatient, alive) as between, line(impatient, asked) as under_way, ExitStack() as stack:
         assert status(between) == 200
-        for _ in range(MOST + 20):
+        for _ in range(MAX_CONNECTIONS + 20):
             stack.enter_context(line(impatient))
-        between.sendall(alive)  # silent for a while, but not a stranger
+        between.sendall(alive)  # it has been served before, so silent newcomers are closed first
         assert status(between) == 200
         under_way.sendall(b"{}")
         assert status(under_way) == 404
 
 
 def test_an_answer_that_nobody_reads_ends(impatient: Api) -> None:
-    """Its slot is free again, so that more than there are slots can be asked for, one after the other."""
+    """The connection is closed and its slot is free again, so that the next request is served."""
     asked = f"GET {keys.to_path(SONG)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     with ExitStack() as stack:
         opened = []
-        for _ in range(4):  # an asker's share of the streams
+        for _ in range(4):  # as many streams as one client may have
             opened.append(stack.enter_context(line(impatient)))
             opened[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             opened[-1].sendall(asked)
@@ -146,7 +146,7 @@ def test_an_answer_that_nobody_reads_ends(impatient: Api) -> None:
 
 
 def test_a_slow_reader_gets_all_of_it(impatient: Api) -> None:
-    """As long as it reads on, however long it takes."""
+    """A client that keeps reading is not cut off, however slow it is."""
     start, got = time.monotonic(), 0
     with impatient.client.stream("GET", keys.to_path(SONG)) as answer:
         for chunk in answer.iter_raw(2**20):
@@ -181,14 +181,14 @@ UPGRADE = (
     ids=["a handshake", "with a body", "not by GET"],
 )
 def test_no_other_protocol_takes_the_connection(impatient: Api, head: bytes) -> None:
-    """It is answered as HTTP, and ends as every other."""
+    """A request for an upgrade is answered as HTTP, and the connection is closed as others are."""
     with line(impatient, head) as opened:
         _, said = dribble(opened, b"", HEAD_SECONDS + SILENCE_SECONDS + 30)
     assert said.startswith((b"HTTP/1.1 200", b"HTTP/1.1 405"))
 
 
 def test_a_request_with_two_ends_is_refused(impatient: Api) -> None:
-    """A proxy may see another end of it, and what it holds as a request of its own."""
+    """Request smuggling: a proxy may see the end of the body elsewhere, and its rest as another request."""
     within = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     head = b"POST /generate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
     with line(impatient, head + b"0\r\n\r\n" + within) as opened:
@@ -216,7 +216,7 @@ def test_what_is_no_http_gets_the_one_shape(impatient: Api) -> None:
     assert list(json.loads(body)) == ["error"]
 
 
-# Who is no program of this machine, though the connection comes from it.
+# Headers of requests that come through a proxy or from another site's page, though the connection is local.
 FOREIGN = [
     "Forwarded: for=1.2.3.4",
     "Via: 1.1 x",

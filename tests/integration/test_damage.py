@@ -1,4 +1,4 @@
-"""Objects in storage that are not what was written: they are left out, told of, and can be deleted."""
+"""Damaged objects in storage: lists leave them out, `/status` and metrics report them, and they can be deleted."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import pytest
 from api.auth import keys as api_keys
 from contract import TaskAnswer
 from storage import open_storage
-from tests.api import PATIENCE, Api, Json, beat, checked, error_of, running, wait_until
+from tests.api import ACE_STEP_ONLY, PATIENCE, Api, Json, beat, checked, error_of, running, wait_until
 
-# What a file is made to hold, of what it held.
+# Functions from the content of a file to damaged content.
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda data: b"",
     "truncated": lambda data: data[: len(data) // 2],
@@ -42,11 +42,11 @@ KINDS = (
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> Iterator[tuple[Api, Path]]:
-    """A service where ada has a twin, a track and a job that is done, and bob a job that waits for ever; and a copy."""
+    """A service where ada has a twin, a track and a finished job, and bob a queued job; and a copy of its storage."""
     folder = tmp_path_factory.mktemp("damage")
     store = open_storage((folder / "data").as_uri())
     token = api_keys.create(store, "operator", ["admin"], requests_per_minute=1_000_000, jobs_at_once=100)
-    with running(folder, tiny, ("ace_step",), token) as api:
+    with running(folder, tiny | ACE_STEP_ONLY, ("ace_step",), token) as api:
         path = api.upload("ada", beat(8), job_id="takes", filename="beat.wav")
         body: Json = {"producer_id": "ada", "model_name": "night", "upload_paths": [path], "job_id": "ada-job"}
         api.post("/train/submit", **body, max_steps=2)
@@ -61,7 +61,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> It
 
 
 def add_lasting_job(api: Api) -> None:
-    """bob's, in the queue, where somebody seems to have it."""
+    """Store a queued job of bob's that was updated in the future, so that it is never presumed dead."""
     record = json.loads((api.folder / "jobs/ada-job.json").read_text())
     later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     own = {"job_id": "lasting", "task_id": None, "producer_id": "bob", "state": "queued", "updated_at": later}
@@ -79,7 +79,7 @@ def restore(api: Api, copy: Path) -> None:
 
 
 def routes(api: Api, copy: Path, kind: str) -> list[str]:
-    """Every route that reads what ada has; of those that take a second, the one that reads this kind."""
+    """Every route that reads ada's objects; of those that take a second, only the one that reads this kind."""
     task = next(copy.glob("tasks/*")).name
     track = next(copy.glob("outputs/twins/ada/*")).relative_to(copy).as_posix()
     previews = [path.name for path in copy.glob("job_runs/ada-job/previews/*")]
@@ -106,7 +106,7 @@ def routes(api: Api, copy: Path, kind: str) -> list[str]:
 
 
 def walk(api: Api, copy: Path, kind: str) -> None:
-    """Those who list are answered; those who ask for one are told what is wrong."""
+    """Check that lists are answered, and that a request for one object is answered or says what is wrong."""
     walk_lists(api)
     for path in routes(api, copy, kind):
         answer = api.client.get(path)
@@ -120,7 +120,7 @@ def walk(api: Api, copy: Path, kind: str) -> None:
 
 
 def walk_lists(api: Api) -> None:
-    """All that is whole is in them."""
+    """Check that lists hold every valid object."""
     for path in ("/jobs", "/jobs?state=queued", "/jobs?producer_id=bob"):
         assert "lasting" in [job["job_id"] for job in checked(api.client.get(path))["jobs"]], path
     for path in ("/loras", "/loras?producer_id=ada", "/jobs?state=done", "/producers/bob", "/backends", "/docs.json"):
@@ -207,7 +207,7 @@ def test_a_job_is_deleted_with_what_it_left_but_its_twin(served: tuple[Api, Path
 
 @contextmanager
 def limited(api: Api, producer: str, jobs_at_once: int = 1) -> Iterator[httpx.Client]:
-    """A client with a key of its own."""
+    """A client with an API key for one producer."""
     store = open_storage(api.folder.as_uri())
     token = api_keys.create(store, producer, ["train"], [producer], jobs_at_once=jobs_at_once)
     headers = {"authorization": f"Bearer {token}"}
@@ -224,7 +224,7 @@ def test_a_job_id_does_not_reach_the_task_that_it_equals(served: tuple[Api, Path
     with limited(api, "eve") as eve:
         body: Json = {"producer_id": "eve", "upload_paths": [path], "max_steps": 1}
         assert "taken" in error_of(eve.post("/train/submit", json=body | {"job_id": task}), 409)
-        # As if there had been such a job before.
+        # A job with this id that an older version may have admitted.
         record = json.loads((api.folder / "jobs/lasting.json").read_text())
         own = {"job_id": task, "producer_id": "eve", "request": record["request"] | {"job_id": task}}
         (api.folder / f"jobs/{task}.json").write_text(json.dumps(record | own))
@@ -251,7 +251,7 @@ def test_no_more_jobs_at_once_than_a_key_may_have(served: tuple[Api, Path]) -> N
         for number in set(range(8)) - set(admitted):
             assert "under way" in error_of(answers[number], 429)
             error_of(api.client.get(f"/jobs/dan-{number}"), 404)
-        # The same request again is the same job, and needs no slot.
+        # The same request again is the same job, and takes no slot.
         assert submit(admitted[0]).json()["job_id"] == f"dan-{admitted[0]}"
         checked(dan.post(f"/jobs/dan-{admitted[0]}/cancel"))
         assert api.ended(f"dan-{admitted[0]}")["state"] == "cancelled"

@@ -1,4 +1,4 @@
-"""A third backend needs a row in the table, a section in the configuration, and its own files."""
+"""A third backend needs a row in the runner table, a section in the configuration, and files of its own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from models.base import Model, Plan
-from adapters.lora_rows import add, blend, check, lane
+from adapters.batched_lora import add, batch_key, blend, check
 
 
 class Tone:
@@ -68,7 +68,7 @@ class Hum(Model):
 
     def plan(self, row):
         check(self.adapted, row.adapters)
-        return Plan(steps=1, cost=row.seconds, lane=lane(row.adapters))
+        return Plan(steps=1, cost=row.seconds, batch_key=batch_key(row.adapters))
 
     def begin(self, row):
         return Tone()

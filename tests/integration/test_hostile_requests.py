@@ -1,4 +1,4 @@
-"""Whatever a request holds: it is refused with its field, or what was stored can be read by everybody."""
+"""Odd JSON in requests: it is refused with the name of its field, or what was stored can be read again."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.api import Api, Json, beat, checked, error_of, running, wait_until
+from tests.api import ACE_STEP_ONLY, Api, Json, beat, checked, error_of, running, wait_until
 
 JSON = {"content-type": "application/json"}
-# Numbers that no JSON can hold.
-ENDLESS = ("NaN", "Infinity", "-Infinity", "1e400", "-1e400")
-# What a record can hold.
+# Numbers that are not finite, which JSON cannot express.
+NOT_FINITE = ("NaN", "Infinity", "-Infinity", "1e400", "-1e400")
+# Odd values that a record can hold.
 ODD = (
     *("1e308", "-0.0", "1e-400", "1" * 100, "null", "true", '"Infinity"', '"NaN"', "[" * 6 + "]" * 6),
     *(
@@ -31,7 +31,7 @@ ODD = (
     ),
 )
 ATOMS = (
-    *(*ENDLESS, *ODD, "1" * 5_000, "1" * 4_000, '"\\ud800"', '"\\udc00\\ud800"', '"' + "é" * 9_000 + '"'),
+    *(*NOT_FINITE, *ODD, "1" * 5_000, "1" * 4_000, '"\\ud800"', '"\\udc00\\ud800"', '"' + "é" * 9_000 + '"'),
     *("[" * 40 + "]" * 40, "[" * 3_000 + "]" * 3_000),
 )
 ODD_NAMES = ('"bpm"', '"odd"', '""', '"\\u0000"', '"__proto__"', '"é"', '"' + "n" * 4_000 + '"')
@@ -39,7 +39,7 @@ NAMES = (*ODD_NAMES, '"\\ud800"')
 
 
 def metadata(names: tuple[str, ...], atoms: tuple[str, ...]) -> st.SearchStrategy[str]:
-    """An object of a request, as text; a name may be in it twice."""
+    """JSON objects as text, in which a name may occur twice."""
 
     def objects(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         pairs = st.lists(st.tuples(st.sampled_from(names), values), max_size=3)
@@ -51,8 +51,8 @@ def metadata(names: tuple[str, ...], atoms: tuple[str, ...]) -> st.SearchStrateg
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> Iterator[tuple[Api, str]]:
-    """A service whose trainer is busy, so that other jobs wait, and a file to train on."""
-    with running(tmp_path_factory.mktemp("hostile"), tiny, ("ace_step",)) as api:
+    """A service whose trainer is busy, so that other jobs stay queued, and the path of an upload."""
+    with running(tmp_path_factory.mktemp("hostile"), tiny | ACE_STEP_ONLY, ("ace_step",)) as api:
         path = api.upload("eve", beat(4), job_id="takes", filename="beat.wav")
         api.post("/train/submit", producer_id="eve", upload_paths=[path], job_id="long", max_steps=100_000)
         wait_until(lambda: api.get("/jobs/long")["state"] == "training")
@@ -65,7 +65,7 @@ def no_constant(name: str) -> Never:
 
 
 def read_back(api: Api, job_id: str) -> Json:
-    """The job's record as everybody sees it, and as it is stored."""
+    """Read the job's record by every route. Returns the stored record."""
     assert api.get(f"/jobs/{job_id}")["job_id"] == job_id
     assert job_id in [job["job_id"] for job in api.get("/jobs")["jobs"]]
     assert job_id in [job["job_id"] for job in api.get("/jobs", state="queued")["jobs"]]
@@ -100,7 +100,7 @@ def test_what_is_stored_of_a_request_can_be_read(busy: tuple[Api, str], text: st
         error_of(api.client.get(f"/jobs/{job_id}"), 404)
 
 
-@pytest.mark.parametrize("number", ENDLESS)
+@pytest.mark.parametrize("number", NOT_FINITE)
 def test_a_number_without_end_is_refused_by_name(busy: tuple[Api, str], number: str) -> None:
     api, path = busy
     train = f'"producer_id": "eve", "upload_paths": ["{path}"], "max_steps": 1, '

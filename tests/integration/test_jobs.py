@@ -16,7 +16,8 @@ import soundfile
 import torch
 
 from adapters.adapter_file import Header
-from adapters.tensors import read
+from adapters.serialization import decode
+from contract import SamplingOptions
 from models.ace_step import AceStep
 from models.base import Row, Text
 from models.checkpoints import Checkpoint
@@ -130,10 +131,10 @@ def test_a_finished_jobs_adapter_sounds_the_same_in_diffusers(
     file = api.file(twins["ace_step"].result["lora_path"])
     folder = Path(tiny["ACE_STEP_MODEL"])
     ours = AceStep.load(Checkpoint("tiny", folder, ""), torch.device("cpu"), torch.float32)
-    twin = read(file, ours)
+    twin = decode(file.read_bytes(), ours)
     assert isinstance(twin.header, Header)
     text = Text("dark trap", bpm=120, key="C minor", time_signature="4")
-    [here] = ours.generate([Row(text, 2.0, seed=3, adapters=[(twin, 1.0)])])
+    [here] = ours.generate([Row(text, 2.0, SamplingOptions(seed=3), adapters=[(twin, 1.0)])])
     pipeline: Any = type(ours.pipeline).from_pretrained(folder)
     pipeline.load_lora_weights(file.parent, weight_name=file.name)
     there = pipeline(

@@ -1,4 +1,4 @@
-"""Requests that take all the room there is, against a real server with keys: others are served meanwhile."""
+"""Limits of requests and streams, for each key and for all, on a real server: other clients are served meanwhile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from api.auth import keys
 from contract import TrainRequest
 from storage import open_storage
-from tests.api import PATIENCE, Api, error_of, running, wait_until
+from tests.api import ACE_STEP_ONLY, PATIENCE, Api, error_of, running, wait_until
 from training.jobs.store import Jobs
 
 REQUESTS, KEY_REQUESTS, KEY_STREAMS, PER_MINUTE = 24, 3, 2, 300
@@ -39,7 +39,7 @@ class Busy:
 
     @contextmanager
     def begun(self, head: str, who: str | None = None) -> Iterator[socket.socket]:
-        """A request whose head was sent, and whose body was not."""
+        """Send the head of a request without its body; the connection stays open within the context."""
         host, port = self.api.server.url.removeprefix("http://").split(":")
         key = f"Authorization: Bearer {self.tokens[who]}\r\n" if who else ""
         with socket.create_connection((host, int(port)), timeout=PATIENCE) as line:
@@ -60,7 +60,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> Iter
     tokens = {name: keys.create(storage, name, ["generate", "train"]) for name in ("ada", "bob")}
     tokens["operator"] = keys.create(storage, "operator", ["admin"], requests_per_minute=100_000)
     tokens["web"] = keys.create(storage, "web", ["generate", "train"], requests_per_minute=5, names_visitors=True)
-    with running(folder, tiny | LIMITS, ("ace_step",), tokens["operator"]) as api:
+    with running(folder, tiny | ACE_STEP_ONLY | LIMITS, ("ace_step",), tokens["operator"]) as api:
         yield Busy(api, tokens)
 
 
@@ -72,14 +72,14 @@ def test_one_keys_slow_bodies_are_its_own_business(busy: Busy) -> None:
     with ExitStack() as stack:
         for _ in range(KEY_REQUESTS):
             line = stack.enter_context(busy.begun(f"POST /store-upload\r\n{SLOW}", "ada"))
-            assert " 100 " in head_of(line)  # its body is waited for
+            assert " 100 " in head_of(line)  # the server waits for its body
         refused = busy.ask("ada", "/backends", x_request_id="one-too-many")
         assert "at once" in error_of(refused, 429)
         assert int(refused.headers["retry-after"]) > 0
         assert busy.ask("bob", "/backends").status_code == 200
         for probe in ("/livez", "/readyz", "/healthz"):
             assert busy.api.client.get(probe).status_code == 200
-    wait_until(lambda: busy.ask("ada", "/backends").status_code == 200)  # those who went away left their slots
+    wait_until(lambda: busy.ask("ada", "/backends").status_code == 200)  # closed connections free their slots
     metrics = busy.ask("operator", "/metrics").text
     assert 'producer_twin_refusals_total{cause="too many",route="/backends"}' in metrics
     log = busy.api.server.log.read_text()
@@ -102,7 +102,7 @@ def test_streams_take_no_slots_of_requests(busy: Busy) -> None:
 
 
 def test_who_waits_for_a_training_and_leaves_gives_the_slot_back(busy: Busy) -> None:
-    """The training goes on."""
+    """The training itself goes on."""
     jobs = Jobs(open_storage(busy.api.folder.as_uri()))
     request = TrainRequest(producer_id="ada", upload_paths=["/data/uploads/ada/x/y.wav"], job_id="awaited")
     jobs.create(request, "ace_step")
@@ -119,7 +119,7 @@ def test_who_waits_for_a_training_and_leaves_gives_the_slot_back(busy: Busy) -> 
 
 
 def test_many_strangers_with_slow_bodies_take_nothing(busy: Busy) -> None:
-    """More than there are slots, of each kind: they are answered before their bodies, and hold nothing."""
+    """More requests than slots, of each kind, are answered before their bodies and take no slot."""
     with ExitStack() as stack:
         for _ in range(REQUESTS + 10):
             line = stack.enter_context(busy.begun(f"OPTIONS /generate\r\n{SLOW}"))
@@ -145,7 +145,7 @@ def test_visitors_have_limits_each(busy: Busy) -> None:
     assert [ask(f"2001:db8::{number}") for number in range(1, 8)][-1] == 429
     assert ask("2001:db8:0:1::1") == 200
     assert ask("nobody") == 400
-    assert ask("nobody", "bob") == 200  # who is no web app names nobody
+    assert ask("nobody", "bob") == 200  # only a web app's key may name visitors
     with ExitStack() as stack:
         for _ in range(KEY_REQUESTS):
             head = f"POST /generate\r\nX-Visitor-Address: 8.8.8.8\r\n{SLOW}"
@@ -157,12 +157,12 @@ def test_visitors_have_limits_each(busy: Busy) -> None:
 
 
 def test_once_there_was_a_key_the_door_stays_shut(busy: Busy, tiny: dict[str, str], tmp_path: Path) -> None:
-    """Whatever becomes of the keys, now and after a start anew; the way back is the operator's command."""
+    """Even if the keys are deleted, also after a restart. Only the operator's command opens it again."""
     folder, storage = busy.api.folder, open_storage(busy.api.folder.as_uri())
     shutil.rmtree(folder / "api_keys")
     wait_until(lambda: busy.ask("ada", "/backends").status_code == 401, keys.MAX_AGE_SECONDS + 60, 1.0)
     assert httpx.get(f"{busy.api.server.url}/jobs", trust_env=False).status_code == 401
-    anew = tiny | {"STORAGE_URL": folder.as_uri()}
+    anew = tiny | ACE_STEP_ONLY | {"STORAGE_URL": folder.as_uri()}
     with pytest.raises(AssertionError, match="401"), running(tmp_path / "shut", anew, ("ace_step",)):
         pass
     keys.reopen(storage)

@@ -1,4 +1,4 @@
-"""Where a track stands that somebody waits for: what is foretold comes true, and is told to who asked for it alone."""
+"""Queue positions and ETAs: that they are right, and that only the client of a track can read them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contract import SamplingOptions
 from core.errors import Refusal
 from models.base import Interruptible, Row, Text
 from runners import worker
-from runners.eta import forecast
+from runners.eta import estimate
 from runners.messages import TrackAnswer
 from runners.scheduler import MAX_ROWS, Scheduler, Ticket
 from runners.step_cost import StepCost
@@ -30,7 +31,7 @@ WARM_STEPS = 5
 
 
 class Timed(Counting):
-    """A model on a clock of its own, whose device takes PACE seconds for a unit of work."""
+    """A model with its own clock, whose device takes PACE seconds for a unit of cost."""
 
     def __init__(self, overhead: float) -> None:
         super().__init__(overhead)
@@ -57,13 +58,13 @@ def scheduler_of(model: Timed) -> Scheduler:
 
 
 def run(each: Scheduler) -> Ticket | None:
-    """A turn; who is answered by it."""
-    answered = each.turn()
+    """Run a slice; the ticket that it completes."""
+    answered = each.run_slice()
     return answered[0][0] if answered else None
 
 
 def warm(model: Timed) -> Scheduler:
-    """A scheduler that has seen some steps and an end."""
+    """A scheduler that has timed some steps and a decoding."""
     each = scheduler_of(model)
     each.add(_row(1.0, WARM_STEPS))
     while each.tickets:
@@ -78,83 +79,83 @@ async def until(true: Callable[[], object]) -> None:
 
 
 def _row(seconds: float, steps: int, batch_key: str | None = None) -> Row:
-    return Row(Text("x", key=batch_key), seconds, 0, steps)
+    return Row(Text("x", key=batch_key), seconds, SamplingOptions(seed=0, steps=steps))
 
 
 _ROWS = st.builds(_row, st.sampled_from([1.0, 4.0, 30.0]), st.integers(1, 12), st.sampled_from([None, None, "a"]))
 
 
 @given(
-    overhead=st.sampled_from([0.5, 10.0, 1e3]), rows=st.lists(_ROWS, min_size=1, max_size=12), turns=st.integers(0, 40)
+    overhead=st.sampled_from([0.5, 10.0, 1e3]), rows=st.lists(_ROWS, min_size=1, max_size=12), slices=st.integers(0, 40)
 )
-def test_what_is_foretold_comes_true(overhead: float, rows: list[Row], turns: int) -> None:
-    """Of everybody's end, if nobody comes after: within the steps that were under way or that age brings forward."""
+def test_etas_come_true(overhead: float, rows: list[Row], slices: int) -> None:
+    """Without new rows, but for the steps under way and those that aging reorders."""
     model = Timed(overhead)
     each = warm(model)
     for row in rows:
         each.add(row)
-    for _ in range(turns):
+    for _ in range(slices):
         run(each)
-    told = forecast(each)
-    assert told.keys() == set(each.tickets)
+    etas = estimate(each)
+    assert etas.keys() == set(each.tickets)
     start, ends = model.now, dict[Ticket, float]()
-    firsts = {ticket for ticket, outlook in told.items() if outlook.ahead == 0}
-    assert firsts or not told
+    firsts = {ticket for ticket, eta in etas.items() if eta.ahead == 0}
+    assert firsts or not etas
     while each.tickets:
         if (ticket := run(each)) is not None:
             ends[ticket] = model.now - start
     for ticket, end in ends.items():
-        outlook = told[ticket]
-        assert 0 <= outlook.progress <= 1
-        assert outlook.seconds_left is not None
+        eta = etas[ticket]
+        assert 0 <= eta.progress <= 1
+        assert eta.seconds_left is not None
         step = PACE * (overhead + 8 * 30)
-        assert outlook.seconds_left == pytest.approx(end, abs=4 * step), (outlook, end)
+        assert eta.seconds_left == pytest.approx(end, abs=4 * step), (eta, end)
 
 
-def test_who_waits_knows_who_goes_first() -> None:
+def test_a_waiting_row_knows_how_many_rows_are_ahead() -> None:
     model = Timed(0.1)
     each = warm(model)
     long, middle, short = (each.add(_row(seconds, 4)) for seconds in (30.0, 10.0, 4.0))
     for _ in range(LAYERS + 1):
         run(each)
-    told = forecast(each)
-    assert [told[ticket].ahead for ticket in (short, middle, long)] == [0, 1, 2]
-    assert told[short].making and not told[middle].making
-    assert told[short].progress == pytest.approx(1 / 4) and told[long].progress == 0
+    etas = estimate(each)
+    assert [etas[ticket].ahead for ticket in (short, middle, long)] == [0, 1, 2]
+    assert etas[short].running and not etas[middle].running
+    assert etas[short].progress == pytest.approx(1 / 4) and etas[long].progress == 0
     late = each.add(_row(1.0, 1))
-    told = forecast(each)
-    assert told[late].ahead <= 1 and told[long].ahead == 3, "a shorter one goes first, and says so"
+    etas = estimate(each)
+    assert etas[late].ahead <= 1 and etas[long].ahead == 3, "a shorter one goes first, and says so"
 
 
-def test_those_in_one_batch_are_not_ahead_of_each_other() -> None:
+def test_rows_of_one_batch_are_not_ahead_of_each_other() -> None:
     each = warm(Timed(1e3))
     tickets = [each.add(_row(1.0, 3)) for _ in range(4)]
     run(each)
-    told = forecast(each)
-    assert [told[ticket].ahead for ticket in tickets] == [0] * 4
-    assert all(told[ticket].making for ticket in tickets)
+    etas = estimate(each)
+    assert [etas[ticket].ahead for ticket in tickets] == [0] * 4
+    assert all(etas[ticket].running for ticket in tickets)
 
 
-def test_before_anything_was_timed_no_time_is_told() -> None:
+def test_there_is_no_time_before_steps_are_timed() -> None:
     each = scheduler_of(Timed(1.0))
     ticket = each.add(_row(1.0, 3))
-    assert forecast(each)[ticket].seconds_left is None
+    assert estimate(each)[ticket].seconds_left is None
 
 
 @given(overhead=st.floats(5, 300), pace=st.floats(1e-6, 1.0), kinds=st.lists(st.floats(1, 1e3), min_size=1, max_size=9))
 def test_the_cost_of_steps_is_learnt(overhead: float, pace: float, kinds: list[float]) -> None:
-    """Whatever the estimate was: where steps differ the overhead too, and always what they take on the whole."""
+    """Whatever the estimate: the total time always, and the overhead where steps differ."""
     cost, costs = StepCost(40.0), (kinds * 300)[:300]
     for each in costs:
         cost.stepped(each, pace * (overhead + each))
     assert cost.pace is not None
     if max(kinds) > 4 * min(kinds) + 100:
         assert cost.overhead == pytest.approx(overhead, rel=0.5, abs=20)
-    told = sum(cost.pace * cost.of(each) for each in kinds)
-    assert told == pytest.approx(sum(pace * (overhead + each) for each in kinds), rel=0.1)
+    predicted = sum(cost.pace * cost.of(each) for each in kinds)
+    assert predicted == pytest.approx(sum(pace * (overhead + each) for each in kinds), rel=0.1)
 
 
-def test_steps_that_are_all_alike_leave_the_overhead_as_estimated() -> None:
+def test_equal_steps_leave_the_overhead_as_estimated() -> None:
     cost = StepCost(15.0)
     for _ in range(200):
         cost.stepped(1.0, 0.016)
@@ -163,16 +164,16 @@ def test_steps_that_are_all_alike_leave_the_overhead_as_estimated() -> None:
 
 
 def test_a_full_queue_says_when_there_is_room() -> None:
-    """When the first batch of those present will be done, and not when the last one will."""
+    """The time until the first batch is done, not the last one."""
 
     async def scenario() -> None:
         model = Timed(1.0)
         each = Worker(warm(model))
         model.go.clear()
         model.come.clear()
-        many = [asyncio.create_task(each.track(_row(30.0, 8))) for _ in range(worker.MAX_PRESENT)]
+        many = [asyncio.create_task(each.track(_row(30.0, 8))) for _ in range(worker.MAX_TRACKS)]
         await asyncio.sleep(0)
-        model.come.set()  # all of them are there when the first batch is chosen
+        model.come.set()  # all rows are queued when the first batch is chosen
         await until(lambda: len(model.work) == WARM_STEPS * LAYERS + LAYERS)
         with pytest.raises(Refusal, match=r"try again in \d+ s") as refused:
             await each.track(_row(1.0, 1))
@@ -184,21 +185,21 @@ def test_a_full_queue_says_when_there_is_room() -> None:
     asyncio.run(scenario())
 
 
-def test_a_place_is_known_while_it_lasts() -> None:
+def test_an_eta_is_known_until_the_row_is_done_or_cancelled() -> None:
     async def scenario() -> None:
         model = Timed(1.0)
         each = Worker(warm(model))
         model.go.clear()
-        first = asyncio.create_task(each.track(_row(1.0, 2), place="first"))
-        second = asyncio.create_task(each.track(_row(20.0, 2), place="second"))
-        await until(lambda: each.place("second"))
-        place = each.place("second")
-        assert place is not None and place.ahead == 1 and not place.making
-        assert each.place("third") is None
+        first = asyncio.create_task(each.track(_row(1.0, 2), queue_key="first"))
+        second = asyncio.create_task(each.track(_row(20.0, 2), queue_key="second"))
+        await until(lambda: each.eta("second"))
+        eta = each.eta("second")
+        assert eta is not None and eta.ahead == 1 and not eta.running
+        assert each.eta("third") is None
         second.cancel()
         model.go.set()
         await first
-        assert each.place("first") is None and each.place("second") is None
+        assert each.eta("first") is None and each.eta("second") is None
 
     asyncio.run(scenario())
 
@@ -229,8 +230,8 @@ def ask(api: Api, request_id: str) -> httpx.Response:
     return api.client.get(f"/queue/{request_id}")
 
 
-def test_a_place_in_the_queue(api: Api) -> None:
-    """Three long tracks: each is told while it waits and is made, comes nearer, and is gone once it is there."""
+def test_positions_of_three_tracks(api: Api) -> None:
+    """Each position is known while its track waits and runs, advances, and is gone when the track is done."""
     ids = [str(uuid.uuid4()) for _ in range(3)]
     seen: dict[str, list[Json]] = {each: [] for each in ids}
 
@@ -248,19 +249,19 @@ def test_a_place_in_the_queue(api: Api) -> None:
             time.sleep(0.1)
         assert [each.result()["backend"] for each in made] == ["ace_step"] * len(ids)
     for each in ids:
-        places = seen[each]
-        assert places and all(place["request_id"] == each for place in places)
-        told = [place for place in places if place["state"] in ("waiting", "making")]
-        known = places[places.index(told[0]) : places.index(told[-1])]
-        assert all(place["state"] != "unknown" for place in known), "but on the way from one process to another"
-        assert told and all(place["backend"] == "ace_step" for place in told)
-        progress = [place["progress"] for place in told]
+        positions = seen[each]
+        assert positions and all(position["request_id"] == each for position in positions)
+        told = [position for position in positions if position["state"] in ("waiting", "making")]
+        known = positions[positions.index(told[0]) : positions.index(told[-1])]
+        assert all(position["state"] != "unknown" for position in known), "only between two processes"
+        assert told and all(position["backend"] == "ace_step" for position in told)
+        progress = [position["progress"] for position in told]
         assert progress == sorted(progress) and progress[-1] > 0
-        assert any(place["seconds_left"] for place in told)
+        assert any(position["seconds_left"] for position in told)
         assert error_of(ask(api, each), 404).startswith("request_id:")
-    assert any(place["ahead"] for places in seen.values() for place in places)
+    assert any(position["ahead"] for positions in seen.values() for position in positions)
 
 
 @pytest.mark.parametrize("request_id", ["nobody", "a%0Ab", "a" * 300, "%2e%2e%2fjobs"])
-def test_a_place_that_nobody_took(api: Api, request_id: str) -> None:
+def test_an_unknown_request_id_is_a_404(api: Api, request_id: str) -> None:
     error_of(ask(api, request_id), 404)

@@ -1,9 +1,11 @@
-"""A runner and the trainer on other machines: services of their own, found by their URLs, followed by traces."""
+"""A runner and the trainer as services of their own, found by their URLs; traces span them."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,12 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from scripts.serving import serving
-from tests.api import beat, command_of, running, wait_until
+from scripts.serving import Server, serving
+from tests.api import ACE_STEP_ONLY, beat, command_of, running, wait_until
 
 
 class _Collector(BaseHTTPRequestHandler):
-    """Takes OTLP, and keeps (trace, service, span)."""
+    """An OTLP collector that keeps spans as (trace id, service, name)."""
 
     spans: list[tuple[bytes, str, str]]
 
@@ -36,7 +38,7 @@ class _Collector(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def collector() -> Iterator[tuple[str, type[_Collector]]]:
-    """Its endpoint, and the class that keeps what came."""
+    """The collector's endpoint, and its class with the spans that it received."""
     handler: type[_Collector] = type("Collector", (_Collector,), {"spans": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
@@ -49,11 +51,14 @@ def test_runner_and_trainer_elsewhere(
 ) -> None:
     endpoint, handler = collector
     storage = (tmp_path / "front" / "data").resolve().as_uri()
-    shared = tiny | {"STORAGE_URL": storage, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "ALLOW_NONCOMMERCIAL": "false"}
-    with (
-        serving(tmp_path / "runner", shared, ["runners.ace_step:AceStepRunner"]) as runner,
-        serving(tmp_path / "trainer", shared, ["training.service:Training"]) as trainer,
-    ):
+    shared = tiny | {"STORAGE_URL": storage, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint} | ACE_STEP_ONLY
+    services = {"runner": "runners.ace_step:AceStepRunner", "trainer": "training.service:Training"}
+    with ExitStack() as stack, ThreadPoolExecutor(len(services)) as pool:
+
+        def start(name: str) -> Server:
+            return stack.enter_context(serving(tmp_path / name, shared, [services[name]]))
+
+        runner, trainer = pool.map(start, services)
         urls = {"RUNNER_URLS": f'{{"ace_step": "{runner.url}"}}', "TRAINING_URL": trainer.url}
         with running(tmp_path / "front", shared | urls, ("ace_step",)) as api:
             names = " ".join(" ".join(command_of(process)) for process in api.children())

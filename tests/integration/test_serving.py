@@ -1,4 +1,4 @@
-"""Ways of serving, and what is only seen from outside: configuration, start, fallback."""
+"""Plain `bentoml serve` in a checkout: configuration, start, fallback to the other backend."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def plain(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Plain `bentoml serve` in a checkout whose configuration allows cross-origin calls from one place only."""
+    """Plain `bentoml serve` in a checkout whose configuration allows cross-origin calls from one origin."""
     configuration = yaml.safe_load((checkout / "configuration.yaml").read_text())
     cors = {"enabled": True, "access_control_allow_origins": ["http://studio.example"]}
     configuration["services"]["ProducerTwin"]["http"] = {"cors": cors}
     (checkout / "configuration.yaml").write_text(yaml.safe_dump(configuration))
-    # Pages of other places are strangers, until everybody is served.
+    # Without keys, pages of other origins are refused unless everybody is served.
     environment = {"ACE_STEP_MODEL": str(checkout / "no-such-model"), "ALLOW_ANONYMOUS": "true"}
     with serving(tmp_path_factory.mktemp("plain"), environment, what=(), cwd=checkout) as server:
         yield server

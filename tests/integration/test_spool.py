@@ -1,4 +1,4 @@
-"""Large bodies of uploads go to disk, and are taken apart in a process of their own."""
+"""Large bodies of uploads are spooled to disk and parsed in a process of their own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGE = 9 * 2**20
 
 
 class Reader:
-    """An app that reads a body, and what stores large ones."""
+    """An app that reads small bodies, and the handler that stores large ones; both keep the sizes."""
 
     def __init__(self) -> None:
         self.pieces: list[int] = []
@@ -41,7 +41,7 @@ class Reader:
 
 
 async def send_body(reader: Reader, *body: Message) -> list[Message]:
-    """The answer to a body that comes like this."""
+    """Send a body in these messages. Returns the messages of the answer."""
     pending, sent = list(body), []
 
     async def receive() -> Message:

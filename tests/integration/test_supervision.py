@@ -1,4 +1,4 @@
-"""Nobody else on the machine reaches BentoML's processes but through the front, and none outlives their supervisor."""
+"""BentoML's processes are reached through the front alone, and none outlives its supervisor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from core.settings import ROOT
 from scripts.serving import Server, serving
-from tests.api import Api, beat, command_of, running, wait_until
+from tests.api import ACE_STEP_ONLY, Api, beat, command_of, running, wait_until
 
 END_SECONDS = 5.0
 
@@ -34,7 +34,7 @@ def lives(process: psutil.Process) -> bool:
 
 
 def sockets_of(server: Server) -> tuple[set[tuple[str, int]], set[Path]]:
-    """Where the server's processes take connections or datagrams: addresses, and names of Unix sockets."""
+    """The addresses and the Unix sockets on which the server's processes listen."""
     addresses, names = set(), set()
     for process in tree(server):
         for each in process.net_connections("all"):
@@ -46,14 +46,14 @@ def sockets_of(server: Server) -> tuple[set[tuple[str, int]], set[Path]]:
 
 
 def is_private(name: Path) -> bool:
-    """In a folder that only its owner may enter. A name of Linux' abstract kind is in none."""
+    """Whether a Unix socket is in a folder that only its owner may enter; not so for one in the abstract namespace."""
     folder = name.parent.stat()
     return name.is_absolute() and folder.st_uid == os.getuid() and not stat.S_IMODE(folder.st_mode) & 0o077
 
 
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> Iterator[Server]:
-    """A runner that serves other machines' fronts."""
+    """A runner as a service of its own, for fronts on other machines."""
     with serving(tmp_path_factory.mktemp("runner"), tiny, ["runners.ace_step:AceStepRunner"]) as server:
         yield server
 
@@ -70,15 +70,15 @@ def test_nobody_else_reaches_a_process_but_by_the_front(which: str, request: pyt
 
 
 def test_no_process_outlives_its_killed_supervisor(tmp_path: Path, tiny: dict[str, str]) -> None:
-    """But for a training, which ends by itself."""
-    with running(tmp_path, tiny) as api:
+    """Except a training, which goes on to its end."""
+    with running(tmp_path, tiny | ACE_STEP_ONLY, ("ace_step",)) as api:
         path = api.upload("ada", beat(8))
         api.post("/train/submit", producer_id="ada", upload_paths=[path], job_id="job", max_steps=100_000)
         wait_until(lambda: api.get("/jobs/job")["step"])
         processes = tree(api.server)
         (trainer,) = (each for each in processes if "training.run" in command_of(each))
         training = [trainer, *trainer.children(recursive=True)]
-        api.process("AceStepRunner").suspend()  # as if it were stuck
+        api.process("AceStepRunner").suspend()  # a process that hangs
         api.server.process.send_signal(signal.SIGKILL)
         try:
             wait_until(lambda: not [each for each in processes if each not in training and lives(each)], END_SECONDS)
@@ -87,8 +87,26 @@ def test_no_process_outlives_its_killed_supervisor(tmp_path: Path, tiny: dict[st
             trainer.kill()
 
 
+def test_a_server_ends_with_the_killed_process_that_started_it(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from scripts.serving import serving\n"
+        "with serving(Path(sys.argv[1])): pass"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT) as starter:
+
+        def servers() -> list[psutil.Process]:
+            children = psutil.Process(starter.pid).children(recursive=True)
+            return [each for each in children if "bentoml" in " ".join(command_of(each))]
+
+        wait_until(lambda: len(servers()) > 1)  # the supervisor and a worker
+        started = servers()
+        starter.kill()
+        # A worker that has just started looks for its supervisor once it has imported the service.
+        wait_until(lambda: not any(map(lives, started)))
+
+
 def test_a_worker_ends_with_its_supervisor_where_the_kernel_does_not_see_to_it(tmp_path: Path) -> None:
-    """As on macOS. One whose supervisor is gone before it looks ends as well."""
+    """As on macOS. A worker whose supervisor has ended before it looks ends as well."""
     code = (
         "import os, sys, time; sys.platform = 'darwin'; from core import supervision\n"
         "supervision.end_with_parent({parent}); print(os.getpid(), flush=True); time.sleep(60)"

@@ -33,17 +33,17 @@ from training.jobs.supervisor import STOPPED, Supervisor
 RAY = ROOT / "build" / "ray" / "bin" / "ray"
 pytestmark = pytest.mark.skipif(not RAY.exists(), reason="make test-ray has it")
 
-# What only the second node offers: Ray has to send the job there.
+# A resource of the second node alone, so that Ray sends the job there.
 RESOURCES = {"twins": 1.0}
 SECRET = "open sesame"
 
 
 @contextmanager
 def _node(log: Path, url: str, *options: str) -> Iterator[int]:
-    """A node, for as long as the context lasts: the id of the process that leads it, once `url` answers."""
+    """Run a node. Yields the id of its main process once `url` answers."""
     ports = {"min-worker-port": 0, "max-worker-port": 0, "dashboard-agent-listen-port": free_port()}
     places = [f"--{name}={port}" for name, port in ports.items()]
-    # Of one processor, and with as little memory for objects as Ray allows: only a process is wanted of it.
+    # One processor, and as little object memory as Ray allows: the node only has to start a process.
     small = ["--num-cpus=1", "--object-store-memory=80000000"]
     command = [str(RAY), "start", "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1", *places, *small]
     with log.open("ab") as output:
@@ -61,11 +61,11 @@ def _node(log: Path, url: str, *options: str) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    """The URL of the head's job server, and the process that leads the second node."""
+    """The URL of the head's job server, and the id of the second node's main process."""
     logs = tmp_path_factory.mktemp("logs")
     port, dashboard, client = (free_port() for _ in range(3))
     url = f"http://127.0.0.1:{dashboard}"
-    # A short name, since sockets are in it.
+    # A short name, since the paths of Unix sockets are limited.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         head = [f"--port={port}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
         head += [f"--ray-client-server-port={client}", f"--temp-dir={folder}"]
@@ -80,7 +80,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int
 @pytest.fixture
 def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: dict[str, str]) -> Storage:
     url = (tmp_path / "data").as_uri()
-    # One thread everywhere: sums of other parts are rounded otherwise.
+    # One thread everywhere, since the order of a sum changes its rounding.
     own = {"STORAGE_URL": url, "OMP_NUM_THREADS": "1"}
     secrets = dict.fromkeys(("HF_TOKEN", "GEMINI_API_KEY", "AWS_SECRET_ACCESS_KEY"), SECRET)
     for name, value in (tiny | own | secrets).items():
@@ -99,7 +99,7 @@ def _admitted(storage: Storage, name: str, steps: int) -> JobRecord:
 
 
 def _supervised(storage: Storage, record: JobRecord, url: str | None, until: Callable[[Jobs], bool]) -> JobRecord:
-    """Have the job run until something is true of it; its supervisor is stopped then."""
+    """Run the job until its record satisfies a condition; then stop its supervisor."""
 
     async def supervise() -> None:
         config = Settings(train_ray_url=url, train_ray_resources=RESOURCES)
@@ -115,7 +115,7 @@ def _supervised(storage: Storage, record: JobRecord, url: str | None, until: Cal
 
 
 def _process(job_id: str) -> psutil.Process:
-    """The one that trains, whoever started it."""
+    """The process that trains, on whichever node."""
     [found] = [each for each in psutil.process_iter() if command_of(each)[1:4] == ["-m", "training.run", job_id]]
     return found
 
@@ -137,7 +137,7 @@ def test_a_twin_of_the_cluster_is_the_one_that_is_trained_here(cluster: tuple[st
         storage, _admitted(storage, "here", 4), None, lambda jobs: jobs.get("here").state in ("done", "failed")
     )
     assert here.state == "done", here.error
-    # Its dashboard shows what came with the job.
+    # Ray's dashboard shows the job's metadata.
     told = httpx.get(f"{url}/api/jobs/", trust_env=False).text
     assert "STORAGE_URL" in told and "ACE_STEP_MODEL" in told and SECRET not in told
     library = Library(storage)
@@ -169,7 +169,7 @@ def test_a_job_of_the_cluster_stops_with_its_supervisor_and_goes_on(cluster: tup
     def cancelled(jobs: Jobs) -> bool:
         now = jobs.get("stops")
         if now.state == "training" and (now.step or 0) > before and not now.cancelling:
-            jobs.cancel("stops")  # its process reads that in the record
+            jobs.cancel("stops")  # the process reads the cancellation in the record
         return now.state == "cancelled"
 
     ended = _supervised(storage, jobs.reopen("stops"), url, cancelled)

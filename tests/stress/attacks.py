@@ -1,4 +1,4 @@
-"""What strangers send to stop a service, each as one call that returns when it was answered or given up."""
+"""Attacks on a service, each a function that returns once it was answered or has given up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from tests.api import as_base64, beat
 
 @dataclass(frozen=True)
 class Target:
-    """Where it is sent, with whose key (None: without), and as which producer."""
+    """Where an attack is sent.
+
+    Attributes:
+        url: the service.
+        key: the attacker's API key; None for none.
+        producer: the producer that the attacker claims to be.
+    """
 
     url: str
     key: str | None
@@ -61,15 +67,10 @@ def _import(make: Callable[[], bytes]) -> Attack:
     return send
 
 
-@cache
-def _silence() -> bytes:
-    return bombs.silent_flac(120)
-
-
 def abandoned_analysis(target: Target, order: random.Random) -> None:
-    """Hours of silence, of which nobody waits for the tempo."""
+    """Ask for the analysis of hours of silence, and leave."""
     with target.client() as client:
-        files = {"file": ("silence.flac", _silence())}
+        files = {"file": ("silence.flac", bombs.silent_flac(120))}
         answer = client.post("/uploads", data={"producer_id": target.producer}, files=files)
         path = answer.json().get("path", "/data/uploads/none")
         client.get("/uploads/analysis", params={"path": path}, timeout=order.uniform(0.1, 3))
@@ -88,14 +89,14 @@ def conversions(target: Target, order: random.Random) -> None:
 
 
 def _upload_of(target: Target, client: httpx.Client) -> str:
-    """The path of a short song that is theirs, or one that is none where that is refused."""
+    """Upload a short song. Returns its path, or a path without a file if the upload was refused."""
     body = {"producer_id": target.producer, "content_base64": as_base64(beat(2))}
     path: str = client.post("/store-upload", json=body).json().get("path", "/data/uploads/none")
     return path
 
 
 def _metadata(text: str) -> Attack:
-    """A training whose metadata is this JSON text."""
+    """A training whose metadata holds this JSON text."""
 
     def send(target: Target, order: random.Random) -> None:
         with target.client() as client:
@@ -110,7 +111,7 @@ def _metadata(text: str) -> Attack:
 
 
 def slow_options(target: Target, order: random.Random) -> None:
-    """OPTIONS whose bodies never come."""
+    """OPTIONS requests whose bodies never come."""
     held = [target.socket() for _ in range(20)]
     for each in held:
         each.sendall(b"OPTIONS /generate HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{")
@@ -140,7 +141,7 @@ def slow_bodies(target: Target, order: random.Random) -> None:
 
 
 def event_streams(target: Target, order: random.Random) -> None:
-    """Streams of a job that are opened and left open."""
+    """Event streams of a job that are left open."""
     with target.client() as client:
         jobs = client.get("/jobs").json().get("jobs") or [{"job_id": "none"}]
     key = f"Authorization: Bearer {target.key}\r\n" if target.key else ""
@@ -151,7 +152,7 @@ def event_streams(target: Target, order: random.Random) -> None:
 
 
 def guesses(target: Target, order: random.Random) -> None:
-    """Requests with keys that are none, as fast as they go."""
+    """Requests with invalid keys, as fast as possible."""
     headers = {"authorization": "Bearer ptk_0000000000000000_guess"}
     with httpx.Client(base_url=target.url, timeout=10, trust_env=False, headers=headers) as client:
         for _ in range(50):
@@ -166,7 +167,7 @@ def deep_json(target: Target, order: random.Random) -> None:
 
 
 def many_jobs(target: Target, order: random.Random) -> None:
-    """More jobs than a key may have, at once; all are cancelled."""
+    """Submit more jobs at once than a key may have, and cancel them."""
     with target.client() as client:
         path = _upload_of(target, client)
         made = []

@@ -1,13 +1,14 @@
-"""Attackers beside a producer and an artist: whether anybody honest notices.
+"""Attackers beside honest clients, who must not notice them.
 
     python -m tests.stress.hostile --minutes 10
 
-Starts a server of its own on tiny checkpoints, with an API key for the producer and one for the artist; four of the
-eight attackers have keys as well. The honest clients are timed alone first, then beside the attackers, each of whom
-sends the attacks of tests/stress/attacks.py in a random order. Ends with 1 and says why if an honest request failed,
-the median of a kind of request is over three times that without attackers (and over the longest then), the front took
-more than 600 MiB, or a probe did not tell the truth. Prints medians, 95th percentiles, the longest, and the front's
-memory before and after each attack sent alone.
+Starts a server of its own on tiny checkpoints, with API keys for a producer, an artist and four of the eight attackers.
+The honest clients are timed alone, then beside the attackers, who send the attacks of tests/stress/attacks.py in random
+order. Prints medians, 95th percentiles, the longest times, and the front's memory before and after each attack sent
+alone.
+
+Ends with 1 if an honest request failed, the median of a kind of request is over three times that without attackers (and
+over the longest then), the front took over 600 MiB, or a probe did not answer 200.
 """
 
 from __future__ import annotations
@@ -39,15 +40,15 @@ from tests.api import Api, as_base64, beat, wait_until_ready
 from tests.stress.attacks import ATTACKS, Target
 
 ATTACKERS = 8
-SLOWER = 3.0
-FRONT_BYTES = 600 * 2**20
+MAX_SLOWDOWN = 3.0
+MAX_FRONT_BYTES = 600 * 2**20
 GENERATE_SECONDS = 5.0
 UPLOAD_SECONDS = 3.0
 PATIENCE = 120.0
 
 
 class Honest:
-    """What honest clients ask for, and how long each kind of request took."""
+    """Honest clients, and the seconds that each kind of their requests took."""
 
     def __init__(self, server: Server, producer_key: str, artist_key: str) -> None:
         self.server = server
@@ -57,7 +58,7 @@ class Honest:
         self._song = beat(6)
 
     def run(self, seconds: float) -> None:
-        """Both at once, for so long."""
+        """Run the producer and the artist at once for so many seconds."""
         end = time.monotonic() + seconds
         ways = (self._upload, self._train, self._make_tracks, self._watch)
         clients = [threading.Thread(target=each, args=(end,)) for each in ways]
@@ -81,7 +82,7 @@ class Honest:
                     self._time("analysis", client.get, "/uploads/analysis", params={"path": path})
 
     def _train(self, end: float) -> None:
-        """Train a twin, and see how far it is until it has ended."""
+        """Train a twin, and ask for its progress until it has ended."""
         with self._client("producer") as client:
             path = self._stored(client)
             for _ in paced(0, end):
@@ -108,7 +109,7 @@ class Honest:
                 self._time("generate", client.post, "/generate", json=body)
 
     def _watch(self, end: float) -> None:
-        """The probes, as an orchestrator asks them; an honest client works all the while, so both must be 200."""
+        """Ask the probes as an orchestrator does. Honest clients are served all the time, so both must answer 200."""
         with self._client(None) as client:
             for _ in paced(1, end):
                 for path in ("/livez", "/readyz"):
@@ -129,7 +130,7 @@ class Honest:
 
 
 def paced(every: float, end: float) -> Iterator[int]:
-    """Numbers from 1, one every so many seconds, until the end."""
+    """Count from 1, a number every `every` seconds, until the time `end`."""
     number = 0
     while (begun := time.monotonic()) < end:
         number += 1
@@ -138,18 +139,18 @@ def paced(every: float, end: float) -> Iterator[int]:
 
 
 def memory_of(front: psutil.Process) -> int:
-    """The front's own resident memory in bytes."""
+    """The resident memory of the front's process in bytes."""
     return front.memory_info().rss
 
 
 def attack(target: Target, seed: int, seconds: float, sent: Queue[Counter[str]]) -> None:
-    """Attack for so long, in a process of low priority: what attackers compute themselves, others' machines would."""
+    """Attack for so many seconds, in a process of low priority, since real attackers compute on other machines."""
     os.nice(19)
     order, count, end = random.Random(seed), Counter[str](), time.monotonic() + seconds
     while time.monotonic() < end:
         name = order.choice(list(ATTACKS))
         count[name] += 1
-        with contextlib.suppress(httpx.HTTPError, OSError):  # an attacker expects to be refused
+        with contextlib.suppress(httpx.HTTPError, OSError):  # refused, or given up
             ATTACKS[name](target, order)
     sent.put(count)
 
@@ -217,10 +218,10 @@ def verdict(alone: Honest, beside: Honest, highest: int, sent: Counter[str]) -> 
             f"| {kind} | {usual * 1000:.0f}, {max(before) * 1000:.0f} ms | "
             f"{half * 1000:.0f}, {most * 1000:.0f}, {longest * 1000:.0f} ms, {len(after)} |"
         )
-        if half > max(SLOWER * usual, max(before)):
+        if half > max(MAX_SLOWDOWN * usual, max(before)):
             wrong.append(f"{kind}: {half:.2f} s, where {usual:.2f} s is usual")
     print(f"\nthe front's memory: {highest >> 20} MiB at most\nattacks sent: {dict(sent)}")
-    if highest > FRONT_BYTES:
+    if highest > MAX_FRONT_BYTES:
         wrong.append(f"the front took {highest >> 20} MiB")
     for each in wrong[:20]:
         print(f"wrong: {each}", file=sys.stderr)

@@ -1,11 +1,11 @@
-"""Training that is interrupted at random moments, and what becomes of it.
+"""Trainings that are interrupted at random moments and resumed.
 
     python -m tests.stress.interruptions [--count 20] [--backend ace_step]
 
-One job runs undisturbed. The others, which train the same, are interrupted: cancelled, their process killed, the
-process that supervises them (as the server does) killed, both killed at once as by a power cut, or the supervisor asked
-to stop. Then each is resumed. At the end every job must be done, with the undisturbed one's adapter to the bit, and
-whatever was in storage as a twin at any moment must have been whole.
+One job runs undisturbed. The others, of the same request, are interrupted: the job is cancelled, its process is killed,
+its supervisor (the server's part) is killed or asked to stop, or both processes are killed at once as by a power cut.
+Then each is resumed. Every job must end as done with the adapter of the undisturbed one, to the bit, and any adapter in
+storage must be whole at any moment.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 import psutil
 import soundfile
 
-from adapters.library import Library, is_whole
+from adapters.library import Library, is_intact
 from contract import TERMINAL, TrainRequest
 from core.settings import ROOT, Settings
 from recipes.synthesiser import render, sample_song
@@ -36,7 +36,7 @@ from training.jobs.supervisor import Supervisor
 
 _STEPS, _SONGS, _SECONDS = 30, 3, 6
 _KINDS = ("cancel", "kill the trainer", "kill the server", "kill both", "stop the server")
-_PATIENCE = 600
+_MAX_SECONDS = 600
 
 
 def main() -> None:
@@ -54,13 +54,13 @@ def main() -> None:
             "STORAGE_URL": (Path(folder) / "data").as_uri(),
             "BENTOML_HOME": folder + "/bentoml",
             "XDG_CACHE_HOME": folder + "/cache",
-            "MAX_DURATION_SECONDS": "1",  # the previews are not what is looked at
+            "MAX_DURATION_SECONDS": "1",  # short previews, since nothing here checks them
             "TRAIN_CHECKPOINT_SECONDS": "1",
         }
-        _Soak(options.backend, random.Random(options.seed)).run(options.count)
+        _Interruptions(options.backend, random.Random(options.seed)).run(options.count)
 
 
-class _Soak:
+class _Interruptions:
     def __init__(self, backend: str, rng: random.Random) -> None:
         self.backend, self.rng = backend, rng
         self.storage = configured_storage()
@@ -102,7 +102,7 @@ class _Soak:
         return self.admission.admit(TrainRequest.model_validate(fields | {"backend_override": self.backend}))
 
     def _wait(self, record: JobRecord, step: int) -> str:
-        """Until the job has taken so many steps; 0 stands for a moment before the first."""
+        """Wait until the job has taken `step` steps; with 0, for a random time before the first."""
         if not step:
             time.sleep(self.rng.uniform(0.5, 4))
         while step and (now := self._look(record)).state not in TERMINAL and (now.step or 0) < step:
@@ -111,7 +111,7 @@ class _Soak:
         return f"step {now.step}" if now.step else now.state
 
     def _interrupt(self, record: JobRecord, host: subprocess.Popen[bytes], kind: str) -> tuple[str, float]:
-        """The state that the job was told to be in, and after how many seconds."""
+        """Interrupt the job. Returns the state that its record then shows, and after how many seconds."""
         trainers = [child for child in psutil.Process(host.pid).children() if record.job_id in child.cmdline()]
         start = time.monotonic()
         if kind == "cancel":
@@ -127,22 +127,22 @@ class _Soak:
             ]:
                 process.kill()
         while (now := self._look(record)).state not in TERMINAL:
-            assert time.monotonic() - start < _PATIENCE, now
+            assert time.monotonic() - start < _MAX_SECONDS, now
             time.sleep(0.1)
         told = time.monotonic() - start
         host.terminate()
         host.wait()
-        psutil.wait_procs(trainers, _PATIENCE)
+        psutil.wait_procs(trainers, _MAX_SECONDS)
         return now.state, told
 
     def _first_step(self, record: JobRecord) -> int | None:
-        """The step from which a resumed job goes on."""
+        """The step at which a resumed job continues."""
         while (now := self._look(record)).state not in ("training", "evaluating", *TERMINAL):
             time.sleep(0.05)
         return now.step
 
     def _finish(self, record: JobRecord, host: subprocess.Popen[bytes]) -> None:
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _MAX_SECONDS
         while (now := self._look(record)).state not in TERMINAL:
             assert time.monotonic() < end, now
             time.sleep(0.1)
@@ -150,11 +150,11 @@ class _Soak:
         assert now.state == "done", now.error
 
     def _look(self, record: JobRecord) -> JobRecord:
-        """The job's record; and whatever is stored as its twin is whole."""
+        """The job's record. Checks that an adapter in storage is whole."""
         now = self.jobs.get(record.job_id)
         if self.library.exists(f"ada:{record.model_name}"):
             twin = self.library.find(f"ada:{record.model_name}")[0]
-            assert is_whole(self.library.read(twin), twin.header)
+            assert is_intact(self.library.read(twin), twin.header)
         return now
 
     def _adapter(self, record: JobRecord) -> str:
@@ -165,7 +165,7 @@ class _Soak:
 
 
 async def _host(jobs: Jobs, job_id: str) -> None:
-    """What the server does for a job, without the rest of the server."""
+    """Supervise a job as the server does, without the rest of the server."""
     supervisor = Supervisor(jobs, at_once=1)
     supervisor.start(job_id)
     stop = asyncio.Event()
@@ -186,7 +186,7 @@ def configured_storage() -> Storage:
 
 
 def song(storage: Storage, number: int, seconds: int, repeats: int = 1) -> str:
-    """The path of an upload of a song of ours, so often in a row."""
+    """Store an upload of a song of the synthesiser, `repeats` times in a row. Returns its path."""
     with tempfile.NamedTemporaryFile(suffix=".flac") as file:
         wave = render(sample_song(np.random.default_rng(number), "house"), seconds, 44_100)
         soundfile.write(file.name, np.tile(wave, repeats).T, 44_100)

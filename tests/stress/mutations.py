@@ -1,4 +1,4 @@
-"""Damage for files that parsers are to take or refuse."""
+"""Random damage to valid input of parsers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Place = Callable[[bytes, random.Random], int]
 
 
 def near_an_end(data: bytes, source: random.Random) -> int:
-    """Mostly near the beginning, where headers are; a quarter as near the end, where MP4 and .zip have their index."""
+    """A place near the start, where headers are; one time in four near the end, where MP4 and zip have an index."""
     place = source.randrange(max(1, min(source.choice([64, 300, 2000, len(data)]), len(data))))
     return max(0, len(data) - place - 1) if source.random() < 0.25 else place
 
@@ -31,11 +31,14 @@ def damaged(
     words: Sequence[bytes] = NUMBERS,
     most: int = 8,
 ) -> bytes:
-    """The data with up to `most` changes: bytes changed, cut out or doubled, numbers or words put in, the rest cut off.
+    """The data with 1 to `most` changes: bytes changed, cut out or doubled, numbers or words put in, the end cut off.
 
     Args:
-        place: where the next change is made.
-        words: what the format's own readers may stumble over.
+        data: valid input.
+        source: decides on the changes.
+        place: chooses where to make the next change.
+        words: text that readers of the format may fail on.
+        most: the largest number of changes.
     """
     changed = bytearray(data)
     for _ in range(source.randint(1, most)):

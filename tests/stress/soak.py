@@ -1,13 +1,14 @@
-"""Half an hour of everything at once, with something broken every minute, and a look at what is left.
+"""Mixed load with a fault every minute, then a check of answers, jobs, memory and storage.
 
     python -m tests.stress.soak --minutes 30
 
-Starts a server of its own on tiny checkpoints, trains a twin, makes 50 of it, and then asks for tracks (with twins,
-blended and without, on both backends), uploads, trains, lists, and goes away in the middle. Meanwhile a runner, a
-training process or the training service is killed, or a runner stands still for some seconds. It ends with 1 and says
-why if an answer was neither right nor a named error, a job ended in no true state, the service did not become whole
-again, its memory grew after warm-up, or storage holds something that belongs to nothing. Since all twins have the same
-weights, a right answer is known: what was answered before to who asked for as much.
+Starts a server of its own on tiny checkpoints, trains a twin and stores it under 50 names. Then clients ask for tracks
+(with twins, with blends and without, on both backends), upload, train, list, and disconnect early. Meanwhile a runner,
+a training process or the training service is killed, or a runner is stopped for some seconds. All twins have the same
+weights, so that a track must equal the first one of the same length, backend and use of twins.
+
+Ends with 1 if an answer was neither right nor an expected error, a job did not end as it should, a backend did not
+become ready again, memory grew after warm-up, or storage holds an object without an owner.
 """
 
 from __future__ import annotations
@@ -46,17 +47,17 @@ from training.jobs.store import Jobs
 
 TWINS = 50
 CLIENTS = 6
-# Trainings that may wait for their turn: more would not end in time on a slow machine.
-QUEUED = 3
+# More queued trainings would not end in time on a slow machine.
+MAX_QUEUED = 3
 FAULT_SECONDS = 60.0
-# At the end all jobs are waited for as long as there is news of them.
-NO_NEWS_SECONDS = 600.0
-# Beside other rows, and blended with itself, a track may differ by a step of 16 bits each, and so may the first one.
-STEPS = 3.03 / 2**15
-# Of what was resident after warm-up; allocators keep some, a leak grows with the time.
-GROWTH = 1.25
-# What may be answered while something is broken, or because it was asked for what is not there any more.
-NAMED = {404, 409, 429, 503, 504}
+# At the end, jobs are waited for until none has made progress for so long.
+MAX_IDLE_SECONDS = 600.0
+# A batch and a blend each change a track by up to one step of 16 bits, and the first track may have been changed too.
+MAX_DIFFERENCE = 3.03 / 2**15
+# Of the resident memory after warm-up. Allocators keep some memory; a leak grows with time.
+MAX_GROWTH = 1.25
+# Statuses that are expected during a fault, or for an object that was deleted.
+EXPECTED_ERRORS = {404, 409, 429, 503, 504}
 KINDS = {
     *("uploads", "datasets", "training_data", "training_turns", "jobs", "open_jobs", "tasks", "job_data", "job_runs"),
     *("loras", "lora_owners", "lora_turns", "lora_deletions", "lora_versions", "models", "outputs"),
@@ -74,14 +75,14 @@ class Soak:
         self.jobs: list[str] = []
         self.upload = ""
         self._end = 0.0
-        # What was answered first, by backend, length, and whether it is with a twin.
+        # The first track by backend, length in seconds, and whether a twin was used.
         self._known: dict[tuple[str, float, bool], NDArray[np.float64]] = {}
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.server.url, timeout=300, trust_env=False)
 
     def prepare(self) -> None:
-        """A beat, a twin of it, and fifty."""
+        """Train a twin, and store it under 50 names."""
         with self.client() as client:
             self.upload = self._upload(client, "soak", 4).raise_for_status().json()["path"]
             body = {"producer_id": "soak", "upload_paths": [self.upload], "model_name": "first", "max_steps": 2}
@@ -112,13 +113,13 @@ class Soak:
             thread.join()
         self._settle()
         grown = self._memory()
-        if warm and grown > GROWTH * warm:
+        if warm and grown > MAX_GROWTH * warm:
             self.wrong.append(f"memory grew from {warm >> 20} to {grown >> 20} MiB after warm-up")
         before = f"{warm >> 20} MiB after warm-up" if warm else "too short for a warm-up"
         print(f"memory: {before}, {grown >> 20} MiB at the end")
         self._walk()
 
-    # The load.
+    # Load
 
     def _ask(self, number: int) -> None:
         source = random.Random(number)
@@ -157,7 +158,7 @@ class Soak:
         if abs(len(samples) / rate - body["duration_seconds"]) > 0.2 or not np.isfinite(samples).all():
             raise ValueError(f"a track of {len(samples) / rate:.2f} s for {body}")
         known = self._known.setdefault((made["backend"], body["duration_seconds"], with_twin), samples)
-        if known.shape != samples.shape or np.abs(known - samples).max() > STEPS:
+        if known.shape != samples.shape or np.abs(known - samples).max() > MAX_DIFFERENCE:
             raise ValueError(f"another track than before for {body}")
         return "200"
 
@@ -175,7 +176,7 @@ class Soak:
 
     def _train(self, client: httpx.Client, source: random.Random) -> str:
         waiting = client.get("/jobs", params={"state": "queued"})
-        if waiting.status_code == 200 and len(waiting.json()["jobs"]) >= QUEUED:
+        if waiting.status_code == 200 and len(waiting.json()["jobs"]) >= MAX_QUEUED:
             return "enough wait already"
         body = {"producer_id": "soak", "upload_paths": [self.upload], "model_name": "again", "max_steps": 2}
         answer = client.post("/train/submit", json=body)
@@ -202,7 +203,7 @@ class Soak:
         content = base64.b64encode(file.getvalue()).decode()
         return client.post("/store-upload", json={"producer_id": producer, "content_base64": content})
 
-    # The faults.
+    # Faults
 
     def _processes(self, word: str) -> list[psutil.Process]:
         found = []
@@ -236,13 +237,13 @@ class Soak:
             process.send_signal(signal.SIGCONT)
         return "AceStepRunner stood still"
 
-    # What is left.
+    # Checks afterwards
 
     def _settle(self) -> None:
-        """The service is whole again, and every job has ended."""
+        """Check that every backend is ready and serves, and that every job has ended with a result or a reason."""
         news, since = None, time.monotonic()
         with self.client() as client:
-            while time.monotonic() - since < NO_NEWS_SECONDS:
+            while time.monotonic() - since < MAX_IDLE_SECONDS:
                 ready = [row["ready"] for row in client.get("/backends").json()["backends"]]
                 records = [client.get(f"/jobs/{job}").json() for job in self.jobs]
                 open_jobs = [record for record in records if record["state"] not in TERMINAL]
@@ -253,7 +254,7 @@ class Soak:
                     news, since = latest, time.monotonic()
                 time.sleep(2)
             if not all(ready):
-                self.wrong.append("the service did not become whole again")
+                self.wrong.append("a backend did not become ready again")
             self.wrong += [f"job {record['job_id']} is {record['state']}: it does not end" for record in open_jobs]
             for body, with_twin in (
                 ({"backend_override": "ace_step"}, False),
@@ -281,7 +282,7 @@ class Soak:
         return total
 
     def _walk(self) -> None:
-        """Nothing in storage belongs to nothing."""
+        """Check that every object in storage has an owner."""
         jobs = Jobs(self.storage)
         known = {record.job_id for record in jobs.all()}
         still_open = {record.job_id for record in jobs.open()}  # the marks of those that have ended go with it
@@ -291,7 +292,7 @@ class Soak:
             kind, owner, *_ = *entry.key.split("/"), ""
             counted[kind] += 1
             if kind not in KINDS:
-                self.wrong.append(f"what is {entry.key}?")
+                self.wrong.append(f"{entry.key} is of no known kind")
             orphaned = {
                 "job_data": owner not in known,
                 "job_runs": owner not in known,
@@ -300,21 +301,21 @@ class Soak:
                 "lora_owners": f"{owner}.safetensors" not in twins,
             }
             if orphaned.get(kind):
-                self.wrong.append(f"{entry.key} belongs to nothing")
+                self.wrong.append(f"{entry.key} has no owner")
         print("stored:", ", ".join(f"{count} {kind}" for kind, count in sorted(counted.items())))
 
 
 def named(answer: httpx.Response) -> str:
-    """The status of an error that may be answered. Raises ValueError for another."""
+    """The status and first words of an expected error. Raises ValueError for another answer."""
     document = answer.json()
-    if answer.status_code not in NAMED or list(document) != ["error"]:
+    if answer.status_code not in EXPECTED_ERRORS or list(document) != ["error"]:
         raise ValueError(f"{answer.status_code} {answer.text[:200]}")
     error = re.sub(r"[0-9a-f-]{36}", "…", document["error"])
     return f"{answer.status_code} {' '.join(error.split()[:6])}"
 
 
 def raised(log: str) -> Counter[str]:
-    """The last line of every traceback in the log, and how often it is there."""
+    """The last line of each traceback in the log, with its count."""
     found: Counter[str] = Counter()
     for part in log.split("Traceback (most recent call last):\n")[1:]:
         last = next((line for line in part.splitlines() if line and not line.startswith(" ")), "")
@@ -323,7 +324,7 @@ def raised(log: str) -> Counter[str]:
 
 
 def renamed(adapter: bytes, producer: str, model: str) -> bytes:
-    """The same adapter as another producer's."""
+    """The adapter under another producer's name."""
     length = header_length(adapter)
     table = json.loads(adapter[8 : 8 + length])
     table["__metadata__"] |= {"producer_id": producer, "model_name": model}

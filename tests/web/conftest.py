@@ -1,4 +1,4 @@
-"""The built app in front of a real service, and in front of a stand-in for the original's three addresses."""
+"""The built app in front of a real service, or of a stand-in for the original's three addresses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ from tests.conftest import IS_WEB, PASSWORD
 
 @dataclass
 class StandIn:
-    """What was sent to the three addresses, and what they answer: a status and a body, after some seconds."""
+    """A server for the three addresses.
+
+    Attributes:
+        url: its address.
+        answers: the status and body that it answers, by path.
+        delays: seconds to wait before an answer, by path.
+        seen: the requests that it received: path, headers, body.
+    """
 
     url: str
     answers: dict[str, tuple[int, Any]]
@@ -84,7 +91,7 @@ Web = Callable[[dict[str, str]], httpx.Client]
 
 @pytest.fixture(scope="session")
 def web() -> Iterator[Web]:
-    """The app with the services' key and the given environment, one process for each."""
+    """Start the app with the service's key and an environment; the same environment shares a process."""
     from contextlib import ExitStack
 
     with ExitStack() as stack:
@@ -102,7 +109,7 @@ def web() -> Iterator[Web]:
 
 @pytest.fixture
 def original(web: Web, stand_in: StandIn) -> httpx.Client:
-    """The app with the three variables alone, and the password."""
+    """The app with the original's three variables and the password."""
     return web(stand_in.environment | {"NAWFSIDE_APP_PASSWORD": PASSWORD})
 
 
@@ -114,7 +121,7 @@ def studio(web: Web, api: Api) -> httpx.Client:
 
 @pytest.fixture(scope="session")
 def alone(web: Web) -> Iterator[httpx.Client]:
-    """The app whose service is down: nobody listens at its port, and nobody else can."""
+    """The app whose service is down: its port is taken by a socket that does not listen."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield web({"MUSIC_SERVICE_URL": f"http://127.0.0.1:{taken.getsockname()[1]}"})
@@ -131,6 +138,6 @@ def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(accept_downloads=True)
     page = context.new_page()
     page.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)  # a page may wait for the service, which hears a song for some seconds
+    expect.set_options(timeout=60_000)  # a page may wait for the analysis of a song, which takes seconds
     yield page
     context.close()

@@ -1,4 +1,4 @@
-"""The two pages in a real browser, in front of a real service: by mouse, by keyboard, on a phone, in trouble."""
+"""The two pages in a real browser with a real service: by mouse, by keyboard, on a phone, during failures."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.conftest import PASSWORD, Twin
 from tests.web.conftest import Web
 
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
-MAX_SCRIPT = 170_000  # bytes, gzipped, before anything is clicked
-TRAINED = 900_000  # milliseconds that a short training may take on a busy machine
+MAX_SCRIPT_BYTES = 170_000  # gzipped, loaded before the first click
+MAX_TRAINING_MS = 900_000  # for a short training on a busy machine
 PAGES = ["/", "/producer"]
 
 
 def accessible(page: Page) -> None:
-    """No violation that axe calls serious or critical."""
+    """Check that axe finds no serious or critical violation."""
     page.evaluate(AXE.read_text())
     found = page.evaluate("async () => (await axe.run()).violations")
     grave = [
@@ -35,7 +35,7 @@ def accessible(page: Page) -> None:
 
 
 def fits(page: Page) -> None:
-    """Nothing is wider than the window."""
+    """Check that nothing is wider than the window."""
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
 
 
@@ -73,7 +73,7 @@ def test_from_a_beat_to_a_track(page: Page, studio: httpx.Client, api: Api, tmp_
     song.get_by_label("Tempo in bpm").fill("141")
     start(page, "night", 8)
     training = page.get_by_role("listitem", name=re.compile("^Training"))
-    expect(training.get_by_role("status")).to_have_text("Done", timeout=TRAINED)
+    expect(training.get_by_role("status")).to_have_text("Done", timeout=MAX_TRAINING_MS)
     expect(training.get_by_role("link", name="The whole report")).to_be_visible()
     (job,) = api.get("/jobs", producer_id="webster")["jobs"]
     report = studio.get(f"/api/service/jobs/{job['job_id']}/report")
@@ -92,7 +92,7 @@ def test_from_a_beat_to_a_track(page: Page, studio: httpx.Client, api: Api, tmp_
     page.get_by_role("button", name="Make a take").click()
     take = page.get_by_role("listitem", name="Take 1")
     player = take.locator("audio")
-    expect(player).to_be_visible(timeout=TRAINED)
+    expect(player).to_be_visible(timeout=MAX_TRAINING_MS)
     assert (
         player.evaluate(
             """async (player) => {
@@ -120,7 +120,7 @@ def test_from_a_beat_to_a_track(page: Page, studio: httpx.Client, api: Api, tmp_
     take.get_by_role("button", name="Same seed again").click()
     expect(page.get_by_label("Seed")).not_to_have_value("")
     page.get_by_role("button", name="Make a take").click()
-    expect(page.get_by_role("listitem", name="Take 2").locator("audio")).to_be_visible(timeout=TRAINED)
+    expect(page.get_by_role("listitem", name="Take 2").locator("audio")).to_be_visible(timeout=MAX_TRAINING_MS)
     sounds = [soundfile.read(io.BytesIO(file))[0] for file in tracks(api, "webster")]
     assert len(sounds) == 2 and (sounds[0] == sounds[1]).all()
 
@@ -131,11 +131,11 @@ def test_a_training_is_cancelled_and_resumed(page: Page, studio: httpx.Client, a
     expect(page.get_by_role("listitem", name="night beat.wav").get_by_label("Key")).to_be_visible()
     start(page, "long", 400)
     training = page.get_by_role("listitem", name=re.compile("^Training"))
-    expect(training.get_by_text(re.compile(r"^Step \d+ of 400"))).to_be_visible(timeout=TRAINED)
+    expect(training.get_by_text(re.compile(r"^Step \d+ of 400"))).to_be_visible(timeout=MAX_TRAINING_MS)
     training.get_by_role("button", name="Cancel").click()
-    expect(training.get_by_role("status")).to_have_text("Cancelled", timeout=TRAINED)
+    expect(training.get_by_role("status")).to_have_text("Cancelled", timeout=MAX_TRAINING_MS)
     training.get_by_role("button", name="Resume").click()
-    expect(training.get_by_role("status")).to_have_text("Done", timeout=TRAINED)
+    expect(training.get_by_role("status")).to_have_text("Done", timeout=MAX_TRAINING_MS)
     preview = training.get_by_label(re.compile(r"^Preview at step \d+$")).first
     seconds = preview.evaluate(
         """async (player) => {
@@ -166,7 +166,7 @@ def test_a_twin_is_rolled_back(page: Page, studio: httpx.Client, api: Api, twins
 
 
 def test_files_are_taken_where_the_page_did_not_come_by_tls(page: Page, studio: httpx.Client, tmp_path: Path) -> None:
-    """There browsers have no `crypto.randomUUID`: on a phone in the studio's own network, for one."""
+    """Without https, as for a phone in the studio's network, browsers have no `crypto.randomUUID`."""
     page.add_init_script("delete Crypto.prototype.randomUUID")
     open_producer(page, studio, "network")
     send(page, tmp_path, 3)
@@ -221,7 +221,7 @@ def test_twins_are_blended(page: Page, studio: httpx.Client, api: Api, twins: di
     page.on("request", lambda made: sent.append(made.post_data_json) if made.url.endswith("/generate") else None)
     page.get_by_role("button", name="Make a take").click()
     take = page.get_by_role("listitem", name="Take 1")
-    expect(take.locator("audio")).to_be_visible(timeout=TRAINED)
+    expect(take.locator("audio")).to_be_visible(timeout=MAX_TRAINING_MS)
     expect(take).to_contain_text("studio:ace_twin 45 %, studio:other_twin 55 %")
     assert [part["weight"] for part in sent[0]["loras"]] == [0.45, 0.55]
 
@@ -276,7 +276,7 @@ def test_by_keyboard_alone(page: Page, studio: httpx.Client) -> None:
     page.keyboard.press("Control+A")
     page.keyboard.type("2")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("listitem", name="Take 1").locator("audio")).to_be_visible(timeout=TRAINED)
+    expect(page.get_by_role("listitem", name="Take 1").locator("audio")).to_be_visible(timeout=MAX_TRAINING_MS)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -286,4 +286,4 @@ def test_the_first_load_is_small(page: Page, studio: httpx.Client, path: str) ->
     page.goto(f"{studio.base_url}{path}", wait_until="networkidle")
     size = sum(len(gzip.compress(answer.body())) for answer in scripts)
     print(f"{path}: {size / 1000:.1f} kB of JavaScript, gzipped")
-    assert 0 < size <= MAX_SCRIPT
+    assert 0 < size <= MAX_SCRIPT_BYTES

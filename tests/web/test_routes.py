@@ -1,4 +1,4 @@
-"""The app's three routes, as the original has them, and what it passes on for its pages."""
+"""The original's three routes of the app, and the routes of the service that it passes on for its pages."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_body_of_unknown_length_is_refused_while_it_comes(original: httpx.Clie
 
 
 def trickled(app: httpx.Client, seconds: int) -> httpx.Response:
-    """The answer to a form that takes so long to come."""
+    """Send a form that takes so many seconds. Returns the answer."""
 
     def body() -> Iterator[bytes]:
         yield b'--x\r\nContent-Disposition: form-data; name="producerId"\r\n\r\np\r\n'
@@ -124,7 +124,7 @@ def trickled(app: httpx.Client, seconds: int) -> httpx.Response:
 
 
 def test_an_upload_may_take_as_long_as_is_set(original: httpx.Client, web: Web, stand_in: StandIn) -> None:
-    """Node looks for late requests every 30 s, so the one that is too late is told so within these."""
+    """Node checks for late requests every 30 s, so a late one is refused within 30 s."""
     environment = stand_in.environment | {"NAWFSIDE_APP_PASSWORD": PASSWORD}
     hasty = web(environment | {"UPLOAD_SECONDS": "5"})
     with ThreadPoolExecutor(2) as pool:
@@ -203,7 +203,7 @@ def test_bodies_that_are_no_json(original: httpx.Client, path: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "status", "said"),
     [
-        ((200, {"error": "no such twin"}), 502, "no such twin"),  # the original's way
+        ((200, {"error": "no such twin"}), 502, "no such twin"),  # as the original reports errors
         ((404, {"error": "lora_id: there is no twin"}), 404, "lora_id: there is no twin"),
         ((503, {"error": "later"}), 503, "later"),
         ((500, b"Traceback (most recent call last)"), 500, "the music service answered 500"),
@@ -286,12 +286,12 @@ def test_three_variables_and_the_password_are_enough(web: Web, strict: Api) -> N
     assert job["producer_id"] == "three" and job["model_name"] == "nawfside_lora"
     assert strict.get(f"/jobs/{job['job_id']}")["producer_id"] == "three"
     assert app.get(f"/api/service/jobs/{job['job_id']}").json()["job_id"] == job["job_id"]
-    # Its own words come through: these are no addresses on the internet.
+    # The service's own message is passed on: these addresses are not public.
     refused = app.post(TRAIN, json={"producerId": "three", "uploadUrls": ["http://127.0.0.1/a.wav"]}, headers=HEADER)
     assert "upload_urls[0]" in error_of(refused, 400)
     wanted: Json = {"artistId": "a", "loraId": "three:none", "prompt": "dark", "durationSeconds": 2}
     assert "three:none" in error_of(app.post(GENERATE, json=wanted), 404)
-    # A training that is cancelled on the way leaves a twin, which sings.
+    # A training that is cancelled leaves a partial twin, which can be used.
     end = time.monotonic() + PATIENCE
     while not strict.get(f"/jobs/{job['job_id']}")["step"]:
         assert time.monotonic() < end

@@ -1,4 +1,4 @@
-"""The app's server: whom it answers, under which names, and what it tells the service of who asks."""
+"""The app's server: the host names that it answers to, and the visitor's address that it passes on."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def public(web: Web, stand_in: StandIn) -> httpx.Client:
 
 
 def bare(app: httpx.Client, head: str) -> int:
-    """The status of a request that is sent as it stands."""
+    """Send a request byte for byte. Returns its status."""
     with socket.create_connection((app.base_url.host, app.base_url.port or 0), timeout=PATIENCE) as connection:
         connection.sendall(head.replace("\n", "\r\n").encode() + b"\r\n\r\n")
         return int(connection.makefile("rb").readline().split()[1])
@@ -100,12 +100,12 @@ def test_its_own_pages_write(original: httpx.Client, public: httpx.Client) -> No
     assert original.post(GENERATE, json=BODY, headers={"origin": own}).status_code == 200
     of_proxy = {"origin": "https://studio.example", "host": "studio.example"}
     assert public.post(GENERATE, json=BODY, headers=of_proxy).status_code == 200
-    # A proxy that gives the app's own address as Host.
+    # A proxy that sends the app's own address as Host.
     assert public.post(GENERATE, json=BODY, headers={"origin": "https://studio.example"}).status_code == 200
 
 
 def visitor(app: httpx.Client, stand_in: StandIn, **headers: str) -> str:
-    """The address that the service is told."""
+    """The visitor's address that the service receives."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     assert app.post(GENERATE, json=BODY, headers=sent).status_code == 200
     (_, seen, _) = stand_in.seen.pop()
@@ -121,7 +121,7 @@ def test_the_service_is_told_the_visitors_address(
     assert visitor(public, stand_in, x_forwarded_for="6.6.6.6, 2001:db8::1") == "2001:db8::1"
     assert (
         visitor(public, stand_in, x_forwarded_for="6.6.6.6, 9.9.9.9:4711") == "127.0.0.1"
-    )  # never what a visitor says
+    )  # not the header that a visitor sends
     assert visitor(public, stand_in, x_visitor_address="6.6.6.6") == "127.0.0.1"
 
 
@@ -138,7 +138,7 @@ def test_the_key_stays_in_the_server(original: httpx.Client, stand_in: StandIn, 
 
 
 def test_a_service_that_does_not_know_the_app(web: Web, api: Api) -> None:
-    """The app is not a program of this machine, for whoever visits it."""
+    """The service does not treat the app's visitors as programs of its own machine."""
     for key in ("", "ptk_0123456789abcdef_no"):
         stranger = web({"MUSIC_SERVICE_URL": api.server.url, "MUSIC_SERVICE_API_KEY": key})
         answer = stranger.get("/api/service/backends")
@@ -147,7 +147,7 @@ def test_a_service_that_does_not_know_the_app(web: Web, api: Api) -> None:
 
 @contextmanager
 def started(command: list[str], cwd: Path, environment: dict[str, str], seconds: float) -> Iterator[psutil.Process]:
-    """A command that serves the app on the port in its environment."""
+    """Run a command that serves the app on the port of its environment."""
     process = subprocess.Popen(command, cwd=cwd, env=os.environ | environment, start_new_session=True)
     try:
         assert comes_up(process, f"http://127.0.0.1:{environment['WEB_PORT']}/icon.svg", seconds)
@@ -171,7 +171,7 @@ def test_it_listens_on_this_machine_alone(script: list[str]) -> None:
 
 
 def test_make_web(tmp_path: Path, tiny: dict[str, str]) -> None:
-    """It comes with a service that knows it, and leaves nothing behind: no key, and no process."""
+    """It starts a service with a key of its own, and leaves neither a key nor a process."""
     environment = tiny | {"WEB_PORT": str(free_port()), "STORAGE_URL": tmp_path.as_uri(), "MUSIC_SERVICE_URL": ""}
     with started([sys.executable, "-m", "scripts.web"], ROOT, environment, PATIENCE) as make:
         processes = [make, *make.children(recursive=True)]
@@ -180,7 +180,7 @@ def test_make_web(tmp_path: Path, tiny: dict[str, str]) -> None:
         assert httpx.get(app, timeout=PATIENCE, trust_env=False).status_code == 200
         (serve,) = (line for each in make.children() if "--port" in (line := command_of(each)))
         service = f"http://127.0.0.1:{serve[serve.index('--port') + 1]}/backends"
-        # Who needed no key before needs none now.
+        # Local programs still need no key.
         assert httpx.get(service, timeout=PATIENCE, trust_env=False).status_code == 200
         visited = httpx.get(service, headers={"x-visitor-address": "127.0.0.1"}, timeout=PATIENCE, trust_env=False)
         error_of(visited, 401)

@@ -21,6 +21,7 @@ from typing import Any
 
 from contract import TERMINAL, JobAnswer, State, TrainRequest, is_id
 from core.errors import Refusal
+from core.text import shown
 from storage import AlreadyExists, Changed, Damaged, Entry, NotFound, Storage, Unavailable, keys, records
 from training.jobs.record import JobRecord, decode_job_id, result_of
 
@@ -387,7 +388,7 @@ class Jobs:
 
 
 def no_job(some_id: str) -> Refusal:
-    return Refusal(404, f"job_id: there is no job {keys.shown(some_id)}")
+    return Refusal(404, f"job_id: there is no job {shown(some_id)}")
 
 
 def _deserted(record: JobRecord) -> bool:

@@ -1,4 +1,4 @@
-"""The sizes of the starter's parts: an ACE-Step pipeline in small."""
+"""The architecture of the starter: a small ACE-Step pipeline."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def encode_mean(codec: AutoencoderOobleck, audio: torch.Tensor) -> torch.Tensor:
 WIDTH = 256
 TEXT_WIDTH = 128
 CLOCK_TEMPOS = range(70, 162, 2)
-"""Tempos in beats a minute that have hands on the clock."""
+"""Tempos, in beats per minute, that have hands on the clock."""
 CLOCK_PERIODS = (120.0, 40.0, 16.0, 6.0)
-"""Seconds; further hands that tell where in the piece a token is."""
+"""Seconds; further hands, for the position in the piece."""
 
 
 def build_transformer() -> AceStepTransformer1DModel:
@@ -82,7 +82,7 @@ def build_text_encoder(vocabulary: int) -> Qwen3Model:
 
 
 def build_condition_encoder() -> AceStepConditionEncoder:
-    """The timbre encoder reads 30 s of latents for every prompt, so it has one layer."""
+    """The condition encoder. Its timbre encoder has one layer, as it reads 30 s of latents for every prompt."""
     encoder = AceStepConditionEncoder(
         hidden_size=TEXT_WIDTH,
         intermediate_size=2 * TEXT_WIDTH,
@@ -103,13 +103,12 @@ def build_condition_encoder() -> AceStepConditionEncoder:
 
 
 def clock(length: int) -> torch.Tensor:
-    """What the starter has in place of the latents of silence, `[1, length, LATENT]`.
+    """A positional encoding in place of the latents of silence, `[1, length, LATENT]`.
 
-    The pipeline hands the transformer a stretch of `silence_latent` as context from the start of each piece. Ours is a
-    clock: the values of one token's patch are sine and cosine hands, for each tempo one that turns in a bar and one
-    that turns in a beat, and a few slow ones. To be on the beat the model then has only to look at the hands that
-    the prompt names, and need not make a fast rhythm out of a slow hand. Tempos above and below those of the clock are
-    heard from the hands of half and double time.
+    The pipeline passes the transformer `silence_latent`, from the start of each piece, as context. The starter's is a
+    clock: each token's patch holds sine and cosine hands, for each tempo one that turns once a bar and one that turns
+    once a beat, and a few slow ones. To be on the beat, the model only has to attend to the hands of the prompt's
+    tempo. Tempos outside the clock's range use the hands of half or double time.
     """
     tempos = [beats * 60.0 / bpm for beats in (4, 1) for bpm in CLOCK_TEMPOS]
     periods = torch.tensor(tempos + list(CLOCK_PERIODS), dtype=torch.float64)

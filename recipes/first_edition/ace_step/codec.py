@@ -1,7 +1,7 @@
 """Train the codec: first the whole autoencoder, then the decoder alone on top of the frozen encoder.
 
-The second stage begins after `latents` has fixed the latents' scale, and can run beside the model's training: what the
-model learns to make does not move any more.
+The second stage needs the `latents` stage, which fixes the scale of the latents. It can run beside the model's
+training, as the latents do not change any more.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ RATE = 1.5e-3
 KL_WEIGHT = 2e-3
 LEVEL_WEIGHT = 4.0
 LEVEL_NOISE, WAVE_NOISE = 0.1, 0.5
-"""Largest deviation of the noise on the latents in the decoder's stage, where the latents' own are 1.5 and about 1.
+"""Largest deviation of the noise on the latents in the decoder stage; the latents' own deviations are 1.5 and about 1.
 
-A model gets loudness nearly right and waves only roughly; a decoder that has met such latents keeps to the loudness."""
+A model predicts loudness well and waves only roughly; with such noise the decoder learns to rely on the loudness."""
 
 
 def train_codec(runs: Path, steps: int, batch: int, device: str, compile_it: bool, stage: str = "codec") -> None:
-    """Train up to `steps` in all and write the codec to `runs/<stage>`; goes on from what is in `runs`.
+    """Train to `steps` steps in total, and write the codec to `runs/<stage>`; resumes from `runs`.
 
     `stage` is `codec` (encoder and decoder) or `decoder` (the encoder frozen, started from `runs/codec-unit`).
     """

@@ -1,4 +1,4 @@
-"""Give the latents a fixed scale, then encode songs: the model's training data."""
+"""Fix the scale of the latents, then encode songs as the model's training data."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .transform import set_weight, weight_of
 
 LEVEL_DEVIATION = 1.5
 SPREAD = 0.25
-"""The components' deviations are their variances to this power: 0 would make all alike, 0.5 leave them."""
+"""A component's deviation is its variance to this power: 0 would make all equal, 0.5 would leave them."""
 
 
 @torch.no_grad()
 def unit_codec(runs: Path) -> AutoencoderOobleck:
     """The trained codec with its latents brought to a fixed scale.
 
-    The level channels lead. The others are turned to their principal components and scaled so that the strong ones
-    lead, since noise drowns the weak ones first: the model decides on rhythm, then on tones, then on their phases. All
-    of it goes into the convolutions on both sides of the latent and changes nothing else.
+    The level channels come first. The others are rotated to their principal components, strongest first, since noise
+    masks the weak ones first: the model decides on rhythm, then on tones, then on phases. The rotation is merged into
+    the convolutions on both sides of the latents.
     """
     target = runs / "codec-unit"
     if target.exists():
@@ -47,7 +47,7 @@ def unit_codec(runs: Path) -> AutoencoderOobleck:
     weight, bias = weight_of(head), head.bias.clone()
     weight[:LATENT] = torch.einsum("ij,jkt->ikt", turn, weight[:LATENT])
     bias[:LATENT] = turn @ (bias[:LATENT] - mean)
-    # What samples the posterior shall add little noise, the same to each channel.
+    # Sampling from the posterior adds little noise, the same to each channel.
     weight[LATENT:], bias[LATENT:] = 0, -4.0
     set_weight(head, weight, bias)
     weight, bias = weight_of(tail), tail.bias.clone()
@@ -57,10 +57,10 @@ def unit_codec(runs: Path) -> AutoencoderOobleck:
 
 
 class SongEncoder:
-    """Encodes songs of any length in windows of one length, since compiled code is made for one length."""
+    """Encodes songs of any length in windows of one length, as compiled code has a fixed length."""
 
     MARGIN = 48
-    """Latent frames on both sides of a window that are dropped: the encoder looks that far."""
+    """Latent frames dropped on both sides of a window: the encoder's receptive field."""
 
     def __init__(self, codec: AutoencoderOobleck, device: str, compile_it: bool) -> None:
         self.encoder = torch.compile(codec.encoder, dynamic=False) if compile_it else codec.encoder

@@ -1,4 +1,4 @@
-"""Loudness as the first latent channels are taught to tell it."""
+"""Loudness, normalised, as the first latent channels are trained to hold it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SPREAD = (0.516, 0.332, 0.223, 0.244)
 """Mean and deviation of the levels over the synthesiser's songs."""
 LEVELS = len(BANDS)
 WAVES = LATENT - LEVELS
-"""The channels that are left to the waveform."""
+"""The other channels, which hold the waveform."""
 
 
 def unit_levels(audio: torch.Tensor) -> torch.Tensor:

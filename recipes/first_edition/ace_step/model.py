@@ -13,7 +13,7 @@ from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscret
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..clips import HELD_BACK, LONG_SECONDS, LOOP_SECONDS, Clip, Library, draw, for_training, phrase_starts
+from ..clips import LONG_SECONDS, LOOP_SECONDS, VALIDATION_CLIPS, Clip, Library, draw, for_training, phrase_starts
 from ..data import SAMPLE_RATE, TRAINING
 from ..prompts import start_numbers
 from ..training import Training, forget_paths, load_average, start_over
@@ -25,30 +25,29 @@ from .prompts import build_tokenizer, format_prompt, song_prompt
 SAMPLING = {"steps": 16, "guidance": 3.0, "shift": 2.0, "guided": True}
 """The checkpoint's default settings."""
 LOOP_LENGTHS = (6.0, 8.0, 10.0, 10.0, 10.0, 12.0)
-"""Seconds that a step's loops may be cut to."""
+"""Seconds; one is drawn for each step."""
 LONG_SHARE = 0.2
-"""Share of steps on pieces with a form. The form is in the loudness, so steps on rhythm alone have their share, too."""
-SECONDS_A_STEP = 150.0
-DROPPED = 0.12
-"""Share of clips trained without their prompt, for guidance."""
+"""Share of steps on pieces with a form, also among the steps on rhythm alone, as the form is in the loudness."""
+SECONDS_PER_STEP = 150.0
+PROMPT_DROPOUT = 0.12
+"""Share of clips trained without their prompt, for classifier-free guidance."""
 RHYTHM_SHARE = 0.4
 """Share of steps on rhythm alone.
 
-Such a step sees little but noise and is judged by loudness only, so it has nothing to go by but the prompt and the
-clock. Among all other things to learn, a model was seen to find its way from the prompt's tempo to the clock's hands
-not within 1,000 steps; so it found it within 75."""
+The input of such a step is nearly pure noise and its loss is on loudness only, so that prompt and clock are all that
+the model can use. It then learned to follow the prompt's tempo within 75 steps; without, not within 1,000."""
 LEVEL_WEIGHT = 2.0
-"""Of an error in loudness, where one in a wave counts 1: rhythm is in the loudness."""
-DRUMLESS = 0.25
-"""Share of clips that are drawn from those without drums.
+"""Weight of the loudness channels in the loss; the others weigh 1."""
+DRUMLESS_SHARE = 0.25
+"""Share of clips drawn from those without drums.
 
-Without it, half of the pieces whose genre could not be told were drumless ones, and taken for ambient music."""
+Without it, half of the pieces whose genre was not recognised were drumless ones, classified as ambient."""
 REFRESH_EVERY = 200
 VALIDATE_EVERY = 250
 
 
 class Starter(nn.Module):
-    """The three parts that are trained, and the step from prompts and latents to a loss."""
+    """The three trained parts, and the loss of prompts and latents."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +62,7 @@ class Starter(nn.Module):
         start_numbers(self.text_encoder.get_input_embeddings().weight, self.tokenizer, CLOCK_TEMPOS)
 
     def conditions(self, texts: list[str], lyrics: str) -> torch.Tensor:
-        """What the transformer attends to, `[B, L, TEXT_WIDTH]`, packed as the pipeline packs it."""
+        """The transformer's cross-attention states, `[B, L, TEXT_WIDTH]`, in the order of the pipeline."""
         device = self.transformer.device
         tokens = self.tokenizer(texts, padding="longest", return_tensors="pt").input_ids.to(device)
         words = self.tokenizer([lyrics], return_tensors="pt").input_ids.to(device)
@@ -77,7 +76,7 @@ class Starter(nn.Module):
 
     @torch.no_grad()
     def _timbre(self) -> torch.Tensor:
-        """The timbre of no reference `[1, 1, TEXT_WIDTH]`; always the same, as its encoder is not trained."""
+        """The timbre without a reference, `[1, 1, TEXT_WIDTH]`; constant, as its encoder is not trained."""
         if self._no_reference is None:
             encoder = self.condition_encoder
             reference = encoder.silence_latent[:, : 30 * SAMPLE_RATE // HOP]
@@ -113,13 +112,13 @@ class Starter(nn.Module):
 
 
 def _in_float32(convolution: Callable[[torch.Tensor], torch.Tensor], frames: torch.Tensor) -> torch.Tensor:
-    """A processor with AMX computes convolutions in strides wrongly in bfloat16; these two cost next to nothing."""
+    """Run a strided convolution in float32: with AMX, oneDNN computes them wrongly in bfloat16."""
     with torch.autocast(frames.device.type, enabled=False):
         return convolution(frames.float())
 
 
 def train_model(runs: Path, steps: int, device: str, rate: float, compile_it: bool) -> None:
-    """Train up to `steps` in all; goes on from `runs/model.pt`, and sees new latents as they are written."""
+    """Train to `steps` steps in total; resumes from `runs/model.pt`, and picks up new latents as they are written."""
     torch.manual_seed(0)
     starter = Starter().to(device).train()
     training = Training(starter, runs / "model.pt", rate, steps)
@@ -136,7 +135,7 @@ def train_model(runs: Path, steps: int, device: str, rate: float, compile_it: bo
         texts = [song_prompt(clip.song, seconds, rng) for clip in clips]
         latents = latents.to(device)
         time = _times(len(clips), rhythm)
-        dropped = (torch.rand(len(clips), device=device) < DROPPED).view(-1, 1, 1)
+        dropped = (torch.rand(len(clips), device=device) < PROMPT_DROPOUT).view(-1, 1, 1)
         with sdpa_kernel(SDPBackend.MATH), torch.autocast(device, torch.bfloat16):
             conditions = starter.conditions(texts, _lyrics(rng))
             null = starter.condition_encoder.null_condition_emb.expand_as(conditions)
@@ -157,7 +156,7 @@ def train_model(runs: Path, steps: int, device: str, rate: float, compile_it: bo
 
 
 def _times(count: int, rhythm: bool) -> torch.Tensor:
-    """A time for each clip, `[B]`: half of them lean to the noisy end, where rhythm and form are decided."""
+    """Flow-matching times `[B]`: half of them biased to the noisy end, where rhythm and form are decided."""
     if rhythm:
         return 0.9 + 0.099 * torch.rand(count)
     noisy = torch.sigmoid(torch.randn(count) * 1.2 + 1.0)
@@ -165,26 +164,26 @@ def _times(count: int, rhythm: bool) -> torch.Tensor:
 
 
 def _draw(library: Library, rng: np.random.Generator) -> tuple[list[Clip], torch.Tensor, float]:
-    """A batch of one length: clips, their latents `[B, T, LATENT]`, and the seconds."""
+    """A batch of one length: clips, latents `[B, T, LATENT]`, and seconds."""
     if rng.random() < LONG_SHARE:
         seconds = float(rng.choice(LONG_SECONDS))
         stock = for_training(library, seconds)
     else:
         seconds = float(rng.choice(LOOP_LENGTHS))
         stock = for_training(library, LOOP_SECONDS)
-    clips = draw(stock, max(1, round(SECONDS_A_STEP / seconds)), DRUMLESS, rng)
+    clips = draw(stock, max(1, round(SECONDS_PER_STEP / seconds)), DRUMLESS_SHARE, rng)
     return clips, torch.stack([_cut(clip, frames(seconds), rng) for clip in clips]).float(), seconds
 
 
 def _cut(clip: Clip, length: int, rng: np.random.Generator) -> torch.Tensor:
-    """Latents `[length, LATENT]` of a stretch that starts on the first beat of a phrase."""
+    """Latents `[length, LATENT]` from the first beat of a random phrase."""
     starts = phrase_starts(clip, length, frames)
     start = starts[rng.integers(len(starts))]
     return clip.frames[start : start + length]
 
 
 def _lyrics(rng: np.random.Generator) -> str:
-    """None, the usual word for none, or now and then any words, which the starter shall not mind."""
+    """No lyrics, the usual tag for none, or now and then other words, to which the starter should be indifferent."""
     words = ("", "[Instrumental]", "la la la oh yeah", "[verse]\nlights are low tonight")
     text = format_prompt("", 10)[1]
     return text.replace("<|endoftext|>", words[rng.choice(4, p=[0.4, 0.4, 0.1, 0.1])] + "<|endoftext|>")
@@ -192,9 +191,9 @@ def _lyrics(rng: np.random.Generator) -> str:
 
 @torch.no_grad()
 def validation(starter: Starter, library: Library) -> dict[str, float]:
-    """Loss on held-back clips, and with another clip's prompt: the gap is what it heeds."""
+    """Loss on the validation clips, with their prompts and with other clips': the gap is the effect of prompts."""
     rng = np.random.default_rng(0)
-    clips = [clip for clip in library.clips[:HELD_BACK] if clip.seconds == LOOP_SECONDS]
+    clips = [clip for clip in library.clips[:VALIDATION_CLIPS] if clip.seconds == LOOP_SECONDS]
     latents = torch.stack([clip.frames[: frames(10)] for clip in clips]).float().to(starter.transformer.device)
     texts = [song_prompt(clip.song, 10, rng) for clip in clips]
     generator = torch.Generator().manual_seed(0)
@@ -213,9 +212,9 @@ def validation(starter: Starter, library: Library) -> dict[str, float]:
 def _levels_from_noise(
     starter: Starter, latents: torch.Tensor, noise: torch.Tensor, texts: list[str], time: float = 0.98
 ) -> float:
-    """How well the prompt alone foretells loudness over time: correlation with the held-back clips, mean over them.
+    """Mean correlation of loudness over time, predicted from the prompt and noise, with that of the validation clips.
 
-    The earliest sign of rhythm. It rises long before generated music has a pulse.
+    The earliest sign of rhythm: it rises long before generated music has a pulse.
     """
     times = torch.full((len(latents),), time).to(latents)
     noisy = (1 - time) * latents + time * noise
@@ -234,7 +233,7 @@ def _levels_from_noise(
 
 
 def pack(runs: Path, target: Path) -> None:
-    """Put the last checkpoint together as an `AceStepPipeline` in bfloat16."""
+    """Assemble the last checkpoint as an `AceStepPipeline` in bfloat16."""
     starter = Starter()
     load_average(starter, runs / "model.pt")
     decoder = runs / "decoder"
@@ -253,7 +252,7 @@ def pack(runs: Path, target: Path) -> None:
 
 
 def unpack(source: Path, runs: Path) -> None:
-    """Put a packed checkpoint back into an empty `runs`: training goes on from its weights, warming up anew."""
+    """Turn a packed checkpoint into an empty `runs` again: training continues from its weights, with a new warm-up."""
     pipeline = AceStepPipeline.from_pretrained(source, torch_dtype=torch.float32)
     starter = Starter()
     for part in ("transformer", "text_encoder", "condition_encoder"):

@@ -1,4 +1,4 @@
-"""Prompts exactly as `AceStepPipeline` formats them, and a tokenizer that knows the format's fixed parts as tokens."""
+"""Prompts as `AceStepPipeline` formats them, and a tokenizer in which the format's fixed parts are single tokens."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _FORMAT = SimpleNamespace(_build_metadata_string=AceStepPipeline._build_metadata
 
 
 def format_prompt(prompt: str, seconds: float, **fields: Any) -> tuple[str, str]:
-    """The text and the lyrics that the pipeline would encode for an instrumental without lyrics."""
+    """The text and the lyrics that the pipeline encodes for an instrumental."""
     return AceStepPipeline._format_prompt(_FORMAT, prompt=prompt, lyrics="", audio_duration=seconds, **fields)
 
 
 def song_prompt(song: Song, seconds: float, rng: np.random.Generator) -> str:
-    """A prompt that asks for `song`, worded at random and with fields left out at random."""
-    said = loose_text(song, rng)
-    fields = {"bpm": said.bpm, "keyscale": said.key, "timesignature": said.time_signature}
-    return format_prompt(said.prompt, seconds, **{name: value for name, value in fields.items() if value})[0]
+    """A prompt for `song` in random words, with random fields omitted."""
+    text = loose_text(song, rng)
+    fields = {"bpm": text.bpm, "keyscale": text.key, "timesignature": text.time_signature}
+    return format_prompt(text.prompt, seconds, **{name: value for name, value in fields.items() if value})[0]
 
 
 @lru_cache(maxsize=1)
 def template_parts() -> list[str]:
-    """The fixed strings between what a user chooses."""
+    """The fixed strings of the prompt format."""
     marks = ("\x00", "\x01", "\x02", "987")
     text, lyrics = format_prompt(marks[0], 987, timesignature=marks[1], keyscale=marks[2], bpm=123)
     parts = re.split("|".join((*marks, "123")), text)

@@ -1,10 +1,9 @@
-"""Start the codec as a transform coder.
+"""Initialise the codec as a transform coder.
 
-Before any training, the codec's strided convolutions are set to lapped cosine transforms (MDCT), one inside the other,
-its last one to the principal components of what they give, and the decoder's to the transposes. All of these are
-orthonormal, so the untrained codec already returns the strongest components of the music in phase. Training then adds
-to it through the residual units, which start small, in place of having to find phase by itself: from random weights
-that takes longer than all the rest.
+The encoder's strided convolutions are set to nested lapped cosine transforms (MDCT), its last one to the principal
+components of their output, and the decoder's to the transposes. All of these are orthonormal, so the untrained codec
+already reconstructs the strongest components of the music in phase. Training refines it through the residual units,
+which start small. From random weights, learning phase takes longer than all the rest.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ STRAIGHT = 2.0
 RESIDUAL_SHARE = 0.1
 REST_SHARE = 0.1
 START_SCALE = -2.3
-"""Of the latents' deviation before softplus: about 0.1."""
+"""The latents' deviation before softplus: about 0.1 after it."""
 
 
 def lapped_cosine(hop: int) -> torch.Tensor:
@@ -96,7 +95,7 @@ def start_as_transform(codec: AutoencoderOobleck, audio: torch.Tensor) -> None:
         _straighten(up.snake1, channels)
     _straighten(encoder.snake1, channels)
 
-    # Pre-emphasis: a component's rank counts what is heard, not only what is strong, which is bass.
+    # Pre-emphasis, so that components are ranked by audibility, not by energy, which is mostly bass.
     emphasised = _features(codec, audio - 0.8 * torch.nn.functional.pad(audio, (1, 0))[..., :-1])
     plain = _features(codec, audio)
     _, vectors = torch.linalg.eigh(torch.cov(emphasised[:channels]))
@@ -118,26 +117,26 @@ def start_as_transform(codec: AutoencoderOobleck, audio: torch.Tensor) -> None:
 
 
 def _features(codec: AutoencoderOobleck, audio: torch.Tensor) -> torch.Tensor:
-    """What the encoder's last convolution sees, `[channels, frames]`."""
-    seen: list[torch.Tensor] = []
-    hook = codec.encoder.snake1.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    """The input of the encoder's last convolution, `[channels, frames]`."""
+    inputs_seen: list[torch.Tensor] = []
+    hook = codec.encoder.snake1.register_forward_hook(lambda module, inputs, output: inputs_seen.append(output))
     codec.encoder(audio)
     hook.remove()
-    return seen[0].transpose(0, 1).flatten(1)
+    return inputs_seen[0].transpose(0, 1).flatten(1)
 
 
 def _start_detectors(codec: AutoencoderOobleck, coefficients: torch.Tensor, audio: torch.Tensor) -> None:
-    """Give the spare channels copies of the coefficients that tell most of a level; their activation squares them."""
+    """Copy the coefficients that correlate most with a level to the spare channels; their activation squares them."""
     levels = unit_levels(audio[:, 0]).transpose(0, 1).flatten(1)
     size = coefficients.abs().sqrt()
     unit = (size - size.mean(1, keepdim=True)) / (size.std(1, keepdim=True) + 1e-6)
-    telling = unit @ levels.T / levels.shape[1]
+    correlation = unit @ levels.T / levels.shape[1]
     convolution = codec.encoder.block[-1].conv1
     weight, bias = weight_of(convolution), convolution.bias.clone()
     spare = list(range(len(coefficients), weight.shape[0]))
     each = len(spare) // LEVELS
     for level in range(LEVELS):
-        for row, source in zip(spare[level * each :], telling[:, level].topk(each).indices.tolist(), strict=False):
+        for row, source in zip(spare[level * each :], correlation[:, level].topk(each).indices.tolist(), strict=False):
             weight[row] = 0.5 / (coefficients[source].std() + 1e-3) * weight[source]
             bias[row] = 0
     set_weight(convolution, weight, bias)

@@ -1,4 +1,4 @@
-"""The sizes of the starter's parts: a MusicGen in small."""
+"""The architecture of the starter: a small MusicGen."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ STRIDES = (4, 5, 6, 8)
 HOP = 960
 """Samples to a frame: 25 frames a second, half of the original's.
 
-A frame is a position of the decoder, and positions are what training and generation cost. Six codebooks in place of
-four carry what the longer frame holds: 1.5 kbit/s.
+Training and generation cost a decoder position for each frame. Six codebooks in place of four make up for the longer
+frame: 1.5 kbit/s.
 """
 CODEBOOKS = 6
 CODES = 1024
 LEVEL_SLOTS = 2
-"""How often a frame says how loud each band is."""
+"""Loudness values of each band in a frame."""
 WIDTH = 256
 TEXT_WIDTH = 128
 WINDOW_SECONDS = 30
 DROPOUT = 0.1
-"""Of the decoder in training: it learns songs by heart sooner than ACE-Step's transformer, which sees them in noise."""
+"""Of the decoder: it overfits sooner than ACE-Step's transformer, which sees songs in noise only."""
 
 
 def codec_config() -> EncodecConfig:
     return EncodecConfig(
         sampling_rate=SAMPLE_RATE,
-        target_bandwidths=[CODEBOOKS * 10 * SAMPLE_RATE / HOP / 1000],  # 10 bits say one of 1,024 codes
+        target_bandwidths=[CODEBOOKS * 10 * SAMPLE_RATE / HOP / 1000],  # 10 bits for one of 1,024 codes
         codebook_size=CODES,
         hidden_size=128,
         num_filters=16,

@@ -1,4 +1,4 @@
-"""Train the codec: EnCodec with its codebooks."""
+"""Train the codec: EnCodec and its codebooks."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .transform import start_as_transform
 CUT = 25 * HOP
 """Samples of a training cut, one second."""
 RATE = 2e-4
-NEARNESS_WEIGHT = 0.5
-"""Of the distance between values and their codes, which draws the values to the codes."""
+COMMITMENT_WEIGHT = 0.5
+"""Weight of the distance between values and their codes (the commitment loss)."""
 LEVEL_WEIGHT = 4.0
 
 
 class Codec(nn.Module):
-    """EnCodec with the quantiser that is learned in place of its own."""
+    """EnCodec with a trainable quantiser in place of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,19 +39,19 @@ class Codec(nn.Module):
 
     @torch.no_grad()
     def start(self, audio: torch.Tensor) -> None:
-        """Begin as a transform coder, with the k-means of audio `[B, 1, T]` as codes."""
+        """Initialise as a transform coder, with the k-means of audio `[B, 1, T]` as codes."""
         start_as_transform(self.encodec, audio)
         self.quantiser.start(torch.cat([self.encodec.encoder(part) for part in audio.split(64)]))
 
     @torch.no_grad()
     def pack(self) -> EncodecModel:
         """The model as transformers loads it."""
-        self.quantiser.give_to(self.encodec)
+        self.quantiser.export(self.encodec)
         return self.encodec
 
 
 def train_codec(runs: Path, steps: int, batch: int, device: str, compile_it: bool, stage: str = "codec") -> None:
-    """Train up to `steps` in all and write the codec to `runs/codec`; goes on from what is in `runs`."""
+    """Train to `steps` steps in total, and write the codec to `runs/codec`; resumes from `runs`."""
     if stage != "codec":
         raise ValueError(f"MusicGen's codec has no stage {stage}")
     torch.manual_seed(0)
@@ -77,12 +77,12 @@ def train_codec(runs: Path, steps: int, batch: int, device: str, compile_it: boo
         quantised, distance = codec.quantiser(values)
         with torch.autocast(device, torch.bfloat16):
             estimate = codec.encodec.decoder(quantised)
-        loss = codec_loss(estimate.float()[:, 0], audio[:, 0]) + NEARNESS_WEIGHT * distance + LEVEL_WEIGHT * levels
+        loss = codec_loss(estimate.float()[:, 0], audio[:, 0]) + COMMITMENT_WEIGHT * distance + LEVEL_WEIGHT * levels
         training.step(step, loss, distance=distance, levels=levels)
 
 
 def load_codec(runs: Path) -> EncodecModel:
-    """What `train_codec` wrote."""
+    """The codec that `train_codec` wrote."""
     return EncodecModel.from_pretrained(runs / "codec").eval()  # nosec B615 - a folder, never the hub
 
 

@@ -1,4 +1,4 @@
-"""Encode songs as codes: the model's training data."""
+"""Encode songs as codes, the model's training data."""
 
 from __future__ import annotations
 

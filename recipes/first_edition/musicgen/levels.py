@@ -1,4 +1,4 @@
-"""Loudness as the codec is taught to tell it: the first values of a frame, and all that the first codebook knows."""
+"""Loudness, normalised, as the first values of a frame hold it; the first codebook quantises nothing else."""
 
 from __future__ import annotations
 

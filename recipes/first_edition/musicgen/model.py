@@ -1,4 +1,4 @@
-"""Train the model: decoder and text encoder together, to say the next codes of encoded songs."""
+"""Train the model: decoder and text encoder together, to predict the next codes of encoded songs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from transformers import (
 from models.musicgen.pattern import delay, delays
 from models.musicgen.text import caption
 
-from ..clips import HELD_BACK, LONG_SECONDS, LOOP_SECONDS, Clip, Library, draw, for_training, phrase_starts
+from ..clips import LONG_SECONDS, LOOP_SECONDS, VALIDATION_CLIPS, Clip, Library, draw, for_training, phrase_starts
 from ..data import SAMPLE_RATE, TRAINING, song_number
 from ..prompts import learned_tokenizer, loose_text, number_tokens, start_numbers, within
 from ..training import Training, forget_paths, load_average, start_over
@@ -31,29 +31,29 @@ from .clock import TEMPOS, start_clock
 from .codec import load_codec
 
 LENGTHS = (2.4, 2.4, 6.0, 10.0, 12.0)
-"""Seconds that a step's pieces are cut to.
+"""Seconds; one is drawn for each step.
 
-In short ones the beat has not been heard yet, so the tempo must come from the text."""
+Short pieces do not reveal the tempo, so it must come from the text."""
 LONG_SHARE = 0.08
 """Share of steps on pieces as long as the window, with a form."""
-SECONDS_A_STEP = 96.0
-DROPPED = 0.12
-"""Share of clips trained without their text, for guidance."""
-ENTERED = 0.25
-"""Share of clips that begin anywhere, as a further window does, and not on a phrase."""
-ENTRY_SECONDS = 2.0
-"""Of such a clip these are only heard, since a piece does not begin so."""
-DRUMLESS = 0.15
-"""Share of clips that are drawn from those without drums."""
-BLIND, BLIND_LENGTHS = 0.5, (2.4, 4.8)
-"""Share of steps in which the decoder hears nothing, and the seconds of their pieces: levels must come from the text.
+SECONDS_PER_STEP = 96.0
+TEXT_DROPOUT = 0.12
+"""Share of clips trained without their text, for classifier-free guidance."""
+MID_PHRASE_SHARE = 0.25
+"""Share of clips that begin anywhere, as a continuation does, instead of on a phrase."""
+CONTEXT_SECONDS = 2.0
+"""Beginning of such a clip that has no loss, since a piece does not begin so."""
+DRUMLESS_SHARE = 0.15
+"""Share of clips drawn from those without drums."""
+BLIND_SHARE, BLIND_LENGTHS = 0.5, (2.4, 4.8)
+"""Share of steps in which the decoder's codes are masked, and seconds of their pieces.
 
-What was heard tells the tempo, and nearly all else, better than the text does: without such steps the model had a tempo
-for each genre and never looked at the number."""
+Former codes predict the tempo, and nearly all else, better than the text does. Without such steps the model learned one
+tempo for each genre, and ignored the number."""
 BOOK_WEIGHTS = (3.0, 1.5, 1.0, 1.0, 1.0, 1.0)
-"""Rhythm is in the first codebook, and bass in the second."""
+"""Of the codebooks' losses. Rhythm is in the first codebook, and bass in the second."""
 CLOCK_TEXTS = 920
-"""Of what the clock's reading of numbers is fitted to."""
+"""Number of texts that the clock is fitted to."""
 REFRESH_EVERY = 200
 VALIDATE_EVERY = 250
 DELAYS = delays(CODEBOOKS, 1)
@@ -61,7 +61,7 @@ GENERATION = {"do_sample": True, "guidance_scale": 3.0, "top_k": 250, "temperatu
 
 
 class Starter(nn.Module):
-    """The parts that are trained, and the step from texts and codes to a loss."""
+    """The trained parts, and the loss of texts and codes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,14 +71,14 @@ class Starter(nn.Module):
         self.decoder = MusicgenForCausalLM(sizes.decoder)
         self.enc_to_dec_proj = nn.Linear(TEXT_WIDTH, WIDTH)
         start_numbers(self.text_encoder.get_input_embeddings().weight, self.tokenizer, TEMPOS, height=6.0)
-        self._start_listening()
+        self._init_cross_attention()
 
     @torch.no_grad()
-    def _start_listening(self) -> None:
-        """Start cross-attention where it tells words apart: states of size one, and scores that differ by about one.
+    def _init_cross_attention(self) -> None:
+        """Initialise cross-attention to states of unit size, and to scores that differ by about one between words.
 
-        MusicGen has no norm there, and its own start is so small that each word gets the same attention: the model
-        then learned to shrink all words but the genres to nothing.
+        MusicGen has no norm there, and its default initialisation is so small that attention is uniform: the model then
+        learned to ignore all words but the genres.
         """
         nn.init.normal_(self.enc_to_dec_proj.weight, std=TEXT_WIDTH**-0.5)
         nn.init.zeros_(self.enc_to_dec_proj.bias)
@@ -88,7 +88,7 @@ class Starter(nn.Module):
 
     @torch.no_grad()
     def start_clock(self) -> None:
-        """Start the first layer's cross-attention as a clock that goes at the tempo in the text."""
+        """Initialise the first layer's cross-attention as a clock at the tempo in the text."""
         rng = np.random.default_rng(0)
         songs = [replace(song_number(TRAINING, n), bpm=TEMPOS[n % len(TEMPOS)]) for n in range(CLOCK_TEXTS)]
         texts = [caption(loose_text(song, rng)) for song in songs]
@@ -100,41 +100,44 @@ class Starter(nn.Module):
         words = tokens.attention_mask.bool()
         start_clock(self.decoder, states[words], tempo_of[tokens.input_ids[words]])
 
-    def conditions(self, texts: list[str], heard: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the decoder attends to, `[B, L, WIDTH]`, and its mask; nothing where `heard` `[B]` is false.
+    def conditions(self, texts: list[str], conditional: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The cross-attention states `[B, L, WIDTH]` and their mask; zeros where `conditional` `[B]` is false.
 
-        MusicGen's way of going without a text is to attend to zeros.
+        Attention to zeros is how MusicGen generates without a text.
         """
         tokens = self.tokenizer(texts, padding="longest", return_tensors="pt").to(self.decoder.device)
         states = self.text_encoder(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
-        mask = tokens.attention_mask * heard[:, None]
+        mask = tokens.attention_mask * conditional[:, None]
         return self.enc_to_dec_proj(states) * mask[..., None], tokens.attention_mask
 
     def losses(
-        self, codes: torch.Tensor, texts: list[str], heard: torch.Tensor, skip: torch.Tensor, blind: bool = False
+        self, codes: torch.Tensor, texts: list[str], conditional: torch.Tensor, skip: torch.Tensor, blind: bool = False
     ) -> torch.Tensor:
-        """Cross-entropy of each code, `[B, K, T]`, zero for the first `skip` `[B]` frames; codes `[B, K, T]`.
+        """Cross-entropy of each code `[B, K, T]`.
 
         Args:
-            blind: the decoder hears nothing of the codes.
+            codes: `[B, K, T]`
+            conditional: `[B]`; false for clips trained without their text.
+            skip: `[B]`; number of first frames without a loss.
+            blind: mask the decoder's codes.
         """
         count, books, frames = codes.shape
         positions = delay(torch.full_like(codes, CODES) if blind else codes, DELAYS, CODES)
-        states, mask = self.conditions(texts, heard)
+        states, mask = self.conditions(texts, conditional)
         logits = self.decoder(
             input_ids=positions[..., :-1].flatten(0, 1),
             encoder_hidden_states=states,
             encoder_attention_mask=mask,
             use_cache=False,
         ).logits.unflatten(0, (count, books))
-        # Codebook k of frame t is said at position t + k.
-        said = torch.stack([logits[:, book, by : by + frames] for book, by in enumerate(DELAYS)], 1)
-        error = F.cross_entropy(said.float().flatten(0, 2), codes.flatten(), reduction="none").view(codes.shape)
+        # Codebook k of frame t is predicted at position t + k.
+        aligned = torch.stack([logits[:, book, by : by + frames] for book, by in enumerate(DELAYS)], 1)
+        error = F.cross_entropy(aligned.float().flatten(0, 2), codes.flatten(), reduction="none").view(codes.shape)
         return error * (torch.arange(frames, device=codes.device) >= skip[:, None])[:, None]
 
 
 def train_model(runs: Path, steps: int, device: str, rate: float, compile_it: bool) -> None:
-    """Train up to `steps` in all; goes on from `runs/model.pt`, and sees new codes as they are written."""
+    """Train to `steps` steps in total; resumes from `runs/model.pt`, and picks up new codes as they are written."""
     torch.manual_seed(0)
     starter = Starter().eval()
     if not (runs / "model.pt").exists():
@@ -149,12 +152,12 @@ def train_model(runs: Path, steps: int, device: str, rate: float, compile_it: bo
     for step in range(training.first, steps):
         rng = np.random.default_rng([TRAINING, 8, step])
         torch.manual_seed(step)
-        blind = bool(rng.random() < BLIND)
+        blind = bool(rng.random() < BLIND_SHARE)
         clips, codes, skip = _draw(library, rng, blind)
         texts = [caption(loose_text(clip.song, rng)) for clip in clips]
-        heard = torch.rand(len(clips), device=device) >= DROPPED
+        conditional = torch.rand(len(clips), device=device) >= TEXT_DROPOUT
         with sdpa_kernel(SDPBackend.MATH), torch.autocast(device, torch.bfloat16):
-            losses = starter.losses(codes.to(device), texts, heard, skip.to(device), blind)
+            losses = starter.losses(codes.to(device), texts, conditional, skip.to(device), blind)
         by_book = losses.sum((0, 2)) / (codes.shape[-1] - skip).sum().to(device)
         training.step(step, by_book[0] if blind else (by_book * weights).sum() / weights.sum())
 
@@ -171,36 +174,36 @@ def train_model(runs: Path, steps: int, device: str, rate: float, compile_it: bo
 
 
 def _draw(library: Library, rng: np.random.Generator, blind: bool) -> tuple[list[Clip], torch.Tensor, torch.Tensor]:
-    """A batch of one length: clips, their codes `[B, K, T]`, and of how many frames the loss is not counted `[B]`."""
+    """A batch of one length: clips, codes `[B, K, T]`, and the numbers of frames without a loss `[B]`."""
     if not blind and rng.random() < LONG_SHARE:
         seconds, stock = float(WINDOW_SECONDS), for_training(library, *LONG_SECONDS)
     else:
         seconds, stock = float(rng.choice(BLIND_LENGTHS if blind else LENGTHS)), for_training(library, LOOP_SECONDS)
-    clips = draw(stock, max(1, round(SECONDS_A_STEP / seconds)), DRUMLESS, rng)
+    clips = draw(stock, max(1, round(SECONDS_PER_STEP / seconds)), DRUMLESS_SHARE, rng)
     length, parts, skips = frames(seconds), [], []
     for clip in clips:
         last = len(clip.frames) - length
-        enters = not blind and seconds > 2 * ENTRY_SECONDS and last > 0 and rng.random() < ENTERED
+        mid_phrase = not blind and seconds > 2 * CONTEXT_SECONDS and last > 0 and rng.random() < MID_PHRASE_SHARE
         starts = phrase_starts(clip, length, frames)
-        start = int(rng.integers(last + 1)) if enters else starts[rng.integers(len(starts))]
+        start = int(rng.integers(last + 1)) if mid_phrase else starts[rng.integers(len(starts))]
         parts.append(clip.frames[start : start + length].T.long())
-        skips.append(frames(ENTRY_SECONDS) if enters else 0)
+        skips.append(frames(CONTEXT_SECONDS) if mid_phrase else 0)
     return clips, torch.stack(parts), torch.tensor(skips)
 
 
 @torch.no_grad()
 def validation(starter: Starter, library: Library) -> dict[str, float]:
-    """Cross-entropy of held-back clips, of their levels in the first seconds, and both with another clip's text."""
+    """Cross-entropy of the validation clips and of their first levels, with their own and with other clips' texts."""
     device = starter.decoder.device
     rng = np.random.default_rng(0)
-    clips = [clip for clip in library.clips[:HELD_BACK] if clip.seconds == LOOP_SECONDS]
+    clips = [clip for clip in library.clips[:VALIDATION_CLIPS] if clip.seconds == LOOP_SECONDS]
     codes = torch.stack([clip.frames[: frames(10)].T.long() for clip in clips]).to(device)
     texts = [caption(loose_text(clip.song, rng)) for clip in clips]
-    all_heard, none = torch.ones(len(clips), device=device), torch.zeros(len(clips), device=device)
+    conditional, none = torch.ones(len(clips), device=device), torch.zeros(len(clips), device=device)
     result = {}
     with torch.autocast(device.type, torch.bfloat16):
         for name, words in (("right", texts), ("wrong", texts[11:] + texts[:11])):
-            losses = starter.losses(codes, words, all_heard, none)
+            losses = starter.losses(codes, words, conditional, none)
             result[name] = round(losses.mean().item(), 4)
             result[f"{name}_levels"] = round(losses[:, 0].mean().item(), 4)
             result[f"{name}_first_levels"] = round(losses[:, 0, : frames(2)].mean().item(), 4)
@@ -208,7 +211,7 @@ def validation(starter: Starter, library: Library) -> dict[str, float]:
 
 
 def pack(runs: Path, target: Path) -> None:
-    """Put the last checkpoint together as a `MusicgenForConditionalGeneration` in bfloat16."""
+    """Assemble the last checkpoint as a `MusicgenForConditionalGeneration` in bfloat16."""
     starter = Starter()
     load_average(starter, runs / "model.pt")
     model = MusicgenForConditionalGeneration(
@@ -228,7 +231,7 @@ def pack(runs: Path, target: Path) -> None:
 
 
 def unpack(source: Path, runs: Path) -> None:
-    """Put a packed checkpoint back into an empty `runs`: training goes on from its weights, warming up anew."""
+    """Turn a packed checkpoint into an empty `runs` again: training continues from its weights, with a new warm-up."""
     # A folder, never the hub.
     model = MusicgenForConditionalGeneration.from_pretrained(source, dtype=torch.float32)  # nosec B615
     starter = Starter()

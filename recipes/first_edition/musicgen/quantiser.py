@@ -3,7 +3,7 @@
 Codes are learned as in EnCodec (Défossez et al. 2022, 3.2): each is a moving average of the vectors that chose it, one
 that is no longer chosen is replaced by a vector of the batch, and gradients go past the choice (straight-through).
 
-The first codebook sees and says the levels only, the others the rest: so what a model writes first is rhythm.
+The first codebook quantises the levels only, the others the rest: so the first code that a model predicts is rhythm.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .levels import LEVELS
 
 DECAY = 0.99
 UNUSED = 0.02
-"""A code that is chosen more seldom than this, on average a step, is replaced."""
+"""A code chosen less often than this, on average per step, is replaced."""
 
 
 class Quantiser(nn.Module):
@@ -52,7 +52,7 @@ class Quantiser(nn.Module):
 
     @torch.no_grad()
     def start(self, values: torch.Tensor, rounds: int = 10) -> None:
-        """Begin with the k-means of `[B, D, T]`, codebook by codebook."""
+        """Initialise with the k-means of `[B, D, T]`, codebook by codebook."""
         vectors = values.transpose(1, 2).flatten(0, 1)
         rest = vectors.clone()
         for book in range(CODEBOOKS):
@@ -83,13 +83,14 @@ class Quantiser(nn.Module):
         self.codes[book] = self.sums[book] / self.chosen[book][:, None]
 
     @torch.no_grad()
-    def give_to(self, codec: EncodecModel) -> None:
+    def export(self, codec: EncodecModel) -> None:
+        """Copy the codebooks into EnCodec."""
         for layer, codes in zip(codec.quantizer.layers, self.codes, strict=True):
             layer.codebook.embed.copy_(codes)
 
 
 def own_part(vectors: torch.Tensor, book: int) -> torch.Tensor:
-    """What codebook number `book` is there for of `[N, D]`; zero elsewhere."""
+    """The values of `[N, D]` that codebook number `book` quantises; zero elsewhere."""
     mask = torch.arange(vectors.shape[1], device=vectors.device) < LEVELS
     return vectors * (mask if book == 0 else ~mask)
 

@@ -1,9 +1,9 @@
-"""Start EnCodec as a transform coder, as `ace_step/transform.py` does with Oobleck.
+"""Initialise EnCodec as a transform coder, as `ace_step/transform.py` does Oobleck.
 
-Its activations are ELUs, which are straight for small values: signals on the way in and out are kept at a deviation of
-`SMALL` in every channel that carries the transform. Where a stage has fewer channels than coefficients, only the
-principal components go on. Some of the channels that are left are envelope followers: they carry the second stage's
-bands strong enough to be rectified, and average them, so that the last layer can read the levels from them.
+Its activations are ELUs, which are linear for small values: signals are kept at a deviation of `SMALL` in every channel
+that carries the transform. Where a stage has fewer channels than coefficients, only the principal components are kept.
+Some of the remaining channels are envelope followers: they carry the second stage's bands at a level at which they are
+rectified, and average them, so that the last layer can read the levels from them.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from .levels import LEVELS, unit_levels
 
 SMALL = 0.04
 STRONG = 4.0
-"""Of a deviation at which an ELU is a rectifier."""
+"""The deviation at which an ELU acts as a rectifier."""
 RESIDUAL_SHARE = 0.01
-SHUT = -5.0
+CLOSED_GATE = -5.0
 REST_SHARE, LEAK = 0.1, 0.02
 CARRIERS = (4, 20, 120, 208)
 """Channels that carry the transform after each stage."""
 GROUPS = ((0, 1), (1, 3), (3, 9), (9, 20))
-"""Of the second stage's bands of 600 Hz, for the envelope followers."""
+"""Groups of the second stage's bands of 600 Hz, one for each envelope follower."""
 EMPHASIS = 0.5
-"""Pre-emphasis for the choice of components: a component's rank counts what is heard, not only what is strong."""
+"""Pre-emphasis, so that components are ranked by audibility, not by energy alone."""
 SPREAD = 0.4
-"""The last components' deviations are their variances to this power: 0.5 would leave them, less heeds the weak ones."""
+"""The last components' deviations are their variances to this power: 0.5 would leave them, less amplifies weak ones."""
 
 
 @torch.no_grad()
@@ -46,10 +46,10 @@ def start_as_transform(codec: EncodecModel, audio: torch.Tensor) -> None:
             for layer in module.block[1::2]:
                 layer.conv.bias.zero_()
         if isinstance(module, torch.nn.LSTM):
-            _hush(module)
+            _bypass(module)
     bright = audio - EMPHASIS * F.pad(audio, (1, 0))[..., :-1]
 
-    # The deviation of each carrier, before it is made `SMALL`.
+    # The deviation of each carrier, before it is scaled to `SMALL`.
     deviation = audio.std().view(1)
     weight = REST_SHARE * encoder[0].conv.weight.clone()
     weight[0] = 0
@@ -80,7 +80,7 @@ def start_as_transform(codec: EncodecModel, audio: torch.Tensor) -> None:
         elif stage == 3:
             _hold(weight, carriers)
         _set(down, weight)
-        # What carries the transform back mixes with little else at first.
+        # The channels that carry the transform back mix little with others at first.
         weight = REST_SHARE * up.weight.clone()
         weight[:, :count] *= LEAK
         weight[:carriers, :count] = basis * (after / SMALL)[:, None, None] * (SMALL / deviation)[None, :, None]
@@ -106,11 +106,11 @@ def start_as_transform(codec: EncodecModel, audio: torch.Tensor) -> None:
     _set(first, weight)
 
 
-def _hush(lstm: torch.nn.LSTM) -> None:
-    """Keep an LSTM's output gate nearly shut, so that what goes past it is nearly all there is."""
+def _bypass(lstm: torch.nn.LSTM) -> None:
+    """Nearly close the LSTM's output gate, so that the signal passes by the skip connection."""
     for value in lstm.parameters():
         value.mul_(0.3)
-    lstm.get_parameter("bias_ih_l0")[-lstm.hidden_size :] = SHUT
+    lstm.get_parameter("bias_ih_l0")[-lstm.hidden_size :] = CLOSED_GATE
 
 
 def _lapped(signal: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
@@ -121,7 +121,7 @@ def _lapped(signal: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
 
 
 def _components(signal: torch.Tensor, count: int) -> torch.Tensor:
-    """The strongest principal components of `[B, C, T]`, `[count, C]`; the identity where none needs to go."""
+    """The strongest principal components of `[B, C, T]`, `[count, C]`; the identity if all fit."""
     if signal.shape[1] <= count:
         return torch.eye(signal.shape[1])
     _, vectors = torch.linalg.eigh(torch.cov(signal.transpose(0, 1).flatten(1)))
@@ -129,7 +129,7 @@ def _components(signal: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def _rectify(weight: torch.Tensor, carriers: int) -> None:
-    """Two copies of each band, one turned over, strong enough to be rectified by what follows."""
+    """Two copies of each band, one inverted, at a level at which the next activation rectifies them."""
     strong = weight[:carriers] * STRONG / SMALL
     weight[carriers : 3 * carriers] = torch.cat([strong, -strong])
 
@@ -145,7 +145,7 @@ def _average(weight: torch.Tensor, carriers: int) -> None:
 
 
 def _hold(weight: torch.Tensor, carriers: int) -> None:
-    """Each group's loudness in the parts of a frame and in those beside it."""
+    """Each group's loudness in the parts of a frame, and of its neighbours."""
     taps = weight.shape[2]
     part = taps // (2 * LEVEL_SLOTS)
     for index in range(len(GROUPS)):
@@ -156,7 +156,7 @@ def _hold(weight: torch.Tensor, carriers: int) -> None:
 
 
 def _features(codec: EncodecModel, audio: torch.Tensor) -> torch.Tensor:
-    """What the encoder's last convolution sees, `[channels, frames]`."""
+    """The input of the encoder's last convolution, `[channels, frames]`."""
     x = torch.nn.Sequential(*codec.encoder.layers[:-1])(audio)
     return x.transpose(0, 1).flatten(1)
 

@@ -1,4 +1,4 @@
-"""The latents of audio as they are defined: what the encoder learns to tell, and the decoder to turn into sound."""
+"""The definition of the latents, which the encoder learns to predict and the decoder to turn into audio."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FRAMES = 2
 """Frames of band levels to a latent frame."""
 _LOW, _HIGH = Region(2048, spaced(20, 1000, 20, 0.05)), Region(1024, spaced(900, 11_700, 20, 0.05))
 LEVELS = BandLevels(RATE, HOP // FRAMES, (_LOW, _HIGH))
-"""89 bands; below 1 kHz 20 to 50 Hz apart, since wider ones lose tones that last."""
+"""89 bands; below 1 kHz 20 to 50 Hz apart, since wider bands lose sustained tones."""
 
 
 class Analysis:
@@ -51,14 +51,14 @@ def load_analysis(path: Path) -> Analysis:
 
 
 def fit_analysis(audio: Tensor) -> Analysis:
-    """From much music `[B, T]`, T a multiple of `HOP`."""
+    """Fit the whitening to music `[B, T]`, T a multiple of `HOP`."""
     centres = torch.tensor([hz for region in LEVELS.regions for hz in region.edges[1:-1]])
     levels = torch.cat([LEVELS(part) for part in audio.split(8)])
     return Analysis(fit_whitening(levels, wide_bands(centres), FRAMES, LATENT - NOISE))
 
 
 def fit_from_shards(music: Path, shards: int = 12, seconds: float = 5.0) -> Analysis:
-    """From the starts of every second clip of the first `shards`."""
+    """Fit it to the first `seconds` of every second clip in the first `shards` shards."""
     parts = []
     for audio, _ in islice(Shards(music), shards):
         samples = round(seconds * RATE) // HOP * HOP

@@ -1,4 +1,4 @@
-"""Band levels: what the latents are made of. They hold no phase, and a change of gain only adds to all of them.
+"""Band levels, which the latents are computed from. They hold no phase, and a gain adds the same to all of them.
 
 Narrow bands need long windows and fast ones short windows, so low and high bands have windows of their own.
 """

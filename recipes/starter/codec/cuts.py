@@ -14,9 +14,9 @@ from .architecture import HOP
 FRAMES = 64
 """Latent frames of a cut: 1.28 s."""
 MARGIN = 5
-"""Latent frames around a cut that its levels are measured with."""
+"""Latent frames on both sides of a cut that its band levels depend on."""
 HELD_SHARDS = 1
-"""Shards at the end that are only for reports."""
+"""Shards at the end that are held out for reports."""
 
 
 class Cuts:

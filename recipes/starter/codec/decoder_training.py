@@ -1,4 +1,4 @@
-"""Train the decoder alone: from defined latents and noise to sound. Its encoder is trained elsewhere."""
+"""Train the decoder alone: from defined latents and noise to audio."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoencoderOobleck
 from torch import Tensor
 
+from recipes.first_edition.averaging import WeightAverage
 from recipes.first_edition.state import Checkpoints, learning_rate
 
 from ..music.corpus import Shards
@@ -26,13 +27,13 @@ from .start import start_as_synthesis
 EDGE = 3 * HOP
 """Samples at both ends of a cut that the loss leaves out: there the decoder lacks what comes before or after."""
 LATENT_NOISE = 0.15
-"""Largest deviation of noise on the latents: a model's are not exact."""
-AVERAGING = 0.998
+"""Largest deviation of noise added to the latents, since those of a model are not exact."""
+AVERAGE_DECAY = 0.998
 REPORT_EVERY = 20
 
 
 class DecoderTraining:
-    """A decoder, its averaged weights and how far it is, in `runs/decoder.pt`.
+    """A training run of the decoder, saved in `runs/decoder.pt`.
 
     Args:
         runs: holds `music/` and `latents.safetensors`.
@@ -61,9 +62,9 @@ class DecoderTraining:
             for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
                 optimizer.load_state_dict(state)
             self.first = saved["step"]
-        self.average = {name: value.detach().clone() for name, value in self.decoder.state_dict().items()}
+        self.average = WeightAverage(self.decoder, AVERAGE_DECAY)
         if saved:
-            self.average = saved["average"]
+            self.average.load_state_dict(saved["average"], self.first)
 
     def run(self) -> None:
         mean, began = 0.0, time.process_time()
@@ -71,10 +72,7 @@ class DecoderTraining:
             loss, near = self._loss(self.cuts, step)
             loss.backward()
             descend(self.optimizers, self.decoder, learning_rate(step, self.steps, 1.0))
-            with torch.no_grad():
-                decay = min(AVERAGING, (step + 1) / (step + 20))
-                for name, value in self.decoder.state_dict().items():
-                    self.average[name].lerp_(value, 1 - decay)
+            self.average.update()
             mean += near.item() / REPORT_EVERY
             if (step + 1) % REPORT_EVERY == 0:
                 spent = (time.process_time() - began) / (step + 1 - self.first)
@@ -95,7 +93,7 @@ class DecoderTraining:
         return energy_distance(first, second, audio[:, EDGE:-EDGE])
 
     def _save(self, step: int) -> None:
-        state = {"decoder": self.decoder.state_dict(), "average": self.average, "step": step}
+        state = {"decoder": self.decoder.state_dict(), "average": self.average.state_dict(), "step": step}
         self.checkpoints.save(state | {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]})
         with torch.no_grad():
             held = torch.stack([self._loss(self.held, number)[1] for number in range(4)]).mean()

@@ -1,4 +1,4 @@
-"""Train the encoder alone: audio to the latents as they are defined. What it tells is all that editing has."""
+"""Train the encoder alone: from audio to the defined latents, which editing starts from."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recipes.first_edition.averaging import WeightAverage
 from recipes.first_edition.state import Checkpoints, learning_rate
 
 from ..music.corpus import Shards
@@ -23,12 +24,12 @@ from .start import hold_noise, start_as_analysis
 
 EDGE = 5
 """Latent frames at both ends of a cut that the loss leaves out: there the encoder lacks what comes before or after."""
-AVERAGING = 0.998
+AVERAGE_DECAY = 0.998
 REPORT_EVERY = 20
 
 
 class EncoderTraining:
-    """An encoder, its averaged weights and how far it is, in `runs/encoder.pt`.
+    """A training run of the encoder, saved in `runs/encoder.pt`.
 
     Args:
         runs: holds `music/` and `latents.safetensors`.
@@ -51,12 +52,13 @@ class EncoderTraining:
         self.checkpoints = Checkpoints(runs / "encoder.pt")
         saved = self.checkpoints.load()
         self.first = 0
-        self.average = {name: value.detach().clone() for name, value in self.encoder.state_dict().items()}
+        self.average = WeightAverage(self.encoder, AVERAGE_DECAY)
         if saved:
             self.encoder.load_state_dict(saved["encoder"])
             for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
                 optimizer.load_state_dict(state)
-            self.first, self.average = saved["step"], saved["average"]
+            self.first = saved["step"]
+            self.average.load_state_dict(saved["average"], self.first)
 
     def run(self) -> None:
         mean, began = 0.0, time.process_time()
@@ -64,10 +66,7 @@ class EncoderTraining:
             loss, _ = self._loss(self.cuts, step)
             loss.backward()
             descend(self.optimizers, self.encoder, learning_rate(step, self.steps, 1.0))
-            with torch.no_grad():
-                decay = min(AVERAGING, (step + 1) / (step + 20))
-                for name, value in self.encoder.state_dict().items():
-                    self.average[name].lerp_(value, 1 - decay)
+            self.average.update()
             mean += loss.item() / REPORT_EVERY
             if (step + 1) % REPORT_EVERY == 0:
                 spent = (time.process_time() - began) / (step + 1 - self.first)
@@ -80,14 +79,14 @@ class EncoderTraining:
         """Mean squared error, and by channel `[LATENT - NOISE]` relative to the channel's variance."""
         audio, latents = cuts.draw(self.batch, np.random.default_rng([2, step]))
         with torch.autocast("cpu", torch.bfloat16):
-            told = self.encoder(audio[:, None])
-        error = (told.float()[:, : LATENT - NOISE] - latents)[..., EDGE:-EDGE].square()
+            estimate = self.encoder(audio[:, None])
+        error = (estimate.float()[:, : LATENT - NOISE] - latents)[..., EDGE:-EDGE].square()
         return error.mean(), error.mean((0, 2)) / latents.var((0, 2))
 
     def _save(self, step: int) -> None:
-        state = {"encoder": self.encoder.state_dict(), "average": self.average, "step": step}
+        state = {"encoder": self.encoder.state_dict(), "average": self.average.state_dict(), "step": step}
         self.checkpoints.save(state | {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]})
         with torch.no_grad():
             error = torch.stack([self._loss(self.held, number)[1] for number in range(4)]).mean(0)
-        told = [round(1 - value, 2) for value in error.tolist()]
-        print(json.dumps({"step": step, "held": told}), flush=True)
+        explained = [round(1 - value, 2) for value in error.tolist()]
+        print(json.dumps({"step": step, "held": explained}), flush=True)

@@ -1,4 +1,4 @@
-"""Audio from band levels without any training (Griffin and Lim, 1984): what the levels hold, whatever the decoder."""
+"""Audio from band levels without a trained decoder (Griffin and Lim, 1984)."""
 
 from __future__ import annotations
 

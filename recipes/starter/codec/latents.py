@@ -1,7 +1,7 @@
-"""Latents: band levels over a short while, turned to uncorrelated numbers of a fixed scale.
+"""Latents: whitened band levels.
 
-The first channels are loudness in a few wide bands and nothing else, so that rhythm shows there before anything. The
-others are principal components of what loudness leaves; strong ones lead, since noise drowns the weak ones first.
+The first channels are the loudness of a few wide bands, which carries the rhythm. The others are principal components
+of the remainder, the strongest first, since noise masks the weak ones first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Whitening:
         wide: `[wide bands, bands]`, each row the mean over a wide band.
         mean: of the levels, `[bands]`.
         scale: deviation of loudness, `[wide bands]`.
-        analysis: from what loudness leaves, `[components, frames * bands]`.
+        analysis: of the remainder after loudness, `[components, frames * bands]`.
         synthesis: back, `[frames * bands, components]`.
     """
 
@@ -66,7 +66,7 @@ def wide_bands(centres: Tensor) -> Tensor:
 
 
 def fit_whitening(levels: Tensor, wide: Tensor, frames: int, channels: int) -> Whitening:
-    """From levels of much music `[B, bands, T]` to `channels` latent channels."""
+    """Fit a map to `channels` latent channels to the levels of music `[B, bands, T]`."""
     mean = levels.mean((0, 2))
     loudness, rest = _split(levels - mean[:, None], wide, frames)
     scale = loudness.transpose(0, 1).flatten(1).std(1)
@@ -84,7 +84,7 @@ def _spread(wide: Tensor) -> Tensor:
 
 
 def _split(levels: Tensor, wide: Tensor, frames: int) -> tuple[Tensor, Tensor]:
-    """Loudness `[B, wide bands, T / frames]` and what it leaves `[B, frames * bands, T / frames]`."""
+    """Loudness `[B, wide bands, T / frames]` and the remainder `[B, frames * bands, T / frames]`."""
     grouped = levels.unflatten(2, (-1, frames)).permute(0, 3, 1, 2)
     loudness = wide @ grouped.mean(1)
     rest = grouped - (_spread(wide) @ loudness)[:, None]

@@ -1,4 +1,4 @@
-"""What tells two sounds apart that need not have the same phases."""
+"""Phase-invariant losses between two sounds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def spectra(audio: Tensor) -> list[Tensor]:
 
 
 def distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
-    """Between `spectra`: of magnitudes, where the loud counts, and of their logarithms, where all counts."""
+    """Distance of `spectra`: of magnitudes, which the loud parts dominate, and of their logarithms."""
     total = a[0].new_zeros(())
     for one, other in zip(a, b, strict=True):
         plain = (one - other).abs().mean(1)
@@ -40,14 +40,14 @@ def distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
 def energy_distance(first: Tensor, second: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """Spectral energy distance (Gritsenko et al., "A Spectral Energy Distance for Parallel Speech Synthesis", 2020).
 
-    Two estimates from the same latents and different noise shall be as far from each other as from the reference:
-    what is random in music stays random, where a plain distance asks for its mean, which sounds like a buzz.
+    It is least when two estimates, from the same latents and different noise, are as far from each other as from the
+    reference. A plain distance would be least at the mean of the random parts, which sounds like a buzz.
 
     Args:
         first, second, reference: `[B, T]`.
 
     Returns:
-        The loss, and the plain distance to the reference for the report.
+        The loss, and the plain distance to the reference for reports.
     """
     loudness = reference.square().mean(1, keepdim=True).sqrt().clamp_min(1e-3)
     one, two, wanted = (spectra(audio / loudness) for audio in (first, second, reference))

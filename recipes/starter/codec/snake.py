@@ -1,4 +1,4 @@
-"""The codec's activation, x + sin²(αx) / β, for training: half the passes over memory, in the input's type."""
+"""The Snake activation, x + sin²(αx) / β, for training: half the passes over memory, in the input's dtype."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Snake(torch.autograd.Function):
 
 
 class TrainingSnake(torch.nn.Module):
-    """What a `Snake1d` computes, on the same parameters."""
+    """`Snake1d` on the same parameters."""
 
     def __init__(self, snake: Snake1d) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
-"""Start the decoder as a synthesis basis and the encoder as an analysis, by nested lapped transforms.
+"""Initialise the decoder as a synthesis basis and the encoder as an analysis basis, by nested lapped transforms.
 
-So neither need find out what a wave is. The decoder begins with 120 coefficients 200 times a second, and learns what
-amplitudes they have and which phases; the encoder begins with the same coefficients, and learns their energies.
+From random weights, most of the training would go into learning such a basis. The decoder begins with 120 coefficients
+200 times a second, and learns their amplitudes and phases; the encoder begins with the same coefficients, and learns
+their energies.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ REST_SHARE = 0.1
 STRAIGHT = 2.0
 """Log of beta of the Snake activations on the transform's channels: nearly linear at first."""
 STEEP = 6.0
-"""Log of alpha where a coefficient shall become noise."""
-SURE = -4.0
-"""Of the posterior's deviation before softplus: sampling shall add little."""
-DICE_SIZE, DICE_ANGLE = 0.05, 4.0
-"""Deviation before the activation, and within it, in radians."""
+"""Log of alpha where a coefficient becomes noise."""
+SMALL_DEVIATION = -4.0
+"""The posterior's deviation before softplus: sampling adds little."""
+NOISE_DEVIATION, NOISE_ANGLE = 0.05, 4.0
+"""Deviation of the noise channels before the activation, and within it in radians."""
 
 
 @torch.no_grad()
@@ -51,33 +52,33 @@ def start_as_synthesis(codec: AutoencoderOobleck) -> None:
         channels *= stride
         block.snake1.beta[:, :channels] = STRAIGHT
 
-    _start_dice(codec)
+    _start_noise_channels(codec)
 
 
 @torch.no_grad()
-def _start_dice(codec: AutoencoderOobleck) -> None:
-    """Half of the first convolution's channels hear the noise alone, so steeply that each answers it in its own way.
+def _start_noise_channels(codec: AutoencoderOobleck) -> None:
+    """Feed half of the first convolution's channels from the noise alone, so steeply that they decorrelate.
 
-    A hundred numbers a second are noise in the latents; from these become thousands that are random, and of one size:
-    noise as it is would be heard as bursts of all bands at once.
+    The latents hold a hundred noise values a second; these become thousands of random values of about the same size.
+    The noise by itself would sound like bursts in all bands at once.
     """
     head, snake = codec.decoder.conv1, codec.decoder.block[0].snake1
     weight, bias = weight_of(head), head.bias.clone()
-    dice = slice(weight.shape[0] // 2, None)
-    weight[dice] = 0
-    weight[dice, LATENT - NOISE :].normal_(0, DICE_SIZE / (NOISE * weight.shape[2]) ** 0.5)
-    bias[dice].uniform_(-DICE_SIZE, DICE_SIZE)
+    half = slice(weight.shape[0] // 2, None)
+    weight[half] = 0
+    weight[half, LATENT - NOISE :].normal_(0, NOISE_DEVIATION / (NOISE * weight.shape[2]) ** 0.5)
+    bias[half].uniform_(-NOISE_DEVIATION, NOISE_DEVIATION)
     set_weight(head, weight, bias)
-    snake.alpha[:, dice] = math.log(DICE_ANGLE / DICE_SIZE)
-    snake.beta[:, dice] = 0
+    snake.alpha[:, half] = math.log(NOISE_ANGLE / NOISE_DEVIATION)
+    snake.beta[:, half] = 0
 
 
 @torch.no_grad()
 def start_as_analysis(codec: AutoencoderOobleck) -> None:
-    """Set the encoder's weights: nested lapped transforms, cosines and sines, whose energies it then has to find.
+    """Set the encoder to nested lapped transforms, cosines and sines, whose energies it learns.
 
-    Its activations at the transform's rate have scales from loud to soft, since a logarithm is made of them. The last
-    two latent channels get noise that the waveform's phases decide: the same audio has the same noise.
+    Activations at the transform's rate have scales from loud to soft, as a logarithm is built from them. The last
+    latent channels get noise that depends on the waveform's phases, so that the same audio has the same noise.
     """
     encoder = codec.encoder
     first = REST_SHARE * weight_of(encoder.conv1)
@@ -107,7 +108,7 @@ def start_as_analysis(codec: AutoencoderOobleck) -> None:
 
 
 def lapped_sine(hop: int) -> torch.Tensor:
-    """The same windows as `lapped_cosine`'s over sines, `[hop, 2 * hop]`."""
+    """`lapped_cosine` with sines, `[hop, 2 * hop]`."""
     n, k = torch.arange(2 * hop, dtype=torch.float64), torch.arange(hop, dtype=torch.float64)[:, None]
     window = (torch.pi / (2 * hop) * (n + 0.5)).sin()
     angle = torch.pi / hop * (n + 0.5 + hop / 2) * (k + 0.5)
@@ -116,7 +117,7 @@ def lapped_sine(hop: int) -> torch.Tensor:
 
 @torch.no_grad()
 def _start_noise(codec: AutoencoderOobleck) -> None:
-    """The last channels before the last convolution: coefficients so steep that they say nothing of loudness.
+    """Make the last channels before the last convolution so steep that they are independent of loudness.
 
     The sum of eight squared sines of evenly spread angles is nearly normal.
     """
@@ -130,7 +131,7 @@ def _start_noise(codec: AutoencoderOobleck) -> None:
     encoder.snake1.beta[:, -count:] = 0
     weight, bias = weight_of(head), torch.zeros_like(head.bias)
     weight[:, -count:] = 0
-    weight[LATENT:], bias[LATENT:] = 0, SURE
+    weight[LATENT:], bias[LATENT:] = 0, SMALL_DEVIATION
     weight[LATENT - NOISE : LATENT] = 0
     for channel in range(NOISE):
         columns = slice(weight.shape[1] - 8 * (channel + 1), weight.shape[1] - 8 * channel)
@@ -140,7 +141,7 @@ def _start_noise(codec: AutoencoderOobleck) -> None:
 
 
 def hold_noise(codec: AutoencoderOobleck) -> None:
-    """Keep training from what `start_as_analysis` set for noise and for the posterior's deviation."""
+    """Freeze what `start_as_analysis` set for the noise and for the posterior's deviation."""
     encoder, count = codec.encoder, 8 * NOISE
     head, gather = encoder.conv2, encoder.block[-1].conv1
 

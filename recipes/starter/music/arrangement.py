@@ -1,4 +1,4 @@
-"""From a tune to who plays what and when: melody, chords of our own, bass, drums."""
+"""Arrange a tune for an ensemble: melody, generated chords, bass and drums."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .harmony import Chord, harmonise
 from .scores import Piece
 
 RANGES = {"melody": (55, 88), "inner": (43, 76), "bass": (28, 52)}
-"""MIDI pitches that a role keeps within."""
+"""MIDI pitches, lowest and highest, of each role."""
 DRUM_NOTES = {
     "kick": 36,
     "snare": 38,
@@ -29,13 +29,15 @@ DRUM_NOTES = {
 }
 ACCENTS = {"x": 0.9, "o": 0.5}
 SECOND_VOICE = 0.4
-"""How often a second voice goes with the melody."""
+"""Probability of a second voice below the melody."""
 
 
 @dataclass(frozen=True)
-class Sounding:
-    """Attributes:
-    role: `melody`, `inner`, `bass` or `drums`: what a stem is made of.
+class ArrangedNote:
+    """A note of an arrangement.
+
+    Attributes:
+    role: `melody`, `inner`, `bass` or `drums`.
     instrument: of `ensembles.INSTRUMENTS`, or `drums`.
     start, length: quarter notes.
     pitch: MIDI.
@@ -55,14 +57,14 @@ class Arrangement:
     """Attributes:
     ensemble: key of `ENSEMBLES`.
     bpm: quarter notes a minute.
-    notes: all that sounds.
-    instruments: by role, what plays.
+    notes: of all instruments.
+    instruments: by role.
     """
 
     piece: Piece
     ensemble: str
     bpm: int
-    notes: list[Sounding]
+    notes: list[ArrangedNote]
     instruments: dict[str, tuple[str, ...]]
 
 
@@ -95,25 +97,25 @@ def arrange_piece(piece: Piece, ensemble: str, rng: np.random.Generator) -> Arra
 
 def _tune(
     piece: Piece, cast: Ensemble, instruments: dict[str, tuple[str, ...]], rng: np.random.Generator
-) -> Iterator[Sounding]:
-    """A tune over chords of our own."""
+) -> Iterator[ArrangedNote]:
+    """The tune over generated chords."""
     chords = harmonise(piece)
     below = rng.random() < SECOND_VOICE
     for start, length, pitch in piece.notes:
         high = _within(pitch, "melody")
         for instrument in instruments["melody"]:
-            yield Sounding("melody", instrument, start, length, high, 0.75)
+            yield ArrangedNote("melody", instrument, start, length, high, 0.75)
             if below:
-                yield Sounding("melody", instrument, start, length, _second_voice(high, _at(chords, start)), 0.6)
+                yield ArrangedNote("melody", instrument, start, length, _second_voice(high, _at(chords, start)), 0.6)
     pattern = PATTERNS[cast.patterns[rng.integers(len(cast.patterns))]]
     for chord in chords:
         low = _within(chord.root + 36, "bass")
         for instrument in instruments["bass"]:
-            yield Sounding("bass", instrument, chord.start, chord.length * 0.95, low, 0.7)
+            yield ArrangedNote("bass", instrument, chord.start, chord.length * 0.95, low, 0.7)
         for start, length, pitches, strength in pattern(chord):
             for instrument in instruments["inner"]:
                 for pitch in pitches:
-                    yield Sounding("inner", instrument, start, length, pitch, strength)
+                    yield ArrangedNote("inner", instrument, start, length, pitch, strength)
 
 
 def _at(chords: list[Chord], start: float) -> Chord:
@@ -198,13 +200,13 @@ PATTERNS: dict[str, Callable[[Chord], Iterator[Step]]] = {
 }
 
 
-def _drums(piece: Piece, pattern: dict[str, str]) -> Iterator[Sounding]:
+def _drums(piece: Piece, pattern: dict[str, str]) -> Iterator[ArrangedNote]:
     for bar in range(int(piece.quarters // 4)):
         for drum, signs in pattern.items():
             for step, sign in enumerate(signs):
                 if sign in ACCENTS and not (drum == "crash" and bar % 4):
                     start = 4 * bar + step / 4
                     if drum == "timpani":
-                        yield Sounding("drums", "timpani", start, 1.0, 36 + piece.tonic, ACCENTS[sign])
+                        yield ArrangedNote("drums", "timpani", start, 1.0, 36 + piece.tonic, ACCENTS[sign])
                     else:
-                        yield Sounding("drums", "drums", start, 0.2, DRUM_NOTES[drum], ACCENTS[sign])
+                        yield ArrangedNote("drums", "drums", start, 0.2, DRUM_NOTES[drum], ACCENTS[sign])

@@ -1,4 +1,4 @@
-"""The words that ask for a clip, from what is known of it."""
+"""Prompts that describe a clip, from its record."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .songs import SAMPLED
 TEMPLATES = ("{style}, {parts}, {drums}", "{parts}, {style}", "{mood} {style}, {parts}", "{style}, {drums}", "{style}")
 MOODS = {"major": ("happy", "bright", "uplifting", "warm"), "minor": ("sad", "dark", "dramatic", "melancholic")}
 SLOW, FAST = 76, 132
-"""Beats a minute below and above which a caption may say so."""
+"""Beats per minute below and above which a caption may call the pace slow or fast."""
 
 
 def clip_text(record: dict[str, Any], rng: np.random.Generator) -> Text:
-    """What asks for the clip of this record (`corpus.Studio.clip`), worded at random."""
+    """A prompt for the clip of this record (`corpus.ClipRenderer.clip`), in random words."""
     if record["kind"] == "synthesiser":
         return text(Song(**record["song"]), rng)
     if record["kind"] == "sampled song":
@@ -36,7 +36,7 @@ def clip_text(record: dict[str, Any], rng: np.random.Generator) -> Text:
     instruments = sorted({name for role, names in roles.items() if role != "drums" for name in names})
     style, mode, bpm = record["style"], record["mode"], record["bpm"]
     words = _worded(ENSEMBLES[style].names, instruments, MOODS[mode], "drums" in roles, bpm, rng)
-    # Compound time is felt in dotted quarters, and no field says so.
+    # Compound time counts dotted quarters, which no field can express.
     signature = str(round(record["bar"])) if record["bar"] in (2, 3, 4) else None
     return Text(words, bpm=bpm, key=f"{NOTES[record['tonic']]} {mode}", time_signature=signature)
 
@@ -53,11 +53,11 @@ def _worded(
         return options[rng.integers(len(options))]
 
     parts = [pick(INSTRUMENTS[instruments[n]][1]) for n in rng.permutation(len(instruments))]
-    said = pick(TEMPLATES).format(
+    words = pick(TEMPLATES).format(
         style=pick(styles),
         parts=", ".join(dict.fromkeys(parts[: int(rng.integers(1, 4))])),
         mood=pick(moods),
         drums=pick(DRUM_WORDS if drums else NO_DRUM_WORDS),
     )
     pace = "slow" if bpm < SLOW else "fast" if bpm > FAST else None
-    return f"{said}, {pace}" if pace and rng.random() < 0.4 else said
+    return f"{words}, {pace}" if pace and rng.random() < 0.4 else words

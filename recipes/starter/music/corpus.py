@@ -1,4 +1,4 @@
-"""Training music on disk: numbered clips, each the same whenever it is made, in shards of 16-bit audio."""
+"""The training corpus on disk: numbered, reproducible clips in shards of 16-bit audio."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from recipes.synthesiser.captions import metadata
 from . import effects
 from .arrangement import arrange_piece
 from .ensembles import ENSEMBLES
-from .performance import Hand, draw_hand, perform
+from .performance import Humanisation, draw_humanisation, perform
 from .sampler import Sampler
 from .scores import Piece
 from .songs import played_song
 
 RATE = 24_000
 SECONDS = 12.0
-SHARD = 24
+CLIPS_PER_SHARD = 24
 """Clips to a file."""
 SEED = 20
 KINDS = ("score", "score", "synthesiser", "sampled song")
-"""What clips are in turn: arrangements of scores, songs of the synthesiser, its songs on sampled instruments."""
-CENTS = 50.0
+"""Kinds of clips in turn: arranged scores, songs of the synthesiser, its songs on sampled instruments."""
+MAX_DETUNE_CENTS = 50.0
 
 
-class Studio:
-    """Makes the clip of any number.
+class ClipRenderer:
+    """Renders clips by number.
 
     Args:
-        pieces: of `scores.read_pieces`.
-        fonts: SoundFonts that take turns.
+        pieces: from `scores.read_pieces`.
+        fonts: SoundFonts, one of which is drawn for each clip.
     """
 
     def __init__(self, pieces: list[Piece], fonts: list[Path]) -> None:
@@ -44,17 +44,17 @@ class Studio:
         self._samplers = [Sampler(font, RATE) for font in fonts]
 
     def clip(self, number: int) -> tuple[np.ndarray, dict[str, Any]]:
-        """Mono float32 `[samples]` and what is known of it."""
+        """Mono audio, float32 `[samples]`, and its record."""
         rng = np.random.default_rng([SEED, number])
         kind = KINDS[number % len(KINDS)]
-        cents = float(rng.uniform(-CENTS, CENTS))
+        cents = float(rng.uniform(-MAX_DETUNE_CENTS, MAX_DETUNE_CENTS))
         if kind == "score":
             audio, record = self._score(rng, cents)
         else:
             song = sample_song(rng, GENRES[number // len(KINDS) % len(GENRES)])
             record = {"song": song.as_dict(), **metadata(song), "style": song.genre}
             if kind == "synthesiser":
-                # The same samples played a little faster or slower are the same music, detuned.
+                # Detuned by rendering at another rate: played back at RATE, pitch and tempo shift.
                 rate = round(RATE * 2 ** (-cents / 1200))
                 length = round(SECONDS * RATE)
                 audio = render(song, length / rate + 0.01, rate, 1)[0][:length]
@@ -69,8 +69,8 @@ class Studio:
         piece = self._pieces[rng.integers(len(self._pieces))]
         ensemble = list(ENSEMBLES)[rng.integers(len(ENSEMBLES))]
         arrangement = arrange_piece(piece, ensemble, rng)
-        hand: Hand = draw_hand(rng, steady="drums" in arrangement.instruments)
-        notes = perform(arrangement, hand, SECONDS, rng)
+        humanisation: Humanisation = draw_humanisation(rng, steady="drums" in arrangement.instruments)
+        notes = perform(arrangement, humanisation, SECONDS, rng)
         cast = ENSEMBLES[ensemble]
         sampler = self._samplers[rng.integers(len(self._samplers))]
         audio = sampler.render(notes, SECONDS, cents, int(rng.choice((0, 16)))).mean(0)
@@ -89,16 +89,16 @@ class Studio:
         return audio, record
 
 
-def write_shards(folder: Path, studio: Studio, first: int, count: int) -> None:
-    """Make the shards that hold clips `first` to `first + count`; existing files are left alone."""
+def write_shards(folder: Path, renderer: ClipRenderer, first: int, count: int) -> None:
+    """Write the shards that hold clips `first` to `first + count`; existing files are kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    for shard in range(first // SHARD, -(-(first + count) // SHARD)):
+    for shard in range(first // CLIPS_PER_SHARD, -(-(first + count) // CLIPS_PER_SHARD)):
         path = folder / f"{shard:05d}.npy"
         if path.exists():
             continue
         clips, records = [], []
-        for number in range(shard * SHARD, (shard + 1) * SHARD):
-            audio, record = studio.clip(number)
+        for number in range(shard * CLIPS_PER_SHARD, (shard + 1) * CLIPS_PER_SHARD):
+            audio, record = renderer.clip(number)
             clips.append(np.round(audio * 32767).astype(np.int16))
             records.append(record)
         path.with_suffix(".json").write_text(json.dumps(records))
@@ -106,12 +106,12 @@ def write_shards(folder: Path, studio: Studio, first: int, count: int) -> None:
         with partial.open("wb") as file:
             np.save(file, np.stack(clips))
         partial.rename(path)
-        print(f"{folder.name} {(shard + 1) * SHARD}", flush=True)
+        print(f"{folder.name} {(shard + 1) * CLIPS_PER_SHARD}", flush=True)
 
 
 @dataclass(frozen=True)
 class Shards:
-    """The clips of a folder."""
+    """The shards in a folder."""
 
     folder: Path
 
@@ -119,6 +119,6 @@ class Shards:
         return sorted(self.folder.glob("*.npy"))
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, list[dict[str, Any]]]]:
-        """Each shard's audio, int16 `[SHARD, samples]` (mapped, not read), and its records."""
+        """Each shard's audio, int16 `[CLIPS_PER_SHARD, samples]` (mapped, not read), and its records."""
         for path in self.paths():
             yield np.load(path, mmap_mode="r"), json.loads(path.with_suffix(".json").read_text())

@@ -1,11 +1,11 @@
-"""Who plays: instruments of General MIDI by role, and the words that ask for them."""
+"""Ensembles: General MIDI instruments by role, and the words that name them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 DRUMS = -1
-"""In place of a program: the drum kit's channel."""
+"""In place of a program number: the drum kit."""
 
 INSTRUMENTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "grand piano": (0, ("piano", "grand piano")),
@@ -56,8 +56,10 @@ INSTRUMENTS: dict[str, tuple[int, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Attributes:
-    names: what people call it, the plainest first.
+    """A kind of ensemble.
+
+    Attributes:
+    names: common names, the plainest first.
     bpm: tempos of quarter notes.
     melody, inner, bass: instruments that a role is drawn from; several names in one entry play together.
     patterns: accompaniments of `arrangement.PATTERNS`.

@@ -1,4 +1,4 @@
-"""A human hand: drifting tempo, uneven onsets, accents and phrases."""
+"""Humanisation: drifting tempo, uneven onsets, accents and phrases."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrangement import Arrangement, Sounding
+from .arrangement import ArrangedNote, Arrangement
 
 
 @dataclass(frozen=True)
-class Played:
-    """A note as it is played: seconds, MIDI pitch and velocity."""
+class PlayedNote:
+    """A note as it is played: start and end in seconds, MIDI pitch and velocity."""
 
     role: str
     instrument: str
@@ -22,8 +22,8 @@ class Played:
 
 
 @dataclass(frozen=True)
-class Hand:
-    """How freely somebody plays.
+class Humanisation:
+    """How far a performance departs from the score.
 
     Attributes:
         drift: largest deviation of the tempo, as a share; 0 for a click track.
@@ -36,12 +36,14 @@ class Hand:
     dynamics: float
 
 
-def draw_hand(rng: np.random.Generator, steady: bool) -> Hand:
-    """A hand; a steady one, as with drums, keeps the tempo."""
-    return Hand(0.0 if steady else rng.uniform(0, 0.03), rng.uniform(0.001, 0.012), rng.uniform(0.1, 0.5))
+def draw_humanisation(rng: np.random.Generator, steady: bool) -> Humanisation:
+    """Draw a humanisation; a `steady` one, as with drums, keeps the tempo."""
+    return Humanisation(0.0 if steady else rng.uniform(0, 0.03), rng.uniform(0.001, 0.012), rng.uniform(0.1, 0.5))
 
 
-def perform(arrangement: Arrangement, hand: Hand, seconds: float, rng: np.random.Generator) -> list[Played]:
+def perform(
+    arrangement: Arrangement, humanisation: Humanisation, seconds: float, rng: np.random.Generator
+) -> list[PlayedNote]:
     """The first `seconds` of an arrangement, repeated from its beginning where it is shorter."""
     quarter = 60 / arrangement.bpm
     bars = -(-arrangement.piece.quarters // arrangement.piece.bar)
@@ -54,24 +56,26 @@ def perform(arrangement: Arrangement, hand: Hand, seconds: float, rng: np.random
             np.sin(place * speed + phase) / speed for speed, phase in zip((0.2, 0.45, 1.1), phases, strict=True)
         )
         still = sum(np.sin(phase) / speed for speed, phase in zip((0.2, 0.45, 1.1), phases, strict=True))
-        return quarter * (place + hand.drift * float(waves - still) / 3)
+        return quarter * (place + humanisation.drift * float(waves - still) / 3)
 
     played = []
     for turn in range(int(seconds / (period * quarter)) + 1):
         for note in arrangement.notes:
-            start = clock(note.start + turn * period) + rng.normal(0, hand.jitter)
+            start = clock(note.start + turn * period) + rng.normal(0, humanisation.jitter)
             if start < seconds:
                 end = clock(note.start + note.length + turn * period)
-                velocity = _velocity(note, arrangement, hand, phases[0], rng)
+                velocity = _velocity(note, arrangement, humanisation, phases[0], rng)
                 start = max(0.0, start)
                 end = max(end, start + 0.05)
-                played.append(Played(note.role, note.instrument, start, end, note.pitch, velocity))
+                played.append(PlayedNote(note.role, note.instrument, start, end, note.pitch, velocity))
     return played
 
 
-def _velocity(note: Sounding, arrangement: Arrangement, hand: Hand, phase: float, rng: np.random.Generator) -> int:
+def _velocity(
+    note: ArrangedNote, arrangement: Arrangement, humanisation: Humanisation, phase: float, rng: np.random.Generator
+) -> int:
     place = note.start % arrangement.piece.bar
     accent = 0.06 if place < 0.01 else 0.0 if abs(place - round(place)) < 0.01 else -0.05
-    phrase = hand.dynamics * 0.3 * np.sin(2 * np.pi * note.start / (8 * arrangement.piece.bar) + phase)
+    phrase = humanisation.dynamics * 0.3 * np.sin(2 * np.pi * note.start / (8 * arrangement.piece.bar) + phase)
     strength = note.strength + accent + phrase + rng.normal(0, 0.04)
     return int(np.clip(round(127 * strength), 20, 127))

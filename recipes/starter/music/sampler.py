@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .ensembles import INSTRUMENTS
-from .performance import Played
+from .performance import PlayedNote
 
 DRUM_CHANNEL = 9
 BLOCK = 64
@@ -34,7 +34,7 @@ class Sampler:
         if self._font < 0:
             raise ValueError(f"{font}: not a SoundFont that FluidSynth reads")
 
-    def render(self, notes: Sequence[Played], seconds: float, cents: float = 0.0, kit: int = 0) -> np.ndarray:
+    def render(self, notes: Sequence[PlayedNote], seconds: float, cents: float = 0.0, kit: int = 0) -> np.ndarray:
         """Stereo float32 `[2, samples]`, everything tuned `cents` off.
 
         Args:

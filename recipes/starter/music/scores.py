@@ -72,7 +72,7 @@ def _pieces(corpus: Any, collection: str) -> Iterator[Piece]:
 
 
 def _piece(score: Any, name: str, collection: str) -> Piece | None:
-    """The score as notes, or nothing where it has no metre or is shorter than four bars."""
+    """The score as notes; None if it has no metre or is shorter than four bars."""
     metres = list(score.recurse().getElementsByClass("TimeSignature"))
     keys = list(score.recurse().getElementsByClass("Key"))
     if not metres or not keys:

@@ -1,4 +1,4 @@
-"""Our own synthesiser's songs, handed to sampled instruments."""
+"""The synthesiser's songs, played on sampled instruments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from recipes.synthesiser.arrange import Hit, arrange
 from recipes.synthesiser.song import Song
 
 from .arrangement import DRUM_NOTES
-from .performance import Played
+from .performance import PlayedNote
 
 SAMPLED = {
     "808": "synth bass",
@@ -28,16 +28,16 @@ SAMPLED = {
 ROLES = {"bass": "bass", "chord": "inner", "melody": "melody"}
 
 
-def played_song(song: Song, seconds: float) -> list[Played]:
-    """The song's notes and hits, exactly in time."""
+def played_song(song: Song, seconds: float) -> list[PlayedNote]:
+    """The song's notes and drum hits, exactly in time."""
     notes = []
     for event in arrange(song, seconds):
         if isinstance(event, Hit):
             pitch, velocity = DRUM_NOTES.get(event.drum, 76), min(127, round(127 * event.gain))
-            notes.append(Played("drums", "drums", event.start, event.start + 0.1, pitch, velocity))
+            notes.append(PlayedNote("drums", "drums", event.start, event.start + 0.1, pitch, velocity))
         else:
             instrument = SAMPLED.get(event.instrument, "saw lead")
             end = event.start + max(0.05, event.seconds)
             velocity = min(127, round(127 * 1.6 * event.gain))
-            notes.append(Played(ROLES[event.track], instrument, event.start, end, event.pitch, velocity))
+            notes.append(PlayedNote(ROLES[event.track], instrument, event.start, end, event.pitch, velocity))
     return notes

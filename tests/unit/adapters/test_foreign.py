@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import struct
 from collections.abc import Callable
@@ -11,60 +10,34 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AceStepPipeline
-from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save
 
 from adapters.adapter_file import PREFIX, Header, InvalidAdapter, parse_header
-from adapters.foreign import adopt
-from adapters.tensors import decode, linear_layers
+from adapters.foreign import convert
+from adapters.serialization import decode
+from adapters.weights import linear_layers
 from models.ace_step import AceStep
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
 from models.tiny import ace_step as tiny_ace_step
 from models.tiny import musicgen as tiny_musicgen
-
-RANK, ALPHA = 4, 12
-HEADER = Header("p", "m", "ace_step", "starter", "b" * 64, 0, "", "2026-01-01T00:00:00+00:00", "")
-Deltas = dict[str, torch.Tensor]
+from tests.peft_files import (
+    ALPHA,
+    HEADER,
+    RANK,
+    assert_same,
+    converted_deltas,
+    deltas,
+    peft_of,
+    peft_tensors,
+    saved_by_peft,
+)
 
 
 @pytest.fixture(scope="module")
 def model() -> AceStep:
     return AceStep.load(resolve("starter", "ace_step_test", tiny_ace_step.build), torch.device("cpu"), torch.float32)
-
-
-def peft_of(root: torch.nn.Module, **more: object) -> torch.nn.Module:
-    """PEFT's own model around a copy, its adapter's weights random."""
-    torch.manual_seed(3)
-    settings = {"r": RANK, "lora_alpha": ALPHA, "target_modules": ["to_q", "to_out.0"], "init_lora_weights": False}
-    return get_peft_model(copy.deepcopy(root), LoraConfig(**settings | more))  # type: ignore[arg-type]
-
-
-def deltas(peft: torch.nn.Module) -> Deltas:
-    """What PEFT itself says that it adds to each layer."""
-    return {
-        name.removeprefix("base_model.model."): layer.get_delta_weight("default").detach()
-        for name, layer in peft.named_modules()
-        if hasattr(layer, "get_delta_weight")
-    }
-
-
-def adopted(model: AceStep | MusicGen, data: bytes, config: bytes | None = None, header: Header = HEADER) -> Deltas:
-    made = adopt(data, config, header, model)
-    assert made.header.producer_id == "p" and made.header.base_sha256 == "b" * 64
-    return {name: (pair.a @ pair.b).T for name, pair in decode(made.data, model).pairs.items()}
-
-
-def assert_same(found: Deltas, wanted: Deltas) -> None:
-    assert found.keys() == wanted.keys() and wanted
-    for name in wanted:
-        torch.testing.assert_close(found[name], wanted[name], rtol=1e-4, atol=1e-6)
-
-
-def saved_by_peft(peft: torch.nn.Module, folder: Path) -> tuple[bytes, bytes]:
-    peft.save_pretrained(folder)  # type: ignore[operator]
-    return (folder / "adapter_model.safetensors").read_bytes(), (folder / "adapter_config.json").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +51,7 @@ def saved_by_peft(peft: torch.nn.Module, folder: Path) -> tuple[bytes, bytes]:
 )
 def test_a_peft_folder(model: AceStep, tmp_path: Path, more: dict[str, object]) -> None:
     peft = peft_of(model.adapted, **more)
-    assert_same(adopted(model, *saved_by_peft(peft, tmp_path)), deltas(peft))
+    assert_same(converted_deltas(model, *saved_by_peft(peft, tmp_path)), deltas(peft))
 
 
 def test_an_original_ace_step_folder(model: AceStep, tmp_path: Path) -> None:
@@ -91,9 +64,9 @@ def test_an_original_ace_step_folder(model: AceStep, tmp_path: Path) -> None:
         for key, tensor in load_file(path).items()
     }
     assert renamed.keys().isdisjoint(load_file(path))
-    assert_same(adopted(model, save(renamed), config), deltas(peft))
+    assert_same(converted_deltas(model, save(renamed), config), deltas(peft))
     in_app = {f"base_model.model.decoder.{key.removeprefix('base_model.model.')}": t for key, t in renamed.items()}
-    assert_same(adopted(model, save(in_app), config), deltas(peft))
+    assert_same(converted_deltas(model, save(in_app), config), deltas(peft))
 
 
 def test_a_file_of_diffusers(model: AceStep, tmp_path: Path) -> None:
@@ -104,7 +77,7 @@ def test_a_file_of_diffusers(model: AceStep, tmp_path: Path) -> None:
         str(tmp_path), transformer_lora_layers=layers, transformer_lora_adapter_metadata=config
     )
     (file,) = tmp_path.iterdir()
-    assert_same(adopted(model, file.read_bytes()), deltas(peft))
+    assert_same(converted_deltas(model, file.read_bytes()), deltas(peft))
 
 
 NAMINGS: dict[str, Callable[[str], str]] = {
@@ -122,7 +95,7 @@ def test_the_names_of_other_tools(model: AceStep, naming: str) -> None:
         name = NAMINGS[naming](model.file_name(module))
         tensors[f"{name}.lora_{'down' if part.startswith('A') else 'up'}.weight"] = tensor.half()
         tensors[f"{name}.alpha"] = torch.tensor(float(ALPHA))
-    found, wanted = adopted(model, save(tensors)), deltas(peft)
+    found, wanted = converted_deltas(model, save(tensors)), deltas(peft)
     assert found.keys() == wanted.keys()
     for name in wanted:
         torch.testing.assert_close(found[name], wanted[name], rtol=0, atol=5e-3 * float(wanted[name].std()) * 10)
@@ -130,15 +103,15 @@ def test_the_names_of_other_tools(model: AceStep, naming: str) -> None:
 
 def test_without_an_alpha_it_is_the_rank_and_that_is_said(model: AceStep) -> None:
     peft = peft_of(model.adapted, lora_alpha=RANK)
-    made = adopt(save(dict(get_peft_model_state_dict(peft))), None, HEADER, model)  # type: ignore[arg-type]
+    made = convert(save(dict(get_peft_model_state_dict(peft))), None, HEADER, model)  # type: ignore[arg-type]
     assert any("alpha" in note for note in made.notes)
     assert_same({n: (p.a @ p.b).T for n, p in decode(made.data, model).pairs.items()}, deltas(peft))
 
 
 def test_our_own_file_comes_back(model: AceStep) -> None:
     peft = peft_of(model.adapted, lora_alpha=RANK)
-    made = adopt(save(dict(get_peft_model_state_dict(peft))), None, HEADER, model)  # type: ignore[arg-type]
-    again = adopt(made.data, None, HEADER, model)
+    made = convert(save(dict(get_peft_model_state_dict(peft))), None, HEADER, model)  # type: ignore[arg-type]
+    again = convert(made.data, None, HEADER, model)
     assert (again.header.sha256, again.notes) == (made.header.sha256, [])
 
 
@@ -146,14 +119,10 @@ def test_musicgen_by_peft(tmp_path: Path) -> None:
     checkpoint = resolve("starter", "musicgen_test", tiny_musicgen.build)
     musicgen = MusicGen.load(checkpoint, torch.device("cpu"), torch.float32)
     peft = peft_of(musicgen.model, target_modules=r"decoder\..*(q_proj|fc1)")
-    found = adopted(
+    found = converted_deltas(
         musicgen, *saved_by_peft(peft, tmp_path), header=Header(**HEADER.__dict__ | {"backend": "musicgen"})
     )
     assert_same(found, {name.removeprefix("decoder."): delta for name, delta in deltas(peft).items()})
-
-
-def tensors_of(model: AceStep) -> dict[str, torch.Tensor]:
-    return dict(get_peft_model_state_dict(peft_of(model.adapted)))  # type: ignore[arg-type]
 
 
 Damage = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
@@ -184,7 +153,7 @@ REFUSED: dict[str, tuple[Damage, dict[str, object], str]] = {
 def test_what_does_not_fit_is_refused_with_the_reason(model: AceStep, kind: str) -> None:
     change, config, reason = REFUSED[kind]
     with pytest.raises(InvalidAdapter, match=reason):
-        adopt(save(change(tensors_of(model))), json.dumps(config).encode() if config else None, HEADER, model)
+        convert(save(change(peft_tensors(model))), json.dumps(config).encode() if config else None, HEADER, model)
 
 
 DEEP = b"[" * 100_000
@@ -195,13 +164,13 @@ DEEP = b"[" * 100_000
 )
 def test_what_is_no_safetensors_file(model: AceStep, data: bytes) -> None:
     with pytest.raises(InvalidAdapter, match="safetensors"):
-        adopt(data, None, HEADER, model)
+        convert(data, None, HEADER, model)
 
 
 def test_a_configuration_that_is_no_json(model: AceStep) -> None:
     for config in (DEEP, b"\xff", b"[]"):
         with pytest.raises(InvalidAdapter, match=r"adapter_config\.json"):
-            adopt(save(tensors_of(model)), config, HEADER, model)
+            convert(save(peft_tensors(model)), config, HEADER, model)
 
 
 def test_parts_whose_product_has_any_size_take_no_memory(model: AceStep) -> None:
@@ -210,7 +179,7 @@ def test_parts_whose_product_has_any_size_take_no_memory(model: AceStep) -> None
     # 81 TB of numbers, if it were multiplied out.
     tensors = {f"{PREFIX}{model.file_name(name)}.lokr_w{number}": large for number in (1, 2)}
     with pytest.raises(InvalidAdapter, match="9000000"):
-        adopt(save({key: tensor.clone() for key, tensor in tensors.items()}), None, HEADER, model)
+        convert(save({key: tensor.clone() for key, tensor in tensors.items()}), None, HEADER, model)
 
 
 @pytest.mark.parametrize("offsets", ["[0, 1e400]", "[0, null]", "[0]", "{}"])
@@ -227,4 +196,4 @@ def test_a_layer_with_a_pattern_is_not_one_with_a_longer_name(model: AceStep) ->
     assert len(linear_layers(model.adapted)) > 10
     peft = peft_of(model.adapted, target_modules=["linear_1", "linear_2"], alpha_pattern={"linear_1": 1})
     config = json.dumps({"lora_alpha": ALPHA, "r": RANK, "alpha_pattern": {"linear_1": 1}}).encode()
-    assert_same(adopted(model, save(dict(get_peft_model_state_dict(peft))), config), deltas(peft))  # type: ignore[arg-type]
+    assert_same(converted_deltas(model, save(dict(get_peft_model_state_dict(peft))), config), deltas(peft))  # type: ignore[arg-type]

@@ -15,14 +15,24 @@ from safetensors.torch import save
 from torch import Tensor
 
 from adapters.adapter_file import InvalidAdapter
-from adapters.foreign import Adopted, adopt
-from adapters.tensors import linear_layers
+from adapters.foreign import Converted, convert
+from adapters.weights import linear_layers
 from models.ace_step import AceStep
-from models.adapter_effect import measure, probe, weight_change
-from models.base import completed
 from models.checkpoints import resolve
 from models.tiny import ace_step as tiny
-from tests.unit.adapters.test_foreign import ALPHA, HEADER, RANK, adopted, assert_same, deltas, peft_of, saved_by_peft
+from tests.peft_files import (
+    ALPHA,
+    HEADER,
+    RANK,
+    assert_same,
+    converted_delta,
+    converted_deltas,
+    deltas,
+    merged_by_peft,
+    peft_of,
+    peft_tensors,
+    saved_by_peft,
+)
 
 LAYER = "layers.0.self_attn.to_k"  # not square
 
@@ -34,13 +44,6 @@ def model() -> AceStep:
 
 def as_float32(tensors: dict[str, Tensor]) -> bytes:
     return save({name: tensor.contiguous().clone() for name, tensor in tensors.items()})
-
-
-def change_of(made: Adopted, model: AceStep, name: str = LAYER) -> Tensor:
-    """What is added to the layer's weight."""
-    pair = made.weights.pairs.get(name)
-    layer = linear_layers(model.adapted)[name]
-    return (pair.a @ pair.b).T if pair else made.weights.changes[name].of(layer.weight)
 
 
 # Names
@@ -82,7 +85,7 @@ def test_every_spelling_of_a_layer(model: AceStep, name: str, suffix: str) -> No
         module, _, half = key.removeprefix("base_model.model.").rpartition(".lora_")
         part = SUFFIXES[suffix][half.startswith("B")]
         renamed[f"{NAMES[name](model.file_name(module))}.{part}"] = tensor
-    assert_same(adopted(model, save(renamed)), deltas(peft))
+    assert_same(converted_deltas(model, save(renamed)), deltas(peft))
 
 
 def test_a_pattern_names_layers_through_wrappers(model: AceStep) -> None:
@@ -94,7 +97,7 @@ def test_a_pattern_names_layers_through_wrappers(model: AceStep) -> None:
     config = {"peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA}
     for layer in ("layers.0.self_attn.to_q", "layers.0._orig_mod.self_attn.to_q", r"^layers\.0\.self_attn\.to_q$"):
         data = json.dumps(config | {"alpha_pattern": {layer: 3}}).encode()
-        assert_same(adopted(model, save(tensors), data), deltas(peft))
+        assert_same(converted_deltas(model, save(tensors), data), deltas(peft))
 
 
 # LyCORIS
@@ -165,10 +168,10 @@ def test_what_lycoris_writes(model: AceStep, kind: str, name: str, magnitude: st
     data = as_float32(
         {f"{prefix}.{part}": tensor for part, tensor in parts.items()} | {f"{prefix}.alpha": torch.tensor(3.0)}
     )
-    made = adopt(data, None, HEADER, model)
-    torch.testing.assert_close(change_of(made, model, name), merged - weight, rtol=1e-4, atol=2e-6)
+    made = convert(data, None, HEADER, model)
+    torch.testing.assert_close(converted_delta(made, model, name), merged - weight, rtol=1e-4, atol=2e-6)
     # Our own file says the same again.
-    again = adopt(made.data, None, HEADER, model)
+    again = convert(made.data, None, HEADER, model)
     assert again.header.sha256 == made.header.sha256
 
 
@@ -177,8 +180,8 @@ def test_a_scalar_that_was_not_folded_in(model: AceStep) -> None:
     parts, product = parts_of("lokr", *layer.weight.shape)
     prefix = f"diffusion_model.{model.file_name(LAYER)}"
     numbers = {"alpha": torch.tensor(float(RANK)), "scalar": torch.tensor(0.25)}
-    made = adopt(as_float32({f"{prefix}.{name}": t for name, t in (parts | numbers).items()}), None, HEADER, model)
-    torch.testing.assert_close(change_of(made, model), 0.25 * product, rtol=1e-4, atol=1e-6)
+    made = convert(as_float32({f"{prefix}.{name}": t for name, t in (parts | numbers).items()}), None, HEADER, model)
+    torch.testing.assert_close(converted_delta(made, model, LAYER), 0.25 * product, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -194,49 +197,40 @@ def test_a_scalar_that_was_not_folded_in(model: AceStep) -> None:
 def test_peft_lokr_and_loha(model: AceStep, tmp_path: Path, given: LoKrConfig | LoHaConfig) -> None:
     torch.manual_seed(5)
     peft = get_peft_model(copy.deepcopy(model.adapted), given)  # type: ignore[arg-type]
-    made = adopt(*saved_by_peft(peft, tmp_path), HEADER, model)
+    made = convert(*saved_by_peft(peft, tmp_path), HEADER, model)
     wanted = deltas(peft)
-    assert wanted.keys() == made.weights.changes.keys()
+    assert wanted.keys() == made.weights.deltas.keys()
     for name, delta in wanted.items():
-        torch.testing.assert_close(change_of(made, model, name), delta, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(converted_delta(made, model, name), delta, rtol=1e-4, atol=1e-6)
 
 
-def merged_by_peft(peft: torch.nn.Module) -> dict[str, Tensor]:
-    whole = copy.deepcopy(peft).merge_and_unload()  # type: ignore[operator]
-    return {name: layer.weight.detach() for name, layer in linear_layers(whole).items()}
-
-
-def assert_merged(made: Adopted, model: AceStep, peft: torch.nn.Module, names: tuple[str, ...]) -> None:
+def assert_merged(made: Converted, model: AceStep, peft: torch.nn.Module, names: tuple[str, ...]) -> None:
     merged = merged_by_peft(peft)
     for name, layer in linear_layers(model.adapted).items():
         if name.endswith(names):
             wanted = merged[name] - layer.weight
-            torch.testing.assert_close(change_of(made, model, name), wanted, rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(converted_delta(made, model, name), wanted, rtol=1e-3, atol=1e-5)
 
 
 def test_peft_dora(model: AceStep, tmp_path: Path) -> None:
     peft = peft_of(model.adapted, use_dora=True)
-    assert_merged(adopt(*saved_by_peft(peft, tmp_path), HEADER, model), model, peft, ("to_q", "to_out.0"))
+    assert_merged(convert(*saved_by_peft(peft, tmp_path), HEADER, model), model, peft, ("to_q", "to_out.0"))
 
 
 def test_peft_dora_without_its_magnitudes(model: AceStep) -> None:
     with pytest.raises(InvalidAdapter, match="use_dora"):
-        adopt(save(tensors_of(model)), b'{"use_dora": true}', HEADER, model)
-
-
-def tensors_of(model: AceStep) -> dict[str, Tensor]:
-    return dict(get_peft_model_state_dict(peft_of(model.adapted)))  # type: ignore[arg-type]
+        convert(save(peft_tensors(model)), b'{"use_dora": true}', HEADER, model)
 
 
 @pytest.mark.parametrize(
     "dtype", [torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
 )
 def test_the_types_that_tools_write(model: AceStep, dtype: torch.dtype) -> None:
-    tensors = {key: tensor.to(dtype) for key, tensor in tensors_of(model).items()}
-    made = adopt(save(tensors), None, HEADER, model)
+    tensors = {key: tensor.to(dtype) for key, tensor in peft_tensors(model).items()}
+    made = convert(save(tensors), None, HEADER, model)
     key = f"base_model.model.{LAYER.replace('to_k', 'to_q')}.lora_"
     wanted = tensors[f"{key}B.weight"].float() @ tensors[f"{key}A.weight"].float()
-    torch.testing.assert_close(change_of(made, model, LAYER.replace("to_k", "to_q")), wanted)
+    torch.testing.assert_close(converted_delta(made, model, LAYER.replace("to_k", "to_q")), wanted)
 
 
 # Initialisations
@@ -246,20 +240,20 @@ def test_the_types_that_tools_write(model: AceStep, dtype: torch.dtype) -> None:
 def test_a_start_that_changed_the_model_itself_is_refused(model: AceStep, start: str) -> None:
     config = json.dumps({"peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA, "init_lora_weights": start}).encode()
     with pytest.raises(InvalidAdapter, match="init_lora_weights"):
-        adopt(save(tensors_of(model)), config, HEADER, model)
+        convert(save(peft_tensors(model)), config, HEADER, model)
 
 
 def test_a_start_that_is_not_known_is_refused(model: AceStep) -> None:
     for start in ("spectral_2031", 3, {"a": 1}):
         with pytest.raises(InvalidAdapter, match="init_lora_weights"):
-            adopt(save(tensors_of(model)), json.dumps({"init_lora_weights": start}).encode(), HEADER, model)
+            convert(save(peft_tensors(model)), json.dumps({"init_lora_weights": start}).encode(), HEADER, model)
 
 
 @pytest.mark.parametrize("start", [True, False, None, "gaussian", "orthogonal", "eva"])
 def test_a_start_that_did_not(model: AceStep, start: object) -> None:
     peft = peft_of(model.adapted)
     config = json.dumps({"peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA, "init_lora_weights": start}).encode()
-    assert_same(adopted(model, save(tensors_of(model)), config), deltas(peft))
+    assert_same(converted_deltas(model, save(peft_tensors(model)), config), deltas(peft))
 
 
 @pytest.mark.parametrize("start", ["pissa", "olora"])
@@ -274,7 +268,7 @@ def test_what_peft_converted_is_a_plain_one(model: AceStep, tmp_path: Path, star
             if "lora_" in name:
                 parameter.add_(0.05 * torch.randn_like(parameter))
     peft.save_pretrained(tmp_path / "out", path_initial_model_for_weight_conversion=str(tmp_path / "initial"))  # type: ignore[operator]
-    made = adopt(
+    made = convert(
         (tmp_path / "out/adapter_model.safetensors").read_bytes(),
         (tmp_path / "out/adapter_config.json").read_bytes(),
         HEADER,
@@ -297,12 +291,12 @@ VARIANTS: dict[str, object] = {
 @pytest.mark.parametrize("name", VARIANTS)
 def test_variants_that_compute_something_else(model: AceStep, name: str) -> None:
     with pytest.raises(InvalidAdapter, match=name):
-        adopt(save(tensors_of(model)), json.dumps({name: VARIANTS[name]}).encode(), HEADER, model)
+        convert(save(peft_tensors(model)), json.dumps({name: VARIANTS[name]}).encode(), HEADER, model)
 
 
 def test_what_is_not_known_of_a_configuration_is_said(model: AceStep) -> None:
     config = LoraConfig(r=RANK, lora_alpha=ALPHA).to_dict() | {"use_magic": True, "target_modules": ["to_q"]}
-    made = adopt(save(tensors_of(model)), json.dumps(config, default=str).encode(), HEADER, model)
+    made = convert(save(peft_tensors(model)), json.dumps(config, default=str).encode(), HEADER, model)
     assert [note for note in made.notes if "use_magic" in note] and len(made.notes) == 1
 
 
@@ -326,15 +320,15 @@ UNUSABLE = {
 
 @pytest.mark.parametrize("part", UNUSABLE)
 def test_what_is_known_and_cannot_be_used(model: AceStep, part: str) -> None:
-    tensors = tensors_of(model) | {f"base_model.model.{LAYER}.{part}": torch.ones(2)}
+    tensors = peft_tensors(model) | {f"base_model.model.{LAYER}.{part}": torch.ones(2)}
     with pytest.raises(InvalidAdapter, match=UNUSABLE[part]):
-        adopt(save(tensors), None, HEADER, model)
+        convert(save(tensors), None, HEADER, model)
 
 
 @pytest.mark.parametrize("key", ["lora_te1_text_model_x.lora_up.weight", "text_encoder.layers.0.q_proj.lora_A.weight"])
 def test_text_encoders(model: AceStep, key: str) -> None:
     with pytest.raises(InvalidAdapter, match="text encoder"):
-        adopt(save(tensors_of(model) | {key: torch.ones(2, 2)}), None, HEADER, model)
+        convert(save(peft_tensors(model) | {key: torch.ones(2, 2)}), None, HEADER, model)
 
 
 @pytest.mark.parametrize("kind", ["lokr", "loha", "locon"])
@@ -343,53 +337,18 @@ def test_magnitudes_of_another_layer(model: AceStep, kind: str, shape: tuple[int
     parts, _ = parts_of(kind, *linear_layers(model.adapted)[LAYER].weight.shape)
     parts["dora_scale"] = torch.ones(shape)
     with pytest.raises(InvalidAdapter, match="dora_scale"):
-        adopt(as_float32({f"{LAYER}.{name}": tensor for name, tensor in parts.items()}), None, HEADER, model)
+        convert(as_float32({f"{LAYER}.{name}": tensor for name, tensor in parts.items()}), None, HEADER, model)
 
 
 def test_more_parts_than_one_product_has(model: AceStep) -> None:
     parts, _ = parts_of("lokr", *linear_layers(model.adapted)[LAYER].weight.shape)
     for more in ({"lokr_w2": torch.ones(8, 32)}, {"hada_w1_a": torch.ones(2, 2)}, {"lora_A.weight": torch.ones(2, 64)}):
         with pytest.raises(InvalidAdapter):
-            adopt(as_float32({f"{LAYER}.{name}": t for name, t in (parts | more).items()}), None, HEADER, model)
+            convert(as_float32({f"{LAYER}.{name}": t for name, t in (parts | more).items()}), None, HEADER, model)
 
 
 def test_a_rank_that_costs_more_than_the_layer(model: AceStep) -> None:
     out, into = linear_layers(model.adapted)[LAYER].weight.shape
     tensors = {f"{LAYER}.lora_A.weight": torch.ones(5000, into), f"{LAYER}.lora_B.weight": torch.ones(out, 5000)}
     with pytest.raises(InvalidAdapter, match="rank is 5000"):
-        adopt(save(tensors), None, HEADER, model)
-
-
-# The effect
-
-
-def effect(model: AceStep, factor: float, part: str = "lora_B") -> list[str]:
-    tensors = {key: tensor * factor if part in key else tensor for key, tensor in tensors_of(model).items()}
-    made = adopt(save(tensors), b'{"lora_alpha": 4, "r": 4}', HEADER, model)
-    relative = weight_change(made.weights, model)
-    without, with_it = (completed(model.response(probe(rows))) for rows in ([], [(made.weights, 1.0)]))
-    return measure(relative, model, without, with_it).notes()
-
-
-def test_the_change_of_weights_is_the_norm_of_what_is_added(model: AceStep, tmp_path: Path) -> None:
-    for config in ({}, {"use_dora": True}):
-        made = adopt(*saved_by_peft(peft_of(model.adapted, **config), tmp_path), HEADER, model)
-        layers = linear_layers(model.adapted)
-        names = [*made.weights.pairs, *made.weights.changes]
-        changed = torch.cat([change_of(made, model, name).flatten() for name in names]).norm()
-        base = torch.cat([layers[name].weight.flatten() for name in names]).norm()
-        assert weight_change(made.weights, model) == pytest.approx(float(changed / base), rel=1e-4)
-
-
-def test_how_much_it_changes_is_said(model: AceStep) -> None:
-    (said,) = effect(model, 1.0)
-    part = float(said.split(" by ")[1].split()[0])
-    assert 1e-3 < part < 2
-    assert any("changes nothing" in note for note in effect(model, 1e-8))
-    assert any("more than the weights" in note for note in effect(model, 1e3))
-
-
-@pytest.mark.parametrize("part", ["lora_A", "lora_B", "lora_"])
-def test_weights_that_overflow_are_refused(model: AceStep, part: str) -> None:
-    with pytest.raises(InvalidAdapter, match=r"finite|times their own size"):
-        effect(model, 1e38, part)
+        convert(save(tensors), None, HEADER, model)

@@ -17,14 +17,15 @@ from peft import PeftConfig
 from adapters import bento_store
 from adapters.adapter_file import Header
 from adapters.library import Library
-from adapters.tensors import AdapterWeights, LoraPair, decode, encode, linear_layers
+from adapters.serialization import decode, encode
+from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from contract import TrainRequest
 from core.errors import Refusal
 from core.settings import Settings
 from models.ace_step import AceStep
 from models.checkpoints import Checkpoint, resolve
 from models.tiny import ace_step as tiny
-from runners.adapter_cache import Adapters
+from runners.adapter_cache import AdapterCache
 from runners.messages import AdapterRef
 from runners.sweep import Sweeper
 from storage import Storage, Unavailable, keys, open_storage
@@ -82,8 +83,8 @@ def _cached(header: Header) -> Path:
     return Path(bentoml.models.get(f"{bento_store._name(header.lora_id)}:{header.version}").path)
 
 
-async def _held(adapters: Adapters, ref: AdapterRef) -> AdapterWeights:
-    async with adapters.held([ref]) as (weights,):
+async def _held(adapters: AdapterCache, ref: AdapterRef) -> AdapterWeights:
+    async with adapters.hold([ref]) as (weights,):
         return weights
 
 
@@ -98,14 +99,14 @@ def test_a_damaged_copy_gives_way_to_storage(
     else:
         (copy / ("adapter_model.safetensors" if damage == "no file" else "model.yaml")).unlink()
     ref = AdapterRef(key=keys.lora("ada", header.model_name), header=header)
-    assert asyncio.run(_held(Adapters(storage, model, checkpoint), ref)).header == header
+    assert asyncio.run(_held(AdapterCache(storage, model, checkpoint), ref)).header == header
 
 
 def test_a_twin_of_another_checkpoint_is_not_used(storage: Storage, model: AceStep, checkpoint: Checkpoint) -> None:
     header = _stored(storage, model, Checkpoint("starter", checkpoint.folder, "f" * 64), "old")
     with pytest.raises(Refusal) as caught:
         ref = AdapterRef(key=keys.lora("ada", "old"), header=header)
-        asyncio.run(_held(Adapters(storage, model, checkpoint), ref))
+        asyncio.run(_held(AdapterCache(storage, model, checkpoint), ref))
     assert caught.value.status == 409 and "train it again" in caught.value.message
 
 
@@ -145,6 +146,7 @@ def test_storage_that_is_away_for_a_while_costs_nothing(monkeypatch: pytest.Monk
     assert len(attempts) == 4
 
 
+@pytest.mark.slow
 def test_of_eight_writers_one_wins_and_readers_see_no_mixture(
     place: tuple[str, str | None], model: AceStep, checkpoint: Checkpoint
 ) -> None:
@@ -217,7 +219,7 @@ def test_while_storage_is_away_what_was_found_last_is_recalled(
 def test_a_twin_that_was_deleted_elsewhere_leaves_our_caches(
     storage: Storage, model: AceStep, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    adapters = Adapters(storage, model, checkpoint)
+    adapters = AdapterCache(storage, model, checkpoint)
     sweeper = Sweeper(storage, adapters)
     kept, gone = (_stored(storage, model, checkpoint, name, n) for n, name in enumerate(("kept", "gone"), 2))
     for header in (kept, gone):
@@ -226,21 +228,21 @@ def test_a_twin_that_was_deleted_elsewhere_leaves_our_caches(
         context.setattr(bento_store, "delete", lambda lora_id: None)
         Library(storage).delete("ada:gone")
     assert _cached(gone).exists()
-    assert sweeper.look()
+    assert sweeper.sweep_if_needed()
     assert bento_store.load(gone) is None and bento_store.load(kept) is not None
-    assert list(adapters._kept) == [kept.sha256]
+    assert list(adapters._cached) == [kept.sha256]
     # One that is the producer's newest no more, and one that somebody put there by hand.
     other = _stored(storage, model, checkpoint, "other", 4)
     storage.delete(keys.lora_version("ada", "other", other.version))
     with monkeypatch.context() as context:
         context.setattr(bento_store, "delete", lambda lora_id: None)
         Library(storage).delete("ada:kept")
-    assert sweeper.look()
+    assert sweeper.sweep_if_needed()
     assert bento_store.load(kept) is None and bento_store.load(other) is not None
-    assert not adapters._kept
+    assert not adapters._cached
     # What is not looked for costs one question.
     monkeypatch.setattr(storage, "list", lambda prefix: pytest.fail("it lists"))
-    assert not sweeper.look()
+    assert not sweeper.sweep_if_needed()
 
 
 def test_a_twin_can_be_deleted_from_a_full_disk(tmp_path: Path, model: AceStep, checkpoint: Checkpoint) -> None:

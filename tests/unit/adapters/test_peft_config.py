@@ -14,15 +14,21 @@ from peft import LoHaConfig, PeftModel, get_peft_model
 from safetensors.torch import save
 
 from adapters.adapter_file import InvalidAdapter, header_length, parse_header
-from adapters.foreign import adopt
-from adapters.library import Library, is_whole
-from adapters.tensors import linear_layers, write
+from adapters.foreign import convert
+from adapters.library import Library, is_intact
+from adapters.serialization import encode_tensors
+from adapters.weights import linear_layers
 from models.ace_step import AceStep
 from models.checkpoints import resolve
 from models.tiny import ace_step as tiny
 from storage import Storage, keys, open_storage
-from tests.unit.adapters.test_foreign import HEADER, peft_of, saved_by_peft
-from tests.unit.adapters.test_foreign_kinds import merged_by_peft, tensors_of
+from tests.peft_files import (
+    HEADER,
+    merged_by_peft,
+    peft_of,
+    peft_tensors,
+    saved_by_peft,
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +55,7 @@ def test_peft_reads_the_producers_folder_as_the_twin_it_is(
     if wanted is None:
         config = LoHaConfig(r=2, alpha=3, target_modules=["to_q", "to_out.0"], init_weights=False)
         wanted = get_peft_model(copy.deepcopy(model.adapted), config)
-    made = adopt(*saved_by_peft(wanted, tmp_path / "peft"), HEADER, model)
+    made = convert(*saved_by_peft(wanted, tmp_path / "peft"), HEADER, model)
     Library(storage).save(made.data, made.header)
     plain = torch.nn.ModuleDict({})  # of layers by the names that the file has
     for name, layer in linear_layers(model.adapted).items():
@@ -72,13 +78,13 @@ def _put(root: torch.nn.Module, name: str, layer: torch.nn.Module) -> None:
 def test_a_twin_that_peft_has_no_name_for_leaves_no_configuration_of_another(
     storage: Storage, model: AceStep, tmp_path: Path
 ) -> None:
-    before = adopt(*saved_by_peft(peft_of(model.adapted), tmp_path), replace(HEADER, producer_id="ada"), model)
+    before = convert(*saved_by_peft(peft_of(model.adapted), tmp_path), replace(HEADER, producer_id="ada"), model)
     Library(storage).save(before.data, before.header)
     assert storage.stat(keys.model_config("ada")) is not None
     tensors = {"layers.0.self_attn.q_proj.lokr_w1": torch.ones(2, 2)}
     layer = linear_layers(model.adapted)["layers.0.self_attn.to_q"]
     tensors["layers.0.self_attn.q_proj.lokr_w2"] = torch.ones(layer.out_features // 2, layer.in_features // 2)
-    made = adopt(save(tensors), None, replace(HEADER, producer_id="ada"), model)
+    made = convert(save(tensors), None, replace(HEADER, producer_id="ada"), model)
     Library(storage).save(made.data, made.header)
     assert storage.stat(keys.model_config("ada")) is None and storage.stat(keys.model("ada")) is not None
 
@@ -86,16 +92,16 @@ def test_a_twin_that_peft_has_no_name_for_leaves_no_configuration_of_another(
 def test_an_adapter_is_laid_out_once_and_copied_once() -> None:
     tensors = {f"base_model.model.layers.{number}.lora_A.weight": torch.zeros(100_000) for number in range(20)}
     tracemalloc.start()
-    data = write(tensors, HEADER)
+    data = encode_tensors(tensors, HEADER)
     assert tracemalloc.get_traced_memory()[1] < 2.3 * len(data)
     tracemalloc.stop()
-    assert is_whole(data, parse_header(data[8 : 8 + header_length(data)], len(data)))
+    assert is_intact(data, parse_header(data[8 : 8 + header_length(data)], len(data)))
 
 
 @pytest.mark.parametrize("config", [b'{"\\ud800": 1}', b'{"task_type": ["\\udfff"]}'])
 def test_texts_that_cannot_be_told_are_refused(model: AceStep, config: bytes) -> None:
     with pytest.raises(InvalidAdapter, match="Unicode"):
-        adopt(save(tensors_of(model)), config, HEADER, model)
-    plain = save(tensors_of(model), {"base": "x" * 6})
+        convert(save(peft_tensors(model)), config, HEADER, model)
+    plain = save(peft_tensors(model), {"base": "x" * 6})
     with pytest.raises(InvalidAdapter, match="Unicode"):
-        adopt(plain.replace(b"xxxxxx", b"\\ud800"), None, HEADER, model)
+        convert(plain.replace(b"xxxxxx", b"\\ud800"), None, HEADER, model)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adapters.library import Library
-from adapters.tensors import decode
+from adapters.serialization import decode
 from api.imports.migration import Moved, migrate
 from core.errors import Refusal
 from core.settings import Settings
@@ -20,7 +20,12 @@ from runners.clients import Runners
 from runners.local import LocalRunners
 from storage import Storage, open_storage
 from tests.api import beat
-from tests.unit.adapters.test_foreign import assert_same, deltas, peft_of, saved_by_peft
+from tests.peft_files import (
+    assert_same,
+    deltas,
+    peft_of,
+    saved_by_peft,
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +66,7 @@ def moved_in(source: Path, storage: Storage, runners: Runners) -> Moved:
     return asyncio.run(migrate(source, storage, Library(storage), runners, Settings()))
 
 
+@pytest.mark.slow
 def test_a_tree_is_taken_over_once(tree: Path, tmp_path: Path, model: AceStep, runners: Runners) -> None:
     storage = open_storage((tmp_path / "new").as_uri())
     storage.put("datasets/ada_b/job/clip_0000.wav", b"ours")

@@ -57,6 +57,7 @@ def test_what_is_asked_for(accept: str, expected: OutputFormat | None) -> None:
     assert audio_format(accept, "flac") == (expected and "flac")
 
 
+@pytest.mark.slow
 @given(
     st.text()
     | st.lists(st.sampled_from(['"', "\\", ",", ";", "q=", "0.5", "audio/", "*", "*/*", "mpeg", " "])).map("".join)

@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import save
 
 from adapters.adapter_file import InvalidAdapter
-from adapters.tensor_table import MAX_TENSORS, read_table
+from adapters.safetensors_header import MAX_TENSORS, read_safetensors_header
 from api.imports.unpack import unpacked
 from core.errors import Refusal
-from tests.stress.adapter_headers import mutated, seeds
+from tests.stress.parsers import damaged_header, import_files
 
 ADAPTER = save({"x.lora_A.weight": torch.ones(2, 3), "x.lora_B.weight": torch.ones(3, 2)})
 CONFIG = b'{"peft_type": "LORA", "r": 2, "lora_alpha": 2}'
@@ -220,23 +220,23 @@ def test_tables_that_are_refused(kind: str) -> None:
 
 
 def test_a_table_that_is_right() -> None:
-    table = read_table(ADAPTER)
+    table = read_safetensors_header(ADAPTER)
     assert {name: tuple(entry) for name, entry in table.tensors.items()} == {
         "x.lora_A.weight": ("F32", (2, 3)),
         "x.lora_B.weight": ("F32", (3, 2)),
     }
     whole = save({"x.alpha": torch.tensor(4), "y": torch.ones(2, dtype=torch.float8_e4m3fn)}, {"a": "b"})
-    assert read_table(whole).metadata == {"a": "b"}
+    assert read_safetensors_header(whole).metadata == {"a": "b"}
 
 
 def test_damaged_headers() -> None:
-    """Each is taken or refused, at once; the long run is `python -m tests.stress.adapter_headers`."""
+    """Each is taken or refused, at once; the long run is `python -m tests.stress.fuzz imports`."""
     source = random.Random(17)
-    for name, data in seeds():
+    for name, data in import_files():
         for _ in range(150):
             begun = time.process_time()
             try:
-                unpacked({name: mutated(data, source)})
+                unpacked({name: damaged_header(data, source)})
             except Refusal as found:
                 assert found.status in (400, 413) and "\n" not in found.message
             assert time.process_time() - begun < 2.0
@@ -244,4 +244,4 @@ def test_damaged_headers() -> None:
 
 def test_the_runner_looks_for_itself() -> None:
     with pytest.raises(InvalidAdapter, match="tensors"):
-        read_table(file_of({f"t{n}": row([1], 4 * n, 4 * n + 4) for n in range(MAX_TENSORS + 1)}))
+        read_safetensors_header(file_of({f"t{n}": row([1], 4 * n, 4 * n + 4) for n in range(MAX_TENSORS + 1)}))

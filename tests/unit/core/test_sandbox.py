@@ -1,4 +1,4 @@
-"""The sandbox: whatever a call does, its caller gets an answer in time, and nothing of it stays behind."""
+"""The sandbox: whatever a call does, its caller gets an answer in time, and no process is left."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def ended(witness: Path) -> bool:
-    """Whether the process that wrote its id there is gone."""
+    """Whether the process that wrote its id to the file has ended."""
     return not psutil.pid_exists(int(witness.read_text()))
 
 
@@ -115,7 +115,7 @@ def test_nothing_outlives_a_caller_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_one_principal_waits_behind_itself_and_not_before_others(sandbox: Sandbox) -> None:
-    """Each has one place of two: whoever asks ten times at once leaves the second to others."""
+    """Each principal has one of two slots, so a principal with many calls leaves the other slot free."""
     from core.principal import Principal, acting
 
     parser = Parser(sandbox, LIMITS, at_once=2, each=1)

@@ -1,4 +1,4 @@
-"""What is in deploy/ fits the schemas of those who read it, and this service."""
+"""The files in deploy/ fit the schemas of Kubernetes and BentoCloud, and this service."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from runners import TABLE
 
 DEPLOY = ROOT / "deploy"
 MANIFESTS = sorted(path for path in (DEPLOY / "kubernetes").glob("*.yaml") if path.name != "kustomization.yaml")
-# What others than Settings read.
+# Variables that are read by others than Settings.
 FOREIGN = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "BENTOML_HOME", "HF_HOME", "HOME"}
 SERVICES = set(yaml.safe_load((ROOT / "configuration.yaml").read_text())["services"])
 
@@ -74,7 +74,7 @@ def test_pods_are_locked_down_and_watched() -> None:
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
         assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
         assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
-        assert container["workingDir"] == "/home/bentoml/bento/src"  # where a Bento's image has the code
+        assert container["workingDir"] == "/home/bentoml/bento/src"  # where the image of a Bento has the code
         module = container["args"][2].partition(":")[0]
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
 
@@ -93,12 +93,12 @@ def test_bentocloud_takes_the_files(path: Path) -> None:
     (document,) = documents(path)
     schema = bentoml_cattr.structure(document, CreateDeploymentSchema)
     assert bentoml_cattr.unstructure(schema)["services"].keys() <= SERVICES
-    # BentoML's schema lets pass what it does not know.
+    # BentoML's schema accepts unknown fields.
     for service in document["services"].values():
         assert service.keys() <= {"instance_type", "scaling", "deployment_strategy", "envs"}
         DeploymentStrategy(service.get("deployment_strategy", "RollingUpdate"))
     assert all(is_setting(entry["name"]) for entry in document["envs"])
-    # Whoever waits for `start` is answered at once: a platform that scaled training to zero would end jobs.
+    # Jobs outlive the requests that start them: a platform that scaled training to zero would end them.
     assert document["services"]["Training"]["scaling"]["min_replicas"] >= 1
 
 
@@ -124,7 +124,7 @@ LIMIT = re.compile(r"\| ([\d,]+)(?: (\w+))?[^|]*\| `([\w.]+)` \|")
 
 def test_the_documented_limits_are_the_codes() -> None:
     text = (ROOT / "docs" / "operations.md").read_text()
-    rows = LIMIT.findall(text[text.index("## Limits") : text.index("## What strangers send")])
+    rows = LIMIT.findall(text[text.index("## Limits") : text.index("## Hostile files")])
     assert len(rows) >= 20
     for number, unit, where in rows:
         module, _, name = where.rpartition(".")

@@ -1,13 +1,13 @@
-"""What waits while storage is away: tracks in the outbox, and work that took long."""
+"""The outbox and `RetryingStorage` while storage is unavailable."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import front.outbox
 import pytest
-import storage.patient
 
+import generation.outbox
+import storage.retrying
 from generation.outbox import Outbox
 from storage import Storage, Unavailable, open_storage
 from storage.retrying import RetryingStorage
@@ -15,10 +15,10 @@ from tests.api import wait_until
 
 
 class Flaky:
-    """A storage that is away, or full, while `trouble` says so."""
+    """A storage that is unavailable (503) or full (507) while `trouble` is set."""
 
-    def __init__(self, place: Storage) -> None:
-        self.place = place
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
         self.trouble: int | None = None
         self.refused = 0
 
@@ -26,12 +26,12 @@ class Flaky:
         if self.trouble:
             self.refused += 1
             raise Unavailable(self.trouble, "there is trouble")
-        return self.place.put(key, data, **conditions)  # type: ignore[arg-type]
+        return self.storage.put(key, data, **conditions)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def flaky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Flaky:
-    monkeypatch.setattr(front.outbox, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(generation.outbox, "RETRY_SECONDS", 0.02)
     return Flaky(open_storage((tmp_path / "data").as_uri()))
 
 
@@ -40,14 +40,14 @@ def outbox(flaky: Flaky, tmp_path: Path, url: str = "s3://bucket") -> Outbox:
 
 
 def assert_comes(flaky: Flaky, key: str, data: bytes) -> None:
-    wait_until(lambda: flaky.place.stat(key) is not None, pause=0.01)
-    assert flaky.place.get(key) == data
+    wait_until(lambda: flaky.storage.stat(key) is not None, pause=0.01)
+    assert flaky.storage.get(key) == data
 
 
-def test_tracks_come_when_storage_does(flaky: Flaky, tmp_path: Path) -> None:
+def test_waiting_tracks_are_stored_when_storage_is_back(flaky: Flaky, tmp_path: Path) -> None:
     box = outbox(flaky, tmp_path)
     box.put("outputs/base/a.wav", b"a")
-    assert flaky.place.get("outputs/base/a.wav") == b"a"
+    assert flaky.storage.get("outputs/base/a.wav") == b"a"
     flaky.trouble = 503
     box.put("outputs/base/b.wav", b"b")
     box.put("outputs/twins/ädä/c.wav", b"c")
@@ -58,15 +58,15 @@ def test_tracks_come_when_storage_does(flaky: Flaky, tmp_path: Path) -> None:
         assert_comes(flaky, key, data)
 
 
-def test_what_a_process_left_is_sent_by_the_next_one_with_that_storage(flaky: Flaky, tmp_path: Path) -> None:
+def test_the_next_process_with_the_same_storage_sends_waiting_tracks(flaky: Flaky, tmp_path: Path) -> None:
     flaky.trouble = 503
     outbox(flaky, tmp_path).put("outputs/base/a.wav", b"a")
     other = Flaky(open_storage((tmp_path / "other").as_uri()))
     outbox(other, tmp_path, "s3://another")
-    after = Flaky(flaky.place)
+    after = Flaky(flaky.storage)
     outbox(after, tmp_path)
     assert_comes(after, "outputs/base/a.wav", b"a")
-    assert not list(other.place.list(""))
+    assert not list(other.storage.list(""))
 
 
 def test_a_full_storage_or_outbox_refuses(flaky: Flaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,14 +76,14 @@ def test_a_full_storage_or_outbox_refuses(flaky: Flaky, tmp_path: Path, monkeypa
         box.put("outputs/base/a.wav", b"a")
     assert refusal.value.status == 507
     flaky.trouble = 503
-    monkeypatch.setattr(front.outbox, "LIMIT", 3)
+    monkeypatch.setattr(generation.outbox, "MAX_BYTES", 3)
     box.put("outputs/base/b.wav", b"bb")
     with pytest.raises(Unavailable, match="too many"):
         box.put("outputs/base/c.wav", b"cc")
 
 
 class Clock:
-    """In place of the time module: what sleeps is done at once, and later."""
+    """Stands in for the time module: `sleep` only advances the clock."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -95,9 +95,9 @@ class Clock:
         self.now += seconds
 
 
-def test_patience_has_an_end_and_is_for_what_passes(flaky: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage.patient, "RETRY_SECONDS", 2.0)
-    monkeypatch.setattr(storage.patient, "time", Clock())
+def test_retries_end_and_are_for_temporary_errors(flaky: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage.retrying, "RETRY_SECONDS", 2.0)
+    monkeypatch.setattr(storage.retrying, "time", Clock())
     flaky.trouble = 503
     with pytest.raises(Unavailable):
         RetryingStorage(flaky, 7).put("a", b"x")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Where a track comes from stands in its file, as its format has it, and signed where there is a certificate."""
+"""Provenance in the tags of every format, and in a signed manifest where there is a certificate."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ def track() -> TrackAnswer:
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
-def test_every_format_says_where_it_comes_from(output_format: OutputFormat) -> None:
+def test_every_format_has_provenance_tags(output_format: OutputFormat) -> None:
     file, rate = encode(track(), output_format, PROVENANCE)
     with soundfile.SoundFile(io.BytesIO(file)) as sound:
         assert (sound.comment, sound.genre) == (LINE, "AI-generated")
         assert sound.date == ("2026" if output_format == "mp3" else "2026-11-24T12:30:00+00:00")
-        if output_format != "mp3":  # LAME writes its own name there
+        if output_format != "mp3":  # LAME writes its own name instead
             assert sound.software.startswith("Producer Twin")
         assert (sound.frames, rate) == (48_000, 48_000)
         if output_format in ("wav", "flac"):
             assert sound.read(dtype="int16").tobytes() == track().pcm
 
 
-def test_the_base_models_track_names_no_twin() -> None:
+def test_the_provenance_of_the_base_model_has_no_twin() -> None:
     assert "twin=" not in Provenance("musicgen", "starter", 1, made_at=MADE).comment()
 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A chain of two, as signers of content must have, and the key of its first."""
+    """A chain of two certificates, as C2PA requires, and the key of the first."""
 
     def name(text: str) -> x509.Name:
         return x509.Name(
@@ -123,23 +123,23 @@ def test_a_signed_manifest(output_format: OutputFormat, media_type: str, certifi
     assert action["action"] == "c2pa.created"
     assert action["digitalSourceType"].endswith("/trainedAlgorithmicMedia")
     assert action["description"] == LINE
-    # The tags and the sound stay.
+    # The tags and the audio are unchanged.
     before, after = (soundfile.SoundFile(io.BytesIO(data)) for data in (file, signed))
     assert after.comment == LINE
     assert (before.read() == after.read()).all()
-    # What is changed afterwards shows: here the sound, which lies before the manifest or after it.
+    # A later change of the audio, before or after the manifest, invalidates it.
     changed = bytearray(signed)
     changed[len(signed) - len(file) // 4] ^= 1
     with c2pa.Reader(media_type, io.BytesIO(bytes(changed))) as reader:
         assert json.loads(reader.json())["validation_state"] == "Invalid"
 
 
-def test_opus_holds_no_manifest(certificate: tuple[Path, Path]) -> None:
+def test_opus_has_no_manifest(certificate: tuple[Path, Path]) -> None:
     file, _ = encode(track(), "opus", PROVENANCE)
     assert ManifestSigner(*certificate).sign(file, "opus", PROVENANCE) == file
 
 
-def test_a_certificate_that_cannot_sign_is_told_at_once(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_certificate_that_cannot_sign_is_refused_at_once(certificate: tuple[Path, Path], tmp_path: Path) -> None:
     chain, key = certificate
     other = tmp_path / "other.pem"
     other.write_text("no key")

@@ -15,9 +15,10 @@ from diffusers import AceStepPipeline
 from diffusers.models.autoencoders.autoencoder_oobleck import Snake1d
 from safetensors.torch import save
 
-from adapters import weight_changes
-from adapters.adapter_file import Header, InvalidAdapter, header_length, module_and_part, seal
-from adapters.tensors import AdapterWeights, LoraPair, decode, encode, linear_layers
+from adapters.adapter_file import Header, InvalidAdapter, header_length, seal
+from adapters.serialization import decode, encode
+from adapters.weights import AdapterWeights, LoraPair, linear_layers
+from contract import SamplingOptions
 from models.ace_step import AceStep, decoding
 from models.ace_step.sampling import Batch, Defaults, Run
 from models.ace_step.snake import Snake
@@ -59,15 +60,14 @@ def _rows(model: AceStep) -> list[Row]:
         _adapter(model, 8, 2, ("to_k", "gate_proj", "linear_1", "condition_embedder")),
     )
     return [
-        Row(Text("808 trap beat, dark synth", bpm=140, key="A minor"), 2.0, seed=1),
+        Row(Text("808 trap beat, dark synth", bpm=140, key="A minor"), 2.0, SamplingOptions(seed=1)),
         Row(
             Text("a much longer prompt about lo-fi hip hop with warm keys " * 3, time_signature="4"),
             5.25,
-            2,
-            steps=5,
+            SamplingOptions(seed=2, steps=5),
         ),
-        Row(Text("house", lyrics="la la la"), 3.33, seed=3, guidance=2.5, adapters=[(one, 1.0)]),
-        Row(Text("techno ☃", bpm=131), 1.1, seed=4, steps=11, adapters=[(one, 0.5), (two, -0.7)]),
+        Row(Text("house", lyrics="la la la"), 3.33, SamplingOptions(seed=3, guidance=2.5), adapters=[(one, 1.0)]),
+        Row(Text("techno ☃", bpm=131), 1.1, SamplingOptions(seed=4, steps=11), adapters=[(one, 0.5), (two, -0.7)]),
     ]
 
 
@@ -90,15 +90,15 @@ def _stock(model: AceStep, row: Row, defaults: Defaults) -> torch.Tensor:
     pipeline.transformer = transformer
     pipeline.is_turbo = not defaults.guided
     pipeline.set_progress_bar_config(disable=True)
-    guidance = defaults.guidance if row.guidance is None else row.guidance
+    guidance = defaults.guidance if row.options.guidance is None else row.options.guidance
     return pipeline(
         prompt=row.text.prompt,
         lyrics=row.text.lyrics or "[Instrumental]",
         audio_duration=row.seconds,
-        num_inference_steps=row.steps or defaults.steps,
+        num_inference_steps=row.options.steps or defaults.steps,
         guidance_scale=guidance if defaults.guided else 1.0,
         shift=defaults.shift,
-        generator=torch.Generator().manual_seed(row.seed),
+        generator=torch.Generator().manual_seed(row.options.seed),
         bpm=row.text.bpm,
         keyscale=row.text.key,
         timesignature=row.text.time_signature,
@@ -132,8 +132,8 @@ def test_neighbours_and_their_order_change_nothing(model: AceStep) -> None:
 
 
 def test_a_row_without_adapter_is_the_base_models_to_the_bit(model: AceStep) -> None:
-    plain = Row(Text("ambient"), 2.0, seed=9)
-    tuned = Row(Text("ambient"), 2.0, seed=9, adapters=[(_adapter(model, 8, 5), 1.0)])
+    plain = Row(Text("ambient"), 2.0, SamplingOptions(seed=9))
+    tuned = Row(Text("ambient"), 2.0, SamplingOptions(seed=9), adapters=[(_adapter(model, 8, 5), 1.0)])
     beside_base = sample(model.pipeline, [plain, plain], TURBO)[0]
     beside_twin, twin = sample(model.pipeline, [plain, tuned], TURBO)
     assert isinstance(beside_base, torch.Tensor) and isinstance(beside_twin, torch.Tensor)
@@ -143,7 +143,9 @@ def test_a_row_without_adapter_is_the_base_models_to_the_bit(model: AceStep) -> 
 
 
 def test_a_seed_is_a_piece_of_music(model: AceStep) -> None:
-    first, again, other = (model.generate([Row(Text("beat"), 1.0, seed)])[0] for seed in (1, 1, 2))
+    first, again, other = (
+        model.generate([Row(Text("beat"), 1.0, SamplingOptions(seed=seed))])[0] for seed in (1, 1, 2)
+    )
     assert isinstance(first, np.ndarray) and isinstance(again, np.ndarray) and isinstance(other, np.ndarray)
     assert np.array_equal(first, again)
     assert not np.allclose(first, other, atol=0.01)
@@ -155,8 +157,8 @@ def test_one_bad_row_fails_alone(model: AceStep) -> None:
     poisoned = dict(weights.pairs)
     poisoned[name] = LoraPair(poisoned[name].a * float("nan"), poisoned[name].b)
     good, bad = (
-        Row(Text("beat"), 1.0, seed=1),
-        Row(Text("beat"), 1.0, seed=1, adapters=[(AdapterWeights(_header(4), poisoned), 1.0)]),
+        Row(Text("beat"), 1.0, SamplingOptions(seed=1)),
+        Row(Text("beat"), 1.0, SamplingOptions(seed=1), adapters=[(AdapterWeights(_header(4), poisoned), 1.0)]),
     )
     results = model.generate([good, bad])
     assert isinstance(results[0], np.ndarray)
@@ -176,12 +178,12 @@ def test_the_adapter_file_comes_back_as_it_was(model: AceStep) -> None:
 def test_diffusers_loads_the_file_and_makes_the_same_music(model: AceStep, tmp_path: Path) -> None:
     weights = _adapter(model, 4, 3)
     (tmp_path / "adapter.safetensors").write_bytes(encode(weights.header, weights.pairs, model))
-    row = Row(Text("beat"), 2.0, seed=1, adapters=[(weights, 1.0)])
+    row = Row(Text("beat"), 2.0, SamplingOptions(seed=1), adapters=[(weights, 1.0)])
     ours = sample(model.pipeline, [row], TURBO)[0]
     pipeline = type(model.pipeline).from_pretrained(resolve("starter", "ace_step_test", tiny.build).folder)
     pipeline.load_lora_weights(tmp_path, weight_name="adapter.safetensors")
     stand_in = AceStep(pipeline, TURBO)
-    theirs = _stock(stand_in, Row(Text("beat"), 2.0, seed=1), TURBO)
+    theirs = _stock(stand_in, Row(Text("beat"), 2.0, SamplingOptions(seed=1)), TURBO)
     assert isinstance(ours, torch.Tensor)
     assert (ours - theirs).abs().max() <= 1e-4
 
@@ -221,15 +223,15 @@ def test_audio_in_pieces_is_the_audio_as_a_whole(model: AceStep, monkeypatch: py
     latents = torch.randn(1, 130, model.pipeline.vae.config.decoder_input_channels, generator=generator)
     with torch.inference_mode():
         whole = model.pipeline.vae.decode(latents.transpose(1, 2)).sample[0]
-    monkeypatch.setattr("models.chunked_decoding._PIECE", 40)
-    monkeypatch.setattr("models.chunked_decoding._OVERLAPS", 1)
+    monkeypatch.setattr("models.chunked_decoding._CHUNK_FRAMES", 40)
+    monkeypatch.setattr("models.chunked_decoding._MIN_CHUNK_OVERLAPS", 1)
     pieces = completed(decoding.decode(model.pipeline.vae, latents))
     assert pieces.shape == whole.shape
     assert (pieces - whole).abs().max() <= 1e-5 * whole.std()
 
 
 def test_what_does_not_mix_equals_merged_weights(model: AceStep) -> None:
-    """DoRA, LoKr and LoHa, each in its lane beside a row of the base model, as a blend too, by way of the file."""
+    """DoRA, LoKr and LoHa from a file, at two strengths, in batches of their own beside a row of the base model."""
     generator = torch.Generator().manual_seed(1)
 
     def random(*shape: int) -> torch.Tensor:
@@ -250,17 +252,17 @@ def test_what_does_not_mix_equals_merged_weights(model: AceStep) -> None:
     payload = save(tensors)
     digest = hashlib.sha256(payload[8 + header_length(payload) :]).hexdigest()
     weights = decode(seal(save(tensors, replace(_header(4), sha256=digest).to_metadata())), model)
-    assert len(weights.changes) == 8 and not weights.pairs
+    assert len(weights.deltas) == 8 and not weights.pairs
 
     def merged(strength: float) -> AceStep:
         pipeline = copy.copy(model.pipeline)
         pipeline.transformer = copy.deepcopy(model.pipeline.transformer)
         layers = linear_layers(pipeline.transformer)
-        for name, change in weights.changes.items():
-            layers[name].weight.data += strength * change.of(layers[name].weight)
+        for name, delta in weights.deltas.items():
+            layers[name].weight.data += strength * delta.of(layers[name].weight)
         return AceStep(pipeline, model.defaults)
 
-    plain = Row(Text("beat"), 1.0, seed=1)
+    plain = Row(Text("beat"), 1.0, SamplingOptions(seed=1))
     base, half, whole = model.generate(
         [plain, replace(plain, adapters=[(weights, 0.5)]), replace(plain, adapters=[(weights, 1.0)])]
     )
@@ -270,40 +272,6 @@ def test_what_does_not_mix_equals_merged_weights(model: AceStep) -> None:
         assert np.abs(ours - expected).max() <= 1e-4
     assert isinstance(base, np.ndarray) and isinstance(whole, np.ndarray)
     assert np.abs(base - whole).max() > 0.01
-
-
-@pytest.mark.parametrize("kind", ["dora", "lokr", "loha"])
-def test_changes_are_those_of_peft(kind: str) -> None:
-    from peft import LoHaConfig, LoKrConfig, LoraConfig, get_peft_model, get_peft_model_state_dict
-
-    torch.manual_seed(0)
-    config = {
-        "dora": LoraConfig(r=4, lora_alpha=4, use_dora=True, target_modules=["0"], init_lora_weights=False),
-        "lokr": LoKrConfig(r=4, alpha=4, target_modules=["0"], init_weights=False),
-        "loha": LoHaConfig(r=4, alpha=4, target_modules=["0"], init_weights=False),
-    }[kind]
-    layer = torch.nn.Linear(24, 16)
-    peft = get_peft_model(torch.nn.Sequential(copy.deepcopy(layer)), config)  # type: ignore[arg-type]
-    parts = {module_and_part(name)[1]: part for name, part in get_peft_model_state_dict(peft).items()}
-    change = weight_changes.read("0", parts, layer)
-    x = torch.randn(3, 24)
-    expected = peft(x)
-    ours = torch.nn.functional.linear(x, layer.weight + change.of(layer.weight), layer.bias)
-    assert torch.allclose(ours, expected, atol=1e-5) and not torch.allclose(ours, layer(x), atol=1e-2)
-
-
-@pytest.mark.parametrize(
-    ("parts", "reason"),
-    [
-        ({"lokr_w1": torch.ones(2, 2)}, "lacks lokr_w2"),
-        ({"lokr_w1": torch.ones(2, 2), "lokr_w2": torch.ones(3, 3)}, "is for a layer of"),
-        ({"hada_w1_a": torch.ones(2, 2)}, "no adapter that is known"),
-        ({"lokr_w1": torch.ones(2, 2), "lokr_w2_a": torch.ones(3, 3), "lokr_w2_b": torch.ones(2, 2)}, "fit together"),
-    ],
-)
-def test_parts_that_make_no_change_are_refused(parts: dict[str, torch.Tensor], reason: str) -> None:
-    with pytest.raises(InvalidAdapter, match=reason):
-        weight_changes.read("x", parts, torch.nn.Linear(8, 8))
 
 
 @pytest.mark.parametrize("logscale", [True, False])

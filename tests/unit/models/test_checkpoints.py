@@ -116,6 +116,7 @@ def _resolved_from_hub(tmp_path: Path, endpoint: str, name: str) -> subprocess.C
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_revision_is_downloaded_from_the_hub_once(tmp_path: Path) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -10,15 +10,18 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 from adapters.adapter_file import Header
-from adapters.tensors import AdapterWeights, LoraPair, linear_layers
+from adapters.weights import AdapterWeights, LoraPair, linear_layers
+from contract import SamplingOptions
 from models import compiled
 from models.ace_step import AceStep
-from models.ace_step.layer import PLAIN, Parts
+from models.ace_step.layer import UNCOMPILED, Parts
 from models.base import Row, Text, completed
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
 from models.musicgen.layer import forward
 from models.tiny import ace_step, musicgen
+
+pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 
@@ -34,7 +37,10 @@ def _twin(model: Any) -> AdapterWeights:
 
 
 def _steps(model: Any, lengths: list[float], adapters: list[Any]) -> list[torch.Tensor]:
-    runs = [model.begin(Row(Text("beat"), seconds, 1, steps=3, adapters=adapters)) for seconds in lengths]
+    runs = [
+        model.begin(Row(Text("beat"), seconds, SamplingOptions(seed=1, steps=3), adapters=adapters))
+        for seconds in lengths
+    ]
     batch = model.batch(runs)
     for _ in range(3):
         completed(batch.step())
@@ -54,7 +60,7 @@ def test_one_graph_is_for_all_layers_and_lengths(kind: str) -> None:
         plain, model = (
             AceStep.load(resolve("starter", "ace_step_test", ace_step.build), CPU, torch.float32) for _ in range(2)
         )
-        model._parts = Parts(*[compiled.compiled(part, graphs) for part in PLAIN])  # type: ignore[arg-type]
+        model._parts = Parts(*[compiled.compiled(part, graphs) for part in UNCOMPILED])  # type: ignore[arg-type]
     else:
         plain, model = (
             MusicGen.load(resolve("starter", "musicgen_test", musicgen.build), CPU, torch.float32) for _ in range(2)

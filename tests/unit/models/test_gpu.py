@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from adapters.adapter_file import Header
-from adapters.tensors import AdapterWeights, LoraPair, linear_layers
-from adapters.weight_changes import Decomposed, Product
+from adapters.delta_weights import DoraDelta, LoraDelta
+from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from benchmarks import operations
 from benchmarks.operations import Launched
+from contract import SamplingOptions
 from models.ace_step import AceStep, packed
 from models.ace_step.sampling import Defaults
 from models.base import Model, Row, Text, completed
@@ -23,6 +24,8 @@ from models.checkpoints import resolve
 from models.musicgen import MusicGen
 from models.tiny import ace_step, musicgen
 from training.ace_step import AceStepTrainer
+
+pytestmark = pytest.mark.slow
 
 CUDA = torch.device("cuda")
 
@@ -75,7 +78,7 @@ def _twin(model: Model[Any], dora: bool = False) -> AdapterWeights:
             )
             if dora:
                 magnitude = torch.empty(layer.out_features, 1, dtype=model.dtype, device=CUDA)
-                changes[name] = Decomposed(Product(b.T, a.T), magnitude)
+                changes[name] = DoraDelta(LoraDelta(b.T, a.T), magnitude)
             else:
                 pairs[name] = LoraPair(a, b)
     return AdapterWeights(
@@ -87,7 +90,7 @@ def _twin(model: Model[Any], dora: bool = False) -> AdapterWeights:
 def test_ace_step_waits_for_nothing_in_its_loop(ace: AceStep, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ace.defaults = Defaults(2, 1.0, 4.0, guided=kind == "guided")
     adapters = {"lora": [(_twin(ace), 1.0)], "dora": [(_twin(ace, dora=True), 1.0)]}.get(kind, [])
-    rows = [Row(Text("beat"), seconds, 1, adapters=adapters) for seconds in (3.0, 1.3)]
+    rows = [Row(Text("beat"), seconds, SamplingOptions(seed=1), adapters=adapters) for seconds in (3.0, 1.3)]
     runs = [ace.begin(row) for row in rows]
     batch = ace.batch(runs)
     monkeypatch.setattr(torch.accelerator, "synchronize", lambda device: None)
@@ -101,7 +104,10 @@ def test_ace_step_waits_for_nothing_in_its_loop(ace: AceStep, kind: str, monkeyp
 @pytest.mark.parametrize("kind", ["base", "lora", "dora"])
 def test_musicgen_waits_for_nothing_in_its_loop(music: MusicGen, kind: str) -> None:
     adapters = {"lora": [(_twin(music), 1.0)], "dora": [(_twin(music, dora=True), 1.0)]}.get(kind, [])
-    runs = [music.begin(Row(Text("beat"), 0.2, seed, temperature=seed, adapters=adapters)) for seed in (0, 1, 1)]
+    runs = [
+        music.begin(Row(Text("beat"), 0.2, SamplingOptions(seed=seed, temperature=seed), adapters=adapters))
+        for seed in (0, 1, 1)
+    ]
     batch = music.batch(runs)
     with Launched() as launched:
         for _ in range(5):
@@ -165,7 +171,7 @@ def test_a_token_of_musicgen_launches_few_operations(rows: int, targets: tuple[s
 
 
 def test_drawing_a_token_launches_few_operations(music: MusicGen) -> None:
-    runs = [music.begin(Row(Text("beat"), 0.2, seed)) for seed in range(2)]
+    runs = [music.begin(Row(Text("beat"), 0.2, SamplingOptions(seed=seed))) for seed in range(2)]
     batch = music.batch(runs)
     with Launched() as launched:
         completed(batch.step())

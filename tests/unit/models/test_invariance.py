@@ -12,14 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.adapter_file import Header
-from adapters.tensors import AdapterWeights, LoraPair, linear_layers
-from adapters.weight_changes import Decomposed, Product
+from adapters.delta_weights import DoraDelta, LoraDelta
+from adapters.weights import AdapterWeights, LoraPair, linear_layers
+from contract import SamplingOptions
 from models.ace_step import AceStep
 from models.base import Model, Row, Text, Track
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
 from models.tiny import ace_step, musicgen
 from runners.scheduler import Scheduler, Ticket
+
+pytestmark = pytest.mark.slow
 
 ONE_STEP = 1 / 32768
 KINDS: dict[str, tuple[type[Model[Any]], Any, tuple[str, ...]]] = {
@@ -36,7 +39,7 @@ def _twin(model: Model[Any], rank: int, seed: int, targets: tuple[str, ...], dor
             a = torch.randn(layer.in_features, rank, generator=generator) / layer.in_features**0.5
             b = torch.randn(rank, layer.out_features, generator=generator) / rank**0.5
             if dora and name.endswith(targets[:2]):
-                changes[name] = Decomposed(Product(b.T, a.T), layer.weight.norm(dim=1, keepdim=True) * 1.3)
+                changes[name] = DoraDelta(LoraDelta(b.T, a.T), layer.weight.norm(dim=1, keepdim=True) * 1.3)
             else:
                 pairs[name] = LoraPair(a, b)
     digest = f"{rank}-{seed}-{dora}"
@@ -63,12 +66,14 @@ def _rows(draw: st.DrawFn, twins: list[AdapterWeights]) -> Row:
     blend = draw(st.lists(st.tuples(st.sampled_from(twins), st.sampled_from([1.0, 0.5, -0.3])), max_size=2))
     return Row(
         Text(draw(st.sampled_from(["x", "dark trap", "warm keys " * 9])), bpm=draw(st.sampled_from([None, 90]))),
-        seconds=draw(st.sampled_from([0.04, 0.3, 0.77, 1.3])),
-        seed=draw(st.integers(0, 3)),
-        steps=draw(st.integers(1, 3)),
-        guidance=draw(st.sampled_from([None, 1.0, 4.0])),
-        shift=draw(st.sampled_from([None, 1.0])),
-        temperature=draw(st.sampled_from([None, 0.0, 1.4])),
+        draw(st.sampled_from([0.04, 0.3, 0.77, 1.3])),
+        SamplingOptions(
+            seed=draw(st.integers(0, 3)),
+            steps=draw(st.integers(1, 3)),
+            guidance=draw(st.sampled_from([None, 1.0, 4.0])),
+            shift=draw(st.sampled_from([None, 1.0])),
+            temperature=draw(st.sampled_from([None, 0.0, 1.4])),
+        ),
         adapters=blend,
     )
 
@@ -125,9 +130,9 @@ def test_when_others_come_changes_nothing(
             for row in rows:
                 tickets.append(scheduler.add(row))
                 for _ in range(data.draw(st.integers(0, 40))):
-                    tracks |= dict(scheduler.turn())
+                    tracks |= dict(scheduler.run_slice())
             while scheduler.tickets:
-                tracks |= dict(scheduler.turn())
+                tracks |= dict(scheduler.run_slice())
         alone = [model.generate([row])[0] for row in rows]
         assert all(_same(tracks[ticket], track) for ticket, track in zip(tickets, alone, strict=True))
 
@@ -139,7 +144,9 @@ def test_a_batch_that_does_not_fit_changes_nothing(
 ) -> None:
     """Memory runs out in the middle of a step: the halves go on to the same music, and what never fits fails alone."""
     model, twins = kind
-    rows = [Row(Text("x"), 0.5, seed, 3, adapters=[(twins[seed % 2], 1.0)]) for seed in range(4)]
+    rows = [
+        Row(Text("x"), 0.5, SamplingOptions(seed=seed, steps=3), adapters=[(twins[seed % 2], 1.0)]) for seed in range(4)
+    ]
     alone = [model.generate([row])[0] for row in rows]
     monkeypatch.setattr(type(model), "overhead", 1e6)
     norms = ("mlp_norm", "final_layer_norm")
@@ -162,12 +169,12 @@ def test_a_batch_that_does_not_fit_changes_nothing(
         tickets = [scheduler.add(row) for row in rows]
         tracks: dict[Ticket, Track] = {}
         while scheduler.tickets:
-            tracks |= dict(scheduler.turn())
+            tracks |= dict(scheduler.run_slice())
         assert refused and all(_same(tracks[each], track) for each, track in zip(tickets, alone, strict=True))
         limit = 1
         ticket = scheduler.add(rows[0])
         while ticket in scheduler.tickets:
-            tracks |= dict(scheduler.turn())
+            tracks |= dict(scheduler.run_slice())
         assert isinstance(tracks[ticket], torch.OutOfMemoryError)
 
 
@@ -175,8 +182,8 @@ def test_audio_stays_within_its_row(kind: tuple[Model[Any], list[AdapterWeights]
     """What the properties above compare is music, and not the same for all."""
     model, twins = kind
     plain, seeded, *tuned = model.generate(
-        [Row(Text("x"), 0.5, 1), Row(Text("x"), 0.5, 2)]
-        + [Row(Text("x"), 0.5, 1, adapters=[(twin, 1.0)]) for twin in twins]
+        [Row(Text("x"), 0.5, SamplingOptions(seed=1)), Row(Text("x"), 0.5, SamplingOptions(seed=2))]
+        + [Row(Text("x"), 0.5, SamplingOptions(seed=1), adapters=[(twin, 1.0)]) for twin in twins]
     )
     assert isinstance(plain, np.ndarray)
     for other in (seeded, *tuned):

@@ -1,4 +1,4 @@
-"""Levels, tempo, key, bars and duplicates; cutting on bars; datasets brought back from their record."""
+"""Tempo, key, bars and duplicates; cutting on bars; datasets restored from their record."""
 
 from __future__ import annotations
 
@@ -15,59 +15,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from contract import TrainRequest
 from core.errors import Refusal
-from core.settings import Settings
 from preprocessing import dataset as datasets
 from preprocessing.analysis import Analysis, analyse
-from preprocessing.captions import Caption, Known, caption, normalize_dataset
-from preprocessing.dataset import Dataset, prepare, restore
+from preprocessing.captions import Caption, ClipInfo, caption, normalize_dataset
+from preprocessing.dataset import restore
 from preprocessing.duplicates import duplicates
-from preprocessing.levels import Meter
 from preprocessing.segment import Grid, bar_grid, segments
 from recipes.synthesiser import Song, render, sample_song
-from storage import Storage, keys, open_storage
-
-RATE = 44_100
-
-
-def levels(samples: np.ndarray, rate: int = RATE, block: int = 4096) -> Any:
-    samples = samples.astype(np.float32)
-    meter = Meter(rate, samples.shape[1])
-    for start in range(0, len(samples), block):
-        meter.add(samples[start : start + block])
-    return meter.levels()
-
-
-def sine(seconds: float, hertz: float = 997.0, level: float = 1.0, rate: int = RATE) -> np.ndarray:
-    return level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)[:, None]
-
-
-@pytest.mark.parametrize("rate", [44_100, 48_000, 96_000])
-def test_loudness_by_the_standards_own_examples(rate: int) -> None:
-    """BS.1770-4: a 997 Hz sine at full scale on one channel is −3.01 LKFS; EBU Tech 3341, cases 1, 3 and 6."""
-    assert levels(sine(5, rate=rate), rate).loudness == pytest.approx(-3.01, abs=0.03)
-    both = np.repeat(sine(20, 1000, 10 ** (-23 / 20), rate), 2, axis=1)
-    assert levels(both, rate).loudness == pytest.approx(-23, abs=0.1)
-    quiet = both * 10 ** (-13 / 20)
-    assert levels(np.concatenate([quiet[: 10 * rate], both, quiet[: 10 * rate]]), rate).loudness == pytest.approx(
-        -23, abs=0.1
-    )
-    surround = np.repeat(sine(20, 1000, 1, rate), 6, axis=1)
-    surround = surround * 10 ** (np.array([-28, -28, -24, -200, -30, -30]) / 20)
-    assert levels(surround, rate).loudness == pytest.approx(-23, abs=0.1)
-
-
-def test_levels_of_nothing_and_of_something() -> None:
-    nothing = levels(np.zeros((RATE, 2)))
-    assert (nothing.peak, nothing.loudness, nothing.clipped, nothing.silent) == (None, None, 0, 1.0)
-    assert levels(np.empty((0, 1))).seconds == 0
-    half = levels(np.concatenate([sine(1, level=0.5), np.zeros((RATE, 1))]))
-    assert (half.peak, half.silent, half.seconds) == (pytest.approx(-6.02, abs=0.01), 1.0, 2.0)
-    assert levels(sine(1)).clipped == 0  # one sample at full scale now and then is a normalised peak
-    flat = np.clip(1.5 * sine(1, 100), -1, 1)
-    assert levels(flat, block=RATE).clipped == np.count_nonzero(np.abs(flat) >= 0.9999)
-    assert levels(flat).clipped == pytest.approx(np.count_nonzero(np.abs(flat) >= 0.9999), rel=0.01)
+from storage import Storage, keys
+from tests.unit.preprocessing.helpers import RATE, levels, make, sine
 
 
 def write(song: Song, path: Path, seconds: float = 30) -> Path:
@@ -86,11 +43,11 @@ def write(song: Song, path: Path, seconds: float = 30) -> Path:
 def test_tempo_key_and_bars_of_songs(genre: str, fixed: dict[str, Any], tmp_path: Path) -> None:
     song = sample_song(np.random.default_rng(1), genre, **{"drums": True} | fixed)
     found = analyse(write(song, tmp_path / "a.wav", 40))
-    assert found.rhythm
-    assert found.harmony
+    assert found.tempo
+    assert found.key
     assert found.bars
-    assert found.rhythm.bpm == pytest.approx(song.bpm, rel=0.005)
-    assert found.harmony.key == song.key
+    assert found.tempo.bpm == pytest.approx(song.bpm, rel=0.005)
+    assert found.key.key == song.key
     assert found.bars.seconds == pytest.approx(song.bar_seconds, rel=0.005)
     away = (found.bars.first + song.bar_seconds / 2) % song.bar_seconds - song.bar_seconds / 2
     assert abs(away) < 0.05
@@ -113,7 +70,7 @@ def test_tempo_key_and_bars_of_songs(genre: str, fixed: dict[str, Any], tmp_path
     ],
     ids=["silence", "short", "one sample", "noise", "a tone on eight channels", "direct current", "one click"],
 )
-def test_what_is_no_song_is_no_trouble(samples: np.ndarray, tmp_path: Path) -> None:
+def test_sounds_without_tempo_or_key(samples: np.ndarray, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", samples, RATE)
     found = analyse(tmp_path / "a.wav")
     assert found.levels.seconds == pytest.approx(len(samples) / RATE, abs=0.001)
@@ -137,7 +94,7 @@ def test_the_same_song_twice(tmp_path: Path) -> None:
     assert duplicates(songs) == [None, None, 0, None, 0, 0, None, None, None]
 
 
-def test_pieces_of_whole_bars() -> None:
+def test_grids_of_whole_bars() -> None:
     assert bar_grid(0.5, 240 / 140) == Grid(0.5, 8 * 240 / 140)
     assert bar_grid(0.0, 2.0) == Grid(0.0, 8.0)  # seven fit, four are a phrase
     assert bar_grid(0.0, 4.5) == Grid(0.0, 13.5)
@@ -154,37 +111,27 @@ def test_cutting_on_a_grid(tmp_path: Path) -> None:
     assert [segment.dropped for segment in made] == ["short", None, None, None]
 
 
-def heard(bpm: float | None, bpm_confidence: float | None, key: str | None, key_confidence: float | None) -> Any:
+def estimates(bpm: float | None, bpm_confidence: float | None, key: str | None, key_confidence: float | None) -> Any:
     return {"bpm": bpm, "bpm_confidence": bpm_confidence, "key": key, "key_confidence": key_confidence}
 
 
 @pytest.mark.parametrize(
     ("known", "expected"),
     [
-        (Known("night_140bpm_F#m.wav"), (140, "F# minor")),
-        (Known("/data/uploads/p/j/dark 92 BPM - Eb minor (mix).mp3"), (92, "Eb minor")),
-        (Known("https://example.com/x/C_maj-loop.wav"), (None, "C major")),
-        (Known("I Am here, 2 bpm or 5000bpm, A-minority.wav"), (None, None)),
-        (Known("a.wav", {}, heard(119.96, 0.9, "G major", 0.7)), (120, "G major")),
-        (Known("a.wav", {}, heard(120, 0.4, "G major", 0.3)), (None, None)),
-        (Known("a.wav", {}, heard(None, None, None, None)), (None, None)),
-        (Known("b_100bpm_Dmin.wav", {"bpm": 90}, heard(120, 1.0, "G major", 1.0)), (90, "D minor")),
+        (ClipInfo("night_140bpm_F#m.wav"), (140, "F# minor")),
+        (ClipInfo("/data/uploads/p/j/dark 92 BPM - Eb minor (mix).mp3"), (92, "Eb minor")),
+        (ClipInfo("https://example.com/x/C_maj-loop.wav"), (None, "C major")),
+        (ClipInfo("I Am here, 2 bpm or 5000bpm, A-minority.wav"), (None, None)),
+        (ClipInfo("a.wav", {}, estimates(119.96, 0.9, "G major", 0.7)), (120, "G major")),
+        (ClipInfo("a.wav", {}, estimates(120, 0.4, "G major", 0.3)), (None, None)),
+        (ClipInfo("a.wav", {}, estimates(None, None, None, None)), (None, None)),
+        (ClipInfo("b_100bpm_Dmin.wav", {"bpm": 90}, estimates(120, 1.0, "G major", 1.0)), (90, "D minor")),
     ],
 )
-def test_bpm_and_key_are_the_clients_then_the_names_then_ours(known: Known, expected: tuple[Any, Any]) -> None:
+def test_bpm_and_key_are_the_clients_then_the_names_then_estimated(known: ClipInfo, expected: tuple[Any, Any]) -> None:
     made = caption(known)
     assert (made.bpm, made.key) == expected
     assert normalize_dataset([known, known]) == [made, made]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Storage:
-    return open_storage((tmp_path / "store").as_uri())
-
-
-def make(store: Storage, workdir: Path, job: str = "j", **body: Any) -> Dataset:
-    request = TrainRequest.model_validate({"producer_id": "p"} | body)
-    return prepare(request, job, store, workdir / job, Settings(), native_rate=48_000, native_channels=2)
 
 
 @pytest.fixture
@@ -262,7 +209,9 @@ def full(*_: Any, **__: Any) -> Iterator[Any]:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_disk_is_an_answer(store: Storage, beat: Song, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_refused_with_507(
+    store: Storage, beat: Song, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = [entry.key for entry in store.list("")]
     for name in ("cut", "collect"):
         with monkeypatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Downloads from real local servers; and everything that must not be reached."""
+"""Downloads from local servers, and addresses that must not be reached."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ import soundfile
 
 from core.errors import Refusal
 from core.settings import Settings
-from preprocessing.fetch import check_url, fetch, is_public
+from preprocessing.fetch import check_url, fetch
+from preprocessing.public_network import Address, is_public
 
 
 def _wav(seconds: float = 2) -> bytes:
@@ -72,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             else:
                 self._answer(WAV)
-        elif path.startswith("/parts/"):  # breaks off after each 10,000 bytes; what it goes on with depends on the name
+        elif path.startswith("/parts/"):  # breaks off after each 10,000 bytes; the name decides how it resumes
             kind = path.removeprefix("/parts/")
             start = int((self.headers["Range"] or "bytes=0-")[6:-1])
             tag = f'"{len(self.asked)}"' if kind == "changing" else '"v1"'
@@ -137,14 +139,17 @@ def base(server: ThreadingHTTPServer) -> str:
     return f"http://127.0.0.1:{server.server_address[1]}"
 
 
-def _settings(**changes: Any) -> Settings:
-    return Settings(fetch_allow_loopback=True, **changes)
+def public_or_loopback(address: Address) -> bool:
+    return address.is_loopback or is_public(address)
+
+
+local_fetch = partial(fetch, is_allowed=public_or_loopback)
 
 
 def test_files_come_in_their_order_named_by_content(base: str, tmp_path: Path) -> None:
     urls = [f"{base}/{path}" for path in ("beat", "chunked", "hops/4", "to/beat", "broken", "beat?song.mp3")]
     urls[3] = f"{base}/to//beat"
-    paths = fetch(urls, tmp_path / "new", _settings())
+    paths = local_fetch(urls, tmp_path / "new", Settings())
     assert [path.name for path in paths] == [f"clip_{index:04d}.wav" for index in range(6)]
     assert all(path.read_bytes() == WAV for path in paths)
 
@@ -162,38 +167,36 @@ def test_files_come_in_their_order_named_by_content(base: str, tmp_path: Path) -
         ("to/http://user:secret@127.0.0.1/x", "user name"),
     ],
 )
-def test_one_bad_url_is_named(base: str, tmp_path: Path, path: str, says: str) -> None:
+def test_a_failing_url_is_named(base: str, tmp_path: Path, path: str, says: str) -> None:
     with pytest.raises(Refusal, match=says) as refusal:
-        fetch([f"{base}/beat", f"{base}/{path}?token=hidden"], tmp_path, _settings())
+        local_fetch([f"{base}/beat", f"{base}/{path}?token=hidden"], tmp_path, Settings())
     assert refusal.value.status == 400
     assert refusal.value.message.startswith(f"upload_urls[1]: {base}/{path.partition(':')[0]}")
     assert "hidden" not in refusal.value.message
     assert "secret" not in refusal.value.message
 
 
-def test_size_is_limited_whether_promised_or_not(base: str, tmp_path: Path) -> None:
+def test_size_is_limited_with_and_without_content_length(base: str, tmp_path: Path) -> None:
     for path in ("beat", "chunked"):
         with pytest.raises(Refusal, match="larger than the 10000 bytes"):
-            fetch([f"{base}/{path}"], tmp_path, _settings(fetch_max_bytes=10_000))
+            local_fetch([f"{base}/{path}"], tmp_path, Settings(fetch_max_bytes=10_000))
 
 
 def test_all_files_together_are_limited(base: str, tmp_path: Path) -> None:
-    config = _settings(fetch_max_total_bytes=3 * len(WAV))
-    fetch([f"{base}/beat", f"{base}/parts/tagged", f"{base}/broken"], tmp_path / "a", config)
-    with pytest.raises(Refusal, match="with it the files are over") as refusal:
-        fetch([f"{base}/beat"] * 4, tmp_path / "b", config)
+    config = Settings(fetch_max_total_bytes=3 * len(WAV))
+    local_fetch([f"{base}/beat", f"{base}/parts/tagged", f"{base}/broken"], tmp_path / "a", config)
+    with pytest.raises(Refusal, match="with it the files exceed") as refusal:
+        local_fetch([f"{base}/beat"] * 4, tmp_path / "b", config)
     assert refusal.value.status == 400
 
 
 @pytest.fixture
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("preprocessing.fetch.WAIT", 0.0)
+    monkeypatch.setattr("preprocessing.fetch.RETRY_SECONDS", 0.0)
 
 
-def test_a_broken_transfer_goes_on_where_it_was(
-    server: ThreadingHTTPServer, base: str, tmp_path: Path, no_wait: None
-) -> None:
-    (path,) = fetch([f"{base}/parts/tagged"], tmp_path, _settings())
+def test_a_broken_transfer_is_resumed(server: ThreadingHTTPServer, base: str, tmp_path: Path, no_wait: None) -> None:
+    (path,) = local_fetch([f"{base}/parts/tagged"], tmp_path, Settings())
     assert path.read_bytes() == WAV
     assert server.RequestHandlerClass.ranges == [0, 10_000, 20_000, 30_000]  # type: ignore[attr-defined]
 
@@ -201,35 +204,35 @@ def test_a_broken_transfer_goes_on_where_it_was(
 def test_a_file_that_changed_meanwhile_is_fetched_anew(
     server: ThreadingHTTPServer, base: str, tmp_path: Path, no_wait: None
 ) -> None:
-    (path,) = fetch([f"{base}/parts/changing"], tmp_path, _settings())
+    (path,) = local_fetch([f"{base}/parts/changing"], tmp_path, Settings())
     assert path.read_bytes() == WAV
     assert server.RequestHandlerClass.ranges == [0, 0, 0]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
-    ("kind", "says"), [("untagged", "transfer broke"), ("deaf", "transfer broke"), ("liar", "another part")]
+    ("kind", "says"), [("untagged", "transfer broke"), ("deaf", "transfer broke"), ("liar", "another range")]
 )
-def test_transfers_that_cannot_go_on_end(base: str, tmp_path: Path, no_wait: None, kind: str, says: str) -> None:
+def test_transfers_that_cannot_be_resumed_end(base: str, tmp_path: Path, no_wait: None, kind: str, says: str) -> None:
     with pytest.raises(Refusal, match=says):
-        fetch([f"{base}/parts/{kind}"], tmp_path, _settings())
+        local_fetch([f"{base}/parts/{kind}"], tmp_path, Settings())
 
 
 def test_time_is_limited_for_the_whole_transfer(base: str, tmp_path: Path) -> None:
     start = time.monotonic()
     with pytest.raises(Refusal, match="longer than 1 s"):
-        fetch([f"{base}/drip"], tmp_path, _settings(fetch_timeout_seconds=1))
-    assert time.monotonic() - start < DRIPS * DRIP_SECONDS  # which the whole of it takes at least
+        local_fetch([f"{base}/drip"], tmp_path, Settings(fetch_timeout_seconds=1))
+    assert time.monotonic() - start < DRIPS * DRIP_SECONDS  # the least time of the whole transfer
 
 
-def test_nobody_listens(tmp_path: Path) -> None:
+def test_a_closed_port_is_refused(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(Refusal, match="cannot be reached"):
-        fetch([f"http://127.0.0.1:{port}/a.wav"], tmp_path, _settings())
+        local_fetch([f"http://127.0.0.1:{port}/a.wav"], tmp_path, Settings())
 
 
-# Ways to write addresses that no stranger may reach; {port} is a real server's.
+# Spellings of addresses that are not public; {port} is the local server's.
 FORBIDDEN = [
     *("http://127.0.0.1:{port}/beat", "http://localhost:{port}/beat", "http://2130706433:{port}/beat"),
     *("http://0x7f000001:{port}/beat", "http://0177.0.0.1:{port}/beat", "http://127.1:{port}/beat"),
@@ -248,17 +251,17 @@ FORBIDDEN = [
 def test_addresses_that_are_not_public(server: ThreadingHTTPServer, tmp_path: Path, url: str) -> None:
     full = url.format(port=server.server_address[1])
     with pytest.raises(Refusal, match=r"upload_urls\[0\]") as refusal:
-        fetch([full], tmp_path, Settings(fetch_allow_loopback=False))
+        fetch([full], tmp_path, Settings())
     assert refusal.value.status == 400
     assert "not public" in refusal.value.message or "is not a URL" in refusal.value.message
     assert server.RequestHandlerClass.asked == []  # type: ignore[attr-defined]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_redirect_inwards_is_refused(server: ThreadingHTTPServer, base: str, tmp_path: Path) -> None:
+def test_a_redirect_to_a_private_address_is_refused(server: ThreadingHTTPServer, base: str, tmp_path: Path) -> None:
     for target in ("http://10.0.0.1/", "http://169.254.169.254/", "http://[::ffff:10.0.0.1]/", "//192.168.0.1/"):
         with pytest.raises(Refusal, match="not public"):
-            fetch([f"{base}/to/{target}"], tmp_path, _settings())
+            local_fetch([f"{base}/to/{target}"], tmp_path, Settings())
 
 
 NOT_URLS = [
@@ -269,31 +272,31 @@ NOT_URLS = [
 
 
 @pytest.mark.parametrize("url", NOT_URLS)
-def test_what_cannot_be_a_link_is_refused_at_once(url: str) -> None:
+def test_malformed_urls_are_refused_at_once(url: str) -> None:
     with pytest.raises(Refusal, match=r"upload_urls\[3\]") as refusal:
-        check_url(url, "upload_urls[3]", Settings())
+        check_url(url, "upload_urls[3]")
     assert refusal.value.status == 400
     assert len(refusal.value.message) < 400
     assert "a:b" not in refusal.value.message
 
 
-def test_good_links_pass_and_bare_private_addresses_do_not() -> None:
+def test_public_urls_pass_and_literal_private_addresses_do_not() -> None:
     for url in (
         "https://example.com/beat.wav?x=1",
         "http://1.1.1.1/",
         "https://[2606:4700::1111]/a",
         "http://bücher.de/",
     ):
-        check_url(url, "upload_urls[0]", Settings())
+        check_url(url, "upload_urls[0]")
     for url in ("http://10.0.0.1/", "http://0x7f.1/", "http://[::1]/"):
         with pytest.raises(Refusal, match="not public"):
-            check_url(url, "upload_urls[0]", Settings())
+            check_url(url, "upload_urls[0]")
 
 
 def test_a_name_that_changes_its_address(
     server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The address that was checked is the one connected to: a second answer is never asked for, or checked as well."""
+    """DNS rebinding: the connection goes to the checked address; a retry resolves and checks again."""
     port = server.server_address[1]
     answers = iter(["93.184.216.34", "127.0.0.1", "127.0.0.1", "127.0.0.1"])
     connected = []
@@ -326,10 +329,10 @@ def test_a_name_with_a_public_and_a_private_address(tmp_path: Path, monkeypatch:
 def test_proxies_of_the_environment_are_not_used(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert len(fetch([f"{base}/beat"], tmp_path, _settings())) == 1
+    assert len(local_fetch([f"{base}/beat"], tmp_path, Settings())) == 1
 
 
-def test_what_is_public() -> None:
+def test_public_addresses() -> None:
     public = ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
     private = ["64:ff9b::a00:1", "::ffff:10.0.0.1", "::7f00:1", "2002:808:808::", "fec0::1", "64:ff9b:1::1", "::"]
     assert all(is_public(ipaddress.ip_address(each)) for each in public)
@@ -352,10 +355,10 @@ def test_certificates_are_checked_for_the_name(tmp_path: Path, monkeypatch: pyte
         port = running.server_address[1]
         try:
             with pytest.raises(Refusal, match="cannot be reached"):
-                fetch([f"https://localhost:{port}/beat"], tmp_path / "a", _settings())
+                local_fetch([f"https://localhost:{port}/beat"], tmp_path / "a", Settings())
             monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-            assert len(fetch([f"https://localhost:{port}/beat"], tmp_path / "b", _settings())) == 1
+            assert len(local_fetch([f"https://localhost:{port}/beat"], tmp_path / "b", Settings())) == 1
             with pytest.raises(Refusal, match="cannot be reached"):  # the certificate is another name's
-                fetch([f"https://127.0.0.1:{port}/beat"], tmp_path / "c", _settings())
+                local_fetch([f"https://127.0.0.1:{port}/beat"], tmp_path / "c", Settings())
         finally:
             running.shutdown()

@@ -1,4 +1,4 @@
-"""Tempo, key and time signature, in the spellings of musicians and tools; what a client says of a file."""
+"""Tempo, key and time signature in the spellings of musicians and tools, in metadata and file names."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from api.middleware.error_format import describe_validation
 from contract import GenerateRequest, TrainRequest
 from core.notation import KEY, TEMPO, TIME_SIGNATURE, Notation, Unreadable, pitch, whole
 from core.settings import Settings
-from preprocessing.captions import Known, caption
+from preprocessing.captions import ClipInfo, caption
 from preprocessing.dataset import prepare
-from preprocessing.metadata import said
+from preprocessing.metadata import parse_metadata
 from recipes.synthesiser import render, sample_song
 from storage import open_storage
 from training.evaluation.report import data_sense
@@ -28,7 +28,7 @@ NOTATIONS: list[Notation[Any]] = [TEMPO, KEY, TIME_SIGNATURE]
 NOTES = [letter + sign for letter in "ABCDEFG" for sign in ("", "#", "b")]
 KEYS = [f"{note} {mode}" for note in NOTES for mode in ("major", "minor")]
 HEARD = {"bpm": 111.0, "bpm_confidence": 1.0, "key": "E major", "key_confidence": 1.0}
-# As lists of values for each reading.
+# For each value, its spellings.
 TEMPOS: dict[float | None, list[Any]] = {
     92.0: [92, 92.0, "92", "~92", "≈ 92", [92], ["92", 92], "92 BPM", "92bpm.", "BPM: 92", "tempo 92", "ca. 92",
         "92 b.p.m.", "about 92 bpm", "♩ = 92", "quarter note = 92", "92 beats per minute", "92 beats/min", "(92)",
@@ -103,10 +103,10 @@ NO_SIGNATURES = [
 ]
 
 
-def flat(read: dict[Any, list[Any]], unread: list[Any]) -> list[Any]:
+def flat(read: dict[Any, list[Any]], unreadable: list[Any]) -> list[Any]:
     return [
         *(pytest.param(value, expected, id=repr(value)[:40]) for expected, values in read.items() for value in values),
-        *(pytest.param(value, Unreadable, id=repr(value)[:40]) for value in unread),
+        *(pytest.param(value, Unreadable, id=repr(value)[:40]) for value in unreadable),
     ]
 
 
@@ -187,7 +187,7 @@ def test_any_value_is_read_or_unreadable_and_reading_it_again_changes_nothing(va
 def test_a_tempo_is_the_same_however_it_is_written(bpm: float) -> None:
     for text in (bpm, f"{bpm}", f"{bpm:.2f} BPM".replace(".", ","), f"~{bpm}", {"tempo": bpm}):
         assert TEMPO.read(text) == bpm
-    assert said({}, f"/data/uploads/p/j/night_{bpm:.2f}bpm.wav").bpm == bpm
+    assert parse_metadata({}, f"/data/uploads/p/j/night_{bpm:.2f}bpm.wav").bpm == bpm
     assert abs(whole(bpm) - bpm) <= 0.5
 
 
@@ -204,7 +204,7 @@ def test_a_key_is_the_same_however_it_is_written(key: str) -> None:
         [note, mode],
     ):
         assert KEY.read(text) == key
-    assert said({}, f"night {note}{mode[:3]} 90bpm.wav").key == key
+    assert parse_metadata({}, f"night {note}{mode[:3]} 90bpm.wav").key == key
 
 
 @pytest.mark.parametrize(
@@ -236,12 +236,12 @@ def test_a_key_is_the_same_however_it_is_written(key: str) -> None:
     ],
 )
 def test_file_names(name: str, bpm: float | None, key: str | None) -> None:
-    found = said({}, name)
+    found = parse_metadata({}, name)
     assert (found.bpm, found.key, found.warnings) == (bpm, key, ())
 
 
 @pytest.mark.parametrize(
-    ("metadata", "name", "bpm", "key", "told"),
+    ("metadata", "name", "bpm", "key", "expected"),
     [
         ({"bpm": "fast"}, "a.wav", None, "E major", ['bpm: no tempo from 30 to 300 can be read from "fast"; it stays']),
         ({"key": "A dorian"}, "a.wav", 111, None, ["A dorian", "stays empty"]),
@@ -263,23 +263,23 @@ def test_file_names(name: str, bpm: float | None, key: str | None) -> None:
         ({"key_key": "A", "key_scale": "minor"}, "a.wav", 111, "A minor", []),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_told_and_not_replaced(
-    metadata: dict[str, Any], name: str, bpm: int | None, key: str | None, told: list[str]
+def test_what_cannot_be_read_is_warned_about_and_not_replaced(
+    metadata: dict[str, Any], name: str, bpm: int | None, key: str | None, expected: list[str]
 ) -> None:
-    made = caption(Known(name, metadata, HEARD))
+    made = caption(ClipInfo(name, metadata, HEARD))
     assert (made.bpm, made.key) == (bpm, key)
-    warnings = said(metadata, name).warnings
-    assert bool(warnings) == bool(told)
-    assert all(words in " ".join(warnings) for words in told)
+    warnings = parse_metadata(metadata, name).warnings
+    assert bool(warnings) == bool(expected)
+    assert all(words in " ".join(warnings) for words in expected)
 
 
 @given(st.dictionaries(st.sampled_from(["bpm", "key", "scale", "mode", "meter"]), VALUES), st.lists(WORDS).map("".join))
-def test_a_field_that_was_filled_is_read_told_or_empty(metadata: dict[str, Any], name: str) -> None:
-    found = said(metadata, name)
-    made = caption(Known(name, metadata, HEARD))
+def test_a_field_that_was_filled_is_read_or_warned_about(metadata: dict[str, Any], name: str) -> None:
+    found = parse_metadata(metadata, name)
+    made = caption(ClipInfo(name, metadata, HEARD))
     assert all(warning.isprintable() for warning in found.warnings)
     for field in ("bpm", "key"):
-        if field in found.unread:
+        if field in found.unreadable:
             assert found.warnings and getattr(made, field) is None
 
 
@@ -318,12 +318,17 @@ def test_the_record_tells_what_was_not_read(tmp_path: Path) -> None:
         *(({"time_signature": each}, "time_signature", "4") for each in (4, "4", "4/4", "4/4 time")),
         ({"timeSignature": 3}, "time_signature", "3"),
         *(({"time_signature": each}, "time_signature", None) for each in ("", "auto")),
-        *(({"seed": each}, "seed", None) for each in (-1, "-1", None)),
         ({"seed": 0}, "seed", 0),
     ],
 )  # fmt: skip
 def test_requests_are_read_the_same_way(sent: dict[str, Any], field: str, expected: Any) -> None:
     assert getattr(GenerateRequest.model_validate({"prompt": "x"} | sent), field) == expected
+
+
+@pytest.mark.parametrize("sent", [{"seed": -1}, {"seed": "-1"}, {"seed": None}, {}])
+def test_a_seed_is_random_unless_it_is_sent(sent: dict[str, Any]) -> None:
+    seeds = {GenerateRequest.model_validate({"prompt": "x"} | sent).seed for _ in range(3)}
+    assert len(seeds) == 3 and all(0 <= seed < 2**32 for seed in seeds)
 
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(("bpm", "key", "time_signature", "seed"), VALUES)))

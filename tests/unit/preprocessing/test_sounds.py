@@ -1,4 +1,4 @@
-"""Sound files as others write, break and fake them: what is read, and what is refused for which reason."""
+"""Sound files as other programs write them, damaged, and hostile: what is read, and what is refused why."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_every_kind_is_read(name: str, tmp_path: Path) -> None:
         assert check_file(file) == info
     assert sound.shape == (pytest.approx(3 * info.sample_rate, abs=2700), info.channels)
     assert info.seconds == pytest.approx(len(sound) / info.sample_rate, abs=0.03)
-    # Where no header tells of the encoder's delay, the chord begins up to 2,400 samples late.
+    # Without a header that states the encoder's delay, the chord begins up to 2,400 samples late.
     wanted = chord(3.1, info.sample_rate, info.channels).astype(np.float32)
     delay = _delay(sound, wanted)
     assert delay == 0 or name in ("wav mp3", "mp3 without index", "mp2", "aac", "m4a fragments")
@@ -76,7 +76,7 @@ def _m4a() -> bytes:
 
 
 def _flac(sound: Sound = SOUND, frames: int | None = None) -> bytes:
-    """`frames`: the length in its header, if not the truth."""
+    """A FLAC file; `frames` is the length in its header, if not the true one."""
     data = bytearray(written(sound, format="FLAC"))
     if frames is not None:
         data[21] &= 0xF0
@@ -92,7 +92,7 @@ def _w64(size: int) -> bytes:
 
 
 def _ogg_beside_another_stream() -> bytes:
-    """A page of a skeleton before and between those of the music."""
+    """Pages of an Ogg Skeleton stream before and between those of the music."""
     page = b"OggS\0\2" + bytes(8) + b"skel" + bytes(8) + b"\1\x40" + b"fishead\0" + bytes(56)
     data = written(SOUND, format="OGG")
     second = data.index(b"OggS", 4)
@@ -101,7 +101,7 @@ def _ogg_beside_another_stream() -> bytes:
     return page + data[:second] + bytes(later) + data[second:]
 
 
-# Each holds the whole of SOUND, and is to be read to its end.
+# Each holds the whole of SOUND, and must be read to its end.
 READ: dict[str, Callable[[], bytes]] = {
     "sizes of zero": lambda: wav_of(format_chunk(), chunk(b"data", PCM, size=0), size=0),
     "sizes of a pipe": lambda: wav_of(format_chunk(), chunk(b"data", PCM, size=2**32 - 1), size=2**32 - 1),
@@ -160,7 +160,7 @@ READ: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", READ)
-def test_what_players_play_is_read_to_its_end(name: str, tmp_path: Path) -> None:
+def test_imperfect_files_are_read_to_their_end(name: str, tmp_path: Path) -> None:
     data = READ[name]()
     info = check_bytes(data)
     sound = samples(data, tmp_path)
@@ -227,7 +227,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: written(SOUND, format="OGG") + written(chord(2, 48_000), 48_000, "OGG"),
         "different sample rates",
     ),
-    "wavs of different rates": (lambda: written(SOUND) + written(SOUND, 48_000), "changes on the way"),
+    "wavs of different rates": (lambda: written(SOUND) + written(SOUND, 48_000), "changes midway"),
     "pages without end": (lambda: written(SOUND, format="OGG") + _PAGE * 210_000, "pages"),
     "a compressed index": (_cmov, "cmov"),
     "a recording never finished": (lambda: _m4a()[: _m4a().index(b"moov") - 4], "never finished"),
@@ -243,7 +243,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_read_is_refused_soon_and_truly(name: str, tmp_path: Path) -> None:
+def test_unreadable_files_are_refused_quickly_with_the_reason(name: str, tmp_path: Path) -> None:
     make, reason = REFUSED[name]
     data = make()
     start = time.process_time()
@@ -255,7 +255,7 @@ def test_what_cannot_be_read_is_refused_soon_and_truly(name: str, tmp_path: Path
 
 
 def test_a_tag_is_never_inflated(tmp_path: Path) -> None:
-    """FFmpeg would inflate the frames of both: before the first one, and within a stream of AAC."""
+    """FFmpeg would inflate both: a tag before the first frame, and one within a stream of AAC."""
     packed = zlib.compress(bytes(300_000_000), 9)
     frame = b"TXXX" + bytes(len(packed) + 4 >> shift & 127 for shift in (21, 14, 7, 0)) + b"\0\x0d"
     tag = id3(frame + bytes([0, 0x8F, 0x0D, 0x00]) + packed)

@@ -11,7 +11,8 @@ import torch
 from models.base import Text
 from models.musicgen import MusicGen
 from models.musicgen import audio as coding
-from models.musicgen.decoder import Decoder, reader
+from models.musicgen.decoder import Decoder, begin_row
+from recipes.first_edition.checkpoint import load_starter
 from recipes.first_edition.clips import LOOP_SECONDS, Clip
 from recipes.first_edition.data import TRAINING, Pool, on_the_clock, song_number
 from recipes.first_edition.measures import reconstruction_table
@@ -19,10 +20,11 @@ from recipes.first_edition.musicgen.architecture import CODEBOOKS, CODES, HOP, W
 from recipes.first_edition.musicgen.clock import hand
 from recipes.first_edition.musicgen.codec import Codec, reconstruct
 from recipes.first_edition.musicgen.levels import LEVELS, unit_levels
-from recipes.first_edition.musicgen.model import ENTRY_SECONDS, Starter, _draw, frames
+from recipes.first_edition.musicgen.model import CONTEXT_SECONDS, Starter, _draw, frames
 from recipes.first_edition.musicgen.quantiser import Quantiser
-from recipes.first_edition.studio import open_studio
 from recipes.synthesiser import Song
+
+pytestmark = pytest.mark.slow
 
 CHECKPOINT = Path(__file__).parents[3] / "models" / "starter" / "musicgen"
 
@@ -89,32 +91,35 @@ def test_no_code_is_told_by_itself_or_by_later_ones() -> None:
     same = ((before - after).abs() < 1e-6)[0]
     for book in range(CODEBOOKS):
         for frame in range(20):
-            # Codebook k of frame t is said at position t + k.
+            # Codebook k of frame t is predicted at position t + k.
             read = frame + book > 10 + 2
             assert read or same[book, frame] == ((book, frame) != (2, 10))
     assert not same[0, 13] and not same[3, 10] and not same[2, 10]
 
 
-def test_without_a_text_no_text_is_heard() -> None:
+def test_without_a_text_the_text_has_no_effect() -> None:
     torch.manual_seed(0)
     starter = Starter().eval()
     codes, none = torch.randint(CODES, (1, CODEBOOKS, 8)), torch.zeros(1)
     with torch.no_grad():
-        silent = [starter.losses(codes, [text], none, none) for text in ("trap", "deep house, 124 bpm, A minor")]
-        heard = [starter.losses(codes, [text], none + 1, none) for text in ("trap", "deep house, 124 bpm, A minor")]
-    assert torch.allclose(silent[0], silent[1], atol=1e-5) and not torch.allclose(heard[0], heard[1], atol=1e-3)
+        unconditional = [starter.losses(codes, [text], none, none) for text in ("trap", "deep house, 124 bpm, A minor")]
+        conditional = [
+            starter.losses(codes, [text], none + 1, none) for text in ("trap", "deep house, 124 bpm, A minor")
+        ]
+    assert torch.allclose(unconditional[0], unconditional[1], atol=1e-5)
+    assert not torch.allclose(conditional[0], conditional[1], atol=1e-3)
 
 
-def test_a_blind_step_hears_nothing_of_the_piece_but_follows_the_text() -> None:
+def test_a_blind_step_ignores_the_codes_and_follows_the_text() -> None:
     torch.manual_seed(0)
     starter = Starter().eval()
-    codes, told, none = torch.randint(CODES, (1, CODEBOOKS, 20)), torch.ones(1), torch.zeros(1)
+    codes, conditional, skip = torch.randint(CODES, (1, CODEBOOKS, 20)), torch.ones(1), torch.zeros(1)
     changed = codes.clone()
     changed[..., 10] = (changed[..., 10] + 1) % CODES
     with torch.no_grad():
         before, after, other = (
-            starter.losses(heard, [text], told, none, blind=True)[0]
-            for heard, text in ((codes, "trap, drums"), (changed, "trap, drums"), (codes, "trap, no drums"))
+            starter.losses(given, [text], conditional, skip, blind=True)[0]
+            for given, text in ((codes, "trap, drums"), (changed, "trap, drums"), (codes, "trap, no drums"))
         )
     same = torch.isclose(before, after, atol=1e-6)
     assert same[:, :10].all() and same[:, 11:].all() and not same[:, 10].any()
@@ -176,29 +181,29 @@ def test_pieces_begin_on_a_phrase_unless_they_are_entered() -> None:
         for clip, piece, skipped in zip(clips, codes, skip, strict=True):
             phrase = 4 * clip.song.bar_seconds
             begins = int(piece[0, 0]) in [frames(n * phrase) for n in range(8)]
-            assert begins or skipped == frames(ENTRY_SECONDS)
+            assert begins or skipped == frames(CONTEXT_SECONDS)
     assert HOP * frames(1.0) == 24_000
 
 
 def test_the_shipped_checkpoint_makes_music() -> None:
     assert sum(path.stat().st_size for path in CHECKPOINT.rglob("*") if path.is_file()) <= 40e6
-    studio = open_studio("musicgen", CHECKPOINT, "cpu")
+    starter = load_starter("musicgen", CHECKPOINT, "cpu")
     text = Text("deep house, 日本語", bpm=124, key="A minor", time_signature="4")
-    audio, again = studio.generate(text, 4.0, 1), studio.generate(text, 4.0, 1)
-    assert audio.shape == (4 * studio.model.sample_rate,) and np.isfinite(audio).all() and np.abs(audio).max() > 0.05
+    audio, again = starter.generate(text, 4.0, 1), starter.generate(text, 4.0, 1)
+    assert audio.shape == (4 * starter.model.sample_rate,) and np.isfinite(audio).all() and np.abs(audio).max() > 0.05
     assert np.array_equal(audio, again)
 
 
 def test_a_row_of_the_shipped_checkpoint_is_the_same_to_the_bit_beside_any_number_of_others() -> None:
     """Its layers are wide enough for matrix products to be computed in another way for more rows."""
-    model = open_studio("musicgen", CHECKPOINT, "cpu").model
+    model = load_starter("musicgen", CHECKPOINT, "cpu").model
     assert isinstance(model, MusicGen)
     decoder = model.model.decoder
     text = model.encode_text(Text("808 trap beat, dark synth"))
     codes = torch.randint(CODES, (6, CODEBOOKS), generator=torch.Generator().manual_seed(0))
 
     def logits(rows: int) -> torch.Tensor:
-        beside = Decoder(decoder, [reader(decoder, text, {}, {}) for _ in range(rows)], len(codes))
+        beside = Decoder(decoder, [begin_row(decoder, text, {}, {}) for _ in range(rows)], len(codes))
         said = [beside.step(now.expand(rows, -1), torch.full((rows,), at), at)[0][0] for at, now in enumerate(codes)]
         return torch.stack(said)
 

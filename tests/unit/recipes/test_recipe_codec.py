@@ -16,7 +16,9 @@ from recipes.starter.codec.losses import energy_distance
 from recipes.starter.codec.muon import ConvolutionMuon, orthogonal
 from recipes.starter.codec.snake import TrainingSnake, use_training_snake
 from recipes.starter.codec.start import hold_noise, start_as_analysis, start_as_synthesis
-from recipes.starter.listening import persistence, pulse, standing_line
+from recipes.starter.measures import persistence, pulse, standing_line
+
+pytestmark = pytest.mark.slow
 
 
 def tone(hertz: float, seconds: float = 2.0, phase: float = 0.0) -> np.ndarray:
@@ -92,11 +94,11 @@ def test_the_codec_is_one_that_diffusers_loads_and_returns_the_length(tmp_path: 
     assert loaded.encode(torch.randn(1, 1, 6 * HOP)).latent_dist.mode().shape == latents.shape
 
 
-def test_the_decoder_starts_with_a_basis_that_spans_most_of_what_can_be_heard() -> None:
+def test_the_decoder_starts_with_a_basis_that_spans_most_of_the_audio() -> None:
     torch.manual_seed(0)
     codec = build_codec()
     start_as_synthesis(codec)
-    # What single coefficients before the last two transposed convolutions sound like.
+    # The waveforms of single coefficients before the last two transposed convolutions.
     tail = torch.nn.Sequential(*list(codec.decoder.block)[1:], codec.decoder.snake1, codec.decoder.conv2)
     coefficients = torch.zeros(120, codec.decoder.block[1].conv_t1.in_channels, 9)
     coefficients[torch.arange(120), torch.arange(120), 4] = 0.1
@@ -115,11 +117,11 @@ def test_the_decoder_makes_many_random_numbers_of_one_size_from_few() -> None:
         features = codec.decoder.block[0].snake1(codec.decoder.conv1(latents))[0]
         latents[:, : LATENT - NOISE] = 0
         again = codec.decoder.block[0].snake1(codec.decoder.conv1(latents))[0]
-    dice = features[len(features) // 2 :]
-    assert torch.equal(dice, again[len(features) // 2 :])
-    values = torch.linalg.eigvalsh(torch.corrcoef(dice))
-    assert values.sum() ** 2 / values.square().sum() > 0.4 * len(dice)
-    assert dice.min() > -0.3 and dice.max() < 1.3
+    jitter = features[len(features) // 2 :]
+    assert torch.equal(jitter, again[len(features) // 2 :])
+    values = torch.linalg.eigvalsh(torch.corrcoef(jitter))
+    assert values.sum() ** 2 / values.square().sum() > 0.4 * len(jitter)
+    assert jitter.min() > -0.3 and jitter.max() < 1.3
 
 
 def test_the_encoders_noise_is_normal_whatever_the_loudness_and_training_leaves_it() -> None:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from recipes.starter.music import effects
-from recipes.starter.music.arrangement import PATTERNS, RANGES, Arrangement, Sounding, arrange_piece
+from recipes.starter.music.arrangement import PATTERNS, RANGES, ArrangedNote, Arrangement, arrange_piece
 from recipes.starter.music.captions import clip_text
 from recipes.starter.music.ensembles import ENSEMBLES, INSTRUMENTS
 from recipes.starter.music.harmony import harmonise
-from recipes.starter.music.performance import Hand, perform
+from recipes.starter.music.performance import Humanisation, perform
 from recipes.starter.music.scores import Piece
 from recipes.starter.music.songs import played_song
 from recipes.synthesiser import sample_song
@@ -56,22 +56,22 @@ def test_a_steady_hand_is_on_the_beat_and_a_free_one_is_near_it() -> None:
     arrangement = arrange_piece(TUNE, "piano", np.random.default_rng(0))
     quarter = 60 / arrangement.bpm
     melody = [note.start for note in melody_of(arrangement)]
-    for hand, tolerance in ((Hand(0.0, 0.0, 0.3), 1e-9), (Hand(0.03, 0.005, 0.3), 0.1)):
-        played = perform(arrangement, hand, 7.5 * quarter, np.random.default_rng(1))
+    for humanisation, tolerance in ((Humanisation(0.0, 0.0, 0.3), 1e-9), (Humanisation(0.03, 0.005, 0.3), 0.1)):
+        played = perform(arrangement, humanisation, 7.5 * quarter, np.random.default_rng(1))
         starts = sorted(note.start for note in played if note.role == "melody")
         expected = [start * quarter for start in melody if start < 8]
         assert np.abs(np.array(starts) - expected).max() <= tolerance
         assert all(20 <= note.velocity <= 127 and note.end > note.start >= 0 for note in played)
 
 
-def melody_of(arrangement: Arrangement) -> list[Sounding]:
+def melody_of(arrangement: Arrangement) -> list[ArrangedNote]:
     return [note for note in arrangement.notes if note.role == "melody"]
 
 
 def test_a_short_piece_is_repeated_in_time() -> None:
     arrangement = arrange_piece(TUNE, "piano", np.random.default_rng(0))
     quarter = 60 / arrangement.bpm
-    played = perform(arrangement, Hand(0, 0, 0), 40 * quarter, np.random.default_rng(1))
+    played = perform(arrangement, Humanisation(0, 0, 0), 40 * quarter, np.random.default_rng(1))
     starts = sorted({note.start / quarter for note in played if note.role == "melody"})
     assert starts == pytest.approx(list(range(40)))
 

@@ -22,12 +22,14 @@ from recipes.first_edition.ace_step.architecture import (
 from recipes.first_edition.ace_step.levels import LEVELS, unit_levels
 from recipes.first_edition.ace_step.prompts import build_tokenizer, format_prompt, template_parts
 from recipes.first_edition.ace_step.transform import lapped_cosine, set_weight, start_as_transform, weight_of
+from recipes.first_edition.checkpoint import load_starter
 from recipes.first_edition.clips import LOOP_SECONDS, Clip, draw
 from recipes.first_edition.data import SAMPLE_RATE, TRAINING, Pool, song_number
 from recipes.first_edition.measures import reconstruction_table
 from recipes.first_edition.prompts import loose_text
-from recipes.first_edition.studio import open_studio
 from recipes.synthesiser.captions import NO_DRUM_WORDS
+
+pytestmark = pytest.mark.slow
 
 CHECKPOINT = Path(__file__).parents[3] / "models" / "starter" / "ace_step"
 
@@ -114,10 +116,10 @@ def test_drums_are_missing_only_where_the_text_says_so() -> None:
 def test_the_shipped_checkpoint_makes_music() -> None:
     size = sum(path.stat().st_size for path in CHECKPOINT.rglob("*") if path.is_file())
     assert size <= 25e6
-    studio = open_studio("ace_step", CHECKPOINT, "cpu")
+    starter = load_starter("ace_step", CHECKPOINT, "cpu")
     text = Text("deep house, 日本語", bpm=124, key="A minor", time_signature="4")
-    audio, again = studio.generate(text, 4.0, 1), studio.generate(text, 4.0, 1)
-    assert audio.shape[0] == pytest.approx(4.0 * studio.model.sample_rate, abs=studio.model.sample_rate * 0.1)
+    audio, again = starter.generate(text, 4.0, 1), starter.generate(text, 4.0, 1)
+    assert audio.shape[0] == pytest.approx(4.0 * starter.model.sample_rate, abs=starter.model.sample_rate * 0.1)
     assert np.isfinite(audio).all()
     assert np.abs(audio).max() > 0.05
     assert np.array_equal(audio, again)

@@ -1,4 +1,4 @@
-"""What the synthesiser promises about the music that it makes."""
+"""The synthesiser: reproducible songs with measurable tempo, key and drums."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECONDS = 12.0
 
 
 @pytest.fixture(scope="module")
-def heard() -> list[tuple[Song, np.ndarray, np.ndarray]]:
+def rendered() -> list[tuple[Song, np.ndarray, np.ndarray]]:
     """Four songs of each genre, with drums where it has them: song, mono audio, onset strength."""
     rng = np.random.default_rng(5)
     songs = [sample_song(rng, genre) for genre in GENRES for _ in range(4)]
@@ -58,8 +58,8 @@ def test_fields_can_be_pinned_and_mistakes_are_refused() -> None:
         sample_song(rng, "trap", tempo=3)
 
 
-def test_the_tempo_can_be_heard(heard: list[tuple[Song, np.ndarray, np.ndarray]]) -> None:
-    beats = [(song, strength) for song, _, strength in heard if song.drums]
+def test_the_tempo_is_measurable(rendered: list[tuple[Song, np.ndarray, np.ndarray]]) -> None:
+    beats = [(song, strength) for song, _, strength in rendered if song.drums]
     at_tempo = [measures.pulse(strength, song.bpm) for song, strength in beats]
     beside = [measures.pulse(strength, 1.13 * song.bpm) for song, strength in beats]
     assert np.mean(at_tempo) > 0.6
@@ -68,13 +68,13 @@ def test_the_tempo_can_be_heard(heard: list[tuple[Song, np.ndarray, np.ndarray]]
     assert np.mean(right) > 0.6
 
 
-def test_the_key_can_be_heard(heard: list[tuple[Song, np.ndarray, np.ndarray]]) -> None:
-    right = [measures.same_key(measures.key(audio), (song.root, song.mode)) for song, audio, _ in heard]
+def test_the_key_is_measurable(rendered: list[tuple[Song, np.ndarray, np.ndarray]]) -> None:
+    right = [measures.same_key(measures.key(audio), (song.root, song.mode)) for song, audio, _ in rendered]
     assert np.mean(right) > 0.5
 
 
 @pytest.mark.parametrize("genre", [genre for genre in GENRES if genre != "ambient"])
-def test_drums_can_be_heard(genre: str) -> None:
+def test_drums_are_measurable(genre: str) -> None:
     def strength(drums: bool) -> float:
         song = sample_song(np.random.default_rng(3), genre, drums=drums)
         return measures.drum_strength(render(song, 8, measures.RATE, 1)[0])

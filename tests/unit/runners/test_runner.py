@@ -1,4 +1,4 @@
-"""A runner's adapters in memory, and the end of its patience."""
+"""A runner's adapter cache, and its timeout."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ import torch
 
 from adapters.adapter_file import Header
 from adapters.library import Library
-from adapters.tensors import LoraPair, decode, encode, linear_layers
+from adapters.serialization import decode, encode
+from adapters.weights import LoraPair, linear_layers
+from contract import SamplingOptions
 from core.errors import Refusal
 from core.settings import settings
 from models.ace_step import AceStep
+from models.base import Text
 from models.checkpoints import Checkpoint, resolve
 from models.tiny import ace_step as tiny
-from runners.adapter_cache import Adapters
+from runners.adapter_cache import AdapterCache
 from runners.local import LocalRunners
 from runners.messages import AdapterRef, TrackRequest
 from storage import Storage, keys, open_storage
@@ -43,7 +46,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Storage:
 
 @pytest.fixture(scope="module")
 def refs(storage: Storage, model: AceStep, checkpoint: Checkpoint) -> list[AdapterRef]:
-    """Adapters in storage, all of one size, that no model store has."""
+    """Adapters of equal size, in storage but in no model store."""
     found = []
     for number in range(TWINS):
         pairs = {
@@ -63,7 +66,7 @@ def refs(storage: Storage, model: AceStep, checkpoint: Checkpoint) -> list[Adapt
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The keys that were read from storage."""
+    """The keys that have been read from storage."""
     read: list[str] = []
     reading = Library.read
 
@@ -77,18 +80,20 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return read
 
 
-def _sized(storage: Storage, model: AceStep, checkpoint: Checkpoint, refs: list[AdapterRef], count: int) -> Adapters:
-    """A cache with room for so many."""
+def _sized(
+    storage: Storage, model: AceStep, checkpoint: Checkpoint, refs: list[AdapterRef], count: int
+) -> AdapterCache:
+    """A cache with room for `count` adapters."""
     size = decode(storage.get(refs[0].key), model).nbytes
-    return Adapters(storage, model, checkpoint, budget=count * size)
+    return AdapterCache(storage, model, checkpoint, max_bytes=count * size)
 
 
-async def _use(adapters: Adapters, *refs: AdapterRef) -> None:
-    async with adapters.held(refs) as weights:
+async def _use(adapters: AdapterCache, *refs: AdapterRef) -> None:
+    async with adapters.hold(refs) as weights:
         assert [each.header.sha256 for each in weights] == [ref.header.sha256 for ref in refs]
 
 
-def test_the_least_recently_used_leaves(
+def test_the_least_recently_used_is_evicted(
     storage: Storage, model: AceStep, checkpoint: Checkpoint, refs: list[AdapterRef], loads: list[str]
 ) -> None:
     async def scenario() -> None:
@@ -100,21 +105,21 @@ def test_the_least_recently_used_leaves(
     assert loads == [refs[number].key for number in (0, 1, 2, 1)]
 
 
-def test_what_is_in_use_stays(
+def test_adapters_in_use_are_not_evicted(
     storage: Storage, model: AceStep, checkpoint: Checkpoint, refs: list[AdapterRef], loads: list[str]
 ) -> None:
     async def scenario() -> None:
         adapters = _sized(storage, model, checkpoint, refs, 1)
-        async with adapters.held(refs[:2]):
+        async with adapters.hold(refs[:2]):
             await _use(adapters, refs[2])
             await _use(adapters, refs[0], refs[1])
-        assert len(adapters._kept) == 1, "and what is too much leaves when it is let go"
+        assert len(adapters._cached) == 1, "the excess is evicted when it is released"
 
     asyncio.run(scenario())
     assert loads == [ref.key for ref in refs[:3]]
 
 
-def test_an_adapter_is_loaded_once_for_all_who_wait(
+def test_concurrent_requests_share_one_load(
     storage: Storage,
     model: AceStep,
     checkpoint: Checkpoint,
@@ -135,7 +140,7 @@ def test_an_adapter_is_loaded_once_for_all_who_wait(
         adapters = _sized(storage, model, checkpoint, refs, 4)
         waiting = [asyncio.create_task(_use(adapters, refs[0])) for _ in range(5)]
         await asyncio.sleep(0.05)
-        waiting[0].cancel()  # the one that began it
+        waiting[0].cancel()  # the one that started the load
         go.set()
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert isinstance(results[0], asyncio.CancelledError) and results[1:] == [None] * 4
@@ -144,7 +149,7 @@ def test_an_adapter_is_loaded_once_for_all_who_wait(
     assert loads == [refs[0].key]
 
 
-def test_what_cannot_be_loaded_is_asked_for_again(
+def test_a_failed_load_is_tried_again(
     storage: Storage, model: AceStep, checkpoint: Checkpoint, refs: list[AdapterRef], loads: list[str]
 ) -> None:
     async def scenario() -> None:
@@ -166,11 +171,15 @@ def runners(tiny: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     settings.cache_clear()
 
 
-def test_patience_ends(runners: LocalRunners) -> None:
+def _request(seconds: float, timeout: float, steps: int | None = None) -> TrackRequest:
+    return TrackRequest(text=Text("x"), seconds=seconds, options=SamplingOptions(seed=1, steps=steps), timeout=timeout)
+
+
+def test_a_track_times_out(runners: LocalRunners) -> None:
     async def scenario() -> None:
         late, made = await asyncio.gather(
-            runners["ace_step"].generate(TrackRequest(prompt="x", seconds=600, seed=1, steps=200, patience=0.5)),
-            runners["ace_step"].generate(TrackRequest(prompt="x", seconds=1, seed=1, patience=600)),
+            runners["ace_step"].generate(_request(seconds=600, steps=200, timeout=0.5)),
+            runners["ace_step"].generate(_request(seconds=1, timeout=600)),
         )
         assert late.status == 504 and "GENERATE_TIMEOUT_SECONDS" in str(late.error)
         assert made.status == 200 and made.pcm

@@ -1,4 +1,4 @@
-"""Who goes first, who goes together, and that nobody is forgotten."""
+"""The scheduler's order and batches, and that every row is answered once."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from contract import SamplingOptions
 from core.errors import Refusal
 from models.base import Interruptible, Plan, Row, Text
 from runners import scheduler, worker
@@ -28,7 +29,7 @@ LAYERS = 3
 
 @dataclass(eq=False)
 class Count:
-    """A run that counts down."""
+    """A run that counts its steps down."""
 
     row: Row
     steps_left: int
@@ -53,13 +54,13 @@ class Counts:
 
 
 class Counting:
-    """A model whose rows take as many steps as they say and cost a step what they are long; a track is its seed."""
+    """A model without weights: a step of a row costs its seconds, and a track is the row's seed."""
 
     def __init__(self, overhead: float = 0.0, memory: float = float("inf")) -> None:
         self.overhead = overhead
-        self.memory = memory  # what a batch may be long, less a part of what is held for runs outside of it
+        self.memory = memory  # seconds of music that fit; runs outside of the batch hold a tenth of theirs
         self.tickets: list[Ticket] = []
-        self.work: list[list[str]] = []  # which rows were in the batch, for each layer
+        self.work: list[list[str]] = []  # the rows of the batch, for each layer
         self.go, self.come = threading.Event(), threading.Event()
         self.go.set()
         self.come.set()
@@ -68,12 +69,12 @@ class Counting:
         assert self.come.wait(PATIENCE)
         if row.text.prompt == "misfit":
             raise ValueError("misfit")
-        return Plan(row.steps or 1, row.seconds, row.text.key)
+        return Plan(row.options.steps or 1, row.seconds, row.text.key)
 
     def begin(self, row: Row) -> Count:
         if row.text.prompt == "bad":
             raise ValueError("bad")
-        return Count(row, row.steps or 1)
+        return Count(row, row.options.steps or 1)
 
     def held(self, runs: Sequence[Count]) -> float:
         return sum(ticket.row.seconds / 10 for ticket in self.tickets if ticket.run and ticket.run not in runs)
@@ -84,20 +85,20 @@ class Counting:
     def finish(self, run: Count, row: Row) -> Generator[None, None, NDArray[np.float32]]:
         assert run.row is row and not run.steps_left
         yield
-        return np.array([row.seed], np.float32)
+        return np.array([row.options.seed], np.float32)
 
 
 def _row(name: str = "x", seconds: float = 1.0, steps: int = 2, seed: int = 0, batch_key: str | None = None) -> Row:
-    return Row(Text(name, key=batch_key), seconds, seed, steps)
+    return Row(Text(name, key=batch_key), seconds, SamplingOptions(seed=seed, steps=steps))
 
 
 def _all(scheduler: Scheduler) -> dict[Ticket, Any]:
-    """Every answer there is to be."""
+    """Run until every ticket is answered."""
     answers: dict[Ticket, Any] = {}
     for _ in range(100_000):
         if not scheduler.tickets:
             return answers
-        for ticket, track in scheduler.turn():
+        for ticket, track in scheduler.run_slice():
             assert ticket not in answers, "answered twice"
             answers[ticket] = track
     raise AssertionError("it never ends")
@@ -109,11 +110,11 @@ def _order(model: Counting) -> list[str]:
     return [name for index, name in enumerate(names) if index == 0 or names[index - 1] != name]
 
 
-def test_a_short_row_that_comes_late_goes_first_between_layers() -> None:
+def test_a_short_row_preempts_a_long_one_between_layers() -> None:
     model = Counting()
     each = Scheduler(cast(Any, model))
     each.add(_row("long", 60))
-    each.turn()
+    each.run_slice()
     each.add(_row("short", 5))
     _all(each)
     assert _order(model) == ["long", "short", "long"]
@@ -121,7 +122,7 @@ def test_a_short_row_that_comes_late_goes_first_between_layers() -> None:
     assert sum(batch == ["long"] for batch in model.work) == 2 * LAYERS, "no layer is computed twice"
 
 
-def test_what_is_worth_it_shares_a_batch() -> None:
+def test_rows_share_a_batch_where_that_saves_time() -> None:
     model = Counting(overhead=15)
     each = Scheduler(cast(Any, model))
     rows = [each.add(_row(str(number), 1, steps=4 + number)) for number in range(4)]
@@ -129,19 +130,19 @@ def test_what_is_worth_it_shares_a_batch() -> None:
     assert _order(model) == ["0+1+2+3", "1+2+3", "2+3", "3"]
 
 
-def test_who_comes_late_joins_where_steps_are_shared() -> None:
+def test_a_late_row_joins_the_batch() -> None:
     model = Counting(overhead=15)
     each = Scheduler(cast(Any, model))
     each.add(_row("first", 1, steps=10))
     for _ in range(2 * LAYERS):
-        each.turn()
+        each.run_slice()
     each.add(_row("second", 1, steps=3))
     _all(each)
     assert _order(model) == ["first", "first+second", "first"]
     assert sum("first" in batch for batch in model.work) == 10 * LAYERS
 
 
-def test_lanes_do_not_mix() -> None:
+def test_batch_keys_do_not_mix() -> None:
     model = Counting(overhead=100)
     each = Scheduler(cast(Any, model))
     for batch_key in ("a", "b", "a", "b"):
@@ -162,7 +163,7 @@ def test_a_batch_has_its_limits() -> None:
     assert max(batch.count("long") for batch in model.work) == 2
 
 
-def test_a_long_row_is_not_put_off_forever() -> None:
+def test_a_long_row_does_not_starve() -> None:
     model = Counting()
     each = Scheduler(cast(Any, model))
     long = each.add(_row("long", 10))
@@ -170,11 +171,11 @@ def test_a_long_row_is_not_put_off_forever() -> None:
     for number in range(1000):
         if number % 4 == 0:
             each.add(_row("short", 1))  # as fast as they are made
-        answers += [ticket for ticket, _ in each.turn()]
+        answers += [ticket for ticket, _ in each.run_slice()]
         if long in answers:
             break
     done = sum(len(batch) * (10 if batch == ["long"] else 1) for batch in model.work) / LAYERS
-    assert done <= (scheduler.PATIENCE + 2) * 20
+    assert done <= (scheduler.AGING_FACTOR + 2) * 20
 
 
 def test_one_row_fails_alone() -> None:
@@ -189,7 +190,9 @@ def test_one_row_fails_alone() -> None:
     assert isinstance(answers[bad], ValueError) and isinstance(answers[breaks], RuntimeError)
 
 
-def test_a_batch_that_does_not_fit_goes_on_in_halves_until_it_dares_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_does_not_fit_continues_in_halves_until_the_limit_recovers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = Counting(overhead=1e6, memory=4)
     each = Scheduler(cast(Any, model))
     rows = [each.add(_row("x", 1, steps=3, seed=seed)) for seed in range(5)]
@@ -206,16 +209,16 @@ def test_a_batch_that_does_not_fit_goes_on_in_halves_until_it_dares_again(monkey
         return {len(batch) for batch in model.work}
 
     assert sizes() == {2}
-    monkeypatch.setattr(scheduler, "RECOVERY", 0.0)
+    monkeypatch.setattr(scheduler, "RECOVERY_SECONDS", 0.0)
     assert sizes() == {4}
 
 
-def test_a_row_that_does_not_fit_fails_alone_and_one_that_does_waits_for_room() -> None:
+def test_a_row_that_does_not_fit_is_deferred_and_fails_if_it_never_fits() -> None:
     model = Counting(overhead=1e6, memory=10)
     each = Scheduler(cast(Any, model))
     model.tickets = each.tickets
     small = each.add(_row("small", 2, steps=9))
-    each.turn()
+    each.run_slice()
     tight, large = each.add(_row("tight", 9.9, steps=1)), each.add(_row("large", 11, steps=1))
     answers = _all(each)
     assert answers[small].tolist() == answers[tight].tolist() == [0]
@@ -223,11 +226,11 @@ def test_a_row_that_does_not_fit_fails_alone_and_one_that_does_waits_for_room() 
     assert each.add(_row("next")) in _all(each)
 
 
-def test_who_goes_away_frees_its_row_at_the_next_step() -> None:
+def test_a_dropped_row_leaves_at_the_next_step() -> None:
     model = Counting(overhead=100)
     each = Scheduler(cast(Any, model))
     gone, stays = each.add(_row("gone", steps=50)), each.add(_row("stays", steps=3))
-    each.turn()
+    each.run_slice()
     each.drop(gone)
     assert list(_all(each)) == [stays]
     assert model.work.count(["gone", "stays"]) == LAYERS and model.work.count(["stays"]) == 2 * LAYERS
@@ -255,9 +258,11 @@ _ROWS = st.builds(
 @given(
     overhead=st.sampled_from([0.0, 10.0, 1e4]),
     memory=st.sampled_from([float("inf"), 500.0, 100.0]),
-    moves=st.lists(st.one_of(_ROWS, st.integers(0, 30), st.just("turn")), max_size=40),
+    moves=st.lists(st.one_of(_ROWS, st.integers(0, 30), st.just("slice")), max_size=40),
 )
-def test_everyone_is_answered_once_with_their_own(overhead: float, memory: float, moves: list[Row | int | str]) -> None:
+def test_every_row_is_answered_once_with_its_own_track(
+    overhead: float, memory: float, moves: list[Row | int | str]
+) -> None:
     each = Scheduler(cast(Any, Counting(overhead, memory)))
     each.model.tickets = each.tickets  # type: ignore[attr-defined]
     added: list[Ticket] = []
@@ -271,13 +276,13 @@ def test_everyone_is_answered_once_with_their_own(overhead: float, memory: float
                 each.drop(added[move])
                 dropped.add(added[move])
         else:
-            answers |= dict(each.turn())
-    assert len([ticket for ticket in each.tickets if ticket.run]) <= scheduler.MAX_BEGUN + scheduler.MAX_ROWS
+            answers |= dict(each.run_slice())
+    assert len([ticket for ticket in each.tickets if ticket.run]) <= scheduler.MAX_STARTED + scheduler.MAX_ROWS
     answers |= _all(each)
     assert answers.keys() == set(added) - dropped
     for ticket, track in answers.items():
         if ticket.row.text.prompt == "x" and ticket.row.seconds <= memory:
-            assert track.tolist() == [ticket.row.seed]
+            assert track.tolist() == [ticket.row.options.seed]
         else:
             assert isinstance(track, Exception)
 
@@ -287,7 +292,7 @@ def test_requests_from_an_event_loop() -> None:
         model = Counting(overhead=100)
         each = Worker(Scheduler(cast(Any, model)))
         model.go.clear()
-        many = [asyncio.create_task(each.track(_row(seed=seed))) for seed in range(worker.MAX_PRESENT)]
+        many = [asyncio.create_task(each.track(_row(seed=seed))) for seed in range(worker.MAX_TRACKS)]
         gone = many.pop()
         await asyncio.sleep(0.05)
         with pytest.raises(Refusal, match="try again") as refused:
@@ -316,11 +321,11 @@ def test_an_event_loop_that_ended_does_not_end_the_thread() -> None:
     assert not isinstance(asyncio.run(each.track(_row())), Exception)
 
 
-def test_the_scheduler_s_own_fault_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_scheduler_answers_all_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         each = Worker(Scheduler(cast(Any, Counting())))
         with monkeypatch.context() as patch:
-            patch.setattr(Scheduler, "_chosen", lambda *_: 1 / 0)
+            patch.setattr(Scheduler, "_next_group", lambda *_: 1 / 0)
             assert isinstance(await asyncio.wait_for(each.track(_row()), PATIENCE), ZeroDivisionError)
         assert not isinstance(await asyncio.wait_for(each.track(_row()), PATIENCE), Exception)
 

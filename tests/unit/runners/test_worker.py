@@ -1,4 +1,4 @@
-"""Work with a model beside its rows."""
+"""Calls in the model's thread between the slices of its rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Generator
 import pytest
 import torch
 
-from adapters.tensors import AdapterWeights, LoraPair, linear_layers
+from adapters.weights import AdapterWeights, LoraPair, linear_layers
+from contract import SamplingOptions
 from models.ace_step import AceStep
 from models.adapter_effect import probe
 from models.base import Model, Row, Text, completed
@@ -19,7 +20,9 @@ from models.tiny import ace_step as tiny_ace_step
 from models.tiny import musicgen as tiny_musicgen
 from runners.scheduler import Scheduler
 from runners.worker import Worker
-from tests.unit.adapters.test_foreign import HEADER
+from tests.peft_files import (
+    HEADER,
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +31,8 @@ def model() -> AceStep:
     return AceStep.load(checkpoint, torch.device("cpu"), torch.float32)
 
 
-def test_other_work_takes_turns_with_the_rows(model: AceStep) -> None:
-    """Rows go on while it lasts, from the first to the last; what it raises is its own."""
+def test_a_call_and_rows_run_interleaved(model: AceStep) -> None:
+    """Rows complete while a call runs, and a call's error is raised to its own caller."""
     ended: list[str] = []
 
     def slow() -> Generator[None, None, str]:
@@ -46,7 +49,7 @@ def test_other_work_takes_turns_with_the_rows(model: AceStep) -> None:
         worker = Worker(Scheduler(model))
         work = asyncio.create_task(worker.run(slow()))
         for number in range(2):
-            track = await worker.track(Row(Text("x"), seconds=0.5, seed=number, steps=2))
+            track = await worker.track(Row(Text("x"), 0.5, SamplingOptions(seed=number, steps=2)))
             assert not isinstance(track, Exception)
             ended.append("row")
         result = await work
@@ -57,7 +60,7 @@ def test_other_work_takes_turns_with_the_rows(model: AceStep) -> None:
     assert asyncio.run(asyncio.wait_for(both(), 60)) == "done"
 
 
-def test_work_that_nobody_waits_for_ends(model: AceStep) -> None:
+def test_a_cancelled_call_ends(model: AceStep) -> None:
     steps: list[int] = []
 
     def endless() -> Generator[None, None, None]:

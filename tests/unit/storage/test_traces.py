@@ -1,4 +1,4 @@
-"""What storage adds to the trace of a request. test_remote.py tests the trace across processes."""
+"""The spans of storage. tests/integration/test_remote.py tests the trace across processes."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ with trace.get_tracer("test").start_as_current_span("request") as request:
         storage.get("uploads/nobody/j/a.wav")
     except NotFound:
         pass
+    storage.put("uploads/secret-producer/j/b.wav", b"x")
+    for entry in storage.list("uploads/"):
+        # The caller's work between two entries is not part of the listing.
+        assert trace.get_current_span() is request
+        assert not any(span.name == "storage.list" for span in spans.get_finished_spans())
 for span in spans.get_finished_spans()[:-1]:
     assert span.context.trace_id == request.get_span_context().trace_id
     assert "secret-producer" not in str(span.to_json())
@@ -42,4 +47,4 @@ def test_storage_is_part_of_the_requests_trace(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert (lines[0], lines[-1]) == ("storage.put uploads", "storage.get uploads")
+    assert lines == [f"storage.{method} uploads" for method in ("put", "get", "put", "list")]

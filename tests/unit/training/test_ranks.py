@@ -27,6 +27,8 @@ from training.jobs.store import JobRecord, Jobs
 from training.jobs.supervisor import Supervisor
 from training.loop import session, train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def place(tiny: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,8 @@ from training.jobs.store import DESERTED, JobEnded, JobRecord, Jobs
 from training.jobs.supervisor import Supervisor
 from training.loop import TrainingFailed, session, train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
@@ -255,9 +257,9 @@ def test_open_jobs_are_found_by_their_marks(jobs: Jobs, storage: Storage, monkey
     read: list[str] = []
     get = storage.get_with_etag
 
-    def noted(key: str) -> tuple[bytes, str]:
+    def noted(key: str, max_bytes: int | None = None) -> tuple[bytes, str]:
         read.append(key)
-        return get(key)
+        return get(key, max_bytes)
 
     monkeypatch.setattr(storage, "get_with_etag", noted)
     assert jobs.answer(live).queue_position == 1

@@ -1,0 +1,48 @@
+"""Preprocessing: speed against pydub with ffmpeg, memory, accuracy of tempo and key, and damaged files.
+
+    python -m benchmarks.preprocessing speed      one hour of WAV and of MP3, alternating with pydub and ffmpeg
+    python -m benchmarks.preprocessing memory     peak memory for a file of three hours
+    python -m benchmarks.preprocessing analysis   tempo and key of 40 fixed songs of the synthesiser (or of others)
+    python -m benchmarks.preprocessing fit        fit the weights of the analysis to 160 other songs
+    python -m benchmarks.preprocessing fuzz       1,000 damaged files, none of which may crash or hang it
+
+`speed` and `memory` need ffmpeg, `speed` also pydub: `apt-get install ffmpeg`, `pip install pydub`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .accuracy import TEST_SONGS, analysis, fit
+from .cost import CHILDREN, child, memory, speed
+from .damaged import fuzz
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+
+    def command(name: str, run: Callable[..., None], **options: Any) -> None:
+        one = commands.add_parser(name)
+        for option, default in options.items():
+            one.add_argument(f"--{option}", type=type(default), default=default)
+        one.set_defaults(run=lambda given: run(**{option: getattr(given, option) for option in options}))
+
+    command("speed", speed, hours=1.0, rounds=3)
+    command("memory", memory, hours=3.0)
+    command("analysis", analysis, first=TEST_SONGS[0], songs=len(TEST_SONGS))
+    command("fit", fit)
+    command("fuzz", fuzz, count=1000, seed=1)
+    one = commands.add_parser("child")
+    one.add_argument("name", choices=CHILDREN)
+    one.add_argument("path", type=Path)
+    one.set_defaults(run=lambda given: child(given.name, given.path))
+    given = parser.parse_args()
+    given.run(given)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Checkpoints of MusicGen, and their conversion from audiocraft."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models.checkpoints import Checkpoint, CheckpointError
+from models.musicgen import MusicGen
+from models.musicgen.audiocraft import CODEC_FILE, LM_FILE, convert
+from models.tiny import musicgen as tiny
+
+
+def test_the_tiny_checkpoint_is_always_the_same(tmp_path: Path) -> None:
+    digests = []
+    for name in ("one", "two"):
+        tiny.build(tmp_path / name)
+        files = sorted((tmp_path / name).iterdir())
+        assert sum(file.stat().st_size for file in files) < 10e6
+        digests.append([(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files])
+    assert digests[0] == digests[1]
+
+
+def test_what_is_no_musicgen_is_refused_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not a MusicGen checkpoint") as refusal:
+        MusicGen.load(Checkpoint("mine", tmp_path, "0"), torch.device("cpu"), torch.float32)
+    assert "\n" not in str(refusal.value)
+
+
+class _Command:
+    """What a malicious checkpoint would have run when it is read."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str, ...]]:
+        return print, ("this must not run",)
+
+
+@pytest.mark.parametrize(
+    ("package", "reason"),
+    [
+        (None, "no such file"),
+        ([1], "no best_state"),
+        ({"best_state": {}}, "xp.cfg cannot be read"),
+        ({"best_state": {}, "xp.cfg": "just words"}, "xp.cfg cannot be read"),
+        ({"best_state": {}, "xp.cfg": "{}"}, "not a MusicGen that is driven by text"),
+        ({"best_state": _Command(), "xp.cfg": "{}"}, "not a checkpoint of audiocraft's"),
+    ],
+)
+def test_what_is_no_checkpoint_of_audiocrafts_is_not_imported(
+    package: Any, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (LM_FILE, CODEC_FILE):
+        if package is not None:
+            torch.save(package, tmp_path / name)
+    with pytest.raises(CheckpointError, match=reason) as refusal:
+        convert(tmp_path, tmp_path / "out")
+    assert "\n" not in str(refusal.value) and not (tmp_path / "out").exists()
+    assert "must not run" not in capsys.readouterr().out
+    with pytest.raises(CheckpointError, match="exists already"):
+        convert(tmp_path, tmp_path)

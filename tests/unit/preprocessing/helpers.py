@@ -1,0 +1,80 @@
+"""Sounds and datasets for the tests of preprocessing."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from contract import State, TrainRequest
+from core.settings import Settings
+from preprocessing.dataset import Dataset, prepare
+from preprocessing.levels import LevelMeter, Levels
+from storage import Storage
+
+RATE = 44_100
+
+
+def tone(seconds: float, rate: int = RATE, channels: int = 2, level: float = 0.25) -> np.ndarray:
+    """A chord, (frames, channels), a little quieter on every further channel."""
+    time = np.arange(round(seconds * rate)) / rate
+    chord = sum(np.sin(2 * np.pi * pitch * time) for pitch in (220, 277.2, 330)) / 3
+    return level * np.outer(chord, 0.8 ** np.arange(channels)).astype(np.float32)
+
+
+def wav(samples: np.ndarray, rate: int = RATE, **kind: Any) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, **({"format": "WAV"} | kind))
+    return file.getvalue()
+
+
+def with_nan() -> bytes:
+    samples = tone(3)
+    samples[7, 1] = np.nan
+    return wav(samples, subtype="FLOAT")
+
+
+def peak_decibels(samples: np.ndarray) -> float:
+    """The peak of 16-bit samples in dBFS."""
+    return float(20 * np.log10(np.abs(samples / 32768).max()))
+
+
+def make(
+    store: Storage,
+    workdir: Path,
+    job: str = "j",
+    states: list[State] | None = None,
+    **body: Any,
+) -> Dataset:
+    """Run `prepare` for producer p as training does; `states` collects the states that it reports."""
+    request = TrainRequest.model_validate({"producer_id": "p"} | body)
+    return prepare(
+        request,
+        job,
+        store,
+        workdir / job,
+        Settings(),
+        native_rate=48_000,
+        native_channels=2,
+        report=(states if states is not None else []).append,
+    )
+
+
+def digests(store: Storage, prefix: str) -> dict[str, str]:
+    return {entry.key: hashlib.sha256(store.get(entry.key)).hexdigest() for entry in store.list(prefix)}
+
+
+def levels(samples: np.ndarray, rate: int = RATE, block: int = 4096) -> Levels:
+    samples = samples.astype(np.float32)
+    meter = LevelMeter(rate, samples.shape[1])
+    for start in range(0, len(samples), block):
+        meter.add(samples[start : start + block])
+    return meter.levels()
+
+
+def sine(seconds: float, hertz: float = 997.0, level: float = 1.0, rate: int = RATE) -> np.ndarray:
+    return level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)[:, None]

@@ -1,0 +1,53 @@
+"""Captions from metadata and tags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preprocessing.captions import DEFAULT_TEXT, Caption, ClipInfo, caption
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ({}, Caption(DEFAULT_TEXT)),
+        ({"title": "Track 1"}, Caption(f"{DEFAULT_TEXT}, Track 1")),
+        (
+            {"title": "Night", "tags": ["trap", "dark, 808"], "bpm": 140, "key": "Am", "timeSignature": "4/4"},
+            Caption("trap, dark, 808, Night", 140, "A minor", "4"),
+        ),
+        ({"genre": "Trap", "tags": "trap, hard", "mood": "angry"}, Caption("Trap, hard, angry")),
+        ({"bpm": "92.6 BPM", "key": "F♯ Major"}, Caption(DEFAULT_TEXT, 93, "F# major")),
+        ({"tempo": "fast", "key": "H", "time_signature": "5/4"}, Caption(DEFAULT_TEXT)),
+        ({"bpm": float("nan"), "key": 3, "tags": {"a": 1}, "other": [1]}, Caption(DEFAULT_TEXT)),
+        ({"bpm": True, "genre": "a\nb\tc\x00d"}, Caption("a b c d")),
+        ({"bpm": 9999, "genre": "x" * 900}, Caption("x" * 200)),
+        ({"key": "bb min", "Time Signature": 3}, Caption(DEFAULT_TEXT, None, "Bb minor", "3")),
+        ({"key": "C M"}, Caption(DEFAULT_TEXT, None, "C major")),
+    ],
+)
+def test_captions_by_example(metadata: dict[str, Any], expected: Caption) -> None:
+    assert caption(ClipInfo(metadata=metadata)) == expected
+
+
+def test_captions_with_tags() -> None:
+    line = "drill, sliding 808, glassy pad, tense"
+    assert caption(ClipInfo(metadata={"genre": "drill", "title": "X"}, tags=line)).text == f"{line}, X"
+    assert caption(ClipInfo(tags="  \n")).text == DEFAULT_TEXT
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["title", "bpm", "key", "tags", "mood", "genre", "time_signature", "x"]),
+        st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists),
+    )
+)
+def test_any_metadata_makes_one_line(metadata: dict[str, Any]) -> None:
+    made = caption(ClipInfo(metadata=metadata))
+    assert made.text
+    assert made.text.isprintable()
+    assert made.bpm is None or 30 <= made.bpm <= 300
