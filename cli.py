@@ -152,7 +152,7 @@ def run_job(storage: Storage, admit: Callable[[Admission], JobRecord]) -> None:
     from training.run import run
 
     stop = Stop()
-    stop.listen()
+    stop.handle_signals()
     record = admit(Admission(storage, settings()))
     if record.state != "queued":
         raise Refusal(409, f"--job-id: {record.job_id} is {record.state}, by another process")

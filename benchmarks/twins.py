@@ -23,7 +23,7 @@ from benchmarks.training import clip_of, loaded
 from models.base import Text
 from recipes.synthesiser import UNSEEN_STYLES, sample_song
 from training.base import Example, Recipe
-from training.evaluation.held_out import DRAWS, compare, measure
+from training.evaluation.losses import DRAWS, compare, measure
 from training.evaluation.resemblance import is_noise
 from training.evaluation.verdict import Verdict, judge
 from training.loop import generator_of, session
@@ -71,7 +71,7 @@ def main() -> None:
             for name, part in (("held_out", unseen), ("trained_on", seen[:5])):
                 if part:
                     after = measure(running, part, name)
-                    with running.without():
+                    with running.disable_adapter():
                         compared[name] = compare(measure(running, part, name), after, range(len(part)))
             pairs = running.pairs()
         verdict = judge(

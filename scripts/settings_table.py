@@ -29,7 +29,6 @@ def _section(group: type[SettingsGroup]) -> str:
     rows = [
         f"| `{name.upper()}` | {_default(name, field)} | {field.description} |"
         for name, field in group.model_fields.items()
-        if field.description
     ]
     return "\n".join([f"## {group.__doc__}", "", "| variable | default | meaning |", "|---|---|---|", *rows])
 

@@ -1,1 +1,1 @@
-"""How the models learn: the job record, the subprocess that trains, the loop, and per backend its loss."""
+"""Training of adapters: job records, the process of a job, the training loop, and a trainer for each backend."""

@@ -1,4 +1,4 @@
-"""ACE-Step's part of training: flow matching over cached latents and conditions."""
+"""The trainer of ACE-Step: flow matching on cached latents and conditions."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from models.base import Text
 from training.base import Example, Recipe, steps_for
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "gate_proj", "up_proj", "down_proj")
-# The authors' rate at width 2048. An adapter's best rate falls as the width grows: at 256 it was found at 2e-3, and
-# narrower models get no more.
-_RATE, _WIDTH, _HIGHEST_RATE = 1e-4, 2048, 2e-3
-_STEPS_A_SECOND = 2.5
-# A longer clip is trained on in random windows of this length.
+# The authors' learning rate at width 2048. The best rate falls as the width grows; it is 2e-3 at width 256.
+_RATE, _WIDTH, _MAX_RATE = 1e-4, 2048, 2e-3
+_STEPS_PER_SECOND = 2.5
+# Longer clips are trained on in random windows of this length.
 _WINDOW_SECONDS = 30.0
-# Turbo checkpoints know only the times that their eight steps visit.
+# Turbo checkpoints are only trained at the times of their eight sampling steps.
 _TURBO_SHIFT, _TURBO_STEPS = 3.0, 8
-# Base checkpoints: the authors' logit-normal times, and how often the condition is left out for guidance.
+# Base checkpoints: the authors' logit-normal times, and the dropout of the condition for classifier-free guidance.
 _LOGIT_MEAN, _LOGIT_DEVIATION, _CONDITION_DROPOUT = -0.4, 1.0, 0.15
 
 
 class AceStepTrainer:
-    """Fulfils `training.base.Trainer`. The loss is that of the authors' trainer, on the transformer that serves."""
+    """Implements `training.base.Trainer` with the loss of the authors' trainer, on the transformer that serves."""
 
     def __init__(self, model: AceStep) -> None:
         self.model = model
@@ -35,8 +34,8 @@ class AceStepTrainer:
 
     def recipe(self, seconds: float) -> Recipe:
         hidden = self.model.pipeline.transformer.config.hidden_size
-        steps = steps_for(seconds, _STEPS_A_SECOND)
-        rate = min(_HIGHEST_RATE, _RATE * (_WIDTH / hidden) ** 1.5)
+        steps = steps_for(seconds, _STEPS_PER_SECOND)
+        rate = min(_MAX_RATE, _RATE * (_WIDTH / hidden) ** 1.5)
         return Recipe(
             steps=steps, batch=4, rank=16, alpha=32, targets=TARGETS, learning_rate=rate, warmup=min(100, steps // 10)
         )
@@ -55,7 +54,7 @@ class AceStepTrainer:
         }
 
     def losses(self, examples: Sequence[Example], generators: Sequence[torch.Generator]) -> torch.Tensor:
-        """Mean squared error of the velocity, with x_t = t · noise + (1 − t) · x0 and noise − x0 as its target."""
+        """The mean squared error of the velocity at x_t = t · noise + (1 − t) · x0, whose target is noise − x0."""
         pipeline = self.model.pipeline
         transformer = pipeline.transformer
         contexts, texts, noisy, targets, times = [], [], [], [], []
@@ -79,7 +78,7 @@ class AceStepTrainer:
         self.model.pipeline.transformer.enable_gradient_checkpointing()
 
     def _window(self, example: Example, generator: torch.Generator) -> tuple[torch.Tensor, int]:
-        """A draw from the posterior of a random window of the clip, `[1, T, C]`, and the window's first frame."""
+        """Latents `[1, T, C]` of a random window of the clip, sampled from the VAE's posterior, and the first frame."""
         device = self.model.device
         mean, deviation = example["mean"].to(device), example["deviation"].to(device)
         length = min(mean.shape[1], conditions.frames(self.model.pipeline, _WINDOW_SECONDS))

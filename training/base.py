@@ -1,4 +1,4 @@
-"""What a backend's trainer offers to the loop."""
+"""The interface between the training loop and a backend's trainer."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ if TYPE_CHECKING:
 
     from models.base import Model, Text
 
-# What is computed once for a clip, since everything but the adapter is frozen: name → tensor.
+# The tensors that are computed once for each clip, by name: latents or codes, and the encoded text.
 Example = dict[str, "torch.Tensor"]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an adapter is trained; every field has a default that the backend chooses by the size of the data.
+    """The hyperparameters of a training.
 
     Attributes:
         steps: optimiser steps.
-        batch: examples a step.
-        rank, alpha: of the adapter.
-        targets: endings of the names of the Linear layers that it changes.
-        learning_rate: the peak, after a linear warm-up over `warmup` steps; a cosine leads down to 1 % of it.
-        clip: the gradient's largest norm.
+        batch: examples per step.
+        rank, alpha: of the LoRA adapter.
+        targets: name suffixes of the Linear layers that get an adapter, as PEFT's `target_modules`.
+        learning_rate: its peak, reached after a linear warm-up and followed by a cosine decay to 1 %.
+        warmup: steps of the warm-up.
+        clip: the largest norm of the gradient.
         dropout: on the adapter's input.
-        seed: of everything random.
+        weight_decay: of AdamW.
+        seed: of all random numbers.
     """
 
     steps: int
@@ -46,41 +48,42 @@ class Recipe:
     seed: int = 0
 
     def plain(self) -> dict[str, Any]:
-        """Its fields, as a file keeps them."""
+        """The fields as types that JSON and `torch.load(weights_only=True)` know."""
         return asdict(self) | {"targets": list(self.targets)}
 
 
-def steps_for(seconds: float, steps_a_second: float) -> int:
-    """By default, for so many seconds of music in all."""
-    return int(min(4000, max(120, seconds * steps_a_second)))
+def steps_for(seconds: float, steps_per_second: float) -> int:
+    """The default number of steps for that many seconds of music."""
+    return int(min(4000, max(120, seconds * steps_per_second)))
 
 
 class Trainer(Protocol):
-    """The part of training that differs by backend: what an example is, and its loss."""
+    """The part of training that differs by backend: an example's tensors and its loss."""
 
     def __init__(self, model: Model) -> None: ...
 
     def recipe(self, seconds: float) -> Recipe:
-        """The defaults for so many seconds of music in all."""
+        """The default hyperparameters for that many seconds of music."""
         ...
 
     def example(self, audio: NDArray[np.float32], text: Text) -> Example:
-        """Everything frozen about one clip, computed once.
+        """The tensors of one clip that do not change while the adapter is trained.
 
         Args:
-            audio: `[channels, samples]` at the model's own rate and channels.
-            text: read by the same conditioner as in generation.
+            audio: `[channels, samples]` at the model's sample rate and channels.
+            text: encoded by the same conditioner as in generation.
         """
         ...
 
     def losses(self, examples: Sequence[Example], generators: Sequence[torch.Generator]) -> torch.Tensor:
         """The loss of each example, `[examples]`, with gradients.
 
-        All that is random about an example (noise, time, crop, dropout) comes from its own generator, on the CPU:
-        so it is the same whoever else is in the batch, and however the batch is divided.
+        Args:
+            generators: one for each example, on the CPU. All random numbers of an example (noise, time, crop, dropout)
+                come from its generator, so they do not depend on how the batch is divided.
         """
         ...
 
     def save_memory(self) -> None:
-        """Compute activations again in the backward pass instead of keeping them, from now on."""
+        """Use gradient checkpointing from now on: recompute activations in the backward pass."""
         ...

@@ -1,4 +1,4 @@
-"""The state of an unfinished training in storage, from which it goes on to the same adapter."""
+"""Checkpoints of an unfinished training. Training that resumes from one ends with the same adapter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FORMAT = 1
 
 
 def identity(base: Checkpoint, recipe: Recipe, examples: Sequence[str]) -> dict[str, Any]:
-    """What must be the same for training to go on: another base, recipe or music is another training."""
+    """The inputs of the training. A checkpoint is only used if its identity is the same."""
     return {
         "format": _FORMAT,
         "base_sha256": base.sha256,
@@ -29,20 +29,20 @@ def identity(base: Checkpoint, recipe: Recipe, examples: Sequence[str]) -> dict[
 
 
 def save(storage: Storage, job_id: str, identity: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Replace the job's checkpoint, in one go."""
+    """Replace the job's checkpoint atomically."""
     file = io.BytesIO()
     torch.save({"identity": dict(identity), "state": dict(state)}, file)
     storage.put(keys.checkpoint(job_id), file.getvalue())
 
 
 def load(storage: Storage, job_id: str, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The state to go on from; None if there is none that fits, and training begins anew."""
+    """The state to resume from, None if there is no checkpoint of this identity and training starts from step 0."""
     try:
         data = storage.get(keys.checkpoint(job_id))
     except NotFound:
         return None
     except Damaged as error:
-        log.warning("job %s begins anew: %s", job_id, error)
+        log.warning("job %s starts from step 0: %s", job_id, error)
         return None
     try:
         saved = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -50,7 +50,7 @@ def load(storage: Storage, job_id: str, identity: Mapping[str, Any]) -> dict[str
             state: dict[str, Any] = saved["state"]
             return state
         reason = "the base model, the recipe or the music has changed"
-    except Exception as error:  # noqa: BLE001 - whatever a damaged file makes of unpickling
+    except Exception as error:  # noqa: BLE001 - unpickling a damaged file can raise anything
         reason = f"it cannot be read ({type(error).__name__})"
-    log.warning("job %s begins anew, its checkpoint is of no use: %s", job_id, reason)
+    log.warning("job %s starts from step 0, its checkpoint cannot be used: %s", job_id, reason)
     return None

@@ -1,6 +1,6 @@
-"""What is computed once for a clip, kept on disk by its content: the next job on the same music finds it there.
+"""The cache of examples on disk. A later job on the same music finds them there.
 
-Training reads examples from disk as it needs them, so that hours of music take no more memory than minutes.
+Training reads examples from disk when it needs them, so that hours of music take no more memory than minutes.
 """
 
 from __future__ import annotations
@@ -26,26 +26,29 @@ from training.base import Example, Trainer
 
 log = logging.getLogger("producer_twin.training")
 
-# The cache's size on disk; what was used within a day stays.
-_MAX_BYTES = 10 * 2**30
-_USED_SECONDS = 86_400
-# Of a job's examples so much is held in memory.
-_HELD_BYTES = 32 * 2**20
+_MAX_CACHE_BYTES = 10 * 2**30
+# More recently used files are kept, whatever the size of the cache.
+_MIN_AGE_SECONDS = 86_400
+_MAX_BYTES_IN_MEMORY = 32 * 2**20
 
 
 class ExampleCache:
-    """Examples of one model by one version of the code."""
+    """The examples of one checkpoint, on one kind of device, made by one version of the code."""
 
     def __init__(self, trainer: Trainer, model: Model, checkpoint: Checkpoint) -> None:
         self._trainer = trainer
-        maker = f"{checkpoint.sha256} {model.device.type} {model.dtype} {_code(trainer, model)}"
-        self._folder = cache_folder() / "examples" / f"{model.backend}-{_digest(maker.encode())[:16]}"
+        version = f"{checkpoint.sha256} {model.device.type} {model.dtype} {_code_digest(trainer, model)}"
+        self._folder = cache_folder() / "examples" / f"{model.backend}-{_digest(version.encode())[:16]}"
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, audio: NDArray[np.float32], text: Text) -> Path:
-        """The file of the clip's example, which is made if there is none."""
+        """Compute the clip's example unless it is cached. Returns its file.
+
+        Args:
+            audio: `[channels, samples]` at the model's sample rate and channels.
+        """
         path = self._folder / f"{_digest(np.ascontiguousarray(audio), repr(text).encode())}.safetensors"
-        if not _sound(path):
+        if not _is_readable(path):
             example = self._trainer.example(audio, text)
             new = path.with_name(f".{uuid.uuid4().hex}")
             try:
@@ -58,12 +61,12 @@ class ExampleCache:
 
 
 class Examples(Sequence[Example]):
-    """Examples in files, the first of them held in memory as well."""
+    """A sequence of examples in files. Those that are read first stay in memory, up to a limit."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
-        self._held: dict[Path, Example] = {}
-        self._left = _HELD_BYTES
+        self._in_memory: dict[Path, Example] = {}
+        self._bytes_left = _MAX_BYTES_IN_MEMORY
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -76,33 +79,33 @@ class Examples(Sequence[Example]):
         if isinstance(index, slice):
             return Examples(self.paths[index])
         path = self.paths[index]
-        example = self._held.get(path)
+        example = self._in_memory.get(path)
         if example is None:
             example = load_file(path)
             size = sum(tensor.nbytes for tensor in example.values())
-            if size <= self._left:
-                self._held[path] = example
-                self._left -= size
+            if size <= self._bytes_left:
+                self._in_memory[path] = example
+                self._bytes_left -= size
         return example
 
     @property
     def digests(self) -> list[str]:
-        """What identifies each of them."""
+        """The digest of each example's audio and text."""
         return [path.stem for path in self.paths]
 
 
 def prune() -> None:
-    """Bring the cache back to its size: what was not used for longest goes first."""
+    """Delete the least recently used files until the cache is within its size."""
     files = [(path.stat(), path) for path in (cache_folder() / "examples").rglob("*") if path.is_file()]
-    excess = sum(status.st_size for status, _ in files) - _MAX_BYTES
+    excess = sum(status.st_size for status, _ in files) - _MAX_CACHE_BYTES
     for status, path in sorted(files, key=lambda file: file[0].st_mtime):
-        if excess <= 0 or time.time() - status.st_mtime < _USED_SECONDS:
+        if excess <= 0 or time.time() - status.st_mtime < _MIN_AGE_SECONDS:
             return
         path.unlink(missing_ok=True)
         excess -= status.st_size
 
 
-def _sound(path: Path) -> bool:
+def _is_readable(path: Path) -> bool:
     try:
         with safe_open(path, "pt"):
             return True
@@ -110,8 +113,8 @@ def _sound(path: Path) -> bool:
         return False
 
 
-def _code(trainer: Trainer, model: Model) -> str:
-    """The digest of the code that makes examples: another version may make others."""
+def _code_digest(trainer: Trainer, model: Model) -> str:
+    """The digest of the code that computes examples, since another version may compute others."""
     own = Path(inspect.getfile(type(model)))
     files = sorted(own.parent.glob("*.py")) if own.stem == "model" else [own]
     return _digest(*(file.read_bytes() for file in [*files, Path(inspect.getfile(type(trainer)))]))

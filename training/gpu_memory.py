@@ -1,4 +1,4 @@
-"""Training on a GPU that also serves takes no more of its memory than it may, so that the runners keep theirs."""
+"""The limit on a training process's GPU memory, so that runners on the same GPU keep theirs."""
 
 from __future__ import annotations
 
@@ -10,44 +10,47 @@ import torch
 
 log = logging.getLogger("producer_twin.training")
 
-# Of what is free, so much is left to whoever comes.
-_MARGIN = 2**30
-_LOOK_SECONDS = 2.0
+# Left free for other processes if no limit is set.
+_MARGIN_BYTES = 2**30
+_POLL_SECONDS = 2.0
 
 
-def take_room(
+def limit_memory(
     device: torch.device,
     wanted: int | None,
     wait: Callable[[], object],
-    memory: Callable[[torch.device], tuple[int, int]] = torch.cuda.mem_get_info,
-    limit: Callable[[float, torch.device], object] = torch.cuda.set_per_process_memory_fraction,
+    get_memory: Callable[[torch.device], tuple[int, int]] = torch.cuda.mem_get_info,
+    set_fraction: Callable[[float, torch.device], object] = torch.cuda.set_per_process_memory_fraction,
 ) -> int | None:
-    """Limit this process to its part of the GPU's memory, and return that in bytes; None where there is no GPU.
+    """Limit this process to a part of the GPU's memory.
 
     Args:
-        wanted: bytes to wait for and to take; None takes what is free now, less a gibibyte.
-        wait: called while there is too little; it may raise to give up.
-        memory: (free, total) bytes of a device.
-        limit: keeps this process to a part of the device's memory.
+        wanted: bytes to wait for and to use; None uses what is free now, less 1 GiB.
+        wait: called while less than `wanted` is free; it may raise to stop.
+        get_memory: returns (free, total) bytes of a device.
+        set_fraction: limits this process to a fraction of the device's memory.
+
+    Returns:
+        The limit in bytes, None if the device is not a GPU.
 
     Raises:
-        ValueError: the GPU has less than is wanted.
+        ValueError: the GPU has less memory than `wanted`.
     """
     if device.type != "cuda":
         return None
-    free, total = memory(device)
+    free, total = get_memory(device)
     if wanted is not None:
         if wanted > total:
             raise ValueError(f"TRAIN_GPU_BYTES={wanted}: the GPU has only {total} bytes")
         while free < wanted:
             wait()
-            free, total = memory(device)
-    room = wanted if wanted is not None else max(free - _MARGIN, free // 2)
-    limit(room / total, device)
-    log.info("training may take %.1f of the GPU's %.1f GiB", room / 2**30, total / 2**30)
-    return room
+            free, total = get_memory(device)
+    budget = wanted if wanted is not None else max(free - _MARGIN_BYTES, free // 2)
+    set_fraction(budget / total, device)
+    log.info("training may use %.1f of the GPU's %.1f GiB", budget / 2**30, total / 2**30)
+    return budget
 
 
 def pause() -> None:
-    """What to do between two looks."""
-    time.sleep(_LOOK_SECONDS)
+    """Wait before the free memory is read again."""
+    time.sleep(_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""What happened at each step: for the report, for the checkpoint, and for TensorBoard."""
+"""The losses and previews of a training: for its report, its checkpoint and TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from storage import Storage, Unavailable, keys
 
 log = logging.getLogger("producer_twin.training")
 
-# A curve has no more points than can be seen.
-_MAX_POINTS = 400
+# More points cannot be told apart on the report's page.
+_MAX_CURVE_POINTS = 400
 
 
 class History:
-    """Attributes:
-    losses: one a step.
-    held_out: (step, loss on the songs that were set aside).
-    previews: (step, name of the file).
-    seconds: spent on steps, over all attempts.
+    """What a job's attempts have measured so far.
+
+    Attributes:
+        losses: the training loss of each step.
+        held_out: (step, held-out loss).
+        previews: (step, file name).
+        seconds: time spent on steps, over all attempts.
     """
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
@@ -35,7 +37,7 @@ class History:
         self.seconds: float = state.get("seconds", 0.0)
 
     def state(self) -> dict[str, Any]:
-        """For `torch.save`."""
+        """The fields as `torch.save` and `torch.load(weights_only=True)` take them."""
         return {
             "losses": torch.tensor(self.losses),
             "held_out": [list(point) for point in self.held_out],
@@ -44,8 +46,8 @@ class History:
         }
 
     def curve(self) -> list[tuple[int, float]]:
-        """The losses as (step, mean of the steps since the last point)."""
-        width = max(1, -(-len(self.losses) // _MAX_POINTS))
+        """The training losses as (step, mean over the steps since the last point)."""
+        width = max(1, -(-len(self.losses) // _MAX_CURVE_POINTS))
         parts = [self.losses[start : start + width] for start in range(0, len(self.losses), width)]
         return [(min((n + 1) * width, len(self.losses)), sum(part) / len(part)) for n, part in enumerate(parts)]
 
@@ -56,7 +58,7 @@ class TensorBoard:
     def __init__(self, storage: Storage, job_id: str, first_step: int) -> None:
         self._storage, self._job_id = storage, job_id
         self._folder = tempfile.TemporaryDirectory(prefix="twin-events-")
-        # Each attempt has its own file; TensorBoard drops what an earlier one said of the steps that come again.
+        # Each attempt has its own file. `purge_step` drops an earlier attempt's points for steps that are repeated.
         self._writer = SummaryWriter(self._folder.name, purge_step=first_step + 1, filename_suffix=f".{first_step:06d}")
 
     def add(self, step: int, **values: float | None) -> None:
@@ -65,6 +67,7 @@ class TensorBoard:
                 self._writer.add_scalar(name.replace("_", "/", 1), value, step)
 
     def publish(self) -> None:
+        """Copy the event files to storage, unless it is unavailable."""
         self._writer.flush()
         for name in os.listdir(self._folder.name):
             try:

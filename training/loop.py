@@ -1,8 +1,8 @@
-"""The training loop: an adapter is put on the model, trained, and taken off again.
+"""The training loop: an adapter is injected into the model, trained, and removed again.
 
-What is random is drawn from (seed, step, place in the batch), never from a generator that goes on from step to step.
-So a step's result depends on the adapter, the optimiser and the step's number alone: training that was interrupted goes
-on to the same adapter, and a batch may be divided over passes and processes without changing the mathematics.
+Random numbers are drawn from (seed, step, position in the batch), never from a generator that lasts over steps. So the
+result of a step depends only on the adapter, the optimiser and the step's number: training that was interrupted ends
+with the same adapter, and a batch can be divided over passes and processes.
 """
 
 from __future__ import annotations
@@ -29,22 +29,24 @@ log = logging.getLogger("producer_twin.training")
 
 # Called after each step with its number (from 1) and its loss.
 OnStep = Callable[[int, float], None]
-_FLOOR = 0.01
-# The first loss of music on a working model is below 10, for flow matching and for codebooks' cross-entropy alike.
-_ABSURD_LOSS = 1000.0
+_FINAL_RATE_SHARE = 0.01
+# On music the first loss is below 10, both of flow matching and of cross-entropy. A higher one means broken input.
+_MAX_FIRST_LOSS = 1000.0
 
 
 class TrainingFailed(RuntimeError):
-    """Training cannot go on; the message is for the job's record."""
+    """Training cannot continue. The message goes into the job's record."""
 
 
 def train(
     trainer: Trainer, adapted: torch.nn.Module, examples: Sequence[Example], recipe: Recipe, on_step: OnStep
 ) -> dict[str, LoraPair]:
-    """Train a LoRA adapter on `adapted` from beginning to end and return it; the model is left as it was.
+    """Train a LoRA adapter on the module `adapted` from the first step to the last, and return it.
+
+    The module itself is unchanged afterwards.
 
     Raises:
-        TrainingFailed: the loss stopped being finite, or the memory does not suffice.
+        TrainingFailed: the loss is not finite, or the device has too little memory.
     """
     with session(trainer, adapted, recipe) as running:
         while running.step < recipe.steps:
@@ -55,16 +57,19 @@ def train(
 
 @contextmanager
 def session(trainer: Trainer, adapted: torch.nn.Module, recipe: Recipe) -> Iterator[Session]:
-    """An adapter in training on `adapted`, which is left as it was at the end."""
+    """Within the block, a new adapter on the module `adapted`, which is unchanged afterwards."""
     torch.manual_seed(recipe.seed)  # PEFT draws the initial adapter from the global generator
     with _adapter(adapted, recipe) as layers:
         yield Session(trainer, layers, recipe, next(adapted.parameters()).device)
 
 
 class Session:
-    """Attributes:
-    step: how many were taken.
-    examples_a_pass: how many go through the model at once; fewer take less memory and more time.
+    """An adapter in training, with its optimiser.
+
+    Attributes:
+        step: the number of steps taken.
+        examples_a_pass: examples in one forward pass. It is halved when the device runs out of memory.
+        accelerator: of this process, for its device and precision.
     """
 
     def __init__(self, trainer: Trainer, layers: dict[str, LoraLayer], recipe: Recipe, device: torch.device) -> None:
@@ -81,27 +86,27 @@ class Session:
             self._parameters.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         self.examples_a_pass = recipe.batch
-        self._saving = False
+        self._saves_memory = False
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
-        """What is trained."""
+        """The adapter's trainable parameters."""
         return list(self._parameters.values())
 
     def advance(self, examples: Sequence[Example]) -> float:
         """Take a step on a batch drawn from all `examples`, and return its loss before the step.
 
         Raises:
-            TrainingFailed: the loss is not finite or begins absurdly, or the memory does not suffice for one example.
+            TrainingFailed: the loss is not finite, the first loss is too high, or one example needs too much memory.
         """
-        loss = self._gathered(self._backward(examples))
+        loss = self._reduce(self._backward(examples))
         if not math.isfinite(loss):
             raise TrainingFailed(f"the loss was {loss} at step {self.step + 1}; {self._advice()}")
-        if not self.step and loss > _ABSURD_LOSS:
-            raise TrainingFailed(f"the loss began at {loss:.3g}, where music is below 10; {self._advice()}")
+        if not self.step and loss > _MAX_FIRST_LOSS:
+            raise TrainingFailed(f"the loss began at {loss:.3g}, but is below 10 for music; {self._advice()}")
         torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._recipe.clip)
         for group in self._optimiser.param_groups:
-            group["lr"] = self._recipe.learning_rate * _rate(self.step, self._recipe)
+            group["lr"] = self._recipe.learning_rate * _rate_share(self.step, self._recipe)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         self.step += 1
@@ -112,13 +117,13 @@ class Session:
 
     @torch.no_grad()
     def losses(self, examples: Sequence[Example], seeds: Sequence[object]) -> torch.Tensor:
-        """Each example's loss under the randomness of its seed, `[examples]`, on the CPU."""
+        """The loss of each example, `[examples]` on the CPU, with random numbers from its seed."""
         with self.accelerator.autocast():
             return self._trainer.losses(examples, [generator_of(seed) for seed in seeds]).float().cpu()
 
     @contextmanager
-    def without(self) -> Iterator[None]:
-        """Within the context the model is the base model."""
+    def disable_adapter(self) -> Iterator[None]:
+        """Within the block the model is the base model."""
         for layer in self._layers.values():
             layer.enable_adapters(False)
         try:
@@ -128,11 +133,11 @@ class Session:
                 layer.enable_adapters(True)
 
     def pairs(self) -> dict[str, LoraPair]:
-        """The adapter as it is now, alpha / rank folded in."""
+        """The adapter as it is now, with alpha / rank folded into B."""
         return {name: _pair(layer) for name, layer in self._layers.items()}
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on, for `restore`."""
+        """Everything that the next step depends on, for `restore`."""
         return {
             "step": self.step,
             "parameters": {name: parameter.detach().cpu() for name, parameter in self._parameters.items()},
@@ -140,10 +145,10 @@ class Session:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state` of the same recipe on the same model. Raises `ValueError` if it does not fit."""
+        """Resume from a `state` of the same recipe on the same model. Raises `ValueError` if it does not fit."""
         saved = state["parameters"]
         if {name: value.shape for name, value in saved.items()} != {n: p.shape for n, p in self._parameters.items()}:
-            raise ValueError("it is of another adapter")
+            raise ValueError("the state is of another adapter")
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(saved[name])
@@ -151,31 +156,31 @@ class Session:
         self.step = state["step"]
 
     def share(self) -> None:
-        """Have all ranks go on from what rank 0 has; nothing where this process is alone."""
+        """Copy the state of rank 0 to all ranks, if there are several."""
         if self.accelerator.num_processes == 1:
             return
-        file = io.BytesIO()  # which, unlike tensors, says nothing of rank 0's device
+        file = io.BytesIO()  # unlike tensors, bytes are not tied to a device of rank 0
         torch.save(self.state(), file)
-        with _beside_others():
+        with _reporting_lost_ranks():
             [data] = broadcast_object_list([file.getvalue()])
         self.restore(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
 
-    def _gathered(self, loss: float) -> float:
-        """The whole batch's loss, and in the parameters its gradients: each rank has its part's."""
+    def _reduce(self, loss: float) -> float:
+        """Sum the loss and the gradients over all ranks. Each has those of its part of the batch."""
         if self.accelerator.num_processes == 1:
             return loss
         parameters = self.parameters
-        parts = [p.new_zeros(p.numel()) if p.grad is None else p.grad.flatten() for p in parameters]
-        own = torch.cat([*parts, parameters[0].new_tensor([loss])])
-        with _beside_others():
-            whole = self.accelerator.reduce(own, "sum")
-        *gradients, total = whole.split([*(part.numel() for part in parts), 1])
+        own = [p.new_zeros(p.numel()) if p.grad is None else p.grad.flatten() for p in parameters]
+        packed = torch.cat([*own, parameters[0].new_tensor([loss])])
+        with _reporting_lost_ranks():
+            summed = self.accelerator.reduce(packed, "sum")
+        *gradients, total = summed.split([*(gradient.numel() for gradient in own), 1])
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient.view_as(parameter)
         return float(total)
 
     def _backward(self, examples: Sequence[Example]) -> float:
-        """This rank's part of the batch's mean loss and its gradients, in as many passes as the memory asks for."""
+        """This rank's part of the batch's mean loss and gradients, in more and smaller passes if memory runs out."""
         while True:
             try:
                 return self._passes(examples)
@@ -184,15 +189,15 @@ class Session:
                 torch.cuda.empty_cache()
                 if self.examples_a_pass > 1:
                     self.examples_a_pass = -(-self.examples_a_pass // 2)
-                elif not self._saving:
-                    self._saving = True
+                elif not self._saves_memory:
+                    self._saves_memory = True
                     self._trainer.save_memory()
                 else:
                     raise TrainingFailed(
-                        "the device's memory does not suffice for one example; free some, use a smaller rank, or set "
+                        "the device has too little memory for one example; free some, use a smaller rank, or set "
                         "TRAIN_DEVICE to another device"
                     ) from error
-                log.warning("out of memory; going on with %d examples a pass", self.examples_a_pass)
+                log.warning("out of memory; continuing with %d examples a pass", self.examples_a_pass)
 
     def _passes(self, examples: Sequence[Example]) -> float:
         batch = self._batch(len(examples))
@@ -200,61 +205,61 @@ class Session:
         total = 0.0
         for start in range(0, len(own), self.examples_a_pass):
             part = own[start : start + self.examples_a_pass]
-            generators = [generator_of((self._recipe.seed, self.step, place)) for place in part]
-            # The backward pass too, which computes activations again where memory is short: by the same kernels.
+            generators = [generator_of((self._recipe.seed, self.step, position)) for position in part]
+            # Also for the backward pass: with gradient checkpointing it recomputes activations with the same kernels.
             with _attention(self.accelerator.device):
                 with self.accelerator.autocast():
-                    losses = self._trainer.losses([examples[batch[place]] for place in part], generators)
+                    losses = self._trainer.losses([examples[batch[position]] for position in part], generators)
                 loss = losses.sum() / len(batch)
                 self.accelerator.backward(loss)
             total += loss.item()
         return total
 
     def _batch(self, count: int) -> list[int]:
-        """The step's indices of examples: each as often as the others, in an order drawn anew every time round."""
+        """The indices of the step's examples, from epochs that are each shuffled anew."""
         first = self.step * self._recipe.batch
-        rounds = range(first // count, (first + self._recipe.batch - 1) // count + 1)
-        orders = {n: torch.randperm(count, generator=generator_of((self._recipe.seed, "order", n))) for n in rounds}
-        places = range(first, first + self._recipe.batch)
-        return [int(orders[place // count][place % count]) for place in places]
+        epochs = range(first // count, (first + self._recipe.batch - 1) // count + 1)
+        orders = {n: torch.randperm(count, generator=generator_of((self._recipe.seed, "order", n))) for n in epochs}
+        positions = range(first, first + self._recipe.batch)
+        return [int(orders[position // count][position % count]) for position in positions]
 
 
 def generator_of(seed: object) -> torch.Generator:
-    """A generator whose numbers follow from `seed`, which is anything with a plain `repr`."""
+    """A generator that is seeded with the `repr` of `seed`."""
     digest = hashlib.blake2b(repr(seed).encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)
 
 
 @contextmanager
-def _beside_others() -> Iterator[None]:
-    """Where ranks meet, all that can go wrong is that one is not there any more."""
+def _reporting_lost_ranks() -> Iterator[None]:
+    """Report an error of a collective operation as the end of another rank, which is its only cause."""
     try:
         yield
     except RuntimeError as error:
         raise TrainingFailed("another device's training process ended; its log says why") from error
 
 
-def _rate(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, then a cosine to 1 % of the peak."""
+def _rate_share(step: int, recipe: Recipe) -> float:
+    """The share of the peak learning rate at a step: linear warm-up, then cosine decay to 1 %."""
     if step < recipe.warmup:
         return (step + 1) / (recipe.warmup + 1)
     progress = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return _FLOOR + (1 - _FLOOR) * 0.5 * (1 + math.cos(math.pi * progress))
+    return _FINAL_RATE_SHARE + (1 - _FINAL_RATE_SHARE) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def _precision(device: torch.device) -> str:
-    """bfloat16 on a GPU; master weights stay as they are."""
+    """bfloat16 autocast on a GPU; the parameters keep their type."""
     return "bf16" if device.type == "cuda" else "no"
 
 
 def _attention(device: torch.device) -> AbstractContextManager[object]:
-    """On a CPU the plain products are faster in training than the fused kernel; elsewhere torch chooses well."""
+    """The attention kernel. On a CPU the unfused one is faster in training; elsewhere torch chooses."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 @contextmanager
 def _adapter(adapted: torch.nn.Module, recipe: Recipe) -> Iterator[dict[str, LoraLayer]]:
-    """PEFT's LoRA layers on `adapted`, by the name of the Linear layer that each stands for."""
+    """Within the block, PEFT's LoRA layers in `adapted`, by the name of the Linear layer that each replaces."""
     config = LoraConfig(
         r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=recipe.dropout, target_modules=list(recipe.targets)
     )
@@ -262,7 +267,7 @@ def _adapter(adapted: torch.nn.Module, recipe: Recipe) -> Iterator[dict[str, Lor
     inject_adapter_in_model(config, adapted)
     layers = {name: module for name, module in adapted.named_modules() if isinstance(module, LoraLayer)}
     for layer in layers.values():
-        # Small differences add up over many steps: the adapter itself is trained in full precision.
+        # Updates are too small for bfloat16, so the adapter is trained in float32.
         layer.lora_A.float(), layer.lora_B.float()
     try:
         yield layers

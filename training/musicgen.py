@@ -1,4 +1,7 @@
-"""MusicGen's part of training: cross-entropy over the delayed codebooks (Copet et al. 2023)."""
+"""The trainer of MusicGen: cross-entropy over the delayed codebooks.
+
+Copet et al., Simple and Controllable Music Generation (arXiv:2306.05284).
+"""
 
 from __future__ import annotations
 
@@ -21,16 +24,15 @@ from models.musicgen.pattern import delay, delays
 from training.base import Example, Recipe, steps_for
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
-# A longer clip is trained on in random crops of this length.
+# Longer clips are trained on in random crops of this length.
 _CROP_SECONDS = 10.0
-# How often the text is left out, for guidance.
+# The dropout of the text, for classifier-free guidance.
 _TEXT_DROPOUT = 0.1
-# Of music. It learns few clips by heart sooner than ACE-Step does, which sees them in noise: twins of the starter with
-# twice as many steps lost the style again.
-_STEPS_A_SECOND = 1.25
-# A rate that serves an adapter well at MusicGen-small's width; the best one falls as the width grows.
+# Half as many as for ACE-Step, since MusicGen overfits sooner: the starter's twins lost the style with twice as many.
+_STEPS_PER_SECOND = 1.25
+# A good learning rate at MusicGen-small's width. The best rate falls as the width grows.
 _RATE, _WIDTH = 2e-4, 1024
-# What the decoder attends by in training on a CPU, where plain products are faster than the fused kernel.
+# The name of the attention function on a CPU, where unfused attention is faster in training.
 ATTENTION = "plain"
 
 
@@ -43,16 +45,22 @@ def _attend(
     scaling: float = 1.0,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """As transformers calls it; all `[rows, heads, T, size]`, the answer `[rows, T, heads, size]`.
+    """Attention with the signature of transformers' attention functions.
 
-    Nothing as large as the scores is copied: they are masked in place, and stay in the precision that they come in.
+    The scores are masked in place and keep their precision, so that nothing of their size is copied.
+
+    Args:
+        query, key, value: `[rows, heads, T, size]`.
+
+    Returns:
+        `[rows, T, heads, size]`.
     """
     scores = (query * scaling) @ key.transpose(2, 3)
     if attention_mask is not None:
         scores += attention_mask.to(scores.dtype)
     with torch.autocast(scores.device.type, enabled=False):
-        shares = scores.softmax(dim=-1)
-    return (shares @ value).transpose(1, 2).contiguous(), None
+        weights = scores.softmax(dim=-1)
+    return (weights @ value).transpose(1, 2).contiguous(), None
 
 
 AttentionInterface.register(ATTENTION, _attend)
@@ -60,7 +68,7 @@ AttentionMaskInterface.register(ATTENTION, eager_mask)
 
 
 class MusicGenTrainer:
-    """Fulfils `training.base.Trainer`."""
+    """Implements `training.base.Trainer`."""
 
     def __init__(self, model: MusicGen) -> None:
         self.model = model
@@ -73,7 +81,7 @@ class MusicGenTrainer:
             self.decoder.set_attn_implementation(ATTENTION)
 
     def recipe(self, seconds: float) -> Recipe:
-        steps = steps_for(seconds, _STEPS_A_SECOND)
+        steps = steps_for(seconds, _STEPS_PER_SECOND)
         rate = _RATE * _WIDTH / self.decoder.config.hidden_size
         return Recipe(
             steps=steps, batch=4, rank=16, alpha=32, targets=TARGETS, learning_rate=rate, warmup=min(50, steps // 10)
@@ -84,30 +92,30 @@ class MusicGenTrainer:
         return {"codes": codec.encode(self.model.codec, audio), "text": self.model.encode_text(text)}
 
     def losses(self, examples: Sequence[Example], generators: Sequence[torch.Generator]) -> torch.Tensor:
-        """Mean over all codes of a random crop of each example, in nats."""
+        """The mean cross-entropy, in nats, over all codes of a random crop of each example."""
         device = self.model.device
         pairs = list(zip(examples, generators, strict=True))
         crops = [self._cropped(example["codes"], generator).to(device) for example, generator in pairs]
         frames = max(crop.shape[1] for crop in crops)
         codes = torch.stack([pad(crop, (0, frames - crop.shape[1]), value=self._pad) for crop in crops])
-        # Position 0 of the delayed codes is padding that starts the sequence; each position tells of the next one.
-        positions = delay(codes, self._delays, self._pad)
+        # Position 0 of the delayed codes is padding that starts the sequence; each position predicts the next one.
+        delayed = delay(codes, self._delays, self._pad)
         texts = [example["text"].to(device) for example in examples]
-        known = pad_sequence([text.new_ones(text.shape[0], dtype=torch.long) for text in texts], batch_first=True)
+        mask = pad_sequence([text.new_ones(text.shape[0], dtype=torch.long) for text in texts], batch_first=True)
         kept = torch.tensor([torch.rand((), generator=generator) >= _TEXT_DROPOUT for generator in generators])
         states = pad_sequence(texts, batch_first=True) * kept.to(device)[:, None, None]
         logits = self.decoder(
-            input_ids=positions[..., :-1].flatten(0, 1),
+            input_ids=delayed[..., :-1].flatten(0, 1),
             encoder_hidden_states=states,
-            encoder_attention_mask=known,
+            encoder_attention_mask=mask,
             use_cache=False,
         ).logits
-        # Each alone: a batch's logits in full precision are much memory, which takes time to walk through.
-        told, wanted = logits.unflatten(0, codes.shape[:2]), positions[..., 1:]
+        # One example at a time, since the logits of a batch in float32 take much memory.
+        predicted, wanted = logits.unflatten(0, codes.shape[:2]), delayed[..., 1:]
         return torch.stack(
             [
-                cross_entropy(row.flatten(0, 1).float(), right.flatten(), ignore_index=self._pad)
-                for row, right in zip(told, wanted, strict=True)
+                cross_entropy(row.flatten(0, 1).float(), target.flatten(), ignore_index=self._pad)
+                for row, target in zip(predicted, wanted, strict=True)
             ]
         )
 

@@ -1,8 +1,9 @@
-"""A job on several devices: a process for each, and each takes its part of every batch.
+"""Data-parallel training on several devices of one machine: a process (rank) for each device.
 
 The job's own process is rank 0. It starts the others (`python -m training.ranks FOLDER RANK`), which load the same
-model, read the same examples, take over its adapter, and from then on step when it does; all else is rank 0's. They are
-of this machine, meet by a file and not at a port, and end with rank 0 whatever becomes of it.
+model, read the same examples, copy rank 0's adapter and then take every step with it, each on its part of the batch.
+Evaluation, checkpoints and reports are rank 0's alone. The ranks find each other by a file, so that no port is open,
+and all end when rank 0 ends.
 """
 
 from __future__ import annotations
@@ -35,45 +36,57 @@ from training.examples import Examples
 from training.loop import TrainingFailed, session
 
 _PLAN = "plan.pt"
-_LOOK_SECONDS = 0.2
-# A rank waits for the next step as long as rank 0 measures and plays; one that has died is noticed at once.
-_PATIENCE = timedelta(days=1)
-# So that nobody else can reach them.
+_POLL_SECONDS = 0.2
+# Ranks wait for the next step while rank 0 evaluates. A rank that dies is noticed at once, whatever the timeout.
+_STEP_TIMEOUT = timedelta(days=1)
+# The ranks cannot be reached from other machines.
 _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
-def names_of(config: Settings) -> list[str]:
-    """The names of the devices that train, one for each rank."""
+def device_names(config: Settings) -> list[str]:
+    """The names of the devices to train on, one for each rank."""
     return [name.strip() for name in (config.train_device or config.device).split(",")]
 
 
-def load(backend: Backend, name: str, config: Settings, check: Callable[[], None]) -> tuple[Checkpoint, Model]:
-    """The backend's model on a device, once that has room for it. `check` is called meanwhile and may raise."""
+def load_model(
+    backend: Backend, name: str, config: Settings, check_stop: Callable[[], None]
+) -> tuple[Checkpoint, Model]:
+    """Load the backend's model on a device, when it has as much free memory as `TRAIN_GPU_BYTES` asks for.
+
+    Args:
+        check_stop: called while it waits for memory; it may raise to stop.
+    """
     device = pick_device(name)
 
     def wait() -> None:
-        check()
+        check_stop()
         gpu_memory.pause()
 
-    gpu_memory.take_room(device, config.train_gpu_bytes, wait)
+    gpu_memory.limit_memory(device, config.train_gpu_bytes, wait)
     base = resolve(backend.checkpoint_name(config), backend.name, backend.load_tiny(), config.hf_token)
     dtype = pick_dtype(config.dtype, device)
     if dtype is torch.float16:
-        dtype = torch.bfloat16  # gradients leave float16's range
+        dtype = torch.bfloat16  # float16 gradients overflow
     return base, backend.load_model_class().load(base, device, dtype)
 
 
 @contextmanager
-def others(
-    names: Sequence[str], backend: str, base: Checkpoint, recipe: Recipe, examples: Examples, check: Callable[[], None]
+def distributed(
+    names: Sequence[str],
+    backend: str,
+    base: Checkpoint,
+    recipe: Recipe,
+    examples: Examples,
+    check_stop: Callable[[], None],
 ) -> Iterator[None]:
-    """Within the context, rank 0 trains together with a rank on each device but the first of `names`, if there are any.
+    """Within the block this process is rank 0, with another rank on each further device.
 
     Args:
-        check: called while they start; it may raise to give up.
+        names: the devices; the first is this process's. If there is only one, nothing is started.
+        check_stop: called while the ranks start; it may raise to stop.
 
     Raises:
-        TrainingFailed: one of them could not start.
+        TrainingFailed: a rank could not start.
     """
     if len(names) == 1:
         yield
@@ -90,12 +103,12 @@ def others(
         processes = [_start(folder, rank) for rank in range(1, len(names))]
         try:
             while not all(_ready(folder, rank).exists() for rank in range(1, len(names))):
-                check()
+                check_stop()
                 for rank, process in enumerate(processes, 1):
                     if process.poll() is not None:
                         raise TrainingFailed(f"the training process on {names[rank]} ended; its log says why")
-                time.sleep(_LOOK_SECONDS)
-            with _meeting(folder, 0, names):
+                time.sleep(_POLL_SECONDS)
+            with _process_group(folder, 0, names):
                 yield
         finally:
             for process in processes:
@@ -104,7 +117,7 @@ def others(
 
 
 def _start(folder: str, rank: int) -> subprocess.Popen[bytes]:
-    # Its input ends when this process does, however that ends.
+    # The rank ends at the end of its standard input, which the operating system closes when this process ends.
     command = [sys.executable, "-m", "training.ranks", folder, str(rank)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT)
 
@@ -114,8 +127,8 @@ def _ready(folder: str, rank: int) -> Path:
 
 
 @contextmanager
-def _meeting(folder: str, rank: int, names: Sequence[str]) -> Iterator[None]:
-    """Within the context all ranks are there, and `accelerate` knows of them."""
+def _process_group(folder: str, rank: int, names: Sequence[str]) -> Iterator[None]:
+    """Within the block this process is a rank of torch's process group, which `accelerate` uses."""
     environment, threads = os.environ.copy(), torch.get_num_threads()
     index, count = torch.device(names[rank]).index, str(len(names))
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
@@ -124,10 +137,10 @@ def _meeting(folder: str, rank: int, names: Sequence[str]) -> Iterator[None]:
     if names[rank] == "cpu":
         torch.set_num_threads(max(1, threads // names.count("cpu")))
         os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())
-    AcceleratorState._reset_state(reset_partial_state=True)  # else it knows of one, if this process has trained before
-    # Gloo, on GPUs as well: a rank that dies is an error at once, where NCCL waits for it.
+    AcceleratorState._reset_state(reset_partial_state=True)  # forget an earlier training in this process
+    # Gloo on GPUs too: it fails at once when a rank dies, whereas NCCL waits for it.
     torch.distributed.init_process_group(
-        "gloo", f"file://{folder}/meeting", timeout=_PATIENCE, rank=rank, world_size=len(names)
+        "gloo", f"file://{folder}/meeting", timeout=_STEP_TIMEOUT, rank=rank, world_size=len(names)
     )
     try:
         yield
@@ -139,24 +152,24 @@ def _meeting(folder: str, rank: int, names: Sequence[str]) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _follow(folder: str, rank: int, config: Settings) -> None:
-    """What a rank does, up to the last step."""
+def _run_rank(folder: str, rank: int, config: Settings) -> None:
+    """Run a rank other than 0 to the last step."""
     plan: Mapping[str, Any] = torch.load(Path(folder) / _PLAN, weights_only=True)
     backend = TABLE.choose(plan["backend"], config)
-    base, model = load(backend, plan["devices"][rank], config, lambda: None)
+    base, model = load_model(backend, plan["devices"][rank], config, lambda: None)
     if base.sha256 != plan["base_sha256"]:
         raise ValueError(f"{base.name} has changed since the job began")
     trainer, recipe = backend.load_trainer_class()(model), Recipe(**plan["recipe"])
     examples = Examples([Path(path) for path in plan["examples"]])
     _ready(folder, rank).touch()
-    with _meeting(folder, rank, plan["devices"]), session(trainer, model.adapted, recipe) as running:
+    with _process_group(folder, rank, plan["devices"]), session(trainer, model.adapted, recipe) as running:
         running.share()
         while running.step < recipe.steps:
             running.advance(examples)
 
 
 def _end_with_rank_0() -> None:
-    os.read(0, 1)
+    os.read(0, 1)  # returns when rank 0 has ended
     os._exit(0)
 
 
@@ -164,9 +177,9 @@ def main() -> None:
     folder, rank = sys.argv[1], int(sys.argv[2])
     config = settings()
     logs.configure(config)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process of a terminal, and rank 0 decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all ranks; rank 0 handles it
     threading.Thread(target=_end_with_rank_0, daemon=True).start()
-    _follow(folder, rank, config)
+    _run_rank(folder, rank, config)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The process of a job: `python -m training.run <job id> <attempt>`. However it ends, the job's record says how."""
+"""The process of an attempt at a job: `python -m training.run <job id> <attempt>`.
+
+The job's record says how the attempt ended, whatever the process's exit status.
+"""
 
 from __future__ import annotations
 
@@ -14,62 +17,69 @@ from core.errors import Refusal
 from core.settings import Settings, settings
 from models.checkpoints import CheckpointError
 from storage import Storage, open_storage
+from training.attempt import Attempt
 from training.jobs.cancellation import Stop, Stopped
+from training.jobs.heartbeat import heartbeat
 from training.jobs.store import JobEnded, JobRecord, Jobs
 from training.jobs.supervisor import STOPPED
 from training.loop import TrainingFailed
-from training.pipeline import TrainingPipeline, patiently
+from training.pipeline import TrainingPipeline
+from training.retry import retry_unavailable
 
 log = logging.getLogger("producer_twin.training")
 
-# Serving goes first where both share the cores.
-_NICE = 5
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+# On shared cores, serving has priority.
+_NICENESS = 5
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run(
     job_id: str, attempt: int, storage: Storage, config: Settings, on_progress: Callable[[JobRecord], None], stop: Stop
 ) -> JobRecord:
-    """Carry out an attempt at a job and return its last record. What goes wrong is written down there, not raised.
+    """Run an attempt at a job and return the job's last record. Errors are written into the record, not raised.
+
+    Args:
+        on_progress: called with the record after each change.
+        stop: requests the end of the attempt.
 
     Raises:
         Refusal: 404, the record was deleted meanwhile; 500, it is damaged.
     """
     jobs = Jobs(storage)
 
-    def tell(**changes: Any) -> JobRecord:
+    def update(**changes: Any) -> JobRecord:
         record = jobs.update(job_id, attempt=attempt, **changes)
         if record.cancelling:
-            stop.ask()
+            stop.request()
         on_progress(record)
         return record
 
     def fail(error: str, status: int = 500) -> None:
-        patiently(lambda: jobs.fail(job_id, error, status, attempt=attempt))
+        retry_unavailable(lambda: jobs.fail(job_id, error, status, attempt=attempt))
 
     try:
-        with jobs.heartbeat(job_id, attempt, stop.ask):
-            record = tell(state="preparing")
-            work = TrainingPipeline(record, storage, config, tell, stop)
+        with heartbeat(jobs, job_id, attempt, stop.request):
+            record = update(state="preparing")
+            pipeline = TrainingPipeline(Attempt(record, storage, config, stop, update))
             try:
-                work.carry_out()
-                patiently(lambda: jobs.finish(record))
+                pipeline.run()
+                retry_unavailable(lambda: jobs.finish(record))
             except Stopped:
                 if jobs.get(job_id).cancelling:
-                    patiently(lambda: jobs.end_cancelled(record, work.kept))
+                    retry_unavailable(lambda: jobs.end_cancelled(record, pipeline.adapter_is_current))
                 else:
                     fail(STOPPED, 503)
     except Stopped:
         fail(STOPPED, 503)
     except JobEnded:
-        log.info("job %s was ended by someone else", job_id)
+        log.info("job %s has ended or belongs to another attempt", job_id)
     except Refusal as error:
         fail(error.message, error.status)
     except (CheckpointError, TrainingFailed) as error:
         fail(str(error))
     except Exception as error:
         log.exception("job %s", job_id)
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
             fail("the disk of the training machine is full; make room and resume the job", 507)
         else:
             fail(f"training failed: {type(error).__name__}: {error}")
@@ -83,13 +93,13 @@ def main() -> int:
     job_id, attempt = sys.argv[1:]
     logs.configure(config, job_id=job_id)
     stop = Stop()
-    stop.listen()
+    stop.handle_signals()
     if hasattr(os, "nice"):
-        os.nice(_NICE)
+        os.nice(_NICENESS)
     storage = open_storage(config.storage_url, config.s3_endpoint_url)
     try:
         run(job_id, int(attempt), storage, config, lambda record: None, stop)
-    except Refusal as error:  # the record is gone or damaged: there is nothing to write the end into
+    except Refusal as error:  # the record is gone or damaged, so the error cannot be written into it
         log.warning("job %s: %s", job_id, error)
     return 0
 

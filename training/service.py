@@ -1,4 +1,4 @@
-"""Training as a BentoML service: a task for whoever serves it by itself, and `start` for the front."""
+"""Training as a BentoML service: `start` and `cancel` for the API, and a task for use without the API."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from core.settings import settings
 from storage import Unavailable, open_storage
 from storage.retrying import RetryingStorage
 from training.jobs.admission import Admission
-from training.jobs.launch import launch
+from training.jobs.launch import launcher
 from training.jobs.store import JobRecord, Jobs
 from training.jobs.supervisor import Supervisor
 
 log = logging.getLogger("producer_twin.training")
 
 _POLL_SECONDS = 0.5
-_PATIENCE_SECONDS = 60.0
+_STORAGE_RETRY_SECONDS = 60.0
 
 
 class Starter(Protocol):
@@ -34,39 +34,41 @@ class Starter(Protocol):
 
 @bentoml.service(**service_config("Training"))
 class Training:
+    """Supervises the training processes of this machine, or of a Ray cluster."""
+
     def __init__(self) -> None:
         config = settings()
         logs.configure(config)
         traces.configure(config)
         storage = open_storage(config.storage_url, config.s3_endpoint_url)
         self.admission = Admission(storage, config)
-        # A job is not given up because storage is away in the moment when it begins or ends.
-        jobs = Jobs(RetryingStorage(storage, _PATIENCE_SECONDS))
-        self.supervisor = Supervisor(jobs, config.train_jobs_at_once, launch(config))
+        # A job must not fail because storage is unavailable for a moment when it starts or ends.
+        jobs = Jobs(RetryingStorage(storage, _STORAGE_RETRY_SECONDS))
+        self.supervisor = Supervisor(jobs, config.train_jobs_at_once, launcher(config))
 
     @bentoml.on_startup
-    async def take_up(self) -> None:
-        self._taking_up = asyncio.create_task(self.supervisor.take_up())
+    async def adopt_unattended(self) -> None:
+        self._adopting = asyncio.create_task(self.supervisor.adopt_unattended())
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        self._taking_up.cancel()
+        self._adopting.cancel()
         await self.supervisor.stop()
 
     @bentoml.api
     async def start(self, job_id: str) -> None:
-        """Work on a job that is in the queue; answers at once."""
-        log.info("job %s was handed over", job_id)
+        """Run a queued job; answers at once."""
+        log.info("job %s is to be started", job_id)
         self.supervisor.start(job_id)
 
     @bentoml.api
     async def cancel(self, job_id: str) -> None:
-        """Tell the process of a job whose record asks for its end; waits until it has ended."""
+        """End the process of a job that was cancelled; answers when it has ended."""
         await self.supervisor.cancel(job_id)
 
     @bentoml.task
     async def train(self, body: TrainRequest, /) -> TrainAnswer:
-        """The whole of it, for whoever serves this service alone."""
+        """Admit a train request and answer when its job is done."""
         return await train_and_wait(self.admission, self, body)  # type: ignore[arg-type]
 
 
@@ -74,10 +76,10 @@ Training.add_asgi_middleware(GracefulShutdown, seconds=settings().stop_seconds, 
 
 
 async def train_and_wait(admission: Admission, starter: Starter, request: TrainRequest) -> TrainAnswer:
-    """Admit the request, see it through, and answer as `/train` does.
+    """Admit the request, start its job, and answer as `/train` does when the job is done.
 
     Raises:
-        Refusal: the request is not acceptable, or the job failed, with its status.
+        Refusal: the request is not acceptable, or the job failed, with the status of its error.
     """
     record = await asyncio.to_thread(admission.admit, request)
     if record.state == "queued":
@@ -86,10 +88,14 @@ async def train_and_wait(admission: Admission, starter: Starter, request: TrainR
 
 
 async def wait(jobs: Jobs, record: JobRecord) -> TrainAnswer:
-    """Until the job has ended. The record is asked, not the process, since the record outlives it."""
+    """Wait until the job has ended, by its record, which outlives its process.
+
+    Raises:
+        Refusal: the job failed or was cancelled.
+    """
     while record.state not in TERMINAL:
         await asyncio.sleep(_POLL_SECONDS)
-        with contextlib.suppress(Unavailable):  # training goes on while storage is away, and so does waiting
+        with contextlib.suppress(Unavailable):  # the job goes on meanwhile
             record = await asyncio.to_thread(jobs.get, record.job_id)
     if record.state == "cancelled":
         raise Refusal(409, f"job {record.job_id} was cancelled")

@@ -1,4 +1,4 @@
-"""What breaks, breaks alone, says so, and comes back by itself."""
+"""Faults of processes, models and disks: each is contained, reported, and recovered from."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def asked(api: Api, request_id: str = "", **more: object) -> httpx.Response:
 
 
 def is_made(api: Api, request_id: str) -> bool:
-    """Whether the runner works on the track of this request."""
+    """Whether the runner works on this request's track."""
     answer = api.client.get(f"/queue/{request_id}")
     return answer.status_code == 200 and answer.json()["state"] == "making"
 
 
 def wait_until_made(api: Api, request_id: str, answer: Future[httpx.Response]) -> None:
-    """Until the runner works on it; that it was answered before is told at once, not after all patience."""
+    """Wait until the runner works on the track. Fails at once if the request was answered before."""
 
     def made() -> bool:
         assert not answer.done(), answer.result().text[:200]
@@ -52,7 +52,7 @@ def wait_until_made(api: Api, request_id: str, answer: Future[httpx.Response]) -
 
 
 def figure(api: Api, name: str) -> float:
-    """A metric's values, summed over their labels."""
+    """A metric's value, summed over its labels."""
     text = api.client.get("/metrics").text
     return sum(float(value) for value in re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE))
 
@@ -67,12 +67,12 @@ def trained(api: Api, producer: str, **more: object) -> Json:
 
 
 def got(api: Api, path: str) -> httpx.Response:
-    """By a connection of its own."""
+    """GET on a new connection."""
     return httpx.get(f"{api.server.url}{path}", timeout=PATIENCE, trust_env=False)
 
 
-def test_a_server_that_is_told_to_stop(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> None:
-    """Here MusicGen has no model: it says so, and ACE-Step serves."""
+def test_a_server_that_is_asked_to_stop(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> None:
+    """MusicGen has no model here: it says so, and ACE-Step serves."""
     environment = tiny | {"MUSICGEN_MODEL": "/no/such/model", "STOP_SECONDS": "12"}
     with running(tmp_path_factory.mktemp("stopped"), environment, ("ace_step",)) as api:
         wait_until(lambda: "no such folder" in api.get("/backends")["backends"][1]["reason"])
@@ -88,7 +88,7 @@ def test_a_server_that_is_told_to_stop(tmp_path_factory: pytest.TempPathFactory,
             soon = pool.submit(asked, api, "soon", duration_seconds=2, steps=16)
             wait_until(lambda: is_made(api, "soon") or soon.done(), pause=0.01)
             api.server.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: got(api, "/readyz").status_code == 503)  # once the signal is with the front
+            wait_until(lambda: got(api, "/readyz").status_code == 503)  # once the API has received the signal
             for path in ("/readyz", "/backends"):
                 assert "being stopped" in error_of(got(api, path), 503) and got(api, path).headers["retry-after"]
             assert got(api, "/livez").status_code == 200
@@ -102,11 +102,11 @@ def test_a_server_that_is_told_to_stop(tmp_path_factory: pytest.TempPathFactory,
         assert json.loads((api.folder / "jobs" / "next.json").read_text())["state"] == "queued"
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_a_row_that_does_not_fails_alone(faulty: Api) -> None:
+def test_a_batch_too_large_for_memory_is_halved_and_a_row_too_large_fails_alone(faulty: Api) -> None:
     alone = [decoded(asked(faulty, seed=seed).content)[0] for seed in range(6)]
     with ThreadPoolExecutor(7) as pool:
         long = pool.submit(asked, faulty, "long", prompt="takes its time", steps=4)
-        wait_until_made(faulty, "long", long)  # the others come while it is under way, and so together
+        wait_until_made(faulty, "long", long)  # the others arrive while it runs, so they form one batch
         together = [pool.submit(asked, faulty, seed=seed) for seed in range(6)]
         large = pool.submit(asked, faulty, prompt="too large")
     assert long.result().status_code == 200
@@ -117,7 +117,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_a_row_that_does_not_fails_alone
     assert (decoded(asked(faulty, seed=0).content)[0] == alone[0]).all()
 
 
-def test_values_that_are_not_finite_end_their_row(faulty: Api) -> None:
+def test_values_that_are_not_finite_fail_their_row_only(faulty: Api) -> None:
     alone = decoded(asked(faulty).content)[0]
     with ThreadPoolExecutor(3) as pool:
         broken, *good = pool.map(
@@ -129,7 +129,7 @@ def test_values_that_are_not_finite_end_their_row(faulty: Api) -> None:
 
 
 @pytest.mark.parametrize(("prompt", "reason"), [("hangs", "did not end within"), ("breaks the device", "CUDA error")])
-def test_a_runner_that_can_do_no_more_is_replaced(faulty: Api, prompt: str, reason: str) -> None:
+def test_a_runner_that_hangs_or_breaks_is_replaced(faulty: Api, prompt: str, reason: str) -> None:
     before = decoded(asked(faulty).content)[0]
     process = faulty.process("AceStepRunner")
     turns = figure(faulty, "producer_twin_turn_rows_count")
@@ -137,7 +137,7 @@ def test_a_runner_that_can_do_no_more_is_replaced(faulty: Api, prompt: str, reas
         broken, neighbour = pool.map(lambda each: asked(faulty, prompt=each), [prompt, "dark trap"])
     assert "ace_step: " in error_of(broken, 503) and reason in error_of(broken, 503)
     assert neighbour.status_code in (200, 503)
-    # Nobody is told that it is ready while it is not.
+    # It is reported as not ready while it is not.
     told = faulty.get("/backends")["backends"][0]
     assert told["name"] == "ace_step" and not told["ready"] and reason in told["reason"]
     assert reason in faulty.client.get("/status").text
@@ -146,15 +146,15 @@ def test_a_runner_that_can_do_no_more_is_replaced(faulty: Api, prompt: str, reas
     fallback = faulty.post("/generate", prompt="dark trap", duration_seconds=1)
     assert fallback["backend"] == "musicgen"
     wait_until_ready(faulty)
-    # What was counted stays counted, and nothing is present any more.
+    # Counters keep their values, and no track is present any more.
     assert figure(faulty, "producer_twin_turn_rows_count") >= turns > 0
     assert not figure(faulty, "producer_twin_tracks_present")
     assert (decoded(asked(faulty).content)[0] == before).all()
     assert not process.is_running()
 
 
-def test_a_front_that_is_killed_takes_nothing_with_it(faulty: Api) -> None:
-    """A track and an upload are under way, and a training."""
+def test_runners_and_training_outlive_a_killed_api(faulty: Api) -> None:
+    """Meanwhile a track is made, a file is uploaded and a twin is trained."""
     before = trained(faulty, "survivor", max_steps=100_000)
     requests = figure(faulty, "producer_twin_request_seconds_count")
     front, runner = faulty.process("ProducerTwin"), faulty.process("AceStepRunner")
@@ -193,21 +193,21 @@ def test_a_front_that_is_killed_takes_nothing_with_it(faulty: Api) -> None:
 
     wait_until(is_back)
     assert not front.is_running() and runner.is_running()
-    # The runner does not go on with what nobody waits for, the training does go on.
+    # The runner drops the track, for which no client waits; the training continues.
     wait_until(lambda: not figure(faulty, "producer_twin_tracks_present"))
     assert figure(faulty, "producer_twin_request_seconds_count") > requests
     wait_until(lambda: (faulty.get("/jobs/survivor")["step"] or 0) > before["step"])
     assert faulty.post("/jobs/survivor/cancel")["state"] in ("training", "cancelled")
     assert faulty.ended("survivor")["state"] == "cancelled"
     assert faulty.client.get("/loras/survivor:nawfside_lora").status_code == 200
-    # Of the upload nothing is there, and it may be sent again.
+    # Nothing is left of the upload, and it can be sent again.
     assert not [name for name in faulty.stored() if "late" in name or ".new-" in name]
     form = {"files": {"file": ("late.wav", file)}, "data": {"producer_id": "survivor", "job_id": "late"}}
     path = checked(faulty.client.post("/uploads", **form))["path"]  # type: ignore[arg-type]
     assert faulty.file(path).read_bytes() == file
 
 
-def test_what_waits_to_be_trained_outlives_the_training_service(faulty: Api) -> None:
+def test_queued_jobs_outlive_the_training_service(faulty: Api) -> None:
     trained(faulty, "first", max_steps=100_000)
     path = faulty.upload("second", beat(8))
     faulty.post("/train/submit", producer_id="second", upload_paths=[path], job_id="second", max_steps=2)
@@ -216,7 +216,7 @@ def test_what_waits_to_be_trained_outlives_the_training_service(faulty: Api) -> 
     service.kill()
     assert faulty.ended("second")["state"] == "done"
     assert faulty.process("Training").pid != service.pid
-    # What had begun has gone on beside it.
+    # The job that had started has continued.
     assert faulty.get("/jobs/first")["state"] == "training"
     faulty.post("/jobs/first/cancel")
     assert faulty.ended("first")["state"] == "cancelled"
@@ -229,7 +229,7 @@ def test_a_disk_that_fills_while_a_twin_is_trained(faulty: Api) -> None:
     ):
         trained(faulty, "patient", max_steps=30)
         with filled(records), filled(versions):
-            # Longer than a job may be silent.
+            # Longer than the heartbeat timeout.
             wait_until(lambda: time.time() - (records / "patient.json").stat().st_mtime > 8)
             for _ in range(2):
                 assert faulty.get("/jobs/patient")["error"] is None
@@ -239,8 +239,8 @@ def test_a_disk_that_fills_while_a_twin_is_trained(faulty: Api) -> None:
             before = faulty.stored()
             again = {"producer_id": "patient", "dataset_job_id": "patient", "job_id": "again"}
             assert "full" in error_of(faulty.client.post("/train/submit", json=again), 507)
-            # The mark of an open job that has no record goes by itself, in a minute.
+            # The mark of an open job without a record is removed after a minute.
             assert set(faulty.stored()) - set(before) <= {"open_jobs/again"}
-        # There is room again: nothing was lost, and nobody need do anything.
+        # With space on the disk again, the job finishes by itself.
         assert faulty.ended("patient")["state"] == "done"
         assert faulty.generate(lora_id="patient:nawfside_lora").any()

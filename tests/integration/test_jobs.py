@@ -1,4 +1,4 @@
-"""Jobs as clients see them: cancelled, resumed, watched, and reported on."""
+"""Jobs over HTTP: cancelling, resuming, events, reports and previews."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ from tests.conftest import Twin
 
 
 def _events(api: Api, job_id: str, until: str, **headers: str) -> list[Json]:
-    """What the stream told until a record was in a state, or the stream ended."""
-    told = []
+    """The records that the stream sent until one was in the state, or the stream ended."""
+    records = []
     with api.client.stream("GET", f"/jobs/{job_id}/events", headers=headers) as stream:
         assert stream.status_code == 200 and stream.headers["content-type"].startswith("text/event-stream")
         for line in stream.iter_lines():
             if line.startswith("data: "):
-                told.append(json.loads(line.removeprefix("data: ")))
-                if told[-1]["state"] == until and told[-1]["step"]:
+                records.append(json.loads(line.removeprefix("data: ")))
+                if records[-1]["state"] == until and records[-1]["step"]:
                     break
-    return told
+    return records
 
 
 def _cancelled(api: Api, job_id: str) -> Json:
-    """The record once the job has ended, which a busy machine may answer after the request for it."""
+    """The record once the job has ended; on a busy machine that is after the request was answered."""
     api.post(f"/jobs/{job_id}/cancel")
     return api.ended(job_id)
 
 
 @pytest.fixture
-def _quits(api: Api) -> Iterator[None]:
-    """The job does not go on beside the tests that come after."""
+def _cancel_afterwards(api: Api) -> Iterator[None]:
+    """Cancel the job, so that it does not run beside later tests."""
     yield
     api.client.post("/jobs/quitter-job/cancel")
 
 
-@pytest.mark.usefixtures("_quits")
-def test_a_cancelled_job_leaves_a_partial_twin_and_goes_on_where_it_was(api: Api) -> None:
+@pytest.mark.usefixtures("_cancel_afterwards")
+def test_a_cancelled_job_leaves_a_partial_twin_and_resumes_where_it_was(api: Api) -> None:
     path = api.upload("quitter", beat(8), job_id="takes", filename="beat.wav")
     body: Json = {"producer_id": "quitter", "upload_paths": [path], "job_id": "quitter-job", "max_steps": 100_000}
     api.post("/train/submit", **body)
-    told = _events(api, "quitter-job", "training")
-    assert told[-1]["state"] == "training" and told[-1]["loss"] > 0 and told[-1]["total_steps"] == 100_000
+    records = _events(api, "quitter-job", "training")
+    assert records[-1]["state"] == "training" and records[-1]["loss"] > 0 and records[-1]["total_steps"] == 100_000
     early = api.get("/jobs/quitter-job/report.json")
     assert not early["complete"] and early["verdict"] is None and "fewer than 3 songs" in str(early["data"]["warnings"])
 
     ended = _cancelled(api, "quitter-job")
-    assert ended["state"] == "cancelled" and ended["step"] >= told[-1]["step"] and ended["error"] is None
+    assert ended["state"] == "cancelled" and ended["step"] >= records[-1]["step"] and ended["error"] is None
     assert ended["result"]["lora_path"] == "/data/loras/quitter_nawfside_lora.safetensors"
     [twin] = api.get("/loras", producer_id="quitter")["loras"]
     assert twin["usable"] and f"cancelled at step {ended['step']} of 100000" in twin["reason"]
@@ -72,7 +72,7 @@ def test_a_cancelled_job_leaves_a_partial_twin_and_goes_on_where_it_was(api: Api
     assert api.post("/jobs/quitter-job/cancel") == ended
 
     resumed = api.post("/jobs/quitter-job/resume")
-    # The trainer may have taken it up already.
+    # The job may have started already.
     assert (resumed["state"], resumed["queue_position"]) in [("queued", 1), ("preparing", None)]
     assert resumed["result"] is None
     again = _events(api, "quitter-job", "training")[-1]
@@ -82,12 +82,12 @@ def test_a_cancelled_job_leaves_a_partial_twin_and_goes_on_where_it_was(api: Api
 
 
 @pytest.mark.parametrize("what", ["cancel", "resume"])
-def test_what_is_done_is_neither_cancelled_nor_resumed(api: Api, twins: dict[str, Twin], what: str) -> None:
+def test_a_job_that_is_done_is_neither_cancelled_nor_resumed(api: Api, twins: dict[str, Twin], what: str) -> None:
     assert "is done" in error_of(api.client.post(f"/jobs/ace-job/{what}"), 409)
     error_of(api.client.post(f"/jobs/nobody/{what}"), 404)
 
 
-def test_the_events_of_a_job_that_has_ended_are_one(api: Api, twins: dict[str, Twin]) -> None:
+def test_a_job_that_has_ended_has_one_event(api: Api, twins: dict[str, Twin]) -> None:
     [only] = _events(api, "ace-job", "never")
     assert only == api.get("/jobs/ace-job")
     answer = api.client.get("/jobs/ace-job/events")
@@ -101,8 +101,8 @@ def test_every_job_ends_with_a_report(api: Api, twins: dict[str, Twin]) -> None:
         report = api.get(f"/jobs/{job_id}/report.json")
         assert report["complete"] and report["backend"] == backend
         assert report["training"]["steps"] == 8 and len(report["training"]["loss"]) == 8
-        assert report["verdict"]["verdict"] == "too little data" and "set aside" in report["verdict"]["sentence"]
-        assert report["held_out"] is None and any("none was set aside" in line for line in report["unmeasured"])
+        assert report["verdict"]["verdict"] == "too little data" and "held out" in report["verdict"]["sentence"]
+        assert report["held_out"] is None and any("none was held out" in line for line in report["unmeasured"])
         assert report["trained_on"]["without"] > 0 and report["other_music"]["count"] == 8
         nearness = report["resemblance"]
         assert nearness["with_twin"] > 0 and nearness["without"] > 0 and "MFCC" in nearness["space"]
@@ -115,7 +115,7 @@ def test_every_job_ends_with_a_report(api: Api, twins: dict[str, Twin]) -> None:
     error_of(api.client.get("/jobs/nobody/report"), 404)
 
 
-def test_previews_can_be_heard(api: Api, twins: dict[str, Twin]) -> None:
+def test_previews_are_mp3_files_with_sound(api: Api, twins: dict[str, Twin]) -> None:
     for preview in api.get("/jobs/ace-job")["previews"]:
         answer = api.client.get(preview["url"])
         assert answer.status_code == 200 and answer.headers["content-type"] == "audio/mpeg"
@@ -150,6 +150,6 @@ def test_a_finished_jobs_adapter_sounds_the_same_in_diffusers(
     assert np.abs(here - np.asarray(there)[:, : here.shape[1]]).max() <= 1e-4
 
 
-def test_who_does_not_know_the_password_changes_no_job(strict: Api) -> None:
+def test_jobs_cannot_be_changed_without_the_password(strict: Api) -> None:
     for what in ("cancel", "resume"):
         error_of(httpx.post(f"{strict.server.url}/jobs/anything/{what}", trust_env=False), 401)

@@ -71,7 +71,7 @@ def test_runner_and_trainer_elsewhere(
             assert api.generate(duration_seconds=1, lora_id="ada:far").any()
             wanted = {("ProducerTwin", "storage"), ("AceStepRunner", "POST /generate"), ("AceStepRunner", "storage")}
             wait_until(lambda: any(wanted <= found for found in _by_trace(handler.spans).values()))
-        assert "was handed over" in trainer.log.read_text()
+        assert "is to be started" in trainer.log.read_text()
 
 
 def _by_trace(spans: list[tuple[bytes, str, str]]) -> dict[bytes, set[tuple[str, str]]]:

@@ -26,7 +26,7 @@ from scripts.serving import comes_up, free_port, stop
 from storage import Storage, keys, open_storage
 from tests.api import PATIENCE, command_of
 from training.jobs.admission import Admission
-from training.jobs.launch import launch
+from training.jobs.launch import launcher
 from training.jobs.store import JobRecord, Jobs
 from training.jobs.supervisor import STOPPED, Supervisor
 
@@ -103,7 +103,7 @@ def _supervised(storage: Storage, record: JobRecord, url: str | None, until: Cal
 
     async def supervise() -> None:
         config = Settings(train_ray_url=url, train_ray_resources=RESOURCES)
-        supervisor = Supervisor(Jobs(storage), 1, launch(config))
+        supervisor = Supervisor(Jobs(storage), 1, launcher(config))
         supervisor.start(record.job_id)
         async with asyncio.timeout(PATIENCE):
             while not await asyncio.to_thread(until, Jobs(storage)):

@@ -1,8 +1,9 @@
-"""The twin report as one page that needs nothing else: pictures and sounds are in it."""
+"""The twin report as a single HTML file, with its pictures and sounds embedded."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, Template, UndefinedError, select_autoescape
 from markupsafe import Markup
 
-from storage import Damaged, NotFound
+from storage import Damaged, NotFound, Storage, Unavailable, keys
 
 _WIDTH, _HEIGHT, _MARGIN = 720, 240, 44
 _TYPES = {"mp3": "audio/mpeg", "png": "image/png"}
@@ -20,13 +21,14 @@ Points = Sequence[tuple[float, float]]
 
 
 def render(report: Mapping[str, Any], read: Callable[[str], bytes]) -> str:
-    """The page.
+    """The page as HTML.
 
     Args:
-        read: the bytes of a preview by its file name. Raises `NotFound` or `Damaged`; the page then goes without.
+        report: the report's JSON object.
+        read: returns a preview's bytes by its file name. If it raises `NotFound` or `Damaged`, the page lacks that one.
 
     Raises:
-        ValueError: the report lacks what every report has.
+        ValueError: the report lacks a required field.
     """
 
     def embedded(name: str) -> str | None:
@@ -39,7 +41,7 @@ def render(report: Mapping[str, Any], read: Callable[[str], bytes]) -> str:
     try:
         return _template().render(report=report, embedded=embedded, curves=curves)
     except (UndefinedError, TypeError, LookupError, AttributeError) as error:
-        raise ValueError(f"it is no report: {error}") from error
+        raise ValueError(f"it is not a report: {error}") from error
 
 
 @lru_cache(maxsize=1)
@@ -51,8 +53,15 @@ def _template() -> Template:
     return environment.get_template("report.html")
 
 
+def publish(report: Mapping[str, Any], storage: Storage, job_id: str) -> None:
+    """Store the page beside the report, for readers without a server, unless storage is unavailable."""
+    with contextlib.suppress(Unavailable):
+        text = render(report, lambda name: storage.get(keys.preview(job_id, name)))
+        storage.put(keys.report_page(job_id), text.encode())
+
+
 def curves(lines: Mapping[str, Points]) -> Markup:
-    """An SVG of curves over the same steps; each is drawn in the class of its name."""
+    """An SVG of loss curves over steps. Each line's name is its CSS class."""
     points = [point for line in lines.values() for point in line]
     if not points:
         return Markup("")
@@ -60,13 +69,13 @@ def curves(lines: Mapping[str, Points]) -> Markup:
     low, high = min(value for _, value in points), max(value for _, value in points)
     span = (high - low) or abs(high) or 1.0
 
-    def place(step: float, value: float) -> str:
+    def point(step: float, value: float) -> str:
         x = _MARGIN + step / last * (_WIDTH - _MARGIN - 8)
         y = 8 + (high - value) / span * (_HEIGHT - 32)
         return f"{x:.1f},{y:.1f}"
 
     drawn = [
-        Markup('<polyline class="{}" points="{}"/>').format(name, " ".join(place(*point) for point in line))
+        Markup('<polyline class="{}" points="{}"/>').format(name, " ".join(point(*values) for values in line))
         for name, line in lines.items()
         if line
     ]

@@ -1,4 +1,4 @@
-"""Music of no producer, the same everywhere: it shows what a twin does to prompts that it was not trained for.
+"""Reference music of no producer, the same for every job: the loss on it shows what a twin has forgotten.
 
 The files were rendered by `python -m recipes.synthesiser.reference`.
 """
@@ -17,12 +17,15 @@ from scipy.signal import resample_poly
 
 from models.base import Text
 
-NAME = "eight pieces of the synthesiser, one a genre"
 FOLDER = Path(__file__).parent / "reference_music"
 
 
 def pieces(rate: int, channels: int) -> Iterator[tuple[NDArray[np.float32], Text]]:
-    """A piece of 10 s of each genre, `[channels, samples]` at `rate` Hz, and its prompt; `channels` is 1 or 2."""
+    """A piece of 10 s for each genre, `[channels, samples]` at `rate` Hz, with its text.
+
+    Args:
+        channels: 1 or 2.
+    """
     for name, text in json.loads((FOLDER / "prompts.json").read_text()).items():
         audio, stored_rate = soundfile.read(FOLDER / name, dtype="float32", always_2d=True)
         if channels == 1:

@@ -1,29 +1,33 @@
-"""Which songs are set aside, to measure on music that training never sees."""
+"""The choice of the held-out songs, which are measured but never trained on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-# With fewer songs nothing is set aside: training needs them more.
-FEWEST = 3
-_SHARE = 8
+# With fewer songs none is held out, since training needs them all.
+MIN_SONGS = 3
+_SONGS_PER_HELD_OUT = 8
+_MAX_HELD_OUT_SHARE = 0.34  # of the music's length
 
 
-def set_aside(songs: Sequence[tuple[int, str, float]]) -> set[int]:
-    """The songs to hold out: one in eight, at least one of three, never more than about a third of the music.
+def choose_held_out(songs: Sequence[tuple[int, str, float]]) -> set[int]:
+    """The indices of the songs to hold out: one in eight, and at least one if there are three or more.
+
+    They are chosen in the order of their digests, so that the choice does not depend on the order of the songs. A song
+    that would bring the held-out part above about a third of the music is passed over; if all would, the shortest song
+    is held out.
 
     Args:
-        songs: (index, digest of its contents, seconds). Which ones go is drawn by the digests, so that it does not
-            depend on their order; of long and short ones the shorter go first where the longer would cost too much.
+        songs: (index, digest of the contents, seconds).
     """
-    if len(songs) < FEWEST:
+    if len(songs) < MIN_SONGS:
         return set()
     total = sum(seconds for _, _, seconds in songs)
-    wanted = max(1, round(len(songs) / _SHARE))
+    count = max(1, round(len(songs) / _SONGS_PER_HELD_OUT))
     chosen: set[int] = set()
-    spent = 0.0
+    held_out_seconds = 0.0
     for index, _, seconds in sorted(songs, key=lambda song: song[1]):
-        if len(chosen) < wanted and spent + seconds <= total * 0.34:
+        if len(chosen) < count and held_out_seconds + seconds <= total * _MAX_HELD_OUT_SHARE:
             chosen.add(index)
-            spent += seconds
+            held_out_seconds += seconds
     return chosen or {min(songs, key=lambda song: song[2])[0]}

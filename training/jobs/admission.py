@@ -1,4 +1,4 @@
-"""What is checked before a job is made, so that a refused request leaves nothing behind."""
+"""The checks before a job is created. A refused request leaves nothing in storage."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from training.jobs.store import JobRecord, Jobs
 
 
 class Admission:
+    """Creates jobs from train requests, and puts ended jobs back into the queue."""
+
     def __init__(self, storage: Storage, settings: Settings) -> None:
         self.storage = storage
         self.settings = settings
@@ -26,7 +28,7 @@ class Admission:
         self.slots = JobSlots(storage, self.jobs)
 
     def admit(self, request: TrainRequest) -> JobRecord:
-        """The request's job: a new one in the queue, or the one that it made before.
+        """Returns a new queued job, or the existing one if the request names it by `job_id`.
 
         Raises:
             Refusal: the request is not acceptable; nothing was written.
@@ -46,17 +48,17 @@ class Admission:
             return self.jobs.create(named, backend.name)
 
     def admit_again(self, lora_id: str, changes: RetrainRequest) -> JobRecord:
-        """A job that makes a twin anew from the dataset that it was trained on.
+        """A job that trains a twin again from the dataset it was trained on.
 
         Raises:
-            Refusal: 404, there is no such twin; 409, what it was trained on is not known or not stored any more.
+            Refusal: 404, there is no such twin; 409, its dataset is not known or not stored any more.
         """
         versions = self.library.versions(lora_id)
-        # Where both files are gone or damaged, the newest version speaks for the twin.
+        # If the twin's own files are gone or damaged, its newest version has the same header.
         header = (self.library.find(lora_id) if self.library.exists(lora_id) else versions)[0].header
         if not header.job_id:
             raise Refusal(
-                409, f"lora_id: {lora_id} was imported, so that there is nothing to train it on; import it anew"
+                409, f"lora_id: {lora_id} was imported, so there is no dataset to train it on; import it again"
             )
         try:
             before = self.jobs.get(header.job_id).request
@@ -74,12 +76,12 @@ class Admission:
         return self.admit(TrainRequest.model_validate(kept | source | asked))
 
     def resume(self, some_id: str) -> JobRecord:
-        """A job that failed or was cancelled, back in the queue; one that is under way is left as it is.
+        """Put a job that failed or was cancelled back into the queue. One that is open stays as it is.
 
         Raises:
-            Refusal: 404; 409, it is done or about to be cancelled; 400, its backend is not served any more.
+            Refusal: 404; 409, it is done or being cancelled; 400, its backend is not served any more.
         """
-        record = self.jobs.get(some_id)
+        record = self.jobs.get_settled(some_id)
         TABLE.choose(record.backend, self.settings)
         if record.state not in TERMINAL:
             return self.jobs.reopen(record.job_id)
@@ -87,7 +89,7 @@ class Admission:
             return self.jobs.reopen(record.job_id)
 
     def _in_use(self, lora_id: str) -> bool:
-        """Whether a twin is stored, or being made."""
+        """Whether a twin is stored or being trained."""
         producer, _, model = lora_id.partition(":")
         return self.library.exists(lora_id) or any(
             (record.producer_id, record.model_name) == (producer, model) for record in self.jobs.open()

@@ -1,4 +1,4 @@
-"""How whoever works on a job learns that it should stop."""
+"""How the code that works on a job learns that it must stop."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from contextlib import contextmanager
 
 
 class Stopped(BaseException):
-    """Work ends here. Like KeyboardInterrupt it is no `Exception`, so that nothing on the way mistakes it for one."""
+    """Work on the job stops here. It derives from BaseException so that no `except Exception` catches it."""
 
 
 class Stop:
-    """A wish that work ends, by a signal or by `ask`, which is heard at the next `check`."""
+    """A request to stop, made by a signal or by `request`. It takes effect at the next `check`."""
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
-        self._at_once = False
+        self._requested = threading.Event()
+        self._immediate = False
 
-    def ask(self) -> None:
-        self._asked.set()
+    def request(self) -> None:
+        self._requested.set()
 
     @property
-    def asked(self) -> bool:
-        return self._asked.is_set()
+    def requested(self) -> bool:
+        return self._requested.is_set()
 
     def check(self) -> None:
-        """Raises `Stopped` if work is to end."""
-        if self._asked.is_set():
+        """Raises `Stopped` if a stop was requested."""
+        if self._requested.is_set():
             raise Stopped
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Within the context a signal does not wait for a check: for work of which nothing need be saved."""
-        self._at_once = True
+    def immediate(self) -> Iterator[None]:
+        """Within the block a signal raises `Stopped` at once: for work of which nothing has to be saved."""
+        self._immediate = True
         try:
             self.check()
             yield
         finally:
-            self._at_once = False
+            self._immediate = False
 
-    def listen(self) -> None:
-        """Hear SIGTERM and SIGINT. For the main thread."""
+    def handle_signals(self) -> None:
+        """Let SIGTERM and SIGINT request the stop. To be called in the main thread."""
 
-        def hear(*_: object) -> None:
-            self._asked.set()
-            if self._at_once:
-                self._at_once = False
+        def handle(*_: object) -> None:
+            self._requested.set()
+            if self._immediate:
+                self._immediate = False
                 raise Stopped
 
-        signal.signal(signal.SIGTERM, hear)
-        signal.signal(signal.SIGINT, hear)
+        signal.signal(signal.SIGTERM, handle)
+        signal.signal(signal.SIGINT, handle)

@@ -1,4 +1,4 @@
-"""How the process of an attempt at a job is started: here, or by Ray on a machine of its cluster."""
+"""Starting the process of an attempt at a job: on this machine, or by Ray on a machine of its cluster."""
 
 from __future__ import annotations
 
@@ -11,42 +11,43 @@ from typing import Protocol
 
 from core.settings import ROOT, Settings
 
-# How long a process may take to save what it has when it is asked to end.
-LAST_WORDS_SECONDS = 300
+# How long a process may take to save its checkpoint when it is asked to end.
+STOP_GRACE_SECONDS = 300
 
 
-class Running(Protocol):
-    """A process that was started. The job's record says how the job ended; this, how its process did."""
+class TrainingProcess(Protocol):
+    """A started process. How the job ended is in the job's record; this is only how its process ended."""
 
     async def wait(self) -> str | None:
-        """Until it has ended: why it ended otherwise than it should, None if it did not."""
+        """Wait until the process has ended. Returns the reason if it ended in another way than it should."""
 
-    async def end(self, patience: float) -> None:
-        """Ask it to end, wait for so many seconds, and kill it if it does not."""
-
-
-class Launch(Protocol):
-    async def start(self, job_id: str, attempt: int) -> Running:
-        """Raises Refusal if it cannot be started now."""
+    async def end(self, grace_seconds: float) -> None:
+        """Ask the process to end, and kill it if it is still there after `grace_seconds`."""
 
 
-def launch(config: Settings) -> Launch:
-    """The one that the settings ask for."""
+class Launcher(Protocol):
+    async def start(self, job_id: str, attempt: int) -> TrainingProcess:
+        """Raises Refusal if the process cannot be started now."""
+
+
+def launcher(config: Settings) -> Launcher:
+    """The launcher of the settings: Ray if `TRAIN_RAY_URL` is set, subprocesses otherwise."""
     if config.train_ray_url:
-        from training.jobs.ray import RayJobs
+        from training.jobs.ray import RayLauncher
 
-        return RayJobs(config.train_ray_url, config.train_ray_resources, config)
-    return Here()
+        return RayLauncher(config.train_ray_url, config.train_ray_resources, config)
+    return SubprocessLauncher()
 
 
 def command(job_id: str, attempt: int) -> list[str]:
+    """The command line of an attempt's process."""
     return [sys.executable, "-m", "training.run", job_id, str(attempt)]
 
 
-class Here:
-    """A subprocess."""
+class SubprocessLauncher:
+    """Starts subprocesses of this process."""
 
-    async def start(self, job_id: str, attempt: int) -> Running:
+    async def start(self, job_id: str, attempt: int) -> TrainingProcess:
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         return _Subprocess(await asyncio.create_subprocess_exec(*command(job_id, attempt), cwd=ROOT, env=environment))
 
@@ -62,12 +63,12 @@ class _Subprocess:
         cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         return f"the training process {cause}; its log says more"
 
-    async def end(self, patience: float) -> None:
+    async def end(self, grace_seconds: float) -> None:
         if self._process.returncode is not None:
             return
         self._process.terminate()
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(grace_seconds):
                 await self._process.wait()
         except TimeoutError:
             self._process.kill()

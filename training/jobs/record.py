@@ -1,4 +1,4 @@
-"""What is stored of a job."""
+"""The stored record of a job."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from storage import keys
 
 
 class JobRecord(JobAnswer):
-    """The answer's fields, and what only the service needs.
+    """The fields of the client's answer, and those that only the service needs.
 
     Attributes:
-        request: what was asked for; the same `job_id` with another request is refused.
-        error_status: the HTTP status that the error has for whoever waits.
-        attempt: how often the job was resumed; who worked on an earlier attempt has nothing to say any more.
-        queued_at: since when it waits for its turn.
-        cancelling: somebody asked for its end; whoever works on it sees that.
-        deserted_in: the state in which it was presumed deserted.
+        request: the train request; another request with the same `job_id` is refused.
+        error_status: the HTTP status of the error, for a request that waits for the job.
+        attempt: how often the job was resumed. A process that works on an earlier attempt may not write any more.
+        queued_at: when the job was last put into the queue.
+        cancelling: whether cancellation was requested; the job's process reads it with each heartbeat.
+        deserted_in: the state in which the job was presumed deserted (see `training.jobs.desertion`).
     """
 
     created_at: AwareDatetime
@@ -37,7 +37,7 @@ class JobRecord(JobAnswer):
 
     @classmethod
     def decode(cls, data: bytes, key: str) -> JobRecord:
-        """Raises ValueError for what is no record, or one of another job than `key` names."""
+        """Raises ValueError if the data is no record, or the record of another job than `key` names."""
         record = cls.model_validate_json(data)
         if not is_id(record.job_id) or keys.job_record(record.job_id) != key:
             raise ValueError("it is the record of another job than its name says")
@@ -45,7 +45,7 @@ class JobRecord(JobAnswer):
 
 
 def decode_job_id(data: bytes, key: str) -> str:
-    """What the name of a task holds. Raises ValueError for what is no job's id."""
+    """The job's id that is stored under a task's id. Raises ValueError if it is none."""
     job_id = data.decode()
     if not is_id(job_id):
         raise ValueError("it names no job")
@@ -53,7 +53,7 @@ def decode_job_id(data: bytes, key: str) -> str:
 
 
 def result_of(record: JobRecord) -> TrainAnswer:
-    """What `/train` answers for a job that is done."""
+    """The answer of `/train` for a job that is done."""
     return TrainAnswer(
         job_id=record.job_id,
         producer_id=record.producer_id,

@@ -1,9 +1,10 @@
-"""What goes by age: uploads, datasets and tracks, where the operator says so. Twins never do."""
+"""Deleting uploads, datasets and tracks by age, as the operator's settings say. Twins are never deleted by age."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,15 +15,15 @@ from training.jobs.store import Jobs
 
 log = logging.getLogger("producer_twin.retention")
 
-EVERY = timedelta(hours=1)
-# What a writer left half-written this long ago, nobody writes any more.
-_DEAD = timedelta(days=1)
+INTERVAL = timedelta(hours=1)
+# A half-written object this old has no writer any more.
+_HALF_WRITTEN_AGE = timedelta(days=1)
 
 
 def clean(storage: Storage, jobs: Jobs, settings: Settings) -> dict[str, int]:
-    """Remove what is older than it may be; how many objects went, by kind. Safe on several replicas at once."""
-    gone: Counter[str] = Counter()
-    kept = None
+    """Delete expired objects and return how many, by kind. It is safe on several replicas at once."""
+    deleted: Counter[str] = Counter()
+    in_use = None
     for kind, days, folders in (
         ("uploads", settings.keep_uploads_days, ["uploads/"]),
         ("datasets", settings.keep_datasets_days, ["datasets/", "training_data/", "job_data/", "tag_cache/"]),
@@ -32,29 +33,29 @@ def clean(storage: Storage, jobs: Jobs, settings: Settings) -> dict[str, int]:
             continue
         oldest = datetime.now(UTC) - timedelta(days=days)
         for entry in _older(storage, folders, oldest):
-            if kept is None:
-                kept = _in_use(jobs)
-            if not entry.key.startswith(kept):
-                gone[kind] += storage.delete(entry.key)
-    gone["half-written"] = storage.tidy(_DEAD.total_seconds())
-    return {kind: count for kind, count in gone.items() if count}
+            if in_use is None:
+                in_use = _prefixes_in_use(jobs)
+            if not entry.key.startswith(in_use):
+                deleted[kind] += storage.delete(entry.key)
+    deleted["half-written"] = storage.tidy(_HALF_WRITTEN_AGE.total_seconds())
+    return {kind: count for kind, count in deleted.items() if count}
 
 
 def keep_clean(storage: Storage, jobs: Jobs, settings: Settings) -> None:
-    """Every hour for as long as the process lives, in a thread of its own."""
+    """Call `clean` every hour in a daemon thread."""
 
-    def work() -> None:
+    def run() -> None:
         while True:
-            threading.Event().wait(EVERY.total_seconds())
+            time.sleep(INTERVAL.total_seconds())
             try:
-                if gone := clean(storage, jobs, settings):
-                    log.info("removed by age: %s", gone)
+                if deleted := clean(storage, jobs, settings):
+                    log.info("deleted by age: %s", deleted)
             except Unavailable as error:
-                log.warning("nothing was removed by age: %s", error)
+                log.warning("nothing was deleted by age: %s", error)
             except Exception:
-                log.exception("nothing was removed by age")
+                log.exception("nothing was deleted by age")
 
-    threading.Thread(target=work, name="retention", daemon=True).start()
+    threading.Thread(target=run, name="retention", daemon=True).start()
 
 
 def _older(storage: Storage, folders: list[str], oldest: datetime) -> Iterator[Entry]:
@@ -62,8 +63,8 @@ def _older(storage: Storage, folders: list[str], oldest: datetime) -> Iterator[E
         yield from (entry for entry in storage.list(folder) if entry.modified < oldest)
 
 
-def _in_use(jobs: Jobs) -> tuple[str, ...]:
-    """What jobs that are under way read and write, as the beginnings of keys."""
+def _prefixes_in_use(jobs: Jobs) -> tuple[str, ...]:
+    """Prefixes of the keys that open jobs read and write."""
     used: list[str] = []
     for record in jobs.open():
         used += [path.removeprefix(keys.ROOT) for path in record.request.upload_paths or []]

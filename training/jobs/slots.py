@@ -1,7 +1,7 @@
-"""How many jobs an API key may have at once, which holds however many requests come together, on all replicas.
+"""The limit of open jobs per API key. It holds for concurrent requests on all replicas.
 
-Open jobs are counted, and beside them those that were just admitted, which stand in one object until they are open: it
-is written only if nobody wrote it since it was read, so that of two requests for the last slot one counts the other.
+The open jobs are counted, and the admitted jobs that are not open yet. These are in one object, which is written only
+if it has not changed since it was read: of two requests for the last slot, the second to write counts the first.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ from training.jobs.store import Jobs
 
 log = logging.getLogger("producer_twin.training")
 
-# A slot of a process that died before its job was there is free again after so long.
+# After this time the slot of a process that died before it created its job is free again.
 EXPIRY = timedelta(minutes=2)
 
 
 class Slot(BaseModel):
-    """An admitted job that need not be open yet. `attempt` is the one that will be."""
+    """The slot of an admitted job that may not be open yet.
+
+    Attributes:
+        attempt: the attempt that will be open.
+    """
 
     producer_id: str
     attempt: int
@@ -38,16 +42,18 @@ _ADAPTER = TypeAdapter(_Slots)
 
 
 class JobSlots:
+    """Limits the open jobs of the current principal to its `jobs_at_once`."""
+
     def __init__(self, storage: Storage, jobs: Jobs) -> None:
         self.storage = storage
         self.jobs = jobs
 
     @contextmanager
     def taken(self, job_id: str, producer: str, attempt: int = 0) -> Iterator[None]:
-        """Have a slot for a job that the block opens; it is given back if the block fails.
+        """Hold a slot for a job that the block opens. It is released if the block fails.
 
         Raises:
-            Refusal: 429, as many jobs are under way as who asks may have.
+            Refusal: 429, the caller has as many open jobs as its API key allows.
         """
         most = principal.current().jobs_at_once
         if most is None:
@@ -57,36 +63,36 @@ class JobSlots:
         try:
             yield
         except BaseException:
-            self._give_back(job_id)
+            self._release(job_id)
             raise
 
     def _take(self, job_id: str, slot: Slot, most: int) -> None:
         while True:
-            # Read before the open jobs: what leaves it in between is open by then, and so counted there.
+            # Read before the open jobs are: a job that leaves this object in between is counted among the open ones.
             admitted, etag = self._read()
             under_way = {record.job_id: record.producer_id for record in self.jobs.open()}
-            kept = {
+            reserved = {
                 some_id: one
                 for some_id, one in admitted.items()
-                if some_id not in under_way and self._holds(some_id, one)
+                if some_id not in under_way and self._is_valid(some_id, one)
             }
-            under_way |= {some_id: one.producer_id for some_id, one in kept.items()}
+            under_way |= {some_id: one.producer_id for some_id, one in reserved.items()}
             if job_id not in under_way and sum(map(principal.sees, under_way.values())) >= most:
                 raise Refusal(429, f"{most} jobs of this API key are under way; wait for one to end, or cancel one")
-            if self._write(kept | {job_id: slot}, etag):
+            if self._write(reserved | {job_id: slot}, etag):
                 return
 
-    def _give_back(self, job_id: str) -> None:
+    def _release(self, job_id: str) -> None:
         try:
             while True:
                 admitted, etag = self._read()
                 if admitted.pop(job_id, None) is None or self._write(admitted, etag):
                     return
         except Unavailable as error:
-            log.warning("the slot of job %s is free in %s: %s", job_id, EXPIRY, error)
+            log.warning("the slot of job %s was not released and expires in %s: %s", job_id, EXPIRY, error)
 
-    def _holds(self, job_id: str, slot: Slot) -> bool:
-        """Whether the job is under way, or will be."""
+    def _is_valid(self, job_id: str, slot: Slot) -> bool:
+        """Whether the slot's job is open, or may still become so."""
         try:
             record = self.jobs.get(job_id)
         except Refusal as refusal:
@@ -98,7 +104,7 @@ class JobSlots:
         return datetime.now(UTC) - slot.taken_at < EXPIRY
 
     def _read(self) -> tuple[_Slots, str | None]:
-        """Also the etag; None where there is no such object. A damaged one is written anew."""
+        """The slots and their object's etag, None if there is none. A damaged object counts as empty."""
         key = keys.job_slots()
         try:
             return records.read(self.storage, key, lambda data, _: _ADAPTER.validate_json(data))
@@ -108,7 +114,7 @@ class JobSlots:
             return {}, records.etag_of(self.storage, key)
 
     def _write(self, slots: _Slots, etag: str | None) -> bool:
-        """False if somebody else wrote meanwhile."""
+        """Returns False if the object has changed since it was read."""
         data = _ADAPTER.dump_json(slots)
         try:
             if etag is None:

@@ -1,4 +1,4 @@
-"""Starts a process for each job, a few at a time, and writes down how it ended if it could not do so itself."""
+"""Starts a process for each job, a limited number at a time, and records how it ended if it could not do so itself."""
 
 from __future__ import annotations
 
@@ -6,56 +6,64 @@ import asyncio
 import logging
 
 from core.errors import Refusal
-from training.jobs.launch import LAST_WORDS_SECONDS, Here, Launch, Running
-from training.jobs.store import DESERTED, HEARTBEAT, JobEnded, Jobs
+from training.jobs.desertion import HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT
+from training.jobs.launch import STOP_GRACE_SECONDS, Launcher, SubprocessLauncher, TrainingProcess
+from training.jobs.store import JobEnded, Jobs
 
 log = logging.getLogger("producer_twin.training")
 
 STOPPED = "the server was stopped while the job was under way; resume it to go on"
-# How long a process may take to save what it has when the server stops, which does not wait longer itself.
-_GRACE_SECONDS = 15.0
+# Shorter than STOP_GRACE_SECONDS, since a server that stops does not wait longer itself.
+_SERVER_STOP_GRACE_SECONDS = 15.0
 
 
 class Supervisor:
-    """Training has a process of its own: its memory comes back, and a crash is an answer and not an outage."""
+    """Runs each job in a process of its own, so that its memory is freed and a crash ends that job alone.
 
-    def __init__(self, jobs: Jobs, at_once: int, launch: Launch | None = None) -> None:
+    Args:
+        at_once: how many processes may run at the same time; further jobs wait.
+    """
+
+    def __init__(self, jobs: Jobs, at_once: int, launcher: Launcher | None = None) -> None:
         self.jobs = jobs
-        self._launch = launch or Here()
+        self._launcher = launcher or SubprocessLauncher()
         self._slots = asyncio.Semaphore(at_once)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._processes: dict[str, Running] = {}
+        self._processes: dict[str, TrainingProcess] = {}
 
     def start(self, job_id: str) -> None:
-        """Take a job of the queue on. It waits for its turn, and for an earlier attempt of its to have ended."""
+        """Run a queued job as soon as a slot is free and an earlier attempt at it has ended."""
         task = asyncio.create_task(self._run(job_id, self._tasks.get(job_id)))
         self._tasks[job_id] = task
         task.add_done_callback(lambda done: self._tasks.get(job_id) is done and self._tasks.pop(job_id))
 
-    async def take_up(self) -> None:
-        """See to it, from now on, that no job stays in the queue because the supervisor that had it has ended."""
+    async def adopt_unattended(self) -> None:
+        """Start, from now on, the queued jobs whose supervisor has ended. It does not return."""
         while True:
-            await asyncio.sleep(DESERTED.total_seconds())
+            await asyncio.sleep(HEARTBEAT_TIMEOUT.total_seconds())
             try:
                 for record in await asyncio.to_thread(self.jobs.unattended):
                     if record.job_id not in self._tasks:
-                        log.info("job %s was left in the queue", record.job_id)
+                        log.info("job %s was left in the queue and is started", record.job_id)
                         self.start(record.job_id)
             except Refusal as error:
-                log.warning("the queue: %s", error)
+                log.warning("looking for jobs left in the queue: %s", error)
             except Exception:
-                log.exception("the queue")
+                log.exception("looking for jobs left in the queue")
 
     async def cancel(self, job_id: str) -> None:
-        """Tell the job's process, if it is here, that its record asks for its end. It ends within a step."""
+        """End the job's process, if it is one of this supervisor's, and wait until it has ended.
+
+        The job's record must ask for cancellation already. The process ends within a step.
+        """
         process = self._processes.get(job_id)
         if process is not None:
-            await process.end(LAST_WORDS_SECONDS)
+            await process.end(STOP_GRACE_SECONDS)
 
     async def stop(self) -> None:
-        """End the processes that are under way. They save what they have, and their jobs can be resumed.
+        """End all processes. They save their checkpoints, and their jobs can be resumed.
 
-        What waits stays in the queue, for whoever takes it up within a minute.
+        Jobs that wait for a slot stay in the queue, where another supervisor adopts them.
         """
         tasks = list(self._tasks.values())
         for task in tasks:
@@ -69,19 +77,19 @@ class Supervisor:
             log.warning("job %s: %s", job_id, error)
             return
         beat = asyncio.create_task(self._beat(job_id, attempt))
-        begun = False
+        has_slot = False
         try:
             if earlier:
                 await asyncio.wait([earlier])
             async with self._slots:
-                begun = True
+                has_slot = True
                 await self._train(job_id, attempt)
         except asyncio.CancelledError:
-            if begun:
+            if has_slot:
                 await asyncio.to_thread(self._fail, job_id, attempt, STOPPED, 503)
             raise
         except JobEnded:
-            log.info("job %s is not ours to do any more", job_id)
+            log.info("job %s has ended or was started elsewhere", job_id)
         except Refusal as refusal:
             await asyncio.to_thread(self._fail, job_id, attempt, f"{refusal.message}; resume the job", refusal.status)
         except Exception:
@@ -94,7 +102,7 @@ class Supervisor:
         self.jobs.fail(job_id, error, status, attempt=attempt)
 
     async def _beat(self, job_id: str, attempt: int) -> None:
-        """Show that the job is not deserted, also while it waits or computes something long."""
+        """The job's heartbeat, also while it waits for a slot or its process is still starting."""
         while True:
             try:
                 await asyncio.to_thread(self.jobs.update, job_id, attempt=attempt)
@@ -102,19 +110,19 @@ class Supervisor:
                 return
             except Refusal as error:
                 log.warning("job %s: %s", job_id, error)
-            await asyncio.sleep(HEARTBEAT.total_seconds())
+            await asyncio.sleep(HEARTBEAT_INTERVAL.total_seconds())
 
     async def _train(self, job_id: str, attempt: int) -> None:
-        # Claimed here, since the process first spends seconds on importing what it needs.
+        # Claimed here and not by the process, which first spends seconds on its imports.
         await asyncio.to_thread(self.jobs.claim, job_id, attempt)
-        process = self._processes[job_id] = await self._launch.start(job_id, attempt)
+        process = self._processes[job_id] = await self._launcher.start(job_id, attempt)
         try:
             reason = await process.wait()
         except asyncio.CancelledError:
-            await process.end(_GRACE_SECONDS)
+            await process.end(_SERVER_STOP_GRACE_SECONDS)
             raise
         finally:
             del self._processes[job_id]
         if reason:
-            told = f"{reason}; resume the job to go on from its checkpoint"
-            await asyncio.to_thread(self._fail, job_id, attempt, told)
+            error = f"{reason}; resume the job to go on from its checkpoint"
+            await asyncio.to_thread(self._fail, job_id, attempt, error)

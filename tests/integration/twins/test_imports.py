@@ -1,4 +1,4 @@
-"""Imported adapters: their effect is measured, bad ones are refused; and retraining for a new checkpoint."""
+"""Imported adapters: their effect is measured, bad ones are refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 from safetensors.numpy import load, save
 
-from tests.api import Api, Json, another, checked, error_of, peak, with_header
+from tests.api import Api, Json, checked, error_of, peak, with_header
 from tests.integration.twins.conftest import imported, rolled_back, zipped
 
 
@@ -127,17 +127,3 @@ def test_imports_that_are_refused(api: Api, versions: list[str]) -> None:
     old = with_header(exported, base_sha256="0" * 64)
     assert "another checkpoint" in error_of(imported(api, [("old.safetensors", old)], backend="ace_step"), 400)
     assert api.stored() == before
-
-
-def test_a_twin_of_an_old_checkpoint_is_trained_again(api: Api, adapter: bytes) -> None:
-    path = api.file("/data/loras/keeper_first.safetensors")
-    path.write_bytes(another(adapter, 3, base_sha256="0" * 64))
-    assert "/loras/keeper:first/retrain" in api.get("/loras/keeper:first")["reason"]
-    api.file("/data/uploads/keeper/clip/clip.wav").unlink()
-    begun = api.post("/loras/keeper:first/retrain")
-    job = api.ended(begun["job_id"])
-    assert job["state"] == "done", job
-    row = api.get("/loras/keeper:first")
-    assert row["usable"] and job["total_steps"] == 2 and row["sha256"] in adapter.decode("latin-1")
-    assert [each["job_id"] for each in api.get("/loras/keeper:first/versions")["versions"]] == [job["job_id"]]
-    assert "keeper:nobody" in error_of(api.client.post("/loras/keeper:nobody/retrain"), 404)

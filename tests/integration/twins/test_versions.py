@@ -1,4 +1,4 @@
-"""Versions of a twin: listed, asked for, rolled back to, exported, checked by digest, deleted."""
+"""Versions of a twin: listed, asked for, rolled back to, exported, checked by digest, deleted, trained again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.api import Api, checked, error_of
+from tests.api import Api, another, checked, error_of
 from tests.integration.twins.conftest import kept, rolled_back
 
 
@@ -90,3 +90,18 @@ def test_deleting_leaves_nothing(api: Api, adapter: bytes) -> None:
     assert not [path for path in store.rglob("model.yaml") if "doomed" in path.read_text()]
     for path in ("/loras/keeper:doomed", "/loras/keeper:doomed/versions", "/loras/keeper:doomed/file"):
         error_of(api.client.get(path), 404)
+
+
+# The last test: it makes `keeper:first` the producer's newest twin, which the tests above do not expect.
+def test_a_twin_of_an_old_checkpoint_is_trained_again(api: Api, adapter: bytes) -> None:
+    path = api.file("/data/loras/keeper_first.safetensors")
+    path.write_bytes(another(adapter, 3, base_sha256="0" * 64))
+    assert "/loras/keeper:first/retrain" in api.get("/loras/keeper:first")["reason"]
+    api.file("/data/uploads/keeper/clip/clip.wav").unlink()
+    begun = api.post("/loras/keeper:first/retrain")
+    job = api.ended(begun["job_id"])
+    assert job["state"] == "done", job
+    row = api.get("/loras/keeper:first")
+    assert row["usable"] and job["total_steps"] == 2 and row["sha256"] in adapter.decode("latin-1")
+    assert [each["job_id"] for each in api.get("/loras/keeper:first/versions")["versions"]] == [job["job_id"]]
+    assert "keeper:nobody" in error_of(api.client.post("/loras/keeper:nobody/retrain"), 404)

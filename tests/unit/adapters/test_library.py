@@ -33,7 +33,7 @@ from tests.disks import filled, small_disk
 from tests.s3_server import S3Server, s3_server
 from training.jobs.retention import clean
 from training.jobs.store import Jobs
-from training.pipeline import patiently
+from training.retry import retry_unavailable
 
 __all__ = ["s3_server"]
 
@@ -134,7 +134,7 @@ def test_deleting_removes_what_is_damaged_and_leaves_other_twins(
 
 
 def test_storage_that_is_away_for_a_while_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.pipeline._RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("training.retry._PAUSE_SECONDS", 0.0)
     attempts: list[int] = []
 
     def write() -> None:
@@ -142,7 +142,7 @@ def test_storage_that_is_away_for_a_while_costs_nothing(monkeypatch: pytest.Monk
         if len(attempts) < 4:
             raise Unavailable(503, "storage cannot be reached")
 
-    patiently(write)
+    retry_unavailable(write)
     assert len(attempts) == 4
 
 

@@ -22,7 +22,7 @@ from preprocessing.dataset import prepare
 from preprocessing.metadata import parse_metadata
 from recipes.synthesiser import render, sample_song
 from storage import open_storage
-from training.evaluation.report import data_sense
+from training.evaluation.data_section import data_section
 
 NOTATIONS: list[Notation[Any]] = [TEMPO, KEY, TIME_SIGNATURE]
 NOTES = [letter + sign for letter in "ABCDEFG" for sign in ("", "#", "b")]
@@ -302,7 +302,9 @@ def test_the_record_tells_what_was_not_read(tmp_path: Path) -> None:
         [],
         ['bpm: no tempo from 30 to 300 can be read from "fast"; it stays empty'],
     ]
-    assert any('"fast"' in warning and "two.wav" in warning for warning in data_sense(made, set(), [False])["warnings"])
+    assert any(
+        '"fast"' in warning and "two.wav" in warning for warning in data_section(made, set(), [False])["warnings"]
+    )
     captions = [part["caption"] for part in record["segments"]]
     assert [(each["bpm"], each["key"]) for each in captions] == [(88, "A minor"), (None, "C# minor")]
 

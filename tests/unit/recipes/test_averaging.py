@@ -28,7 +28,7 @@ def test_the_average_follows_the_weights_faster_at_first() -> None:
     for update in range(12):
         change(module, update)
         average.update()
-        weight = list(module.parameters())[0].detach().clone()
+        weight = next(iter(module.parameters())).detach().clone()
         decay = min(0.2, (update + 1) / (update + 20))
         expected = expected.lerp(weight, 1 - decay) if update else weight
     state = average.state_dict()

@@ -1,4 +1,4 @@
-"""A job on several devices; on a machine without GPUs, several processes on its CPU."""
+"""A job on several devices: here, several processes on the CPU."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
-def place(tiny: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(tiny: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     more = {"STORAGE_URL": (tmp_path / "data").as_uri(), "TRAIN_DEVICE": "cpu,cpu", "TRAIN_CHECKPOINT_SECONDS": "1"}
     for name, value in (tiny | more).items():
         monkeypatch.setenv(name, value)
 
 
-def test_three_train_the_adapter_that_one_trains() -> None:
+def test_three_ranks_train_the_adapter_of_one() -> None:
     config = Settings()
     backend = TABLE.choose("ace_step", config)
-    base, model = ranks.load(backend, "cpu", config, lambda: None)
+    base, model = ranks.load_model(backend, "cpu", config, lambda: None)
     trainer = backend.load_trainer_class()(model)
     cache = ExampleCache(trainer, model, base)
     music = [
@@ -53,7 +53,7 @@ def test_three_train_the_adapter_that_one_trains() -> None:
 
     names = ["cpu"] * 3
     with (
-        ranks.others(names, backend.name, base, recipe, examples, lambda: None),
+        ranks.distributed(names, backend.name, base, recipe, examples, lambda: None),
         session(trainer, model.adapted, recipe) as running,
     ):
         running.share()
@@ -64,26 +64,26 @@ def test_three_train_the_adapter_that_one_trains() -> None:
     assert together == pytest.approx(losses, rel=1e-4)
     for name in alone:
         assert (alone[name].b - pairs[name].b).abs().mean() < 0.01 * alone[name].b.abs().mean(), name
-    # And afterwards this process is alone again.
+    # Afterwards this process trains alone again.
     again = train(trainer, model.adapted, examples, recipe, lambda step, loss: None)
     assert all(torch.equal(alone[name].b, again[name].b) for name in alone)
 
 
-def test_who_asks_for_an_end_need_not_wait_for_the_others() -> None:
+def test_a_stop_does_not_wait_for_the_ranks_to_start() -> None:
     config = Settings()
     backend = TABLE.choose("ace_step", config)
-    base, model = ranks.load(backend, "cpu", config, lambda: None)
+    base, model = ranks.load_model(backend, "cpu", config, lambda: None)
     recipe = replace(backend.load_trainer_class()(model).recipe(60), steps=6)
 
     def stop() -> None:
         raise Stopped
 
-    with pytest.raises(Stopped), ranks.others(["cpu"] * 2, backend.name, base, recipe, Examples([]), stop):
+    with pytest.raises(Stopped), ranks.distributed(["cpu"] * 2, backend.name, base, recipe, Examples([]), stop):
         pass
     assert not _ranks()
 
 
-def test_a_job_outlives_its_processes(tmp_path: Path) -> None:
+def test_a_job_can_be_resumed_when_its_processes_were_killed(tmp_path: Path) -> None:
     storage = open_storage(Settings().storage_url, None)
     jobs, admission = Jobs(storage), Admission(storage, Settings())
     beat = tmp_path / "beat.wav"
@@ -133,6 +133,6 @@ def test_a_job_outlives_its_processes(tmp_path: Path) -> None:
 
 
 def _ranks() -> list[psutil.Process]:
-    """The processes beside rank 0."""
+    """The processes of the ranks other than 0."""
     found = [each for each in psutil.process_iter() if any("ranks" in word for word in command_of(each)[:4])]
     return [each for each in found if each.status() != psutil.STATUS_ZOMBIE]

@@ -1,4 +1,4 @@
-"""What the twin report rests on: songs set aside, paired losses, noise told from music, the verdict."""
+"""The parts of the twin report: held-out songs, paired losses, noise detection, features, the verdict, the page."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from recipes.synthesiser import GENRES, UNSEEN_STYLES, render, sample_song
 from storage import NotFound
 from training.evaluation import page
-from training.evaluation.held_out import Comparison, compare
-from training.evaluation.resemblance import describe, distance, is_noise, unit
-from training.evaluation.split import FEWEST, set_aside
+from training.evaluation.losses import Comparison, compare
+from training.evaluation.resemblance import distance, features, is_noise, scale_of
+from training.evaluation.split import MIN_SONGS, choose_held_out
 from training.evaluation.verdict import judge
-from training.gpu_memory import take_room
+from training.gpu_memory import limit_memory
 from training.history import History
 
 songs = st.lists(st.floats(1, 600), max_size=60).map(
@@ -26,13 +26,13 @@ songs = st.lists(st.floats(1, 600), max_size=60).map(
 
 
 @given(songs)
-def test_songs_are_set_aside_where_there_are_enough(songs: list[tuple[int, str, float]]) -> None:
-    aside = set_aside(songs)
-    assert bool(aside) == (len(songs) >= FEWEST) and len(aside) < max(1, len(songs))
-    assert set_aside(songs[::-1]) == aside
+def test_songs_are_held_out_if_there_are_enough(songs: list[tuple[int, str, float]]) -> None:
+    held_out = choose_held_out(songs)
+    assert bool(held_out) == (len(songs) >= MIN_SONGS) and len(held_out) < max(1, len(songs))
+    assert choose_held_out(songs[::-1]) == held_out
     lengths = {index: seconds for index, _, seconds in songs}
-    if len(aside) > 1:
-        assert sum(lengths[index] for index in aside) <= 0.34 * sum(lengths.values())
+    if len(held_out) > 1:
+        assert sum(lengths[index] for index in held_out) <= 0.34 * sum(lengths.values())
 
 
 def _comparison(gain: float, margin: float = 0.01, sample: str = "songs") -> Comparison:
@@ -71,7 +71,7 @@ def test_verdicts(changes: dict[str, Any], word: str, said: str) -> None:
     assert verdict.verdict == word and said in f"{verdict.sentence} {verdict.advice}" and verdict.advice
 
 
-def test_an_interval_is_over_songs_where_there_are_enough_of_them() -> None:
+def test_an_interval_is_over_songs_if_there_are_enough() -> None:
     rng = np.random.default_rng(1)
     without = 1 + rng.random(12)
     few = compare(without, without * 0.9, [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3])
@@ -83,7 +83,7 @@ def test_an_interval_is_over_songs_where_there_are_enough_of_them() -> None:
 
 
 @given(st.integers(8, 23), st.floats(-1.5, 1.5))
-def test_the_interval_is_true_as_often_as_it_says(count: int, effect: float) -> None:
+def test_the_interval_has_its_coverage(count: int, effect: float) -> None:
     # 200 samples of a known effect: with 95 % intervals some 10 miss it; 25 or more would be one chance in 100,000.
     rng = np.random.default_rng(count)
     missed = 0
@@ -96,31 +96,31 @@ def test_the_interval_is_true_as_often_as_it_says(count: int, effect: float) -> 
 
 
 @pytest.mark.parametrize("genre", [*GENRES, *UNSEEN_STYLES])
-def test_music_is_no_noise(genre: str) -> None:
+def test_music_is_not_noise(genre: str) -> None:
     for number in range(3):
         song = sample_song(np.random.default_rng(number), genre)
         assert not is_noise(render(song, 6, 32_000, 1), 32_000)
 
 
 @pytest.mark.parametrize("colour", [-1.0, -0.5, 0.0, 0.5])
-def test_noise_of_any_colour_is_told(colour: float) -> None:
+def test_noise_of_any_colour_is_detected(colour: float) -> None:
     rng = np.random.default_rng(3)
     spectrum = np.fft.rfft(rng.standard_normal(6 * 44_100)) * np.arange(1, 3 * 44_100 + 2) ** colour
     noise = np.fft.irfft(spectrum)
     assert is_noise((0.3 * noise / np.abs(noise).max()).astype(np.float32)[None], 44_100)
 
 
-def test_a_style_is_nearer_to_itself() -> None:
+def test_a_style_is_nearer_to_itself_than_to_another() -> None:
     pieces = {
-        genre: [describe(render(sample_song(np.random.default_rng(n), genre), 5, 32_000, 1), 32_000) for n in range(4)]
+        genre: [features(render(sample_song(np.random.default_rng(n), genre), 5, 32_000, 1), 32_000) for n in range(4)]
         for genre in ("ambient", "trap")
     }
-    scale = unit([*pieces["ambient"], *pieces["trap"]])
+    scale = scale_of([*pieces["ambient"], *pieces["trap"]])
     own, same, other = pieces["trap"][:2], pieces["trap"][2:], pieces["ambient"]
     assert distance(own, own, scale) == 0 < distance(same, own, scale) < distance(other, own, scale)
 
 
-def test_a_history_comes_back_and_its_curve_stays_short() -> None:
+def test_a_history_is_restored_and_its_curve_stays_short() -> None:
     history = History()
     history.losses = [float(step) for step in range(10_001)]
     history.held_out, history.previews, history.seconds = [(0, 1.5), (10_001, 1.0)], [(0, "step_000000.mp3")], 12.5
@@ -130,7 +130,7 @@ def test_a_history_comes_back_and_its_curve_stays_short() -> None:
     assert len(curve) <= 400 and curve[-1][0] == 10_001 and curve[0][1] < curve[-1][1]
 
 
-def test_training_takes_its_part_of_the_gpu_and_no_more() -> None:
+def test_training_waits_for_its_gpu_memory_and_is_limited_to_it() -> None:
     gpu, gib = torch.device("cuda"), 2**30
     free, limits, waited = [2 * gib, 3 * gib, 30 * gib], [], []
 
@@ -140,16 +140,16 @@ def test_training_takes_its_part_of_the_gpu_and_no_more() -> None:
     def limit(part: float, device: torch.device) -> None:
         limits.append(part)
 
-    assert take_room(gpu, 20 * gib, lambda: waited.append(1), memory, limit) == 20 * gib
+    assert limit_memory(gpu, 20 * gib, lambda: waited.append(1), memory, limit) == 20 * gib
     assert len(waited) == 2 and limits == [0.25]
-    assert take_room(gpu, None, lambda: waited.append(1), memory, limit) == 29 * gib
+    assert limit_memory(gpu, None, lambda: waited.append(1), memory, limit) == 29 * gib
     assert len(waited) == 2 and limits[1] == pytest.approx(29 / 80)
     with pytest.raises(ValueError, match="TRAIN_GPU_BYTES"):
-        take_room(gpu, 81 * gib, lambda: waited.append(1), memory, limit)
-    assert take_room(torch.device("cpu"), None, lambda: None) is None
+        limit_memory(gpu, 81 * gib, lambda: waited.append(1), memory, limit)
+    assert limit_memory(torch.device("cpu"), None, lambda: None) is None
 
 
-def test_the_page_says_what_is_there_and_breaks_out_of_nothing() -> None:
+def test_the_page_escapes_the_report_and_goes_without_missing_previews() -> None:
     evil = '</title><script>alert("x")</script>'
     report: dict[str, Any] = dict.fromkeys(("verdict", "data", "training", "held_out", "trained_on", "other_music"))
     report |= {"resemblance": None, "unmeasured": [evil], "previews": [{"step": 3, "name": "gone.mp3"}]}

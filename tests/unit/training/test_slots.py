@@ -1,4 +1,4 @@
-"""How many jobs a key may have at once, whoever asks together, on whatever storage."""
+"""The limit of open jobs per API key, for concurrent requests on a folder and on S3."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def limited(most: int, *producers: str) -> Principal:
 
 
 def admit(store: Storage, job_id: str, who: Principal, producer: str = "ada") -> bool:
-    """Whether a replica of its own admits the job."""
+    """Whether another replica admits the job."""
     jobs = Jobs(store)
     with principal.acting(who):
         try:
@@ -54,28 +54,28 @@ def end(store: Storage, job_id: str) -> None:
     Jobs(store).cancel(job_id)
 
 
-def test_a_slot_for_each_job_and_no_more(store: Storage) -> None:
+def test_a_key_has_as_many_open_jobs_as_its_limit(store: Storage) -> None:
     who = limited(2, "ada", "bob")
     assert admit(store, "one", who) and admit(store, "two", who, "bob")
     assert not admit(store, "three", who)
-    assert admit(store, "other", limited(1, "eve"), "eve")  # whose jobs are not counted here
+    assert admit(store, "other", limited(1, "eve"), "eve")  # a producer of another key
     assert admit(store, "unlimited", principal.ITSELF)
     end(store, "two")
-    assert not admit(store, "three", who)  # the service itself has made one for ada
+    assert not admit(store, "three", who)  # the unlimited job is ada's too
     end(store, "unlimited")
     assert admit(store, "three", who)
 
 
 @pytest.mark.parametrize("most", [1, 3])
-def test_replicas_at_once(store: Storage, most: int) -> None:
+def test_concurrent_replicas_admit_no_more_than_the_limit(store: Storage, most: int) -> None:
     start = threading.Barrier(8)
 
-    def come(number: int) -> bool:
+    def admit_one(number: int) -> bool:
         start.wait()
         return admit(store, f"job-{number}", limited(most, "ada"))
 
     with ThreadPoolExecutor(8) as pool:
-        admitted = list(pool.map(lambda number: copy_context().run(come, number), range(8)))
+        admitted = list(pool.map(lambda number: copy_context().run(admit_one, number), range(8)))
     assert sum(admitted) == most
     assert len(Jobs(store).open()) == most
 
@@ -86,7 +86,7 @@ def test_the_same_job_from_several_replicas_takes_one_slot(store: Storage) -> No
     assert not admit(store, "next", limited(1, "ada"))
 
 
-def test_no_slot_is_lost(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_is_released_or_expires(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     who = limited(1, "ada")
     kept = JobSlots(store, Jobs(store))
     with principal.acting(who):
@@ -103,12 +103,12 @@ def test_no_slot_is_lost(store: Storage, monkeypatch: pytest.MonkeyPatch) -> Non
     assert admit(store, "three", who) and not admit(store, "four", who)
 
 
-def test_a_job_that_goes_on_takes_a_slot(store: Storage) -> None:
+def test_a_resumed_job_takes_a_slot(store: Storage) -> None:
     who, jobs = limited(1, "ada"), Jobs(store)
     assert admit(store, "one", who)
     end(store, "one")
     with principal.acting(who), JobSlots(store, jobs).taken("one", "ada", 1):
-        assert not admit(store, "two", who)  # before the record says so
+        assert not admit(store, "two", who)  # although the record is not open yet
         jobs.reopen("one")
     assert not admit(store, "two", who)
     end(store, "one")

@@ -1,0 +1,42 @@
+"""The dataset of a job: restored where one is stored, prepared from the request's files otherwise."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from core.errors import Refusal
+from models.base import Model
+from preprocessing.dataset import Dataset, prepare, read_record, restore, stored
+from storage import NotFound
+from storage.retrying import RetryingStorage
+from training import retry
+from training.attempt import Attempt
+
+
+def load_dataset(attempt: Attempt, model: Model, folder: Path) -> Dataset:
+    """The dataset that the request names, or that an earlier attempt prepared, or else a new one.
+
+    Args:
+        folder: where the clips' files are written; the caller removes it.
+
+    Raises:
+        Refusal: the request's files cannot be used, or the stored dataset is incomplete.
+    """
+    record, request = attempt.record, attempt.record.request
+    storage = RetryingStorage(attempt.storage, retry.MAX_SECONDS)
+    if named := stored(request, storage):
+        return restore(named, storage, folder)
+    with contextlib.suppress(NotFound, Refusal):
+        earlier = read_record(record.producer_id, record.job_id, storage)
+        return restore(earlier, storage, folder / "restored")
+    return prepare(
+        request,
+        record.job_id,
+        storage,
+        folder,
+        attempt.settings,
+        native_rate=model.sample_rate,
+        native_channels=model.channels,
+        report=lambda state: attempt.update(state=state),
+    )

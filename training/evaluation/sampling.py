@@ -1,0 +1,24 @@
+"""Music that a model makes for the report: previews, and pieces with and without the twin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract import SamplingOptions
+from models.base import Model, Row, Text
+
+_FIRST_SEED = 0
+
+
+def play(model: Model, texts: Sequence[Text], seconds: float) -> list[NDArray[np.float32]]:
+    """A piece `[channels, samples]` for each text, with fixed seeds, by the model with its adapter as it is now."""
+    rows = [Row(text, seconds, SamplingOptions(seed=_FIRST_SEED + number)) for number, text in enumerate(texts)]
+    pieces: list[NDArray[np.float32]] = []
+    for track in model.generate(rows):
+        if isinstance(track, Exception):
+            raise track
+        pieces.append(track)
+    return pieces

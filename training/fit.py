@@ -1,0 +1,136 @@
+"""The optimiser steps of an attempt, with checkpoints, held-out losses, previews and progress between them."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from contract import Preview
+from models.base import Model
+from models.checkpoints import Checkpoint
+from storage import Unavailable
+from training import checkpoint
+from training.attempt import Attempt
+from training.base import Recipe
+from training.evaluation.losses import measure
+from training.evaluation.report import Report
+from training.evaluation.sampling import play
+from training.history import History, TensorBoard
+from training.jobs.cancellation import Stopped
+from training.loop import Session
+from training.train_eval_split import TrainEvalSplit
+
+log = logging.getLogger("producer_twin.training")
+
+_MIN_SECONDS_BETWEEN_UPDATES = 0.5
+# The held-out loss is measured, and a preview made, at step 0 and after each of this many equal parts of the training.
+_HELD_OUT_PARTS = 10
+_PREVIEW_PARTS = 3
+# Fewer than at the end, since training waits meanwhile.
+_HELD_OUT_EXAMPLES = 12
+_HELD_OUT_DRAWS = 2
+
+
+class Fit:
+    """Trains the session's adapter from its last checkpoint to the recipe's last step.
+
+    Attributes:
+        history: the losses and previews so far, those of earlier attempts included.
+    """
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        session: Session,
+        model: Model,
+        base: Checkpoint,
+        recipe: Recipe,
+        split: TrainEvalSplit,
+        report: Report,
+        preview_seconds: float,
+    ) -> None:
+        self._attempt, self._session, self._model, self._recipe = attempt, session, model, recipe
+        self._split, self._report, self._preview_seconds = split, report, preview_seconds
+        self._job_id = attempt.record.job_id
+        self._identity = checkpoint.identity(
+            base, recipe, split.train.examples.digests + split.held_out.examples.digests
+        )
+        saved = checkpoint.load(attempt.storage, self._job_id, self._identity)
+        if saved:
+            session.restore(saved["session"])
+        session.share()
+        self.history = History(saved and saved["history"])
+        self._board = TensorBoard(attempt.storage, self._job_id, session.step)
+        self._held_out_steps = {round(recipe.steps * part / _HELD_OUT_PARTS) for part in range(_HELD_OUT_PARTS + 1)}
+        self._preview_steps = {round(recipe.steps * part / _PREVIEW_PARTS) for part in range(_PREVIEW_PARTS + 1)}
+
+    def run(self) -> None:
+        """Train to the last step.
+
+        Raises:
+            Stopped: a stop was requested; the checkpoint of the step before it is stored.
+        """
+        session, history, steps, stop = self._session, self.history, self._recipe.steps, self._attempt.stop
+        held_out_loss = history.held_out[-1][1] if history.held_out else None
+        self._attempt.update(state="training", step=session.step, total_steps=steps, held_out_loss=held_out_loss)
+        self._update_previews()
+        if not session.step:
+            self._evaluate_step()
+        began, first_step = time.monotonic(), session.step
+        last_update = last_checkpoint = began
+        try:
+            while session.step < steps:
+                start = time.monotonic()
+                loss = session.advance(self._split.train.examples)
+                now = time.monotonic()
+                history.losses.append(loss)
+                history.seconds += now - start
+                speed = (session.step - first_step) / (now - began)
+                self._board.add(session.step, loss_training=loss, speed_steps_per_second=speed)
+                self._evaluate_step()
+                stopping, is_last = stop.requested, session.step == steps
+                if now - last_checkpoint >= self._attempt.settings.train_checkpoint_seconds or is_last or stopping:
+                    self._save_checkpoint()
+                    last_checkpoint = time.monotonic()
+                if now - last_update >= _MIN_SECONDS_BETWEEN_UPDATES or is_last or stopping:
+                    last_update = now
+                    seconds_left = round((steps - session.step) / speed, 1)
+                    self._attempt.try_update(
+                        step=session.step, loss=loss, steps_per_second=round(speed, 3), seconds_left=seconds_left
+                    )
+                if stopping and not is_last:
+                    raise Stopped
+        finally:
+            self._board.close()
+
+    def _evaluate_step(self) -> None:
+        """Measure the held-out loss and make a preview, at the steps that are due for it."""
+        step, history, held_out = self._session.step, self.history, self._split.held_out
+        if step in self._held_out_steps and held_out.examples:
+            examples, _ = held_out.sample(_HELD_OUT_EXAMPLES)
+            loss = float(measure(self._session, examples, "glance", _HELD_OUT_DRAWS).mean())
+            history.held_out.append((step, loss))
+            self._board.add(step, loss_held_out=loss)
+            self._attempt.try_update(held_out_loss=loss)
+        if step in self._preview_steps:
+            with self._report.try_measuring(f"the preview of step {step}"):
+                [track] = play(self._model, self._split.train.texts[:1], self._preview_seconds)
+                name = self._report.store_audio(f"step_{step:06d}", track, self._model.sample_rate)
+                history.previews.append((step, name))
+                self._update_previews()
+
+    def _update_previews(self) -> None:
+        previews = [
+            Preview(step=step, url=f"/jobs/{self._job_id}/previews/{name}") for step, name in self.history.previews
+        ]
+        self._attempt.try_update(previews=previews)
+
+    def _save_checkpoint(self) -> None:
+        state = {"session": self._session.state(), "history": self.history.state()}
+        try:
+            checkpoint.save(self._attempt.storage, self._job_id, self._identity, state)
+        except Unavailable as error:
+            log.warning("the checkpoint of step %d was not stored: %s", self._session.step, error)
+        self._report.set_training(self._recipe, self.history)
+        self._report.write()
+        self._board.publish()

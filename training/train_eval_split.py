@@ -1,0 +1,152 @@
+"""The music of a job as examples: songs to train on, held-out songs of the same producer, and reference music."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.base import Model, Text
+from preprocessing.dataset import Clip, Dataset
+from preprocessing.segment import MIN_SECONDS, resampled
+from training.evaluation import reference, resemblance
+from training.evaluation.data_section import data_section
+from training.evaluation.resemblance import Features
+from training.evaluation.split import choose_held_out
+from training.examples import ExampleCache, Examples
+
+# A longer clip becomes several examples. Only songs that were not cut into segments are longer.
+_MAX_EXAMPLE_SECONDS = 60.0
+# Timbre features are computed for at most this many of the dataset's clips.
+_MAX_CLIPS_WITH_FEATURES = 48
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The examples of one part of the split.
+
+    Attributes:
+        examples: the cached examples.
+        songs: for each example, the index of its song.
+        texts: for each example, the text that it is conditioned on.
+        features: timbre features of some of the examples.
+    """
+
+    examples: Examples
+    songs: list[int]
+    texts: list[Text]
+    features: list[Features]
+
+    def sample(self, count: int) -> tuple[Examples, list[int]]:
+        """Up to `count` evenly spaced examples, and their songs."""
+        chosen = _evenly_spaced(len(self.examples), count)
+        return Examples([self.examples.paths[index] for index in chosen]), [self.songs[index] for index in chosen]
+
+
+@dataclass(frozen=True)
+class TrainEvalSplit:
+    """The examples that a job trains on, and those that it is evaluated on.
+
+    Attributes:
+        train: the producer's songs to train on.
+        held_out: the producer's songs that are never trained on; may be empty.
+        reference: music of no producer.
+        seconds: length of the music in `train`.
+        noise: whether most of the producer's music is noise.
+        data: the report's section on the music.
+    """
+
+    train: Subset
+    held_out: Subset
+    reference: Subset
+    seconds: float
+    noise: bool
+    data: dict[str, Any]
+
+
+def split_dataset(
+    dataset: Dataset, model: Model, cache: ExampleCache, check_stop: Callable[[], None]
+) -> TrainEvalSplit:
+    """Choose the held-out songs, and compute all examples that are not in the cache.
+
+    Args:
+        check_stop: called before each example; it may raise to stop.
+    """
+    files, clips = dataset.record["files"], dataset.clips
+    lengths: dict[int, float] = {}
+    for clip in clips:
+        lengths[clip.song] = lengths.get(clip.song, 0.0) + clip.seconds
+    held_out_songs = choose_held_out([(song, files[song]["sha256"], seconds) for song, seconds in lengths.items()])
+    train, held_out = _SubsetBuilder(), _SubsetBuilder()
+    with_features = set(_evenly_spaced(len(clips), _MAX_CLIPS_WITH_FEATURES))
+    noise = []
+    for index, clip in enumerate(clips):
+        text = _text(clip)
+        subset = held_out if clip.song in held_out_songs else train
+        for number, audio in enumerate(_pieces(clip, model)):
+            check_stop()
+            subset.add(cache, audio, text, clip.song)
+            if index in with_features and not number:
+                subset.features.append(resemblance.features(audio, model.sample_rate))
+                noise.append(resemblance.is_noise(audio, model.sample_rate))
+    other = _SubsetBuilder()
+    for number, (audio, text) in enumerate(reference.pieces(model.sample_rate, model.channels)):
+        check_stop()
+        other.add(cache, audio, text, number)
+        other.features.append(resemblance.features(audio, model.sample_rate))
+    return TrainEvalSplit(
+        train=train.build(),
+        held_out=held_out.build(),
+        reference=other.build(),
+        seconds=sum(clip.seconds for clip in clips if clip.song not in held_out_songs),
+        noise=sum(noise) > len(noise) / 2,
+        data=data_section(dataset, held_out_songs, noise),
+    )
+
+
+class _SubsetBuilder:
+    def __init__(self) -> None:
+        self.paths: list[Path] = []
+        self.songs: list[int] = []
+        self.texts: list[Text] = []
+        self.features: list[Features] = []
+
+    def add(self, cache: ExampleCache, audio: NDArray[np.float32], text: Text, song: int) -> None:
+        self.paths.append(cache.add(audio, text))
+        self.songs.append(song)
+        self.texts.append(text)
+
+    def build(self) -> Subset:
+        return Subset(Examples(self.paths), self.songs, self.texts, self.features)
+
+
+def _evenly_spaced(length: int, count: int) -> list[int]:
+    """Up to `count` evenly spaced indices below `length`."""
+    return [round(index) for index in np.linspace(0, length - 1, min(length, count))] if length else []
+
+
+def _text(clip: Clip) -> Text:
+    caption = clip.caption
+    return Text(caption.text, bpm=caption.bpm, key=caption.key, time_signature=caption.time_signature)
+
+
+def _pieces(clip: Clip, model: Model) -> Iterator[NDArray[np.float32]]:
+    """The clip's audio `[channels, samples]` at the model's rate, in pieces of at most `_MAX_EXAMPLE_SECONDS`."""
+    longest, shortest = round(_MAX_EXAMPLE_SECONDS * model.sample_rate), round(MIN_SECONDS * model.sample_rate)
+    blocks: list[NDArray[np.float32]] = []
+    length, first = 0, True
+    for block in resampled(clip.path, model.sample_rate, model.channels):
+        while length + len(block) > longest:
+            blocks.append(block[: longest - length])
+            block = block[longest - length :]
+            yield np.ascontiguousarray(np.concatenate(blocks).T)
+            blocks, length, first = [], 0, False
+        blocks.append(block)
+        length += len(block)
+    # A remainder that is too short is left out, but not the only piece of a short clip.
+    if length and (first or length >= shortest):
+        yield np.ascontiguousarray(np.concatenate(blocks).T)
