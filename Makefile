@@ -102,15 +102,18 @@ contract-fuzz: .venv/serve.ready requirements/fuzz.txt
 docs/settings.md: core/settings.py scripts/settings_table.py .venv/serve.ready
 	$(BIN)/python -m scripts.settings_table
 
-web/openapi.json: api/openapi/document.py api/openapi/examples.py api/openapi/fields.py api/openapi/operation.py api/openapi/operations.py $(wildcard contract/*.py) .venv/serve.ready
+web/openapi.json: $(wildcard api/openapi/*.py api/routes/*.py contract/*.py) .venv/serve.ready
 	$(BIN)/python -m api.openapi.document > $@
+
+web/lib/server/routes.json: $(wildcard api/openapi/*.py api/routes/*.py) .venv/serve.ready
+	$(BIN)/python -m api.openapi.web_routes > $@
 
 web/node_modules/.ready: web/package.json web/package-lock.json
 	@node -e 'if (process.versions.node.split(".")[0] < 20) { console.error("Node 20 or newer is needed"); process.exit(1) }'
 	cd web && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
-web/.next/BUILD_ID: web/node_modules/.ready web/openapi.json $(WEB)
+web/.next/BUILD_ID: web/node_modules/.ready web/openapi.json web/lib/server/routes.json $(WEB)
 	cd web && NEXT_TELEMETRY_DISABLED=1 npm run --silent build
 
 web: .venv/serve.ready web/.next/BUILD_ID

@@ -6,7 +6,6 @@ bentoml serve
 from __future__ import annotations
 
 import asyncio
-import base64
 import io
 from typing import Any
 
@@ -23,16 +22,16 @@ from api.capacity.thread_pools import ACCESS, RECORDS, SLOW
 from api.middleware.body_limits import BodyLimits
 from api.middleware.error_format import ErrorFormat
 from api.middleware.request_log import RequestLog
+from api.middleware.routing import Routing
 from api.middleware.task_submission import TaskSubmission
 from api.middleware.upload_spool import UploadSpool
-from api.routes import outputs, uploads
+from api.routes import tracks, uploads
 from api.routes.application import application
-from api.routes.negotiation import audio_format
 from api.routes.overview import Overview
+from api.routes.table import route_of
 from api.server import connections, request_timeout
 from contract import (
     GenerateAnswer,
-    GenerateLinkAnswer,
     GenerateRequest,
     StoreUploadAnswer,
     StoreUploadRequest,
@@ -59,12 +58,12 @@ from training.jobs.store import Jobs
 from training.service import Training, train_and_wait
 
 LIMITS = RequestLimits(settings())
-# With what one try may take where a server hangs, half a minute at most.
-_PATIENCE_SECONDS = 8.0
+# For retries. One try may take long itself where a server hangs: half a minute in all.
+_STORAGE_PATIENCE_SECONDS = 8.0
 
 
 class Front:
-    """Storage, the runners and the trainer behind one HTTP contract. It never imports torch."""
+    """The front service: storage, runners and training behind one HTTP contract. It never imports torch."""
 
     training = bentoml.depends(Training, url=settings().training_url)
 
@@ -72,12 +71,12 @@ class Front:
         self.settings = settings()
         logs.configure(self.settings)
         traces.configure(self.settings)
-        # What is to be stored waits for storage a while; what there is a copy of, or is said as well at once, does not.
+        # Uploads and admissions retry when storage is away. Reads that can fail at once, or that have a copy, do not.
         at_once = open_storage(self.settings.storage_url, self.settings.s3_endpoint_url)
         DECODING.start()
-        self.storage = RetryingStorage(at_once, _PATIENCE_SECONDS)
+        self.storage = RetryingStorage(at_once, _STORAGE_PATIENCE_SECONDS)
         self.ring = KeyRing(at_once, self.settings.guest_key)
-        self.pulse = Liveness({"slow work": SLOW, "API keys": ACCESS, "records": RECORDS})
+        self.liveness = Liveness({"slow work": SLOW, "API keys": ACCESS, "records": RECORDS})
         self.jobs = Jobs(at_once)
         self.library = Library(at_once)
         self.admission = Admission(self.storage, self.settings)
@@ -87,14 +86,13 @@ class Front:
         self.outbox = Outbox(at_once, self.settings.storage_url, outbox_folder())
         keep_clean(self.storage, self.jobs, self.settings)
         self.generation = Generation(self.runners, self.library, self.outbox, self.settings)
-        self.places = self.generation.queue_positions
 
     @bentoml.on_startup
     async def use_own_threads(self) -> None:
         asyncio.get_running_loop().set_default_executor(SLOW)
 
     async def __is_ready__(self) -> bool:
-        if fault := self.pulse.fault() or LIMITS.fault():
+        if fault := self.liveness.fault() or LIMITS.fault():
             raise HTTPException(503, f"the service cannot serve: {fault}")
         return await self.runners.any_ready()
 
@@ -106,41 +104,13 @@ class Front:
     @bentoml.api
     async def generate(self, body: GenerateRequest, /, ctx: bentoml.Context) -> GenerateAnswer:
         """Make a track; as JSON, or as the audio itself where `Accept` asks for audio."""
-        return await or_error(self._generate(body, ", ".join(ctx.request.headers.getlist("accept"))), ctx)
+        accept = ", ".join(ctx.request.headers.getlist("accept"))
+        return await or_error(tracks.generate(self, body, accept), ctx)
 
     @bentoml.task
     async def train(self, body: TrainRequest, /) -> TrainAnswer:
         """Make a twin, and answer when it is made; `/train/submit` answers at once."""
         return await or_error(train_and_wait(self.admission, self.training.to_async, body))
-
-    async def _generate(self, body: GenerateRequest, accept: str) -> GenerateAnswer | Response:
-        linked = body.response == "url"
-        named = body.output_format if "output_format" in body.model_fields_set else None
-        raw = None if linked else audio_format(accept, named)
-        if raw:
-            body = body.model_copy(update={"output_format": raw})
-        made = await self.generation.generate(body, as_base64=not linked and raw is None)
-        if linked:
-            answer = GenerateLinkAnswer(
-                url=outputs.link(made.key, self.storage, self.outbox, self.settings),
-                backend=made.backend,
-                seed=made.seed,
-                sample_rate=made.sample_rate,
-                duration_seconds=made.seconds,
-                output_path=made.path,
-            )
-            return JSONResponse(answer.model_dump())
-        if raw:
-            headers = {"x-backend": made.backend, "x-seed": str(made.seed), "x-output-path": made.path}
-            return Response(made.file, media_type=made.media_type, headers=headers)
-        return GenerateAnswer(
-            audio_base64=(await asyncio.to_thread(base64.b64encode, made.file)).decode(),
-            backend=made.backend,
-            seed=made.seed,
-            sample_rate=made.sample_rate,
-            duration_seconds=made.seconds,
-            output_path=made.path,
-        )
 
 
 async def _store_body(body: io.FileIO) -> Response:
@@ -154,7 +124,7 @@ def _attribute(backend: str) -> str:
 
 
 def _compose() -> bentoml.Service[Any]:
-    """The front with a dependency on the runner of every row; BentoML reads them when it decorates the class."""
+    """The front service, with a dependency on every enabled runner and the middleware, outermost first."""
     try:
         TABLE.choose(None, settings())
     except Refusal as refusal:
@@ -166,12 +136,13 @@ def _compose() -> bentoml.Service[Any]:
     service.add_asgi_middleware(RequestLog)
     service.add_asgi_middleware(GracefulShutdown, seconds=settings().stop_seconds)
     service.add_asgi_middleware(ErrorFormat)
+    service.add_asgi_middleware(Routing)
     cors = bool(service.config.get("http", {}).get("cors", {}).get("enabled"))
     service.add_asgi_middleware(
         Access, settings=settings(), ring=lambda: bentoml.get_current_service().ring, limits=LIMITS, cors=cors
     )
     service.add_asgi_middleware(BodyLimits, settings=settings())
-    service.add_asgi_middleware(CancelOnDisconnect)
+    service.add_asgi_middleware(CancelOnDisconnect, applies=lambda scope: route_of(scope).cancelled_on_disconnect)
     service.add_asgi_middleware(UploadSpool, store=_store_body)
     service.add_asgi_middleware(TaskSubmission, admission=lambda: bentoml.get_current_service().admission)
     return service

@@ -1,1 +1,1 @@
-"""The edge of the service: what happens to every request before and after the code that serves it."""
+"""The HTTP side of the front service: routes, authentication, middleware, and the OpenAPI document."""

@@ -38,6 +38,6 @@ TABLE.register(
 
 for _row in TABLE:
     _row.service.add_asgi_middleware(GracefulShutdown, seconds=settings().stop_seconds, behind=True)
-    _row.service.add_asgi_middleware(CancelOnDisconnect)
+    _row.service.add_asgi_middleware(CancelOnDisconnect, applies=lambda scope: scope["path"] == "/generate")
 
 __all__ = ["TABLE", "Backend"]

@@ -1,7 +1,7 @@
-"""Who asks, and what they may: by API key, or, while there is none, by being on this machine.
+"""Authentication by API key, or, while there is none, by the request's coming from this machine; scopes and limits.
 
-Every request is given a Principal here; whatever serves it asks that for the producers it may touch (`own`, `sees`).
-What another producer has is answered as if it did not exist.
+Every request gets a Principal here. Handlers ask it which producers it may see and change (core.principal); what
+another producer has is answered as if it did not exist.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import re
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -22,28 +21,14 @@ from api.auth.origin import address_of, normalised, why_not_local
 from api.auth.rates import Rates
 from api.capacity.request_limits import RequestLimits
 from api.capacity.thread_pools import ACCESS
+from api.routes.table import route_of
 from core.asgi.responses import error_response
 from core.errors import Refusal
 from core.logs import note
-from core.principal import LOCAL, NOBODY, SCOPES, Principal, acting
+from core.principal import LOCAL, NOBODY, Principal, acting
 from core.settings import Settings
 from storage import Unavailable
 
-# What needs no key: whether the service lives, for those who watch it.
-_OPEN = {"/livez", "/readyz", "/healthz"}
-# Which scopes may do what; the first row that fits counts, and what fits none is the operator's.
-_ANY, _GENERATE, _TRAIN = frozenset(SCOPES), frozenset({"generate", "admin"}), frozenset({"train", "admin"})
-_ADMIN = frozenset({"admin"})
-_READS = ("GET", "HEAD")
-_ROUTES: list[tuple[tuple[str, ...], str, frozenset[str]]] = [
-    (("POST",), r"/generate", _GENERATE),
-    (_READS, r"/queue/.*", _GENERATE),
-    (_READS, r"/loras/.*/file", _TRAIN),
-    (_READS, r"/(backends|status|loras(/.*)?|data/outputs/.*|(docs|schema)\.json|static_content/.*)?", _ANY),
-    (_READS, r"/(jobs|datasets|producers)(/.*)?", _TRAIN),
-    (("POST", "PUT", *_READS), r"/(store-upload|uploads(/.*)?|train(/.*)?)", _TRAIN),
-    (("POST", "DELETE"), r"/(jobs|loras|producers)/.*", _TRAIN),
-]
 _NO_KEY_YET = (
     "authorization: this service has no API key yet, and so serves programs on its own machine only; this request is "
     "none: {why}; make a key there with `python -m api.auth.keys create` and send it as `Authorization: Bearer <key>` "
@@ -51,11 +36,11 @@ _NO_KEY_YET = (
 )
 _WANTS_KEY = "authorization: send an API key as `Authorization: Bearer <key>`"
 
-# The header in which the holder of a key with `names_visitors` names its visitor; ignored from anybody else.
+# In this header the holder of a key with `names_visitors` names its visitor's address; with other keys it is ignored.
 VISITOR_HEADER = "x-visitor-address"
-# All visitors of such a key together have the limits of this many of them.
+# All visitors of such a key together may do as much as this number of them.
 _VISITORS = 20
-# When storage is slow the keys are taken as they were last known.
+# Storage has this time to give the keys; after that they count as they were last read.
 _PATIENCE_SECONDS = 2.0
 
 
@@ -63,9 +48,9 @@ class Access:
     """ASGI middleware.
 
     Args:
-        ring: the keys, once there is a service.
-        limits: of all requests; those of the settings by default.
-        cors: the app answers preflights.
+        ring: the API keys, once the service has started.
+        limits: of requests at once; those of the settings by default.
+        cors: the app answers CORS preflights.
     """
 
     def __init__(
@@ -88,7 +73,8 @@ class Access:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
-        if scope["type"] != "http" or scope["path"] in _OPEN:
+        route = route_of(scope) if scope["type"] == "http" else None
+        if route is None or route.scopes is None:
             await self.app(scope, receive, send)
             return
         try:
@@ -101,17 +87,17 @@ class Access:
             if who.visitor is not None:
                 note(visitor=who.visitor)
             self._within_rate(who)
-            self._permit(who, scope)
-            give_back = self.limits.take(scope["path"], who.askers, limited=who is not LOCAL)
+            _check_scope(who, route.scopes)
+            give_back = self.limits.take(route.stream, who.askers, limited=who is not LOCAL)
         except Refusal as refusal:
-            headers = {"www-authenticate": _challenge(scope)} if refusal.status == 401 else {}
+            headers = {"www-authenticate": route.challenge} if refusal.status == 401 else {}
             await error_response(refusal.status, refusal.message, headers, refusal.wait)(scope, receive, send)
             return
 
         async def until_answered(message: Message) -> None:
             await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body", False):
-                give_back()  # a task goes on after its answer
+                give_back()  # a task's work goes on after its answer
 
         try:
             with acting(who):
@@ -120,7 +106,7 @@ class Access:
             give_back()
 
     async def _answer_options(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Without a look at the body, and by BentoML's answer to preflights alone, which comes before its routes."""
+        """Answer without reading the body: a preflight by BentoML's CORS middleware, where that is on."""
         headers = Headers(scope=scope)
         if self.cors and "origin" in headers and "access-control-request-method" in headers:
             with acting(NOBODY):
@@ -132,8 +118,9 @@ class Access:
         """Raises Refusal (400, 401, 503)."""
         headers, ring = Headers(scope=scope), self.ring()
         await self._read_keys(ring)
-        if given := _token(headers.getlist("authorization")):
-            key = ring.find(given)
+        if given := headers.getlist("authorization"):
+            token = _token(given)
+            key = None if token is None else ring.find(token)
             if key is None:
                 raise Refusal(401, "authorization: this is no API key of this service; it may have been revoked")
             return self._of(key, _visitor(headers) if key.names_visitors else None)
@@ -147,10 +134,10 @@ class Access:
         raise Refusal(401, _NO_KEY_YET.format(why=why))
 
     async def _read_keys(self, ring: KeyRing) -> None:
-        """See that the keys are fresh; all requests wait for one reader, and not for long.
+        """Read the keys if they are no longer fresh. All requests wait for one reader, for _PATIENCE_SECONDS at most.
 
         Raises:
-            Unavailable: they were never read.
+            Unavailable: the keys were never read.
         """
         if ring.fresh:
             return
@@ -180,21 +167,22 @@ class Access:
     def _within_rate(self, who: Principal) -> None:
         """Raises Refusal (429)."""
         *groups, asker = who.askers
-        most = who.requests_per_minute
-        if not most:
+        own = who.requests_per_minute
+        if not own:
             return
-        for name, limit in [(asker, most), *((group, most * _VISITORS) for group in groups)]:
+        for name, limit in [(asker, own), *((group, own * _VISITORS) for group in groups)]:
             if wait := self.rates.wait(name, limit):
                 raise Refusal(429, f"more than {limit} requests a minute; try again in {wait} s", wait)
 
-    def _permit(self, who: Principal, scope: Scope) -> None:
-        needed = needed_scopes(scope["method"], scope["path"])
-        if not who.scopes & needed:
-            raise Refusal(403, f"authorization: this API key lacks the scope {' or '.join(sorted(needed))}")
+
+def _check_scope(who: Principal, needed: frozenset[str]) -> None:
+    """Raise Refusal (403) unless the principal has one of the scopes."""
+    if not who.scopes & needed:
+        raise Refusal(403, f"authorization: this API key lacks the scope {' or '.join(sorted(needed))}")
 
 
 def _without_secrets(scope: Scope) -> Scope:
-    """BentoML stores a task's headers in its database: what they were for here goes no further."""
+    """The scope without the headers that are used up here: BentoML stores a task's headers in its database."""
     scope = dict(scope, headers=list(scope["headers"]))
     for name in ("authorization", VISITOR_HEADER):
         del MutableHeaders(scope=scope)[name]
@@ -216,28 +204,19 @@ def _visitor(headers: Headers) -> str | None:
     return address
 
 
-def needed_scopes(method: str, path: str) -> frozenset[str]:
-    """Those of which a key must have one."""
-    for methods, pattern, scopes in _ROUTES:
-        if method in methods and re.fullmatch(pattern, path, re.DOTALL):
-            return scopes
-    return _ADMIN
+def _token(headers: list[str]) -> str | None:
+    """The API key in `Authorization`: as Bearer, or, for people with a browser, as the password of Basic.
 
-
-def _token(headers: list[str]) -> str:
-    """The key in `Authorization`: as a bearer's, or, for people with a browser, as the password of Basic."""
-    if len(headers) != 1:
-        return "" if not headers else "none, since there are several"
+    None if there is not one such header, or it is malformed.
+    """
     kind, _, value = headers[0].strip().partition(" ")
+    if len(headers) != 1:
+        return None
     if kind.lower() == "bearer":
-        return value.strip() or "none"
+        return value.strip()
     if kind.lower() == "basic":
         try:
-            return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2] or "none"
+            return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeDecodeError):
-            return "none"
-    return "none, since it is of another kind"
-
-
-def _challenge(scope: Scope) -> str:
-    return 'Basic realm="producer twin"' if scope["path"] == "/status" else "Bearer"
+            return None
+    return None

@@ -1,4 +1,4 @@
-"""API keys: what each may do, and for whose producers. A key is shown once; storage keeps a digest of it.
+"""API keys, with their scopes, producers and limits. A key is shown once; storage has a digest of it.
 
     python -m api.auth.keys create web --scope generate --scope train
     python -m api.auth.keys create ada-laptop --scope train --producer ada
@@ -6,7 +6,7 @@
     python -m api.auth.keys revoke 1f0c…
     python -m api.auth.keys reopen
 
-The secret part is 256 random bits, so a plain digest is enough: there is nothing to guess from a dictionary.
+The secret part is 256 random bits, so a plain digest is enough: no dictionary helps to guess it.
 """
 
 from __future__ import annotations
@@ -36,12 +36,20 @@ log = logging.getLogger("producer_twin.edge")
 Scope = Literal["generate", "train", "admin"]
 SCOPES = get_args(Scope)
 PREFIX = "ptk"
-# A key that was made or revoked elsewhere is known here after so many seconds.
-FRESH = 10.0
+# Keys are read anew after this time, so that every server knows of a new or revoked key within it.
+MAX_AGE_SECONDS = 10.0
 
 
 class Key(BaseModel):
-    """What is stored of a key. `producers` None means every producer; limits None mean the settings'."""
+    """What is stored of an API key.
+
+    Attributes:
+        digest: SHA-256 of the secret part, in hexadecimal.
+        producers: those that it may see and change; None means all.
+        requests_per_minute: None means KEY_REQUESTS_PER_MINUTE.
+        jobs_at_once: None means KEY_JOBS_AT_ONCE.
+        names_visitors: its holder sends its visitors' addresses, which have limits of their own.
+    """
 
     id: str
     name: str
@@ -55,13 +63,12 @@ class Key(BaseModel):
 
 
 class KeyRing:
-    """The keys in storage, as they were when they were last read (`refresh`), and whether one is needed.
+    """The keys in storage as they were last read (`refresh`), and whether requests need one.
 
-    Once a key was needed it is as long as this process lives, whatever becomes of storage.
+    Once this process has seen that a key is needed, it needs one until it ends, whatever happens to storage.
 
     Args:
-        guest: one more key, as `Key` in JSON, which is good while this server lives and does not count as a key that
-            there is: whoever needed none before needs none beside it.
+        guest: one more key, as `Key` in JSON, that this server takes. It does not make keys needed.
     """
 
     def __init__(self, storage: Storage, guest: str | None = None) -> None:
@@ -73,7 +80,7 @@ class KeyRing:
         self._read_at = 0.0
 
     def find(self, token: str) -> Key | None:
-        """The key that this is, in a time that does not tell how much of it is right."""
+        """The key with this token, None if there is none. The time it takes does not depend on how much is right."""
         prefix, _, rest = token.partition("_")
         some_id, _, secret = rest.partition("_")
         known = self._of_id(some_id) if prefix == PREFIX else None
@@ -82,23 +89,23 @@ class KeyRing:
 
     @property
     def needed(self) -> bool:
-        """Whether nobody is served without a key."""
+        """Whether every request needs a key."""
         return self._needed or self._keys is None
 
     @property
     def known(self) -> bool:
-        """Whether the keys were ever read."""
+        """Whether the keys have been read at least once."""
         return self._keys is not None
 
     @property
     def fresh(self) -> bool:
-        return self._keys is not None and time.monotonic() - self._read_at <= FRESH
+        return self._keys is not None and time.monotonic() - self._read_at <= MAX_AGE_SECONDS
 
     def refresh(self) -> None:
-        """Read the keys, unless that was done within FRESH seconds. While storage is away, those last known count.
+        """Read the keys if they are no longer fresh. While storage is unavailable, the keys last read count.
 
         Raises:
-            Unavailable: storage was never there.
+            Unavailable: they have never been read.
         """
         with self._lock:
             if self.fresh:
@@ -118,20 +125,20 @@ class KeyRing:
 
 
 def is_needed(storage: Storage) -> bool:
-    """Whether there was ever a key. Whatever lies in the place of one, or of the mark, says so."""
+    """Whether there has ever been a key. Any object where keys or their mark lie counts, damaged or not."""
     if storage.holds(keys.access()):
         return True
     if not storage.holds(keys.api_keys()):
         return False
     try:
-        _require(storage)  # the key was made before there were marks
+        _require(storage)  # the key is older than the mark
     except Refusal as refusal:
-        log.error("storage does not keep that API keys are needed: %s", refusal.message)
+        log.error("the mark that API keys are needed could not be stored: %s", refusal.message)
     return True
 
 
 def _require(storage: Storage) -> None:
-    """Store the mark: from now on nobody is served without a key."""
+    """Store the mark that every request needs a key from now on."""
     with suppress(AlreadyExists):
         storage.put(keys.key_required(), b"", if_absent=True)
 
@@ -173,7 +180,7 @@ def create(
     jobs_at_once: int | None = None,
     names_visitors: bool = False,
 ) -> str:
-    """Make a key and return it; nobody can read it again. `names_visitors`: its holder says who asks by way of it."""
+    """Make and store a key, and return its token, which cannot be read again."""
     token, key = made(
         name,
         scopes,
@@ -188,7 +195,7 @@ def create(
 
 
 def made(name: str, scopes: list[Scope], **limits: Any) -> tuple[str, Key]:
-    """A new key, and what is to be kept of it; `limits` are other fields of Key."""
+    """A new key's token and what is stored of it; `limits` are other fields of Key."""
     some_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     key = Key(id=some_id, name=name, digest=_digest(secret), scopes=scopes, created_at=datetime.now(UTC), **limits)
     return f"{PREFIX}_{some_id}_{secret}", key
@@ -200,7 +207,7 @@ def revoke(storage: Storage, some_id: str) -> bool:
 
 
 def reopen(storage: Storage) -> None:
-    """Serve programs of the server's machine without a key again, from the next start on.
+    """Serve programs on the server's machine without a key again, after the next start.
 
     Raises:
         Refusal: 409, there are keys.
@@ -235,7 +242,7 @@ def _create(
         bool, typer.Option("--names-visitors", help="A web app's: it names each visitor's address, for the limits.")
     ] = False,
 ) -> None:
-    """Make a key and print it, once. From the first one on nobody is served without a key."""
+    """Make a key and print it, once. From the first key on every request needs one."""
     limits = (requests_per_minute, jobs_at_once)
     try:
         typer.echo(create(_storage(), name, scope, producer or None, *limits, names_visitors))  # type: ignore[arg-type]
@@ -248,7 +255,7 @@ def _create(
 
 @command.command("list")
 def _list() -> None:
-    """What keys there are."""
+    """List the keys."""
     for key in stored(_storage()):
         whose = ", ".join(key.producers) if key.producers else "every producer"
         visitors = ", names visitors" if key.names_visitors else ""
@@ -257,7 +264,7 @@ def _list() -> None:
 
 @command.command("revoke")
 def _revoke(some_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")]) -> None:
-    """End a key; every server knows within some seconds."""
+    """Revoke a key; every server refuses it within some seconds."""
     if not revoke(_storage(), some_id):
         typer.echo(f"error: there is no key {some_id}", err=True)
         raise typer.Exit(1)
@@ -265,7 +272,7 @@ def _revoke(some_id: Annotated[str, typer.Argument(metavar="ID", help="As `list`
 
 @command.command("reopen")
 def _reopen() -> None:
-    """When every key is revoked: serve programs of the server's machine without one again, once it is restarted."""
+    """When every key is revoked: serve programs on the server's machine without a key again, after a restart."""
     try:
         reopen(_storage())
     except Refusal as refusal:

@@ -8,7 +8,7 @@ import re
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-# What proxies, tunnels and content networks add to a request, and clients do not.
+# Headers that proxies, tunnels and content delivery networks add, and clients do not.
 _PROXY_HEADERS = re.compile(
     r"forwarded|via|cdn-loop|max-forwards|surrogate-capability|front-end-https|x-scheme|x-host|(http-)?x-forwarded.*"
     r"|(x-original|x-rewrite|x-envoy|x-proxy|x-amz-cf|x-amzn-trace|x-arr|x-azure|x-appengine|x-vercel|x-nf|x-akamai"
@@ -20,11 +20,11 @@ _OWN_PAGES = ("same-origin", "none")
 
 
 def why_not_local(scope: Scope) -> str | None:
-    """What shows that the request is not from a program on this machine; None if nothing does.
+    """Why the request cannot be from a program on this machine; None if it can.
 
-    A page can make the browser of whoever runs the service send requests to it: under a name of the page's own that
-    resolves to this machine, which Host tells, or across sites, which Origin and Sec-Fetch-Site tell. HTTP/1.0 is what
-    proxies speak that were told nothing else.
+    A web page can make the operator's browser send requests here: by a name of the page's own that resolves to this
+    machine (DNS rebinding), which shows in Host, or across sites, which shows in Origin and Sec-Fetch-Site. Proxies
+    speak HTTP/1.0 by default.
     """
     client = scope.get("client")
     if not client or not _is_loopback(client[0]):
@@ -45,9 +45,9 @@ def why_not_local(scope: Scope) -> str | None:
 
 
 def normalised(address: str) -> str | None:
-    """A visitor's address as limits know it: IPv4, or the /64 network of IPv6, which one subscriber has to himself.
+    """An address as limits count it: IPv4, or the /64 network of IPv6, since one subscriber has all of that.
 
-    None if it is no address.
+    None if it is not an address.
     """
     try:
         parsed = ipaddress.ip_address(address.strip().strip("[]").partition("%")[0])
@@ -61,7 +61,7 @@ def normalised(address: str) -> str | None:
 
 
 def address_of(scope: Scope) -> str:
-    """The address that sends the request, as limits know it."""
+    """The address that the request comes from, as limits count it."""
     client = (scope.get("client") or ("unknown",))[0]
     return normalised(client) or client
 

@@ -1,4 +1,4 @@
-"""How often somebody may ask: a token bucket each, in this process's memory."""
+"""Rate limits: a token bucket for each asker, in this process's memory."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections import OrderedDict
 from collections.abc import Callable
 from math import ceil
 
-# So many askers are remembered; the one not heard of for longest is forgotten, which gives it a full bucket.
-REMEMBERED = 10_000
-_ROUNDING = 1e-6  # of a request; whoever waited as long as was said may ask
+# Beyond this number the asker that was idle for longest is forgotten, which gives it a full bucket.
+MAX_ASKERS = 10_000
+_ROUNDING = 1e-6  # of a request: who has waited as long as `wait` said may pass
 
 
 class Rates:
-    """A bucket holds a minute's requests and fills steadily."""
+    """Token buckets, each of which holds a minute's requests and fills steadily."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def wait(self, who: str, per_minute: int) -> int:
-        """0 if the request may pass, and is counted; else the seconds until one may."""
+    def wait(self, asker: str, per_minute: int) -> int:
+        """Count a request: 0 if it may pass, otherwise the seconds until one may."""
         now = self._clock()
-        left, since = self._buckets.pop(who, (float(per_minute), now))
+        left, since = self._buckets.pop(asker, (float(per_minute), now))
         left = min(float(per_minute), left + (now - since) * per_minute / 60)
         passes = left >= 1 - _ROUNDING
-        self._buckets[who] = (max(0.0, left - passes), now)
-        if len(self._buckets) > REMEMBERED:
+        self._buckets[asker] = (max(0.0, left - passes), now)
+        if len(self._buckets) > MAX_ASKERS:
             self._buckets.popitem(last=False)
         return 0 if passes else max(1, ceil((1 - left) * 60 / per_minute))

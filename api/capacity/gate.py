@@ -1,4 +1,4 @@
-"""Work that takes much of what the process has: few at once, and fewer for one principal, so that nobody waits long."""
+"""Limits how much expensive work runs at once, in all and for each principal."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from core import principal
 
 
 class Gate:
-    """Lets a few through at once.
+    """A semaphore with places for all, and fewer for each principal.
 
     Args:
         at_once: places in all.
-        each: places of one principal; its others wait without taking a place from anybody else.
+        each: places of one principal. Its further work waits without taking a place from others.
     """
 
     def __init__(self, at_once: int, each: int) -> None:
@@ -26,7 +26,7 @@ class Gate:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """A place of the principal of this request, once there is one."""
+        """Wait for a place for the current principal, and hold it inside the block."""
         asker = principal.current().askers[-1]
         own = self._own.setdefault(asker, asyncio.Semaphore(self._each))
         self._present[asker] += 1

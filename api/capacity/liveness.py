@@ -1,4 +1,4 @@
-"""Whether this process can serve: an empty task is timed on its event loop and in each of its thread pools."""
+"""Detects a blocked event loop or thread pool: an empty task is timed in each."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 
 _BEAT_SECONDS = 1.0
-# Seconds that an empty task may take; a loop or pool that takes longer keeps clients waiting.
+# A loop or pool in which an empty task takes longer than this keeps clients waiting.
 PATIENCE_SECONDS = 10.0
 
 
 class Liveness:
-    """Starts at the first call, in the running event loop.
+    """Whether this process can serve. It starts to measure at the first call of `fault`, in the running event loop.
 
-    Attributes:
-        patience: a pool that starts nothing for so many seconds, or a loop that comes so late, cannot serve.
+    Args:
+        pools: by what they are for, as the message names them.
+        patience: seconds that an empty task may take.
     """
 
     def __init__(self, pools: Mapping[str, Executor], patience: float = PATIENCE_SECONDS) -> None:
-        """`pools` by what they are for."""
         self.patience = patience
         self._pools = pools
         self._late = 0.0

@@ -1,4 +1,4 @@
-"""Calls of the sandbox for requests: a few at once, and fewer of one principal, so that nobody waits long."""
+"""Parses what clients send in a sandbox, behind a gate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Parser:
-    """A sandbox with its limits for one kind of work, behind a gate."""
+    """A sandbox and its limits for one kind of work. Few calls run at once, and fewer of one principal (`Gate`)."""
 
     def __init__(self, sandbox: Sandbox, limits: Limits, at_once: int, each: int) -> None:
         self._sandbox = sandbox
@@ -21,6 +21,6 @@ class Parser:
         self._gate = Gate(at_once, each)
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """As `Sandbox.run`, when there is a place. Cancelling it, as the client's leaving does, ends the work."""
+        """`Sandbox.run`, once there is a place. Cancelling it ends the work, as when the client disconnects."""
         async with self._gate.place():
             return await self._sandbox.run(self.limits, function, *arguments)

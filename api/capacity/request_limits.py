@@ -1,8 +1,7 @@
-"""Limits of requests under way: in all, and of one principal; streams have slots of their own."""
+"""Limits on the number of requests at once, of the server and of each principal; streams are counted apart."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,20 +9,15 @@ from collections.abc import Callable, Sequence
 from core.errors import Refusal
 from core.settings import Settings
 
-# Answers that last as long as their client likes, or as a training does.
-_STREAMS = re.compile(
-    r"/jobs/[^/]*/(events|previews/.*)|/queue/.*|/data/outputs/.*|/loras/.*/file|/train|/static_content/.*", re.DOTALL
-)
-
-# Seconds without a free slot after which the server is not ready.
+# The server is not ready when no slot has been free for so long.
 _FULL_SECONDS = 10.0
 
 
 class Slots:
-    """A fixed number of slots. An asker never holds more than are left free, so that others find one.
+    """A fixed number of slots. An asker never holds more slots than are free, so that others find one.
 
-    With one asker that is half of all; with `n` greedy ones each holds `1 / (n + 1)` (dynamic thresholds, as switches
-    share their buffers: Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches").
+    One asker can hold half of them; each of `n` greedy askers holds `1 / (n + 1)` (Choudhury and Hahne, "Dynamic queue
+    length thresholds for shared-memory packet switches").
     """
 
     def __init__(self, size: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,16 +26,16 @@ class Slots:
         self._held: Counter[str] = Counter()
         self._full_since: float | None = None
 
-    def take(self, askers: Sequence[str], most: int | None) -> bool:
-        """Whether there was a slot.
+    def take(self, askers: Sequence[str], limit: int | None) -> bool:
+        """Take a slot; False if there is none.
 
         Args:
-            askers: who it is for, from the widest group to the asker alone; it counts for each.
-            most: what the last of `askers` may hold; None means as much as there is for one.
+            askers: whom it counts for, from the widest group to the asker alone.
+            limit: slots that the last of `askers` may hold; None means no limit of its own.
         """
         if any(self._held[asker] >= self.free for asker in askers):
             return False
-        if most is not None and self._held[askers[-1]] >= most:
+        if limit is not None and self._held[askers[-1]] >= limit:
             return False
         self.free -= 1
         self._held.update(askers)
@@ -58,29 +52,30 @@ class Slots:
                 del self._held[asker]
 
     def full_seconds(self) -> float:
-        """For how long no slot has been free; 0 while one is."""
+        """Seconds since the last slot was taken; 0 while one is free."""
         return 0.0 if self._full_since is None else self._clock() - self._full_since
 
 
 class RequestLimits:
-    """The slots of this server's requests."""
+    """The slots of this server: for requests, and for streams and downloads."""
 
     def __init__(self, settings: Settings) -> None:
         self._requests = Slots(settings.requests_at_once), settings.key_requests_at_once, "requests"
         self._streams = Slots(settings.streams_at_once), settings.key_streams_at_once, "streams and downloads"
 
-    def take(self, path: str, askers: Sequence[str], limited: bool = True) -> Callable[[], None]:
-        """A slot, and what gives it back, which may be called more than once.
+    def take(self, stream: bool, askers: Sequence[str], limited: bool = True) -> Callable[[], None]:
+        """Take a slot, and return what gives it back, which may be called more than once.
 
         Args:
+            stream: of the streams and downloads, which last as long as their client likes.
             limited: the asker has a limit of its own, and not only its share of the whole.
 
         Raises:
             Refusal: 429.
         """
-        slots, most, what = self._streams if _STREAMS.fullmatch(path) else self._requests
-        if not slots.take(askers, most if limited else None):
-            raise Refusal(429, f"too many {what} at once; wait for one to end, or try again in some seconds")
+        slots, limit, kind = self._streams if stream else self._requests
+        if not slots.take(askers, limit if limited else None):
+            raise Refusal(429, f"too many {kind} at once; wait for one to end, or try again in some seconds")
         held = True
 
         def give_back() -> None:
@@ -92,6 +87,6 @@ class RequestLimits:
         return give_back
 
     def fault(self) -> str | None:
-        """Why no request can be served; None if one can."""
+        """Why requests cannot be served; None if they can."""
         seconds = self._requests[0].full_seconds()
-        return f"there was no room for any request for {seconds:.0f} s" if seconds > _FULL_SECONDS else None
+        return f"there was no free slot for requests for {seconds:.0f} s" if seconds > _FULL_SECONDS else None

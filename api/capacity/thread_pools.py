@@ -1,4 +1,4 @@
-"""Threads: for slow work, and apart from it for what must go on whatever else the server does.
+"""Thread pools. API keys and records have pools of their own, which slow work cannot fill.
 
 `SLOW` is asyncio's default pool (`asyncio.to_thread`): uploads, encoding, conversion.
 """
@@ -21,6 +21,6 @@ RECORDS = ThreadPoolExecutor(16, "records")
 
 
 async def to_record_thread(call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-    """Like `asyncio.to_thread`, in the pool for short reads and writes of records."""
+    """`asyncio.to_thread` in the pool for short reads and writes of records."""
     context = contextvars.copy_context()
     return await asyncio.get_running_loop().run_in_executor(RECORDS, partial(context.run, call, *args, **options))  # type: ignore[arg-type]

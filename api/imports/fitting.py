@@ -1,4 +1,4 @@
-"""`POST /loras/import`: an adapter made elsewhere becomes a twin, if it fits the model that is served."""
+"""Converts an adapter made elsewhere for a model that is served (`POST /loras/import`, migration)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ async def converted(
     runners: Runners,
     settings: Settings,
 ) -> AdoptAnswer:
-    """The adapter in our form, with notes on what had to be taken for granted.
+    """The adapter in this service's format, with notes on what had to be assumed.
 
     Args:
-        config: PEFT's adapter_config.json, where there is one.
-        backend: the one to convert it for; without one, the first of the table that it fits.
+        config: PEFT's adapter_config.json, if it was sent.
+        backend: to convert it for; None means the first of the runner table that it fits.
 
     Raises:
-        Refusal: with the reason why it fits none.
+        Refusal: it fits none, with the reason for each.
     """
     request = AdoptRequest(data=data, config=config, producer_id=producer, model_name=model)
     chosen = list(TABLE.enabled(settings).values())
@@ -41,6 +41,6 @@ async def converted(
             return await runners.adopt(each, request)
         except Refusal as refusal:
             refusals.append((each, refusal))
-    # A backend that could not look may be the one that it fits.
+    # The highest status: a backend that was unavailable (503) may be the one that it fits.
     status = max(refusal.status for _, refusal in refusals)
     raise Refusal(status, "file: " + "; ".join(f"for {each.name}: {refusal.message}" for each, refusal in refusals))

@@ -1,4 +1,4 @@
-"""Taking over the `/data` tree of the app that this service replaces, or of another installation of it."""
+"""Imports the `/data` tree of the app that this service replaces, or of another installation of this service."""
 
 from __future__ import annotations
 
@@ -18,16 +18,23 @@ from core.settings import Settings
 from runners.clients import Runners
 from storage import AlreadyExists, Damaged, Storage, keys
 
-# What is copied as it is; the second part of each path is a producer.
+# Copied unchanged; the second part of each path is a producer.
 FOLDERS = ("uploads", "datasets", "training_data")
-# Smaller than any adapter; the original wrote such files where nothing had been trained yet.
+# Smaller than any adapter: the original app wrote such files before a training.
 _PLACEHOLDER_BYTES = 1024
 _DEFAULT_MODEL = "nawfside_lora"
 
 
 @dataclass
 class Moved:
-    """What became of each file: `count` by folder, `twins` by where they came from, `skipped` with the reason."""
+    """What was done with the files.
+
+    Attributes:
+        count: files copied, by folder.
+        there: files that were there already.
+        twins: the twin made of an adapter, by the adapter's path.
+        skipped: the reason, by path.
+    """
 
     count: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
@@ -45,10 +52,10 @@ class _Adapter:
 
 
 async def migrate(source: Path, storage: Storage, library: Library, runners: Runners, settings: Settings) -> Moved:
-    """Copy files and convert adapters. Nothing that is here is written over, so that it can be repeated.
+    """Copy files and convert adapters. Nothing is overwritten, so that it can be repeated.
 
     Raises:
-        Refusal: 404, the folder is no such tree.
+        Refusal: 404, the folder is not such a tree.
     """
     root = next((each for each in (source, source / "data") if _is_tree(each)), None)
     if root is None:
@@ -97,12 +104,12 @@ def _copy(path: Path, key: str, storage: Storage, moved: Moved) -> None:
 
 
 def _adapters(root: Path, moved: Moved) -> Iterator[_Adapter]:
-    """Each adapter once, with whose it is: the producers are known by their folders."""
+    """The adapters with their producers, which are known by their folders."""
     known = {path.name for folder in (*FOLDERS, "models") for path in (root / folder).glob("*") if path.is_dir()}
     producers = sorted(filter(is_id, known), key=len, reverse=True)
     for path in sorted(filter(Path.is_file, (root / "loras").glob("*.safetensors"))):
         stem = path.name.removesuffix(".safetensors")
-        # `a_b_c` may be of `a` or of `a_b`: the longest producer that there is; the first word, if there is none.
+        # `a_b_c` may be of `a` or of `a_b`: the longest known producer is taken, or the first word if none is known.
         producer = next((each for each in producers if stem.startswith(f"{each}_")), stem.partition("_")[0])
         model = stem.removeprefix(f"{producer}_")
         if not is_id(producer) or not is_id(model) or model == stem:
@@ -147,7 +154,8 @@ async def _adopt(
 
 
 async def _converted(adapter: _Adapter, data: bytes, runners: Runners, settings: Settings) -> tuple[bytes, str, str]:
-    """The adapter in our form, its id and its version. One that is in our form already says itself whose it is."""
+    """The adapter in this service's format, its id and its version. One in that format keeps the producer in its
+    header."""
     try:
         header = parse_header(data[8 : 8 + header_length(data)], len(data))
     except InvalidAdapter:

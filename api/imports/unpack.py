@@ -1,4 +1,4 @@
-"""The adapter in what a client sent: pure work on bytes, fit for a process of its own."""
+"""Finds the adapter in the files or the .zip that a client sent: pure work on bytes, to run in the sandbox."""
 
 from __future__ import annotations
 
@@ -18,22 +18,20 @@ _MAX_CONFIG = 2**20
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
-def unpacked_files(files: dict[str, io.FileIO], most: int) -> tuple[bytes, bytes | None]:
-    """As `unpacked`, from open files: arguments that the sandbox can pass on."""
+def unpacked_files(files: dict[str, io.FileIO], max_bytes: int) -> tuple[bytes, bytes | None]:
+    """`unpacked` from open files, which the sandbox can pass to its process."""
     contents = {}
     for name, file in files.items():
         file.seek(0)
         contents[name] = file.readall()
-    return unpacked(contents, most)
+    return unpacked(contents, max_bytes)
 
 
-def unpacked(files: dict[str, bytes], most: int = MAX_BYTES) -> tuple[bytes, bytes | None]:
-    """The adapter and PEFT's configuration, from the files as they are or from a zipped folder.
-
-    The adapter's table was checked (adapters/safetensors_header.py).
+def unpacked(files: dict[str, bytes], max_bytes: int = MAX_BYTES) -> tuple[bytes, bytes | None]:
+    """The adapter, its table of tensors checked, and PEFT's configuration, from files or from a zipped folder.
 
     Args:
-        most: bytes that may be unpacked.
+        max_bytes: bytes that may be unpacked.
 
     Raises:
         Refusal: 400 or 413, with the reason.
@@ -42,7 +40,7 @@ def unpacked(files: dict[str, bytes], most: int = MAX_BYTES) -> tuple[bytes, byt
     if len(files) == 1:
         name, data = next(iter(files.items()))
         zipped = zips.is_zip(data) and not _is_adapter(name)
-        files = zips.unzipped(data, _is_wanted, most) if zipped else files
+        files = zips.unzipped(data, _is_wanted, max_bytes) if zipped else files
     adapters = [name for name in files if _is_adapter(name)]
     if len(adapters) != 1:
         raise Refusal(400, _not_one(adapters, list(files)))

@@ -1,4 +1,4 @@
-"""A zipped folder, looked through before anything of it is unpacked. What it says of itself is not believed."""
+"""Unpacks a zipped folder after checking it for zip bombs, overlapping entries and paths outside of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.text import shown
 
 MAX_ENTRIES = 1000
 _MAX_DIRECTORY = 2**20  # bytes of the table of contents
-# Weights compress a little; what compresses to a hundredth is made to fill memory.
+# Weights hardly compress; a file that compresses to a hundredth is a zip bomb.
 _MAX_RATIO = 100
 _SMALL = 2**16
 _MAX_NAME = 500
@@ -25,11 +25,11 @@ _LOCATOR, _LOCATOR_SIZE = b"PK\6\7", 20
 _END_64, _END_64_SIZE = b"PK\6\6", 56
 _LOCAL_SIZE = 30
 _ENCRYPTED = 0x1 | 0x40
-# What macOS and Windows put beside the files that were zipped.
+# Files that macOS and Windows add to an archive.
 _CLUTTER = re.compile(r"(^|/)(__MACOSX/|\._[^/]*$|\.DS_Store$|Icon\r$|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
 
-# What zipfile makes of a damaged file.
-_NOT_READ = (
+# Exceptions that zipfile raises for a damaged file.
+_DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError),
     *(EOFError, OSError, ValueError, KeyError, IndexError),
 )
@@ -39,25 +39,25 @@ def is_zip(data: bytes) -> bool:
     return data[:4] in (b"PK\3\4", _END)
 
 
-def unzipped(data: bytes, wanted: Callable[[str], bool], most: int) -> dict[str, bytes]:
-    """The archive's files by their paths; of those that are not `wanted` the name alone, with no bytes.
+def unzipped(data: bytes, wanted: Callable[[str], bool], max_bytes: int) -> dict[str, bytes]:
+    """The archive's files by their paths; those that are not `wanted` have no bytes.
 
     Args:
-        most: bytes that all wanted ones may have together.
+        max_bytes: that all wanted files may have together.
 
     Raises:
-        Refusal: 400 with what is wrong with the archive; 413 where more would be unpacked.
+        Refusal: 400 with what is wrong with the archive; 413 if the files have more than `max_bytes`.
     """
     try:
         _check_directory(data)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            _check_places(data, archive)
+            _check_overlaps(data, archive)
             members = _members(archive.infolist())
             chosen = {path: info for path, info in members.items() if wanted(path)}
             for path, info in chosen.items():
                 _check_sizes(path, info)
-            if sum(info.file_size for info in chosen.values()) > most:
-                raise Refusal(413, f"file: unpacked, it is over {most // 2**20} MB")
+            if sum(info.file_size for info in chosen.values()) > max_bytes:
+                raise Refusal(413, f"file: unpacked, it is over {max_bytes // 2**20} MB")
             found = dict.fromkeys(members, b"")
             for path, info in chosen.items():
                 with archive.open(info) as member:
@@ -65,12 +65,12 @@ def unzipped(data: bytes, wanted: Callable[[str], bool], most: int) -> dict[str,
                 if len(found[path]) != info.file_size:
                     raise Refusal(400, f"file: {shown(path)} in the .zip is not as long as it says; zip it again")
             return found
-    except _NOT_READ as error:
+    except _DAMAGED as error:
         raise Refusal(400, "file: the .zip cannot be read; it is damaged or cut off: zip the folder again") from error
 
 
 def _check_directory(data: bytes) -> None:
-    """How much there is to list, from the archive's last bytes."""
+    """Refuse an archive with too many entries, by the record at its end, before zipfile lists them."""
     at = data.rfind(_END, max(0, len(data) - _END_SIZE - 2**16))
     if at < 0 or at + _END_SIZE > len(data):
         raise Refusal(400, "file: the .zip is cut off: it has no end; send it again")
@@ -83,8 +83,8 @@ def _check_directory(data: bytes) -> None:
         raise Refusal(400, f"file: the .zip has over {MAX_ENTRIES} files; zip one adapter's folder alone")
 
 
-def _check_places(data: bytes, archive: zipfile.ZipFile) -> None:
-    """No two entries may share bytes, nor have any of the table of contents'."""
+def _check_overlaps(data: bytes, archive: zipfile.ZipFile) -> None:
+    """Refuse entries that share bytes with each other or with the table of contents."""
     if len(archive.infolist()) > MAX_ENTRIES:
         raise Refusal(400, f"file: the .zip has over {MAX_ENTRIES} files; zip one adapter's folder alone")
     end = 0
@@ -98,7 +98,7 @@ def _check_places(data: bytes, archive: zipfile.ZipFile) -> None:
 
 
 def _members(infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-    """The files by their paths with forward slashes, without folders and what systems add."""
+    """The files by their paths with forward slashes, without folders and clutter."""
     members: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
         path = info.orig_filename.replace("\\", "/")

@@ -1,4 +1,4 @@
-"""Every error, from whatever layer, becomes `{"error": "one sentence"}`."""
+"""Gives every error of every layer the one format `{"error": "one sentence"}`."""
 
 from __future__ import annotations
 
@@ -6,64 +6,71 @@ import json
 import logging
 import re
 import secrets
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from pydantic import ValidationError
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from contract import ID_PATTERN, ID_RULE, VERSION_PATTERN
+from contract import ID_RULE
 from core.asgi.responses import error_response
+from core.errors import Refusal
 from core.text import shown
 
 log = logging.getLogger("producer_twin.edge")
 
-# Of so many errors in one body the message tells.
-_MOST = 10
-_MENDS = {
+MAX_REPORTED_ERRORS = 10
+_SENTENCES = {
     "missing": "it is missing; send it",
     "extra_forbidden": "it is not a known field; leave it out",
     "json_invalid": "the body is not valid JSON",
     "model_type": "the body must be a JSON object",
 }
+# What a text must be, by the last name of its field; every other field with a pattern is an id.
+_RULES = {
+    "lora_id": f"producer_id:model_name, each {ID_RULE}; @version may follow",
+    "version": "a version as /loras/{id}/versions lists them, 16 of 0-9 a-f",
+}
 
 
-def describe_validation(details: list[dict[str, Any]]) -> str:
+def invalid(error: ValidationError) -> Refusal:
+    """The refusal (400) of a body that pydantic found invalid."""
+    return Refusal(400, describe_validation(error.errors(include_input=False)))
+
+
+def describe_validation(details: Sequence[Mapping[str, Any]]) -> str:
     """Pydantic's list of errors as one sentence, each part naming its field."""
     sentences = list(dict.fromkeys(_describe(detail) for detail in details))
-    more = [f"and {len(sentences) - _MOST} more"] if len(sentences) > _MOST else []
-    return "; ".join(sentences[:_MOST] + more)
+    more = len(sentences) - MAX_REPORTED_ERRORS
+    return "; ".join(sentences[:MAX_REPORTED_ERRORS] + ([f"and {more} more"] if more > 0 else []))
 
 
-def _describe(detail: dict[str, Any]) -> str:
-    kind = str(detail.get("type", ""))
-    parts = [str(part) for part in detail.get("loc", ())]
+def _describe(detail: Mapping[str, Any]) -> str:
+    kind = detail["type"]
+    if kind == "value_error":  # of our own validators, whose messages name the field
+        error = detail.get("ctx", {}).get("error")
+        # BentoML's list of errors has no context.
+        return str(error) if error else str(detail["msg"]).removeprefix("Value error, ")
+    parts = [str(part) for part in detail["loc"]]
+    names = [_snake(part) for part in parts]
     # An unknown field is named as it was sent, a known one as the contract spells it.
-    field = shown(".".join(parts if kind == "extra_forbidden" else map(_snake, parts)))
-    message = str(detail.get("msg", "it is not valid"))
-    if kind == "value_error":
-        return message.removeprefix("Value error, ")
+    field = shown(".".join(parts if kind == "extra_forbidden" else names))
     if kind == "string_pattern_mismatch":
-        pattern = message.rsplit("'", 2)[-2]
-        message = _pattern_mend(pattern)
-    message = _MENDS.get(kind, message[:1].lower() + message[1:])
-    return f"{field}: {message}" if field else message
+        sentence = f"it must be {_RULES.get(names[-1], ID_RULE)}"
+    else:
+        message = str(detail["msg"])
+        sentence = _SENTENCES.get(kind, message[:1].lower() + message[1:])
+    return f"{field}: {sentence}" if field else sentence
 
 
 def _snake(name: str) -> str:
     return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
 
 
-def _pattern_mend(pattern: str) -> str:
-    if pattern == ID_PATTERN:
-        return f"it must be {ID_RULE}"
-    if pattern == VERSION_PATTERN:
-        return "it must be a version as /loras/{id}/versions lists them, 16 of 0-9 a-f"
-    return f"it must be producer_id:model_name, each {ID_RULE}; @version may follow"
-
-
 class ErrorFormat:
-    """ASGI middleware: rewrites every answer from 400 up that has not the one shape."""
+    """ASGI middleware: rewrites every response of status 400 and above, and answers exceptions with 500."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -99,14 +106,14 @@ class ErrorFormat:
                 sentence = f"the service failed at this request (incident {incident})"
                 await error_response(500, sentence)(scope, receive, send)
             return
-        # Only now, since Starlette answers a bare 500 before it raises what it is for.
+        # Not before the app has returned: Starlette sends a bare 500, and raises the exception afterwards.
         if start is not None and ended:
             await _answer(start, body, scope)(scope, receive, send)
 
 
 def _answer(start: Message, body: bytes, scope: Scope) -> Response:
     status = start["status"]
-    # Length and type are the new body's; the rest (Allow, Retry-After, CORS) goes with the answer.
+    # Length and type are the new body's; other headers (Allow, Retry-After, CORS) are kept.
     headers = {
         name.decode("latin-1"): value.decode("latin-1")
         for name, value in start["headers"]
@@ -121,7 +128,7 @@ def _sentence(status: int, body: bytes, scope: Scope) -> str:
         document = json.loads(body)
     except ValueError:
         document = None
-    if isinstance(document, list) and document:
+    if isinstance(document, list) and document:  # BentoML's form for its own exceptions
         document = document[0]
     if isinstance(document, dict):
         if isinstance(document.get("detail"), list):

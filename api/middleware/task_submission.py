@@ -1,4 +1,4 @@
-"""BentoML's task routes, as the contract has them: submit checks its body and names its job."""
+"""Completes BentoML's task routes: submit checks its body and names its job, and tasks are their producer's alone."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ import json
 from collections.abc import Callable
 from urllib.parse import parse_qsl, urlencode
 
-from pydantic import ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.capacity.thread_pools import to_record_thread
-from api.middleware.error_format import describe_validation
+from api.routes import training
+from api.routes.inputs import json_body
+from api.routes.table import route_of
 from contract import TrainRequest
 from core import principal
 from core.asgi.responses import error_response
 from core.errors import Refusal
 from core.logs import note
 from training.jobs.admission import Admission
-
-# BentoML adds them to every task. Its cancel marks a task that goes on, and its retry is another name for submit.
-_CLOSED = {"/train/cancel", "/train/retry"}
-_BY_TASK = {"/train/status", "/train/get"}
 
 
 class TaskSubmission:
@@ -32,30 +29,18 @@ class TaskSubmission:
         self.admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"] if scope["type"] == "http" else ""
-        if path in _CLOSED:
-            await error_response(404, f"there is nothing at {path}")(scope, receive, send)
-            return
-        if path in _BY_TASK:
+        route = route_of(scope) if scope["type"] == "http" else None
+        if route in (training.STATUS, training.RESULT):
             scope = dict(scope, query_string=_in_snake_case(scope["query_string"]))
             if not await to_record_thread(self._may_see, scope["query_string"]):
                 await error_response(404, "task_id: there is no such task")(scope, receive, send)
                 return
-        if path != "/train/submit" or scope["method"] != "POST":
+        if route is not training.SUBMIT:
             await self.app(scope, receive, send)
             return
         try:
-            body = await Request(scope, receive).body()
-            request = TrainRequest.model_validate_json(body)
+            request = await json_body(Request(scope, receive), TrainRequest)
             record = await to_record_thread(self.admission().admit, request)
-        except ClientDisconnect:
-            # Also how a body over the limit ends; the guard answers that.
-            await error_response(400, "the body ended too early")(scope, receive, send)
-            return
-        except ValidationError as error:
-            details = error.errors(include_context=False, include_input=False)
-            await error_response(400, describe_validation([dict(detail) for detail in details]))(scope, receive, send)
-            return
         except Refusal as refusal:
             await error_response(refusal.status, refusal.message)(scope, receive, send)
             return
@@ -65,7 +50,7 @@ class TaskSubmission:
         await self.app(scope, _replay(named, receive), self._naming(record.job_id, send))
 
     def _may_see(self, query: bytes) -> bool:
-        """Whether the task's job is of a producer that the API key is for."""
+        """Whether the principal may see the producer of the task's job."""
         if principal.current().producers is None:
             return True
         try:
@@ -74,7 +59,7 @@ class TaskSubmission:
             return False
 
     def _naming(self, job_id: str, send: Send) -> Send:
-        """Adds the job's id to the answer, and the task's id to the job."""
+        """Add the job's id to the answer, and the task's id to the job."""
         start: Message | None = None
 
         async def name(message: Message) -> None:

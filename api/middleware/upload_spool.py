@@ -1,4 +1,4 @@
-"""A large body of `/store-upload` goes to disk as it comes: as JSON in memory it takes three times its size."""
+"""Writes a large body of `/store-upload` to disk as it comes: parsed in memory, JSON takes three times its size."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.routes.table import route_of
 from core.asgi.responses import error_response
 from core.disk import temporary_space
 from core.errors import Refusal
 
-# Up to here a body stays in memory.
+# A body up to this size stays in memory.
 SMALL = 2**18
-_PIECE = 2**20
+_CHUNK = 2**20
 
 
 class UploadSpool:
-    """ASGI middleware. Inside of what limits bodies, and of what cancels requests whose client has gone.
+    """ASGI middleware, inside of BodyLimits and CancelOnDisconnect.
 
     Args:
-        store: answers the request whose body, over SMALL, is in this file.
+        store: answers a request whose body, larger than SMALL, is in the file.
     """
 
     def __init__(self, app: ASGIApp, store: Callable[[io.FileIO], Awaitable[Response]]) -> None:
@@ -32,7 +33,7 @@ class UploadSpool:
         self.store = store
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (scope["method"], scope["path"]) != ("POST", "/store-upload"):
+        if scope["type"] != "http" or not route_of(scope).spooled:
             await self.app(scope, receive, send)
             return
         with tempfile.SpooledTemporaryFile(SMALL) as file:
@@ -50,7 +51,7 @@ class UploadSpool:
 
 
 async def _received(receive: Receive, file: Any) -> int | None:
-    """Write the body to the file as it comes. Returns its size; None if it does not come to its end."""
+    """Write the body to the file as it comes. Returns its size; None if the client disconnects before its end."""
     size = 0
     more = True
     pending = bytearray()
@@ -60,7 +61,7 @@ async def _received(receive: Receive, file: Any) -> int | None:
             return None
         more = message.get("more_body", False)
         pending += message.get("body", b"")
-        if len(pending) >= _PIECE or not more:
+        if len(pending) >= _CHUNK or not more:
             with temporary_space():
                 await asyncio.to_thread(file.write, bytes(pending))
             size += len(pending)
@@ -69,7 +70,7 @@ async def _received(receive: Receive, file: Any) -> int | None:
 
 
 def _replayed(file: Any, size: int | None, receive: Receive) -> Receive:
-    """The body in one piece; then whatever the client does."""
+    """Receives the body in one message, and after it what the client sends."""
     sent = False
 
     async def replay() -> Message:

@@ -1,7 +1,7 @@
-"""The OpenAPI document, made of the contract's models and of the table of operations.
+"""The OpenAPI document, made from the contract's models and the route table.
 
-It takes the place of BentoML's own at /docs.json, which knows neither the plain routes nor the one shape of errors.
-`python -m api.openapi.document` prints it, for clients that are generated from it.
+It replaces BentoML's own at /docs.json, which lacks the routes that have a handler here, and the format of errors.
+`python -m api.openapi.document` prints it, to generate clients from.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.openapi.fields import FIELDS
-from api.openapi.operation import REQUEST_ID, Operation
-from api.openapi.operations import OPERATIONS
+from api.routes.route import REQUEST_ID_PATTERN, Route
+from api.routes.table import ROUTES
 from contract import ID_PATTERN, ID_RULE, ErrorAnswer
 
 _REFUSALS = {
     400: "A field is missing, unknown or wrong; nothing was written",
     401: "The API key or the password is missing or wrong",
-    403: "This API key is not for it",
-    404: "There is no such thing",
+    403: "The API key lacks a scope, or is for other producers",
+    404: "It does not exist, or the API key may not see it",
     408: "The body came too slowly",
-    409: "It is in the way of something that exists, or of its state",
+    409: "It conflicts with something that exists, or with its state",
     413: "The body, the file or the track is too large",
-    415: "The content type is another",
-    429: "Too many at once; Retry-After says when to try again",
-    500: "The service's own fault",
-    503: "Not able to now; Retry-After says when to try again",
-    504: "It took too long",
-    507: "Storage is full, or holds as much of the producer as it may",
+    415: "The content type is wrong",
+    429: "Too many requests; Retry-After says when to try again",
+    500: "An error of the service",
+    503: "Not available now; Retry-After says when to try again",
+    504: "No answer in time",
+    507: "Storage is full, or the producer's quota is used up",
 }
-# From whatever layer, so that every route may answer them.
+# Middleware and storage may answer these for every route.
 _EVERYWHERE = (401, 403, 429, 500, 503, 504)
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "job_id": {
@@ -47,27 +47,29 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "description": f"producer_id:model_name, each {ID_RULE}",
     },
     "request_id": {
-        "schema": {"type": "string", "pattern": REQUEST_ID},
-        "description": "The x-request-id that the request was sent with, by the same API key",
+        "schema": {"type": "string", "pattern": REQUEST_ID_PATTERN},
+        "description": "The x-request-id of the request, which the same API key sent",
     },
-    "name": {"schema": {"type": "string"}, "description": "As a job's record names it"},
-    "path": {"schema": {"type": "string"}, "description": "What follows /data/outputs/ in an output_path"},
+    "name": {"schema": {"type": "string"}, "description": "As in the job's record"},
+    "path": {"schema": {"type": "string"}, "description": "The part of an output_path after /data/outputs/"},
 }
 _ABOUT = (
     "A producer's beats become a LoRA adapter, the producer's twin; a prompt becomes a track in its style. Field names "
-    'are taken in camelCase as well. null means the same as leaving a field out. Every error is {"error": sentence}.'
+    "may be written in camelCase as well. null means the same as leaving a field out. "
+    'Every error is {"error": sentence}.'
 )
 
 Json = dict[str, Any]
+DOCUMENTED = tuple(route for route in ROUTES if route.documented)
 
 
 @lru_cache(maxsize=1)
 def document() -> Json:
-    """As /docs.json answers it."""
+    """The document, as /docs.json answers it."""
     schemas, components = _schemas()
     paths: dict[str, Json] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+    for route in DOCUMENTED:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Producer Twin", "version": "1", "description": _ABOUT, "license": {"name": "MIT"}},
@@ -77,7 +79,7 @@ def document() -> Json:
             "schemas": components,
             "responses": {str(status): _refusal(about) for status, about in _REFUSALS.items()},
             "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "description": "An API key, where the service has any"},
+                "key": {"type": "http", "scheme": "bearer", "description": "An API key, if the service has any"},
                 "password": {"type": "apiKey", "in": "header", "name": "x-train-password"},
             },
         },
@@ -86,8 +88,8 @@ def document() -> Json:
 
 def _schemas() -> tuple[dict[Any, Json], Json]:
     """A reference to each model's schema, and the schemas by their names."""
-    sent = {model for each in OPERATIONS for model in (each.body, each.form) if model}
-    answered = {model for each in OPERATIONS for model in each.answer} | {ErrorAnswer}
+    sent = {model for each in DOCUMENTED for model in (each.body, each.form) if model}
+    answered = {model for each in DOCUMENTED for model in each.answer} | {ErrorAnswer}
     inputs: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = []
     inputs += [(model, "validation") for model in sorted(sent, key=lambda model: model.__name__)]
     inputs += [(model, "serialization") for model in sorted(answered, key=lambda model: model.__name__)]
@@ -97,14 +99,14 @@ def _schemas() -> tuple[dict[Any, Json], Json]:
     for name, fields in FIELDS.items():
         properties = schemas[name]["properties"]
         schemas[name]["properties"] = {field: properties[field] | {"description": fields[field]} for field in fields}
-    for operation in OPERATIONS:
-        if operation.form:  # its file comes on top: the fields alone are not all there is
-            schemas[operation.form.__name__].pop("additionalProperties", None)
+    for route in DOCUMENTED:
+        if route.form:  # `allOf` adds its file, which the schema of the fields must not forbid
+            schemas[route.form.__name__].pop("additionalProperties", None)
     return by_model, schemas
 
 
 def _plain(schema: Any) -> Any:
-    """Without the titles that repeat names, and the nulls of fields that may be left out."""
+    """The schema without titles, which repeat the names, and without `"default": null`."""
     if isinstance(schema, list):
         return [_plain(item) for item in schema]
     if not isinstance(schema, dict):
@@ -116,12 +118,12 @@ def _plain(schema: Any) -> Any:
     }
 
 
-def _operation(operation: Operation, schemas: dict[Any, Json]) -> Json:
+def _operation(route: Route, schemas: dict[Any, Json]) -> Json:
     parameters = [
         {"name": name, "in": "path", "required": True} | _PARAMETERS[name]
-        for name in re.findall(r"{(\w+)}", operation.path)
+        for name in re.findall(r"{(\w+)}", route.path)
     ]
-    for query in operation.query:
+    for query in route.query:
         parameters.append(
             {
                 "name": query.name,
@@ -131,38 +133,48 @@ def _operation(operation: Operation, schemas: dict[Any, Json]) -> Json:
                 "schema": dict(query.schema),
             }
         )
-    slow = (408,) if operation.body or operation.form else ()
-    errors = sorted({*operation.errors, *_EVERYWHERE, *slow})
     made: Json = {
-        "operationId": _name(operation),
-        "tags": [operation.tag],
-        "summary": operation.summary,
-        "responses": {"200": _answer(operation, schemas)}
-        | {str(status): {"$ref": f"#/components/responses/{status}"} for status in errors},
+        "operationId": _name(route),
+        "tags": [route.tag],
+        "summary": route.summary,
+        "responses": {"200": _answer(route, schemas)}
+        | {str(status): {"$ref": f"#/components/responses/{status}"} for status in _errors(route)},
     }
     if parameters:
         made["parameters"] = parameters
-    if operation.body:
-        content = {"schema": schemas[operation.body], "example": operation.body_example}
-        made["requestBody"] = {"required": operation.body_required, "content": {"application/json": content}}
-    if operation.form:
+    if route.body:
+        content = {"schema": schemas[route.body], "example": route.body_example}
+        made["requestBody"] = {"required": route.body_required, "content": {"application/json": content}}
+    if route.form:
         file = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
-        content = {"schema": {"allOf": [schemas[operation.form], file]}}
+        content = {"schema": {"allOf": [schemas[route.form], file]}}
         made["requestBody"] = {"required": True, "content": {"multipart/form-data": content}}
-    # Without either where none is set.
+    # `{}`: neither is needed where the service has no keys, or no password.
     made["security"] = (
-        [{}, {"key": []}, {"password": []}, {"key": [], "password": []}] if operation.writes else [{}, {"key": []}]
+        [{}, {"key": []}, {"password": []}, {"key": [], "password": []}] if route.writes else [{}, {"key": []}]
     )
     return made
 
 
-def _answer(operation: Operation, schemas: dict[Any, Json]) -> Json:
-    content: Json = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in operation.files}
-    alternatives = [schemas[model] for model in operation.answer]
+def _errors(route: Route) -> list[int]:
+    """The route's own error statuses, those that follow from what it takes, and those of every route."""
+    errors = {*route.errors, *_EVERYWHERE}
+    if route.body or route.form:
+        errors |= {400, 408, 413, 415}
+    if any(query.where == "query" for query in route.query):
+        errors.add(400)
+    if "{" in route.path:
+        errors.add(404)
+    return sorted(errors)
+
+
+def _answer(route: Route, schemas: dict[Any, Json]) -> Json:
+    content: Json = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in route.files}
+    alternatives = [schemas[model] for model in route.answer]
     if alternatives:
         schema = alternatives[0] if len(alternatives) == 1 else {"oneOf": alternatives}
-        content = {"application/json": {"schema": schema, "example": operation.answer_example}} | content
-    return {"description": operation.summary, "content": content}
+        content = {"application/json": {"schema": schema, "example": route.answer_example}} | content
+    return {"description": route.summary, "content": content}
 
 
 def _refusal(about: str) -> Json:
@@ -170,9 +182,9 @@ def _refusal(about: str) -> Json:
     return {"description": about, "content": {"application/json": content}}
 
 
-def _name(operation: Operation) -> str:
-    words = re.findall(r"[A-Za-z]+", operation.path)
-    return "_".join([operation.method.lower(), *words])
+def _name(route: Route) -> str:
+    words = re.findall(r"[A-Za-z]+", route.path)
+    return "_".join([route.method.lower(), *words])
 
 
 if __name__ == "__main__":

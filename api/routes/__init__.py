@@ -1,1 +1,1 @@
-"""What the front does for a request: store an upload, generate a track, list what there is."""
+"""The route table (table.py), and a module of handlers and rows for each kind of resource."""

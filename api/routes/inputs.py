@@ -1,113 +1,116 @@
-"""What the plain routes share: the front as they see it, and how they read a request."""
+"""Parses a request as its route says, and checks whose the producer, job or twin is that its path names."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
 
-from adapters.library import Library
-from api.middleware.error_format import describe_validation
-from api.routes.overview import Overview
+from api.capacity.thread_pools import to_record_thread
+from api.middleware.error_format import invalid
+from api.routes.forms import received_form
+from api.routes.handler import Front, Inputs
+from api.routes.route import Route
 from contract import is_id
 from core import principal
 from core.errors import Refusal
-from core.settings import Settings
 from core.text import shown
-from generation.outbox import Outbox
-from generation.queue_positions import QueuePositions
-from runners.clients import Runners
-from storage import Storage
-from training.jobs.admission import Admission
 from training.jobs.store import JobRecord, Jobs, no_job
 
 T = TypeVar("T", bound=BaseModel)
 
 
-class Front(Protocol):
-    """What the routes need of the front service."""
+@asynccontextmanager
+async def parsed_inputs(
+    front: Front, route: Route, path: Mapping[str, str], request: Request
+) -> AsyncIterator[Inputs[Any]]:
+    """What the handler is given; a form's files are open for as long as the block lasts.
 
-    runners: Runners
-    overview: Overview
-    places: QueuePositions
-    jobs: Jobs
-    admission: Admission
-    library: Library
-    storage: Storage
-    outbox: Outbox
-    settings: Settings
-    training: Any
+    Args:
+        path: the parameters of the path.
+
+    Raises:
+        Refusal: 400, 404, 415, 507; whatever reading the job's record raises.
+    """
+    _check_owner(path)
+    record = await _job(front.jobs, path["job_id"], route) if "job_id" in path else None
+    query = _query(route, request.query_params)
+    if route.form:
+        async with received_form(request) as (fields, files):
+            body = validated(route.form, fields)
+            yield Inputs(path, query, request.headers, body, files, record)
+    else:
+        json = await json_body(request, route.body) if route.body else None
+        yield Inputs(path, query, request.headers, json, record=record)
 
 
-Handler = Callable[[Front, Request], Awaitable[Response]]
+async def json_body(request: Request, model: type[T]) -> T:
+    """The JSON body as the model; an empty body counts as an empty object.
+
+    Raises:
+        Refusal: 400.
+    """
+    try:
+        return model.model_validate_json(await request.body() or b"{}")
+    except ClientDisconnect:
+        # A body over the limit ends like this as well; api.middleware.body_limits then answers in our place.
+        raise Refusal(400, "the body ended too early") from None
+    except ValidationError as error:
+        raise invalid(error) from None
 
 
-def json_answer(content: BaseModel | dict[str, Any]) -> Response:
-    return JSONResponse(content.model_dump(mode="json") if isinstance(content, BaseModel) else content)
-
-
-def parsed(model: type[T], fields: Any) -> T:
+def validated(model: type[T], fields: Any) -> T:
     """The fields as the model. Raises Refusal (400), naming them."""
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        raise _invalid(error) from None
+        raise invalid(error) from None
 
 
-async def body(request: Request, model: type[T]) -> T:
-    """The JSON body as the model; none at all is an empty one.
-
-    Raises:
-        Refusal: 400, 415.
-    """
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Refusal(415, "content-type: send application/json")
-    try:
-        return model.model_validate_json(await request.body() or b"{}")
-    except ClientDisconnect:
-        # Also how a body over the limit ends; the guard answers that.
-        raise Refusal(400, "the body ended too early") from None
-    except ValidationError as error:
-        raise _invalid(error) from None
+def _check_owner(path: Mapping[str, str]) -> None:
+    """Raise Refusal (404) if the path names a producer or a twin that is none, or that the principal may not see."""
+    if (producer := path.get("producer_id")) is not None and not _may_see(producer):
+        raise Refusal(404, f"producer_id: nothing is stored for {shown(producer)}")
+    if (lora_id := path.get("lora_id")) is not None:
+        owner, _, model = lora_id.partition(":")
+        if not is_id(model) or not _may_see(owner):
+            raise Refusal(404, f"lora_id: there is no twin {shown(lora_id)}")
 
 
-def query(request: Request, *known: str) -> dict[str, str]:
-    """The query by the contract's names, in either spelling. A filter that is not known would do nothing."""
-    names = {spelling: name for name in known for spelling in (name, to_camel(name))}
-    for sent in request.query_params:
-        if sent not in names:
-            raise Refusal(400, f"{shown(sent)}: it is not a known field; use {' or '.join(known)}")
-    return {names[sent]: value for sent, value in request.query_params.items()}
+def _may_see(producer: str) -> bool:
+    return is_id(producer) and principal.sees(producer)
 
 
-def producer_of(fields: dict[str, str]) -> str | None:
-    producer = fields.get("producer_id")
-    if producer is not None and not is_id(producer):
-        raise Refusal(400, f"producer_id: {shown(producer)} is not a producer's id")
-    return producer
-
-
-def job_of(front: Front, request: Request) -> JobRecord:
-    """The job of the path. One that is another producer's is not there."""
-    record = front.jobs.get(request.path_params["id"])
+async def _job(jobs: Jobs, job_id: str, route: Route) -> JobRecord | None:
+    """The job, by its own id or its task's. Another producer's is answered as if it did not exist."""
+    if route.damaged_job and principal.current().producers is None:
+        return None
+    record = await to_record_thread(jobs.get, job_id)
     if not principal.sees(record.producer_id):
-        raise no_job(request.path_params["id"])
+        raise no_job(job_id)
     return record
 
 
-def lora_id(request: Request) -> str:
-    producer, model = request.path_params["producer"], request.path_params["model"]
-    name = f"{producer}:{model}"
-    if not is_id(producer) or not is_id(model) or not principal.sees(producer):
-        raise Refusal(404, f"lora_id: there is no twin {shown(name)}")
-    return name
-
-
-def _invalid(error: ValidationError) -> Refusal:
-    details = error.errors(include_context=False, include_input=False)
-    return Refusal(400, describe_validation([dict(detail) for detail in details]))
+def _query(route: Route, sent: Mapping[str, str]) -> dict[str, str]:
+    """The query by the contract's names. An unknown filter is refused, since it would do nothing."""
+    declared = {query.name: query for query in route.query if query.where == "query"}
+    if not declared:
+        return {}
+    names = {spelling: name for name in declared for spelling in (name, to_camel(name))}
+    unknown = [name for name in sent if name not in names]
+    if unknown and not route.other_query:
+        raise Refusal(400, f"{shown(unknown[0])}: it is not a known field; use {' or '.join(declared)}")
+    values = {names[name]: value for name, value in sent.items() if name in names}
+    for name, query in declared.items():
+        value = values.get(name)
+        if value is None and query.required:
+            raise Refusal(400, f"{name}: it is missing; send it")
+        if value is not None and value not in query.schema.get("enum", (value,)):
+            raise Refusal(400, f"{name}: use one of {', '.join(query.schema['enum'])}")
+    if "producer_id" in values and not is_id(values["producer_id"]):
+        raise Refusal(400, f"producer_id: {shown(values['producer_id'])} is not a producer's id")
+    return values

@@ -1,4 +1,4 @@
-"""The routes of the jobs: their records, their end, their going on, what they tell while they run, what they made."""
+"""Training jobs: list, inspect, cancel, resume, delete, follow, and fetch their reports and previews."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from api.capacity.thread_pools import to_record_thread
 from api.routes import outputs
-from api.routes.inputs import Front, job_of, json_answer, producer_of, query
-from contract import STATES, TERMINAL, JobAnswer, JobDeletedAnswer, ReportAnswer, State
+from api.routes.examples import JOB
+from api.routes.handler import Front, Inputs
+from api.routes.route import OF_PRODUCER, TRAIN, Query, Route
+from contract import STATES, TERMINAL, JobAnswer, JobDeletedAnswer, JobsAnswer, ReportAnswer, State
 from core import principal
 from core.errors import Refusal
 from core.plain_json import decode_object
@@ -26,135 +27,133 @@ from core.text import shown
 from storage import NotFound, Unavailable, keys, records
 from training.evaluation import page
 from training.jobs.deletion import delete_job
-from training.jobs.store import Jobs
+from training.jobs.store import JobRecord, Jobs
 
 log = logging.getLogger("producer_twin.front")
 
 T = TypeVar("T")
 
-_LOOK_SECONDS = 0.5
-# A comment now and then keeps proxies from closing a stream that has nothing to tell.
-_QUIET_SECONDS = 15.0
+_POLL_SECONDS = 0.5
+# Proxies close a stream on which nothing comes for long: a comment is sent when there is no event.
+_KEEP_ALIVE_SECONDS = 15.0
 _CANCEL_SECONDS = 10.0
 _PREVIEW = re.compile(r"[a-z]+_\d{1,8}\.(mp3|png)")
 
 
-async def list_all(front: Front, request: Request) -> Response:
-    asked = query(request, "producer_id", "state")
-    producer, state = producer_of(asked), asked.get("state")
-    if state is not None and state not in STATES:
-        raise Refusal(400, f"state: use one of {', '.join(STATES)}")
+async def list_all(front: Front, inputs: Inputs[None]) -> JobsAnswer:
+    producer, state = inputs.query.get("producer_id"), inputs.query.get("state")
 
     def collect() -> list[JobAnswer]:
         records = front.jobs.all(producer, cast("State | None", state))
         return front.jobs.answers(record for record in records if principal.sees(record.producer_id))
 
-    return json_answer({"jobs": [job.model_dump(mode="json") for job in await to_record_thread(collect)]})
+    return JobsAnswer(jobs=await to_record_thread(collect))
 
 
-async def inspect(front: Front, request: Request) -> Response:
-    return json_answer(await to_record_thread(lambda: front.jobs.answer(job_of(front, request))))
+async def inspect(front: Front, inputs: Inputs[None]) -> JobAnswer:
+    return await to_record_thread(front.jobs.answer, inputs.job)
 
 
-async def cancel(front: Front, request: Request) -> Response:
-    """Answers once the job has ended, or as it is if that takes longer."""
-    record = await to_record_thread(front.jobs.cancel, await _job(front, request))
+async def cancel(front: Front, inputs: Inputs[None]) -> JobAnswer:
+    """Answers once the job has ended, or with its state after `_CANCEL_SECONDS`."""
+    record = await to_record_thread(front.jobs.cancel, inputs.job.job_id)
     if record.state not in TERMINAL:
-        # Where its process is not this server's, it learns of it by the record, within two seconds.
+        # A training process of another server reads in the record, within two seconds, that it is to end.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CANCEL_SECONDS):
                 await _tell(front, "cancel", record.job_id)
                 while (await to_record_thread(front.jobs.get, record.job_id)).state not in TERMINAL:
-                    await asyncio.sleep(_LOOK_SECONDS)
-    return json_answer(await _answer(front.jobs, record.job_id))
+                    await asyncio.sleep(_POLL_SECONDS)
+    return await _answer(front.jobs, record.job_id)
 
 
-async def resume(front: Front, request: Request) -> Response:
-    record = await to_record_thread(front.admission.resume, await _job(front, request))
+async def resume(front: Front, inputs: Inputs[None]) -> JobAnswer:
+    record = await to_record_thread(front.admission.resume, inputs.job.job_id)
     if record.state == "queued":
         await _tell(front, "start", record.job_id)
-    return json_answer(await _answer(front.jobs, record.job_id))
+    return await _answer(front.jobs, record.job_id)
 
 
-async def delete(front: Front, request: Request) -> Response:
-    """A job that has ended, or whose record is damaged, which only who sees every producer may delete."""
-    some_id = request.path_params["id"]
-    gone = await asyncio.to_thread(delete_job, front.jobs, some_id)
-    return json_answer(JobDeletedAnswer(job_id=some_id, deleted=[keys.to_path(key) for key in gone]))
+async def delete(front: Front, inputs: Inputs[None]) -> JobDeletedAnswer:
+    """Also a job whose record is damaged, for who sees every producer."""
+    some_id = inputs.path["job_id"]
+    deleted = await asyncio.to_thread(delete_job, front.jobs, some_id)
+    return JobDeletedAnswer(job_id=some_id, deleted=[keys.to_path(key) for key in deleted])
 
 
-async def events(front: Front, request: Request) -> Response:
+async def events(front: Front, inputs: Inputs[None]) -> Response:
     """Server-sent events: the job's record, now and whenever it changes, until it has ended."""
-    job = await to_record_thread(lambda: front.jobs.answer(job_of(front, request)))
-    if job.state in TERMINAL and request.headers.get("last-event-id") == _event_id(job):
-        # Browsers come again when a stream ends; this tells them that all was said.
+    job = await to_record_thread(front.jobs.answer, inputs.job)
+    if job.state in TERMINAL and inputs.headers.get("last-event-id") == _event_id(job):
+        # Browsers connect again when a stream ends; 204 tells them that there is no more.
         return Response(status_code=204)
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
     return StreamingResponse(_changes(front.jobs, job), media_type="text/event-stream", headers=headers)
 
 
-async def report_json(front: Front, request: Request) -> Response:
-    return json_answer(await _report(front, request, lambda job_id, report: report))
+async def report_json(front: Front, inputs: Inputs[None]) -> Response:
+    return JSONResponse(await _report(front, inputs.job, lambda report: report))
 
 
-async def report_page(front: Front, request: Request) -> Response:
-    def render(job_id: str, report: dict[str, Any]) -> str:
+async def report_page(front: Front, inputs: Inputs[None]) -> Response:
+    job_id = inputs.job.job_id
+
+    def render(report: dict[str, Any]) -> str:
         return page.render(report, lambda name: front.storage.get(keys.preview(job_id, name)))
 
-    return HTMLResponse(await _report(front, request, render))
+    return HTMLResponse(await _report(front, inputs.job, render))
 
 
-async def preview(front: Front, request: Request) -> Response:
-    name = request.path_params["name"]
-    job_id = await _job(front, request)
+async def preview(front: Front, inputs: Inputs[None]) -> Response:
+    name = inputs.path["name"]
     if not _PREVIEW.fullmatch(name):
         raise Refusal(404, f"there is no preview {shown(name)}; the job's record names those that there are")
-    return await outputs.serve(keys.preview(job_id, name), front.storage, front.outbox, front.settings)
+    key = keys.preview(inputs.job.job_id, name)
+    return await outputs.serve(key, front.storage, front.outbox, front.settings)
 
 
-async def _report(front: Front, request: Request, make: Callable[[str, dict[str, Any]], T]) -> T:
-    """What `make` makes of the job's report. It raises ValueError if the report is none."""
-    record = await to_record_thread(job_of, front, request)
+async def _report(front: Front, job: JobRecord, make: Callable[[dict[str, Any]], T]) -> T:
+    """`make` of the job's report. It raises ValueError for a damaged report."""
 
     def parse(data: bytes, key: str) -> T:
         report = decode_object(data)
-        if ReportAnswer.model_validate(report).job_id != record.job_id:
+        if ReportAnswer.model_validate(report).job_id != job.job_id:
             raise ValueError("it is the report of another job")
-        return make(record.job_id, report)
+        return make(report)
 
     try:
-        return (await to_record_thread(records.read, front.storage, keys.report(record.job_id), parse))[0]
+        return (await to_record_thread(records.read, front.storage, keys.report(job.job_id), parse))[0]
     except NotFound:
-        raise Refusal(404, f"job_id: {record.job_id} has no report yet; it is {record.state}") from None
+        raise Refusal(404, f"job_id: {job.job_id} has no report yet; it is {job.state}") from None
 
 
-async def _tell(front: Front, what: str, job_id: str) -> None:
-    """Ask the training service, which may be away: the record says the same to whoever reads it."""
+async def _tell(front: Front, call: Literal["start", "cancel"], job_id: str) -> None:
+    """Call the training service. A cancel that does not reach it is in the job's record as well."""
     try:
-        await getattr(front.training.to_async, what)(job_id=job_id)
+        await getattr(front.training.to_async, call)(job_id=job_id)
     except Exception as error:
-        log.warning("the training service did not hear %s of job %s: %s", what, job_id, error)
-        if what == "start":
+        log.warning("the training service could not be told to %s job %s: %s", call, job_id, error)
+        if call == "start":
             raise Refusal(503, "the training service does not answer; try again later") from error
 
 
 async def _changes(jobs: Jobs, job: JobAnswer) -> AsyncIterator[str]:
     yield "retry: 2000\n\n" + _event(job)
-    said, told = _event_id(job), time.monotonic()
+    sent, sent_at = _event_id(job), time.monotonic()
     while job.state not in TERMINAL:
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
         try:
             job = await _answer(jobs, job.job_id)
         except Unavailable:
             continue
         except Refusal:  # it was deleted
             return
-        if _event_id(job) != said:
+        if _event_id(job) != sent:
             yield _event(job)
-            said, told = _event_id(job), time.monotonic()
-        elif time.monotonic() - told > _QUIET_SECONDS:
+            sent, sent_at = _event_id(job), time.monotonic()
+        elif time.monotonic() - sent_at > _KEEP_ALIVE_SECONDS:
             yield ": still here\n\n"
-            told = time.monotonic()
+            sent_at = time.monotonic()
 
 
 def _event(job: JobAnswer) -> str:
@@ -162,15 +161,119 @@ def _event(job: JobAnswer) -> str:
 
 
 def _event_id(job: JobAnswer) -> str:
-    """The same for the same news; that somebody still works on the job is none."""
-    news = job.model_dump(mode="json", exclude={"updated_at"})
-    return sha256(json.dumps(news).encode()).hexdigest()[:16]
+    """A digest of the record without `updated_at`, which changes while nothing else does."""
+    fields = job.model_dump(mode="json", exclude={"updated_at"})
+    return sha256(json.dumps(fields).encode()).hexdigest()[:16]
 
 
 async def _answer(jobs: Jobs, job_id: str) -> JobAnswer:
     return await to_record_thread(lambda: jobs.answer(jobs.get(job_id)))
 
 
-async def _job(front: Front, request: Request) -> str:
-    """The id of the path's job, which exists and is one that who asks may know of."""
-    return (await to_record_thread(job_of, front, request)).job_id
+ROUTES = (
+    Route(
+        "GET",
+        "/jobs",
+        "producers",
+        "List the training jobs, the newest first",
+        TRAIN,
+        list_all,
+        query=(OF_PRODUCER, Query("state", "List jobs in this state only.", {"type": "string", "enum": list(STATES)})),
+        answer=(JobsAnswer,),
+        answer_example={"jobs": [JOB]},
+        web_app=True,
+    ),
+    Route(
+        "GET",
+        "/jobs/{job_id}",
+        "producers",
+        "A job, by its own id or its task's; fields that are not known yet are null",
+        TRAIN,
+        inspect,
+        answer=(JobAnswer,),
+        answer_example=JOB,
+        web_app=True,
+    ),
+    Route(
+        "DELETE",
+        "/jobs/{job_id}",
+        "producers",
+        "Delete a job that has ended, or whose record is damaged, with its dataset and report; its twin stays",
+        TRAIN,
+        delete,
+        answer=(JobDeletedAnswer,),
+        answer_example={"job_id": "takes", "deleted": ["/data/jobs/takes.json"]},
+        errors=(409,),
+        writes=True,
+        damaged_job=True,
+    ),
+    Route(
+        "POST",
+        "/jobs/{job_id}/cancel",
+        "producers",
+        "Cancel a job within a step; the twin so far is kept, marked partial. Answers when the job has ended",
+        TRAIN,
+        cancel,
+        answer=(JobAnswer,),
+        answer_example=JOB | {"state": "cancelled"},
+        errors=(409,),
+        writes=True,
+        web_app=True,
+    ),
+    Route(
+        "POST",
+        "/jobs/{job_id}/resume",
+        "producers",
+        "Resume a job that failed or was cancelled, from its last checkpoint",
+        TRAIN,
+        resume,
+        answer=(JobAnswer,),
+        answer_example=JOB | {"state": "queued", "queue_position": 1},
+        errors=(400, 409),
+        writes=True,
+        web_app=True,
+    ),
+    Route(
+        "GET",
+        "/jobs/{job_id}/events",
+        "producers",
+        "Follow a job: its record whenever it changes, as server-sent events, until it has ended",
+        TRAIN,
+        events,
+        files=("text/event-stream",),
+        stream=True,
+        web_app=True,
+    ),
+    Route(
+        "GET",
+        "/jobs/{job_id}/report.json",
+        "producers",
+        "The report on the twin; docs/training.md describes it",
+        TRAIN,
+        report_json,
+        answer=(ReportAnswer,),
+        answer_example={"schema": 1, "job_id": "takes", "complete": True, "verdict": None, "unmeasured": []},
+        web_app=True,
+    ),
+    Route(
+        "GET",
+        "/jobs/{job_id}/report",
+        "producers",
+        "The report as a page, with pictures and players",
+        TRAIN,
+        report_page,
+        files=("text/html",),
+        web_app=True,
+    ),
+    Route(
+        "GET",
+        "/jobs/{job_id}/previews/{name}",
+        "producers",
+        "A preview as audio, or its spectrogram",
+        TRAIN,
+        preview,
+        files=("audio/mpeg", "image/png"),
+        stream=True,
+        web_app=True,
+    ),
+)

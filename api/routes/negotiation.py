@@ -1,4 +1,4 @@
-"""What a client's `Accept` asks of /generate: JSON, or the audio itself in some format (RFC 9110, section 12.5.1)."""
+"""Content negotiation of /generate: JSON, or the audio itself in a format of `Accept` (RFC 9110, section 12.5.1)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from contract import OutputFormat
 
-# The first of each is what answers are sent as; the others are older names of it.
+# Answers are sent as the first of each; the others are older names of it.
 _TYPES: dict[OutputFormat | None, tuple[str, ...]] = {
     None: ("application/json",),
     "wav": ("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"),
@@ -24,7 +24,7 @@ _WEIGHT = re.compile(r"0?\.\d{1,3}|[01](?:\.\d{0,3})?")
 
 @dataclass(frozen=True)
 class _Range:
-    """A member of `Accept`, such as `audio/*;q=0.5`; `codecs` are in lower case."""
+    """A media range of `Accept`, such as `audio/*;q=0.5`; `codecs` are in lower case."""
 
     type: str
     subtype: str
@@ -42,27 +42,27 @@ class _Range:
 
 
 def audio_format(accept: str, output_format: OutputFormat | None) -> OutputFormat | None:
-    """The format in which the audio itself is to be answered, None where JSON is.
+    """The format in which to answer the audio itself; None to answer JSON.
 
-    What has the highest weight is answered; of equals what is named before what a wildcard covers, then what comes
-    first, then JSON. Where nothing that can be served is accepted, that is JSON.
+    The format with the highest weight is answered; among equals one that is named goes before one that a wildcard
+    covers, then the first in the header, then JSON. If nothing acceptable can be served, JSON is answered.
 
     Args:
         accept: the header's value; several headers are joined with commas.
-        output_format: what the request's body names, which counts before `Accept` names another format.
+        output_format: of the request's body; it goes before the audio format that `Accept` names.
     """
     ranges = list(_ranges(accept[:_MAX_LENGTH]))
     ranks = {each: rank for each in _TYPES if (rank := _rank(each, ranges)) is not None}
     if not ranks:
         return None
     best = min(ranks.values())
-    # `audio/*` covers all of them alike, and WAV comes first of them.
+    # `audio/*` covers all formats alike; WAV is the first of them.
     found = next(each for each in _TYPES if ranks.get(each) == best)
     return found and (output_format or found)
 
 
 def _rank(output_format: OutputFormat | None, ranges: list[_Range]) -> tuple[float, int, int] | None:
-    """How welcome a format is, the less the better; None if it is not."""
+    """The format's rank, the lowest being the best; None if it is not acceptable."""
     names = _TYPES[output_format]
     covering = [
         (each.breadth, place, each)
@@ -76,7 +76,7 @@ def _rank(output_format: OutputFormat | None, ranges: list[_Range]) -> tuple[flo
 
 
 def _ranges(accept: str) -> Iterator[_Range]:
-    """The members of the header, without those that are malformed."""
+    """The media ranges of the header, without malformed ones."""
     for member in _MEMBER.findall(accept):
         name, _, rest = member.partition(";")
         kind, slash, subtype = name.strip().lower().partition("/")

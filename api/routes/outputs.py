@@ -1,4 +1,4 @@
-"""Stored tracks and pictures, as links: the bucket's own where there is one, else served from here, by ranges too."""
+"""Serves stored tracks and previews: from the folder, with ranges, or by a link to the bucket; and converts tracks."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _CONVERSIONS = Parser(DECODING, Limits(memory=2 * 2**30, cpu_seconds=120, second
 
 
 def link(key: str, storage: Storage, outbox: Outbox, settings: Settings) -> str:
-    """Where a track may be fetched: a URL of the bucket for a while, or a path of this service."""
+    """Where to fetch a track: a URL of the bucket that expires, or a path of this service."""
     if outbox.waiting(key):
         return keys.to_path(key)
     return storage.link(key, settings.link_seconds, media_type(key)) or keys.to_path(key)
 
 
 async def serve(key: str, storage: Storage, outbox: Outbox, settings: Settings) -> Response:
-    """What is stored there. Only tracks and previews can be fetched like this: the caller sees to the key.
+    """The stored object. The caller sees to it that the key is a track's or a preview's.
 
     Raises:
-        Refusal: 404; 500, it is empty.
+        Refusal: 404; 500, the object is empty.
     """
-    if keys.is_key(key) and _may_hear(key):
+    if keys.is_key(key) and _may_fetch(key):
         if path := outbox.waiting(key):
             return FileResponse(path, media_type=media_type(key))
         entry = await to_record_thread(storage.stat, key)
@@ -57,13 +57,13 @@ async def serve(key: str, storage: Storage, outbox: Outbox, settings: Settings) 
 
 
 async def convert(key: str, output_format: OutputFormat, storage: Storage, outbox: Outbox) -> Response:
-    """A track that is stored without loss, in another format.
+    """A losslessly stored track in another format.
 
     Raises:
-        Refusal: 400, 404; 500, it is damaged.
+        Refusal: 400, the track is stored lossily; 404; 409, it takes too long; 500, it is damaged.
     """
     missing = Refusal(404, f"there is nothing at {keys.ROOT}{shown(key)}")
-    if not (keys.is_key(key) and _may_hear(key)):
+    if not (keys.is_key(key) and _may_fetch(key)):
         raise missing
     stored = PurePosixPath(key)
     with tempfile.TemporaryDirectory(prefix="convert-") as folder:
@@ -90,8 +90,8 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
     return Response(made, media_type=MEDIA_TYPES[output_format], headers=headers)
 
 
-def _may_hear(key: str) -> bool:
-    """A twin's track is its producer's; the base model's is whose the link is."""
+def _may_fetch(key: str) -> bool:
+    """Whether the principal may fetch it. A twin's track is its producer's; one of the base model is open to all."""
     root, kind, producer, *_ = [*key.split("/"), "", ""]
     return (root, kind) != ("outputs", "twins") or principal.sees(producer)
 

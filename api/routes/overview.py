@@ -1,4 +1,4 @@
-"""How the service is, for people (`/status`) and for Prometheus (what only the front can know of all processes)."""
+"""The state of the whole service, for people (`/status`) and for Prometheus (`/metrics`)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from jinja2 import Environment, FileSystemLoader, Template, select_autoescape
+from prometheus_client import Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from api.capacity.thread_pools import to_record_thread
 from contract import STATES, TERMINAL, BackendAnswer
@@ -21,21 +24,23 @@ from core.errors import Refusal
 from storage import records
 
 if TYPE_CHECKING:
-    from api.routes.inputs import Front
+    from api.routes.handler import Front
     from training.jobs.store import JobRecord
 
-# Jobs are read from storage one by one: no more often than this, however many look.
-FRESH = 10.0
-_SHOWN = 20
-
-_STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}
-table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}th,td{text-align:left;padding:.3rem .6rem;
-border-bottom:1px solid #8884}.ok{color:#17803d}.no{color:#b91c1c}:root{color-scheme:light dark}"""
+# Job records are read from storage one by one: no more often than this, however many clients ask.
+MAX_AGE_SECONDS = 10.0
+_MAX_JOBS_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class State:
-    """`jobs` None where storage does not answer, with the `reason`. `damaged` counts objects by their folder."""
+    """The state of the service.
+
+    Attributes:
+        jobs: None where storage does not answer.
+        reason: why it does not.
+        damaged: the number of damaged objects by their folder.
+    """
 
     backends: list[BackendAnswer]
     jobs: list[JobRecord] | None
@@ -44,69 +49,72 @@ class State:
 
 
 class Overview:
+    """The service's state, at most MAX_AGE_SECONDS old, and its two forms."""
+
     def __init__(self) -> None:
         self._started = datetime.now(UTC)
         self._lock = asyncio.Lock()
-        self._taken = 0.0
+        self._read_at = 0.0
         self._jobs: list[JobRecord] | None = None
         self._reason: str | None = None
         self._damaged: Counter[str] = Counter()
 
     async def state(self, front: Front) -> State:
-        """At most FRESH seconds old."""
         async with self._lock:
-            if time.monotonic() - self._taken > FRESH or not self._taken:
+            if time.monotonic() - self._read_at > MAX_AGE_SECONDS or not self._read_at:
                 try:
                     self._jobs, self._reason = await to_record_thread(lambda: list(front.jobs.all())), None
                     self._damaged = await to_record_thread(_damaged, front)
                 except Refusal as refusal:
                     self._jobs, self._reason = None, refusal.message
-                self._taken = time.monotonic()
+                self._read_at = time.monotonic()
         return State(await front.runners.describe(), self._jobs, self._reason, self._damaged)
 
     async def metrics(self, front: Front) -> str:
-        """In Prometheus' text format."""
+        """In Prometheus' text format: gauges that only the front can set, of all processes and of storage."""
         state = await self.state(front)
-        lines = ["# TYPE producer_twin_backend_ready gauge"]
-        lines += [f'producer_twin_backend_ready{{backend="{row.name}"}} {int(row.ready)}' for row in state.backends]
-        lines += ["# TYPE producer_twin_storage_up gauge", f"producer_twin_storage_up {int(state.jobs is not None)}"]
+        ready = GaugeMetricFamily("producer_twin_backend_ready", "Whether a backend can serve", labels=["backend"])
+        for row in state.backends:
+            ready.add_metric([row.name], int(row.ready))
+        families = [ready]
+        families.append(
+            GaugeMetricFamily("producer_twin_storage_up", "Whether storage answers", int(state.jobs is not None))
+        )
         if state.jobs is not None:
             counted = Counter(record.state for record in state.jobs)
-            lines.append("# TYPE producer_twin_jobs gauge")
-            lines += [f'producer_twin_jobs{{state="{name}"}} {counted[name]}' for name in STATES]
-            lines.append("# TYPE producer_twin_damaged_objects gauge")
-            counts = sorted(({"jobs": 0} | state.damaged).items())
-            lines += [f'producer_twin_damaged_objects{{kind="{kind}"}} {count}' for kind, count in counts]
-        return "\n".join(lines) + "\n"
+            jobs = GaugeMetricFamily("producer_twin_jobs", "Training jobs by their state", labels=["state"])
+            for name in STATES:
+                jobs.add_metric([name], counted[name])
+            damaged = GaugeMetricFamily(
+                "producer_twin_damaged_objects", "Damaged objects in storage by their folder", labels=["kind"]
+            )
+            for kind, count in sorted(({"jobs": 0} | state.damaged).items()):
+                damaged.add_metric([kind], count)
+            families += [jobs, damaged]
+        return generate_latest(_Families(families)).decode()
 
-    async def page(self, front: Front, request: Request) -> Response:
-        """`GET /status`: what an operator looks at first. Of jobs, those that the API key is for."""
+    async def page(self, front: Front) -> str:
+        """As HTML. Of the jobs, those that the principal may see."""
         state = await self.state(front)
-        backends = [
-            (row.name, _mark(row.ready, "ready", row.reason or "not ready"), escape(row.checkpoint))
-            for row in state.backends
-        ]
-        parts = [
-            "<h1>Producer Twin</h1>",
-            f"<p>Storage: {_mark(state.jobs is not None, 'answers', state.reason or '')}. "
-            f"This server started {self._started:%Y-%m-%d %H:%M:%S} UTC.</p>",
-            _table("Backends", ("backend", "state", "checkpoint"), backends),
-        ]
-        if state.damaged:
-            rows = [(escape(f"/data/{kind}/"), str(count)) for kind, count in sorted(state.damaged.items())]
-            parts.append(_table("Damaged objects, which are left out (the log names them)", ("folder", "found"), rows))
+        counts, shown = {}, None
         if state.jobs is not None:
             jobs = [record for record in state.jobs if principal.sees(record.producer_id)]
             counted = Counter(record.state for record in jobs)
-            parts.append(_table("Jobs", STATES, [tuple(str(counted[name]) for name in STATES)]))
-            recent = sorted(jobs, key=lambda record: (record.state in TERMINAL, -record.updated_at.timestamp()))
-            head = ("job", "producer", "model", "backend", "state", "step", "left", "error")
-            parts.append(_table("Under way, then the latest", head, map(_row, recent[:_SHOWN])))
-        body = "".join(parts)
-        page = '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="10">'
-        page += f"<title>Producer Twin</title><style>{_STYLE}</style><body>{body}</body></html>"
-        # What clients wrote is escaped; should that ever fail, nothing in the page may run or be fetched.
-        return HTMLResponse(page, headers={"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"})
+            counts = {name: counted[name] for name in STATES}
+            # Jobs under way first, then those that changed last.
+            shown = sorted(jobs, key=lambda record: (record.state in TERMINAL, -record.updated_at.timestamp()))
+            shown = shown[:_MAX_JOBS_SHOWN]
+        return _template().render(state=state, started=self._started, counts=counts, jobs=shown)
+
+
+class _Families(Collector):
+    """Metrics that are not registered: a registry of several processes would take them for one process's."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self.families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self.families
 
 
 def _damaged(front: Front) -> Counter[str]:
@@ -116,18 +124,9 @@ def _damaged(front: Front) -> Counter[str]:
     return found
 
 
-def _row(record: JobRecord) -> tuple[str, ...]:
-    steps = f"{record.step or 0} of {record.total_steps}" if record.total_steps else ""
-    left = f"{record.seconds_left:.0f} s" if record.seconds_left else ""
-    words = (record.job_id, record.producer_id, record.model_name, record.backend, record.state)
-    return tuple(map(escape, (*words, steps, left, record.error or "")))
-
-
-def _mark(good: bool, yes: str, no: str) -> str:
-    return f'<span class="{"ok" if good else "no"}">{escape(yes if good else no)}</span>'
-
-
-def _table(title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    cells = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    names = "".join(f"<th>{escape(name)}</th>" for name in head)
-    return f"<h2>{escape(title)}</h2><table><tr>{names}</tr>{cells}</table>"
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(default=True), trim_blocks=True
+    )
+    return environment.get_template("status.html")

@@ -1,10 +1,14 @@
-"""A producer as a whole: how much is stored for them, and how all of it is deleted."""
+"""A producer as a whole: how much is stored for them, and deleting all of it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 from adapters.library import Library
+from api.routes.examples import UPLOAD
+from api.routes.handler import Front, Inputs
+from api.routes.route import TRAIN, Route
 from contract import TERMINAL, ProducerAnswer, ProducerDeletedAnswer
 from core.errors import Refusal
 from core.settings import Settings
@@ -14,7 +18,15 @@ from training.jobs.deletion import damaged_jobs, records_of
 from training.jobs.store import Jobs
 
 
-def usage(producer: str, storage: Storage, settings: Settings) -> ProducerAnswer:
+async def usage(front: Front, inputs: Inputs[None]) -> ProducerAnswer:
+    return await asyncio.to_thread(_usage, inputs.path["producer_id"], front.storage, front.settings)
+
+
+async def delete(front: Front, inputs: Inputs[None]) -> ProducerDeletedAnswer:
+    return await asyncio.to_thread(delete_all, inputs.path["producer_id"], front.storage, front.jobs, front.library)
+
+
+def _usage(producer: str, storage: Storage, settings: Settings) -> ProducerAnswer:
     """Bytes by kind, and the limit."""
     by: Counter[str] = Counter()
     objects = 0
@@ -26,10 +38,10 @@ def usage(producer: str, storage: Storage, settings: Settings) -> ProducerAnswer
     )
 
 
-def delete(producer: str, storage: Storage, jobs: Jobs, library: Library) -> ProducerDeletedAnswer:
-    """Remove all that a producer has here, damaged or not: uploads, datasets, twins, tracks, jobs.
+def delete_all(producer: str, storage: Storage, jobs: Jobs, library: Library) -> ProducerDeletedAnswer:
+    """Remove all that is stored for a producer, damaged or not: uploads, datasets, twins, tracks, jobs.
 
-    A job whose record is damaged is known to be the producer's by its dataset.
+    A job whose record is damaged counts as the producer's if its dataset is.
 
     Raises:
         Refusal: 404 if there is nothing, 409 while a job of theirs is under way.
@@ -49,7 +61,7 @@ def delete(producer: str, storage: Storage, jobs: Jobs, library: Library) -> Pro
             gone.append(key)
             size += bytes
 
-    # Listed first: with the twins go their versions.
+    # Listed first, since deleting a twin deletes its versions as well.
     stored = [entry for _, entry in of_producer(storage, producer)]
     twins = {twin.header.lora_id for twin in library.all(producer)}
     twins |= {f"{producer}:{key.split('/')[2]}" for entry in stored if (key := entry.key).startswith("lora_versions/")}
@@ -61,7 +73,7 @@ def delete(producer: str, storage: Storage, jobs: Jobs, library: Library) -> Pro
     for entry in stored:
         remove(entry.key, entry.size)
     for job_id, tasks in jobs_of.items():
-        storage.delete(keys.open_job(job_id))  # which who ended the job may not have come to yet
+        storage.delete(keys.open_job(job_id))  # the process that ended the job may not have removed it yet
         for entry in of_job(storage, job_id):
             remove(entry.key, entry.size)
         for key in records_of(job_id, tasks):
@@ -73,3 +85,35 @@ def delete(producer: str, storage: Storage, jobs: Jobs, library: Library) -> Pro
     for lease in (keys.training_lease(producer), keys.lora_lease(producer)):
         storage.delete(lease)
     return ProducerDeletedAnswer(producer_id=producer, deleted=[keys.to_path(key) for key in gone], bytes=size)
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/producers/{producer_id}",
+        "producers",
+        "The storage that a producer uses, and the limit",
+        TRAIN,
+        usage,
+        answer=(ProducerAnswer,),
+        answer_example={
+            "producer_id": "ada",
+            "bytes": 31_752_044,
+            "limit": None,
+            "objects": 1,
+            "by": {"uploads": 31_752_044},
+        },
+    ),
+    Route(
+        "DELETE",
+        "/producers/{producer_id}",
+        "producers",
+        "Delete everything that is stored for a producer",
+        TRAIN,
+        delete,
+        answer=(ProducerDeletedAnswer,),
+        answer_example={"producer_id": "ada", "deleted": [UPLOAD], "bytes": 31_752_044},
+        errors=(409,),
+        writes=True,
+    ),
+)

@@ -1,4 +1,4 @@
-"""A body of `/store-upload`, taken apart: its sound goes to a file, and what else it says is returned."""
+"""Parses a body of `/store-upload`, to run in the sandbox: the audio goes to a file, the other fields are returned."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from core.disk import temporary_space
 from core.errors import Refusal
 
 _NAMES = ("content_base64", "contentBase64")
-# What the fields beside the sound may take, in characters of JSON.
-_MAX_BESIDE = 2**16
+# In characters of JSON, without the audio.
+_MAX_FIELDS = 2**16
 
 
-def take_apart(body: io.FileIO, sound: io.FileIO, most: int) -> Any:
-    """The body's JSON, in which a letter stands for the sound that was written to the file.
+def take_apart(body: io.FileIO, audio: io.FileIO, max_bytes: int) -> Any:
+    """The body's JSON, with "_" in place of the base64, whose bytes are written to the file.
 
     Args:
-        most: bytes that the sound may have.
+        audio: the file to write to.
+        max_bytes: of the audio.
 
     Raises:
         Refusal: 400, 413, 507.
@@ -32,19 +33,19 @@ def take_apart(body: io.FileIO, sound: io.FileIO, most: int) -> Any:
         raise Refusal(400, "the body is not valid JSON") from None
     name = next((name for name in _NAMES if isinstance(document, dict) and name in document), None)
     if name and isinstance(document[name], str) and document[name]:
-        decode(document[name], sound, most)
+        decode(document[name], audio, max_bytes)
         document[name] = "_"
-    if len(json.dumps(document)) > _MAX_BESIDE:
+    if len(json.dumps(document)) > _MAX_FIELDS:
         raise Refusal(413, "the body has more than a file in it; send its other fields alone")
     return document
 
 
-def decode(text: str, file: io.FileIO, most: int) -> None:
-    """Write what the base64 stands for. Raises Refusal: 400, 413, 507."""
-    # Data URLs are what browsers make of files.
+def decode(text: str, file: io.FileIO, max_bytes: int) -> None:
+    """Write the bytes of base64, or of a data URL, to the file. Raises Refusal: 400, 413, 507."""
+    # Browsers read files as data URLs.
     payload = text.partition(",")[2] if text.startswith("data:") else text
-    if len(payload) * 3 // 4 > most + 2:
-        raise too_large("content_base64", most)
+    if len(payload) * 3 // 4 > max_bytes + 2:
+        raise too_large("content_base64", max_bytes)
     try:
         data = base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError) as error:

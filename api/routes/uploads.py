@@ -1,4 +1,4 @@
-"""A producer's files, in whichever of three ways they come: base64 in JSON, a form, or past us into the bucket."""
+"""A producer's audio files: uploaded as base64 in JSON, as a form, or by the client to the bucket; and analysed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from typing import Any, TypeVar
 
 from api.capacity.parsing import Parser
 from api.capacity.thread_pools import to_record_thread
-from api.routes.inputs import parsed
+from api.routes.examples import UPLOAD, UPLOADED
+from api.routes.forms import on_disk
+from api.routes.handler import Front, Inputs
+from api.routes.inputs import validated
+from api.routes.route import TRAIN, Query, Route
 from api.routes.upload_bodies import decode, take_apart, too_large
 from contract import (
     AnalysisAnswer,
@@ -36,22 +40,39 @@ from storage.ownership import check_room
 
 T = TypeVar("T")
 
-# A browser must begin within this time; what is under way may take longer.
+# A client must begin to upload within this time; the upload itself may take longer.
 _LINK_SECONDS = 3600
 
-
-# A file's header and ends are looked at: milliseconds each.
+# Only a file's header and its ends are decoded, which takes milliseconds.
 _CHECKS = Parser(DECODING, CHECK, at_once=4, each=2)
-# A body is in memory as bytes, as text and as the file; none is over some hundred megabytes.
+# A body is in memory three times, as bytes, text and decoded file; MAX_BODY_BYTES allows some hundred megabytes.
 _BODIES = Parser(DECODING, Limits(memory=2 * 2**30, cpu_seconds=20, seconds=60, niceness=5), at_once=2, each=1)
-# Listening takes a core, which serving needs as well: a second for a song, minutes for a recording of hours.
+# Analysis takes a core, which serving needs as well: a second for a song, minutes for a recording of hours.
 _SONGS = Parser(ANALYSIS, ANALYSE, at_once=1, each=1)
 _RECORDINGS = Parser(ANALYSIS, ANALYSE_LONG, at_once=1, each=1)
 
 
+async def upload(front: Front, inputs: Inputs[UploadFields]) -> StoreUploadAnswer:
+    """Store the form's file, in constant memory."""
+    fields, files = inputs.body, inputs.files
+    if len(files) > 1:
+        raise Refusal(400, "file: send one a request")
+    key, answer = _new_upload(fields.producer_id, fields.job_id, fields.filename or files[0].filename or "audio.wav")
+    answer.warnings = await _keep("file", key, fields.producer_id, on_disk(files[0]), front.storage, front.settings)
+    return answer
+
+
+async def upload_link(front: Front, inputs: Inputs[UploadLinkRequest]) -> UploadLinkAnswer:
+    return await asyncio.to_thread(_link, inputs.body, front.storage, front.settings)
+
+
+async def upload_analysis(front: Front, inputs: Inputs[None]) -> AnalysisAnswer:
+    return await _analysed(inputs.query["path"], front.storage)
+
+
 async def store(request: StoreUploadRequest, storage: Storage, settings: Settings) -> StoreUploadAnswer:
-    """Check the audio and keep it. The same bytes at the same path again are welcome, others are not."""
-    key, answer = _place(request.producer_id, request.job_id, request.filename)
+    """Check the audio and store it. The same bytes may be stored again at the same path, others may not."""
+    key, answer = _new_upload(request.producer_id, request.job_id, request.filename)
     with tempfile.TemporaryFile(buffering=0) as file:
         await asyncio.to_thread(decode, request.content_base64, file, settings.max_upload_bytes)
         answer.warnings = await _keep("content_base64", key, request.producer_id, file, storage, settings)
@@ -59,52 +80,43 @@ async def store(request: StoreUploadRequest, storage: Storage, settings: Setting
 
 
 async def store_body(body: io.FileIO, storage: Storage, settings: Settings) -> StoreUploadAnswer:
-    """The same for a request's body on disk, in constant memory."""
+    """`store` for a request body that is a file on disk, in constant memory."""
     with tempfile.TemporaryFile(buffering=0) as file:
         try:
             document = await _BODIES.run(take_apart, body, file, settings.max_upload_bytes)
         except Exceeded as reason:
             raise Refusal(413, f"content_base64: {reason}") from reason
-        request = parsed(StoreUploadRequest, document)
-        key, answer = _place(request.producer_id, request.job_id, request.filename)
+        request = validated(StoreUploadRequest, document)
+        key, answer = _new_upload(request.producer_id, request.job_id, request.filename)
         answer.warnings = await _keep("content_base64", key, request.producer_id, file, storage, settings)
-    return answer
-
-
-async def store_file(
-    fields: UploadFields, name: str, file: io.FileIO, storage: Storage, settings: Settings
-) -> StoreUploadAnswer:
-    """The same for a file on disk, in constant memory. `name` is the client's, where the fields have none."""
-    key, answer = _place(fields.producer_id, fields.job_id, fields.filename or name or "audio.wav")
-    answer.warnings = await _keep("file", key, fields.producer_id, file, storage, settings)
     return answer
 
 
 async def _keep(
     field: str, key: str, producer: str, file: io.FileIO, storage: Storage, settings: Settings
 ) -> list[str]:
-    """Store the file if it is audio, and return what is wrong with its sound."""
+    """Store the file if it is audio, and return warnings about its sound."""
     size = file.seek(0, io.SEEK_END)
     if size > settings.max_upload_bytes:
         raise too_large(field, settings.max_upload_bytes)
     info = await _parsed(_CHECKS, field, check_file, file)
-    ANALYSIS.start()  # which is likely to be asked for next
+    ANALYSIS.start()  # an analysis is likely to be requested next
 
     def put() -> None:
-        _make_room(key, producer, size, storage, settings)
+        _check_quota(key, producer, size, storage, settings)
         try:
             storage.put_file(key, file, if_absent=True)
         except AlreadyExists:
             file.seek(0)
-            _welcome_again(storage, key, file_digest(file, "sha256").hexdigest())
+            _check_same(storage, key, file_digest(file, "sha256").hexdigest())
 
     await asyncio.to_thread(put)
     return list(info.warnings)
 
 
-def link(request: UploadLinkRequest, storage: Storage, settings: Settings) -> UploadLinkAnswer:
-    """Where the client may put the file by itself. What it puts there is looked at when it is trained on."""
-    key, answer = _place(request.producer_id, request.job_id, request.filename)
+def _link(request: UploadLinkRequest, storage: Storage, settings: Settings) -> UploadLinkAnswer:
+    """A URL to which the client uploads the file by itself. The file is checked when it is trained on."""
+    key, answer = _new_upload(request.producer_id, request.job_id, request.filename)
     if request.bytes > settings.max_upload_bytes:
         raise too_large("bytes", settings.max_upload_bytes)
     if storage.stat(key):
@@ -117,16 +129,12 @@ def link(request: UploadLinkRequest, storage: Storage, settings: Settings) -> Up
     return UploadLinkAnswer(**answer.model_dump(), url=url, method="PUT", headers=headers, expires_in=_LINK_SECONDS)
 
 
-async def listen(path: str, storage: Storage) -> AnalysisAnswer:
-    """What an upload is, before anything is trained on it.
-
-    Raises:
-        Refusal: 400 for a path that is none or a file that is no sound, 404.
-    """
+async def _analysed(path: str, storage: Storage) -> AnalysisAnswer:
+    """Raises Refusal: 400 for a malformed path or a file that is not audio, 404."""
     key = keys.from_path(path, "path")
     missing = Refusal(404, f"path: {shown(path)} does not exist; upload it first")
-    place = key.split("/")
-    if len(place) < 4 or place[0] != "uploads" or not principal.sees(place[1]):
+    parts = key.split("/")
+    if len(parts) < 4 or parts[0] != "uploads" or not principal.sees(parts[1]):
         raise missing
     with tempfile.TemporaryDirectory(prefix="analysis-") as folder:
         file = await to_record_thread(storage.local, key)
@@ -138,9 +146,9 @@ async def listen(path: str, storage: Storage) -> AnalysisAnswer:
             raise missing from None
         field = f"path: {shown(path)}"
         info = await _parsed(_CHECKS, field, probe, file)
-        record = await _parsed(_SONGS if info.seconds <= SONG_SECONDS else _RECORDINGS, field, _heard, file)
-    told = {name: record[name] for name in AnalysisAnswer.model_fields if name in record}
-    return AnalysisAnswer(path=path, format=info.format, sample_rate=info.sample_rate, channels=info.channels, **told)
+        record = await _parsed(_SONGS if info.seconds <= SONG_SECONDS else _RECORDINGS, field, _analysis, file)
+    fields = {name: record[name] for name in AnalysisAnswer.model_fields if name in record}
+    return AnalysisAnswer(path=path, format=info.format, sample_rate=info.sample_rate, channels=info.channels, **fields)
 
 
 async def _parsed(parser: Parser, field: str, function: Callable[..., T], file: io.FileIO | Path) -> T:
@@ -148,14 +156,14 @@ async def _parsed(parser: Parser, field: str, function: Callable[..., T], file: 
         return await parser.run(function, file)
 
 
-def _heard(file: Path) -> dict[str, Any]:
-    from preprocessing.analysis import analyse  # which the front need not load
+def _analysis(file: Path) -> dict[str, Any]:
+    from preprocessing.analysis import analyse  # in the sandbox's process: the front need not load it
 
     return analyse(file).record()
 
 
-def _place(producer: str, job: str | None, filename: str) -> tuple[str, StoreUploadAnswer]:
-    """The key, and what the client is told. Raises Refusal (403) for a producer that is another's."""
+def _new_upload(producer: str, job: str | None, filename: str) -> tuple[str, StoreUploadAnswer]:
+    """The storage key and the answer. Raises Refusal (403) if the API key is not for the producer."""
     principal.own(producer)
     job_id = job or str(uuid.uuid4())
     key = keys.upload(producer, job_id, keys.safe_filename(filename))
@@ -163,14 +171,14 @@ def _place(producer: str, job: str | None, filename: str) -> tuple[str, StoreUpl
     return key, StoreUploadAnswer(path=keys.to_path(key), producer_id=producer, job_id=job_id)
 
 
-def _make_room(key: str, producer: str, size: int, storage: Storage, settings: Settings) -> None:
-    """Raises Refusal (507) unless the producer may store it, or has."""
+def _check_quota(key: str, producer: str, size: int, storage: Storage, settings: Settings) -> None:
+    """Raise Refusal (507) if the producer may not store `size` bytes more, unless the object is stored already."""
     if settings.producer_max_bytes is not None and storage.stat(key) is None:
         check_room(storage, producer, size, settings.producer_max_bytes)
 
 
-def _welcome_again(storage: Storage, key: str, digest: str) -> None:
-    """Raises Refusal (409) unless the object that is there has this digest."""
+def _check_same(storage: Storage, key: str, digest: str) -> None:
+    """Raise Refusal (409) unless the stored object has this digest."""
     entry = storage.stat(key)
     if entry is None or (entry.sha256 or sha256(storage.get(key)).hexdigest()) != digest:
         raise _taken(key)
@@ -178,3 +186,82 @@ def _welcome_again(storage: Storage, key: str, digest: str) -> None:
 
 def _taken(key: str) -> Refusal:
     return Refusal(409, f"filename: {keys.to_path(key)} holds another file; choose another filename or job_id")
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/store-upload",
+        "producers",
+        "Store an audio file, sent as base64",
+        TRAIN,
+        body=StoreUploadRequest,
+        body_example={"producer_id": "ada", "filename": "beat.wav", "content_base64": "UklGRi4AAABXQVZFZm10…"},
+        answer=(StoreUploadAnswer,),
+        answer_example=UPLOADED,
+        errors=(409, 507),
+        writes=True,
+        spooled=True,
+        cancelled_on_disconnect=True,
+    ),
+    Route(
+        "POST",
+        "/uploads",
+        "producers",
+        "Store an audio file of any size, sent as a form",
+        TRAIN,
+        upload,
+        form=UploadFields,
+        answer=(StoreUploadAnswer,),
+        answer_example=UPLOADED,
+        errors=(409, 507),
+        writes=True,
+        cancelled_on_disconnect=True,
+        web_app=True,
+    ),
+    Route(
+        "POST",
+        "/uploads/link",
+        "producers",
+        "A URL to upload a file straight to the bucket, where storage is S3",
+        TRAIN,
+        upload_link,
+        body=UploadLinkRequest,
+        body_example={"producer_id": "ada", "bytes": 31_752_044, "filename": "beat.wav"},
+        answer=(UploadLinkAnswer,),
+        answer_example=UPLOADED
+        | {"url": "https://bucket.example/…", "method": "PUT", "headers": {"if-none-match": "*"}, "expires_in": 3600},
+        errors=(409, 507),
+        writes=True,
+    ),
+    Route(
+        "GET",
+        "/uploads/analysis",
+        "producers",
+        "Analyse an uploaded file: length, tempo, key and levels",
+        TRAIN,
+        upload_analysis,
+        query=(Query("path", "The path that an upload answered.", required=True),),
+        answer=(AnalysisAnswer,),
+        answer_example={
+            "path": UPLOAD,
+            "format": "wav",
+            "sample_rate": 44_100,
+            "channels": 2,
+            "seconds": 184.2,
+            "bpm": 140.02,
+            "bpm_confidence": 0.93,
+            "key": "A minor",
+            "key_confidence": 0.71,
+            "peak": -0.1,
+            "loudness": -9.8,
+            "clipped": 0,
+            "silent": 0.4,
+            "warnings": [],
+        },
+        errors=(404,),
+        writes=True,
+        cancelled_on_disconnect=True,
+        web_app=True,
+    ),
+)

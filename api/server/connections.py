@@ -1,7 +1,7 @@
-"""The public port's connections: how many there may be, and how long one may do nothing.
+"""Limits on the public port's connections: their number, and the time that a client may be idle.
 
-uvicorn waits without end for a request's head, and for a client to read its answer. BentoML offers no way to choose
-another protocol class: `install` puts this one into uvicorn's table.
+uvicorn waits without end for the head of a request, and for a client to read its answer. BentoML offers no way to
+choose another protocol class, so `install` puts this one into uvicorn's table.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from core.settings import settings
 
 log = logging.getLogger("producer_twin.edge")
 
-_LOOK_SECONDS = 1.0
-# Files beside the connections: storage, libraries, uploads on disk.
+_POLL_SECONDS = 1.0
+# Open files beside the connections: storage, libraries, uploads on disk.
 _OTHER_FILES = 512
-# Bytes of an answer that must be read within each `unread_seconds`, or its rest.
-_LEAST_BYTES = 2**16
+# The client must read this many bytes of an answer, or its rest, within each `unread_seconds`.
+_MIN_BYTES = 2**16
 _WARN_SECONDS = 60.0
 
 _warned_at = -_WARN_SECONDS
 
 
 def install() -> None:
-    """Have this process serve with this protocol, and raise its limit of open files to what that takes."""
+    """Serve with `PublicProtocol` in this process, and raise its limit of open files accordingly."""
     uvicorn_config.HTTP_PROTOCOLS["auto"] = f"{__name__}:PublicProtocol"
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = settings().max_connections + _OTHER_FILES
@@ -44,7 +44,8 @@ def install() -> None:
 
 
 class _Connection(h11.Connection):
-    """h11's, but for requests whose end a proxy may see elsewhere: those with a length and chunks (RFC 9112, 6.1)."""
+    """h11's connection, which refuses requests with both a length and chunks: a proxy may see another end of them (RFC
+    9112, section 6.1)."""
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         event = super().next_event()
@@ -59,14 +60,14 @@ class PublicProtocol(H11Protocol):
     """HTTP/1.1 by uvicorn and h11, with limits except on Unix sockets, over which the front calls the runners.
 
     Attributes:
-        idle_since: since when the client has owed a request's head; None while a request is under way.
+        idle_since: when the wait for a request's head began, in the loop's time; None while a request is under way.
     """
 
     idle_since: float | None = None
-    _unread = 0  # bytes of the answer, at the client's last progress
+    _unread = 0  # bytes of the answer that had not been read at the client's last progress
     _read_at = 0.0
-    _cut = False
-    _served = False  # it has brought a request before
+    _closed = False
+    _served = False  # it has had a request
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -78,8 +79,8 @@ class PublicProtocol(H11Protocol):
         if line is None or line.family == socket.AF_UNIX:
             return
         self.idle_since = self._read_at = self.loop.time()
-        self._make_room()
-        self.loop.call_later(_LOOK_SECONDS, self._look)
+        self._close_oldest()
+        self.loop.call_later(_POLL_SECONDS, self._check_idle)
 
     def handle_events(self) -> None:
         super().handle_events()
@@ -95,19 +96,19 @@ class PublicProtocol(H11Protocol):
         super().resume_writing()
 
     def _should_upgrade(self) -> bool:
-        """Nothing here speaks anything else, and what another protocol had taken over would have no limits."""
+        """Never: no route speaks another protocol, and a connection taken over by one would have no limits."""
         return False
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "the request is not valid HTTP; send it anew by another client")
 
-    def _look(self) -> None:
-        """Close the connection if its client has done nothing for too long."""
+    def _check_idle(self) -> None:
+        """Close the connection if its client has been idle for too long."""
         now, config = self.loop.time(), settings()
         if self not in self.connections:
             return
         unread = self.transport.get_write_buffer_size()
-        if not unread or unread <= self._unread - _LEAST_BYTES:
+        if not unread or unread <= self._unread - _MIN_BYTES:
             self._unread, self._read_at = unread, now
         self._unread = max(self._unread, unread)
         if now - self._read_at > config.unread_seconds:
@@ -119,30 +120,30 @@ class PublicProtocol(H11Protocol):
             if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
                 self._refuse(408, f"the request's head did not come within {config.head_seconds:g} s; send it again")
             self.transport.close()
-        self.loop.call_later(_LOOK_SECONDS, self._look)
+        self.loop.call_later(_POLL_SECONDS, self._check_idle)
 
-    def _make_room(self) -> None:
-        """Where there are too many connections, close those that never brought a request, then those that have owed one
-        for longest, or this one."""
+    def _close_oldest(self) -> None:
+        """If there are too many connections, close idle ones: first those that never had a request, then the longest
+        idle."""
         global _warned_at
-        most = min(settings().max_connections, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES))
-        if len(self.connections) <= most:
+        limit = min(settings().max_connections, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES))
+        if len(self.connections) <= limit:
             return
-        left = [each for each in self.connections if isinstance(each, PublicProtocol) and not each._cut]
-        if len(left) <= most:
+        open_ones = [each for each in self.connections if isinstance(each, PublicProtocol) and not each._closed]
+        if len(open_ones) <= limit:
             return
-        idle = [each for each in left if each.idle_since is not None]
+        idle = [each for each in open_ones if each.idle_since is not None]
         idle.sort(key=lambda each: (each._served, each.idle_since or 0.0))
         for each in idle[: 1 + len(idle) // 16]:
-            each._cut = True  # it is counted until the loop comes round
+            each._closed = True  # it stays among the connections until the loop's next round
             metrics.CONNECTIONS_CLOSED.labels("too many").inc()
             each.transport.abort()
         if time.monotonic() - _warned_at > _WARN_SECONDS:
             _warned_at = time.monotonic()
-            log.warning("more than %d connections: the oldest without a request are closed (MAX_CONNECTIONS)", most)
+            log.warning("more than %d connections: the longest idle ones are closed (MAX_CONNECTIONS)", limit)
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer by an error and close; only close where an answer has begun."""
+        """Answer with an error, unless an answer has begun, and close."""
         cycle = self.cycle if self.cycle is not None and not self.cycle.response_complete else None
         if not (cycle and cycle.response_started) and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = json.dumps({"error": message}).encode()
@@ -152,6 +153,6 @@ class PublicProtocol(H11Protocol):
             for event in (response, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         if cycle:
-            cycle.disconnected = True  # it was answered here
+            cycle.disconnected = True  # the application must not answer as well
             cycle.message_event.set()
         self.transport.close()

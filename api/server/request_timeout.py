@@ -1,6 +1,6 @@
-"""The longest time until an answer begins: `traffic.timeout` of configuration.yaml.
+"""The time until an answer must begin: `traffic.timeout` of configuration.yaml.
 
-BentoML's own timer is kept until it fires: half a kilobyte for a day, of every request that anybody sends.
+BentoML's own timer stays in memory until it fires: half a kilobyte of every request, for a day.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from core.asgi.responses import error_response
 
 
 def install() -> None:
-    """Use `RequestTimeout` in every service of this process whose application is made from now on."""
+    """Use `RequestTimeout` in every BentoML application that this process makes from now on."""
     traffic.TimeoutMiddleware = RequestTimeout  # type: ignore[misc, assignment]
 
 
 class RequestTimeout:
-    """ASGI middleware. `timeout`: in seconds."""
+    """ASGI middleware: answers 504 if no answer has begun in time.
+
+    Args:
+        timeout: in seconds.
+    """
 
     def __init__(self, app: ASGIApp, timeout: float) -> None:
         self.app = app

@@ -1,26 +1,28 @@
-"""A client that goes away takes its request with it: what nobody waits for any more is not worked on."""
+"""Cancels the work of a request whose client has closed the connection."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.asgi.responses import CLIENT_GONE, error_response
 
-# What may take long. Of `/train` it is the waiting that ends; the training goes on.
-_EXACT = {"/generate", "/store-upload", "/uploads", "/uploads/analysis", "/loras/import", "/train"}
-_BELOW = "/data/outputs/"
-
 
 class CancelOnDisconnect:
-    """ASGI middleware: cancels the handler when the connection ends before the answer, which servers do not do."""
+    """ASGI middleware: cancels the handler when the connection ends before the answer, which servers do not do.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        applies: whether a request's handler may be cancelled.
+    """
+
+    def __init__(self, app: ASGIApp, applies: Callable[[Scope], bool]) -> None:
         self.app = app
+        self.applies = applies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not (scope["path"] in _EXACT or scope["path"].startswith(_BELOW)):
+        if scope["type"] != "http" or not self.applies(scope):
             await self.app(scope, receive, send)
             return
         body_has_come = asyncio.Event()
@@ -36,7 +38,7 @@ class CancelOnDisconnect:
             return message
 
         async def disconnected() -> Message:
-            await body_has_come.wait()  # until then the handler itself hears of it
+            await body_has_come.wait()  # until then the handler receives the message of the disconnect itself
             while (message := await receive())["type"] != "http.disconnect":
                 pass
             return message
@@ -59,5 +61,5 @@ class CancelOnDisconnect:
                 task.cancel()
             await asyncio.wait((answer, gone))
         if not answered:
-            # For the journal.
+            # Nobody receives it; the request log has its status.
             await error_response(CLIENT_GONE, "the client closed the connection")(scope, receive, send)

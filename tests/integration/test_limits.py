@@ -160,7 +160,7 @@ def test_once_there_was_a_key_the_door_stays_shut(busy: Busy, tiny: dict[str, st
     """Even if the keys are deleted, also after a restart. Only the operator's command opens it again."""
     folder, storage = busy.api.folder, open_storage(busy.api.folder.as_uri())
     shutil.rmtree(folder / "api_keys")
-    wait_until(lambda: busy.ask("ada", "/backends").status_code == 401, keys.FRESH + 60, 1.0)
+    wait_until(lambda: busy.ask("ada", "/backends").status_code == 401, keys.MAX_AGE_SECONDS + 60, 1.0)
     assert httpx.get(f"{busy.api.server.url}/jobs", trust_env=False).status_code == 401
     anew = tiny | ACE_STEP_ONLY | {"STORAGE_URL": folder.as_uri()}
     with pytest.raises(AssertionError, match="401"), running(tmp_path / "shut", anew, ("ace_step",)):

@@ -33,7 +33,7 @@ def test_the_log_holds_what_was_tried_and_no_secrets(guarded: Guarded) -> None:
     lines = told()
     assert not any(line.get("message") == "forged" for line in lines)
     (asked,) = (line for line in lines if line.get("request_id") == "asked-by-test")
-    assert (asked["logger"], asked["status"]) == ("producer_twin.access", 403)
+    assert (asked["logger"], asked["status"]) == ("producer_twin.access", 404)
     audit = [line for line in lines if is_audited(line)]
     assert [(line["producer_id"], line["status"]) for line in audit] == [("bob", 403)]
     assert audit[0]["principal"] == f"key {guarded.tokens['ada'].split('_')[1]}"

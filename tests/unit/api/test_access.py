@@ -1,72 +1,18 @@
-"""Who is served: scopes, programs of this machine, slow and large bodies; and what is written down."""
+"""Who is served: programs on this machine while there is no key, and then holders of a key."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import json
-import logging
 
 import pytest
-from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from api.auth import keys
-from api.auth.access import needed_scopes
 from api.auth.origin import why_not_local
-from api.middleware.body_limits import BodyLimits
-from api.middleware.request_log import RequestLog, route_of
-from api.routes.application import application
-from api.server.request_timeout import RequestTimeout
-from core import logs, principal
-from core.settings import Settings
+from core import principal
 from storage import Storage
-from tests.asgi import Served, answer, answers, bearer, guarded, part, scope
-
-PATHS = {"{id}": "a-job", "{producer}": "ada", "{model}": "night", "{rest:path}": "base/x.wav"}
-
-
-# Scopes
-
-
-def test_every_route_has_its_scope() -> None:
-    """A route that is in no row of the table would be the operator's alone."""
-    for route in application(lambda: None).routes:  # type: ignore[arg-type, return-value]
-        path = str(route.path)  # type: ignore[attr-defined]
-        for name, value in PATHS.items():
-            path = path.replace(name, value)
-        for method in route.methods or ():  # type: ignore[attr-defined]
-            assert (needed_scopes(method, path) == frozenset({"admin"})) == (path == "/metrics"), (method, path)
-    for path in ("/generate", "/train", "/train/submit", "/store-upload"):
-        assert len(needed_scopes("POST", path)) == 2
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "scopes"),
-    [
-        ("POST", "/generate", {"generate"}),
-        ("GET", "/backends", {"generate", "train"}),
-        ("GET", "/loras", {"generate", "train"}),
-        ("GET", "/loras/a:b", {"generate", "train"}),
-        ("GET", "/loras/a:b/file", {"train"}),
-        ("DELETE", "/loras/a:b", {"train"}),
-        ("POST", "/loras/a:b/rollback", {"train"}),
-        ("GET", "/jobs", {"train"}),
-        ("POST", "/jobs/x/cancel", {"train"}),
-        ("GET", "/datasets/a", {"train"}),
-        ("POST", "/uploads/link", {"train"}),
-        ("GET", "/metrics", set()),
-        ("GET", "/nothing", set()),
-        ("POST", "/backends", set()),
-        ("GET", "/generate", set()),
-        ("GET", "/loras/a:b/file\n", {"generate", "train"}),
-    ],
-)
-def test_scopes(method: str, path: str, scopes: set[str]) -> None:
-    assert needed_scopes(method, path) == scopes | {"admin"}
-
-
-# Who is on this machine
+from tests.asgi import answer, answers, bearer, guarded, part, scope
 
 
 @pytest.mark.parametrize(
@@ -112,7 +58,7 @@ def test_scopes(method: str, path: str, scopes: set[str]) -> None:
         ({**scope(), "client": None}, False),
     ],
 )
-def test_programs_of_this_machine(asked: Scope, local: bool) -> None:
+def test_which_requests_are_local(asked: Scope, local: bool) -> None:
     assert (why_not_local(asked) is None) is local
 
 
@@ -149,8 +95,8 @@ def test_with_a_key_everybody_needs_one(store: Storage) -> None:
     assert (status, "train" in document["error"]) == (403, True)
 
 
-def test_browsers_may_ask_what_they_may_ask(store: Storage) -> None:
-    """Without a key: by BentoML's answer where it is told to give one, and else with nothing; no body is looked at."""
+def test_preflights_need_no_key(store: Storage) -> None:
+    """BentoML answers them where CORS is on, otherwise they get 204; the body is not read."""
     keys.create(store, "web", ["admin"])
     asked = scope("/generate", "OPTIONS", "10.0.0.5", origin="https://x.com", access_control_request_method="POST")
     app, served = guarded(store, cors=True)
@@ -165,184 +111,14 @@ def test_browsers_may_ask_what_they_may_ask(store: Storage) -> None:
 @pytest.mark.parametrize(
     "value", ["Bearer", "Bearer ", "Basic", "Basic !!!", "Basic YQ==", "Digest x", "x", "bearer  ptk_a_b", "Bearer a b"]
 )
-def test_what_is_no_authorization_is_refused_even_from_this_machine(store: Storage, value: str) -> None:
+def test_a_malformed_authorization_is_refused_even_from_this_machine(store: Storage, value: str) -> None:
     app, _ = guarded(store)
     assert answer(app, scope(authorization=value))[0] == 401
 
 
-def test_two_authorizations_are_none(store: Storage) -> None:
+def test_two_authorization_headers_are_refused(store: Storage) -> None:
     token = keys.create(store, "web", ["admin"])
     app, _ = guarded(store)
     asked = scope(authorization=bearer(token))
     asked["headers"] = asked["headers"] * 2
     assert answer(app, asked)[0] == 401
-
-
-# Bodies
-
-
-def test_a_body_that_stops_coming(store: Storage) -> None:
-    app = BodyLimits(Served(), Settings(body_silence_seconds=0.05))
-    status, _, document = answer(app, scope("/generate", "POST"), part(10, more=True), wait=True)
-    assert (status, "0.05 s" in document["error"]) == (408, True)
-
-
-def test_a_client_that_leaves_is_no_failure_of_the_service() -> None:
-    """Whatever the handler makes of half a body."""
-
-    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        await Response(status_code=500)(scope, receive, send)
-
-    status, _, document = answer(BodyLimits(fails, Settings()), scope("/generate", "POST"), part(10, more=True))
-    assert (status, "closed" in document["error"]) == (499, True)
-
-
-def test_a_body_that_trickles(store: Storage) -> None:
-    """A piece now and then is not enough; a body that comes steadily is, however long it takes."""
-    for size, status in ((10, 408), (2**16, 200)):
-        app = BodyLimits(Served(), Settings(body_silence_seconds=0.2))
-        pieces = [part(size, more=True)] * 7 + [part(size)]
-        assert answer(app, scope("/generate", "POST"), *pieces, pause=0.08)[0] == status
-
-
-def test_bodies_at_once_have_room_or_are_refused() -> None:
-    """Also after requests that were refused, answered, or went away, there is as much room as before."""
-    served = Served()
-    app = BodyLimits(served, Settings(max_bodies_bytes=2000))
-    for _ in range(3):
-        assert answer(app, scope("/generate", "POST"), part(600, more=True), part(400))[0] == 200
-        status, headers, _ = answer(app, scope("/generate", "POST"), part(600, more=True), part(401))
-        assert (status, headers["retry-after"]) == (503, "5")
-        assert app.room.left == 2000
-    assert answer(app, scope("/uploads", "POST"), part(5000))[0] == 200  # goes to disk
-    assert answer(app, scope("/store-upload", "POST"), part(5000))[0] == 200  # as well
-
-
-def test_what_a_body_declares_is_taken_at_once() -> None:
-    app = BodyLimits(Served(), Settings(max_bodies_bytes=2000))
-    taken: list[int] = []
-
-    async def look(asked: Scope, receive: Receive, send: Send) -> None:
-        while (await receive()).get("more_body"):
-            taken.append(2000 - app.room.left)
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"{}"})
-
-    app.app = look
-    assert answer(app, scope("/generate", "POST", content_length="900"), part(100, more=True), part(800))[0] == 200
-    assert taken == [900] and app.room.left == 2000
-    assert answer(app, scope("/generate", "POST", content_length="1001"), part(1001))[0] == 503
-
-
-def test_one_asker_leaves_as_much_room_for_others_as_it_has() -> None:
-    room = BodyLimits(Served(), Settings(max_bodies_bytes=1000)).room
-    ada, bob = room.of(["web", "web, visitor ada"]), room.of(["bob"])
-    assert ada(500) and not ada(1) and not room.of(["web", "web, visitor eve"])(1)
-    assert bob(250) and not bob(1)
-    assert ada(-500) and bob(1)
-
-
-@pytest.mark.parametrize("value", [b"[],", b"{},", b"1,", b"["])
-@pytest.mark.parametrize("path", ["/generate", "/train", "/store-upload", "/loras/a:b/retrain"])
-def test_a_body_of_very_many_values_is_never_parsed(path: str, value: bytes) -> None:
-    """Of 8 MiB of lists Python makes 0.7 GB, and takes seconds for it, in which nobody else is served."""
-    app = BodyLimits(Served(), Settings())
-    body: Message = {"type": "http.request", "body": value * 1_000_000, "more_body": False}
-    status, _, document = answer(app, scope(path, "POST"), body)
-    assert (status, "100000 values" in document["error"]) == (413, True)
-    body["body"] = value * 30_000
-    assert answer(app, scope(path, "POST"), body)[0] == 200
-
-
-def test_json_is_small_whatever_uploads_may_be() -> None:
-    app = BodyLimits(Served(), Settings())
-    asked = scope("/generate", "POST", content_length=str(9 * 2**20))
-    assert answer(app, asked)[0] == 413
-    asked = scope("/store-upload", "POST", content_length=str(9 * 2**20))
-    assert answer(app, asked)[0] == 200
-
-
-# What is written down
-
-
-def test_a_request_and_its_change_are_written_down(store: Storage, caplog: pytest.LogCaptureFixture) -> None:
-    token = keys.create(store, "web", ["train"], ["ada"])
-    inner, _ = guarded(store)
-    app = RequestLog(inner)
-    caplog.set_level(logging.INFO, "producer_twin")
-    asked = scope("/loras/ada:x\nFAKE 200", "DELETE", authorization=bearer(token), x_request_id="from-the-client")
-    status, headers, _ = answer(app, asked)
-    assert (status, headers["x-request-id"]) == (200, "from-the-client")
-    lines = [record for record in caplog.records if record.name in ("producer_twin.access", "producer_twin.audit")]
-    assert [line.name.rpartition(".")[2] for line in lines] == ["access", "audit"]
-    for line in lines:
-        assert "\n" not in line.getMessage()
-        assert token not in str(line.__dict__)
-        assert (line.status, line.method) == (200, "DELETE")  # type: ignore[attr-defined]
-        assert line.principal == f"key {token.split('_')[1]}"  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize(
-    ("begun", "ends", "status"),
-    [
-        (True, False, 200),
-        (False, False, 499),
-        (False, True, 504),
-    ],
-)
-def test_what_has_no_end_is_written_down(
-    begun: bool, ends: bool, status: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A stream whose client goes, a request whose client goes, one that took too long."""
-
-    async def stops(scope: Scope, receive: Receive, send: Send) -> None:
-        if begun:
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-        await asyncio.sleep(60 if ends else 0)
-
-    async def receive() -> Message:
-        return {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        pass
-
-    caplog.set_level(logging.INFO, "producer_twin")
-    asyncio.run(RequestTimeout(RequestLog(stops), 0.05)(scope("/jobs/x/events"), receive, send))
-    (line,) = [record for record in caplog.records if record.name == "producer_twin.access"]
-    assert line.status == status  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("given_id", ["", "x" * 65, "a b", "a\nb", "ü", '"}{'])
-def test_a_request_id_that_is_not_plain_is_replaced(given_id: str) -> None:
-    status, headers, _ = answer(RequestLog(Served()), scope(x_request_id=given_id))
-    assert status == 200
-    assert headers["x-request-id"] != given_id
-    assert len(headers["x-request-id"]) == 32
-
-
-def test_log_lines_hold_the_ids_and_no_lines_of_a_clients_making() -> None:
-    record = logging.LogRecord("producer_twin.x", logging.INFO, "f", 1, "said %s", ("a\nb\x1b[31m",), None)
-    with logs.request("r-1"):
-        logs._Ids().filter(record)
-    assert logs._Text(None).format(record).endswith("INFO producer_twin.x said a?b?[31m request_id=r-1")
-    document = json.loads(logs._json().format(record))
-    assert (document["request_id"], document["message"], document["level"]) == ("r-1", "said a\nb\x1b[31m", "INFO")
-    assert "\n" not in logs._json().format(record)
-    assert logs.request_id() == ""
-
-
-@pytest.mark.parametrize(
-    ("path", "route"),
-    [
-        ("/generate", "/generate"),
-        ("/jobs/abc/cancel", "/jobs"),
-        ("/loras/a:b", "/loras"),
-        ("/lorasx", "other"),
-        ("/data/outputs/twins/a/x.wav", "/data/outputs"),
-        ("/../../etc", "other"),
-    ],
-)
-def test_metrics_name_routes_and_no_clients_words(path: str, route: str) -> None:
-    assert route_of(path) == route

@@ -1,4 +1,4 @@
-"""API keys: what is one, who needs one, and what becomes of them when storage is damaged or away."""
+"""API keys: which tokens are valid, when one is needed, and damaged or unavailable storage."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def test_a_key_is_shown_once_and_kept_as_a_digest(store: Storage) -> None:
         lambda token: "\ud800",
     ],
 )
-def test_what_is_nearly_a_key_is_none(store: Storage, change: Any) -> None:
+def test_a_token_that_is_nearly_right_is_refused(store: Storage, change: Any) -> None:
     token = keys.create(store, "web", ["admin"])
     assert ring(store).find(change(token)) is None
 
 
 def test_every_comparison_takes_constant_time(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Known or not, right or wrong: two whole digests are compared, and by nothing that stops at a difference."""
+    """Two whole digests are compared in constant time, whether or not the key exists."""
     token = keys.create(store, "web", ["admin"])
     compared: list[tuple[int, int]] = []
 
@@ -69,7 +69,7 @@ def test_every_comparison_takes_constant_time(store: Storage, monkeypatch: pytes
 
 
 def test_a_revoked_key_ends_soon_and_storage_may_be_away(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "FRESH", 600.0)
+    monkeypatch.setattr(keys, "MAX_AGE_SECONDS", 600.0)
     token = keys.create(store, "web", ["admin"])
     known = ring(store)
     some_id = token.split("_")[1]
@@ -78,7 +78,7 @@ def test_a_revoked_key_ends_soon_and_storage_may_be_away(store: Storage, monkeyp
     assert not keys.revoke(store, "../x")
     known.refresh()
     assert known.find(token)  # as it was last known
-    monkeypatch.setattr(keys, "FRESH", 0.0)
+    monkeypatch.setattr(keys, "MAX_AGE_SECONDS", 0.0)
     known.refresh()
     assert known.find(token) is None
 
@@ -174,7 +174,7 @@ def _linked_out_of_storage(store: Storage, root: Path) -> None:
     ],
     ids=lambda lose: lose.__name__.strip("_").replace("_", " "),
 )
-def test_once_there_was_a_key_one_is_needed(store: Storage, tmp_path: Path, lose: Any) -> None:
+def test_a_key_stays_needed_whatever_is_lost(store: Storage, tmp_path: Path, lose: Any) -> None:
     token = keys.create(store, "web", ["admin"])
     lose(store, tmp_path / "store")
     app, served = guarded(store)
@@ -183,7 +183,7 @@ def test_once_there_was_a_key_one_is_needed(store: Storage, tmp_path: Path, lose
     assert served.asked == []
 
 
-def test_the_door_is_not_said_to_be_open_while_something_shuts_it(store: Storage, tmp_path: Path) -> None:
+def test_reopen_fails_while_something_still_demands_a_key(store: Storage, tmp_path: Path) -> None:
     keys.create(store, "web", ["admin"])
     _emptied(store, tmp_path / "store")
     (tmp_path / "store/access/key_required~").write_text("")
@@ -194,7 +194,7 @@ def test_the_door_is_not_said_to_be_open_while_something_shuts_it(store: Storage
     assert not ring(store).needed
 
 
-def test_keys_that_are_older_than_the_mark_set_it(store: Storage) -> None:
+def test_a_key_older_than_the_mark_sets_it(store: Storage) -> None:
     token = keys.create(store, "web", ["admin"])
     store.delete(stored.key_required())
     assert ring(store).needed
@@ -202,21 +202,21 @@ def test_keys_that_are_older_than_the_mark_set_it(store: Storage) -> None:
     assert ring(store).needed
 
 
-def test_a_server_that_saw_a_key_asks_for_one_whatever_becomes_of_storage(
+def test_a_key_stays_needed_though_storage_is_deleted(
     store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys.create(store, "web", ["admin"])
-    monkeypatch.setattr(keys, "FRESH", 0.0)
+    monkeypatch.setattr(keys, "MAX_AGE_SECONDS", 0.0)
     app, _ = guarded(store)
     assert answer(app, scope())[0] == 401
     shutil.rmtree(tmp_path / "store")
     assert answer(app, scope())[0] == 401
 
 
-def test_one_key_that_cannot_be_read_stops_no_other(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither one that is damaged, nor one that storage does not give now, which is as it was last known."""
+def test_a_key_that_cannot_be_read_affects_no_other(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a damaged key nor one that storage cannot give now, which counts as it was last read."""
     token, other = keys.create(store, "web", ["admin"]), keys.create(store, "ada", ["train"])
-    monkeypatch.setattr(keys, "FRESH", 0.0)
+    monkeypatch.setattr(keys, "MAX_AGE_SECONDS", 0.0)
     known, read = ring(store), store.get
     for error in (Damaged("x"), Unavailable(503, "permission denied")):
 
@@ -235,12 +235,12 @@ def test_one_key_that_cannot_be_read_stops_no_other(store: Storage, monkeypatch:
     assert known.find(token)
 
 
-def test_storage_that_hangs_keeps_nobody_waiting(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_do_not_wait_for_storage_that_hangs(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     token = keys.create(store, "web", ["admin"])
     monkeypatch.setattr(access, "_PATIENCE_SECONDS", 0.2)
     app, _ = guarded(store)
     assert answer(app, scope(authorization=bearer(token)))[0] == 200
-    monkeypatch.setattr(keys, "FRESH", 0.0)
+    monkeypatch.setattr(keys, "MAX_AGE_SECONDS", 0.0)
     ends = threading.Event()
     monkeypatch.setattr(store, "list", lambda prefix: iter([ends.wait()][1:]))
     start = time.monotonic()

@@ -1,4 +1,4 @@
-"""How much one asker gets: requests a minute, jobs and requests at once; and whether the server can serve at all."""
+"""Limits of an asker: requests a minute and at once; and whether the server can serve at all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from storage import Storage
 from tests.asgi import Served, answer, answers, bearer, guarded, scope
 
 
-def test_a_key_may_ask_so_often(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_has_a_rate(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "Rates", lambda: Rates(lambda: 0.0))
     token = keys.create(store, "web", ["generate"], requests_per_minute=3)
     other = keys.create(store, "web", ["generate"])
@@ -63,7 +63,7 @@ def test_visitors_of_a_web_app_have_a_rate_each(store: Storage, monkeypatch: pyt
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=80), st.integers(2, 12))
 def test_slots_are_shared(steps: list[tuple[int, bool]], size: int) -> None:
-    """Nobody holds more than was left for the others, and none is lost or made."""
+    """No asker holds more slots than were free, and their number stays the same."""
     slots = Slots(size)
     held: dict[str, int] = {}
     for number, takes in steps:
@@ -140,7 +140,7 @@ def test_no_more_pass_than_a_bucket_lets(pauses: list[float], per_minute: int) -
             assert last - first + 1 <= per_minute + (passed[last] - passed[first]) * per_minute / 60 + 1e-3
 
 
-def test_questions_of_strangers_have_a_rate(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preflights_have_a_rate(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "Rates", lambda: Rates(lambda: 0.0))
     app, _ = guarded(store, key_requests_per_minute=3)
     asked = [scope("/generate", "OPTIONS", client=f"2001:db8::{number}") for number in range(4)]

@@ -2,15 +2,13 @@ import type { BodyInit } from "undici";
 import { serviceRoot } from "@/lib/server/addresses";
 import { checkPassword, passwordIn } from "@/lib/server/password";
 import { answering, Problem } from "@/lib/server/problem";
+import routes from "@/lib/server/routes.json";
 import { send } from "@/lib/server/upstream";
 
-// What the pages use of the service, and no more: this app lends its key to whoever may open the pages.
-const part = "[A-Za-z0-9._:%-]+";
-const READS = new RegExp(
-  `^/(backends|queue/${part}|loras|loras/${part}|loras/${part}/(versions|file)|jobs|jobs/${part}|jobs/${part}/(events|report|report\\.json)` +
-    `|jobs/${part}/previews/${part}|datasets/${part}|uploads/analysis|data/outputs/(${part}/)*${part})$`,
-);
-const WRITES = new RegExp(`^/(generate|uploads|train/submit|jobs/${part}/(cancel|resume)|loras/${part}/rollback)$`);
+// The routes that the pages use, and no more: this app lends its key to whoever may open the pages. The file is generated
+// from the service's route table (make web/lib/server/routes.json).
+const PART = "[A-Za-z0-9._:%-]+";
+const ROUTES = routes.map(({ method, path, password }) => ({ method, password, pattern: pattern(path) }));
 const SENT = ["accept", "content-type", "range", "if-range", "if-none-match", "last-event-id", "x-request-id"];
 const ANSWERED = [
   "accept-ranges",
@@ -29,12 +27,11 @@ function pass(request: Request): Promise<Response> {
   return answering(async () => {
     const { pathname, search } = new URL(request.url);
     const path = pathname.slice(PREFIX.length);
-    const reads = request.method === "GET";
-    if (!(reads ? READS : WRITES).test(path) || /%(2f|5c|00)/i.test(path)) {
+    const route = ROUTES.find(({ method, pattern }) => method === request.method && pattern.test(path));
+    if (!route || /%(2f|5c|00)/i.test(path)) {
       throw new Problem(404, `there is nothing at ${PREFIX}${path}`);
     }
-    const guarded = reads ? path.startsWith("/uploads") : path !== "/generate";
-    const password = guarded ? checkPassword(passwordIn(request.headers)) : {};
+    const password = route.password ? checkPassword(passwordIn(request.headers)) : {};
     const root = serviceRoot();
     if (root === null) {
       throw new Problem(503, "MUSIC_SERVICE_URL: set it in the environment of this app; the addresses that are set have no such route");
@@ -54,6 +51,12 @@ function pass(request: Request): Promise<Response> {
     headers.set("content-security-policy", "sandbox allow-scripts allow-popups");
     return new Response(answer.body as ReadableStream | null, { status: answer.status, headers });
   });
+}
+
+/** What a path of the template looks like; `{path}` stands for several parts. */
+function pattern(template: string): RegExp {
+  const escaped = template.replace(/[.]/g, "\\.");
+  return new RegExp(`^${escaped.replace("{path}", `(${PART}/)*${PART}`).replace(/\{\w+\}/g, PART)}$`);
 }
 
 function chosen(headers: { get(name: string): string | null }, names: string[]): Record<string, string> {

@@ -1,4 +1,4 @@
-"""Requests and answers as the OpenAPI document shows them."""
+"""Examples of requests and answers that several routes share, for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ JOB: dict[str, Any] = {
     "result": None,
     "previews": [],
 }
-MADE: dict[str, Any] = {
+GENERATED: dict[str, Any] = {
     "backend": "ace_step",
     "seed": 7,
     "sample_rate": 48_000,
@@ -57,7 +57,12 @@ MADE: dict[str, Any] = {
     "output_path": "/data/outputs/ada/track.wav",
 }
 UPLOADED: dict[str, Any] = {"path": UPLOAD, "producer_id": "ada", "job_id": "takes", "warnings": []}
-TRAIN = {"producer_id": "ada", "upload_paths": [UPLOAD], "model_name": "night", "metadata_per_file": [{"bpm": 140}]}
+TRAIN_REQUEST = {
+    "producer_id": "ada",
+    "upload_paths": [UPLOAD],
+    "model_name": "night",
+    "metadata_per_file": [{"bpm": 140}],
+}
 IMPORTED = TWIN_ROW | {
     "notes": ["it changes what the model makes by 0.31 of its size, the weights of its layers by 0.02 of theirs"]
 }

@@ -1,0 +1,21 @@
+"""The routes that the web app passes on. `python -m api.openapi.web_routes` prints web/lib/server/routes.json."""
+
+from __future__ import annotations
+
+import json
+
+from api.routes.table import ROUTES
+
+
+def web_routes() -> list[dict[str, str | bool]]:
+    """Method and path of each, and whether it needs the password where one is set."""
+    return [{"method": route.method, "path": route.path, "password": route.writes} for route in ROUTES if route.web_app]
+
+
+def text() -> str:
+    """As JSON, with a line for each route."""
+    return "[\n" + ",\n".join(f"  {json.dumps(row)}" for row in web_routes()) + "\n]\n"
+
+
+if __name__ == "__main__":
+    print(text(), end="")

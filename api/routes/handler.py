@@ -1,0 +1,71 @@
+"""What a route's handler is given."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel
+from starlette.datastructures import Headers, UploadFile
+from starlette.responses import Response
+
+from adapters.library import Library
+from api.routes.overview import Overview
+from core.settings import Settings
+from generation.outbox import Outbox
+from generation.pipeline import Generation
+from runners.clients import Runners
+from storage import Storage
+from training.jobs.admission import Admission
+from training.jobs.store import JobRecord, Jobs
+
+Body = TypeVar("Body")
+
+
+class Front(Protocol):
+    """The front service, as handlers use it."""
+
+    runners: Runners
+    generation: Generation
+    overview: Overview
+    jobs: Jobs
+    admission: Admission
+    library: Library
+    outbox: Outbox
+    settings: Settings
+    training: Any
+
+    @property
+    def storage(self) -> Storage: ...
+
+
+@dataclass(frozen=True)
+class Inputs(Generic[Body]):
+    """A request, parsed and checked as its route says.
+
+    Attributes:
+        path: the parameters of the path.
+        query: the parameters of the query that were sent, by their snake_case names.
+        headers: of the request.
+        body: the JSON body, or the fields of the form; None where the route takes neither.
+        files: the form's files, which are closed after the handler.
+        record: the job of `{job_id}`, as it was when the request came; None where the route has no `{job_id}`, or the
+            job's record is damaged and the route takes it nevertheless.
+    """
+
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Headers
+    body: Body
+    files: Sequence[UploadFile] = ()
+    record: JobRecord | None = None
+
+    @property
+    def job(self) -> JobRecord:
+        """The job of `{job_id}`, in a route that has one."""
+        assert self.record is not None
+        return self.record
+
+
+Handler = Callable[[Front, Inputs[Any]], Awaitable[BaseModel | Response]]

@@ -1,0 +1,134 @@
+"""Tracks: `POST /generate`, their place in the queue, and the stored files."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import cast
+
+from starlette.responses import JSONResponse, Response
+
+from api.routes import outputs
+from api.routes.examples import GENERATED, TWIN
+from api.routes.handler import Front, Inputs
+from api.routes.negotiation import audio_format
+from api.routes.route import ANY_SCOPE, GENERATE, REQUEST_ID_PATTERN, Query, Route
+from contract import FORMATS, GenerateAnswer, GenerateLinkAnswer, GenerateRequest, OutputFormat, QueueAnswer
+
+_AUDIO = ("audio/wav", "audio/flac", "audio/mpeg", "audio/ogg")
+
+
+async def generate(front: Front, request: GenerateRequest, accept: str) -> GenerateAnswer | Response:
+    """Make a track and answer it as the client wants it: as JSON with base64, as a link, or as the audio itself.
+
+    Args:
+        accept: the `Accept` header.
+
+    Raises:
+        Refusal: 400, 404, 409, 413, 429, 503, 507.
+    """
+    as_link = request.response == "url"
+    named = request.output_format if "output_format" in request.model_fields_set else None
+    raw = None if as_link else audio_format(accept, named)
+    if raw:
+        request = request.model_copy(update={"output_format": raw})
+    made = await front.generation.generate(request, as_base64=not as_link and raw is None)
+    if as_link:
+        answer = GenerateLinkAnswer(
+            url=outputs.link(made.key, front.storage, front.outbox, front.settings),
+            backend=made.backend,
+            seed=made.seed,
+            sample_rate=made.sample_rate,
+            duration_seconds=made.seconds,
+            output_path=made.path,
+        )
+        return JSONResponse(answer.model_dump())
+    if raw:
+        headers = {"x-backend": made.backend, "x-seed": str(made.seed), "x-output-path": made.path}
+        return Response(made.file, media_type=made.media_type, headers=headers)
+    return GenerateAnswer(
+        audio_base64=(await asyncio.to_thread(base64.b64encode, made.file)).decode(),
+        backend=made.backend,
+        seed=made.seed,
+        sample_rate=made.sample_rate,
+        duration_seconds=made.seconds,
+        output_path=made.path,
+    )
+
+
+async def queue_position(front: Front, inputs: Inputs[None]) -> QueueAnswer:
+    return await front.generation.queue_positions.find(inputs.path["request_id"])
+
+
+async def stored_track(front: Front, inputs: Inputs[None]) -> Response:
+    key = f"outputs/{inputs.path['path']}"
+    wanted = inputs.query.get("format")
+    if wanted is None:
+        return await outputs.serve(key, front.storage, front.outbox, front.settings)
+    return await outputs.convert(key, cast("OutputFormat", wanted), front.storage, front.outbox)
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/generate",
+        "artists",
+        "Make a track; as JSON, or as the audio itself where Accept asks for audio",
+        GENERATE,
+        body=GenerateRequest,
+        body_example={"prompt": "808 trap beat, dark synth", "lora_id": TWIN, "duration_seconds": 30, "seed": 7},
+        query=(
+            Query(
+                "x-request-id",
+                "An id that the client chooses, such as a UUID, for /queue/{request_id}.",
+                {"type": "string", "pattern": REQUEST_ID_PATTERN},
+                where="header",
+            ),
+        ),
+        answer=(GenerateAnswer, GenerateLinkAnswer),
+        answer_example={"audio_base64": "UklGRi4AAABXQVZFZm10…"} | GENERATED,
+        files=_AUDIO,
+        errors=(404, 409, 507),
+        cancelled_on_disconnect=True,
+        web_app=True,
+    ),
+    Route(
+        "GET",
+        "/queue/{request_id}",
+        "artists",
+        "The queue position of a track: how many are ahead, progress, and seconds left",
+        GENERATE,
+        queue_position,
+        answer=(QueueAnswer,),
+        answer_example={
+            "request_id": "6f1c2d0e-6a35-4f0a-9a51-0f4f7f9f3a57",
+            "backend": "ace_step",
+            "state": "waiting",
+            "ahead": 2,
+            "progress": 0.0,
+            "seconds_left": 31.5,
+        },
+        stream=True,
+        web_app=True,
+    ),
+    Route(
+        "GET",
+        "/data/outputs/{path}",
+        "artists",
+        "A stored track, with ranges; on S3 a redirect (307) to the bucket",
+        ANY_SCOPE,
+        stored_track,
+        query=(
+            Query(
+                "format",
+                "Convert a track stored as WAV or FLAC to this format.",
+                {"type": "string", "enum": list(FORMATS)},
+            ),
+        ),
+        other_query=True,
+        files=_AUDIO,
+        cancelled_on_disconnect=True,
+        stream=True,
+        web_app=True,
+    ),
+)
