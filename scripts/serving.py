@@ -113,7 +113,7 @@ def kill_with_this_process(process: subprocess.Popen[bytes]) -> Callable[[], Non
     # A shell waits for a line on a pipe that only this process holds, and kills the group if the pipe closes without.
     script = 'read -r _ || kill -s KILL -- "-$1"'
     guard = subprocess.Popen(
-        ["sh", "-c", script, "sh", str(process.pid)],
+        ["/bin/sh", "-c", script, "sh", str(process.pid)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
