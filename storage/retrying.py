@@ -17,6 +17,34 @@ T = TypeVar("T")
 RETRY_SECONDS = 2.0
 
 
+def retry(
+    call: Callable[[], T],
+    seconds: float,
+    pause: float,
+    may_pass: Callable[[Unavailable], bool] = lambda error: True,
+    log: logging.Logger = log,
+) -> T:
+    """Repeat `call`, every `pause` seconds, while it raises `Unavailable`.
+
+    Args:
+        seconds: how long it is repeated.
+        may_pass: whether an error may pass by itself; any other is raised at once.
+        log: gets a warning for each error.
+
+    Raises:
+        Unavailable: the last error.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except Unavailable as error:
+            if not may_pass(error) or time.monotonic() > end:
+                raise
+            log.warning("%s; trying again", error)
+            time.sleep(pause)
+
+
 class RetryingStorage:
     """Repeats each call of another storage while it raises `Unavailable` with 503.
 
@@ -30,15 +58,7 @@ class RetryingStorage:
         self._seconds = seconds
 
     def _retry(self, call: Callable[[], T]) -> T:
-        end = time.monotonic() + self._seconds
-        while True:
-            try:
-                return call()
-            except Unavailable as error:
-                if error.status != 503 or time.monotonic() > end:
-                    raise
-                log.warning("%s; trying again", error)
-                time.sleep(RETRY_SECONDS)
+        return retry(call, self._seconds, RETRY_SECONDS, lambda error: error.status == 503)
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         return self._retry(lambda: self._storage.put(key, data, if_absent=if_absent, if_match=if_match))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from storage import Unavailable
+from storage.retrying import retry
 
 log = logging.getLogger("producer_twin.training")
 
@@ -24,12 +23,4 @@ def retry_unavailable(write: Callable[[], T]) -> T:
     Raises:
         Unavailable: storage was unavailable for `MAX_SECONDS`.
     """
-    end = time.monotonic() + MAX_SECONDS
-    while True:
-        try:
-            return write()
-        except Unavailable as error:
-            if time.monotonic() > end:
-                raise
-            log.warning("%s; trying again", error)
-            time.sleep(_PAUSE_SECONDS)
+    return retry(write, MAX_SECONDS, _PAUSE_SECONDS, log=log)
