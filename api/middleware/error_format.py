@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract import ID_RULE
-from core.asgi.responses import error_response
+from core.asgi.responses import error_response, method_not_allowed, no_such_path
 from core.errors import Refusal
 from core.text import shown
 
@@ -135,10 +135,9 @@ def _sentence(status: int, body: bytes, scope: Scope) -> str:
             return describe_validation(document["detail"])
         if isinstance(document.get("error"), str):
             return str(document["error"])
-    method, path = shown(scope["method"]), shown(scope["path"])
     if status == 404:
-        return f"there is nothing at {path}"
+        return no_such_path(scope)
     if status == 405:
-        return f"{method} is not allowed on {path}"
+        return method_not_allowed(scope)
     text = body.decode(errors="replace").strip()
     return text.splitlines()[0][:500] if text else HTTPStatus(status).phrase

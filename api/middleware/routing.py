@@ -5,8 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.routes.table import NO_ROUTE, found
-from core.asgi.responses import error_response
-from core.text import shown
+from core.asgi.responses import error_response, method_not_allowed, no_such_path
 
 
 class Routing:
@@ -24,10 +23,8 @@ class Routing:
         if known.route is not NO_ROUTE or is_preflight:
             await self.app(scope, receive, send)
             return
-        path = shown(scope["path"])
         if known.methods:
-            sentence = f"{shown(scope['method'])} is not allowed on {path}"
-            answer = error_response(405, sentence, {"allow": ", ".join(known.methods)})
+            answer = error_response(405, method_not_allowed(scope), {"allow": ", ".join(known.methods)})
         else:
-            answer = error_response(404, f"there is nothing at {path}")
+            answer = error_response(404, no_such_path(scope))
         await answer(scope, receive, send)

@@ -7,8 +7,10 @@ from typing import Any
 
 import bentoml
 from starlette.responses import JSONResponse
+from starlette.types import Scope
 
 from core.errors import Refusal
+from core.text import shown
 
 # Seconds in `Retry-After` if the caller gives none.
 DEFAULT_RETRY_AFTER = 5
@@ -22,6 +24,16 @@ def error_response(
     """An error response; with 429 and 503 it says to try again after `wait` seconds."""
     waits = {"retry-after": str(wait or DEFAULT_RETRY_AFTER)} if status in (429, 503) else {}
     return JSONResponse({"error": message}, status_code=status, headers=waits | (headers or {}))
+
+
+def no_such_path(scope: Scope) -> str:
+    """The message of a 404 where no route has the path."""
+    return f"there is nothing at {shown(scope['path'])}"
+
+
+def method_not_allowed(scope: Scope) -> str:
+    """The message of a 405."""
+    return f"{shown(scope['method'])} is not allowed on {shown(scope['path'])}"
 
 
 async def or_error(answer: Awaitable[Any], context: bentoml.Context | None = None) -> Any:
