@@ -21,27 +21,26 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel, Field, ValidationError
 
 from contract import Id, is_id
 from core.errors import Refusal
+from core.principal import SCOPES, Scope
 from core.settings import settings
 from storage import AlreadyExists, Damaged, NotFound, Storage, Unavailable, keys, open_storage
 
 log = logging.getLogger("producer_twin.edge")
 
-Scope = Literal["generate", "train", "admin"]
-SCOPES = get_args(Scope)
 PREFIX = "ptk"
 # Keys are read anew after this time, so that every server knows of a new or revoked key within it.
 MAX_AGE_SECONDS = 10.0
 
 
 class Key(BaseModel):
-    """What is stored of an API key.
+    """An API key as it is stored, without its secret part.
 
     Attributes:
         digest: SHA-256 of the secret part, in hexadecimal.
@@ -195,7 +194,7 @@ def create(
 
 
 def made(name: str, scopes: list[Scope], **limits: Any) -> tuple[str, Key]:
-    """A new key's token and what is stored of it; `limits` are other fields of Key."""
+    """A new key's token and its stored `Key`; `limits` are further fields of `Key`."""
     some_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     key = Key(id=some_id, name=name, digest=_digest(secret), scopes=scopes, created_at=datetime.now(UTC), **limits)
     return f"{PREFIX}_{some_id}_{secret}", key
