@@ -41,7 +41,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Figure:
-    """A line of the table, with a target or for comparison; `low` and `high` are `nan` for what is not timed."""
+    """A line of the table, with a target or for comparison; `low`, `high`: `nan` if it is not a time."""
 
     name: str
     target: str

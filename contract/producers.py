@@ -1,4 +1,4 @@
-"""What is stored of a producer."""
+"""The usage of a producer: their objects and bytes in storage."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def configure(settings: Settings, job_id: str = "") -> None:
 
 @contextmanager
 def request(request_id: str, facts: dict[str, Any] | None = None) -> Iterator[None]:
-    """Add this request's id to what is logged in the block, in this process and those that it calls.
+    """Add this request's id to the log lines of the block, in this process and in the processes that it calls.
 
     Args:
         facts: the dictionary that `note` adds to.

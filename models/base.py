@@ -136,7 +136,7 @@ class Model(Protocol[R]):
         ...
 
     def begin(self, row: Row) -> R:
-        """Compute what is computed once for a row, such as its text encoding. Raises if the row is invalid."""
+        """Compute a row's inputs that all steps share, such as its text encoding. Raises if the row is invalid."""
         ...
 
     def batch(self, runs: Sequence[R]) -> Batch:

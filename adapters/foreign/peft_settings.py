@@ -110,7 +110,7 @@ def _check_kind(config: Mapping[str, Any]) -> None:
 
 
 def _check_init(name: str, value: Any) -> None:
-    """Refuse initialisations that changed the model's own weights, since the file alone is not what was learnt."""
+    """Refuse initialisations that changed the model's own weights, of which the file holds nothing."""
     if value is None or isinstance(value, bool):
         return
     kind = value.lower() if isinstance(value, str) else ""

@@ -27,7 +27,7 @@ _DEFAULT_MODEL = "nawfside_lora"
 
 @dataclass
 class Moved:
-    """What was done with the files.
+    """The outcome of a migration.
 
     Attributes:
         count: files copied, by folder.

@@ -57,7 +57,7 @@ def stream(
     pairs: Pairs,
     weights: Weights | None = None,
 ) -> Stream:
-    """Prepare a sequence: compute what is the same in all steps.
+    """Prepare a sequence: compute the tensors that all steps share.
 
     Args:
         context: `[1, T, 2C]`.

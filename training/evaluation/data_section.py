@@ -1,4 +1,4 @@
-"""The report's section on the music, written before the first step: what was sent, and what is wrong with it."""
+"""The report's section on the music, written before the first step: the files, and the warnings about them."""
 
 from __future__ import annotations
 
