@@ -20,7 +20,6 @@ from adapters.weights import linear_layers
 from models.ace_step import AceStep
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
-from models.tiny import ace_step as tiny_ace_step
 from models.tiny import musicgen as tiny_musicgen
 from tests.peft_files import (
     ALPHA,
@@ -33,11 +32,6 @@ from tests.peft_files import (
     peft_tensors,
     saved_by_peft,
 )
-
-
-@pytest.fixture(scope="module")
-def model() -> AceStep:
-    return AceStep.load(resolve("starter", "ace_step_test", tiny_ace_step.build), torch.device("cpu"), torch.float32)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,6 @@ from adapters.adapter_file import InvalidAdapter
 from adapters.foreign import Converted, convert
 from adapters.weights import linear_layers
 from models.ace_step import AceStep
-from models.checkpoints import resolve
-from models.tiny import ace_step as tiny
 from tests.peft_files import (
     ALPHA,
     HEADER,
@@ -35,11 +33,6 @@ from tests.peft_files import (
 )
 
 LAYER = "layers.0.self_attn.to_k"  # not square
-
-
-@pytest.fixture(scope="module")
-def model() -> AceStep:
-    return AceStep.load(resolve("starter", "ace_step_test", tiny.build), torch.device("cpu"), torch.float32)
 
 
 def as_float32(tensors: dict[str, Tensor]) -> bytes:

@@ -23,8 +23,7 @@ from contract import TrainRequest
 from core.errors import Refusal
 from core.settings import Settings
 from models.ace_step import AceStep
-from models.checkpoints import Checkpoint, resolve
-from models.tiny import ace_step as tiny
+from models.checkpoints import Checkpoint
 from runners.adapter_cache import AdapterCache
 from runners.messages import AdapterRef
 from runners.sweep import Sweeper
@@ -36,16 +35,6 @@ from training.jobs.store import Jobs
 from training.retry import retry_unavailable
 
 __all__ = ["s3_server"]
-
-
-@pytest.fixture(scope="module")
-def checkpoint() -> Checkpoint:
-    return resolve("starter", "ace_step_test", tiny.build)
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint: Checkpoint) -> AceStep:
-    return AceStep.load(checkpoint, torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture

@@ -19,8 +19,6 @@ from adapters.library import Library, is_intact
 from adapters.serialization import encode_tensors
 from adapters.weights import linear_layers
 from models.ace_step import AceStep
-from models.checkpoints import resolve
-from models.tiny import ace_step as tiny
 from storage import Storage, keys, open_storage
 from tests.peft_files import (
     HEADER,
@@ -29,11 +27,6 @@ from tests.peft_files import (
     peft_tensors,
     saved_by_peft,
 )
-
-
-@pytest.fixture(scope="module")
-def model() -> AceStep:
-    return AceStep.load(resolve("starter", "ace_step_test", tiny.build), torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture

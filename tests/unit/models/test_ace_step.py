@@ -15,7 +15,7 @@ from diffusers import AceStepPipeline
 from diffusers.models.autoencoders.autoencoder_oobleck import Snake1d
 from safetensors.torch import save
 
-from adapters.adapter_file import Header, InvalidAdapter, header_length, seal
+from adapters.adapter_file import InvalidAdapter, header_length, seal
 from adapters.serialization import decode, encode
 from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from contract import SamplingOptions
@@ -25,33 +25,16 @@ from models.ace_step.snake import Snake
 from models.base import Row, Text, completed
 from models.checkpoints import resolve
 from models.tiny import ace_step as tiny
+from tests.random_adapters import header, random_adapter
 
 TURBO = Defaults(8, 3.0, 1.0, guided=False)
 GUIDED = Defaults(6, 1.0, 4.0)
 
 
-@pytest.fixture(scope="module")
-def model() -> AceStep:
-    return AceStep.load(resolve("starter", "ace_step_test", tiny.build), torch.device("cpu"), torch.float32)
-
-
 def _adapter(
     model: AceStep, rank: int, seed: int, targets: tuple[str, ...] = ("to_q", "to_v", "to_out.0", "down_proj")
 ) -> AdapterWeights:
-    generator = torch.Generator().manual_seed(seed)
-    pairs = {
-        name: LoraPair(
-            torch.randn(layer.in_features, rank, generator=generator) / layer.in_features**0.5,
-            torch.randn(rank, layer.out_features, generator=generator) / rank**0.5,
-        )
-        for name, layer in linear_layers(model.adapted).items()
-        if name.endswith(targets)
-    }
-    return AdapterWeights(_header(rank), pairs)
-
-
-def _header(rank: int) -> Header:
-    return Header("p", "m", "ace_step", "starter", "0", rank, "job", "2026-01-01T00:00:00+00:00", "")
+    return random_adapter(model, rank, seed, targets)
 
 
 def _rows(model: AceStep) -> list[Row]:
@@ -158,7 +141,12 @@ def test_one_bad_row_fails_alone(model: AceStep) -> None:
     poisoned[name] = LoraPair(poisoned[name].a * float("nan"), poisoned[name].b)
     good, bad = (
         Row(Text("beat"), 1.0, SamplingOptions(seed=1)),
-        Row(Text("beat"), 1.0, SamplingOptions(seed=1), adapters=[(AdapterWeights(_header(4), poisoned), 1.0)]),
+        Row(
+            Text("beat"),
+            1.0,
+            SamplingOptions(seed=1),
+            adapters=[(AdapterWeights(header("ace_step", 4), poisoned), 1.0)],
+        ),
     )
     results = model.generate([good, bad])
     assert isinstance(results[0], np.ndarray)
@@ -251,7 +239,7 @@ def test_what_does_not_mix_equals_merged_weights(model: AceStep) -> None:
                 tensors[f"{key}.hada_{part}"] = random(*shape)
     payload = save(tensors)
     digest = hashlib.sha256(payload[8 + header_length(payload) :]).hexdigest()
-    weights = decode(seal(save(tensors, replace(_header(4), sha256=digest).to_metadata())), model)
+    weights = decode(seal(save(tensors, replace(header("ace_step", 4), sha256=digest).to_metadata())), model)
     assert len(weights.deltas) == 8 and not weights.pairs
 
     def merged(strength: float) -> AceStep:

@@ -14,8 +14,6 @@ from adapters.weights import linear_layers
 from models.ace_step import AceStep
 from models.adapter_effect import measure, probe, weight_change
 from models.base import completed
-from models.checkpoints import resolve
-from models.tiny import ace_step as tiny
 from tests.peft_files import (
     HEADER,
     converted_delta,
@@ -23,11 +21,6 @@ from tests.peft_files import (
     peft_tensors,
     saved_by_peft,
 )
-
-
-@pytest.fixture(scope="module")
-def model() -> AceStep:
-    return AceStep.load(resolve("starter", "ace_step_test", tiny.build), torch.device("cpu"), torch.float32)
 
 
 def effect(model: AceStep, factor: float, part: str = "lora_B") -> list[str]:

@@ -19,24 +19,13 @@ from core.errors import Refusal
 from core.settings import settings
 from models.ace_step import AceStep
 from models.base import Text
-from models.checkpoints import Checkpoint, resolve
-from models.tiny import ace_step as tiny
+from models.checkpoints import Checkpoint
 from runners.adapter_cache import AdapterCache
 from runners.local import LocalRunners
 from runners.messages import AdapterRef, TrackRequest
 from storage import Storage, keys, open_storage
 
 TWINS = 4
-
-
-@pytest.fixture(scope="module")
-def checkpoint() -> Checkpoint:
-    return resolve("starter", "ace_step_test", tiny.build)
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint: Checkpoint) -> AceStep:
-    return AceStep.load(checkpoint, torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture(scope="module")

@@ -16,19 +16,12 @@ from models.adapter_effect import probe
 from models.base import Model, Row, Text, completed
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
-from models.tiny import ace_step as tiny_ace_step
 from models.tiny import musicgen as tiny_musicgen
 from runners.scheduler import Scheduler
 from runners.worker import Worker
 from tests.peft_files import (
     HEADER,
 )
-
-
-@pytest.fixture(scope="module")
-def model() -> AceStep:
-    checkpoint = resolve("starter", "ace_step_test", tiny_ace_step.build)
-    return AceStep.load(checkpoint, torch.device("cpu"), torch.float32)
 
 
 def test_a_call_and_rows_run_interleaved(model: AceStep) -> None:

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adapters.adapter_file import Header
 from adapters.batched_lora import blend
-from adapters.weights import AdapterWeights, LoraPair, linear_layers
+from adapters.weights import AdapterWeights
 from models.base import Row, Text, completed
 from models.musicgen import MusicGen
 from models.musicgen.text import caption
 from models.musicgen.tokens import Batch, Run, TokenRow
+from tests.random_adapters import random_adapter
 
 ONE_STEP = 1 / 32768
 PROMPT = Text("808 trap beat, dark synth")
@@ -24,17 +24,7 @@ PROMPT = Text("808 trap beat, dark synth")
 def adapter(
     model: MusicGen, rank: int, seed: int, targets: tuple[str, ...] = ("q_proj", "v_proj", "fc2")
 ) -> AdapterWeights:
-    generator = torch.Generator().manual_seed(seed)
-    pairs = {
-        name: LoraPair(
-            torch.randn(layer.in_features, rank, generator=generator) / layer.in_features**0.5,
-            torch.randn(rank, layer.out_features, generator=generator) / rank**0.5,
-        )
-        for name, layer in linear_layers(model.adapted).items()
-        if name.endswith(targets)
-    }
-    header = Header("p", "m", "musicgen", "starter", "0", rank, "job", "2026-01-01T00:00:00+00:00", "")
-    return AdapterWeights(header, pairs)
+    return random_adapter(model, rank, seed, targets)
 
 
 def tokens(model: MusicGen) -> Any:
