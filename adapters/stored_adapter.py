@@ -62,12 +62,12 @@ def read_listed(
         except NotFound:
             return None
         except InvalidAdapter as reason:
-            records.report(entry.key, str(reason))
+            records.report_damaged(entry.key, str(reason))
             return None
         if not belongs(found):
-            records.report(entry.key, f"it is the twin {found.header.lora_id}@{found.header.version}")
+            records.report_damaged(entry.key, f"it is the twin {found.header.lora_id}@{found.header.version}")
             return None
-        records.clear(entry.key)
+        records.clear_damaged(entry.key)
         return found
 
     with ThreadPoolExecutor(_CONCURRENT_READS) as pool:

@@ -19,7 +19,6 @@ MEDIA_TYPES: dict[OutputFormat, str] = {
     "mp3": "audio/mpeg",
     "opus": "audio/ogg",
 }
-EXTENSIONS: dict[OutputFormat, str] = {"wav": "wav", "flac": "flac", "mp3": "mp3", "opus": "opus"}
 # libsndfile's container and subtype.
 _SOUNDFILE = {
     "wav": ("WAV", "PCM_16"),

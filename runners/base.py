@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("producer_twin.runner")
 
-# How long the process answers 503 before it ends.
+# The process answers 503 for this time before it ends.
 _GRACE_SECONDS = 2.0
 
 
@@ -59,13 +59,13 @@ class Runner:
         self._worker: Worker | None = None
         self._stages: dict[str, Literal["preparing", "finishing"]] = {}  # by queue key, before and after the worker
         self._adopting = asyncio.Lock()
-        self._own_process = False  # BentoML replaces the process when it ends
+        self._own_process = False  # the process is a runner's, which BentoML replaces when it ends
         self.settled = threading.Event()
         threading.Thread(target=self._load_and_settle, name="load", daemon=True).start()
 
     @property
     def row(self) -> Backend:
-        from runners import TABLE
+        from runners import TABLE  # the table's module imports this one
 
         return TABLE.enabled(settings())[self.backend]
 

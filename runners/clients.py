@@ -22,11 +22,11 @@ _LOADING_POLL_SECONDS = 0.5
 
 
 class Runners:
-    """Asks runners for their state and for tracks.
+    """Calls the runners.
 
     Args:
         proxies: a BentoML client for each backend of the runner table.
-        settings: decide which backends are enabled.
+        settings: they say which backends are enabled.
     """
 
     def __init__(self, proxies: Mapping[str, Any], settings: Settings) -> None:

@@ -71,6 +71,10 @@ class TrackAnswer(BaseModel):
     status: int = 200
     wait: int | None = None
 
+    @property
+    def seconds(self) -> float:
+        return len(self.pcm) / (2 * self.channels * self.sample_rate)
+
 
 class QueuePosition(BaseModel):
     """Where a track is in a runner.

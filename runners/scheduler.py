@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from models.base import Batch, Model, Plan, Row, Run, Track
@@ -35,7 +35,7 @@ MAX_SECONDS = 600.0
 MAX_STARTED = 16
 # A row that has waited for this many times its own work goes first.
 AGING_FACTOR = 4.0
-# Later rows share the saving too: at a load of 3/4, this many arrive for each one that waits.
+# Rows that arrive later share the saving as well: at a load of 3/4, this many for each waiting row.
 ARRIVALS_PER_WAITING_ROW = 4.0
 # Seconds without an out-of-memory error after which the limit of a batch doubles.
 RECOVERY_SECONDS = 60.0
@@ -57,7 +57,7 @@ class Ticket:
         run: its state in the model; `None` until it starts.
         group: the batch that it is in.
         finishing: its steps are done, and its audio is being decoded.
-        alone: it no longer shares a batch, since one failed with it.
+        alone: it no longer shares a batch, since a batch with it failed.
         deferred: it ran out of memory alone, and waits until no other row holds memory.
     """
 
@@ -74,7 +74,7 @@ class Ticket:
 
 @dataclass(eq=False)
 class Group:
-    """The tickets of one batch.
+    """The tickets of one batch, and the step that it is taking.
 
     Attributes:
         tickets: the rows.
@@ -84,8 +84,8 @@ class Group:
     """
 
     tickets: list[Ticket]
-    batch: Batch | None
-    work: Generator[None, None, Any] | None = field(default=None)
+    batch: Batch | None = None
+    work: Generator[None, None, Any] | None = None
     seconds: float = 0.0
 
 
@@ -173,7 +173,7 @@ class Scheduler:
             return answers
         try:
             if group.work is None:
-                group.work, group.seconds = self._step(group), 0.0
+                group.work, group.seconds = self._begin_step(group), 0.0
             start = self._timer()
             try:
                 next(group.work)
@@ -240,7 +240,7 @@ class Scheduler:
         return self.cost.overhead * waiting * ARRIVALS_PER_WAITING_ROW >= ticket.plan.cost * len(members)
 
     def _start(self, ticket: Ticket, answers: list[tuple[Ticket, Track]]) -> bool:
-        """Whether the row has started."""
+        """Start a row that has not started. Returns False if that failed, which is the row's answer."""
         try:
             ticket.run = ticket.run or self.model.begin(ticket.row)
         except Exception as error:  # noqa: BLE001 - an invalid row fails alone
@@ -252,12 +252,12 @@ class Scheduler:
         for old in {ticket.group for ticket in members if ticket.group}:
             for ticket in old.tickets:
                 ticket.group = None
-        group = Group(members, None)
+        group = Group(members)
         for ticket in members:
             ticket.group = group
         return group
 
-    def _step(self, group: Group) -> Generator[None, None, Any]:
+    def _begin_step(self, group: Group) -> Generator[None, None, Any]:
         first = group.tickets[0]
         if first.finishing:
             return self.model.finish(first.run, first.row)

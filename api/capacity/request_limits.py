@@ -1,4 +1,4 @@
-"""Limits on the number of requests at once, of the server and of each principal; streams are counted apart."""
+"""Limits on concurrent requests, of the server and of each principal. Streams are counted separately."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from core.errors import Refusal
 from core.settings import Settings
 
-# The server is not ready when no slot has been free for so long.
+# The server is not ready once no slot has been free for this time.
 _FULL_SECONDS = 10.0
 
 
@@ -30,7 +30,7 @@ class Slots:
         """Take a slot; False if there is none.
 
         Args:
-            askers: whom it counts for, from the widest group to the asker alone.
+            askers: the names under which it counts, from the widest group to the asker alone.
             limit: slots that the last of `askers` may hold; None means no limit of its own.
         """
         if any(self._held[asker] >= self.free for asker in askers):
@@ -64,11 +64,11 @@ class RequestLimits:
         self._streams = Slots(settings.streams_at_once), settings.key_streams_at_once, "streams and downloads"
 
     def take(self, stream: bool, askers: Sequence[str], limited: bool = True) -> Callable[[], None]:
-        """Take a slot, and return what gives it back, which may be called more than once.
+        """Take a slot, and return a function that gives it back, which may be called more than once.
 
         Args:
-            stream: of the streams and downloads, which last as long as their client likes.
-            limited: the asker has a limit of its own, and not only its share of the whole.
+            stream: take a slot for streams and downloads, whose duration is up to the client.
+            limited: whether the limit of one asker applies, besides the asker's share of all slots.
 
         Raises:
             Refusal: 429.

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from hashlib import file_digest, sha256
 from pathlib import Path
 
-from adapters.adapter_file import InvalidAdapter, header_length, parse_header
+from adapters.adapter_file import Header, InvalidAdapter, header_length, parse_header
 from adapters.library import Library
 from api.imports import fitting
 from contract import is_id
 from core.errors import Refusal
 from core.settings import Settings
 from runners.clients import Runners
-from storage import AlreadyExists, Damaged, Storage, keys
+from storage import AlreadyExists, Damaged, Storage, digest_of, keys
 
 # Copied unchanged; the second part of each path is a producer.
 FOLDERS = ("uploads", "datasets", "training_data")
@@ -27,18 +27,17 @@ _DEFAULT_MODEL = "nawfside_lora"
 
 @dataclass
 class Moved:
-    """What was done with the files.
+    """The result of a migration.
 
     Attributes:
-        count: files copied, by folder.
-        there: files that were there already.
-        twins: the twin made of an adapter, by the adapter's path.
-        skipped: the reason, by path.
+        copied: the number of files copied, by folder.
+        already_there: the number of files and twins that were there already.
+        twins: the id of the twin made from an adapter, by the adapter's path.
+        skipped: the reason why a file was left out, by its path.
     """
 
-    count: Counter[str] = field(default_factory=Counter)
-    bytes: int = 0
-    there: int = 0
+    copied: Counter[str] = field(default_factory=Counter)
+    already_there: int = 0
     twins: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -81,7 +80,7 @@ def _files(root: Path, folders: tuple[str, ...]) -> Iterator[Path]:
 def _copy(path: Path, key: str, storage: Storage, moved: Moved) -> None:
     parts = key.split("/")
     if not keys.is_key(key) or len(parts) < 3 or not is_id(parts[1]):
-        moved.skipped[key] = "its path is none of the tree's"
+        moved.skipped[key] = "its path is not one of the tree"
         return
     if not path.stat().st_size:
         moved.skipped[key] = "a placeholder: it is empty"
@@ -90,17 +89,16 @@ def _copy(path: Path, key: str, storage: Storage, moved: Moved) -> None:
         storage.put_file(key, path, if_absent=True)
     except AlreadyExists:
         try:
-            same = _digest(path) == _stored_digest(storage, key)
+            same = _digest(path) == digest_of(storage, key)
         except Damaged as error:
             moved.skipped[key] = error.message
             return
         if same:
-            moved.there += 1
+            moved.already_there += 1
         else:
             moved.skipped[key] = "another file is there already"
         return
-    moved.count[parts[0]] += 1
-    moved.bytes += path.stat().st_size
+    moved.copied[parts[0]] += 1
 
 
 def _adapters(root: Path, moved: Moved) -> Iterator[_Adapter]:
@@ -143,7 +141,7 @@ async def _adopt(
     try:
         data, lora_id, version = await _converted(adapter, data, runners, settings)
         if await asyncio.to_thread(library.exists, f"{lora_id}@{version}"):
-            moved.there += 1
+            moved.already_there += 1
         elif await asyncio.to_thread(library.exists, lora_id):
             moved.skipped[name] = f"there is another twin {lora_id} already; import it under another name"
         else:
@@ -154,15 +152,18 @@ async def _adopt(
 
 
 async def _converted(adapter: _Adapter, data: bytes, runners: Runners, settings: Settings) -> tuple[bytes, str, str]:
-    """The adapter in this service's format, its id and its version. One in that format keeps the producer in its
-    header."""
+    """The adapter in this service's format, its id and its version. An adapter that has the format keeps its id."""
     try:
-        header = parse_header(data[8 : 8 + header_length(data)], len(data))
+        header = _header(data)
     except InvalidAdapter:
         answer = await fitting.converted(data, adapter.config, adapter.producer, adapter.model, None, runners, settings)
         data = answer.data
-        header = parse_header(data[8 : 8 + header_length(data)], len(data))
+        header = _header(data)
     return data, header.lora_id, header.version
+
+
+def _header(data: bytes) -> Header:
+    return parse_header(data[8 : 8 + header_length(data)], len(data))
 
 
 def _config(adapter: Path) -> bytes | None:
@@ -173,8 +174,3 @@ def _config(adapter: Path) -> bytes | None:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
-
-
-def _stored_digest(storage: Storage, key: str) -> str | None:
-    entry = storage.stat(key)
-    return None if entry is None else entry.sha256 or sha256(storage.get(key)).hexdigest()

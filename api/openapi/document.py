@@ -1,7 +1,7 @@
 """The OpenAPI document, made from the contract's models and the route table.
 
-It replaces BentoML's own at /docs.json, which lacks the routes that have a handler here, and the format of errors.
-`python -m api.openapi.document` prints it, to generate clients from.
+It replaces BentoML's own document at /docs.json, which lacks the routes that have a handler here and the format of
+errors. `python -m api.openapi.document` prints it; clients are generated from that.
 """
 
 from __future__ import annotations
@@ -123,14 +123,14 @@ def _operation(route: Route, schemas: dict[Any, Json]) -> Json:
         {"name": name, "in": "path", "required": True} | _PARAMETERS[name]
         for name in re.findall(r"{(\w+)}", route.path)
     ]
-    for query in route.query:
+    for parameter in route.parameters:
         parameters.append(
             {
-                "name": query.name,
-                "in": query.where,
-                "required": query.required,
-                "description": query.about,
-                "schema": dict(query.schema),
+                "name": parameter.name,
+                "in": parameter.location,
+                "required": parameter.required,
+                "description": parameter.description,
+                "schema": dict(parameter.schema),
             }
         )
     made: Json = {
@@ -161,7 +161,7 @@ def _errors(route: Route) -> list[int]:
     errors = {*route.errors, *_EVERYWHERE}
     if route.body or route.form:
         errors |= {400, 408, 413, 415}
-    if any(query.where == "query" for query in route.query):
+    if any(parameter.location == "query" for parameter in route.parameters):
         errors.add(400)
     if "{" in route.path:
         errors.add(404)

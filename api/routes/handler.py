@@ -1,4 +1,4 @@
-"""What a route's handler is given."""
+"""The interface of a route's handler: the front service and the request's inputs."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Inputs(Generic[Body]):
         headers: of the request.
         body: the JSON body, or the fields of the form; None where the route takes neither.
         files: the form's files, which are closed after the handler.
-        record: the job of `{job_id}`, as it was when the request came; None where the route has no `{job_id}`, or the
-            job's record is damaged and the route takes it nevertheless.
+        record: the job of `{job_id}` when the request came; None if the route has no `{job_id}`, or accepts a job whose
+            record is damaged.
     """
 
     path: Mapping[str, str]

@@ -118,7 +118,7 @@ class _Families(Collector):
 
 
 def _damaged(front: Front) -> Counter[str]:
-    found = records.damaged(front.storage)
+    found = records.count_damaged(front.storage)
     if waiting := len(front.outbox.damaged()):
         found["outbox"] = waiting
     return found

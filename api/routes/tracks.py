@@ -1,4 +1,4 @@
-"""Tracks: `POST /generate`, their place in the queue, and the stored files."""
+"""Tracks: `POST /generate`, queue positions, and the stored files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from api.routes import outputs
 from api.routes.examples import GENERATED, TWIN
 from api.routes.handler import Front, Inputs
 from api.routes.negotiation import audio_format
-from api.routes.route import ANY_SCOPE, GENERATE, REQUEST_ID_PATTERN, Query, Route
+from api.routes.route import ANY_SCOPE, GENERATE, REQUEST_ID_PATTERN, Parameter, Route
 from contract import FORMATS, GenerateAnswer, GenerateLinkAnswer, GenerateRequest, OutputFormat, QueueAnswer
+from generation.encode import MEDIA_TYPES
 
-_AUDIO = ("audio/wav", "audio/flac", "audio/mpeg", "audio/ogg")
+_AUDIO = tuple(MEDIA_TYPES.values())
 
 
 async def generate(front: Front, request: GenerateRequest, accept: str) -> GenerateAnswer | Response:
@@ -77,12 +78,12 @@ ROUTES = (
         GENERATE,
         body=GenerateRequest,
         body_example={"prompt": "808 trap beat, dark synth", "lora_id": TWIN, "duration_seconds": 30, "seed": 7},
-        query=(
-            Query(
+        parameters=(
+            Parameter(
                 "x-request-id",
                 "An id that the client chooses, such as a UUID, for /queue/{request_id}.",
                 {"type": "string", "pattern": REQUEST_ID_PATTERN},
-                where="header",
+                location="header",
             ),
         ),
         answer=(GenerateAnswer, GenerateLinkAnswer),
@@ -118,14 +119,14 @@ ROUTES = (
         "A stored track, with ranges; on S3 a redirect (307) to the bucket",
         ANY_SCOPE,
         stored_track,
-        query=(
-            Query(
+        parameters=(
+            Parameter(
                 "format",
                 "Convert a track stored as WAV or FLAC to this format.",
                 {"type": "string", "enum": list(FORMATS)},
             ),
         ),
-        other_query=True,
+        allows_other_query=True,
         files=_AUDIO,
         cancelled_on_disconnect=True,
         stream=True,

@@ -16,7 +16,7 @@ from api.imports import fitting, unpack
 from api.routes.examples import IMPORTED, TWIN, TWIN_ROW, VERSION
 from api.routes.forms import on_disk
 from api.routes.handler import Front, Inputs
-from api.routes.route import ANY_SCOPE, OF_PRODUCER, TRAIN, Query, Route
+from api.routes.route import ANY_SCOPE, OF_PRODUCER, TRAIN, Parameter, Route
 from contract import (
     VERSION_PATTERN,
     DeletedAnswer,
@@ -37,7 +37,7 @@ from core.sandbox import Limits
 from core.text import shown
 from preprocessing.isolation import DECODING, refusing
 from runners import TABLE
-from storage.ownership import check_room
+from storage.ownership import check_quota
 
 # It reads and unpacks files of up to the size of the largest adapter.
 _UNPACKING = Parser(DECODING, Limits(memory=4 * 2**30, cpu_seconds=30, seconds=60, niceness=5), at_once=2, each=1)
@@ -116,8 +116,8 @@ async def import_adapter(front: Front, inputs: Inputs[ImportFields]) -> ImportAn
     if len(opened) < len(files):
         raise Refusal(400, "file: two files have one name; send the adapter and its adapter_config.json")
     quota = front.settings.producer_max_bytes
-    await asyncio.to_thread(check_room, front.storage, fields.producer_id, size, quota)
-    async with _IMPORTS.place():
+    await asyncio.to_thread(check_quota, front.storage, fields.producer_id, size, quota)
+    async with _IMPORTS.slot():
         with refusing("file"):
             data, config = await _UNPACKING.run(unpack.unpacked_files, opened, limit)
         adopted = await fitting.converted(
@@ -183,6 +183,7 @@ async def _why_unusable(front: Front, header: Header) -> str | None:
     return None
 
 
+_VERSION = Parameter("version", "A version other than the current one.", {"type": "string", "pattern": VERSION_PATTERN})
 ROUTES = (
     Route(
         "GET",
@@ -191,7 +192,7 @@ ROUTES = (
         "List the twins",
         ANY_SCOPE,
         list_all,
-        query=(OF_PRODUCER,),
+        parameters=(OF_PRODUCER,),
         answer=(LorasAnswer,),
         answer_example={"loras": [TWIN_ROW]},
         web_app=True,
@@ -279,9 +280,7 @@ ROUTES = (
         "The adapter file",
         TRAIN,
         export,
-        query=(
-            Query("version", "A version other than the current one.", {"type": "string", "pattern": VERSION_PATTERN}),
-        ),
+        parameters=(_VERSION,),
         files=("application/octet-stream",),
         stream=True,
         web_app=True,

@@ -16,7 +16,7 @@ _NAMES = ("content_base64", "contentBase64")
 _MAX_FIELDS = 2**16
 
 
-def take_apart(body: io.FileIO, audio: io.FileIO, max_bytes: int) -> Any:
+def parse_upload_body(body: io.FileIO, audio: io.FileIO, max_bytes: int) -> Any:
     """The body's JSON, with "_" in place of the base64, whose bytes are written to the file.
 
     Args:
@@ -33,14 +33,14 @@ def take_apart(body: io.FileIO, audio: io.FileIO, max_bytes: int) -> Any:
         raise Refusal(400, "the body is not valid JSON") from None
     name = next((name for name in _NAMES if isinstance(document, dict) and name in document), None)
     if name and isinstance(document[name], str) and document[name]:
-        decode(document[name], audio, max_bytes)
+        decode_base64(document[name], audio, max_bytes)
         document[name] = "_"
     if len(json.dumps(document)) > _MAX_FIELDS:
         raise Refusal(413, "the body has more than a file in it; send its other fields alone")
     return document
 
 
-def decode(text: str, file: io.FileIO, max_bytes: int) -> None:
+def decode_base64(text: str, file: io.FileIO, max_bytes: int) -> None:
     """Write the bytes of base64, or of a data URL, to the file. Raises Refusal: 400, 413, 507."""
     # Browsers read files as data URLs.
     payload = text.partition(",")[2] if text.startswith("data:") else text

@@ -24,7 +24,7 @@ def error_response(
     return JSONResponse({"error": message}, status_code=status, headers=waits | (headers or {}))
 
 
-async def or_error(answer: Awaitable[Any], context: bentoml.Context | None = None) -> Any:
+async def answer_or_error(answer: Awaitable[Any], context: bentoml.Context | None = None) -> Any:
     """The answer, or the error response for the `Refusal` that it raised.
 
     Args:

@@ -12,7 +12,7 @@ from core.settings import Settings
 from preprocessing.dataset import check_sources, stored
 from runners import TABLE
 from storage import Storage
-from storage.ownership import check_room
+from storage.ownership import check_quota
 from training.jobs.slots import JobSlots
 from training.jobs.store import JobRecord, Jobs
 
@@ -40,7 +40,7 @@ class Admission:
             return existing
         check_sources(request, self.storage, self.settings)
         stored(request, self.storage)
-        check_room(self.storage, request.producer_id, 0, self.settings.producer_max_bytes)
+        check_quota(self.storage, request.producer_id, 0, self.settings.producer_max_bytes)
         named = request.model_copy(update={"job_id": request.job_id or str(uuid.uuid4())})
         self.library.names.check(request.producer_id, request.model_name, self._in_use)
         with self.slots.taken(str(named.job_id), request.producer_id):
