@@ -80,7 +80,7 @@ def main(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="generate: the file (track.wav); its extension is the format, and its folder is made. "
+            help="generate: the file (track.wav); its extension is the format, and its folder is track. "
             "import: a new folder."
         ),
     ] = None,
@@ -89,7 +89,7 @@ def main(
     ] = None,
     source: Annotated[Path | None, typer.Option("--from", help="migrate: the /data folder to take over.")] = None,
 ) -> None:
-    """Train a twin or resume it, generate a track, take a /data folder over, remove what is old, import a MusicGen."""
+    """Train or resume a twin, generate a track, migrate a /data folder, remove old files, import a MusicGen."""
     logging.basicConfig(level=logging.WARNING)
     # A file's name may contain characters that the terminal's encoding lacks.
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -172,12 +172,12 @@ def generate(storage: Storage, out: Path | None, **fields: Any) -> None:
     with writable(out), console.status("generating"):
         library, runners = library_and_runners(storage)
         outbox = Outbox(storage, settings().storage_url, outbox_folder())
-        made = asyncio.run(Generation(runners, library, outbox, settings()).generate(request, as_base64=False))
+        track = asyncio.run(Generation(runners, library, outbox, settings()).generate(request, as_base64=False))
     try:
-        out.write_bytes(made.file)
+        out.write_bytes(track.file)
     except OSError as error:
-        raise Refusal(507, f"--out: {out}: {error.strerror}; the track is stored as {made.path}") from None
-    print(printable(f"{out}: {made.seconds:.1f} s by {made.backend}, seed {made.seed}, also stored as {made.path}"))
+        raise Refusal(507, f"--out: {out}: {error.strerror}; the track is stored as {track.path}") from None
+    print(printable(f"{out}: {track.seconds:.1f} s by {track.backend}, seed {track.seed}, also stored as {track.path}"))
 
 
 def migrate(storage: Storage, source: Path | None) -> None:

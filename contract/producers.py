@@ -1,4 +1,4 @@
-"""What is stored of a producer."""
+"""The storage of a producer."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class TrainRequest(Request):
     @field_validator("metadata_per_file")
     @classmethod
     def _as_stored(cls, entries: list[dict[str, Any] | None]) -> list[dict[str, Any] | None]:
-        """Each entry as the job's record keeps it, so that what is checked is what is stored."""
+        """Each entry in the form in which the job's record keeps it."""
         return [entry and _stored_metadata(index, entry) for index, entry in enumerate(entries)]
 
     @model_validator(mode="after")
@@ -122,7 +122,7 @@ class TaskAnswer(Answer):
 
 
 class RetrainRequest(Request):
-    """`POST /loras/{id}/retrain`: what is to differ from the last training."""
+    """`POST /loras/{id}/retrain`: the options that differ from the last training."""
 
     job_id: Id | None = None
     max_steps: int | None = Field(None, ge=1, le=100_000)

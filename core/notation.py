@@ -30,7 +30,7 @@ _NO_VALUE = {
 
 
 class Unreadable(ValueError):
-    """A value that cannot be read. The message says what is wrong with it, such as "more than one key"."""
+    """A value cannot be read. The message is the reason, such as "more than one key"."""
 
 
 class Notation(ABC, Generic[T]):

@@ -54,8 +54,6 @@ class Runners:
 
     async def describe(self) -> list[BackendAnswer]:
         """The rows of `GET /backends`."""
-        rows = list(TABLE.enabled(self.settings).values())
-        states = await asyncio.gather(*(self.state(row) for row in rows))
         return [
             BackendAnswer(
                 name=row.name,
@@ -70,17 +68,20 @@ class Runners:
                 default=row.name == self.settings.music_backend,
                 under_way=self._under_way[row.name],
             )
-            for row, state in zip(rows, states, strict=True)
+            for row, state in await self._states_of_enabled()
         ]
 
     async def largest_adapter(self) -> int:
         """The maximum size in bytes of an adapter file for any model; unbounded until a runner is ready."""
-        states = await asyncio.gather(*(self.state(row) for row in TABLE.enabled(self.settings).values()))
-        return max((state.largest_adapter for state in states if state.largest_adapter), default=sys.maxsize)
+        sizes = [state.largest_adapter for _, state in await self._states_of_enabled()]
+        return max(filter(None, sizes), default=sys.maxsize)
 
     async def any_ready(self) -> bool:
-        states = await asyncio.gather(*(self.state(row) for row in TABLE.enabled(self.settings).values()))
-        return any(state.ready for state in states)
+        return any(state.ready for _, state in await self._states_of_enabled())
+
+    async def _states_of_enabled(self) -> list[tuple[Backend, RunnerState]]:
+        rows = list(TABLE.enabled(self.settings).values())
+        return list(zip(rows, await asyncio.gather(*map(self.state, rows)), strict=True))
 
     async def serving(self, backend: Backend, may_fall_back: bool) -> Backend:
         """Choose the backend that serves a request.

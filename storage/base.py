@@ -60,7 +60,7 @@ class Damaged(Refusal):
     """The object is not as it was written (500). Reading it again does not help; a copy of it may.
 
     Attributes:
-        reason: what is wrong, for the log.
+        reason: for the log.
     """
 
     def __init__(self, key: str, reason: str = "its digest differs") -> None:

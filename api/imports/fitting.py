@@ -23,10 +23,10 @@ async def converted(
 
     Args:
         config: PEFT's adapter_config.json, if it was sent.
-        backend: to convert it for; None means the first of the runner table that it fits.
+        backend: the backend to convert it for; None means the first of the runner table that it fits.
 
     Raises:
-        Refusal: it fits none, with the reason for each.
+        Refusal: it fits no backend; the message has the reason of each.
     """
     request = AdoptRequest(data=data, config=config, producer_id=producer, model_name=model)
     chosen = list(TABLE.enabled(settings).values())

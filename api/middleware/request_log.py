@@ -1,4 +1,4 @@
-"""Logs every request with its id and counts it in the metrics; a request that changes something is audited as well.
+"""Logs every request with its id and counts it in the metrics. Requests that write are logged for audits as well.
 
 The id is the client's `x-request-id`, if it has plain characters only, and is sent back with the answer.
 """

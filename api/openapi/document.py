@@ -133,7 +133,7 @@ def _operation(route: Route, schemas: dict[Any, Json]) -> Json:
                 "schema": dict(parameter.schema),
             }
         )
-    made: Json = {
+    operation: Json = {
         "operationId": _name(route),
         "tags": [route.tag],
         "summary": route.summary,
@@ -141,23 +141,23 @@ def _operation(route: Route, schemas: dict[Any, Json]) -> Json:
         | {str(status): {"$ref": f"#/components/responses/{status}"} for status in _errors(route)},
     }
     if parameters:
-        made["parameters"] = parameters
+        operation["parameters"] = parameters
     if route.body:
         content = {"schema": schemas[route.body], "example": route.body_example}
-        made["requestBody"] = {"required": route.body_required, "content": {"application/json": content}}
+        operation["requestBody"] = {"required": route.body_required, "content": {"application/json": content}}
     if route.form:
         file = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
         content = {"schema": {"allOf": [schemas[route.form], file]}}
-        made["requestBody"] = {"required": True, "content": {"multipart/form-data": content}}
+        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": content}}
     # `{}`: neither is needed where the service has no keys, or no password.
-    made["security"] = (
+    operation["security"] = (
         [{}, {"key": []}, {"password": []}, {"key": [], "password": []}] if route.writes else [{}, {"key": []}]
     )
-    return made
+    return operation
 
 
 def _errors(route: Route) -> list[int]:
-    """The route's own error statuses, those that follow from what it takes, and those of every route."""
+    """The error statuses of the route, of its kind of input, and of every route."""
     errors = {*route.errors, *_EVERYWHERE}
     if route.body or route.form:
         errors |= {400, 408, 413, 415}

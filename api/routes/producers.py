@@ -1,4 +1,4 @@
-"""A producer as a whole: how much is stored for them, and deleting all of it."""
+"""A producer: the storage that they use, and its deletion."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def delete(front: Front, inputs: Inputs[None]) -> ProducerDeletedAnswer:
 
 
 def _usage(producer: str, storage: Storage, settings: Settings) -> ProducerAnswer:
-    """Bytes by kind, and the limit."""
+    """The producer's bytes by kind, and the limit."""
     by: Counter[str] = Counter()
     objects = 0
     for kind, entry in objects_of_producer(storage, producer):
@@ -61,7 +61,7 @@ def delete_all(producer: str, storage: Storage, jobs: Jobs, library: Library) ->
             gone.append(key)
             size += bytes
 
-    # Listed first, since deleting a twin deletes its versions as well.
+    # Listed before the twins are deleted, since that deletes their versions as well.
     stored = [entry for _, entry in objects_of_producer(storage, producer)]
     twins = {twin.header.lora_id for twin in library.all(producer)}
     twins |= {f"{producer}:{key.split('/')[2]}" for entry in stored if (key := entry.key).startswith("lora_versions/")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import cast
+from typing import Any, cast
 
 from starlette.responses import JSONResponse, Response
 
@@ -33,28 +33,22 @@ async def generate(front: Front, request: GenerateRequest, accept: str) -> Gener
     raw = None if as_link else audio_format(accept, named)
     if raw:
         request = request.model_copy(update={"output_format": raw})
-    made = await front.generation.generate(request, as_base64=not as_link and raw is None)
-    if as_link:
-        answer = GenerateLinkAnswer(
-            url=outputs.link(made.key, front.storage, front.outbox, front.settings),
-            backend=made.backend,
-            seed=made.seed,
-            sample_rate=made.sample_rate,
-            duration_seconds=made.seconds,
-            output_path=made.path,
-        )
-        return JSONResponse(answer.model_dump())
+    track = await front.generation.generate(request, as_base64=not as_link and raw is None)
     if raw:
-        headers = {"x-backend": made.backend, "x-seed": str(made.seed), "x-output-path": made.path}
-        return Response(made.file, media_type=made.media_type, headers=headers)
-    return GenerateAnswer(
-        audio_base64=(await asyncio.to_thread(base64.b64encode, made.file)).decode(),
-        backend=made.backend,
-        seed=made.seed,
-        sample_rate=made.sample_rate,
-        duration_seconds=made.seconds,
-        output_path=made.path,
-    )
+        headers = {"x-backend": track.backend, "x-seed": str(track.seed), "x-output-path": track.path}
+        return Response(track.file, media_type=track.media_type, headers=headers)
+    fields: dict[str, Any] = {
+        "backend": track.backend,
+        "seed": track.seed,
+        "sample_rate": track.sample_rate,
+        "duration_seconds": track.seconds,
+        "output_path": track.path,
+    }
+    if as_link:
+        url = outputs.link(track.key, front.storage, front.outbox, front.settings)
+        return JSONResponse(GenerateLinkAnswer(url=url, **fields).model_dump())
+    encoded = await asyncio.to_thread(base64.b64encode, track.file)
+    return GenerateAnswer(audio_base64=encoded.decode(), **fields)
 
 
 async def queue_position(front: Front, inputs: Inputs[None]) -> QueueAnswer:

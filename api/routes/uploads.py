@@ -126,10 +126,10 @@ def _link(request: UploadLinkRequest, storage: Storage, settings: Settings) -> U
     if storage.stat(key):
         raise _taken(key)
     check_quota(storage, request.producer_id, request.bytes, settings.producer_max_bytes)
-    made = storage.upload_link(key, _LINK_SECONDS, request.bytes)
-    if made is None:
+    link = storage.upload_link(key, _LINK_SECONDS, request.bytes)
+    if link is None:
         raise Refusal(409, "this service keeps its files in a folder, which has no links: send the file to /uploads")
-    url, headers = made
+    url, headers = link
     return UploadLinkAnswer(**answer.model_dump(), url=url, method="PUT", headers=headers, expires_in=_LINK_SECONDS)
 
 

@@ -25,7 +25,7 @@ def error_response(
 
 
 async def answer_or_error(answer: Awaitable[Any], context: bentoml.Context | None = None) -> Any:
-    """The answer, or the error response for the `Refusal` that it raised.
+    """The awaited answer, or the error response for the `Refusal` that it raised.
 
     Args:
         context: the handler's, if it has one: BentoML then takes the status from there.
