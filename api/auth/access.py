@@ -49,7 +49,7 @@ class Access:
 
     Args:
         key_ring: returns the API keys, once the service has started.
-        limits: on requests at once; by default those of the settings.
+        limits: the slots for concurrent requests.
         cors: the app answers CORS preflights.
     """
 
@@ -58,13 +58,13 @@ class Access:
         app: ASGIApp,
         settings: Settings,
         key_ring: Callable[[], KeyRing],
-        limits: RequestLimits | None = None,
+        limits: RequestLimits,
         cors: bool = False,
     ) -> None:
         self.app = app
         self.settings = settings
         self.key_ring = key_ring
-        self.limits = limits or RequestLimits(settings)
+        self.limits = limits
         self.cors = cors
         self.rates = Rates()
         self._refresh: Future[None] | None = None

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import file_digest, sha256
+from hashlib import file_digest
 from pathlib import Path
 
 from adapters.adapter_file import Header, InvalidAdapter, header_length, parse_header
@@ -45,6 +45,7 @@ class Moved:
 @dataclass(frozen=True)
 class _Adapter:
     path: Path
+    name: str
     producer: str
     model: str
     config: bytes | None
@@ -64,7 +65,11 @@ async def migrate(source: Path, storage: Storage, library: Library, runners: Run
         _copy(path, path.relative_to(root).as_posix(), storage, moved)
     seen: set[str] = set()
     for adapter in _adapters(root, moved):
-        await _adopt(adapter, adapter.path.relative_to(root).as_posix(), seen, library, runners, settings, moved)
+        if adapter.path.stat().st_size < _PLACEHOLDER_BYTES:
+            moved.skipped[adapter.name] = "a placeholder: it is too small for an adapter"
+        elif (digest := _digest(adapter.path)) not in seen:  # a twin may be at two paths
+            seen.add(digest)
+            await _adopt(adapter, library, runners, settings, moved)
     return moved
 
 
@@ -106,53 +111,38 @@ def _adapters(root: Path, moved: Moved) -> Iterator[_Adapter]:
     known = {path.name for folder in (*FOLDERS, "models") for path in (root / folder).glob("*") if path.is_dir()}
     producers = sorted(filter(is_id, known), key=len, reverse=True)
     for path in sorted(filter(Path.is_file, (root / "loras").glob("*.safetensors"))):
-        stem = path.name.removesuffix(".safetensors")
+        name, stem = f"loras/{path.name}", path.name.removesuffix(".safetensors")
         # `a_b_c` may be of `a` or of `a_b`: the longest known producer is taken, or the first word if none is known.
         producer = next((each for each in producers if stem.startswith(f"{each}_")), stem.partition("_")[0])
         model = stem.removeprefix(f"{producer}_")
         if not is_id(producer) or not is_id(model) or model == stem:
-            moved.skipped[f"loras/{path.name}"] = "its name is not <producer>_<model>.safetensors"
+            moved.skipped[name] = "its name is not <producer>_<model>.safetensors"
             continue
         beside = root / "models" / producer / "adapter_model.safetensors"
         same = beside.is_file() and _digest(beside) == _digest(path)
-        yield _Adapter(path, producer, model, _config(beside) if same else None)
+        yield _Adapter(path, name, producer, model, _config(beside) if same else None)
     for path in sorted((root / "models").glob("*/adapter_model.safetensors")):
         if is_id(path.parent.name) and path.is_file():
-            yield _Adapter(path, path.parent.name, _DEFAULT_MODEL, _config(path))
+            yield _Adapter(path, path.relative_to(root).as_posix(), path.parent.name, _DEFAULT_MODEL, _config(path))
 
 
-async def _adopt(
-    adapter: _Adapter,
-    name: str,
-    seen: set[str],
-    library: Library,
-    runners: Runners,
-    settings: Settings,
-    moved: Moved,
-) -> None:
-    if adapter.path.stat().st_size < _PLACEHOLDER_BYTES:
-        moved.skipped[name] = "a placeholder: it is too small for an adapter"
-        return
-    data = adapter.path.read_bytes()
-    digest = sha256(data).hexdigest()
-    if digest in seen:  # the same twin, at its other path
-        return
-    seen.add(digest)
+async def _adopt(adapter: _Adapter, library: Library, runners: Runners, settings: Settings, moved: Moved) -> None:
     try:
-        data, lora_id, version = await _converted(adapter, data, runners, settings)
+        data, lora_id, version = await _converted(adapter, runners, settings)
         if await asyncio.to_thread(library.exists, f"{lora_id}@{version}"):
             moved.already_there += 1
         elif await asyncio.to_thread(library.exists, lora_id):
-            moved.skipped[name] = f"there is another twin {lora_id} already; import it under another name"
+            moved.skipped[adapter.name] = f"there is another twin {lora_id} already; import it under another name"
         else:
             await asyncio.to_thread(library.add, data)
-            moved.twins[name] = lora_id
+            moved.twins[adapter.name] = lora_id
     except Refusal as refusal:
-        moved.skipped[name] = refusal.message.removeprefix("file: ")
+        moved.skipped[adapter.name] = refusal.message.removeprefix("file: ")
 
 
-async def _converted(adapter: _Adapter, data: bytes, runners: Runners, settings: Settings) -> tuple[bytes, str, str]:
+async def _converted(adapter: _Adapter, runners: Runners, settings: Settings) -> tuple[bytes, str, str]:
     """The adapter in this service's format, its id and its version. An adapter that has the format keeps its id."""
+    data = adapter.path.read_bytes()
     try:
         header = _header(data)
     except InvalidAdapter:
