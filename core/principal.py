@@ -1,7 +1,7 @@
 """The principal: the client that makes the current request, and its rights.
 
-api.auth.access sets it for each request with `acting`; `current`, `sees` and `own` read it. What belongs to a producer
-that the principal may not see is treated as if it did not exist.
+api.auth.access sets it for each request with `acting`; `current`, `sees` and `check_producer` read it. What belongs
+to a producer that the principal may not see is treated as if it did not exist.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def sees(producer: str) -> bool:
     return current().sees(producer)
 
 
-def own(producer: str, field: str = "producer_id") -> None:
+def check_producer(producer: str) -> None:
     """Raise Refusal (403) if the current principal may not write for the producer, whether or not it exists."""
     note(producer_id=shown(producer))
     if not sees(producer):
-        raise Refusal(403, f"{field}: this API key is not for {shown(producer)}; use that producer's")
+        raise Refusal(403, f"producer_id: this API key is not for {shown(producer)}; use that producer's")

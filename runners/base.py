@@ -20,7 +20,7 @@ from core.errors import Refusal
 from core.settings import settings
 from models import memory
 from models.base import Row
-from runners.messages import AdoptAnswer, AdoptRequest, QueuePosition, RunnerState, TrackAnswer, TrackRequest
+from runners.messages import ConvertAnswer, ConvertRequest, QueuePosition, RunnerState, TrackAnswer, TrackRequest
 from runners.table import Backend
 from storage import open_storage
 
@@ -58,7 +58,7 @@ class Runner:
         self._reason: str | None = "its model is being loaded"
         self._worker: Worker | None = None
         self._stages: dict[str, Literal["preparing", "finishing"]] = {}  # by queue key, before and after the worker
-        self._adopting = asyncio.Lock()
+        self._converting = asyncio.Lock()
         self._own_process = False  # the process is a runner's, which BentoML replaces when it ends
         self.settled = threading.Event()
         threading.Thread(target=self._load_and_settle, name="load", daemon=True).start()
@@ -122,7 +122,7 @@ class Runner:
         )
 
     @bentoml.api
-    async def adopt(self, request: AdoptRequest) -> AdoptAnswer:
+    async def convert(self, request: ConvertRequest) -> ConvertAnswer:
         """Convert an adapter file of another tool, and measure the adapter's effect on the model.
 
         Requests run one by one, since each takes several times its file's size in memory.
@@ -131,29 +131,31 @@ class Runner:
         from models.adapter_effect import measure, probe
         from models.device import out_of_memory
 
-        async with self._adopting:
+        async with self._converting:
             model, worker = self._model, self._worker
             if self._reason or model is None or worker is None or self._checkpoint is None:
-                return AdoptAnswer(error=f"{self.backend} cannot check it: {self._reason}", status=503)
+                return ConvertAnswer(error=f"{self.backend} cannot check it: {self._reason}", status=503)
             try:
-                adopted, change = await asyncio.to_thread(self._adopt, request, model, self._checkpoint)
+                converted, change = await asyncio.to_thread(self._convert, request, model, self._checkpoint)
                 without = await worker.run(model.response(probe([])))
-                with_it = await worker.run(model.response(probe([(adopted.weights, 1.0)])))
+                with_it = await worker.run(model.response(probe([(converted.weights, 1.0)])))
                 effect = await asyncio.to_thread(measure, change, model, without, with_it)
             except InvalidAdapter as reason:
-                return AdoptAnswer(error=str(reason), status=400)
+                return ConvertAnswer(error=str(reason), status=400)
             except Refusal as refusal:
-                return AdoptAnswer(error=refusal.message, status=refusal.status)
+                return ConvertAnswer(error=refusal.message, status=refusal.status)
             except Exception as error:
                 if not out_of_memory(error):
                     raise
-                return AdoptAnswer(error=f"{self.backend} has no memory left to check it; try again later", status=503)
-            return AdoptAnswer(data=adopted.data, notes=[*adopted.notes, *effect.notes()])
+                return ConvertAnswer(
+                    error=f"{self.backend} has no memory left to check it; try again later", status=503
+                )
+            return ConvertAnswer(data=converted.data, notes=[*converted.notes, *effect.notes()])
 
-    def _adopt(self, request: AdoptRequest, model: Model, checkpoint: Checkpoint) -> tuple[Converted, float]:
+    def _convert(self, request: ConvertRequest, model: Model, checkpoint: Checkpoint) -> tuple[Converted, float]:
         """The converted adapter, and the size of its change relative to the weights."""
+        from adapters import foreign
         from adapters.adapter_file import Header
-        from adapters.foreign import convert
         from models.adapter_effect import weight_change
 
         header = Header(
@@ -167,8 +169,8 @@ class Runner:
             created_at=datetime.now(UTC).isoformat(),
             sha256="",
         )
-        adopted = convert(request.data, request.config, header, model)
-        return adopted, weight_change(adopted.weights, model)
+        converted = foreign.convert(request.data, request.config, header, model)
+        return converted, weight_change(converted.weights, model)
 
     def _load_and_settle(self) -> None:
         try:

@@ -13,7 +13,7 @@ from contract import BackendAnswer
 from core.errors import Refusal
 from core.settings import Settings
 from runners import TABLE, Backend
-from runners.messages import AdoptAnswer, AdoptRequest, QueuePosition, RunnerState, TrackAnswer, TrackRequest
+from runners.messages import ConvertAnswer, ConvertRequest, QueuePosition, RunnerState, TrackAnswer, TrackRequest
 
 _STATE_MAX_AGE_SECONDS = 1.0
 _ANSWER_TIMEOUT_SECONDS = 5.0
@@ -142,14 +142,14 @@ class Runners:
             return QueuePosition()
         return answer
 
-    async def adopt(self, backend: Backend, request: AdoptRequest) -> AdoptAnswer:
+    async def convert(self, backend: Backend, request: ConvertRequest) -> ConvertAnswer:
         """Convert an adapter file of another tool.
 
         Raises:
             Refusal: 400, it does not fit the model; 503, the runner cannot serve.
         """
         try:
-            answer: AdoptAnswer = await self.proxies[backend.name].to_async.adopt(request=request)
+            answer: ConvertAnswer = await self.proxies[backend.name].to_async.convert(request=request)
         except Exception as error:
             raise Refusal(503, f"{backend.name} did not answer ({type(error).__name__}); try again") from error
         if answer.error:

@@ -6,7 +6,7 @@ from typing import Any
 
 from runners import TABLE
 from runners.base import Runner
-from runners.messages import AdoptAnswer, AdoptRequest, RunnerState, TrackAnswer, TrackRequest
+from runners.messages import ConvertAnswer, ConvertRequest, RunnerState, TrackAnswer, TrackRequest
 
 
 class LocalRunners(dict[str, Any]):
@@ -35,5 +35,5 @@ class LocalRunner:
     async def generate(self, request: TrackRequest) -> TrackAnswer:
         return await self.runner.generate(request)
 
-    async def adopt(self, request: AdoptRequest) -> AdoptAnswer:
-        return await self.runner.adopt(request)
+    async def convert(self, request: ConvertRequest) -> ConvertAnswer:
+        return await self.runner.convert(request)

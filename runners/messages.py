@@ -116,7 +116,7 @@ class RunnerState(BaseModel):
     largest_adapter: int | None = None
 
 
-class AdoptRequest(BaseModel):
+class ConvertRequest(BaseModel):
     """An adapter file that another tool wrote, and the name that it is to have here.
 
     Attributes:
@@ -134,7 +134,7 @@ class AdoptRequest(BaseModel):
     model_name: str
 
 
-class AdoptAnswer(BaseModel):
+class ConvertAnswer(BaseModel):
     """The converted adapter file, or the error in its place.
 
     Attributes:

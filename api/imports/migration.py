@@ -11,11 +11,12 @@ from pathlib import Path
 
 from adapters.adapter_file import Header, InvalidAdapter, header_length, parse_header
 from adapters.library import Library
-from api.imports import fitting
+from api.imports.conversion import convert
 from contract import is_id
 from core.errors import Refusal
 from core.settings import Settings
 from runners.clients import Runners
+from runners.messages import ConvertRequest
 from storage import AlreadyExists, Damaged, Storage, digest_of, keys
 
 # Copied unchanged; the second part of each path is a producer.
@@ -69,7 +70,7 @@ async def migrate(source: Path, storage: Storage, library: Library, runners: Run
             moved.skipped[adapter.name] = "a placeholder: it is too small for an adapter"
         elif (digest := _digest(adapter.path)) not in seen:  # a twin may be at two paths
             seen.add(digest)
-            await _adopt(adapter, library, runners, settings, moved)
+            await _import(adapter, library, runners, settings, moved)
     return moved
 
 
@@ -126,7 +127,7 @@ def _adapters(root: Path, moved: Moved) -> Iterator[_Adapter]:
             yield _Adapter(path, path.relative_to(root).as_posix(), path.parent.name, _DEFAULT_MODEL, _config(path))
 
 
-async def _adopt(adapter: _Adapter, library: Library, runners: Runners, settings: Settings, moved: Moved) -> None:
+async def _import(adapter: _Adapter, library: Library, runners: Runners, settings: Settings, moved: Moved) -> None:
     try:
         data, lora_id, version = await _converted(adapter, runners, settings)
         if await asyncio.to_thread(library.exists, f"{lora_id}@{version}"):
@@ -146,8 +147,10 @@ async def _converted(adapter: _Adapter, runners: Runners, settings: Settings) ->
     try:
         header = _header(data)
     except InvalidAdapter:
-        answer = await fitting.converted(data, adapter.config, adapter.producer, adapter.model, None, runners, settings)
-        data = answer.data
+        request = ConvertRequest(
+            data=data, config=adapter.config, producer_id=adapter.producer, model_name=adapter.model
+        )
+        data = (await convert(request, None, runners, settings)).data
         header = _header(data)
     return data, header.lora_id, header.version
 

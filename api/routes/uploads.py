@@ -168,7 +168,7 @@ def _analyse_file(file: Path) -> dict[str, Any]:
 
 def _new_upload(producer: str, job: str | None, filename: str) -> tuple[str, StoreUploadAnswer]:
     """The storage key and the answer. Raises Refusal (403) if the API key is not for the producer."""
-    principal.own(producer)
+    principal.check_producer(producer)
     job_id = job or str(uuid.uuid4())
     key = keys.upload(producer, job_id, keys.safe_filename(filename))
     note(object=key)

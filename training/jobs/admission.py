@@ -33,7 +33,7 @@ class Admission:
         Raises:
             Refusal: the request is not acceptable; nothing was written.
         """
-        principal.own(request.producer_id)
+        principal.check_producer(request.producer_id)
         backend = TABLE.choose(request.backend_override, self.settings)
         existing = self.jobs.existing(request)
         if existing:
