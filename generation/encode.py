@@ -13,7 +13,7 @@ from contract import OutputFormat
 from generation.provenance import Provenance
 from runners.messages import TrackAnswer
 
-MEDIA_TYPES: dict[OutputFormat, str] = {
+MEDIA_TYPES = {
     "wav": "audio/wav",
     "flac": "audio/flac",
     "mp3": "audio/mpeg",

@@ -22,7 +22,7 @@ from generation.outbox import Outbox
 from preprocessing.isolation import DECODING
 from storage import Damaged, NotFound, Storage, keys, records
 
-_TYPES: dict[str, str] = {**MEDIA_TYPES, "png": "image/png"}
+_TYPES = MEDIA_TYPES | {"png": "image/png"}
 
 # Enough to decode ten minutes of stereo at 48 kHz twice, and to encode them once.
 _CONVERSIONS = Parser(DECODING, Limits(memory=2 * 2**30, cpu_seconds=120, seconds=300, niceness=10), at_once=1, each=1)
