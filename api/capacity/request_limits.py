@@ -60,8 +60,8 @@ class RequestLimits:
     """The slots of this server: for requests, and for streams and downloads."""
 
     def __init__(self, settings: Settings) -> None:
-        self._requests = Slots(settings.requests_at_once), settings.key_requests_at_once, "requests"
-        self._streams = Slots(settings.streams_at_once), settings.key_streams_at_once, "streams and downloads"
+        self._settings = settings
+        self._requests, self._streams = Slots(settings.requests_at_once), Slots(settings.streams_at_once)
 
     def take(self, stream: bool, askers: Sequence[str], limited: bool = True) -> Callable[[], None]:
         """Take a slot, and return a function that gives it back, which may be called more than once.
@@ -73,7 +73,10 @@ class RequestLimits:
         Raises:
             Refusal: 429.
         """
-        slots, limit, kind = self._streams if stream else self._requests
+        if stream:
+            slots, limit, kind = self._streams, self._settings.key_streams_at_once, "streams and downloads"
+        else:
+            slots, limit, kind = self._requests, self._settings.key_requests_at_once, "requests"
         if not slots.take(askers, limit if limited else None):
             raise Refusal(429, f"too many {kind} at once; wait for one to end, or try again in some seconds")
         held = True
@@ -88,5 +91,5 @@ class RequestLimits:
 
     def fault(self) -> str | None:
         """Why requests cannot be served; None if they can."""
-        seconds = self._requests[0].full_seconds()
+        seconds = self._requests.full_seconds()
         return f"there was no free slot for requests for {seconds:.0f} s" if seconds > _FULL_SECONDS else None

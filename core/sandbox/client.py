@@ -77,7 +77,10 @@ class Sandbox:
         async def receive(length: int) -> bytes:
             data = bytearray()
             while len(data) < length:
-                data += _some(await loop.sock_recv(child.socket, min(_CHUNK, length - len(data))))
+                received = await loop.sock_recv(child.socket, min(_CHUNK, length - len(data)))
+                if not received:
+                    raise ConnectionResetError("the child has closed the socket")
+                data += received
             return bytes(data)
 
         with self._child() as child:
@@ -171,10 +174,3 @@ class _Child:
         finally:
             if self._pidfd is not None:
                 os.close(self._pidfd)
-
-
-def _some(data: bytes) -> bytes:
-    """The data. Raises ConnectionResetError if it is empty, as the other end has closed."""
-    if not data:
-        raise ConnectionResetError
-    return data
