@@ -117,7 +117,7 @@ class Access:
     async def _identify(self, scope: Scope) -> Principal:
         """Raises Refusal (400, 401, 503)."""
         headers, key_ring = Headers(scope=scope), self.key_ring()
-        await self._read_keys(key_ring)
+        await self._refresh_keys(key_ring)
         if given := headers.getlist("authorization"):
             token = _token(given)
             key = None if token is None else key_ring.find(token)
@@ -133,7 +133,7 @@ class Access:
             return self._anonymous(scope)
         raise Refusal(401, _NO_KEY_YET.format(why=why))
 
-    async def _read_keys(self, key_ring: KeyRing) -> None:
+    async def _refresh_keys(self, key_ring: KeyRing) -> None:
         """Read the keys if they are no longer fresh. All requests wait for one reader, for _PATIENCE_SECONDS at most.
 
         Raises:
