@@ -36,7 +36,7 @@ class Front(Protocol):
     settings: Settings
     training: Any
 
-    @property
+    @property  # read-only, so that the front's may be the narrower RetryingStorage
     def storage(self) -> Storage: ...
 
 
