@@ -26,9 +26,11 @@ MIN_ANALYSED_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Bars:
-    """Attributes:
-    first: when the first bar begins, in seconds.
-    seconds: length of a bar.
+    """The bars of a song in a steady tempo.
+
+    Attributes:
+        first: when the first bar begins, in seconds.
+        seconds: length of a bar.
     """
 
     first: float
