@@ -18,7 +18,7 @@ from benchmarks.measure import Figure, compared, interleaved, median, operations
 from contract import SamplingOptions
 from models.ace_step import packed
 from models.ace_step.sampling import Batch, Run
-from models.base import Row, Text, completed
+from models.base import Row, Text, run_to_end
 
 ROWS, FRAMES, TEXT = 8, 250, 64
 LENGTHS = (10, 30, 60, 120)
@@ -132,7 +132,7 @@ def strangers(rounds: int) -> Iterator[Figure]:
     def sampled(some: list[Row]) -> torch.Tensor:
         runs = [Run(model.pipeline, row, model.defaults) for row in some]
         while any(run.steps_left for run in runs):
-            completed(Batch(model.pipeline, runs).step())
+            run_to_end(Batch(model.pipeline, runs).step())
         return runs[0].latents
 
     def stock(prompts: list[str]) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 from adapters.batched_lora import blend
 from benchmarks import models
 from benchmarks.measure import Figure, compared, interleaved, operations
-from models.base import Text, completed
+from models.base import Text, run_to_end
 from models.musicgen.tokens import Batch, Run, TokenRow
 
 ROWS, FRAMES = 8, 40
@@ -43,7 +43,7 @@ def measure(rounds: int) -> Iterator[Figure]:
         runs = [Run(model.model, row) for row in rows]
         batch = Batch(model.model, runs)
         while runs[0].steps_left:
-            completed(batch.step())
+            run_to_end(batch.step())
 
     def mixed() -> None:
         """PEFT's mixed batch, its names twice for guidance."""

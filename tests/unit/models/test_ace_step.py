@@ -22,7 +22,7 @@ from contract import SamplingOptions
 from models.ace_step import AceStep, decoding
 from models.ace_step.sampling import Batch, Defaults, Run
 from models.ace_step.snake import Snake
-from models.base import Row, Text, completed
+from models.base import Row, Text, run_to_end
 from models.checkpoints import resolve
 from models.tiny import ace_step as tiny
 
@@ -75,7 +75,7 @@ def sample(pipeline: AceStepPipeline, rows: Sequence[Row], defaults: Defaults) -
     """The latents of rows that take their steps together."""
     runs = [Run(pipeline, row, defaults) for row in rows]
     while left := [run for run in runs if run.steps_left]:
-        completed(Batch(pipeline, left).step())
+        run_to_end(Batch(pipeline, left).step())
     return [run.latents for run in runs]
 
 
@@ -225,7 +225,7 @@ def test_audio_in_pieces_is_the_audio_as_a_whole(model: AceStep, monkeypatch: py
         whole = model.pipeline.vae.decode(latents.transpose(1, 2)).sample[0]
     monkeypatch.setattr("models.chunked_decoding._CHUNK_FRAMES", 40)
     monkeypatch.setattr("models.chunked_decoding._MIN_CHUNK_OVERLAPS", 1)
-    pieces = completed(decoding.decode(model.pipeline.vae, latents))
+    pieces = run_to_end(decoding.decode(model.pipeline.vae, latents))
     assert pieces.shape == whole.shape
     assert (pieces - whole).abs().max() <= 1e-5 * whole.std()
 
