@@ -15,15 +15,13 @@ from typing import TypeVar
 
 from adapters import bento_store
 from adapters.adapter_file import Header, InvalidAdapter, header_length, parse_header
-from adapters.last_found import LastFound
+from adapters.lookup_cache import LookupCache
 from adapters.name_registry import NameRegistry, parts_of
 from adapters.peft_config import peft_config
 from adapters.stored_adapter import StoredAdapter, is_current, is_intact, is_version, read_listed, read_stored
 from core.errors import Refusal
 from storage import Damaged, NotFound, Storage, Unavailable, keys
 from storage.leases import Lost, lease
-
-__all__ = ["Library", "StoredAdapter", "is_intact", "twin_not_found"]
 
 T = TypeVar("T")
 
@@ -47,7 +45,7 @@ class Library:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.names = NameRegistry(storage)
-        self._last_found = LastFound()
+        self._lookups = LookupCache()
 
     def find(self, lora_id: str) -> list[StoredAdapter]:
         """Find a twin's current file, or that of the version in `<twin>@<version>`.
@@ -67,23 +65,23 @@ class Library:
             last = self.names.published(name)
             found = self._copies(name, [keys.lora_version(*parts_of(name), last)])[0] if last else []
         if not found:
-            self._last_found.forget(lora_id)
+            self._lookups.forget(lora_id)
             raise twin_not_found(lora_id, reasons)
         return found
 
     def find_or_recall(self, lora_id: str) -> list[StoredAdapter]:
         """`find`, or its last result while storage cannot be reached: a runner may still have the file in its cache."""
-        known = self._last_found.get(lora_id)
-        if known and self._last_found.storage_is_away:
+        known = self._lookups.get(lora_id)
+        if known and self._lookups.storage_is_unavailable:
             return known
         try:
             found = self.find(lora_id)
         except Unavailable:
             if not known:
                 raise
-            self._last_found.note_away()
+            self._lookups.note_unavailable()
             return known
-        self._last_found.put(lora_id, found)
+        self._lookups.put(lora_id, found)
         return found
 
     def all(self, producer: str | None = None) -> Iterator[StoredAdapter]:
@@ -180,7 +178,7 @@ class Library:
         producer, model = parts_of(lora_id)
         if not even_damaged and not self._has_files(lora_id):
             self.versions(lora_id)
-        self._last_found.forget(lora_id)
+        self._lookups.forget(lora_id)
 
         def remove(check: Callable[[], None]) -> list[str]:
             # The files by which the twin is found are deleted last: if this is interrupted, it can be repeated.
@@ -207,7 +205,7 @@ class Library:
         # Other machines watch this object and then look which of their copies are gone. A random value names nobody.
         with contextlib.suppress(Unavailable):
             self.storage.put(keys.lora_deletions(), uuid.uuid4().hex.encode())
-        bento_store.delete(lora_id)
+        bento_store.delete_twin(lora_id)
         return gone
 
     def read(self, twin: StoredAdapter) -> bytes:

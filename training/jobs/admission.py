@@ -13,8 +13,9 @@ from preprocessing.dataset import check_sources, stored
 from runners import TABLE
 from storage import Storage
 from storage.ownership import check_room
+from training.jobs.record import JobRecord
 from training.jobs.slots import JobSlots
-from training.jobs.store import JobRecord, Jobs
+from training.jobs.store import Jobs
 
 
 class Admission:

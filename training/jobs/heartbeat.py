@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from storage import Unavailable
 from training.jobs.desertion import HEARTBEAT_INTERVAL
-from training.jobs.store import JobEnded, Jobs
+from training.jobs.store import Jobs
+from training.jobs.transitions import JobEnded
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from safetensors.torch import save
 
 from adapters.adapter_file import InvalidAdapter, header_length, parse_header
 from adapters.foreign import convert
-from adapters.library import Library, is_intact
+from adapters.library import Library
 from adapters.serialization import encode_tensors
+from adapters.stored_adapter import is_intact
 from adapters.weights import linear_layers
 from models.ace_step import AceStep
 from models.checkpoints import resolve

@@ -23,7 +23,8 @@ from training import ranks
 from training.examples import ExampleCache, Examples
 from training.jobs.admission import Admission
 from training.jobs.cancellation import Stopped
-from training.jobs.store import JobRecord, Jobs
+from training.jobs.record import JobRecord
+from training.jobs.store import Jobs
 from training.jobs.supervisor import Supervisor
 from training.loop import session, train
 
