@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from preprocessing import features
 from preprocessing.conditional_logit import MIN_CONFIDENCE
-from preprocessing.decode import Samples, blocks, probe
+from preprocessing.decode import blocks, probe
+from preprocessing.decoders import Samples
 from preprocessing.downbeat import first_downbeat
 from preprocessing.flaws import NO_FLAWS, FlawMeter, Flaws
 from preprocessing.levels import SILENCE, LevelMeter, Levels

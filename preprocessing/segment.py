@@ -14,7 +14,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from preprocessing.decode import Samples, blocks, probe
+from preprocessing.decode import blocks, probe
+from preprocessing.decoders import Samples
 from preprocessing.flaws import NO_FLAWS, Flaws
 from preprocessing.levels import SILENCE
 

@@ -21,8 +21,8 @@ from core.errors import Refusal
 from core.settings import Settings
 from preprocessing import sources
 from preprocessing.captions import DEFAULT_TEXT, Caption
-from preprocessing.dataset import check_sources
 from preprocessing.fetch import fetch
+from preprocessing.sources import check_sources
 from storage import Storage, keys
 from tests.unit.preprocessing.helpers import RATE, digests, make, peak_decibels, tone, wav, with_nan
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from preprocessing.decode import BadAudio, blocks, check_bytes, probe
+from preprocessing.containers.base import BadAudio
+from preprocessing.decode import blocks, check_ends, probe
 from preprocessing.segment import segments
 from tests.unit.preprocessing.helpers import RATE, tone, wav, with_nan
 
@@ -50,7 +52,7 @@ def test_formats_by_their_content(kind: str, tmp_path: Path) -> None:
     info = probe(path)
     assert (info.format, info.sample_rate, info.channels) == (kind.rpartition(".")[2], RATE, 2)
     assert info.seconds == pytest.approx(3, abs=0.01)
-    assert check_bytes(path.read_bytes()) == info
+    assert check_ends(io.BytesIO(path.read_bytes())) == info
     samples = np.concatenate(list(blocks(path)))
     assert samples.dtype == np.float32
     assert samples.shape == (3 * RATE, 2)
@@ -63,7 +65,7 @@ def test_opus_and_aac(tmp_path: Path) -> None:
     aac(tmp_path / "song.m4a", tone(3, 48_000), 48_000)
     aac(tmp_path / "aac", tone(3, 48_000), 48_000, "adts")
     for name, format in {"opus": "opus", "song.m4a": "m4a", "aac": "aac"}.items():
-        info = check_bytes((tmp_path / name).read_bytes())
+        info = check_ends(io.BytesIO((tmp_path / name).read_bytes()))
         assert (info.format, info.sample_rate, info.channels) == (format, 48_000, 2)
         samples = np.concatenate(list(blocks(tmp_path / name)))
         assert len(samples) == pytest.approx(3 * 48_000, abs=2500)
@@ -90,7 +92,7 @@ def test_an_mp3_without_an_index_is_read_to_its_end(tmp_path: Path) -> None:
     bare = data[data.index(b"\xff\xfb", data.index(b"Xing")) :]
     tagged = b"ID3\x04\0\0\0\0\x08\x00" + bytes(1024) + bare
     for each in (data, bare, tagged):
-        check_bytes(each)
+        check_ends(io.BytesIO(each))
         (tmp_path / "x").write_bytes(each)
         assert sum(len(block) for block in blocks(tmp_path / "x")) == pytest.approx(len(song), abs=4000)
 
@@ -131,7 +133,7 @@ def test_hostile_files_are_refused_by_name(name: str, tmp_path: Path) -> None:
     make, says = HOSTILE[name]
     data = make()
     with pytest.raises(BadAudio, match=says):
-        check_bytes(data)
+        check_ends(io.BytesIO(data))
     (tmp_path / "x.wav").write_bytes(data)
     if name not in ("header only",):
         with pytest.raises(BadAudio, match=says):
@@ -155,7 +157,7 @@ def test_strange_but_good_files(tmp_path: Path) -> None:
         (tone(2, 384_000, 1), 384_000, "PCM_16"),
     ):
         data = wav(samples, rate, subtype=kind)
-        info = check_bytes(data)
+        info = check_ends(io.BytesIO(data))
         assert (info.sample_rate, info.channels) == (rate, samples.shape[1])
         (tmp_path / "x").write_bytes(data)
         assert sum(len(block) for block in blocks(tmp_path / "x")) == len(samples)
@@ -179,5 +181,5 @@ def test_random_bytes_never_crash(capfd: pytest.CaptureFixture[str]) -> None:
                 changed[source.randrange(len(changed))] = source.randrange(256)
             data = bytes(changed)
         with suppress(BadAudio):
-            check_bytes(data)
+            check_ends(io.BytesIO(data))
     assert "Traceback" not in capfd.readouterr().err  # printed by a failing callback, which does not raise

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from preprocessing.decode import check_bytes
+from preprocessing.decode import check_ends
 from preprocessing.segment import load
 from storage import Storage, keys
 from tests.unit.preprocessing.helpers import RATE, make, tone, wav
@@ -54,6 +55,6 @@ def test_flaws_are_repaired_and_reported(raw: bool, store: Storage, tmp_path: Pa
     ],
 )
 def test_flaws_are_reported_at_upload(sound: np.ndarray, says: str) -> None:
-    warnings = check_bytes(wav(sound)).warnings
+    warnings = check_ends(io.BytesIO(wav(sound))).warnings
     assert bool(warnings) == bool(says)
     assert re.search(says, " ".join(warnings))
