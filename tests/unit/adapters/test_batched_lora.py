@@ -1,4 +1,4 @@
-"""Rows' adapters side by side: each has its own, and what needs no copy is not copied."""
+"""Stacked LoRA pairs: each row has its own, and nothing is copied without need."""
 
 from __future__ import annotations
 

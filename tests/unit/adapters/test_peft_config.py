@@ -1,4 +1,4 @@
-"""Files of PEFT: what is stored of a twin for it, what its words may be, and how an adapter file is written."""
+"""The PEFT folder that is stored for a twin, the texts in PEFT's settings, and the digests of adapter files."""
 
 from __future__ import annotations
 

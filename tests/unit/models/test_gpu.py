@@ -1,4 +1,4 @@
-"""What a GPU is asked to do, without one: the tensors are fake, so that shapes, devices and waits are as there.
+"""The work that a GPU would get, tested without one: tensors are fake, with the shapes, devices and waits of a GPU.
 
 Whatever needs a value of a fake tensor raises, as on a GPU it would be waited for.
 """

@@ -12,7 +12,8 @@ import pytest
 import soundfile
 
 from preprocessing.segment import load, segments, to_pcm16
-from tests.unit.preprocessing.helpers import RATE, peak_decibels, tone
+from tests.sounds import RATE
+from tests.unit.preprocessing.helpers import peak_decibels, tone
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(44_100, 2), (48_000, 1), (22_050, 2), (96_000, 6)])

@@ -1,4 +1,4 @@
-"""Sound files as other programs write them, damaged, and hostile: what is read, and what is refused why."""
+"""Sound files as other programs write them, damaged files, and hostile ones: read, or refused with the reason."""
 
 from __future__ import annotations
 
