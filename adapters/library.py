@@ -2,8 +2,8 @@
 
 `loras/<producer>_<model>.safetensors` is the current version of a twin: a single object, so that readers never see two
 versions mixed. `models/<producer>/` is the producer's newest twin as a PEFT folder. `lora_versions/` keeps every
-version under its digest and is never overwritten. Writers of one producer's twins hold a lease, so that all places
-agree in the end.
+version under its digest and is never overwritten. Writers of one producer's twins hold a lease, so that all of
+these agree in the end.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ class Library:
             Refusal: 404. It names the files that were skipped, and why.
         """
         name, _, version = lora_id.partition("@")
-        found, reasons = self._copies(name, self._places(name, version))
+        found, reasons = self._copies(name, self._keys_of(name, version))
         if version:
             found = [twin for twin in found if twin.header.version == version][:1]
         elif not found:
-            # Neither path has it: use the stored copy of the version that was last put there.
+            # Neither key has it: use the stored copy of the version that was last written there.
             last = self.names.published(name)
             found = self._copies(name, [keys.lora_version(*parts_of(name), last)])[0] if last else []
         if not found:
@@ -70,7 +70,7 @@ class Library:
         return found
 
     def find_or_recall(self, lora_id: str) -> list[StoredAdapter]:
-        """`find`, or its last result while storage cannot be reached: a runner may still have the file in its cache."""
+        """`find`, or its last result while storage is unavailable: a runner may still have the file in its cache."""
         known = self._lookups.get(lora_id)
         if known and self._lookups.storage_is_unavailable:
             return known
@@ -181,7 +181,7 @@ class Library:
         self._lookups.forget(lora_id)
 
         def remove(check: Callable[[], None]) -> list[str]:
-            # The files by which the twin is found are deleted last: if this is interrupted, it can be repeated.
+            # The files by which the twin is found are deleted last, so that an interrupted deletion can be repeated.
             to_delete = [entry.key for entry in self.storage.list(keys.lora_versions(producer, model))]
             if not self._is_of_another(keys.model(producer), lora_id):
                 to_delete += [keys.model_config(producer), keys.model(producer)]
@@ -200,9 +200,9 @@ class Library:
         except Unavailable as error:
             if error.status != 507:
                 raise
-            # A full disk has no room for the lease; nobody else can write either, and deleting makes room.
+            # A full disk has no room for the lease. Other processes cannot write either, and deleting makes room.
             gone = remove(lambda: None)
-        # Other machines watch this object and then look which of their copies are gone. A random value names nobody.
+        # Other machines watch this object, and remove their copies of deleted twins. Its random value reveals no twin.
         with contextlib.suppress(Unavailable):
             self.storage.put(keys.lora_deletions(), uuid.uuid4().hex.encode())
         bento_store.delete_twin(lora_id)
@@ -259,15 +259,16 @@ class Library:
             except Lost:
                 continue
 
-    def _places(self, lora_id: str, version: str) -> list[str]:
+    def _keys_of(self, lora_id: str, version: str) -> list[str]:
+        """The keys at which a twin's current file, or that of a version, may be."""
         producer, model = parts_of(lora_id)
         versioned = [keys.lora_version(producer, model, version)] if version else []
         return [*versioned, keys.lora(producer, model), keys.model(producer)]
 
-    def _copies(self, lora_id: str, places: list[str]) -> tuple[list[StoredAdapter], list[str]]:
+    def _copies(self, lora_id: str, candidates: list[str]) -> tuple[list[StoredAdapter], list[str]]:
         """The twin's valid files at some keys, and why other files there were skipped."""
         found, reasons = [], []
-        for key in places:
+        for key in candidates:
             try:
                 twin = read_stored(self.storage, key)
                 if twin.header.lora_id != lora_id:

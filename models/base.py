@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Text:
-    """What the conditioner encodes, in training and in generation alike.
+    """The input of the conditioner, in training and in generation alike.
 
     Attributes:
         prompt: the caption or the artist's prompt.
@@ -65,7 +65,7 @@ Interruptible = Generator[None, None, None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What generating a row will take, known before anything is computed for it.
+    """The work that a row will take, known before anything is computed for it.
 
     Attributes:
         steps: number of steps.

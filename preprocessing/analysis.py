@@ -40,7 +40,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What was measured of one song.
+    """The measurements of one song.
 
     Attributes:
         levels: of the samples as they are in the file.

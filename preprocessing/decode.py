@@ -30,7 +30,7 @@ MAX_PEAK = 8.0
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file is.
+    """The format and the form of an audio file.
 
     Attributes:
         format: one of FORMATS; also the usual file extension.

@@ -1,4 +1,4 @@
-"""What container parsers hand to decoders: a clean view of the file, and how to decode it."""
+"""The interface between container parsers and decoders: a clean view of the file, and how to decode it."""
 
 from __future__ import annotations
 
