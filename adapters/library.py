@@ -145,7 +145,7 @@ class Library:
         return True
 
     def add(self, data: bytes) -> StoredAdapter:
-        """`save` a file with the header that it has."""
+        """Save a file as the current version of the twin that its header names."""
         end = 8 + header_length(data)
         header = parse_header(data[8:end], len(data))
         self.save(data, header)

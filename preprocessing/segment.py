@@ -104,11 +104,6 @@ def resampled(path: Path, rate: int, channels: int, flaws: Flaws = NO_FLAWS) -> 
     yield stream.resample_chunk(np.empty((0, channels), np.float32), last=True)
 
 
-def load(path: Path, rate: int, channels: int) -> Samples:
-    """The whole song as (frames, channels), for short ones. Raises BadAudio."""
-    return np.concatenate([np.empty((0, channels), np.float32), *resampled(path, rate, channels)])
-
-
 def mix(block: Samples, channels: int) -> Samples:
     """(frames, any number) to (frames, channels): unchanged if equal, else the mean of all channels, repeated."""
     if block.shape[1] == channels:
