@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from adapters.library import Library
     from runners.clients import Runners
     from training.jobs.admission import Admission
-    from training.jobs.store import JobRecord
+    from training.jobs.record import JobRecord
 
 console = Console(stderr=True)  # results go to stdout, everything else to stderr
 

@@ -43,8 +43,8 @@ def read_stored(storage: Storage, key: str, entry: Entry | None = None) -> Store
         start += storage.get_range(key, len(start), end - len(start))
     header = parse_header(start[8:end], entry.size)
     producer, model = header.producer_id, header.model_name
-    places = keys.lora_version(producer, model, header.version), keys.lora(producer, model), keys.model(producer)
-    return StoredAdapter(key, header, entry.size, tuple(place for place in places if place != key))
+    all_keys = keys.lora_version(producer, model, header.version), keys.lora(producer, model), keys.model(producer)
+    return StoredAdapter(key, header, entry.size, tuple(spare for spare in all_keys if spare != key))
 
 
 def read_listed(

@@ -7,7 +7,8 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adapters.library import Library, StoredAdapter, twin_not_found
+from adapters.library import Library, twin_not_found
+from adapters.stored_adapter import StoredAdapter
 from contract import MAX_AUDIO_BASE64, GenerateRequest
 from core import metrics, principal
 from core.errors import Refusal

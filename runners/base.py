@@ -18,7 +18,7 @@ import numpy as np
 from core import logs, traces
 from core.errors import Refusal
 from core.settings import settings
-from models import memory
+from models import malloc
 from models.base import Row
 from runners.messages import ConvertAnswer, ConvertRequest, QueuePosition, RunnerState, TrackAnswer, TrackRequest
 from runners.table import Backend
@@ -51,7 +51,7 @@ class Runner:
     def __init__(self) -> None:
         logs.configure(settings())
         traces.configure(settings())
-        memory.keep()
+        malloc.keep_freed_memory()
         self._model: Model | None = None
         self._checkpoint: Checkpoint | None = None
         self._adapters: AdapterCache | None = None
@@ -129,7 +129,7 @@ class Runner:
         """
         from adapters.adapter_file import InvalidAdapter
         from models.adapter_effect import measure, probe
-        from models.device import out_of_memory
+        from models.device import is_out_of_memory
 
         async with self._converting:
             model, worker = self._model, self._worker
@@ -145,7 +145,7 @@ class Runner:
             except Refusal as refusal:
                 return ConvertAnswer(error=refusal.message, status=refusal.status)
             except Exception as error:
-                if not out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 return ConvertAnswer(
                     error=f"{self.backend} has no memory left to check it; try again later", status=503
@@ -179,7 +179,7 @@ class Runner:
             self.settled.set()
 
     def _load(self) -> None:
-        from models import compiled
+        from models import compilation
         from models.checkpoints import CheckpointError, resolve
         from models.device import pick_device, pick_dtype
         from runners.adapter_cache import AdapterCache
@@ -194,7 +194,7 @@ class Runner:
             device = pick_device(config.device)
             checkpoint = resolve(row.checkpoint_name(config), row.name, row.load_tiny(), config.hf_token)
             model = row.load_model_class().load(checkpoint, device, pick_dtype(config.dtype, device))
-            if compiled.pays(config.compile, device):
+            if compilation.should_compile(config.compile, device):
                 model.compile()
         except (CheckpointError, ValueError) as error:
             self._reason = str(error)
@@ -209,7 +209,7 @@ class Runner:
         self._adapters = AdapterCache(storage, model, checkpoint, backend=row.name)
         self._worker = Worker(Scheduler(model), row.name, config.hung_seconds, self._end)
         self._model, self._reason = model, None
-        memory.give_back()  # loading leaves unused memory
+        malloc.trim()  # loading leaves unused memory
         start_sweeping(storage, self._adapters)
         log.info("%s is ready: %s on %s", row.name, checkpoint.name, device)
 
@@ -222,7 +222,7 @@ class Runner:
             threading.Timer(_GRACE_SECONDS, os._exit, (1,)).start()
 
     def _answer(self, track: Track, request: TrackRequest) -> TrackAnswer:
-        from models.device import out_of_memory
+        from models.device import is_out_of_memory
         from runners.scheduler import Expired
 
         if isinstance(track, Refusal):
@@ -233,7 +233,7 @@ class Runner:
                 "ask for a shorter one, or later",
                 status=504,
             )
-        if isinstance(track, Exception) and out_of_memory(track):
+        if isinstance(track, Exception) and is_out_of_memory(track):
             return TrackAnswer(
                 error=f"duration_seconds: {request.seconds:g} s take more memory than {self.backend} has now; "
                 "ask for less, or try again later",

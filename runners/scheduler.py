@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.base import Batch, Model, Plan, Row, Run, Track
-from models.device import free_memory, out_of_memory
+from models.device import free_cached_memory, is_out_of_memory
 from runners.step_cost import StepCost
 
 log = logging.getLogger("producer_twin.runner")
@@ -287,7 +287,7 @@ class Scheduler:
         self._dissolve(group)
         if len(group.tickets) == 1:
             self._row_failed(group.tickets[0], error)
-        elif out_of_memory(error):
+        elif is_out_of_memory(error):
             self._max_seconds = sum(ticket.row.seconds for ticket in group.tickets) / 2
             self._limited_at = time.monotonic()
             log.warning("out of memory: batches are limited to %g s of music for now", self._max_seconds)
@@ -298,7 +298,7 @@ class Scheduler:
 
     def _row_failed(self, ticket: Ticket, error: Exception) -> None:
         """Answer a row with its error, or defer it if it lacked memory that other rows hold."""
-        if out_of_memory(error):
+        if is_out_of_memory(error):
             _release_memory(error)
             if any(other.run for other in self.tickets if other is not ticket):
                 ticket.run, ticket.finishing = None, False
@@ -333,4 +333,4 @@ class Scheduler:
 def _release_memory(error: Exception) -> None:
     """Free what did not fit, which the frames of the error's traceback hold."""
     error.__traceback__ = None
-    free_memory()
+    free_cached_memory()

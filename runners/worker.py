@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 from core import metrics
 from core.errors import Refusal
-from models import memory
+from models import malloc
 from models.base import Row, Track
-from models.device import lost
+from models.device import is_device_lost
 from runners.eta import Eta, estimate
 from runners.scheduler import Scheduler, Ticket
 from runners.watchdog import Watchdog
@@ -196,7 +196,7 @@ class Worker:
                     done = self._scheduler.run_slice()
                 self._slice_rows.observe(self._scheduler.rows)
                 for ticket, track in done:
-                    if isinstance(track, Exception) and lost(track):
+                    if isinstance(track, Exception) and is_device_lost(track):
                         log.error("the device failed", exc_info=track)
                         self._end(f"its device failed ({str(track).splitlines()[0]})")
                         break
@@ -214,7 +214,7 @@ class Worker:
         try:
             return self._inbox.get(timeout=_IDLE_SECONDS)
         except queue.Empty:
-            memory.give_back()
+            malloc.trim()
             return self._inbox.get()
 
     def _handle(self, message: _Request | _Call | _Cancel) -> None:

@@ -18,7 +18,8 @@ from generation.pipeline import Generation
 from runners.clients import Runners
 from storage import Storage
 from training.jobs.admission import Admission
-from training.jobs.store import JobRecord, Jobs
+from training.jobs.record import JobRecord
+from training.jobs.store import Jobs
 
 Body = TypeVar("Body")
 

@@ -19,7 +19,8 @@ from contract.validation import invalid, validated
 from core import principal
 from core.errors import Refusal
 from core.text import shown
-from training.jobs.store import JobRecord, Jobs, no_job
+from training.jobs.record import JobRecord
+from training.jobs.store import Jobs, no_job
 
 T = TypeVar("T", bound=BaseModel)
 

@@ -27,7 +27,8 @@ from core.text import shown
 from storage import NotFound, Unavailable, keys, records
 from training.evaluation import page
 from training.jobs.deletion import delete_job
-from training.jobs.store import JobRecord, Jobs
+from training.jobs.record import JobRecord
+from training.jobs.store import Jobs
 
 log = logging.getLogger("producer_twin.front")
 

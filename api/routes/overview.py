@@ -25,7 +25,7 @@ from storage import records
 
 if TYPE_CHECKING:
     from api.routes.handler import Front
-    from training.jobs.store import JobRecord
+    from training.jobs.record import JobRecord
 
 # Job records are read one by one from storage, so they are read no more often than this.
 MAX_AGE_SECONDS = 10.0

@@ -8,7 +8,7 @@ from datetime import datetime
 from starlette.responses import Response
 
 from adapters.adapter_file import Header
-from adapters.library import StoredAdapter
+from adapters.stored_adapter import StoredAdapter
 from api.capacity.gate import Gate
 from api.capacity.parsing import Parser
 from api.capacity.thread_pools import to_record_thread

@@ -33,7 +33,7 @@ from core.logs import note
 from core.sandbox import Exceeded, Limits
 from core.settings import Settings
 from core.text import shown
-from preprocessing.decode import check_file, probe
+from preprocessing.decode import check_ends, probe
 from preprocessing.isolation import ANALYSE, ANALYSE_LONG, ANALYSIS, CHECK, DECODING, SONG_SECONDS, refusing
 from storage import AlreadyExists, NotFound, Storage, digest_of, keys
 from storage.ownership import check_quota
@@ -100,7 +100,7 @@ async def _check_and_store(
     size = file.seek(0, io.SEEK_END)
     if size > settings.max_upload_bytes:
         raise too_large(field, settings.max_upload_bytes)
-    info = await _in_sandbox(_CHECKS, field, check_file, file)
+    info = await _in_sandbox(_CHECKS, field, check_ends, file)
     ANALYSIS.start()  # an analysis is likely to be requested next
 
     def put() -> None:

@@ -9,12 +9,14 @@ from contract import TERMINAL, RetrainRequest, TrainRequest
 from core import principal
 from core.errors import Refusal
 from core.settings import Settings
-from preprocessing.dataset import check_sources, stored
+from preprocessing.dataset import stored
+from preprocessing.sources import check_sources
 from runners import TABLE
 from storage import Storage
 from storage.ownership import check_quota
+from training.jobs.record import JobRecord
 from training.jobs.slots import JobSlots
-from training.jobs.store import JobRecord, Jobs
+from training.jobs.store import Jobs
 
 
 class Admission:

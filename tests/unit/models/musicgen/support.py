@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adapters.adapter_file import Header
 from adapters.batched_lora import blend
 from adapters.weights import AdapterWeights, LoraPair, linear_layers
-from models.base import Row, Text, completed
+from models.base import Row, Text, run_to_end
 from models.musicgen import MusicGen
 from models.musicgen.text import caption
 from models.musicgen.tokens import Batch, Run, TokenRow
@@ -52,7 +52,7 @@ def write(model: MusicGen, *rows: TokenRow, greedy: bool = False) -> list[torch.
     while left := [run for run in runs if run.steps_left]:
         batch = Batch(model.model, left)
         for _ in range(min(run.steps_left for run in left)):
-            completed(batch.step())
+            run_to_end(batch.step())
     return [run.codes for run in runs]
 
 
