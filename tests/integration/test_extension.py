@@ -201,7 +201,7 @@ def test_the_table_refuses_duplicates_and_bad_names() -> None:
     with pytest.raises(ValueError, match="already"):
         table.register(_row("one"))
     for bad in ("", "Upper", "1st", "a-b", "a" * 33):
-        with pytest.raises(ValueError, match="no name"):
+        with pytest.raises(ValueError, match="not a valid backend name"):
             table.register(_row(bad))
 
 
