@@ -20,16 +20,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from api.middleware.error_format import describe_validation
 from contract import FORMATS, GenerateRequest, TrainRequest
+from contract.validation import validated
 from core.errors import Refusal
 from core.plain_json import decode_object
 from core.settings import settings
@@ -38,15 +37,14 @@ from preprocessing.decode import probe
 from preprocessing.isolation import CHECK, DECODING, refusing
 from storage import Damaged, NotFound, Storage, keys, open_storage, records
 
-# What takes seconds to import is imported by the task that needs it.
+# Modules that take seconds to import are imported by the tasks that need them.
 if TYPE_CHECKING:
     from adapters.library import Library
     from runners.clients import Runners
     from training.jobs.admission import Admission
-    from training.jobs.store import JobRecord
+    from training.jobs.record import JobRecord
 
 console = Console(stderr=True)  # results go to stdout, everything else to stderr
-T = TypeVar("T", bound=BaseModel)
 
 
 class Task(StrEnum):
@@ -82,7 +80,7 @@ def main(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="generate: the file (track.wav); its extension is the format, and its folder is made. "
+            help="generate: the file (track.wav); its extension is the format, and its folder is track. "
             "import: a new folder."
         ),
     ] = None,
@@ -91,7 +89,7 @@ def main(
     ] = None,
     source: Annotated[Path | None, typer.Option("--from", help="migrate: the /data folder to take over.")] = None,
 ) -> None:
-    """Train a twin or resume it, generate a track, take a /data folder over, remove what is old, import a MusicGen."""
+    """Train or resume a twin, generate a track, migrate a /data folder, remove old files, import a MusicGen."""
     logging.basicConfig(level=logging.WARNING)
     # A file's name may contain characters that the terminal's encoding lacks.
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -127,7 +125,7 @@ def train(storage: Storage, paths: list[str] | None, **fields: Any) -> None:
     job_id = str(uuid.uuid4())
     names = [f"{number:02d}_{keys.safe_filename(file.name, '--paths')}" for number, file in enumerate(files)]
     uploads = [f"/data/uploads/{fields['producer_id']}/{job_id}/{name}" for name in names]
-    request = parse(TrainRequest, fields | {"upload_paths": uploads, "job_id": job_id})
+    request = validated(TrainRequest, fields | {"upload_paths": uploads, "job_id": job_id})
     for file in files:
         try:
             with refusing(f"--paths: {file}"):
@@ -170,16 +168,16 @@ def generate(storage: Storage, out: Path | None, **fields: Any) -> None:
     from generation.pipeline import Generation
 
     out = expand(out or "track.wav")
-    request = parse(GenerateRequest, fields | {"output_format": output_format(out)})
+    request = validated(GenerateRequest, fields | {"output_format": output_format(out)})
     with writable(out), console.status("generating"):
         library, runners = library_and_runners(storage)
         outbox = Outbox(storage, settings().storage_url, outbox_folder())
-        made = asyncio.run(Generation(runners, library, outbox, settings()).generate(request, as_base64=False))
+        track = asyncio.run(Generation(runners, library, outbox, settings()).generate(request, as_base64=False))
     try:
-        out.write_bytes(made.file)
+        out.write_bytes(track.file)
     except OSError as error:
-        raise Refusal(507, f"--out: {out}: {error.strerror}; the track is stored as {made.path}") from None
-    print(printable(f"{out}: {made.seconds:.1f} s by {made.backend}, seed {made.seed}, also stored as {made.path}"))
+        raise Refusal(507, f"--out: {out}: {error.strerror}; the track is stored as {track.path}") from None
+    print(printable(f"{out}: {track.seconds:.1f} s by {track.backend}, seed {track.seed}, also stored as {track.path}"))
 
 
 def migrate(storage: Storage, source: Path | None) -> None:
@@ -189,12 +187,12 @@ def migrate(storage: Storage, source: Path | None) -> None:
         raise Refusal(400, "--from: name the folder to take over")
     with console.status("moving in"):
         moved = asyncio.run(migration.migrate(expand(source), storage, *library_and_runners(storage), settings()))
-    for folder, count in moved.count.items():
+    for folder, count in moved.copied.items():
         print(printable(f"{folder}: {count} files copied"))
     for path, lora_id in moved.twins.items():
         print(printable(f"{path}: is now the twin {lora_id}"))
-    if moved.there:
-        print(f"{moved.there} were here already")
+    if moved.already_there:
+        print(f"{moved.already_there} were here already")
     for path, reason in moved.skipped.items():
         print(printable(f"{path}: skipped, {reason}"))
 
@@ -234,15 +232,6 @@ def library_and_runners(storage: Storage) -> tuple[Library, Runners]:
 
 
 # Options.
-
-
-def parse(model: type[T], fields: dict[str, Any]) -> T:
-    """The request with these fields. Raises Refusal, as the server would."""
-    try:
-        return model.model_validate(fields)
-    except ValidationError as error:
-        details = error.errors(include_context=False, include_input=False)
-        raise Refusal(400, describe_validation([dict(detail) for detail in details])) from None
 
 
 def expand(path: str | Path) -> Path:

@@ -41,7 +41,7 @@ from contract import (
 from core import logs, traces
 from core.asgi.cancel_on_disconnect import CancelOnDisconnect
 from core.asgi.graceful_shutdown import GracefulShutdown
-from core.asgi.responses import or_error
+from core.asgi.responses import answer_or_error
 from core.configuration import service_config
 from core.errors import Refusal
 from core.settings import settings
@@ -58,8 +58,8 @@ from training.jobs.store import Jobs
 from training.service import Training, train_and_wait
 
 LIMITS = RequestLimits(settings())
-# For retries. One try may take long itself where a server hangs: half a minute in all.
-_STORAGE_PATIENCE_SECONDS = 8.0
+# No retry begins after this time. The last try may itself take half a minute if the storage's server hangs.
+_STORAGE_RETRY_SECONDS = 8.0
 
 
 class Front:
@@ -71,19 +71,19 @@ class Front:
         self.settings = settings()
         logs.configure(self.settings)
         traces.configure(self.settings)
-        # Uploads and admissions retry when storage is away. Reads that can fail at once, or that have a copy, do not.
-        at_once = open_storage(self.settings.storage_url, self.settings.s3_endpoint_url)
+        # Uploads and admissions retry while storage is unavailable. Reads fail at once, or use a copy in memory.
+        direct = open_storage(self.settings.storage_url, self.settings.s3_endpoint_url)
         DECODING.start()
-        self.storage = RetryingStorage(at_once, _STORAGE_PATIENCE_SECONDS)
-        self.ring = KeyRing(at_once, self.settings.guest_key)
+        self.storage = RetryingStorage(direct, _STORAGE_RETRY_SECONDS)
+        self.key_ring = KeyRing(direct, self.settings.guest_key)
         self.liveness = Liveness({"slow work": SLOW, "API keys": ACCESS, "records": RECORDS})
-        self.jobs = Jobs(at_once)
-        self.library = Library(at_once)
+        self.jobs = Jobs(direct)
+        self.library = Library(direct)
         self.admission = Admission(self.storage, self.settings)
         proxies = {name: getattr(self, _attribute(name)) for name in TABLE.enabled(self.settings)}
         self.runners = Runners(proxies, self.settings)
         self.overview = Overview()
-        self.outbox = Outbox(at_once, self.settings.storage_url, outbox_folder())
+        self.outbox = Outbox(direct, self.settings.storage_url, outbox_folder())
         keep_clean(self.storage, self.jobs, self.settings)
         self.generation = Generation(self.runners, self.library, self.outbox, self.settings)
 
@@ -99,23 +99,23 @@ class Front:
     @bentoml.api(route="/store-upload")
     async def store_upload(self, body: StoreUploadRequest, /) -> StoreUploadAnswer:
         """Keep an audio file for training."""
-        return await or_error(uploads.store(body, self.storage, self.settings))
+        return await answer_or_error(uploads.store(body, self.storage, self.settings))
 
     @bentoml.api
     async def generate(self, body: GenerateRequest, /, ctx: bentoml.Context) -> GenerateAnswer:
         """Make a track; as JSON, or as the audio itself where `Accept` asks for audio."""
         accept = ", ".join(ctx.request.headers.getlist("accept"))
-        return await or_error(tracks.generate(self, body, accept), ctx)
+        return await answer_or_error(tracks.generate(self, body, accept), ctx)
 
     @bentoml.task
     async def train(self, body: TrainRequest, /) -> TrainAnswer:
         """Make a twin, and answer when it is made; `/train/submit` answers at once."""
-        return await or_error(train_and_wait(self.admission, self.training.to_async, body))
+        return await answer_or_error(train_and_wait(self.admission, self.training.to_async, body))
 
 
 async def _store_body(body: io.FileIO) -> Response:
     front = bentoml.get_current_service()
-    stored = await or_error(uploads.store_body(body, front.storage, front.settings))
+    stored = await answer_or_error(uploads.store_body(body, front.storage, front.settings))
     return stored if isinstance(stored, Response) else JSONResponse(stored.model_dump())
 
 
@@ -126,7 +126,7 @@ def _attribute(backend: str) -> str:
 def _compose() -> bentoml.Service[Any]:
     """The front service, with a dependency on every enabled runner and the middleware, outermost first."""
     try:
-        TABLE.choose(None, settings())
+        TABLE.choose(None, settings())  # a wrong MUSIC_BACKEND fails at the start, not at a request
     except Refusal as refusal:
         raise ValueError(refusal.message) from None
     for name, backend in TABLE.enabled(settings()).items():
@@ -139,7 +139,7 @@ def _compose() -> bentoml.Service[Any]:
     service.add_asgi_middleware(Routing)
     cors = bool(service.config.get("http", {}).get("cors", {}).get("enabled"))
     service.add_asgi_middleware(
-        Access, settings=settings(), ring=lambda: bentoml.get_current_service().ring, limits=LIMITS, cors=cors
+        Access, settings=settings(), key_ring=lambda: bentoml.get_current_service().key_ring, limits=LIMITS, cors=cors
     )
     service.add_asgi_middleware(BodyLimits, settings=settings())
     service.add_asgi_middleware(CancelOnDisconnect, applies=lambda scope: route_of(scope).cancelled_on_disconnect)

@@ -25,7 +25,12 @@ _FORMAT = "producer-twin/1"
 # The digest of the JSON header itself, computed with zeros in its place.
 _HEADER_DIGEST = re.compile(rb'("header_sha256": ?")([0-9a-f]{64})(")')
 _SHA256 = re.compile("[0-9a-f]{64}")
-# Where the part of a tensor's name after the module begins.
+# Stands where a digest is filled in later.
+ZERO_DIGEST = "0" * 64
+# The parts of the tensors of a LoRA and of a LoHa.
+LORA_PARTS = frozenset({"lora_A.weight", "lora_B.weight"})
+LOHA_PARTS = frozenset({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"})
+# Where the part of a tensor's name begins, after the module.
 PARTS = (".lora_", ".lokr_", ".hada_", ".dora_")
 
 
@@ -35,7 +40,7 @@ class InvalidAdapter(ValueError):
 
 @dataclass(frozen=True)
 class Header:
-    """What the file says about the adapter.
+    """The description of the adapter in its file.
 
     Attributes:
         producer_id, model_name: together the `lora_id`.
@@ -70,9 +75,9 @@ class Header:
         return self.sha256[:16]
 
     def to_metadata(self) -> dict[str, str]:
-        """The safetensors metadata, with zeros where `seal` writes the header's digest."""
+        """The safetensors metadata, with zeros where `sealed_header` writes the digest."""
         fields = {name: str(value) for name, value in asdict(self).items()}
-        return {"format": "pt", "twin": _FORMAT, "header_sha256": "0" * 64} | fields
+        return {"format": "pt", "twin": _FORMAT, "header_sha256": ZERO_DIGEST} | fields
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, str]) -> Header:
@@ -93,14 +98,12 @@ class Header:
             raise InvalidAdapter(f"its header is incomplete: {error}") from error
 
 
-def seal(data: bytes) -> bytes:
-    """Fill in the digest of the file's header, so that every byte of the file is covered by a digest."""
-    end = 8 + header_length(data)
-    return b"".join([data[:8], sealed_header(data[8:end]), memoryview(data)[end:]])
-
-
 def sealed_header(header: bytes) -> bytes:
-    """Fill in the digest of a JSON header. Raises ValueError if it has no field for it."""
+    """Fill in the digest of a JSON header, so that every byte of the file is covered by a digest.
+
+    Raises:
+        ValueError: the header has no field for its digest.
+    """
     sealed, count = _HEADER_DIGEST.subn(rb"\g<1>%b\g<3>" % _header_digest(header), header)
     if count != 1:
         raise ValueError("the header has no field for its digest")
@@ -108,7 +111,7 @@ def sealed_header(header: bytes) -> bytes:
 
 
 def _header_digest(header: bytes) -> bytes:
-    return sha256(_HEADER_DIGEST.sub(rb"\g<1>%b\g<3>" % (b"0" * 64), header)).hexdigest().encode()
+    return sha256(_HEADER_DIGEST.sub(rb"\g<1>%b\g<3>" % ZERO_DIGEST.encode(), header)).hexdigest().encode()
 
 
 def header_length(start: bytes) -> int:

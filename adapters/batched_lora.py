@@ -30,7 +30,7 @@ Pairs = Mapping[str, LoraPair]  # by layer name
 Weights = Mapping[str, torch.Tensor]  # by layer name
 
 
-def check(root: torch.nn.Module, adapters: RowAdapters) -> None:
+def check_adapters(root: torch.nn.Module, adapters: RowAdapters) -> None:
     """Check that a row's adapters fit the model, so that they cannot fail the whole batch.
 
     Raises:
@@ -60,7 +60,7 @@ def batch_key(adapters: RowAdapters) -> Hashable:
 
 
 def blend(adapters: RowAdapters) -> Pairs:
-    """Blend a row's adapters into one pair for each layer, padded and flat, ready for `stack`.
+    """Blend a row's adapters into one pair for each layer, padded and flat, ready for `stack_pairs`.
 
     An adapter of strength 0 is left out, and a single one of strength 1 is not copied.
     """
@@ -97,17 +97,17 @@ def merged_weights(root: torch.nn.Module, adapters: RowAdapters) -> dict[str, to
     return weights
 
 
-def linear(layer: torch.nn.Linear, x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+def apply_linear(layer: torch.nn.Linear, x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
     """Apply the layer, with the merged `weight` instead of its own if there is one."""
     return layer(x) if weight is None else torch.nn.functional.linear(x, weight, layer.bias)
 
 
-def add(y: torch.Tensor, x: torch.Tensor, pair: LoraPair | None) -> torch.Tensor:
+def add_lora(y: torch.Tensor, x: torch.Tensor, pair: LoraPair | None) -> torch.Tensor:
     """Add one row's adapter to a layer's output `y` `[..., out]` for its input `x` `[..., in]`."""
     return y if pair is None else y + (x @ pair.a) @ pair.b
 
 
-def stack(root: torch.nn.Module, rows: Sequence[Pairs]) -> Pairs:
+def stack_pairs(root: torch.nn.Module, rows: Sequence[Pairs]) -> Pairs:
     """Stack the rows' pairs: `a` `[rows, in, rank]` and `b` `[rows, rank, out]` for each layer that any row adapts.
 
     A row without a pair for the layer has zeros. A single row is not copied.
@@ -117,11 +117,11 @@ def stack(root: torch.nn.Module, rows: Sequence[Pairs]) -> Pairs:
 
 def copy_into(stacked: FlatPairs, row: int, pairs: Pairs) -> None:
     """Copy a row's pairs into `stacked`, in one operation if both have the same layers and ranks."""
-    place = stacked.flat[row]
+    target = stacked.flat[row]
     if isinstance(pairs, FlatPairs) and pairs.shapes == stacked.shapes:
-        place.copy_(pairs.flat)
+        target.copy_(pairs.flat)
         return
-    place.zero_()
+    target.zero_()
     for name, pair in pairs.items():
         rank = len(pair.b)
         stacked[name].a[row, :, :rank] = pair.a

@@ -35,13 +35,16 @@ def _name(lora_id: str) -> str:
     return f"{_PREFIX}{hashlib.sha256(lora_id.encode()).hexdigest()[:40]}"
 
 
+def _tag(header: Header) -> str:
+    return f"{_name(header.lora_id)}:{header.version}"
+
+
 def save(header: Header, data: bytes) -> None:
     """Save a file, unless this version is there already. A full disk is only logged, because storage has the file."""
-    tag = f"{_name(header.lora_id)}:{header.version}"
     labels = {"backend": header.backend, "producer_id": header.producer_id, "model_name": header.model_name}
     # BentoML raises if another process saves the same version at the same time; the file is the same.
     try:
-        with contextlib.suppress(BentoMLException), bentoml.models.create(tag, labels=labels) as model:
+        with contextlib.suppress(BentoMLException), bentoml.models.create(_tag(header), labels=labels) as model:
             Path(model.path_of(_FILE)).write_bytes(data)
     except OSError as error:
         log.warning("%s was not saved to the model store: %s", header.lora_id, error)
@@ -50,20 +53,29 @@ def save(header: Header, data: bytes) -> None:
 def load(header: Header) -> bytes | None:
     """Read a file, None if it is not in this machine's store."""
     try:
-        return Path(bentoml.models.get(f"{_name(header.lora_id)}:{header.version}").path_of(_FILE)).read_bytes()
+        return Path(bentoml.models.get(_tag(header)).path_of(_FILE)).read_bytes()
     except (BentoMLException, OSError):  # absent or incomplete
         return None
 
 
-def delete(lora_id: str) -> None:
+def delete_twin(lora_id: str) -> None:
     """Delete every version of a twin from this machine's store."""
     try:
         versions = bentoml.models.list(_name(lora_id))
     except BentoMLException:  # absent (trained and served on other machines only) or incomplete
         return
     for model in versions:
-        with contextlib.suppress(BentoMLException):
-            bentoml.models.delete(model.tag)
+        _delete(model.tag)
+
+
+def delete_version(header: Header) -> None:
+    """Delete one version, which turned out to be damaged."""
+    _delete(_tag(header))
+
+
+def _delete(tag: bentoml.Tag | str) -> None:
+    with contextlib.suppress(BentoMLException):
+        bentoml.models.delete(tag)
 
 
 @dataclass(frozen=True)
@@ -75,9 +87,8 @@ class CachedVersion:
     version: str
     tag: bentoml.Tag
 
-    def remove(self) -> None:
-        with contextlib.suppress(BentoMLException):
-            bentoml.models.delete(self.tag)
+    def delete(self) -> None:
+        _delete(self.tag)
 
 
 def cached_versions() -> Iterator[CachedVersion]:
@@ -92,9 +103,3 @@ def cached_versions() -> Iterator[CachedVersion]:
             log.warning("%s in the model store is damaged and was skipped: %s", tag, type(error).__name__)
             continue
         yield version
-
-
-def discard(header: Header) -> None:
-    """Delete one version, which turned out to be damaged."""
-    with contextlib.suppress(BentoMLException):
-        bentoml.models.delete(f"{_name(header.lora_id)}:{header.version}")

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from adapters.adapter_file import InvalidAdapter
+from adapters.adapter_file import LOHA_PARTS, LORA_PARTS, InvalidAdapter
 
 
 class DeltaWeight(Protocol):
@@ -117,15 +117,11 @@ def read_delta(module: str, parts: Mapping[str, Tensor], layer: torch.nn.Linear)
     return _delta(module, {name: part.to(layer.weight.device) for name, part in parts.items()}, layer.weight.shape)
 
 
-_LORA = {"lora_A.weight", "lora_B.weight"}
-_LOHA = {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}
-
-
 def _delta(module: str, parts: Mapping[str, Tensor], shape: torch.Size) -> DeltaWeight:
     """ΔW of a layer whose weight has `shape`."""
     parts = dict(parts)
     vector, magnitude = parts.pop("lora_magnitude_vector", None), parts.pop("dora_scale", None)
-    if vector is not None and magnitude is None and parts.keys() == _LORA:
+    if vector is not None and magnitude is None and parts.keys() == LORA_PARTS:
         magnitude, vector = vector.reshape(-1, 1), None
     direction = _direction(module, parts)
     if direction is None or vector is not None:
@@ -142,9 +138,9 @@ def _delta(module: str, parts: Mapping[str, Tensor], shape: torch.Size) -> Delta
 def _direction(module: str, parts: Mapping[str, Tensor]) -> DeltaWeight | None:
     """ΔW without a magnitude; None if the tensors are of no known kind."""
     names = set(parts)
-    if names == _LORA:
+    if names == LORA_PARTS:
         return LoraDelta(parts["lora_B.weight"], parts["lora_A.weight"])
-    if names == _LOHA:
+    if names == LOHA_PARTS:
         return LohaDelta((parts["hada_w1_a"], parts["hada_w1_b"]), (parts["hada_w2_a"], parts["hada_w2_b"]))
     w1, w2 = (_lokr_factor(name, parts, names) for name in ("lokr_w1", "lokr_w2"))
     if names or (w1 is None and w2 is None):

@@ -2,8 +2,8 @@
 
 `loras/<producer>_<model>.safetensors` is the current version of a twin: a single object, so that readers never see two
 versions mixed. `models/<producer>/` is the producer's newest twin as a PEFT folder. `lora_versions/` keeps every
-version under its digest and is never overwritten. Writers of one producer's twins hold a lease, so that all places
-agree in the end.
+version under its digest and is never overwritten. Writers of one producer's twins hold a lease, so that all of
+these agree in the end.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ from typing import TypeVar
 
 from adapters import bento_store
 from adapters.adapter_file import Header, InvalidAdapter, header_length, parse_header
-from adapters.last_found import LastFound
+from adapters.lookup_cache import LookupCache
 from adapters.name_registry import NameRegistry, parts_of
 from adapters.peft_config import peft_config
 from adapters.stored_adapter import StoredAdapter, is_current, is_intact, is_version, read_listed, read_stored
 from core.errors import Refusal
 from storage import Damaged, NotFound, Storage, Unavailable, keys
 from storage.leases import Lost, lease
-
-__all__ = ["Library", "StoredAdapter", "is_intact", "twin_not_found"]
 
 T = TypeVar("T")
 
@@ -47,7 +45,7 @@ class Library:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.names = NameRegistry(storage)
-        self._last_found = LastFound()
+        self._lookups = LookupCache()
 
     def find(self, lora_id: str) -> list[StoredAdapter]:
         """Find a twin's current file, or that of the version in `<twin>@<version>`.
@@ -59,31 +57,31 @@ class Library:
             Refusal: 404. It names the files that were skipped, and why.
         """
         name, _, version = lora_id.partition("@")
-        found, reasons = self._copies(name, self._places(name, version))
+        found, reasons = self._copies(name, self._keys_of(name, version))
         if version:
             found = [twin for twin in found if twin.header.version == version][:1]
         elif not found:
-            # Neither path has it: use the stored copy of the version that was last put there.
+            # Neither key has it: use the stored copy of the version that was last written there.
             last = self.names.published(name)
             found = self._copies(name, [keys.lora_version(*parts_of(name), last)])[0] if last else []
         if not found:
-            self._last_found.forget(lora_id)
+            self._lookups.forget(lora_id)
             raise twin_not_found(lora_id, reasons)
         return found
 
     def find_or_recall(self, lora_id: str) -> list[StoredAdapter]:
-        """`find`, or its last result while storage cannot be reached: a runner may still have the file in its cache."""
-        known = self._last_found.get(lora_id)
-        if known and self._last_found.storage_is_away:
+        """`find`, or its last result while storage is unavailable: a runner may still have the file in its cache."""
+        known = self._lookups.get(lora_id)
+        if known and self._lookups.storage_is_unavailable:
             return known
         try:
             found = self.find(lora_id)
         except Unavailable:
             if not known:
                 raise
-            self._last_found.note_away()
+            self._lookups.note_unavailable()
             return known
-        self._last_found.put(lora_id, found)
+        self._lookups.put(lora_id, found)
         return found
 
     def all(self, producer: str | None = None) -> Iterator[StoredAdapter]:
@@ -147,7 +145,7 @@ class Library:
         return True
 
     def add(self, data: bytes) -> StoredAdapter:
-        """`save` a file with the header that it has."""
+        """Save a file as the current version of the twin that its header names."""
         end = 8 + header_length(data)
         header = parse_header(data[8:end], len(data))
         self.save(data, header)
@@ -180,10 +178,10 @@ class Library:
         producer, model = parts_of(lora_id)
         if not even_damaged and not self._has_files(lora_id):
             self.versions(lora_id)
-        self._last_found.forget(lora_id)
+        self._lookups.forget(lora_id)
 
         def remove(check: Callable[[], None]) -> list[str]:
-            # The files by which the twin is found are deleted last: if this is interrupted, it can be repeated.
+            # The files by which the twin is found are deleted last, so that an interrupted deletion can be repeated.
             to_delete = [entry.key for entry in self.storage.list(keys.lora_versions(producer, model))]
             if not self._is_of_another(keys.model(producer), lora_id):
                 to_delete += [keys.model_config(producer), keys.model(producer)]
@@ -202,12 +200,12 @@ class Library:
         except Unavailable as error:
             if error.status != 507:
                 raise
-            # A full disk has no room for the lease; nobody else can write either, and deleting makes room.
+            # A full disk has no room for the lease. Other processes cannot write either, and deleting makes room.
             gone = remove(lambda: None)
-        # Other machines watch this object and then look which of their copies are gone. A random value names nobody.
+        # Other machines watch this object, and remove their copies of deleted twins. Its random value reveals no twin.
         with contextlib.suppress(Unavailable):
             self.storage.put(keys.lora_deletions(), uuid.uuid4().hex.encode())
-        bento_store.delete(lora_id)
+        bento_store.delete_twin(lora_id)
         return gone
 
     def read(self, twin: StoredAdapter) -> bytes:
@@ -261,15 +259,16 @@ class Library:
             except Lost:
                 continue
 
-    def _places(self, lora_id: str, version: str) -> list[str]:
+    def _keys_of(self, lora_id: str, version: str) -> list[str]:
+        """The keys at which a twin's current file, or that of a version, may be."""
         producer, model = parts_of(lora_id)
         versioned = [keys.lora_version(producer, model, version)] if version else []
         return [*versioned, keys.lora(producer, model), keys.model(producer)]
 
-    def _copies(self, lora_id: str, places: list[str]) -> tuple[list[StoredAdapter], list[str]]:
+    def _copies(self, lora_id: str, candidates: list[str]) -> tuple[list[StoredAdapter], list[str]]:
         """The twin's valid files at some keys, and why other files there were skipped."""
         found, reasons = [], []
-        for key in places:
+        for key in candidates:
             try:
                 twin = read_stored(self.storage, key)
                 if twin.header.lora_id != lora_id:

@@ -6,14 +6,13 @@ import json
 from collections import Counter
 from typing import Any
 
-from adapters.adapter_file import Header, header_length, module_and_part
+from adapters.adapter_file import LOHA_PARTS, LORA_PARTS, Header, header_length, module_and_part
 
-_LORA = {"lora_A.weight", "lora_B.weight"}
 # The tensors of each layer, the settings of that kind in PEFT, and the tensor whose first dimension is the rank.
-_KINDS: list[tuple[set[str], dict[str, Any], str]] = [
-    (_LORA, {"peft_type": "LORA"}, "lora_A.weight"),
-    (_LORA | {"lora_magnitude_vector"}, {"peft_type": "LORA", "use_dora": True}, "lora_A.weight"),
-    ({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}, {"peft_type": "LOHA"}, "hada_w1_b"),
+_KINDS: list[tuple[frozenset[str], dict[str, Any], str]] = [
+    (LORA_PARTS, {"peft_type": "LORA"}, "lora_A.weight"),
+    (LORA_PARTS | {"lora_magnitude_vector"}, {"peft_type": "LORA", "use_dora": True}, "lora_A.weight"),
+    (LOHA_PARTS, {"peft_type": "LOHA"}, "hada_w1_b"),
 ]
 
 

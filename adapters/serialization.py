@@ -12,7 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from adapters.adapter_file import (
+    LORA_PARTS,
     PREFIX,
+    ZERO_DIGEST,
     Header,
     InvalidAdapter,
     header_length,
@@ -28,16 +30,15 @@ if TYPE_CHECKING:
     from models.base import Model
 
 
-_MAX_RANK_OF_FILES = 256
-_MAX_HEADER_BYTES = 4 * 2**20
-_ZERO_DIGEST = "0" * 64
+_MAX_FILE_RANK = 256
+_HEADER_ALLOWANCE = 4 * 2**20  # bytes
 
 
 def largest_file(model: Model) -> int:
     """Size limit of adapter files in bytes: the larger of rank 256 on every layer and the layers' weights, float32."""
     layers = linear_layers(model.adapted).values()
-    by_rank = _MAX_RANK_OF_FILES * sum(layer.in_features + layer.out_features for layer in layers)
-    return _MAX_HEADER_BYTES + 4 * max(by_rank, sum(layer.weight.numel() for layer in layers))
+    by_rank = _MAX_FILE_RANK * sum(layer.in_features + layer.out_features for layer in layers)
+    return _HEADER_ALLOWANCE + 4 * max(by_rank, sum(layer.weight.numel() for layer in layers))
 
 
 def encode(header: Header, pairs: Mapping[str, LoraPair], model: Model) -> bytes:
@@ -53,11 +54,11 @@ def encode(header: Header, pairs: Mapping[str, LoraPair], model: Model) -> bytes
 def encode_tensors(tensors: dict[str, torch.Tensor], header: Header) -> bytes:
     """Make the adapter file of tensors that have their final names and scale. `header.sha256` is filled in here."""
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    plain = save(tensors, replace(header, sha256=_ZERO_DIGEST).to_metadata())
+    plain = save(tensors, replace(header, sha256=ZERO_DIGEST).to_metadata())
     end = 8 + header_length(plain)
     content = memoryview(plain)[end:]
     field = b'"sha256":"%b"'
-    named = plain[8:end].replace(field % _ZERO_DIGEST.encode(), field % hashlib.sha256(content).hexdigest().encode())
+    named = plain[8:end].replace(field % ZERO_DIGEST.encode(), field % hashlib.sha256(content).hexdigest().encode())
     return b"".join([plain[:8], sealed_header(named), content])
 
 
@@ -92,7 +93,7 @@ def decode(data: bytes, model: Model) -> AdapterWeights:
     device, dtype = model.device, model.dtype  # read once: diffusers searches the whole model each time
     for module, own in parts.items():
         name, layer = layers[module]
-        if own.keys() <= {"lora_A.weight", "lora_B.weight"}:
+        if own.keys() <= LORA_PARTS:
             pair = _pair(module, own, layer)
             pairs[name] = LoraPair(pair.a.to(device, dtype), pair.b.to(device, dtype))
         else:

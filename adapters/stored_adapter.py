@@ -43,8 +43,8 @@ def read_stored(storage: Storage, key: str, entry: Entry | None = None) -> Store
         start += storage.get_range(key, len(start), end - len(start))
     header = parse_header(start[8:end], entry.size)
     producer, model = header.producer_id, header.model_name
-    places = keys.lora_version(producer, model, header.version), keys.lora(producer, model), keys.model(producer)
-    return StoredAdapter(key, header, entry.size, tuple(place for place in places if place != key))
+    all_keys = keys.lora_version(producer, model, header.version), keys.lora(producer, model), keys.model(producer)
+    return StoredAdapter(key, header, entry.size, tuple(spare for spare in all_keys if spare != key))
 
 
 def read_listed(
@@ -62,12 +62,12 @@ def read_listed(
         except NotFound:
             return None
         except InvalidAdapter as reason:
-            records.report(entry.key, str(reason))
+            records.report_damaged(entry.key, str(reason))
             return None
         if not belongs(found):
-            records.report(entry.key, f"it is the twin {found.header.lora_id}@{found.header.version}")
+            records.report_damaged(entry.key, f"it is the twin {found.header.lora_id}@{found.header.version}")
             return None
-        records.clear(entry.key)
+        records.clear_damaged(entry.key)
         return found
 
     with ThreadPoolExecutor(_CONCURRENT_READS) as pool:

@@ -23,7 +23,7 @@ import torch
 from benchmarks import dit, footprint, latecomer, served, tokens
 from benchmarks.measure import Figure
 from core.settings import ROOT
-from models import memory
+from models import malloc
 
 PARTS: dict[str, Callable[[int], Iterator[Figure]]] = {
     "dit": dit.measure,
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     options = parser.parse_args()
-    memory.keep()  # as in a runner; for all compared implementations
+    malloc.keep_freed_memory()  # as in a runner; for all compared implementations
     for part in options.only.split(","):
         torch.set_num_threads(os.cpu_count() or 1 if part in ("served", "row") else 1)
         figures: list[dict] = []

@@ -14,11 +14,12 @@ import torch
 from adapters.batched_lora import copy_into
 from adapters.weights import FlatPairs
 from benchmarks import models
-from benchmarks.measure import Figure, compared, interleaved, median, operations
+from benchmarks.measure import Figure, compared, interleaved, summarised
+from benchmarks.operations import count
 from contract import SamplingOptions
 from models.ace_step import packed
 from models.ace_step.sampling import Batch, Run
-from models.base import Row, Text, completed
+from models.base import Row, Text, run_to_end
 
 ROWS, FRAMES, TEXT = 8, 250, 64
 LENGTHS = (10, 30, 60, 120)
@@ -54,7 +55,7 @@ def measure(rounds: int) -> Iterator[Figure]:
             results.append(peft(x, t[:1], t[:1], condition, context, return_dict=False)[0])
         return results
 
-    ways = {
+    implementations = {
         "base": lambda: base.velocities(latents, times),
         "attention": lambda: mixed["attention"].velocities(latents, times),
         "attention and MLP": lambda: mixed["attention and MLP"].velocities(latents, times),
@@ -62,14 +63,14 @@ def measure(rounds: int) -> Iterator[Figure]:
         "one by one": one_by_one,
     }
     expected = torch.cat(one_by_one())
-    off = (torch.cat(ways["attention"]()) - expected).abs().max() / expected.std()
+    off = (torch.cat(implementations["attention"]()) - expected).abs().max() / expected.std()
     yield Figure("DiT: largest difference to PEFT one by one, of the deviation", "≤ 1e-4", off.item())
-    taken = interleaved(ways, rounds)
+    taken = interleaved(implementations, rounds)
     for where, target in (("attention", "≥ 0.92"), ("attention and MLP", "≥ 0.90")):
         yield compared(f"DiT: throughput of 8 adapters on {where} / base batch", target, taken, "base", where)
     yield compared("DiT: the same by PEFT's mixed batch, attention", "", taken, "base", "PEFT mixed")
     yield compared("DiT: the same by set_adapter for each request, attention", "", taken, "base", "one by one")
-    counted = {name: operations(way) for name, way in ways.items()}
+    counted = {name: count(run) for name, run in implementations.items()}
     for name, target in (("attention", "≤ 1.2"), ("attention and MLP", "≤ 1.2"), ("PEFT mixed", "")):
         yield Figure(f"DiT: operations of 8 adapters, {name} / base", target, counted[name] / counted["base"])
 
@@ -83,11 +84,11 @@ def lengths(rounds: int) -> Iterator[Figure]:
     streams = [packed.stream(model, torch.randn(1, x.shape[1], 128), condition, {}) for x in latents]
     together = packed.Pack(model, streams)
     each = [packed.Pack(model, [stream]) for stream in streams]
-    ways = {
+    implementations = {
         "together": lambda: together.velocities(latents, [0.5] * len(latents)),
         "alone": lambda: [pack.velocities([x], [0.5]) for pack, x in zip(each, latents, strict=True)],
     }
-    taken = interleaved(ways, rounds)
+    taken = interleaved(implementations, rounds)
     yield compared("DiT: 10, 30, 60, 120 s in one batch / the sum of each alone", "≤ 1.05", taken, "together", "alone")
 
 
@@ -104,14 +105,13 @@ def one_row(rounds: int) -> Iterator[Figure]:
     layers = ((f"{number}.{name}", pair) for number, own in enumerate(adapters) for name, pair in own.items())
     pairs = FlatPairs.of(dict(layers))
     room = FlatPairs(pairs.shapes, torch.zeros(2, len(pairs.flat), dtype=torch.bfloat16))
-    ways = {
+    implementations = {
         "write an adapter of 22 MB into its row": lambda: copy_into(room, 1, pairs),
         "copy as much from tensor to tensor": lambda: room.flat[0].copy_(pairs.flat),
     }
-    taken = interleaved(ways, 10 * rounds, time.perf_counter)
+    taken = interleaved(implementations, 10 * rounds, time.perf_counter)
     for (name, seconds), target in zip(taken.items(), ("≤ 2", ""), strict=True):
-        found = median([1000 * each for each in seconds])
-        yield Figure(f"DiT: ms to {name}", target, found.median, found.low, found.high)
+        yield summarised(f"DiT: ms to {name}", target, [1000 * each for each in seconds])
 
 
 @torch.inference_mode()
@@ -132,7 +132,7 @@ def strangers(rounds: int) -> Iterator[Figure]:
     def sampled(some: list[Row]) -> torch.Tensor:
         runs = [Run(model.pipeline, row, model.defaults) for row in some]
         while any(run.steps_left for run in runs):
-            completed(Batch(model.pipeline, runs).step())
+            run_to_end(Batch(model.pipeline, runs).step())
         return runs[0].latents
 
     def stock(prompts: list[str]) -> torch.Tensor:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from benchmarks import models
-from benchmarks.measure import Figure, median
+from benchmarks.measure import Figure, summarised
 from contract import SamplingOptions
 from models.base import Row, Text
 from runners.scheduler import Scheduler, Ticket
@@ -40,9 +40,8 @@ def measure(rounds: int) -> Iterator[Figure]:
         if number:
             waits.append(both[id(short)] / alone_short)
             delays.append(both[id(long)] / alone_long)
-    for what, target, values in (
+    for name, target, values in (
         ("a request of 5 s early in one of 60 s / alone", "≤ 1.5", waits),
         ("what it costs the one of 60 s / alone", "≤ 1.25", delays),
     ):
-        found = median(values)
-        yield Figure(f"ACE-Step: {what}", target, found.median, found.low, found.high)
+        yield summarised(f"ACE-Step: {name}", target, values)

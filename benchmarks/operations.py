@@ -9,7 +9,7 @@ counted; an attention kernel is one operation.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,15 +18,23 @@ from unittest import mock
 import torch
 from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import MusicgenDecoderConfig, MusicgenForCausalLM
 
 from adapters.batched_lora import Pairs
 from adapters.weights import LoraPair, linear_layers
-from benchmarks.measure import LAUNCHES_NOTHING
 from models.ace_step import attention, packed
 from models.musicgen.decoder import Decoder, begin_row
+
+# Operations that move no data, and so launch no kernel.
+_LAUNCHES_NOTHING = frozenset(
+    (
+        *("view", "view_as", "_unsafe_view", "reshape", "transpose", "permute", "t", "slice", "select", "narrow"),
+        *("unsqueeze", "squeeze", "split", "split_with_sizes", "chunk", "unbind", "expand", "as_strided"),
+        *("flatten", "unflatten", "alias", "detach", "detach_", "lift_fresh", "device", "empty", "new_empty"),
+    )
+)
 
 RANK = 16
 ACE_STEP = ("to_q", "to_k", "to_v", "to_out.0", "gate_proj", "up_proj", "down_proj")
@@ -53,10 +61,11 @@ class Launched(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.__name__.split(".")[0]
         # torch has no fake implementation of it with a generator.
-        result = args[0] if name == "exponential_" else func(*args, **(kwargs or {}))
+        skipped = name == "exponential_" and isinstance(args[0], FakeTensor)
+        result = args[0] if skipped else func(*args, **(kwargs or {}))
         if (kwargs or {}).get("pin_memory"):
             result.pinned = True  # fake tensors do not record it
-        if name in LAUNCHES_NOTHING:
+        if name in _LAUNCHES_NOTHING:
             return result
         self.operations[name] += 1
         tensors = [each for each in (*args, result) if isinstance(each, Tensor)]
@@ -64,6 +73,13 @@ class Launched(TorchDispatchMode):
         if crosses and not any(each.device.type == "cpu" and getattr(each, "pinned", False) for each in tensors):
             self.waits.append(str(func))
         return result
+
+
+def count(run: Callable[[], object]) -> int:
+    """The number of kernels that a device would launch for `run`."""
+    with Launched() as launched:
+        run()
+    return launched.operations.total()
 
 
 @contextmanager

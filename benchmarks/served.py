@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import models
-from benchmarks.measure import Figure, median
+from benchmarks.measure import Figure, summarised
 from contract import SamplingOptions
 from models.ace_step import AceStep
 from models.base import Row, Text
@@ -62,12 +62,11 @@ def measure(rounds: int) -> Iterator[Figure]:
                 if number:
                     eight.append(ratio)
                     lone.extend(ratios)
-        for what, target, values in (
+        for name, target, values in (
             ("8 concurrent requests through the server / an in-process batch", "≤ 1.10", eight),
             ("a lone request through the server / in-process", "≤ 1.05", lone),
         ):
-            found = median(values)
-            yield Figure(f"HTTP: {what}", target, found.median, found.low, found.high)
+            yield summarised(f"HTTP: {name}", target, values)
 
 
 def _wall(work: Callable[[], object]) -> float:

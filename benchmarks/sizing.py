@@ -27,7 +27,7 @@ import torch
 
 from contract import SamplingOptions
 from core.settings import settings
-from models import memory
+from models import malloc
 from models.base import Row, Text
 from models.checkpoints import resolve
 from models.device import pick_device, pick_dtype
@@ -67,7 +67,7 @@ def batches(lengths: list[float]) -> tuple[list[Batch], list[Batch]]:
 def measure(backend: str, batch: Batch) -> Measured:
     """Measure in this process, which should do nothing else."""
     torch.set_num_threads(1)
-    memory.keep()
+    malloc.keep_freed_memory()
     config, row = settings(), next(row for row in TABLE if row.name == backend)
     device = pick_device(config.device)
     checkpoint = resolve(row.checkpoint_name(config), row.name, row.load_tiny(), config.hf_token)
@@ -82,7 +82,7 @@ def measure(backend: str, batch: Batch) -> Measured:
                 raise track
 
     tracks((1.0,))
-    memory.give_back()
+    malloc.trim()
     clock = time.perf_counter if on_gpu else time.process_time
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)

@@ -23,7 +23,8 @@ import soundfile
 
 from adapters.library import Library
 from storage import open_storage
-from tests.api import Api, another, beat, checked, peak, running
+from tests.adapter_files import scaled
+from tests.api import Api, beat, checked, peak, running
 from tests.s3_server import CREDENTIALS, serve_s3
 
 BODY = {"prompt": "dark trap", "duration_seconds": 10, "seed": 7}
@@ -84,7 +85,7 @@ def main() -> None:
         for number in range(rounds):
             # Same size, other content, so that no cache has it.
             name = f"n{number}"
-            storage.put(f"loras/ada_{name}.safetensors", another(data, 1 + number / 100, model_name=name))
+            storage.put(f"loras/ada_{name}.safetensors", scaled(data, 1 + number / 100, model_name=name))
             fetch = timed(lambda name=name: storage.get(f"loras/ada_{name}.safetensors"))  # type: ignore[misc]
             first = timed(lambda name=name: there.post("/generate", **BODY, lora_id=f"ada:{name}"))  # type: ignore[misc]
             warm = timed(lambda name=name: there.post("/generate", **BODY, lora_id=f"ada:{name}"))  # type: ignore[misc]

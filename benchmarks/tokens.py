@@ -11,8 +11,9 @@ import torch
 
 from adapters.batched_lora import blend
 from benchmarks import models
-from benchmarks.measure import Figure, compared, interleaved, operations
-from models.base import Text, completed
+from benchmarks.measure import Figure, compared, interleaved
+from benchmarks.operations import count
+from models.base import Text, run_to_end
 from models.musicgen.tokens import Batch, Run, TokenRow
 
 ROWS, FRAMES = 8, 40
@@ -43,7 +44,7 @@ def measure(rounds: int) -> Iterator[Figure]:
         runs = [Run(model.model, row) for row in rows]
         batch = Batch(model.model, runs)
         while runs[0].steps_left:
-            completed(batch.step())
+            run_to_end(batch.step())
 
     def mixed() -> None:
         """PEFT's mixed batch, its names twice for guidance."""
@@ -66,23 +67,23 @@ def measure(rounds: int) -> Iterator[Figure]:
         finally:
             stock.decoder = inner
 
-    ways = {
+    implementations = {
         "base": lambda: own(plain),
         "adapters": lambda: own(tuned),
         "generate": lambda: stock.generate(**inputs, **new),
         "PEFT mixed": mixed,
         "one by one": one_by_one,
     }
-    taken = interleaved(ways, rounds)
+    taken = interleaved(implementations, rounds)
     yield compared("MusicGen: throughput of 8 adapters on attention / base batch", "≥ 0.90", taken, "base", "adapters")
     yield compared("MusicGen: 8 adapters / generate one by one", "≥ 4.5", taken, "one by one", "adapters")
     yield compared("MusicGen: own loop / generate's batch, no adapters", "≤ 0.95", taken, "base", "generate")
     yield compared("MusicGen: throughput of PEFT's mixed batch / generate's batch", "", taken, "generate", "PEFT mixed")
     alone = interleaved({"8": lambda: own(plain), "1": lambda: own(plain[:1])}, rounds)
     yield compared("MusicGen: time of 8 rows / of one row", "", alone, "8", "1")
-    counted = {name: operations(ways[name]) / (FRAMES + 3) for name in ("base", "adapters", "generate")}
-    for name, count in counted.items():
-        yield Figure(f"MusicGen: operations for a token, {name}", "", count)
+    counted = {name: count(implementations[name]) / (FRAMES + 3) for name in ("base", "adapters", "generate")}
+    for name, launches in counted.items():
+        yield Figure(f"MusicGen: operations for a token, {name}", "", launches)
 
 
 def _with_names(enable, model, names, args, more):  # type: ignore[no-untyped-def]

@@ -26,6 +26,7 @@ from training.base import Example, Recipe
 from training.evaluation.losses import DRAWS, compare, measure
 from training.evaluation.resemblance import is_noise
 from training.evaluation.verdict import Verdict, judge
+from training.fit import HELD_OUT_SEED
 from training.loop import generator_of, session
 
 _NOISE, _SECOND = "white noise", "one second"
@@ -62,11 +63,11 @@ def main() -> None:
         seen, unseen = examples[:songs], examples[songs:]
         noise = all(is_noise(audio, model.sample_rate) for audio, _ in clips)
         with session(trainer, model.adapted, recipe) as running:
-            curve = [(0, float(measure(running, unseen, "glance", 1).mean()))] if unseen else []
+            curve = [(0, float(measure(running, unseen, HELD_OUT_SEED, 1).mean()))] if unseen else []
             while running.step < recipe.steps:
                 running.advance(seen)
                 if unseen and running.step % max(1, recipe.steps // 3) == 0:
-                    curve.append((running.step, float(measure(running, unseen, "glance", 1).mean())))
+                    curve.append((running.step, float(measure(running, unseen, HELD_OUT_SEED, 1).mean())))
             compared = {}
             for name, part in (("held_out", unseen), ("trained_on", seen[:5])):
                 if part:

@@ -39,7 +39,7 @@ def _both_spellings(name: str) -> AliasChoices:
 
 
 class Request(BaseModel):
-    """Base class of what clients send."""
+    """Base class of requests."""
 
     model_config = ConfigDict(
         alias_generator=AliasGenerator(validation_alias=_both_spellings), extra="forbid", allow_inf_nan=False
@@ -55,7 +55,7 @@ class Request(BaseModel):
 
 
 class Answer(BaseModel):
-    """Base class of what the service answers; every field is always present."""
+    """Base class of answers. Every field is always present."""
 
     model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True, allow_inf_nan=False)
 

@@ -1,4 +1,4 @@
-"""Datasets: what twins were trained on."""
+"""Datasets, on which twins are trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sampling options: what a client may ask of sampling, as one model from the HTTP request to the sampler."""
+"""Sampling options: one model from the HTTP request to the sampler."""
 
 from __future__ import annotations
 

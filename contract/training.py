@@ -122,7 +122,7 @@ class TaskAnswer(Answer):
 
 
 class RetrainRequest(Request):
-    """`POST /loras/{id}/retrain`: the fields that differ from the last training."""
+    """`POST /loras/{id}/retrain`: the options that differ from the last training."""
 
     job_id: Id | None = None
     max_steps: int | None = Field(None, ge=1, le=100_000)

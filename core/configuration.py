@@ -13,9 +13,7 @@ from core.settings import ROOT, settings
 
 @lru_cache(maxsize=1)
 def _services() -> dict[str, dict[str, Any]]:
-    document = yaml.safe_load((ROOT / "configuration.yaml").read_text())
-    services: dict[str, dict[str, Any]] = document["services"]
-    return services
+    return yaml.safe_load((ROOT / "configuration.yaml").read_text())["services"]
 
 
 def service_config(name: str) -> dict[str, Any]:

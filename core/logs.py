@@ -32,7 +32,7 @@ _facts: ContextVar[dict[str, Any] | None] = ContextVar("facts", default=None)
 _TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s%(ids)s"
 _JSON = "{levelname}{name}{message}{process}"
 _NAMES = {"timestamp": "time", "levelname": "level", "name": "logger"}
-# The logger to which BentoML writes the traceback of what an endpoint raises.
+# The logger to which BentoML writes the traceback of an endpoint's exception.
 _TRACEBACKS = "bentoml._internal.server.http_app"
 # The end of the title of the ValidationError that BentoML raises for a request body.
 _BODY_TITLE = "IODescriptor"

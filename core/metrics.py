@@ -70,21 +70,3 @@ def text() -> str:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)
     return generate_latest(registry).decode()
-
-
-# The label `cause` of refusals, by HTTP status.
-CAUSES = {
-    400: "bad input",
-    401: "no key",
-    403: "not allowed",
-    404: "not there",
-    405: "wrong method",
-    408: "too slow",
-    409: "conflict",
-    413: "too large",
-    415: "wrong type",
-    429: "too many",
-    503: "not able",
-    504: "took too long",
-    507: "full",
-}

@@ -1,6 +1,6 @@
 """Reads tempo, key and time signature as musicians, DJ software and other tools write them.
 
-It is used for all that clients send: metadata, file names and requests. A value with two possible readings is refused.
+Metadata, file names and requests are read with it. A value with two possible readings is refused.
 docs/preprocessing.md lists the spellings.
 """
 
@@ -40,7 +40,7 @@ class Notation(ABC, Generic[T]):
         noun: what messages call the quantity.
         names: the fields that contain it, in lower case and without other characters than letters.
         inner: further names, for fields of an object that is the value of such a field.
-        remedy: what a client may send, for messages.
+        remedy: the end of an error message: values that a client may send.
     """
 
     noun: str

@@ -1,7 +1,7 @@
-"""The principal: who makes the current request, and what they may do.
+"""The principal: the client that makes the current request, and its rights.
 
-api.auth.access sets it for each request with `acting`; `current`, `sees` and `own` read it. What belongs to a producer
-that the principal may not see is treated as if it did not exist.
+api.auth.access sets it for each request with `acting`; `current`, `sees` and `check_producer` read it. What belongs
+to a producer that the principal may not see is treated as if it did not exist.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 @dataclass(frozen=True)
 class Principal:
-    """Who makes a request.
+    """The client that makes a request, and its rights.
 
     Attributes:
         name: unique; logs and limits use it.
-        scopes: what it may do.
+        scopes: the kinds of requests that it may make.
         producers: the producers it may see and change; None means all of them.
         requests_per_minute: its rate limit; None means no limit.
         jobs_at_once: the number of training jobs it may have under way; None means no limit.
@@ -57,9 +57,9 @@ _current: ContextVar[Principal | None] = ContextVar("principal", default=None)
 
 
 @contextmanager
-def acting(who: Principal) -> Iterator[None]:
-    """Make `who` the current principal inside the block."""
-    token = _current.set(who)
+def acting(principal: Principal) -> Iterator[None]:
+    """Make `principal` the current principal inside the block."""
+    token = _current.set(principal)
     try:
         yield
     finally:
@@ -76,8 +76,8 @@ def sees(producer: str) -> bool:
     return current().sees(producer)
 
 
-def own(producer: str, field: str = "producer_id") -> None:
+def check_producer(producer: str) -> None:
     """Raise Refusal (403) if the current principal may not write for the producer, whether or not it exists."""
     note(producer_id=shown(producer))
     if not sees(producer):
-        raise Refusal(403, f"{field}: this API key is not for {shown(producer)}; use that producer's")
+        raise Refusal(403, f"producer_id: this API key is not for {shown(producer)}; use that producer's")

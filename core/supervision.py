@@ -28,7 +28,7 @@ _POLL_SECONDS = 1.0
 
 @cache
 def secure() -> None:
-    """Secure this process, be it the supervisor or a worker. Called when a service is imported."""
+    """Secure this process, whether the supervisor or a worker. Called when a service is imported."""
     supervisor = os.environ.pop(_SUPERVISOR, None)
     if supervisor is None:
         _make_supervisor_private()

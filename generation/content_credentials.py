@@ -18,12 +18,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from contract import OutputFormat
+from generation.encode import MEDIA_TYPES
 from generation.provenance import SOFTWARE, Provenance
 
 if TYPE_CHECKING:
     from core.settings import Settings
 
-_MEDIA_TYPES: dict[OutputFormat, str] = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg"}
+_SIGNABLE: tuple[OutputFormat, ...] = ("wav", "flac", "mp3")
 # IPTC's term for media that a trained model made.
 _DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 _UNTRUSTED_ISSUER = "signingCredential.untrusted"
@@ -57,12 +58,11 @@ class ManifestSigner:
         """The file with a manifest; unchanged if its format cannot hold one."""
         import c2pa
 
-        media_type = _MEDIA_TYPES.get(output_format)
-        if media_type is None:
+        if output_format not in _SIGNABLE:
             return file
         signed = io.BytesIO()
         with c2pa.Signer.from_info(self._info) as signer, c2pa.Builder(_manifest(provenance)) as builder:
-            builder.sign(signer, media_type, io.BytesIO(file), signed)
+            builder.sign(signer, MEDIA_TYPES[output_format], io.BytesIO(file), signed)
         return signed.getvalue()
 
     def _check(self) -> None:

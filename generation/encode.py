@@ -13,13 +13,12 @@ from contract import OutputFormat
 from generation.provenance import Provenance
 from runners.messages import TrackAnswer
 
-MEDIA_TYPES: dict[OutputFormat, str] = {
+MEDIA_TYPES = {
     "wav": "audio/wav",
     "flac": "audio/flac",
     "mp3": "audio/mpeg",
     "opus": "audio/ogg",
 }
-EXTENSIONS: dict[OutputFormat, str] = {"wav": "wav", "flac": "flac", "mp3": "mp3", "opus": "opus"}
 # libsndfile's container and subtype.
 _SOUNDFILE = {
     "wav": ("WAV", "PCM_16"),

@@ -7,7 +7,8 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adapters.library import Library, StoredAdapter, twin_not_found
+from adapters.library import Library, twin_not_found
+from adapters.stored_adapter import StoredAdapter
 from contract import MAX_AUDIO_BASE64, GenerateRequest
 from core import metrics, principal
 from core.errors import Refusal
@@ -55,10 +56,10 @@ class Generation:
     """Generates tracks.
 
     Args:
-        runners: sample the tracks.
-        library: finds the twins.
+        runners: the backends that generate.
+        library: the twins in storage.
         outbox: stores the tracks.
-        settings: have the limits and the C2PA certificate.
+        settings: the limits and the C2PA certificate.
     """
 
     def __init__(self, runners: Runners, library: Library, outbox: Outbox, settings: Settings) -> None:
@@ -109,17 +110,16 @@ class Generation:
         if as_base64 and len(file) * 4 / 3 > MAX_AUDIO_BASE64:
             raise self._too_large(seconds)
         producer = twins[0][0].header.producer_id if twins else None
-        key = keys.output(producer, str(uuid.uuid4()), encode.EXTENSIONS[request.output_format])
+        key = keys.output(producer, str(uuid.uuid4()), request.output_format)
         await asyncio.to_thread(self.outbox.put, key, file)
-        metrics.MUSIC.labels(backend.name).inc(len(track.pcm) / (2 * track.channels * track.sample_rate))
-        samples = len(track.pcm) // (2 * track.channels)
+        metrics.MUSIC.labels(backend.name).inc(track.seconds)
         return Generated(
             file=file,
             media_type=encode.MEDIA_TYPES[request.output_format],
             backend=backend.name,
             seed=request.seed,
             sample_rate=rate,
-            seconds=samples / track.sample_rate,
+            seconds=track.seconds,
             key=key,
         )
 

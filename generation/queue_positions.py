@@ -21,7 +21,7 @@ from runners.clients import Runners
 
 
 class TrackedRequest:
-    """A request that this process serves.
+    """A `POST /generate` that this process serves.
 
     Attributes:
         queue_key: the digest by which the track is found.

@@ -39,7 +39,7 @@ class Effect:
     output: float
 
     def notes(self) -> list[str]:
-        """What the user who imports the adapter should know."""
+        """Sentences on the effect, for the user who imports the adapter."""
         notes = [
             f"it changes what the model makes by {self.output:.2g} of its size, the weights of its layers by "
             f"{self.weights:.2g} of theirs"

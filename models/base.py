@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Text:
-    """What the conditioner encodes, in training and in generation alike.
+    """The input of the conditioner, in training and in generation alike.
 
     Attributes:
         prompt: the caption or the artist's prompt.
@@ -65,7 +65,7 @@ Interruptible = Generator[None, None, None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What generating a row will take, known before anything is computed for it.
+    """The work that a row will take, known before anything is computed for it.
 
     Attributes:
         steps: number of steps.
@@ -173,7 +173,7 @@ class Model(Protocol[R]):
             self._run(list(runs.values()))
             for index, run in runs.items():
                 try:
-                    tracks[index] = completed(self.finish(run, rows[index]))
+                    tracks[index] = run_to_end(self.finish(run, rows[index]))
                 except Exception as error:  # noqa: BLE001 - as above
                     tracks[index] = error
         return [tracks[index] for index in range(len(rows))]
@@ -182,10 +182,10 @@ class Model(Protocol[R]):
         while left := [run for run in runs if run.steps_left]:
             batch = self.batch(left)
             for _ in range(min(run.steps_left for run in left)):
-                completed(batch.step())
+                run_to_end(batch.step())
 
 
-def completed(work: Generator[None, None, T]) -> T:
+def run_to_end(work: Generator[None, None, T]) -> T:
     """Run interruptible work to its end without interruption, and return its result."""
     while True:
         try:

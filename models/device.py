@@ -1,10 +1,10 @@
-"""The device and dtype that a model runs in, and what the device's errors mean."""
+"""The device and dtype that a model runs in, and how errors of the device are recognised."""
 
 from __future__ import annotations
 
 import torch
 
-from models import memory
+from models import malloc
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -37,7 +37,7 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
     return _DTYPES[wanted]
 
 
-def out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether the device or the machine ran out of memory, so that a smaller batch may fit."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
@@ -46,16 +46,16 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
-def lost(error: BaseException) -> bool:
+def is_device_lost(error: BaseException) -> bool:
     """Whether this process cannot use its device any more: after an error of CUDA itself all later calls fail too."""
-    if out_of_memory(error):
+    if is_out_of_memory(error):
         return False
     return isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))
 
 
-def free_memory() -> None:
+def free_cached_memory() -> None:
     """Release cached memory. Drop exceptions first: their tracebacks keep the tensors of their frames alive."""
-    memory.give_back()
+    malloc.trim()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from adapters.batched_lora import Pairs, Weights
+from adapters.batched_lora import Pairs, Weights, apply_linear
 from adapters.weights import FlatPairs, LoraPair, Shape
 
 # Name of a fused layer → names of its layers, in the order of their outputs.
@@ -97,40 +97,37 @@ class FusedLinear:
 
     Attributes:
         layers: the layers, which run one after the other if they could not be fused.
-        weights: `[out, in]` for each layer that has a merged weight instead of its own.
-        weight: the fused weight `[total out, in]`, None if the layers could not be fused.
+        merged: for each layer its merged weight `[out, in]`, None if it uses its own.
+        fused: the fused weight `[total out, in]`, None if the layers could not be fused.
         pair: the rows' LoRA pairs, `[rows, in, rank]` and `[rows, rank, total out]`.
     """
 
     layers: tuple[Any, ...]
-    weights: tuple[Tensor | None, ...]
-    weight: Tensor | None
+    merged: tuple[Tensor | None, ...]
+    fused: Tensor | None
     pair: LoraPair | None
 
     @classmethod
     def of(cls, root: torch.nn.Module, names: Sequence[str], weights: Weights, pair: LoraPair | None) -> FusedLinear:
         layers = tuple(root.get_submodule(name) for name in names)
-        own = tuple(weights.get(name) for name in names)
+        merged = tuple(weights.get(name) for name in names)
         plain = all(type(layer) is torch.nn.Linear for layer in layers)
-        weight = fuse_weights(layers) if plain and not any(name in weights for name in names) else None
-        return cls(layers, own, weight, pair)
+        fused = fuse_weights(layers) if plain and not any(name in weights for name in names) else None
+        return cls(layers, merged, fused, pair)
 
     def __call__(self, x: Tensor) -> Tensor:
         """`[rows, n, in]` to `[rows, n, total out]`."""
-        if self.weight is not None:
-            return self._adapted(linear(x, self.weight), x)
-        parts = [
-            layer(x) if weight is None else linear(x, weight, layer.bias)
-            for layer, weight in zip(self.layers, self.weights, strict=True)
-        ]
+        if self.fused is not None:
+            return self._adapted(linear(x, self.fused), x)
+        parts = [apply_linear(layer, x, weight) for layer, weight in zip(self.layers, self.merged, strict=True)]
         return self._adapted(parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1), x)
 
     def add_to(self, residual: Tensor, x: Tensor) -> None:
         """Add the output for `x` to `residual` `[rows, n, total out]` in place. It has no gradients."""
-        if self.weight is None:
+        if self.fused is None:
             residual += self(x)
             return
-        residual.view(-1, len(self.weight)).addmm_(x.reshape(-1, x.shape[-1]), self.weight.t())
+        residual.view(-1, len(self.fused)).addmm_(x.reshape(-1, x.shape[-1]), self.fused.t())
         if self.pair is not None:
             residual.baddbmm_(torch.bmm(x, self.pair.a), self.pair.b)
 

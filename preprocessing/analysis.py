@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from preprocessing import features
 from preprocessing.conditional_logit import MIN_CONFIDENCE
-from preprocessing.decode import Samples, blocks, probe
+from preprocessing.decode import blocks, probe
+from preprocessing.decoders import Samples
 from preprocessing.downbeat import first_downbeat
 from preprocessing.flaws import NO_FLAWS, FlawMeter, Flaws
 from preprocessing.levels import SILENCE, LevelMeter, Levels
@@ -26,9 +27,11 @@ MIN_ANALYSED_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Bars:
-    """Attributes:
-    first: when the first bar begins, in seconds.
-    seconds: length of a bar.
+    """The bars of a song in a steady tempo.
+
+    Attributes:
+        first: when the first bar begins, in seconds.
+        seconds: length of a bar.
     """
 
     first: float
@@ -37,7 +40,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What was measured of one song.
+    """The measurements of one song.
 
     Attributes:
         levels: of the samples as they are in the file.

@@ -33,7 +33,7 @@ _TEXT_FIELDS = [
 
 @dataclass(frozen=True)
 class Caption:
-    """What a clip is captioned as.
+    """The caption of a clip: its text, and fields that some models take apart from it.
 
     Attributes:
         text: one line, never empty.
@@ -63,7 +63,7 @@ class Tags:
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """What a caption is made from.
+    """The inputs of a caption.
 
     Attributes:
         path: of the source file, as the client named it.

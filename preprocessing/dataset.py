@@ -31,11 +31,9 @@ from preprocessing.isolation import ANALYSIS, PREPARE, refusing
 from preprocessing.record import digest, make_record, parse_record
 from preprocessing.segment import CONTRACT_CHANNELS, CONTRACT_RATE
 from preprocessing.songs import Song, analyse_source, cut, keep_whole
-from preprocessing.sources import Source, check_sources, collect, source_field
+from preprocessing.sources import Source, collect, source_field
 from preprocessing.tag import Tagging, require_key, tag
 from storage import Damaged, NotFound, Storage, keys, records
-
-__all__ = ["Clip", "Dataset", "check_sources", "prepare", "read_record", "restore", "stored"]
 
 log = logging.getLogger("producer_twin.preprocessing")
 

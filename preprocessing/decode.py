@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -18,8 +17,6 @@ from preprocessing.containers import layout
 from preprocessing.containers.base import BadAudio, Layout, Pcm, damaged
 from preprocessing.decoders import ERRORS, Decoder, Samples, decoder
 from preprocessing.flaws import FlawMeter
-
-__all__ = ["AudioInfo", "BadAudio", "Samples", "blocks", "check_bytes", "check_file", "probe"]
 
 FORMATS = ("wav", "aiff", "caf", "flac", "ogg", "opus", "mp3", "m4a", "aac")
 MAX_SECONDS = 4 * 3600
@@ -33,7 +30,7 @@ MAX_PEAK = 8.0
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file is.
+    """The format and the form of an audio file.
 
     Attributes:
         format: one of FORMATS; also the usual file extension.
@@ -54,23 +51,14 @@ def probe(path: Path) -> AudioInfo:
         return song.info()
 
 
-def check_bytes(data: bytes) -> AudioInfo:
-    """Read the header and decode the first and the last second. Raises BadAudio. Quick at any length."""
-    return _check_ends(io.BytesIO(data))
-
-
-def check_file(file: io.FileIO) -> AudioInfo:
-    """`check_bytes` for an open file."""
-    return _check_ends(file)  # type: ignore[arg-type]
-
-
 def blocks(path: Path) -> Iterator[Samples]:
     """The file's samples, (up to about BLOCK_FRAMES, channels) each. Raises BadAudio at the first fault."""
     with path.open("rb", buffering=0) as file, _opened(file) as song:
         yield from song.blocks()
 
 
-def _check_ends(file: BinaryIO) -> AudioInfo:
+def check_ends(file: io.FileIO | io.BytesIO) -> AudioInfo:
+    """Read the header and decode the first and the last second. Raises BadAudio. Quick at any length."""
     with _opened(file) as song:
         flaws = FlawMeter(song.channels)
         first = next(song.blocks(), None)
@@ -127,9 +115,9 @@ class _AudioFile:
 
 
 @contextmanager
-def _opened(file: BinaryIO) -> Iterator[_AudioFile]:
+def _opened(file: io.FileIO | io.BytesIO) -> Iterator[_AudioFile]:
     """The audio of a file. Any exception of a decoding library inside the block becomes BadAudio."""
-    found = layout(file)
+    found = layout(file)  # type: ignore[arg-type]
     try:
         yield _AudioFile(found)
     except ERRORS as error:

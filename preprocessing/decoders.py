@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from preprocessing.containers.base import BadAudio, Demuxed, Frames, Native, Pcm, Stream, View
+from preprocessing.containers.base import BadAudio, Demuxed, Frames, OggFile, Pcm, Stream, View
 
 Samples = NDArray[np.float32]  # (frames, channels); full scale is ±1
 
@@ -53,8 +53,8 @@ def decoder(stream: Stream) -> Decoder:
     stream.view.seek(0)
     if isinstance(stream, Pcm):
         return _Pcm(stream)
-    if isinstance(stream, Native):
-        return _Native(stream)
+    if isinstance(stream, OggFile):
+        return _OggFile(stream)
     if isinstance(stream, Frames):
         return _Frames(stream)
     return _Demuxed(stream)
@@ -118,8 +118,8 @@ class _Pcm(_Sndfile):
         super().__init__(file, exact=True)
 
 
-class _Native(_Sndfile):
-    def __init__(self, stream: Native) -> None:
+class _OggFile(_Sndfile):
+    def __init__(self, stream: OggFile) -> None:
         super().__init__(soundfile.SoundFile(_Buffered(stream.view)), stream.exact)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.decode import Samples
+from preprocessing.decoders import Samples
 
 Array = NDArray[np.float32]
 

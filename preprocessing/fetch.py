@@ -21,7 +21,8 @@ import httpx
 from core.errors import Refusal
 from core.settings import Settings
 from core.text import shown
-from preprocessing.decode import BadAudio, probe
+from preprocessing.containers.base import BadAudio
+from preprocessing.decode import probe
 from preprocessing.public_network import (
     AddressCheck,
     DeadlineExceeded,

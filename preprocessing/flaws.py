@@ -16,9 +16,11 @@ AUDIBLE_POWER = 1e-6  # −60 dBFS
 
 @dataclass(frozen=True)
 class Flaws:
-    """Attributes:
-    dc_offsets: to subtract from each channel; empty if all are small.
-    only_channel: index of the one channel to use, since a mix would cancel out; None to use all.
+    """The flaws of a file's samples, and how to repair them.
+
+    Attributes:
+        dc_offsets: to subtract from each channel; empty if all are small.
+        only_channel: index of the one channel to use, since a mix would cancel out; None to use all.
     """
 
     dc_offsets: tuple[float, ...] = ()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import sosfilt
 
-from preprocessing.decode import Samples
+from preprocessing.decoders import Samples
 
 SILENCE = 10 ** (-60 / 20)  # −60 dBFS
 FULL_SCALE = 0.9999

@@ -34,7 +34,7 @@ _KEY_BEFORE = re.compile(r"(?:^|[ _.(\[-])([B-G]m)[ _.)\]-]{0,3}$")
 
 @dataclass(frozen=True)
 class ParsedMetadata:
-    """What the client states for a file.
+    """The musical metadata that the client states for a file.
 
     Attributes:
         bpm: with decimals.

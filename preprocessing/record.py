@@ -45,7 +45,7 @@ def parse_record(data: bytes, key: str) -> dict[str, Any]:
     if key not in own:
         raise ValueError(f"it is the record of {found.producer_id}'s job {found.job_id}")
     for segment in found.segments:
-        if segment.file >= len(found.files) or not keys.is_key(segment.path.removeprefix(keys.ROOT)):
+        if segment.file >= len(found.files) or not keys.is_key(segment.path.removeprefix(keys.PATH_PREFIX)):
             raise ValueError("it has a segment of no file")
     return record
 

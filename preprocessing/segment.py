@@ -14,7 +14,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from preprocessing.decode import Samples, blocks, probe
+from preprocessing.decode import blocks, probe
+from preprocessing.decoders import Samples
 from preprocessing.flaws import NO_FLAWS, Flaws
 from preprocessing.levels import SILENCE
 
@@ -101,11 +102,6 @@ def resampled(path: Path, rate: int, channels: int, flaws: Flaws = NO_FLAWS) -> 
     for block in mixed:
         yield stream.resample_chunk(block)
     yield stream.resample_chunk(np.empty((0, channels), np.float32), last=True)
-
-
-def load(path: Path, rate: int, channels: int) -> Samples:
-    """The whole song as (frames, channels), for short ones. Raises BadAudio."""
-    return np.concatenate([np.empty((0, channels), np.float32), *resampled(path, rate, channels)])
 
 
 def mix(block: Samples, channels: int) -> Samples:

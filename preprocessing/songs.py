@@ -41,7 +41,7 @@ class Piece:
 
 @dataclass
 class Song:
-    """A source file and what became of it.
+    """A source file, its analysis, and the pieces that were cut from it.
 
     Attributes:
         metadata: the client's, for this file.

@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 
 from adapters import bento_store
 from adapters.adapter_file import Header, InvalidAdapter
-from adapters.library import Library, StoredAdapter
+from adapters.library import Library
 from adapters.serialization import decode
+from adapters.stored_adapter import StoredAdapter
 from adapters.weights import AdapterWeights
 from core import metrics
 from core.errors import Refusal
@@ -135,7 +136,7 @@ class AdapterCache:
             return self._decode(data, header)
         except InvalidAdapter as reason:
             log.warning("%s in the model store is discarded: %s", header.lora_id, reason)
-            bento_store.discard(header)
+            bento_store.delete_version(header)
             return None
 
     def _from_storage(self, ref: AdapterRef) -> AdapterWeights:

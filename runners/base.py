@@ -18,9 +18,9 @@ import numpy as np
 from core import logs, traces
 from core.errors import Refusal
 from core.settings import settings
-from models import memory
+from models import malloc
 from models.base import Row
-from runners.messages import AdoptAnswer, AdoptRequest, QueuePosition, RunnerState, TrackAnswer, TrackRequest
+from runners.messages import ConvertAnswer, ConvertRequest, QueuePosition, RunnerState, TrackAnswer, TrackRequest
 from runners.table import Backend
 from storage import open_storage
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("producer_twin.runner")
 
-# How long the process answers 503 before it ends.
+# The process answers 503 for this time before it ends.
 _GRACE_SECONDS = 2.0
 
 
@@ -51,21 +51,21 @@ class Runner:
     def __init__(self) -> None:
         logs.configure(settings())
         traces.configure(settings())
-        memory.keep()
+        malloc.keep_freed_memory()
         self._model: Model | None = None
         self._checkpoint: Checkpoint | None = None
         self._adapters: AdapterCache | None = None
         self._reason: str | None = "its model is being loaded"
         self._worker: Worker | None = None
         self._stages: dict[str, Literal["preparing", "finishing"]] = {}  # by queue key, before and after the worker
-        self._adopting = asyncio.Lock()
-        self._own_process = False  # BentoML replaces the process when it ends
+        self._converting = asyncio.Lock()
+        self._own_process = False  # the process is a runner's, which BentoML replaces when it ends
         self.settled = threading.Event()
         threading.Thread(target=self._load_and_settle, name="load", daemon=True).start()
 
     @property
     def row(self) -> Backend:
-        from runners import TABLE
+        from runners import TABLE  # the table's module imports this one
 
         return TABLE.enabled(settings())[self.backend]
 
@@ -122,38 +122,40 @@ class Runner:
         )
 
     @bentoml.api
-    async def adopt(self, request: AdoptRequest) -> AdoptAnswer:
+    async def convert(self, request: ConvertRequest) -> ConvertAnswer:
         """Convert an adapter file of another tool, and measure the adapter's effect on the model.
 
         Requests run one by one, since each takes several times its file's size in memory.
         """
         from adapters.adapter_file import InvalidAdapter
         from models.adapter_effect import measure, probe
-        from models.device import out_of_memory
+        from models.device import is_out_of_memory
 
-        async with self._adopting:
+        async with self._converting:
             model, worker = self._model, self._worker
             if self._reason or model is None or worker is None or self._checkpoint is None:
-                return AdoptAnswer(error=f"{self.backend} cannot check it: {self._reason}", status=503)
+                return ConvertAnswer(error=f"{self.backend} cannot check it: {self._reason}", status=503)
             try:
-                adopted, change = await asyncio.to_thread(self._adopt, request, model, self._checkpoint)
+                converted, change = await asyncio.to_thread(self._convert, request, model, self._checkpoint)
                 without = await worker.run(model.response(probe([])))
-                with_it = await worker.run(model.response(probe([(adopted.weights, 1.0)])))
+                with_it = await worker.run(model.response(probe([(converted.weights, 1.0)])))
                 effect = await asyncio.to_thread(measure, change, model, without, with_it)
             except InvalidAdapter as reason:
-                return AdoptAnswer(error=str(reason), status=400)
+                return ConvertAnswer(error=str(reason), status=400)
             except Refusal as refusal:
-                return AdoptAnswer(error=refusal.message, status=refusal.status)
+                return ConvertAnswer(error=refusal.message, status=refusal.status)
             except Exception as error:
-                if not out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
-                return AdoptAnswer(error=f"{self.backend} has no memory left to check it; try again later", status=503)
-            return AdoptAnswer(data=adopted.data, notes=[*adopted.notes, *effect.notes()])
+                return ConvertAnswer(
+                    error=f"{self.backend} has no memory left to check it; try again later", status=503
+                )
+            return ConvertAnswer(data=converted.data, notes=[*converted.notes, *effect.notes()])
 
-    def _adopt(self, request: AdoptRequest, model: Model, checkpoint: Checkpoint) -> tuple[Converted, float]:
+    def _convert(self, request: ConvertRequest, model: Model, checkpoint: Checkpoint) -> tuple[Converted, float]:
         """The converted adapter, and the size of its change relative to the weights."""
+        from adapters import foreign
         from adapters.adapter_file import Header
-        from adapters.foreign import convert
         from models.adapter_effect import weight_change
 
         header = Header(
@@ -167,8 +169,8 @@ class Runner:
             created_at=datetime.now(UTC).isoformat(),
             sha256="",
         )
-        adopted = convert(request.data, request.config, header, model)
-        return adopted, weight_change(adopted.weights, model)
+        converted = foreign.convert(request.data, request.config, header, model)
+        return converted, weight_change(converted.weights, model)
 
     def _load_and_settle(self) -> None:
         try:
@@ -177,7 +179,7 @@ class Runner:
             self.settled.set()
 
     def _load(self) -> None:
-        from models import compiled
+        from models import compilation
         from models.checkpoints import CheckpointError, resolve
         from models.device import pick_device, pick_dtype
         from runners.adapter_cache import AdapterCache
@@ -192,7 +194,7 @@ class Runner:
             device = pick_device(config.device)
             checkpoint = resolve(row.checkpoint_name(config), row.name, row.load_tiny(), config.hf_token)
             model = row.load_model_class().load(checkpoint, device, pick_dtype(config.dtype, device))
-            if compiled.pays(config.compile, device):
+            if compilation.should_compile(config.compile, device):
                 model.compile()
         except (CheckpointError, ValueError) as error:
             self._reason = str(error)
@@ -207,7 +209,7 @@ class Runner:
         self._adapters = AdapterCache(storage, model, checkpoint, backend=row.name)
         self._worker = Worker(Scheduler(model), row.name, config.hung_seconds, self._end)
         self._model, self._reason = model, None
-        memory.give_back()  # loading leaves unused memory
+        malloc.trim()  # loading leaves unused memory
         start_sweeping(storage, self._adapters)
         log.info("%s is ready: %s on %s", row.name, checkpoint.name, device)
 
@@ -220,7 +222,7 @@ class Runner:
             threading.Timer(_GRACE_SECONDS, os._exit, (1,)).start()
 
     def _answer(self, track: Track, request: TrackRequest) -> TrackAnswer:
-        from models.device import out_of_memory
+        from models.device import is_out_of_memory
         from runners.scheduler import Expired
 
         if isinstance(track, Refusal):
@@ -231,7 +233,7 @@ class Runner:
                 "ask for a shorter one, or later",
                 status=504,
             )
-        if isinstance(track, Exception) and out_of_memory(track):
+        if isinstance(track, Exception) and is_out_of_memory(track):
             return TrackAnswer(
                 error=f"duration_seconds: {request.seconds:g} s take more memory than {self.backend} has now; "
                 "ask for less, or try again later",

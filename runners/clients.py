@@ -13,7 +13,7 @@ from contract import BackendAnswer
 from core.errors import Refusal
 from core.settings import Settings
 from runners import TABLE, Backend
-from runners.messages import AdoptAnswer, AdoptRequest, QueuePosition, RunnerState, TrackAnswer, TrackRequest
+from runners.messages import ConvertAnswer, ConvertRequest, QueuePosition, RunnerState, TrackAnswer, TrackRequest
 
 _STATE_MAX_AGE_SECONDS = 1.0
 _ANSWER_TIMEOUT_SECONDS = 5.0
@@ -22,11 +22,11 @@ _LOADING_POLL_SECONDS = 0.5
 
 
 class Runners:
-    """Asks runners for their state and for tracks.
+    """Calls the runners.
 
     Args:
         proxies: a BentoML client for each backend of the runner table.
-        settings: decide which backends are enabled.
+        settings: they say which backends are enabled.
     """
 
     def __init__(self, proxies: Mapping[str, Any], settings: Settings) -> None:
@@ -54,8 +54,6 @@ class Runners:
 
     async def describe(self) -> list[BackendAnswer]:
         """The rows of `GET /backends`."""
-        rows = list(TABLE.enabled(self.settings).values())
-        states = await asyncio.gather(*(self.state(row) for row in rows))
         return [
             BackendAnswer(
                 name=row.name,
@@ -70,17 +68,20 @@ class Runners:
                 default=row.name == self.settings.music_backend,
                 under_way=self._under_way[row.name],
             )
-            for row, state in zip(rows, states, strict=True)
+            for row, state in await self._states_of_enabled()
         ]
 
     async def largest_adapter(self) -> int:
         """The maximum size in bytes of an adapter file for any model; unbounded until a runner is ready."""
-        states = await asyncio.gather(*(self.state(row) for row in TABLE.enabled(self.settings).values()))
-        return max((state.largest_adapter for state in states if state.largest_adapter), default=sys.maxsize)
+        sizes = [state.largest_adapter for _, state in await self._states_of_enabled()]
+        return max(filter(None, sizes), default=sys.maxsize)
 
     async def any_ready(self) -> bool:
-        states = await asyncio.gather(*(self.state(row) for row in TABLE.enabled(self.settings).values()))
-        return any(state.ready for state in states)
+        return any(state.ready for _, state in await self._states_of_enabled())
+
+    async def _states_of_enabled(self) -> list[tuple[Backend, RunnerState]]:
+        rows = list(TABLE.enabled(self.settings).values())
+        return list(zip(rows, await asyncio.gather(*map(self.state, rows)), strict=True))
 
     async def serving(self, backend: Backend, may_fall_back: bool) -> Backend:
         """Choose the backend that serves a request.
@@ -141,14 +142,14 @@ class Runners:
             return QueuePosition()
         return answer
 
-    async def adopt(self, backend: Backend, request: AdoptRequest) -> AdoptAnswer:
+    async def convert(self, backend: Backend, request: ConvertRequest) -> ConvertAnswer:
         """Convert an adapter file of another tool.
 
         Raises:
             Refusal: 400, it does not fit the model; 503, the runner cannot serve.
         """
         try:
-            answer: AdoptAnswer = await self.proxies[backend.name].to_async.adopt(request=request)
+            answer: ConvertAnswer = await self.proxies[backend.name].to_async.convert(request=request)
         except Exception as error:
             raise Refusal(503, f"{backend.name} did not answer ({type(error).__name__}); try again") from error
         if answer.error:

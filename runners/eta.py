@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import cast
 
-from models.base import Run
 from runners.scheduler import AGING_FACTOR, Scheduler, Ticket
 
 
@@ -46,7 +45,7 @@ def estimate(scheduler: Scheduler) -> dict[Ticket, Eta]:
     real: dict[Ticket, Ticket] = {}
     for ticket in list(scheduler.tickets):
         left = ticket.run.steps_left if ticket.run else ticket.plan.steps
-        run = cast("Run | None", _SimulatedRun(left) if ticket.run else None)
+        run = _SimulatedRun(left) if ticket.run else None
         real[replace(ticket, run=run, group=None)] = ticket
     simulated.tickets = list(real)
     members = [each for each, ticket in real.items() if ticket in running]
@@ -57,7 +56,7 @@ def estimate(scheduler: Scheduler) -> dict[Ticket, Eta]:
     while simulated.tickets:
         members = members or simulated.next_batch()
         for each in members:
-            each.run = each.run or cast("Run", _SimulatedRun(each.plan.steps))
+            each.run = each.run or _SimulatedRun(each.plan.steps)
             ahead.setdefault(each, len(seen - {each}))
         seen |= set(members)
         now += _advance(simulated, members)

@@ -6,7 +6,7 @@ from typing import Any
 
 from runners import TABLE
 from runners.base import Runner
-from runners.messages import AdoptAnswer, AdoptRequest, RunnerState, TrackAnswer, TrackRequest
+from runners.messages import ConvertAnswer, ConvertRequest, RunnerState, TrackAnswer, TrackRequest
 
 
 class LocalRunners(dict[str, Any]):
@@ -20,7 +20,7 @@ class LocalRunners(dict[str, Any]):
 
 
 class LocalRunner:
-    """Has the interface of BentoML's client of a runner."""
+    """A runner with the interface of BentoML's client."""
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
@@ -30,13 +30,10 @@ class LocalRunner:
         return self
 
     async def describe(self) -> RunnerState:
-        state: RunnerState = await self.runner.describe()
-        return state
+        return await self.runner.describe()
 
     async def generate(self, request: TrackRequest) -> TrackAnswer:
-        answer: TrackAnswer = await self.runner.generate(request)
-        return answer
+        return await self.runner.generate(request)
 
-    async def adopt(self, request: AdoptRequest) -> AdoptAnswer:
-        answer: AdoptAnswer = await self.runner.adopt(request)
-        return answer
+    async def convert(self, request: ConvertRequest) -> ConvertAnswer:
+        return await self.runner.convert(request)

@@ -71,6 +71,10 @@ class TrackAnswer(BaseModel):
     status: int = 200
     wait: int | None = None
 
+    @property
+    def seconds(self) -> float:
+        return len(self.pcm) / (2 * self.channels * self.sample_rate)
+
 
 class QueuePosition(BaseModel):
     """Where a track is in a runner.
@@ -112,7 +116,7 @@ class RunnerState(BaseModel):
     largest_adapter: int | None = None
 
 
-class AdoptRequest(BaseModel):
+class ConvertRequest(BaseModel):
     """An adapter file that another tool wrote, and the name that it is to have here.
 
     Attributes:
@@ -130,7 +134,7 @@ class AdoptRequest(BaseModel):
     model_name: str
 
 
-class AdoptAnswer(BaseModel):
+class ConvertAnswer(BaseModel):
     """The converted adapter file, or the error in its place.
 
     Attributes:

@@ -19,11 +19,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from models.base import Batch, Model, Plan, Row, Run, Track
-from models.device import free_memory, out_of_memory
+from models.device import free_cached_memory, is_out_of_memory
 from runners.step_cost import StepCost
 
 log = logging.getLogger("producer_twin.runner")
@@ -35,7 +35,7 @@ MAX_SECONDS = 600.0
 MAX_STARTED = 16
 # A row that has waited for this many times its own work goes first.
 AGING_FACTOR = 4.0
-# Later rows share the saving too: at a load of 3/4, this many arrive for each one that waits.
+# Rows that arrive later share the saving as well: at a load of 3/4, this many for each waiting row.
 ARRIVALS_PER_WAITING_ROW = 4.0
 # Seconds without an out-of-memory error after which the limit of a batch doubles.
 RECOVERY_SECONDS = 60.0
@@ -57,7 +57,7 @@ class Ticket:
         run: its state in the model; `None` until it starts.
         group: the batch that it is in.
         finishing: its steps are done, and its audio is being decoded.
-        alone: it no longer shares a batch, since one failed with it.
+        alone: it no longer shares a batch, since a batch with it failed.
         deferred: it ran out of memory alone, and waits until no other row holds memory.
     """
 
@@ -74,7 +74,7 @@ class Ticket:
 
 @dataclass(eq=False)
 class Group:
-    """The tickets of one batch.
+    """The tickets of one batch, and the step that it is taking.
 
     Attributes:
         tickets: the rows.
@@ -84,8 +84,8 @@ class Group:
     """
 
     tickets: list[Ticket]
-    batch: Batch | None
-    work: Generator[None, None, Any] | None = field(default=None)
+    batch: Batch | None = None
+    work: Generator[None, None, Any] | None = None
     seconds: float = 0.0
 
 
@@ -113,6 +113,7 @@ class Scheduler:
         self._max_seconds = MAX_SECONDS
         self._limited_at = 0.0
         self._group: Group | None = None
+        self._answers: list[tuple[Ticket, Track]] = []  # of the current slice
         self._changed = False  # the next slice chooses the batch anew
 
     def add(self, row: Row, deadline: float = float("inf")) -> Ticket:
@@ -160,20 +161,19 @@ class Scheduler:
         Returns:
             The tickets that are done, each with its audio or its error.
         """
-        answers: list[tuple[Ticket, Track]] = []
+        self._answers = []
         now = time.monotonic()
         for ticket in [ticket for ticket in self.tickets if ticket.deadline <= now]:
-            self._remove(ticket)
-            answers.append((ticket, Expired()))
+            self._answer(ticket, Expired())
         if self._changed or self._group is None:
-            self._group, self._changed = self._next_group(answers), False
+            self._group, self._changed = self._next_group(), False
         group = self._group
         self.rows = len(group.tickets) if group else 0
         if group is None:
-            return answers
+            return self._answers
         try:
             if group.work is None:
-                group.work, group.seconds = self._step(group), 0.0
+                group.work, group.seconds = self._begin_step(group), 0.0
             start = self._timer()
             try:
                 next(group.work)
@@ -181,12 +181,12 @@ class Scheduler:
                 group.seconds += self._timer() - start
         except StopIteration as end:
             group.work = None
-            self._step_done(group, end.value, answers)
+            self._step_done(group, end.value)
         except Exception as error:  # noqa: BLE001 - a batch's failure is answered, and the other rows go on
-            self._step_failed(group, error, answers)
-        return answers
+            self._step_failed(group, error)
+        return self._answers
 
-    def _next_group(self, answers: list[tuple[Ticket, Track]]) -> Group | None:
+    def _next_group(self) -> Group | None:
         """The batch of the first ticket and of those that join it, once they have completed their steps."""
         self._raise_limit()
         tickets = self._ranked()
@@ -200,7 +200,7 @@ class Scheduler:
                 return preempted[0]
             if first.group and set(first.group.tickets) == set(members):
                 return first.group
-            failed = [ticket for ticket in members if not self._start(ticket, answers)]
+            failed = [ticket for ticket in members if not self._start(ticket)]
             if not failed:
                 return self._regroup(members)
             tickets = [ticket for ticket in tickets if ticket not in failed]
@@ -239,12 +239,12 @@ class Scheduler:
         waiting = len(self.tickets) - len(members)
         return self.cost.overhead * waiting * ARRIVALS_PER_WAITING_ROW >= ticket.plan.cost * len(members)
 
-    def _start(self, ticket: Ticket, answers: list[tuple[Ticket, Track]]) -> bool:
-        """Whether the row has started."""
+    def _start(self, ticket: Ticket) -> bool:
+        """Start a row that has not started. Returns False if that failed, which is the row's answer."""
         try:
             ticket.run = ticket.run or self.model.begin(ticket.row)
         except Exception as error:  # noqa: BLE001 - an invalid row fails alone
-            self._row_failed(ticket, error, answers)
+            self._row_failed(ticket, error)
             return False
         return True
 
@@ -252,12 +252,12 @@ class Scheduler:
         for old in {ticket.group for ticket in members if ticket.group}:
             for ticket in old.tickets:
                 ticket.group = None
-        group = Group(members, None)
+        group = Group(members)
         for ticket in members:
             ticket.group = group
         return group
 
-    def _step(self, group: Group) -> Generator[None, None, Any]:
+    def _begin_step(self, group: Group) -> Generator[None, None, Any]:
         first = group.tickets[0]
         if first.finishing:
             return self.model.finish(first.run, first.row)
@@ -265,13 +265,12 @@ class Scheduler:
             group.batch = self.model.batch([ticket.run for ticket in group.tickets])
         return group.batch.step()
 
-    def _step_done(self, group: Group, result: Any, answers: list[tuple[Ticket, Track]]) -> None:
+    def _step_done(self, group: Group, result: Any) -> None:
         costs = sum(ticket.plan.cost for ticket in group.tickets)
         self.clock += self.cost.of(costs)
         if group.tickets[0].finishing:
             self.cost.finished(group.tickets[0].row.seconds, group.seconds)
-            self._remove(group.tickets[0])
-            answers.append((group.tickets[0], result))
+            self._answer(group.tickets[0], result)
             return
         self.cost.stepped(costs, group.seconds)
         for ticket in [ticket for ticket in group.tickets if ticket in self.tickets]:
@@ -282,13 +281,13 @@ class Scheduler:
             self._dissolve(group)
         self._changed |= any(ticket.group is not group for ticket in self.tickets)
 
-    def _step_failed(self, group: Group, error: Exception, answers: list[tuple[Ticket, Track]]) -> None:
+    def _step_failed(self, group: Group, error: Exception) -> None:
         """Answer a single row. Several rows go on in halves if memory ran out, else alone, to find the faulty one."""
         group.work = group.batch = None
         self._dissolve(group)
         if len(group.tickets) == 1:
-            self._row_failed(group.tickets[0], error, answers)
-        elif out_of_memory(error):
+            self._row_failed(group.tickets[0], error)
+        elif is_out_of_memory(error):
             self._max_seconds = sum(ticket.row.seconds for ticket in group.tickets) / 2
             self._limited_at = time.monotonic()
             log.warning("out of memory: batches are limited to %g s of music for now", self._max_seconds)
@@ -297,16 +296,19 @@ class Scheduler:
             for ticket in group.tickets:
                 ticket.alone = True
 
-    def _row_failed(self, ticket: Ticket, error: Exception, answers: list[tuple[Ticket, Track]]) -> None:
+    def _row_failed(self, ticket: Ticket, error: Exception) -> None:
         """Answer a row with its error, or defer it if it lacked memory that other rows hold."""
-        if out_of_memory(error):
+        if is_out_of_memory(error):
             _release_memory(error)
             if any(other.run for other in self.tickets if other is not ticket):
                 ticket.run, ticket.finishing = None, False
                 ticket.alone = ticket.deferred = True
                 return
+        self._answer(ticket, error)
+
+    def _answer(self, ticket: Ticket, track: Track) -> None:
         self._remove(ticket)
-        answers.append((ticket, error))
+        self._answers.append((ticket, track))
 
     def _raise_limit(self) -> None:
         if self._max_seconds < MAX_SECONDS and time.monotonic() - self._limited_at > RECOVERY_SECONDS:
@@ -331,4 +333,4 @@ class Scheduler:
 def _release_memory(error: Exception) -> None:
     """Free what did not fit, which the frames of the error's traceback hold."""
     error.__traceback__ = None
-    free_memory()
+    free_cached_memory()

@@ -47,7 +47,7 @@ class Sweeper:
         for kept in bento_store.cached_versions():
             if not has(kept.producer_id, kept.model_name, kept.version):
                 log.info("%s:%s was deleted from storage, and is removed here", kept.producer_id, kept.model_name)
-                kept.remove()
+                kept.delete()
 
 
 def start_sweeping(storage: Storage, adapters: AdapterCache) -> None:

@@ -48,22 +48,19 @@ class Backend:
     commercial_use: bool
 
     def load_model_class(self) -> type[Model]:
-        model: type[Model] = _load(self.model)
-        return model
+        return _load(self.model)
 
     def load_trainer_class(self) -> type[Trainer]:
-        trainer: type[Trainer] = _load(self.trainer)
-        return trainer
+        return _load(self.trainer)
 
     def load_tiny(self) -> Callable[[Path], None]:
-        build: Callable[[Path], None] = _load(self.tiny)
-        return build
+        return _load(self.tiny)
 
     def checkpoint_name(self, settings: Settings) -> str:
-        name: str = getattr(settings, self.checkpoint)
-        return name
+        return getattr(settings, self.checkpoint)
 
     def longest(self, settings: Settings) -> float:
+        """The longest track in seconds that a client may ask for."""
         return min(self.max_seconds, settings.max_duration_seconds or self.max_seconds)
 
 

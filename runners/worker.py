@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 from core import metrics
 from core.errors import Refusal
-from models import memory
+from models import malloc
 from models.base import Row, Track
-from models.device import lost
+from models.device import is_device_lost
 from runners.eta import Eta, estimate
 from runners.scheduler import Scheduler, Ticket
 from runners.watchdog import Watchdog
@@ -63,12 +63,9 @@ class _Call:
 
 
 @dataclass(frozen=True)
-class _Submit:
-    item: _Request | _Call
-
-
-@dataclass(frozen=True)
 class _Cancel:
+    """A message that the request is no longer wanted."""
+
     request: _Request
 
 
@@ -96,7 +93,7 @@ class Worker:
         self._tracks_gauge = metrics.PRESENT.labels(backend)
         self._tracks_gauge.set(0)  # a process before this one may have left another value
         self._slice_seconds, self._slice_rows = metrics.TURN_SECONDS.labels(backend), metrics.TURN_ROWS.labels(backend)
-        self._inbox: queue.SimpleQueue[_Submit | _Cancel] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Request | _Call | _Cancel] = queue.SimpleQueue()
         self._calls: deque[_Call] = deque()
         self._requests: dict[Ticket, _Request] = {}
         self._tracks = 0
@@ -144,7 +141,7 @@ class Worker:
         self._count(1)
         if queue_key:
             self._by_queue_key[queue_key] = request
-        self._inbox.put(_Submit(request))
+        self._inbox.put(request)
         try:
             return await asyncio.wrap_future(request.future)
         except asyncio.CancelledError:
@@ -159,7 +156,7 @@ class Worker:
         """Run a generator in the model's thread, a slice at a time between the rows' slices. Calls run one by one.
 
         Returns:
-            What the generator returns.
+            The generator's return value.
 
         Raises:
             Refusal: 503, the model is lost.
@@ -167,9 +164,8 @@ class Worker:
         if self._ended:
             raise self._ended
         call = _Call(work)
-        self._inbox.put(_Submit(call))
-        result: T = await asyncio.wrap_future(call.future)
-        return result
+        self._inbox.put(call)
+        return await asyncio.wrap_future(call.future)
 
     def _count(self, change: int) -> None:
         self._tracks += change
@@ -200,7 +196,7 @@ class Worker:
                     done = self._scheduler.run_slice()
                 self._slice_rows.observe(self._scheduler.rows)
                 for ticket, track in done:
-                    if isinstance(track, Exception) and lost(track):
+                    if isinstance(track, Exception) and is_device_lost(track):
                         log.error("the device failed", exc_info=track)
                         self._end(f"its device failed ({str(track).splitlines()[0]})")
                         break
@@ -213,19 +209,19 @@ class Worker:
                     _resolve(request.future, error)
                 self._requests.clear()
 
-    def _next_message(self) -> _Submit | _Cancel:
+    def _next_message(self) -> _Request | _Call | _Cancel:
         """Wait for a message. Memory is returned to the system if none comes for a moment."""
         try:
             return self._inbox.get(timeout=_IDLE_SECONDS)
         except queue.Empty:
-            memory.give_back()
+            malloc.trim()
             return self._inbox.get()
 
-    def _handle(self, message: _Submit | _Cancel) -> None:
+    def _handle(self, message: _Request | _Call | _Cancel) -> None:
         match message:
-            case _Submit(_Request() as request):
+            case _Request() as request:
                 self._add(request)
-            case _Submit(_Call() as call):
+            case _Call() as call:
                 self._calls.append(call)
             case _Cancel(request):
                 self._drop(request)
@@ -267,8 +263,8 @@ class Worker:
         with contextlib.suppress(queue.Empty):
             while True:
                 message = self._inbox.get_nowait()
-                if isinstance(message, _Submit):
-                    pending.append(message.item)
+                if not isinstance(message, _Cancel):
+                    pending.append(message)
         for item in pending:
             if isinstance(item, _Request):
                 _resolve(item.future, self._ended)

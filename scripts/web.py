@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from api.auth.keys import made
+from api.auth.keys import new_key
 from core.settings import ROOT
 from scripts.serving import comes_up, free_port, is_taken, kill_with_this_process, serving, stop
 
@@ -49,7 +49,7 @@ def serving_web(environment: Mapping[str, str], port: int | None = None, log: Pa
 
 def key_for_web() -> tuple[dict[str, str], dict[str, str]]:
     """Make an API key that is stored nowhere. Returns the environments of the service and of the app that share it."""
-    key, record = made("web app", ["generate", "train"], names_visitors=True)
+    key, record = new_key("web app", ["generate", "train"], names_visitors=True)
     return {"GUEST_KEY": record.model_dump_json()}, {"MUSIC_SERVICE_API_KEY": key}
 
 

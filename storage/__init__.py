@@ -7,7 +7,7 @@ has a function for every key. An object appears whole or not at all.
     storage.put(keys.lora("p", "m"), data, if_absent=True)
 """
 
-from storage.base import AlreadyExists, BadKey, Changed, Damaged, Entry, NotFound, Storage, Unavailable
+from storage.base import AlreadyExists, BadKey, Changed, Damaged, Entry, NotFound, Storage, Unavailable, digest_of
 from storage.factory import open_storage
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "NotFound",
     "Storage",
     "Unavailable",
+    "digest_of",
     "open_storage",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -17,15 +18,15 @@ FULL_MESSAGE = "the storage is full; delete something or give it more space"
 
 @dataclass(frozen=True)
 class Entry:
-    """What storage knows of an object without reading it.
+    """The metadata of an object, known without reading it.
 
     Attributes:
         key: where the object is.
         size: in bytes.
         modified: with its time zone.
         etag: differs between two contents of one key.
-        sha256: of the contents as they were written. None in entries of `list`, and for objects that were put there by
-            other means than this module.
+        sha256: of the contents as they were written. None in entries of `list`, and for objects that another program
+            wrote.
     """
 
     key: str
@@ -40,11 +41,11 @@ class NotFound(Exception):
 
 
 class AlreadyExists(Exception):
-    """The write was to happen only if the object was absent (`if_absent`), and it exists."""
+    """A write on the condition that the object is absent (`if_absent`) found one."""
 
 
 class Changed(Exception):
-    """The write was to replace one version of the object (`if_match`), and it is another one now, or gone."""
+    """A write on the condition that the object has an etag (`if_match`) found another one, or no object."""
 
 
 class BadKey(ValueError):
@@ -59,7 +60,7 @@ class Damaged(Refusal):
     """The object is not as it was written (500). Reading it again does not help; a copy of it may.
 
     Attributes:
-        reason: what is wrong, for the log.
+        reason: for the log.
     """
 
     def __init__(self, key: str, reason: str = "its digest differs") -> None:
@@ -71,6 +72,12 @@ def check_size(key: str, size: int, max_bytes: int | None) -> None:
     """Raise Damaged if an object of `size` bytes is larger than `max_bytes`, before it is read."""
     if max_bytes is not None and size > max_bytes:
         raise Damaged(key, f"it has {size} bytes, more than {max_bytes}")
+
+
+def digest_of(storage: Storage, key: str) -> str | None:
+    """The SHA-256 of the object, which is read only if its entry has none; None if there is no object."""
+    entry = storage.stat(key)
+    return None if entry is None else entry.sha256 or sha256(storage.get(key)).hexdigest()
 
 
 class Storage(Protocol):
@@ -119,7 +126,7 @@ class Storage(Protocol):
         """
 
     def holds(self, prefix: str) -> bool:
-        """Whether the folder `prefix`, which ends with a slash, contains anything, even what is not an object."""
+        """Whether the folder `prefix`, which ends with a slash, contains anything, be it an object or not."""
 
     def delete(self, key: str) -> bool:
         """Remove the object. Returns whether it existed."""

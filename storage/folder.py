@@ -102,7 +102,7 @@ class Folder:
             except NotADirectoryError:
                 return True
             except FileNotFoundError:
-                return os.path.lexists(folder)  # a broken link is something, too
+                return os.path.lexists(folder)  # a broken link counts
 
     def delete(self, key: str) -> bool:
         try:
@@ -148,7 +148,7 @@ class Folder:
 
     @contextmanager
     def _opened(self, key: str) -> Iterator[BinaryIO]:
-        """The key's file. Raises FileNotFoundError for what is not a regular file, such as a pipe, without waiting."""
+        """The key's file. Raises FileNotFoundError, without waiting, if it is not a regular file but such as a pipe."""
         with open(self._path(key), "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
             if not S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise FileNotFoundError(errno.ENOENT, "it is not a file", key)
@@ -227,7 +227,7 @@ def opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
 
 
 def copy(source: BinaryIO, target: BinaryIO) -> str:
-    """Copy in chunks, and return the SHA-256 of what was copied."""
+    """Copy in chunks, and return the SHA-256 of the content."""
     digest = sha256()
     while chunk := source.read(CHUNK):
         digest.update(chunk)

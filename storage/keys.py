@@ -12,7 +12,7 @@ from core.errors import Refusal
 from core.text import printable, shown
 from storage.base import BadKey
 
-ROOT = "/data/"
+PATH_PREFIX = "/data/"  # of the paths by which clients know keys
 MAX_KEY_BYTES = 1024
 MAX_PART_BYTES = 255
 MAX_FILENAME_BYTES = 200  # of a client's file name, which leaves room for a prefix
@@ -232,14 +232,14 @@ def check_prefix(prefix: str) -> str:
 
 def to_path(key: str) -> str:
     """The path by which clients know the key."""
-    return ROOT + check(key)
+    return PATH_PREFIX + check(key)
 
 
 def from_path(path: str, field: str = "path") -> str:
     """The key of a path that a client sent. Raises Refusal (400) naming `field` if it is not a path of the tree."""
-    if not path.startswith(ROOT):
-        raise Refusal(400, f"{field}: {shown(path)} is not a path in storage; it must start with {ROOT}")
-    key = path.removeprefix(ROOT)
+    if not path.startswith(PATH_PREFIX):
+        raise Refusal(400, f"{field}: {shown(path)} is not a path in storage; it must start with {PATH_PREFIX}")
+    key = path.removeprefix(PATH_PREFIX)
     if fault := _fault(key):
         raise Refusal(400, f"{field}: {shown(path)} is not a path in storage, as {fault}; send one that was answered")
     return key

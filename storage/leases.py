@@ -34,7 +34,7 @@ def lease(storage: Storage, key: str, holder: str) -> Iterator[Callable[[], None
 
     Args:
         key: the object that is the lease.
-        holder: what the object says of its holder, for people who read it.
+        holder: a name of the holder, written to the object for people who read it.
 
     Yields:
         A function that raises `Lost` once another holder has the lease: call it before each write.

@@ -9,7 +9,7 @@ from storage import keys
 from storage.base import Entry, Storage
 
 
-def of_producer(storage: Storage, producer: str) -> Iterator[tuple[str, Entry]]:
+def objects_of_producer(storage: Storage, producer: str) -> Iterator[tuple[str, Entry]]:
     """Each of a producer's objects with its kind (see `keys.producer_folders`), found by key; no object is read.
 
     Files in `loras/` are left out: their names do not tell the producer, and each is a copy of a version.
@@ -21,28 +21,28 @@ def of_producer(storage: Storage, producer: str) -> Iterator[tuple[str, Entry]]:
                 jobs.add(entry.key.split("/")[2])
             yield kind, entry
     for job in sorted(jobs):
-        for entry in of_job(storage, job):
+        for entry in objects_of_job(storage, job):
             yield "datasets", entry
 
 
-def of_job(storage: Storage, job: str) -> Iterator[Entry]:
+def objects_of_job(storage: Storage, job: str) -> Iterator[Entry]:
     """A job's training data, and what its training made besides the adapter; not its record."""
     for prefix in keys.job_folders(job):
         yield from storage.list(prefix)
 
 
-def check_room(storage: Storage, producer: str, more: int, limit: int | None) -> None:
-    """Refuse if `more` bytes would exceed the producer's limit. Uploads under way are not counted.
+def check_quota(storage: Storage, producer: str, more: int, limit: int | None) -> None:
+    """Check that a producer may store `more` bytes. Uploads under way are not counted.
 
     Args:
         limit: in bytes; None means no limit.
 
     Raises:
-        Refusal: 507.
+        Refusal: 507, they would exceed the limit.
     """
     if limit is None:
         return
-    used = sum(entry.size for _, entry in of_producer(storage, producer))
+    used = sum(entry.size for _, entry in objects_of_producer(storage, producer))
     if used + more > limit:
         raise Refusal(
             507,

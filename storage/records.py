@@ -44,12 +44,12 @@ def read(storage: Storage, key: str, parse: Callable[[bytes, str], T]) -> tuple[
         data, etag = storage.get_with_etag(key, MAX_RECORD_BYTES)
         record = parse(data, key)
     except Damaged as error:
-        report(key, error.reason)
+        report_damaged(key, error.reason)
         raise
     except ValueError as error:
-        report(key, _reason(error))
+        report_damaged(key, _reason(error))
         raise Damaged(key) from error
-    clear(key)
+    clear_damaged(key)
     return record, etag
 
 
@@ -74,8 +74,8 @@ def _reason(error: ValueError) -> str:
     return str(error)
 
 
-def report(key: str, reason: str) -> None:
-    """Remember that the object is damaged, and log and count it if that is new."""
+def report_damaged(key: str, reason: str) -> None:
+    """Remember that the object is damaged; log and count it the first time."""
     kind, reason = key.partition("/")[0], " ".join(reason.split())[:300]
     with _lock:
         known = _damaged.get(key)
@@ -87,19 +87,19 @@ def report(key: str, reason: str) -> None:
         log.error("/data/%s is damaged and is left out: %s", key, reason)
 
 
-def damaged(storage: Storage) -> Counter[str]:
-    """How many damaged objects this process has found that still exist, by kind (the top folder)."""
+def count_damaged(storage: Storage) -> Counter[str]:
+    """The number of damaged objects that this process has found and that still exist, by top folder."""
     with _lock:
         known = list(_damaged)
     for key in known:
         if storage.stat(key) is None:
-            clear(key)
+            clear_damaged(key)
     with _lock:
         return Counter(key.partition("/")[0] for key in _damaged)
 
 
-def clear(key: str) -> None:
-    """Forget that the object was damaged, once it is whole or deleted."""
+def clear_damaged(key: str) -> None:
+    """Forget that the object was damaged, since it is whole again or deleted."""
     if key in _damaged:
         with _lock:
             _damaged.pop(key, None)

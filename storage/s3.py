@@ -27,7 +27,7 @@ from storage.folder import copy, opened, os_errors, replacing
 MULTIPART_BYTES = 64 * 2**20
 PART_BYTES = 8 * 2**20  # S3 takes at most 10,000 parts
 PARTS_AT_ONCE = 3
-# For this long after a failed connection calls fail at once, since one request makes several of them.
+# Calls fail at once for this time after a failed connection, since one request makes several calls.
 AWAY_SECONDS = 1.0
 # Pauses between the tries of a conditional write that AWS answers with 409, each cut by a random factor.
 CONFLICT_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
@@ -223,10 +223,10 @@ class S3:
         return self._write(key, mark, None, write)
 
     def _write(self, key: str, mark: str, if_match: str | None, write: Callable[[], Any]) -> str:
-        """Write the object and return its etag. AWS's 409 is answered by reading what is there now.
+        """Write the object and return its etag. After AWS's 409 the present object decides whether to try again.
 
         Args:
-            mark: in the metadata of what is written. boto3 sends a request again if its answer was lost, and the
+            mark: in the metadata of the new object. boto3 sends a request again if its answer was lost, and the
                 second one then fails on the object of the first: the mark tells it from another writer's.
             if_match: the etag that the object must have; None if it must be absent, or there is no condition.
             write: sends the object, on its condition, and returns the answer. It may be called several times.
@@ -261,7 +261,7 @@ class S3:
             return None
 
     def _read(self, key: str, take: Callable[[Any], T], **request: Any) -> T:
-        """What `take` returns for the object. boto3 retries requests, but not a body that breaks off on the way."""
+        """The result of `take` for the object. boto3 retries requests, but not a body that breaks off."""
         for last in (False, False, True):
             with self._errors(key):
                 answer = self._client.get_object(Bucket=self.bucket, Key=self._name(key), **request)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,7 @@ import psutil
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from safetensors.numpy import load, save
 
-from adapters.adapter_file import header_length, seal
 from recipes.synthesiser import render, sample_song
 from scripts.serving import Server, serving
 
@@ -205,22 +201,3 @@ def beat(seconds: float, format: str = "WAV", number: int = 7, rate: int = 48_00
     file = io.BytesIO()
     soundfile.write(file, wave.T, rate, format=format)
     return file.getvalue()
-
-
-def with_header(adapter: bytes, **fields: str) -> bytes:
-    """The same adapter with other fields in its header, such as another producer."""
-    length = header_length(adapter)
-    table = json.loads(adapter[8 : 8 + length])
-    table["__metadata__"] |= fields
-    header = json.dumps(table).encode()
-    header += b" " * (-len(header) % 8)
-    return seal(len(header).to_bytes(8, "little") + header + adapter[8 + length :])
-
-
-def another(adapter: bytes, factor: float, **fields: str) -> bytes:
-    """The adapter with its tensors multiplied by `factor`: another version, with valid digests."""
-    tensors = {key: tensor * np.float32(factor) for key, tensor in load(adapter).items()}
-    plain = save(tensors)
-    digest = sha256(plain[8 + header_length(plain) :]).hexdigest()
-    metadata = json.loads(adapter[8 : 8 + header_length(adapter)])["__metadata__"]
-    return seal(save(tensors, metadata | fields | {"sha256": digest}))

@@ -10,6 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from api.auth.access import Access
 from api.auth.keys import KeyRing
+from api.capacity.request_limits import RequestLimits
 from core import principal
 from core.principal import Principal
 from core.settings import Settings
@@ -91,8 +92,8 @@ def bearer(token: str) -> str:
 
 def guarded(store: Storage, cors: bool = False, **changes: Any) -> tuple[Access, Served]:
     served = Served()
-    known = KeyRing(store)
-    return Access(served, Settings(**changes), lambda: known, cors=cors), served
+    known, settings = KeyRing(store), Settings(**changes)
+    return Access(served, settings, lambda: known, RequestLimits(settings), cors), served
 
 
 async def answers(app: Any, asked: Scope) -> list[Message]:

@@ -1,4 +1,4 @@
-"""The service with an ACE-Step that fails as a prompt says: serve `tests.faulty:ProducerTwin`.
+"""The service with an ACE-Step model that fails as its prompt asks: serve `tests.faulty:ProducerTwin`.
 
 A runner that is about to be replaced reports it for GRACE_SECONDS, longer than otherwise, so that a test can see it.
 """

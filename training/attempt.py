@@ -1,4 +1,4 @@
-"""One attempt at a job, as the stages of its pipeline share it."""
+"""One attempt at a job, which all stages of its pipeline share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.retry import retry_unavailable
 
 @dataclass(frozen=True)
 class Attempt:
-    """What every stage needs: the job, where to store its results, and how to report and to stop.
+    """The job, where its results are stored, and how a stage reports progress and learns that it must stop.
 
     Attributes:
         record: the job's record as the attempt began.

@@ -29,6 +29,8 @@ _PREVIEW_PARTS = 3
 # Fewer than at the end, since training waits meanwhile.
 _HELD_OUT_EXAMPLES = 12
 _HELD_OUT_DRAWS = 2
+# Seeds the noise of these measurements.
+HELD_OUT_SEED = "glance"
 
 
 class Fit:
@@ -108,7 +110,7 @@ class Fit:
         step, history, held_out = self._session.step, self.history, self._split.held_out
         if step in self._held_out_steps and held_out.examples:
             examples, _ = held_out.sample(_HELD_OUT_EXAMPLES)
-            loss = float(measure(self._session, examples, "glance", _HELD_OUT_DRAWS).mean())
+            loss = float(measure(self._session, examples, HELD_OUT_SEED, _HELD_OUT_DRAWS).mean())
             history.held_out.append((step, loss))
             self._board.add(step, loss_held_out=loss)
             self._attempt.try_update(held_out_loss=loss)

@@ -20,7 +20,7 @@ _MAX_CURVE_POINTS = 400
 
 
 class History:
-    """What a job's attempts have measured so far.
+    """The measurements of a job so far, over all its attempts.
 
     Attributes:
         losses: the training loss of each step.
@@ -61,10 +61,10 @@ class TensorBoard:
         # Each attempt has its own file. `purge_step` drops an earlier attempt's points for steps that are repeated.
         self._writer = SummaryWriter(self._folder.name, purge_step=first_step + 1, filename_suffix=f".{first_step:06d}")
 
-    def add(self, step: int, **values: float | None) -> None:
+    def add(self, step: int, **values: float) -> None:
+        """Add values of a step. The first underscore of a name ends its group: `loss_training` is `loss/training`."""
         for name, value in values.items():
-            if value is not None:
-                self._writer.add_scalar(name.replace("_", "/", 1), value, step)
+            self._writer.add_scalar(name.replace("_", "/", 1), value, step)
 
     def publish(self) -> None:
         """Copy the event files to storage, unless it is unavailable."""

@@ -68,7 +68,7 @@ class Session:
 
     Attributes:
         step: the number of steps taken.
-        examples_a_pass: examples in one forward pass. It is halved when the device runs out of memory.
+        examples_per_pass: how many examples one forward pass takes. It is halved when the device runs out of memory.
         accelerator: of this process, for its device and precision.
     """
 
@@ -85,7 +85,7 @@ class Session:
         self._optimiser = torch.optim.AdamW(
             self._parameters.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        self.examples_a_pass = recipe.batch
+        self.examples_per_pass = recipe.batch
         self._saves_memory = False
 
     @property
@@ -183,12 +183,12 @@ class Session:
         """This rank's part of the batch's mean loss and gradients, in more and smaller passes if memory runs out."""
         while True:
             try:
-                return self._passes(examples)
+                return self._accumulate(examples)
             except torch.OutOfMemoryError as error:
                 self._optimiser.zero_grad(set_to_none=True)
                 torch.cuda.empty_cache()
-                if self.examples_a_pass > 1:
-                    self.examples_a_pass = -(-self.examples_a_pass // 2)
+                if self.examples_per_pass > 1:
+                    self.examples_per_pass = -(-self.examples_per_pass // 2)
                 elif not self._saves_memory:
                     self._saves_memory = True
                     self._trainer.save_memory()
@@ -197,14 +197,15 @@ class Session:
                         "the device has too little memory for one example; free some, use a smaller rank, or set "
                         "TRAIN_DEVICE to another device"
                     ) from error
-                log.warning("out of memory; continuing with %d examples a pass", self.examples_a_pass)
+                log.warning("out of memory; continuing with %d examples per pass", self.examples_per_pass)
 
-    def _passes(self, examples: Sequence[Example]) -> float:
+    def _accumulate(self, examples: Sequence[Example]) -> float:
+        """Accumulate the gradients of this rank's part of the batch, pass by pass. Returns its part of the loss."""
         batch = self._batch(len(examples))
         own = range(self.accelerator.process_index, len(batch), self.accelerator.num_processes)
         total = 0.0
-        for start in range(0, len(own), self.examples_a_pass):
-            part = own[start : start + self.examples_a_pass]
+        for start in range(0, len(own), self.examples_per_pass):
+            part = own[start : start + self.examples_per_pass]
             generators = [generator_of((self._recipe.seed, self.step, position)) for position in part]
             # Also for the backward pass: with gradient checkpointing it recomputes activations with the same kernels.
             with _attention(self.accelerator.device):

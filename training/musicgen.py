@@ -18,7 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 from models.base import Text
-from models.musicgen import audio as codec
+from models.musicgen import codec
 from models.musicgen.model import MusicGen
 from models.musicgen.pattern import delay, delays
 from training.base import Example, Recipe, steps_for

@@ -18,6 +18,7 @@ from training.adapter import save_adapter
 from training.attempt import Attempt
 from training.base import Recipe, Trainer
 from training.dataset import load_dataset
+from training.devices import device_names, load_model
 from training.evaluation import page
 from training.evaluation.evaluate import evaluate
 from training.evaluation.report import Report
@@ -50,10 +51,10 @@ class TrainingPipeline:
         """
         attempt = self._attempt
         backend = TABLE.choose(attempt.record.backend, attempt.settings)
-        devices = ranks.device_names(attempt.settings)
+        devices = device_names(attempt.settings)
         with attempt.stop.immediate(), contextlib.closing(ANALYSIS):
             ANALYSIS.start()  # it starts while the model is loaded
-            base, model = ranks.load_model(backend, devices[0], attempt.settings, attempt.stop.check)
+            base, model = load_model(backend, devices[0], attempt.settings, attempt.stop.check)
             trainer = backend.load_trainer_class()(model)
             split = self._load_split(trainer, model, base)
         report = Report(attempt.storage, attempt.record, base.name, base.sha256)

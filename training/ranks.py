@@ -26,12 +26,10 @@ from accelerate.state import AcceleratorState
 
 from core import logs
 from core.settings import ROOT, Settings, settings
-from models.base import Model
-from models.checkpoints import Checkpoint, resolve
-from models.device import pick_device, pick_dtype
-from runners import TABLE, Backend
-from training import gpu_memory
+from models.checkpoints import Checkpoint
+from runners import TABLE
 from training.base import Recipe
+from training.devices import load_model
 from training.examples import Examples
 from training.loop import TrainingFailed, session
 
@@ -41,33 +39,6 @@ _POLL_SECONDS = 0.2
 _STEP_TIMEOUT = timedelta(days=1)
 # The ranks cannot be reached from other machines.
 _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
-
-
-def device_names(config: Settings) -> list[str]:
-    """The names of the devices to train on, one for each rank."""
-    return [name.strip() for name in (config.train_device or config.device).split(",")]
-
-
-def load_model(
-    backend: Backend, name: str, config: Settings, check_stop: Callable[[], None]
-) -> tuple[Checkpoint, Model]:
-    """Load the backend's model on a device, when it has as much free memory as `TRAIN_GPU_BYTES` asks for.
-
-    Args:
-        check_stop: called while it waits for memory; it may raise to stop.
-    """
-    device = pick_device(name)
-
-    def wait() -> None:
-        check_stop()
-        gpu_memory.pause()
-
-    gpu_memory.limit_memory(device, config.train_gpu_bytes, wait)
-    base = resolve(backend.checkpoint_name(config), backend.name, backend.load_tiny(), config.hf_token)
-    dtype = pick_dtype(config.dtype, device)
-    if dtype is torch.float16:
-        dtype = torch.bfloat16  # float16 gradients overflow
-    return base, backend.load_model_class().load(base, device, dtype)
 
 
 @contextmanager

@@ -20,8 +20,10 @@ from storage import Storage, open_storage
 from training.attempt import Attempt
 from training.jobs.cancellation import Stop, Stopped
 from training.jobs.heartbeat import heartbeat
-from training.jobs.store import JobEnded, JobRecord, Jobs
+from training.jobs.record import JobRecord
+from training.jobs.store import Jobs
 from training.jobs.supervisor import STOPPED
+from training.jobs.transitions import JobEnded
 from training.loop import TrainingFailed
 from training.pipeline import TrainingPipeline
 from training.retry import retry_unavailable

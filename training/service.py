@@ -19,7 +19,8 @@ from storage import Unavailable, open_storage
 from storage.retrying import RetryingStorage
 from training.jobs.admission import Admission
 from training.jobs.launch import launcher
-from training.jobs.store import JobRecord, Jobs
+from training.jobs.record import JobRecord
+from training.jobs.store import Jobs
 from training.jobs.supervisor import Supervisor
 
 log = logging.getLogger("producer_twin.training")

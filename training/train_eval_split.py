@@ -15,8 +15,8 @@ from preprocessing.dataset import Clip, Dataset
 from preprocessing.segment import MIN_SECONDS, resampled
 from training.evaluation import reference, resemblance
 from training.evaluation.data_section import data_section
+from training.evaluation.held_out import choose_held_out
 from training.evaluation.resemblance import Features
-from training.evaluation.split import choose_held_out
 from training.examples import ExampleCache, Examples
 
 # A longer clip becomes several examples. Only songs that were not cut into segments are longer.

@@ -128,5 +128,5 @@ def split_key(key: str) -> tuple[str, str] | None:
 
 
 def without_wrappers(module: str) -> str:
-    """A layer's name without what torch.compile and others add to it."""
+    """A layer's name without the components that torch.compile and other wrappers add to it."""
     return ".".join(part for part in module.split(".") if part not in _WRAPPERS)

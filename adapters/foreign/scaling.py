@@ -11,7 +11,7 @@ from adapters.foreign.names import without_wrappers
 
 @dataclass
 class Scaling:
-    """What determines each layer's scaling.
+    """The settings that determine each layer's scaling.
 
     Attributes:
         alpha, rank: PEFT's `lora_alpha` and `r`, for layers without an alpha or pattern of their own.

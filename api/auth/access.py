@@ -1,7 +1,7 @@
-"""Authentication by API key, or, while there is none, by the request's coming from this machine; scopes and limits.
+"""Authentication, scopes and limits of requests. Until the first API key is made, only this machine is served.
 
-Every request gets a Principal here. Handlers ask it which producers it may see and change (core.principal); what
-another producer has is answered as if it did not exist.
+Every request gets a principal here. Handlers ask it which producers it may see and change (core.principal). Objects of
+other producers are answered as if they did not exist.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ _NO_KEY_YET = (
 )
 _WANTS_KEY = "authorization: send an API key as `Authorization: Bearer <key>`"
 
-# In this header the holder of a key with `names_visitors` names its visitor's address; with other keys it is ignored.
+# The address of the visitor for whom the holder of a key with `names_visitors` asks; ignored with other keys.
 VISITOR_HEADER = "x-visitor-address"
-# All visitors of such a key together may do as much as this number of them.
-_VISITORS = 20
-# Storage has this time to give the keys; after that they count as they were last read.
+# The rate limit of all visitors of such a key together, as a multiple of one visitor's.
+_VISITORS_RATIO = 20
+# If storage takes longer than this to return the keys, those that were last read count.
 _PATIENCE_SECONDS = 2.0
 
 
 class Access:
-    """ASGI middleware.
+    """ASGI middleware: authenticates each request, makes its principal the current one, and applies the limits.
 
     Args:
-        ring: the API keys, once the service has started.
-        limits: of requests at once; those of the settings by default.
+        key_ring: returns the API keys, once the service has started.
+        limits: the slots for concurrent requests.
         cors: the app answers CORS preflights.
     """
 
@@ -57,14 +57,14 @@ class Access:
         self,
         app: ASGIApp,
         settings: Settings,
-        ring: Callable[[], KeyRing],
-        limits: RequestLimits | None = None,
+        key_ring: Callable[[], KeyRing],
+        limits: RequestLimits,
         cors: bool = False,
     ) -> None:
         self.app = app
         self.settings = settings
-        self.ring = ring
-        self.limits = limits or RequestLimits(settings)
+        self.key_ring = key_ring
+        self.limits = limits
         self.cors = cors
         self.rates = Rates()
         self._refresh: Future[None] | None = None
@@ -79,16 +79,16 @@ class Access:
             return
         try:
             if scope["method"] == "OPTIONS":  # a CORS preflight, which carries no key
-                self._within_rate(self._stranger(scope))
+                self._check_rate(self._anonymous(scope))
                 await self._answer_options(scope, receive, send)
                 return
-            who = await self._identify(scope)
-            note(principal=who.name)
-            if who.visitor is not None:
-                note(visitor=who.visitor)
-            self._within_rate(who)
-            _check_scope(who, route.scopes)
-            give_back = self.limits.take(route.stream, who.askers, limited=who is not LOCAL)
+            principal = await self._identify(scope)
+            note(principal=principal.name)
+            if principal.visitor is not None:
+                note(visitor=principal.visitor)
+            self._check_rate(principal)
+            _check_scope(principal, route.scopes)
+            give_back = self.limits.take(route.stream, principal.askers, limited=principal is not LOCAL)
         except Refusal as refusal:
             headers = {"www-authenticate": route.challenge} if refusal.status == 401 else {}
             await error_response(refusal.status, refusal.message, headers, refusal.wait)(scope, receive, send)
@@ -100,7 +100,7 @@ class Access:
                 give_back()  # a task's work goes on after its answer
 
         try:
-            with acting(who):
+            with acting(principal):
                 await self.app(_without_secrets(scope), receive, until_answered)
         finally:
             give_back()
@@ -116,44 +116,44 @@ class Access:
 
     async def _identify(self, scope: Scope) -> Principal:
         """Raises Refusal (400, 401, 503)."""
-        headers, ring = Headers(scope=scope), self.ring()
-        await self._read_keys(ring)
+        headers, key_ring = Headers(scope=scope), self.key_ring()
+        await self._refresh_keys(key_ring)
         if given := headers.getlist("authorization"):
             token = _token(given)
-            key = None if token is None else ring.find(token)
+            key = None if token is None else key_ring.find(token)
             if key is None:
                 raise Refusal(401, "authorization: this is no API key of this service; it may have been revoked")
-            return self._of(key, _visitor(headers) if key.names_visitors else None)
-        if ring.needed and not self.settings.allow_anonymous:
+            return self._principal_of(key, _visitor(headers) if key.names_visitors else None)
+        if key_ring.needed and not self.settings.allow_anonymous:
             raise Refusal(401, _WANTS_KEY)
         why = why_not_local(scope)
         if why is None:
             return LOCAL
         if self.settings.allow_anonymous:
-            return self._stranger(scope)
+            return self._anonymous(scope)
         raise Refusal(401, _NO_KEY_YET.format(why=why))
 
-    async def _read_keys(self, ring: KeyRing) -> None:
+    async def _refresh_keys(self, key_ring: KeyRing) -> None:
         """Read the keys if they are no longer fresh. All requests wait for one reader, for _PATIENCE_SECONDS at most.
 
         Raises:
             Unavailable: the keys were never read.
         """
-        if ring.fresh:
+        if key_ring.fresh:
             return
         if self._refresh is None or self._refresh.done():
-            self._refresh = ACCESS.submit(ring.refresh)
+            self._refresh = ACCESS.submit(key_ring.refresh)
         try:
             await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._refresh)), _PATIENCE_SECONDS)
         except TimeoutError:
-            if not ring.known:
+            if not key_ring.known:
                 raise Unavailable(503, "the storage of the API keys does not answer; try again later") from None
 
-    def _stranger(self, scope: Scope) -> Principal:
+    def _anonymous(self, scope: Scope) -> Principal:
         limit = self.settings.key_requests_per_minute
         return Principal(f"anonymous at {address_of(scope)}", requests_per_minute=limit)
 
-    def _of(self, key: Key, visitor: str | None) -> Principal:
+    def _principal_of(self, key: Key, visitor: str | None) -> Principal:
         config = self.settings
         return Principal(
             f"key {key.id}",
@@ -164,25 +164,25 @@ class Access:
             visitor,
         )
 
-    def _within_rate(self, who: Principal) -> None:
-        """Raises Refusal (429)."""
-        *groups, asker = who.askers
-        own = who.requests_per_minute
+    def _check_rate(self, principal: Principal) -> None:
+        """Raise Refusal (429) if the principal or its group has sent too many requests."""
+        *groups, asker = principal.askers
+        own = principal.requests_per_minute
         if not own:
             return
-        for name, limit in [(asker, own), *((group, own * _VISITORS) for group in groups)]:
+        for name, limit in [(asker, own), *((group, own * _VISITORS_RATIO) for group in groups)]:
             if wait := self.rates.wait(name, limit):
                 raise Refusal(429, f"more than {limit} requests a minute; try again in {wait} s", wait)
 
 
-def _check_scope(who: Principal, needed: frozenset[str]) -> None:
+def _check_scope(principal: Principal, needed: frozenset[str]) -> None:
     """Raise Refusal (403) unless the principal has one of the scopes."""
-    if not who.scopes & needed:
+    if not principal.scopes & needed:
         raise Refusal(403, f"authorization: this API key lacks the scope {' or '.join(sorted(needed))}")
 
 
 def _without_secrets(scope: Scope) -> Scope:
-    """The scope without the headers that are used up here: BentoML stores a task's headers in its database."""
+    """The scope without secret headers, since BentoML stores a task's headers in its database."""
     scope = dict(scope, headers=list(scope["headers"]))
     for name in ("authorization", VISITOR_HEADER):
         del MutableHeaders(scope=scope)[name]
@@ -194,7 +194,7 @@ async def _no_body() -> Message:
 
 
 def _visitor(headers: Headers) -> str | None:
-    """Raises Refusal (400)."""
+    """The visitor's address; None if none is named. Raises Refusal (400)."""
     given = headers.getlist(VISITOR_HEADER)
     if not given:
         return None
@@ -207,7 +207,7 @@ def _visitor(headers: Headers) -> str | None:
 def _token(headers: list[str]) -> str | None:
     """The API key in `Authorization`: as Bearer, or, for people with a browser, as the password of Basic.
 
-    None if there is not one such header, or it is malformed.
+    None unless there is exactly one such header, and it is well-formed.
     """
     kind, _, value = headers[0].strip().partition(" ")
     if len(headers) != 1:

@@ -35,7 +35,7 @@ from storage import AlreadyExists, Damaged, NotFound, Storage, Unavailable, keys
 log = logging.getLogger("producer_twin.edge")
 
 PREFIX = "ptk"
-# Keys are read anew after this time, so that every server knows of a new or revoked key within it.
+# Keys are read again after this time, so that every server knows a new or revoked key within it.
 MAX_AGE_SECONDS = 10.0
 
 
@@ -67,7 +67,7 @@ class KeyRing:
     Once this process has seen that a key is needed, it needs one until it ends, whatever happens to storage.
 
     Args:
-        guest: one more key, as `Key` in JSON, that this server takes. It does not make keys needed.
+        guest: one more key that this server accepts, as a `Key` in JSON. It does not make keys needed.
     """
 
     def __init__(self, storage: Storage, guest: str | None = None) -> None:
@@ -79,12 +79,12 @@ class KeyRing:
         self._read_at = 0.0
 
     def find(self, token: str) -> Key | None:
-        """The key with this token, None if there is none. The time it takes does not depend on how much is right."""
+        """The key with this token; None if there is none. The comparison takes constant time."""
         prefix, _, rest = token.partition("_")
-        some_id, _, secret = rest.partition("_")
-        known = self._of_id(some_id) if prefix == PREFIX else None
-        right = hmac.compare_digest(_digest(secret), known.digest if known else _digest(""))
-        return known if right and known else None
+        key_id, _, secret = rest.partition("_")
+        key = self._by_id(key_id) if prefix == PREFIX else None
+        matches = hmac.compare_digest(_digest(secret), key.digest if key else _digest(""))
+        return key if matches and key else None
 
     @property
     def needed(self) -> bool:
@@ -111,39 +111,39 @@ class KeyRing:
                 return
             try:
                 self._needed = is_needed(self._storage) or self._needed
-                self._keys = {key.id: key for key in stored(self._storage, self._keys)}
+                self._keys = {key.id: key for key in read_keys(self._storage, self._keys)}
             except Unavailable:
                 if self._keys is None:
                     raise
             self._read_at = time.monotonic()
 
-    def _of_id(self, some_id: str) -> Key | None:
-        if self._guest and self._guest.id == some_id:
+    def _by_id(self, key_id: str) -> Key | None:
+        if self._guest and self._guest.id == key_id:
             return self._guest
-        return (self._keys or {}).get(some_id)
+        return (self._keys or {}).get(key_id)
 
 
 def is_needed(storage: Storage) -> bool:
-    """Whether there has ever been a key. Any object where keys or their mark lie counts, damaged or not."""
+    """Whether there has ever been a key. An object in the folder of keys or of their mark counts, even if damaged."""
     if storage.holds(keys.access()):
         return True
     if not storage.holds(keys.api_keys()):
         return False
     try:
-        _require(storage)  # the key is older than the mark
+        _mark_as_required(storage)  # the key is older than the mark
     except Refusal as refusal:
         log.error("the mark that API keys are needed could not be stored: %s", refusal.message)
     return True
 
 
-def _require(storage: Storage) -> None:
+def _mark_as_required(storage: Storage) -> None:
     """Store the mark that every request needs a key from now on."""
     with suppress(AlreadyExists):
         storage.put(keys.key_required(), b"", if_absent=True)
 
 
-def stored(storage: Storage, known: Mapping[str, Key] | None = None) -> list[Key]:
-    """Every key, the oldest first; one that cannot be read is left out, or as it was `known`.
+def read_keys(storage: Storage, known: Mapping[str, Key] | None = None) -> list[Key]:
+    """Every key, the oldest first. A key that cannot be read is taken from `known`, or else left out.
 
     Raises:
         Unavailable: the keys cannot be listed, or none of them can be read for the time being.
@@ -175,34 +175,25 @@ def create(
     name: str,
     scopes: list[Scope],
     producers: list[str] | None = None,
-    requests_per_minute: int | None = None,
-    jobs_at_once: int | None = None,
-    names_visitors: bool = False,
+    **limits: Any,
 ) -> str:
-    """Make and store a key, and return its token, which cannot be read again."""
-    token, key = made(
-        name,
-        scopes,
-        producers=producers,
-        requests_per_minute=requests_per_minute,
-        jobs_at_once=jobs_at_once,
-        names_visitors=names_visitors,
-    )
-    _require(storage)
+    """Make and store a key, and return its token, which cannot be read again; `limits` are other fields of `Key`."""
+    token, key = new_key(name, scopes, producers=producers, **limits)
+    _mark_as_required(storage)
     storage.put(keys.api_key(key.id), key.model_dump_json().encode(), if_absent=True)
     return token
 
 
-def made(name: str, scopes: list[Scope], **limits: Any) -> tuple[str, Key]:
-    """A new key's token and its stored `Key`; `limits` are further fields of `Key`."""
-    some_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
-    key = Key(id=some_id, name=name, digest=_digest(secret), scopes=scopes, created_at=datetime.now(UTC), **limits)
-    return f"{PREFIX}_{some_id}_{secret}", key
+def new_key(name: str, scopes: list[Scope], **limits: Any) -> tuple[str, Key]:
+    """A new key's token and its record; `limits` are other fields of `Key`."""
+    key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+    key = Key(id=key_id, name=name, digest=_digest(secret), scopes=scopes, created_at=datetime.now(UTC), **limits)
+    return f"{PREFIX}_{key_id}_{secret}", key
 
 
-def revoke(storage: Storage, some_id: str) -> bool:
-    """False if there is no such key."""
-    return is_id(some_id) and storage.delete(keys.api_key(some_id))
+def revoke(storage: Storage, key_id: str) -> bool:
+    """Delete a key. Returns whether it existed."""
+    return is_id(key_id) and storage.delete(keys.api_key(key_id))
 
 
 def reopen(storage: Storage) -> None:
@@ -216,7 +207,7 @@ def reopen(storage: Storage) -> None:
     storage.delete(keys.key_required())
     for folder in (keys.access(), keys.api_keys()):
         if storage.holds(folder):
-            raise Refusal(409, f"there is something else in {keys.ROOT}{folder}; remove it first")
+            raise Refusal(409, f"there is something else in {keys.PATH_PREFIX}{folder}; remove it first")
 
 
 def _digest(secret: str) -> str:
@@ -242,9 +233,13 @@ def _create(
     ] = False,
 ) -> None:
     """Make a key and print it, once. From the first key on every request needs one."""
-    limits = (requests_per_minute, jobs_at_once)
+    limits = {
+        "requests_per_minute": requests_per_minute,
+        "jobs_at_once": jobs_at_once,
+        "names_visitors": names_visitors,
+    }
     try:
-        typer.echo(create(_storage(), name, scope, producer or None, *limits, names_visitors))  # type: ignore[arg-type]
+        typer.echo(create(_storage(), name, scope, producer or None, **limits))  # type: ignore[arg-type]
     except ValidationError as error:
         raise typer.BadParameter(f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
     except Refusal as refusal:
@@ -255,17 +250,17 @@ def _create(
 @command.command("list")
 def _list() -> None:
     """List the keys."""
-    for key in stored(_storage()):
+    for key in read_keys(_storage()):
         whose = ", ".join(key.producers) if key.producers else "every producer"
         visitors = ", names visitors" if key.names_visitors else ""
         typer.echo(f"{key.id}  {key.created_at:%Y-%m-%d}  {key.name}: {', '.join(key.scopes)} for {whose}{visitors}")
 
 
 @command.command("revoke")
-def _revoke(some_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")]) -> None:
+def _revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")]) -> None:
     """Revoke a key; every server refuses it within some seconds."""
-    if not revoke(_storage(), some_id):
-        typer.echo(f"error: there is no key {some_id}", err=True)
+    if not revoke(_storage(), key_id):
+        typer.echo(f"error: there is no key {key_id}", err=True)
         raise typer.Exit(1)
 
 

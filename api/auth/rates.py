@@ -7,9 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from math import ceil
 
-# Beyond this number the asker that was idle for longest is forgotten, which gives it a full bucket.
+# Beyond this number, the asker that has been idle for longest is forgotten. Its next bucket is full.
 MAX_ASKERS = 10_000
-_ROUNDING = 1e-6  # of a request: who has waited as long as `wait` said may pass
+# A request may pass after the seconds that `wait` returned, whatever the rounding.
+_TOLERANCE = 1e-6
 
 
 class Rates:
@@ -24,7 +25,7 @@ class Rates:
         now = self._clock()
         left, since = self._buckets.pop(asker, (float(per_minute), now))
         left = min(float(per_minute), left + (now - since) * per_minute / 60)
-        passes = left >= 1 - _ROUNDING
+        passes = left >= 1 - _TOLERANCE
         self._buckets[asker] = (max(0.0, left - passes), now)
         if len(self._buckets) > MAX_ASKERS:
             self._buckets.popitem(last=False)

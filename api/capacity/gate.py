@@ -1,4 +1,4 @@
-"""Limits how much expensive work runs at once, in all and for each principal."""
+"""Limits the expensive work that runs at once, of all principals and of each."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from core import principal
 
 
 class Gate:
-    """A semaphore with places for all, and fewer for each principal.
+    """A semaphore with slots for all principals, of which each may hold some.
 
     Args:
-        at_once: places in all.
-        each: places of one principal. Its further work waits without taking a place from others.
+        at_once: the number of slots.
+        each: the number that one principal may hold. Its further work waits without a slot.
     """
 
     def __init__(self, at_once: int, each: int) -> None:
@@ -25,8 +25,8 @@ class Gate:
         self._present: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Wait for a place for the current principal, and hold it inside the block."""
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a slot for the current principal, and hold it inside the block."""
         asker = principal.current().askers[-1]
         own = self._own.setdefault(asker, asyncio.Semaphore(self._each))
         self._present[asker] += 1

@@ -15,7 +15,7 @@ class Liveness:
     """Whether this process can serve. It starts to measure at the first call of `fault`, in the running event loop.
 
     Args:
-        pools: by what they are for, as the message names them.
+        pools: thread pools by their purpose, as the message names them.
         patience: seconds that an empty task may take.
     """
 

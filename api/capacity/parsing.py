@@ -1,4 +1,4 @@
-"""Parses what clients send in a sandbox, behind a gate."""
+"""Parsing of clients' files in the sandbox, with a limit on concurrent calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Parser:
-    """A sandbox and its limits for one kind of work. Few calls run at once, and fewer of one principal (`Gate`)."""
+    """A sandbox with limits for one kind of work. Few calls run at once, and fewer of one principal (see `Gate`)."""
 
     def __init__(self, sandbox: Sandbox, limits: Limits, at_once: int, each: int) -> None:
         self._sandbox = sandbox
@@ -21,6 +21,6 @@ class Parser:
         self._gate = Gate(at_once, each)
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """`Sandbox.run`, once there is a place. Cancelling it ends the work, as when the client disconnects."""
-        async with self._gate.place():
+        """Run the function in the sandbox once a slot is free. Cancelling ends it, as when the client disconnects."""
+        async with self._gate.slot():
             return await self._sandbox.run(self.limits, function, *arguments)

@@ -1,4 +1,4 @@
-"""Limits on the number of requests at once, of the server and of each principal; streams are counted apart."""
+"""Limits on concurrent requests, of the server and of each principal. Streams are counted separately."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from core.errors import Refusal
 from core.settings import Settings
 
-# The server is not ready when no slot has been free for so long.
+# The server is not ready once no slot has been free for this time.
 _FULL_SECONDS = 10.0
 
 
@@ -30,7 +30,7 @@ class Slots:
         """Take a slot; False if there is none.
 
         Args:
-            askers: whom it counts for, from the widest group to the asker alone.
+            askers: the names under which it counts, from the widest group to the asker alone.
             limit: slots that the last of `askers` may hold; None means no limit of its own.
         """
         if any(self._held[asker] >= self.free for asker in askers):
@@ -60,20 +60,23 @@ class RequestLimits:
     """The slots of this server: for requests, and for streams and downloads."""
 
     def __init__(self, settings: Settings) -> None:
-        self._requests = Slots(settings.requests_at_once), settings.key_requests_at_once, "requests"
-        self._streams = Slots(settings.streams_at_once), settings.key_streams_at_once, "streams and downloads"
+        self._settings = settings
+        self._requests, self._streams = Slots(settings.requests_at_once), Slots(settings.streams_at_once)
 
     def take(self, stream: bool, askers: Sequence[str], limited: bool = True) -> Callable[[], None]:
-        """Take a slot, and return what gives it back, which may be called more than once.
+        """Take a slot, and return a function that gives it back, which may be called more than once.
 
         Args:
-            stream: of the streams and downloads, which last as long as their client likes.
-            limited: the asker has a limit of its own, and not only its share of the whole.
+            stream: take a slot for streams and downloads, whose duration is up to the client.
+            limited: whether the limit of one asker applies, besides the asker's share of all slots.
 
         Raises:
             Refusal: 429.
         """
-        slots, limit, kind = self._streams if stream else self._requests
+        if stream:
+            slots, limit, kind = self._streams, self._settings.key_streams_at_once, "streams and downloads"
+        else:
+            slots, limit, kind = self._requests, self._settings.key_requests_at_once, "requests"
         if not slots.take(askers, limit if limited else None):
             raise Refusal(429, f"too many {kind} at once; wait for one to end, or try again in some seconds")
         held = True
@@ -88,5 +91,5 @@ class RequestLimits:
 
     def fault(self) -> str | None:
         """Why requests cannot be served; None if they can."""
-        seconds = self._requests[0].full_seconds()
+        seconds = self._requests.full_seconds()
         return f"there was no free slot for requests for {seconds:.0f} s" if seconds > _FULL_SECONDS else None

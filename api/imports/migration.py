@@ -6,17 +6,18 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import file_digest, sha256
+from hashlib import file_digest
 from pathlib import Path
 
-from adapters.adapter_file import InvalidAdapter, header_length, parse_header
+from adapters.adapter_file import Header, InvalidAdapter, header_length, parse_header
 from adapters.library import Library
-from api.imports import fitting
+from api.imports.conversion import convert
 from contract import is_id
 from core.errors import Refusal
 from core.settings import Settings
 from runners.clients import Runners
-from storage import AlreadyExists, Damaged, Storage, keys
+from runners.messages import ConvertRequest
+from storage import AlreadyExists, Damaged, Storage, digest_of, keys
 
 # Copied unchanged; the second part of each path is a producer.
 FOLDERS = ("uploads", "datasets", "training_data")
@@ -30,15 +31,14 @@ class Moved:
     """The outcome of a migration.
 
     Attributes:
-        count: files copied, by folder.
-        there: files that were there already.
-        twins: the twin made of an adapter, by the adapter's path.
-        skipped: the reason, by path.
+        copied: the number of files copied, by folder.
+        already_there: the number of files and twins that were there already.
+        twins: the id of the twin made from an adapter, by the adapter's path.
+        skipped: the reason why a file was left out, by its path.
     """
 
-    count: Counter[str] = field(default_factory=Counter)
-    bytes: int = 0
-    there: int = 0
+    copied: Counter[str] = field(default_factory=Counter)
+    already_there: int = 0
     twins: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -46,6 +46,7 @@ class Moved:
 @dataclass(frozen=True)
 class _Adapter:
     path: Path
+    name: str
     producer: str
     model: str
     config: bytes | None
@@ -65,7 +66,11 @@ async def migrate(source: Path, storage: Storage, library: Library, runners: Run
         _copy(path, path.relative_to(root).as_posix(), storage, moved)
     seen: set[str] = set()
     for adapter in _adapters(root, moved):
-        await _adopt(adapter, adapter.path.relative_to(root).as_posix(), seen, library, runners, settings, moved)
+        if adapter.path.stat().st_size < _PLACEHOLDER_BYTES:
+            moved.skipped[adapter.name] = "a placeholder: it is too small for an adapter"
+        elif (digest := _digest(adapter.path)) not in seen:  # a twin may be at two paths
+            seen.add(digest)
+            await _import(adapter, library, runners, settings, moved)
     return moved
 
 
@@ -81,7 +86,7 @@ def _files(root: Path, folders: tuple[str, ...]) -> Iterator[Path]:
 def _copy(path: Path, key: str, storage: Storage, moved: Moved) -> None:
     parts = key.split("/")
     if not keys.is_key(key) or len(parts) < 3 or not is_id(parts[1]):
-        moved.skipped[key] = "its path is none of the tree's"
+        moved.skipped[key] = "its path is not one of the tree"
         return
     if not path.stat().st_size:
         moved.skipped[key] = "a placeholder: it is empty"
@@ -90,17 +95,16 @@ def _copy(path: Path, key: str, storage: Storage, moved: Moved) -> None:
         storage.put_file(key, path, if_absent=True)
     except AlreadyExists:
         try:
-            same = _digest(path) == _stored_digest(storage, key)
+            same = _digest(path) == digest_of(storage, key)
         except Damaged as error:
             moved.skipped[key] = error.message
             return
         if same:
-            moved.there += 1
+            moved.already_there += 1
         else:
             moved.skipped[key] = "another file is there already"
         return
-    moved.count[parts[0]] += 1
-    moved.bytes += path.stat().st_size
+    moved.copied[parts[0]] += 1
 
 
 def _adapters(root: Path, moved: Moved) -> Iterator[_Adapter]:
@@ -108,61 +112,51 @@ def _adapters(root: Path, moved: Moved) -> Iterator[_Adapter]:
     known = {path.name for folder in (*FOLDERS, "models") for path in (root / folder).glob("*") if path.is_dir()}
     producers = sorted(filter(is_id, known), key=len, reverse=True)
     for path in sorted(filter(Path.is_file, (root / "loras").glob("*.safetensors"))):
-        stem = path.name.removesuffix(".safetensors")
+        name, stem = f"loras/{path.name}", path.name.removesuffix(".safetensors")
         # `a_b_c` may be of `a` or of `a_b`: the longest known producer is taken, or the first word if none is known.
         producer = next((each for each in producers if stem.startswith(f"{each}_")), stem.partition("_")[0])
         model = stem.removeprefix(f"{producer}_")
         if not is_id(producer) or not is_id(model) or model == stem:
-            moved.skipped[f"loras/{path.name}"] = "its name is not <producer>_<model>.safetensors"
+            moved.skipped[name] = "its name is not <producer>_<model>.safetensors"
             continue
         beside = root / "models" / producer / "adapter_model.safetensors"
         same = beside.is_file() and _digest(beside) == _digest(path)
-        yield _Adapter(path, producer, model, _config(beside) if same else None)
+        yield _Adapter(path, name, producer, model, _config(beside) if same else None)
     for path in sorted((root / "models").glob("*/adapter_model.safetensors")):
         if is_id(path.parent.name) and path.is_file():
-            yield _Adapter(path, path.parent.name, _DEFAULT_MODEL, _config(path))
+            yield _Adapter(path, path.relative_to(root).as_posix(), path.parent.name, _DEFAULT_MODEL, _config(path))
 
 
-async def _adopt(
-    adapter: _Adapter,
-    name: str,
-    seen: set[str],
-    library: Library,
-    runners: Runners,
-    settings: Settings,
-    moved: Moved,
-) -> None:
-    if adapter.path.stat().st_size < _PLACEHOLDER_BYTES:
-        moved.skipped[name] = "a placeholder: it is too small for an adapter"
-        return
-    data = adapter.path.read_bytes()
-    digest = sha256(data).hexdigest()
-    if digest in seen:  # the same twin, at its other path
-        return
-    seen.add(digest)
+async def _import(adapter: _Adapter, library: Library, runners: Runners, settings: Settings, moved: Moved) -> None:
     try:
-        data, lora_id, version = await _converted(adapter, data, runners, settings)
+        data, lora_id, version = await _converted(adapter, runners, settings)
         if await asyncio.to_thread(library.exists, f"{lora_id}@{version}"):
-            moved.there += 1
+            moved.already_there += 1
         elif await asyncio.to_thread(library.exists, lora_id):
-            moved.skipped[name] = f"there is another twin {lora_id} already; import it under another name"
+            moved.skipped[adapter.name] = f"there is another twin {lora_id} already; import it under another name"
         else:
             await asyncio.to_thread(library.add, data)
-            moved.twins[name] = lora_id
+            moved.twins[adapter.name] = lora_id
     except Refusal as refusal:
-        moved.skipped[name] = refusal.message.removeprefix("file: ")
+        moved.skipped[adapter.name] = refusal.message.removeprefix("file: ")
 
 
-async def _converted(adapter: _Adapter, data: bytes, runners: Runners, settings: Settings) -> tuple[bytes, str, str]:
-    """The adapter in this service's format, its id and its version. One in that format keeps the producer in its
-    header."""
+async def _converted(adapter: _Adapter, runners: Runners, settings: Settings) -> tuple[bytes, str, str]:
+    """The adapter in this service's format, its id and its version. An adapter that has the format keeps its id."""
+    data = adapter.path.read_bytes()
     try:
-        header = parse_header(data[8 : 8 + header_length(data)], len(data))
+        header = _header(data)
     except InvalidAdapter:
-        answer = await fitting.converted(data, adapter.config, adapter.producer, adapter.model, None, runners, settings)
-        data = answer.data
-        header = parse_header(data[8 : 8 + header_length(data)], len(data))
+        request = ConvertRequest(
+            data=data, config=adapter.config, producer_id=adapter.producer, model_name=adapter.model
+        )
+        data = (await convert(request, None, runners, settings)).data
+        header = _header(data)
     return data, header.lora_id, header.version
+
+
+def _header(data: bytes) -> Header:
+    return parse_header(data[8 : 8 + header_length(data)], len(data))
 
 
 def _config(adapter: Path) -> bytes | None:
@@ -173,8 +167,3 @@ def _config(adapter: Path) -> bytes | None:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
-
-
-def _stored_digest(storage: Storage, key: str) -> str | None:
-    entry = storage.stat(key)
-    return None if entry is None else entry.sha256 or sha256(storage.get(key)).hexdigest()

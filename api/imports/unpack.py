@@ -1,4 +1,4 @@
-"""Finds the adapter in the files or the .zip that a client sent: pure work on bytes, to run in the sandbox."""
+"""Finds the adapter in the files or the .zip that a client sent. It runs in the sandbox."""
 
 from __future__ import annotations
 

@@ -29,10 +29,7 @@ _ENCRYPTED = 0x1 | 0x40
 _CLUTTER = re.compile(r"(^|/)(__MACOSX/|\._[^/]*$|\.DS_Store$|Icon\r$|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
 
 # Exceptions that zipfile raises for a damaged file.
-_DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError),
-    *(EOFError, OSError, ValueError, KeyError, IndexError),
-)
+_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, EOFError, OSError, ValueError, LookupError)
 
 
 def is_zip(data: bytes) -> bool:
@@ -40,13 +37,13 @@ def is_zip(data: bytes) -> bool:
 
 
 def unzipped(data: bytes, wanted: Callable[[str], bool], max_bytes: int) -> dict[str, bytes]:
-    """The archive's files by their paths; those that are not `wanted` have no bytes.
+    """The archive's files by their paths; the contents of those that are not `wanted` are left empty.
 
     Args:
-        max_bytes: that all wanted files may have together.
+        max_bytes: the limit on all wanted files together.
 
     Raises:
-        Refusal: 400 with what is wrong with the archive; 413 if the files have more than `max_bytes`.
+        Refusal: 400, the archive is damaged or suspicious; 413, the files have more than `max_bytes`.
     """
     try:
         _check_directory(data)

@@ -1,4 +1,4 @@
-"""Request body limits: password, content type, size, number of JSON values, time between bytes, and memory of all."""
+"""Checks before and while a body is read: password, content type, size, number of JSON values, speed, memory."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ from core.asgi.responses import CLIENT_GONE, error_response
 from core.settings import Settings
 
 PASSWORD_HEADER = "x-train-password"  # nosec B105
-# What a form may have beside its file.
+# Bytes of a form besides its file.
 _FORM_BYTES = 2**16
-# This many bytes of a body, or its rest, must come within each `body_silence_seconds`: 2 KiB a second by default.
+# Within each `body_silence_seconds` this many bytes of a body must come, or its rest: 2 KiB a second by default.
 _MIN_BYTES = 2**16
-# A JSON body that is no upload may have this size at most, whatever MAX_BODY_BYTES allows.
-_PLAIN_BYTES = 8 * 2**20
-# In a JSON body. A value takes far more memory and time than its two bytes; the metadata of a hundred files has a tenth
-# of this.
+# The limit of a JSON body that is no upload, if MAX_BODY_BYTES is larger.
+_MAX_PLAIN_BYTES = 8 * 2**20
+# A JSON value of two bytes takes far more memory and time to parse. The metadata of 100 files has a tenth of this.
 _MAX_VALUES = 100_000
 
 
@@ -37,7 +36,7 @@ class BodyLimits:
         self.app = app
         self.settings = settings
         self.password = settings.nawfside_app_password
-        self.room = _Room(settings.max_bodies_bytes)
+        self.memory = _BodyMemory(settings.max_bodies_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,14 +48,14 @@ class BodyLimits:
         if refusal:
             await error_response(*refusal)(scope, receive, send)
             return
-        # BentoML stores a task's headers in its database: the password, which was checked, goes no further.
+        # The password has been checked. It is removed, since BentoML stores a task's headers in its database.
         scope = dict(scope, headers=list(scope["headers"]))
         del MutableHeaders(scope=scope)[PASSWORD_HEADER]
         to_disk = route.form is not None or route.spooled
-        room = None if to_disk else self.room.of(principal.current().askers)
+        take_memory = None if to_disk else self.memory.of(principal.current().askers)
         values = None if route.form else _MAX_VALUES
         length = int(Headers(scope=scope).get("content-length", "0"))
-        body = _Body(receive, limit, values, self.settings.body_silence_seconds, room, length)
+        body = _Body(receive, limit, values, self.settings.body_silence_seconds, take_memory, length)
         refusals = {
             "large": (413, _too_large(route, limit)),
             "complex": (413, f"the body has over {_MAX_VALUES} values; send what the request needs"),
@@ -86,7 +85,7 @@ class BodyLimits:
             await error_response(*refusals[body.broken_off])(scope, receive, send)
 
     def _refusal(self, headers: Headers, route: Route, limit: int) -> tuple[int, str] | None:
-        if self.password and route.writes and not self._knows(headers.get(PASSWORD_HEADER, "")):
+        if self.password and route.writes and not self._is_password(headers.get(PASSWORD_HEADER, "")):
             return 401, f"{PASSWORD_HEADER}: send the password of this service in this header"
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > limit:
@@ -102,25 +101,25 @@ class BodyLimits:
             return self.settings.max_upload_bytes + _FORM_BYTES
         if route.spooled:
             return self.settings.max_body_bytes
-        return min(self.settings.max_body_bytes, _PLAIN_BYTES)
+        return min(self.settings.max_body_bytes, _MAX_PLAIN_BYTES)
 
-    def _knows(self, given: str) -> bool:
+    def _is_password(self, given: str) -> bool:
         assert self.password is not None
         # Starlette decodes headers as Latin-1; clients send the password as UTF-8.
         return hmac.compare_digest(given.encode("latin-1"), self.password.encode())
 
 
-class _Room:
-    """The memory for bodies, in bytes, which all requests share. No asker may hold more than is left for others."""
+class _BodyMemory:
+    """The memory for bodies, in bytes, shared by all requests. No asker may hold more than is left for the others."""
 
     def __init__(self, limit: int) -> None:
         self.limit = self.left = limit
         self._held: Counter[str] = Counter()
-        metrics.BODIES.set(0)  # the gauge may have the figure of a process before this one
+        metrics.BODIES.set(0)  # a process before this one may have left another value
 
     def of(self, askers: Sequence[str]) -> Callable[[int], bool]:
-        """A function that takes `size` bytes for these askers, or gives them back if it is negative; False if there are
-        too few."""
+        """A function that takes bytes for these askers and returns whether there were enough; a negative number gives
+        them back."""
 
         def take(size: int) -> bool:
             if size > 0 and any(self._held[asker] + size > self.left - size for asker in askers):
@@ -137,11 +136,10 @@ class _Room:
 
 
 class _Body:
-    """Receives a body. It breaks off if the body is too large, too complex or too slow, there is no memory for it, or
-    its client has gone.
+    """Receives a body, and breaks it off if it breaks a limit or the client has gone.
 
     Attributes:
-        broken_off: why; empty while it has not broken off.
+        broken_off: the reason: large, complex, slow, gone or many; empty while it has not been broken off.
     """
 
     def __init__(
@@ -150,13 +148,13 @@ class _Body:
         limit: int,
         values: int | None,
         silence: float,
-        room: Callable[[int], bool] | None,
+        take_memory: Callable[[int], bool] | None,
         length: int,
     ) -> None:
         self.receive = receive
         self.silence = self.patience = silence
         self.due = _MIN_BYTES
-        self.room = room
+        self.take_memory = take_memory
         self.left = limit
         self.values_left = values
         self.length = length  # as declared
@@ -184,23 +182,23 @@ class _Body:
         if self.left < 0:
             return self._break_off("large")
         if self.values_left is not None:
-            # Marks inside of strings count as well: telling them apart would need a parser.
+            # Marks inside strings count as well, since only a parser could tell them apart.
             self.values_left -= sum(message.get("body", b"").count(mark) for mark in (b",", b"[", b"{"))
             if self.values_left < 0:
                 return self._break_off("complex")
         self.received += size
-        # The declared length is taken at once, so that of many bodies that begin together some can end.
+        # The declared length is taken at once: of many bodies that begin together, some can then be completed.
         more = max(self.length, self.received) - self.taken
-        if self.room and more:
-            if not self.room(more):
+        if self.take_memory and more:
+            if not self.take_memory(more):
                 return self._break_off("many")
             self.taken += more
         self.ended = not message.get("more_body", False)
         return message
 
     def let_go(self) -> None:
-        if self.room and self.taken:
-            self.room(-self.taken)
+        if self.take_memory and self.taken:
+            self.take_memory(-self.taken)
             self.taken = 0
 
     def _break_off(self, why: str) -> Message:

@@ -4,69 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import secrets
-from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
 
-from pydantic import ValidationError
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from contract import ID_RULE
+from contract.validation import describe_validation
 from core.asgi.responses import error_response, method_not_allowed, no_such_path
-from core.errors import Refusal
-from core.text import shown
 
 log = logging.getLogger("producer_twin.edge")
-
-MAX_REPORTED_ERRORS = 10
-_SENTENCES = {
-    "missing": "it is missing; send it",
-    "extra_forbidden": "it is not a known field; leave it out",
-    "json_invalid": "the body is not valid JSON",
-    "model_type": "the body must be a JSON object",
-}
-# What a text must be, by the last name of its field; every other field with a pattern is an id.
-_RULES = {
-    "lora_id": f"producer_id:model_name, each {ID_RULE}; @version may follow",
-    "version": "a version as /loras/{id}/versions lists them, 16 of 0-9 a-f",
-}
-
-
-def invalid(error: ValidationError) -> Refusal:
-    """The refusal (400) of a body that pydantic found invalid."""
-    return Refusal(400, describe_validation(error.errors(include_input=False)))
-
-
-def describe_validation(details: Sequence[Mapping[str, Any]]) -> str:
-    """Pydantic's list of errors as one sentence, each part naming its field."""
-    sentences = list(dict.fromkeys(_describe(detail) for detail in details))
-    more = len(sentences) - MAX_REPORTED_ERRORS
-    return "; ".join(sentences[:MAX_REPORTED_ERRORS] + ([f"and {more} more"] if more > 0 else []))
-
-
-def _describe(detail: Mapping[str, Any]) -> str:
-    kind = detail["type"]
-    if kind == "value_error":  # of our own validators, whose messages name the field
-        error = detail.get("ctx", {}).get("error")
-        # BentoML's list of errors has no context.
-        return str(error) if error else str(detail["msg"]).removeprefix("Value error, ")
-    parts = [str(part) for part in detail["loc"]]
-    names = [_snake(part) for part in parts]
-    # An unknown field is named as it was sent, a known one as the contract spells it.
-    field = shown(".".join(parts if kind == "extra_forbidden" else names))
-    if kind == "string_pattern_mismatch":
-        sentence = f"it must be {_RULES.get(names[-1], ID_RULE)}"
-    else:
-        message = str(detail["msg"])
-        sentence = _SENTENCES.get(kind, message[:1].lower() + message[1:])
-    return f"{field}: {sentence}" if field else sentence
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
 
 
 class ErrorFormat:

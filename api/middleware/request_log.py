@@ -1,4 +1,4 @@
-"""Logs every request with its id and counts it in the metrics; a request that changes something is audited as well.
+"""Logs every request with its id and counts it in the metrics. Requests that write are logged for audits as well.
 
 The id is the client's `x-request-id`, if it has plain characters only, and is sent back with the answer.
 """
@@ -28,6 +28,23 @@ audit = logging.getLogger("producer_twin.audit")
 HEADER = "x-request-id"
 _REQUEST_ID = re.compile(REQUEST_ID_PATTERN)
 _METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
+
+# The label `cause` of refusals, by HTTP status.
+_CAUSES = {
+    400: "bad input",
+    401: "no key",
+    403: "not allowed",
+    404: "not there",
+    405: "wrong method",
+    408: "too slow",
+    409: "conflict",
+    413: "too large",
+    415: "wrong type",
+    429: "too many",
+    503: "not able",
+    504: "took too long",
+    507: "full",
+}
 
 
 class RequestLog:
@@ -72,9 +89,7 @@ def _record(scope: Scope, status: int, seconds: float, noted: dict[str, Any]) ->
     route, method, path = route_of(scope), shown(scope["method"]), shown(scope["path"])
     metrics.REQUESTS.labels(route.label, method if method in _METHODS else "other", str(status)).observe(seconds)
     if status >= 400:
-        metrics.REFUSALS.labels(
-            route.label, metrics.CAUSES.get(status, "our fault" if status >= 500 else "other")
-        ).inc()
+        metrics.REFUSALS.labels(route.label, _CAUSES.get(status, "our fault" if status >= 500 else "other")).inc()
     client = (scope.get("client") or ("unknown",))[0]
     facts = {
         "method": method,

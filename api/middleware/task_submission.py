@@ -1,4 +1,4 @@
-"""Completes BentoML's task routes: submit checks its body and names its job, and tasks are their producer's alone."""
+"""Completes BentoML's task routes: submitting validates the body and names the job; a task is its producer's alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from training.jobs.admission import Admission
 
 
 class TaskSubmission:
-    """ASGI middleware. The job is admitted here; the task that BentoML then makes finds it by its `job_id`."""
+    """ASGI middleware. It admits the job; the task that BentoML then makes finds the job by `job_id`."""
 
     def __init__(self, app: ASGIApp, admission: Callable[[], Admission]) -> None:
         self.app = app

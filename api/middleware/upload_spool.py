@@ -1,4 +1,4 @@
-"""Writes a large body of `/store-upload` to disk as it comes: parsed in memory, JSON takes three times its size."""
+"""Writes a large body of `/store-upload` to disk as it arrives. Parsed in memory, JSON takes three times its size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class UploadSpool:
     """ASGI middleware, inside of BodyLimits and CancelOnDisconnect.
 
     Args:
-        store: answers a request whose body, larger than SMALL, is in the file.
+        store: answers a request from its body in a file; called if the body is larger than SMALL.
     """
 
     def __init__(self, app: ASGIApp, store: Callable[[io.FileIO], Awaitable[Response]]) -> None:
@@ -70,7 +70,7 @@ async def _received(receive: Receive, file: Any) -> int | None:
 
 
 def _replayed(file: Any, size: int | None, receive: Receive) -> Receive:
-    """Receives the body in one message, and after it what the client sends."""
+    """A `receive` that returns the body as one message, and then the messages of the client."""
     sent = False
 
     async def replay() -> Message:

@@ -1,7 +1,7 @@
 """The OpenAPI document, made from the contract's models and the route table.
 
-It replaces BentoML's own at /docs.json, which lacks the routes that have a handler here, and the format of errors.
-`python -m api.openapi.document` prints it, to generate clients from.
+It replaces BentoML's own document at /docs.json, which lacks the routes that have a handler here and the format of
+errors. `python -m api.openapi.document` prints it; clients are generated from that.
 """
 
 from __future__ import annotations
@@ -123,17 +123,17 @@ def _operation(route: Route, schemas: dict[Any, Json]) -> Json:
         {"name": name, "in": "path", "required": True} | _PARAMETERS[name]
         for name in re.findall(r"{(\w+)}", route.path)
     ]
-    for query in route.query:
+    for parameter in route.parameters:
         parameters.append(
             {
-                "name": query.name,
-                "in": query.where,
-                "required": query.required,
-                "description": query.about,
-                "schema": dict(query.schema),
+                "name": parameter.name,
+                "in": parameter.location,
+                "required": parameter.required,
+                "description": parameter.description,
+                "schema": dict(parameter.schema),
             }
         )
-    made: Json = {
+    operation: Json = {
         "operationId": _name(route),
         "tags": [route.tag],
         "summary": route.summary,
@@ -141,27 +141,27 @@ def _operation(route: Route, schemas: dict[Any, Json]) -> Json:
         | {str(status): {"$ref": f"#/components/responses/{status}"} for status in _errors(route)},
     }
     if parameters:
-        made["parameters"] = parameters
+        operation["parameters"] = parameters
     if route.body:
         content = {"schema": schemas[route.body], "example": route.body_example}
-        made["requestBody"] = {"required": route.body_required, "content": {"application/json": content}}
+        operation["requestBody"] = {"required": route.body_required, "content": {"application/json": content}}
     if route.form:
         file = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
         content = {"schema": {"allOf": [schemas[route.form], file]}}
-        made["requestBody"] = {"required": True, "content": {"multipart/form-data": content}}
+        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": content}}
     # `{}`: neither is needed where the service has no keys, or no password.
-    made["security"] = (
+    operation["security"] = (
         [{}, {"key": []}, {"password": []}, {"key": [], "password": []}] if route.writes else [{}, {"key": []}]
     )
-    return made
+    return operation
 
 
 def _errors(route: Route) -> list[int]:
-    """The route's own error statuses, those that follow from what it takes, and those of every route."""
+    """The error statuses of the route, of its kind of input, and of every route."""
     errors = {*route.errors, *_EVERYWHERE}
     if route.body or route.form:
         errors |= {400, 408, 413, 415}
-    if any(query.where == "query" for query in route.query):
+    if any(parameter.location == "query" for parameter in route.parameters):
         errors.add(400)
     if "{" in route.path:
         errors.add(404)

@@ -1,4 +1,4 @@
-"""The routes that the web app passes on. `python -m api.openapi.web_routes` prints web/lib/server/routes.json."""
+"""The routes that the web app forwards. `python -m api.openapi.web_routes` prints web/lib/server/routes.json."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from api.routes.table import ROUTES
 
 
 def web_routes() -> list[dict[str, str | bool]]:
-    """Method and path of each, and whether it needs the password where one is set."""
+    """The method and path of each route, and whether it needs the password if one is set."""
     return [{"method": route.method, "path": route.path, "password": route.writes} for route in ROUTES if route.web_app]
 
 

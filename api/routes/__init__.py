@@ -1,1 +1,6 @@
-"""The route table (table.py), and a module of handlers and rows for each kind of resource."""
+"""The route table, and a module of rows and handlers for each kind of resource.
+
+The resources: backends, datasets, jobs, operations, producers, tracks, training, twins and uploads. The other modules
+serve them: `route` and `table` (a row, all rows), `handler`, `inputs`, `forms` and `application` (from a request to
+its handler), `examples`, and the modules that one resource uses.
+"""

@@ -12,8 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from api.routes.handler import Front
 from api.routes.inputs import parsed_inputs
-from api.routes.table import Found, found
-from core.asgi.responses import or_error
+from api.routes.table import RouteMatch, route_match
+from core.asgi.responses import answer_or_error
 
 
 def application(front: Callable[[], Front]) -> Starlette:
@@ -22,23 +22,23 @@ def application(front: Callable[[], Front]) -> Starlette:
 
 
 class _TableRoute(BaseRoute):
-    """Every route of the table that has a handler; BentoML goes on to its own where this does not match."""
+    """Every route of the table that has a handler. BentoML serves its own routes where this does not match."""
 
     def __init__(self, front: Callable[[], Front]) -> None:
         self.front = front
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        is_ours = scope["type"] == "http" and found(scope).route.handler is not None
+        is_ours = scope["type"] == "http" and route_match(scope).route.handler is not None
         return Match.FULL if is_ours else Match.NONE, {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await or_error(_answer(self.front(), found(scope), Request(scope, receive, send)))
+        response = await answer_or_error(_answer(self.front(), route_match(scope), Request(scope, receive, send)))
         await response(scope, receive, send)
 
 
-async def _answer(front: Front, known: Found, request: Request) -> Response:
+async def _answer(front: Front, match: RouteMatch, request: Request) -> Response:
     """Raises Refusal."""
-    assert known.route.handler is not None
-    async with parsed_inputs(front, known.route, known.parameters, request) as inputs:
-        made = await known.route.handler(front, inputs)
-    return made if isinstance(made, Response) else JSONResponse(made.model_dump(mode="json"))
+    assert match.route.handler is not None
+    async with parsed_inputs(front, match.route, match.path, request) as inputs:
+        answer = await match.route.handler(front, inputs)
+    return answer if isinstance(answer, Response) else JSONResponse(answer.model_dump(mode="json"))

@@ -1,4 +1,4 @@
-"""Bodies of multipart/form-data. Files go to disk as they come, never into memory."""
+"""Bodies of multipart/form-data. Files are written to disk as they arrive."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _parts(data: FormData) -> tuple[dict[str, str], list[UploadFile]]:
 
 
 def on_disk(upload: UploadFile) -> io.FileIO:
-    """The file by its descriptor, for libraries that read by that. It closes with the form."""
+    """The file as a `FileIO` on its descriptor, which the sandbox can pass on. It is closed with the form."""
     spooled: Any = upload.file
     spooled.rollover()
     spooled.flush()

@@ -1,4 +1,4 @@
-"""What a route's handler is given."""
+"""The interface of a route's handler: the front service and the request's inputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from generation.pipeline import Generation
 from runners.clients import Runners
 from storage import Storage
 from training.jobs.admission import Admission
-from training.jobs.store import JobRecord, Jobs
+from training.jobs.record import JobRecord
+from training.jobs.store import Jobs
 
 Body = TypeVar("Body")
 
@@ -36,7 +37,7 @@ class Front(Protocol):
     settings: Settings
     training: Any
 
-    @property
+    @property  # read-only, so that the front's may be the narrower RetryingStorage
     def storage(self) -> Storage: ...
 
 
@@ -50,8 +51,8 @@ class Inputs(Generic[Body]):
         headers: of the request.
         body: the JSON body, or the fields of the form; None where the route takes neither.
         files: the form's files, which are closed after the handler.
-        record: the job of `{job_id}`, as it was when the request came; None where the route has no `{job_id}`, or the
-            job's record is damaged and the route takes it nevertheless.
+        record: the job of `{job_id}` when the request came; None if the route has no `{job_id}`, or accepts a job whose
+            record is damaged.
     """
 
     path: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""Parses a request as its route says, and checks whose the producer, job or twin is that its path names."""
+"""Parses a request as its route says, and checks that the principal may see the producer, job or twin of its path."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from pydantic.alias_generators import to_camel
 from starlette.requests import ClientDisconnect, Request
 
 from api.capacity.thread_pools import to_record_thread
-from api.middleware.error_format import invalid
 from api.routes.forms import received_form
 from api.routes.handler import Front, Inputs
 from api.routes.route import Route
 from contract import is_id
+from contract.validation import invalid, validated
 from core import principal
 from core.errors import Refusal
 from core.text import shown
-from training.jobs.store import JobRecord, Jobs, no_job
+from training.jobs.record import JobRecord
+from training.jobs.store import Jobs, no_job
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -28,13 +29,13 @@ T = TypeVar("T", bound=BaseModel)
 async def parsed_inputs(
     front: Front, route: Route, path: Mapping[str, str], request: Request
 ) -> AsyncIterator[Inputs[Any]]:
-    """What the handler is given; a form's files are open for as long as the block lasts.
+    """The handler's inputs; a form's files are open for as long as the block lasts.
 
     Args:
         path: the parameters of the path.
 
     Raises:
-        Refusal: 400, 404, 415, 507; whatever reading the job's record raises.
+        Refusal: 400, 404, 415, 507; 500 or 503 if the job's record cannot be read.
     """
     _check_owner(path)
     record = await _job(front.jobs, path["job_id"], route) if "job_id" in path else None
@@ -63,16 +64,8 @@ async def json_body(request: Request, model: type[T]) -> T:
         raise invalid(error) from None
 
 
-def validated(model: type[T], fields: Any) -> T:
-    """The fields as the model. Raises Refusal (400), naming them."""
-    try:
-        return model.model_validate(fields)
-    except ValidationError as error:
-        raise invalid(error) from None
-
-
 def _check_owner(path: Mapping[str, str]) -> None:
-    """Raise Refusal (404) if the path names a producer or a twin that is none, or that the principal may not see."""
+    """Raise Refusal (404) unless the principal may see the producer or the twin that the path names."""
     if (producer := path.get("producer_id")) is not None and not _may_see(producer):
         raise Refusal(404, f"producer_id: nothing is stored for {shown(producer)}")
     if (lora_id := path.get("lora_id")) is not None:
@@ -86,8 +79,8 @@ def _may_see(producer: str) -> bool:
 
 
 async def _job(jobs: Jobs, job_id: str, route: Route) -> JobRecord | None:
-    """The job, by its own id or its task's. Another producer's is answered as if it did not exist."""
-    if route.damaged_job and principal.current().producers is None:
+    """The job with this id, which may be its task's. Another producer's job is answered as if it did not exist."""
+    if route.accepts_damaged_job and principal.current().producers is None:
         return None
     record = await to_record_thread(jobs.get, job_id)
     if not principal.sees(record.producer_id):
@@ -96,21 +89,21 @@ async def _job(jobs: Jobs, job_id: str, route: Route) -> JobRecord | None:
 
 
 def _query(route: Route, sent: Mapping[str, str]) -> dict[str, str]:
-    """The query by the contract's names. An unknown filter is refused, since it would do nothing."""
-    declared = {query.name: query for query in route.query if query.where == "query"}
+    """The query parameters by their snake_case names. An unknown one is refused, since it would have no effect."""
+    declared = {parameter.name: parameter for parameter in route.parameters if parameter.location == "query"}
     if not declared:
         return {}
     names = {spelling: name for name in declared for spelling in (name, to_camel(name))}
     unknown = [name for name in sent if name not in names]
-    if unknown and not route.other_query:
+    if unknown and not route.allows_other_query:
         raise Refusal(400, f"{shown(unknown[0])}: it is not a known field; use {' or '.join(declared)}")
     values = {names[name]: value for name, value in sent.items() if name in names}
-    for name, query in declared.items():
+    for name, parameter in declared.items():
         value = values.get(name)
-        if value is None and query.required:
+        if value is None and parameter.required:
             raise Refusal(400, f"{name}: it is missing; send it")
-        if value is not None and value not in query.schema.get("enum", (value,)):
-            raise Refusal(400, f"{name}: use one of {', '.join(query.schema['enum'])}")
+        if value is not None and value not in parameter.schema.get("enum", (value,)):
+            raise Refusal(400, f"{name}: use one of {', '.join(parameter.schema['enum'])}")
     if "producer_id" in values and not is_id(values["producer_id"]):
         raise Refusal(400, f"producer_id: {shown(values['producer_id'])} is not a producer's id")
     return values

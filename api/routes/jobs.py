@@ -18,7 +18,7 @@ from api.capacity.thread_pools import to_record_thread
 from api.routes import outputs
 from api.routes.examples import JOB
 from api.routes.handler import Front, Inputs
-from api.routes.route import OF_PRODUCER, TRAIN, Query, Route
+from api.routes.route import OF_PRODUCER, TRAIN, Parameter, Route
 from contract import STATES, TERMINAL, JobAnswer, JobDeletedAnswer, JobsAnswer, ReportAnswer, State
 from core import principal
 from core.errors import Refusal
@@ -27,14 +27,15 @@ from core.text import shown
 from storage import NotFound, Unavailable, keys, records
 from training.evaluation import page
 from training.jobs.deletion import delete_job
-from training.jobs.store import JobRecord, Jobs
+from training.jobs.record import JobRecord
+from training.jobs.store import Jobs
 
 log = logging.getLogger("producer_twin.front")
 
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.5
-# Proxies close a stream on which nothing comes for long: a comment is sent when there is no event.
+# Proxies close a stream that is silent for long, so a comment is sent when there is no event.
 _KEEP_ALIVE_SECONDS = 15.0
 _CANCEL_SECONDS = 10.0
 _PREVIEW = re.compile(r"[a-z]+_\d{1,8}\.(mp3|png)")
@@ -44,8 +45,8 @@ async def list_all(front: Front, inputs: Inputs[None]) -> JobsAnswer:
     producer, state = inputs.query.get("producer_id"), inputs.query.get("state")
 
     def collect() -> list[JobAnswer]:
-        records = front.jobs.all(producer, cast("State | None", state))
-        return front.jobs.answers(record for record in records if principal.sees(record.producer_id))
+        jobs = front.jobs.all(producer, cast("State | None", state))
+        return front.jobs.answers(job for job in jobs if principal.sees(job.producer_id))
 
     return JobsAnswer(jobs=await to_record_thread(collect))
 
@@ -58,10 +59,10 @@ async def cancel(front: Front, inputs: Inputs[None]) -> JobAnswer:
     """Answers once the job has ended, or with its state after `_CANCEL_SECONDS`."""
     record = await to_record_thread(front.jobs.cancel, inputs.job.job_id)
     if record.state not in TERMINAL:
-        # A training process of another server reads in the record, within two seconds, that it is to end.
+        # The training process of another server reads the record every two seconds, and ends by itself.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CANCEL_SECONDS):
-                await _tell(front, "cancel", record.job_id)
+                await _call_training(front, "cancel", record.job_id)
                 while (await to_record_thread(front.jobs.get, record.job_id)).state not in TERMINAL:
                     await asyncio.sleep(_POLL_SECONDS)
     return await _answer(front.jobs, record.job_id)
@@ -70,25 +71,25 @@ async def cancel(front: Front, inputs: Inputs[None]) -> JobAnswer:
 async def resume(front: Front, inputs: Inputs[None]) -> JobAnswer:
     record = await to_record_thread(front.admission.resume, inputs.job.job_id)
     if record.state == "queued":
-        await _tell(front, "start", record.job_id)
+        await _call_training(front, "start", record.job_id)
     return await _answer(front.jobs, record.job_id)
 
 
 async def delete(front: Front, inputs: Inputs[None]) -> JobDeletedAnswer:
-    """Also a job whose record is damaged, for who sees every producer."""
-    some_id = inputs.path["job_id"]
-    deleted = await asyncio.to_thread(delete_job, front.jobs, some_id)
-    return JobDeletedAnswer(job_id=some_id, deleted=[keys.to_path(key) for key in deleted])
+    """Delete a job, whose record may be damaged if the principal sees every producer."""
+    job_id = inputs.path["job_id"]
+    deleted = await asyncio.to_thread(delete_job, front.jobs, job_id)
+    return JobDeletedAnswer(job_id=job_id, deleted=[keys.to_path(key) for key in deleted])
 
 
 async def events(front: Front, inputs: Inputs[None]) -> Response:
     """Server-sent events: the job's record, now and whenever it changes, until it has ended."""
     job = await to_record_thread(front.jobs.answer, inputs.job)
     if job.state in TERMINAL and inputs.headers.get("last-event-id") == _event_id(job):
-        # Browsers connect again when a stream ends; 204 tells them that there is no more.
+        # A browser reconnects when a stream ends, unless it is answered 204.
         return Response(status_code=204)
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    return StreamingResponse(_changes(front.jobs, job), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_event_stream(front.jobs, job), media_type="text/event-stream", headers=headers)
 
 
 async def report_json(front: Front, inputs: Inputs[None]) -> Response:
@@ -107,13 +108,13 @@ async def report_page(front: Front, inputs: Inputs[None]) -> Response:
 async def preview(front: Front, inputs: Inputs[None]) -> Response:
     name = inputs.path["name"]
     if not _PREVIEW.fullmatch(name):
-        raise Refusal(404, f"there is no preview {shown(name)}; the job's record names those that there are")
+        raise Refusal(404, f"there is no preview {shown(name)}; the job's record names its previews")
     key = keys.preview(inputs.job.job_id, name)
     return await outputs.serve(key, front.storage, front.outbox, front.settings)
 
 
 async def _report(front: Front, job: JobRecord, make: Callable[[dict[str, Any]], T]) -> T:
-    """`make` of the job's report. It raises ValueError for a damaged report."""
+    """The result of `make` for the job's report. `make` raises ValueError if the report is damaged."""
 
     def parse(data: bytes, key: str) -> T:
         report = decode_object(data)
@@ -127,8 +128,8 @@ async def _report(front: Front, job: JobRecord, make: Callable[[dict[str, Any]],
         raise Refusal(404, f"job_id: {job.job_id} has no report yet; it is {job.state}") from None
 
 
-async def _tell(front: Front, call: Literal["start", "cancel"], job_id: str) -> None:
-    """Call the training service. A cancel that does not reach it is in the job's record as well."""
+async def _call_training(front: Front, call: Literal["start", "cancel"], job_id: str) -> None:
+    """Call the training service. A cancel that does not reach it still takes effect by the job's record."""
     try:
         await getattr(front.training.to_async, call)(job_id=job_id)
     except Exception as error:
@@ -137,7 +138,7 @@ async def _tell(front: Front, call: Literal["start", "cancel"], job_id: str) -> 
             raise Refusal(503, "the training service does not answer; try again later") from error
 
 
-async def _changes(jobs: Jobs, job: JobAnswer) -> AsyncIterator[str]:
+async def _event_stream(jobs: Jobs, job: JobAnswer) -> AsyncIterator[str]:
     yield "retry: 2000\n\n" + _event(job)
     sent, sent_at = _event_id(job), time.monotonic()
     while job.state not in TERMINAL:
@@ -170,6 +171,7 @@ async def _answer(jobs: Jobs, job_id: str) -> JobAnswer:
     return await to_record_thread(lambda: jobs.answer(jobs.get(job_id)))
 
 
+_IN_STATE = Parameter("state", "List jobs in this state only.", {"type": "string", "enum": list(STATES)})
 ROUTES = (
     Route(
         "GET",
@@ -178,7 +180,7 @@ ROUTES = (
         "List the training jobs, the newest first",
         TRAIN,
         list_all,
-        query=(OF_PRODUCER, Query("state", "List jobs in this state only.", {"type": "string", "enum": list(STATES)})),
+        parameters=(OF_PRODUCER, _IN_STATE),
         answer=(JobsAnswer,),
         answer_example={"jobs": [JOB]},
         web_app=True,
@@ -205,7 +207,7 @@ ROUTES = (
         answer_example={"job_id": "takes", "deleted": ["/data/jobs/takes.json"]},
         errors=(409,),
         writes=True,
-        damaged_job=True,
+        accepts_damaged_job=True,
     ),
     Route(
         "POST",

@@ -11,7 +11,7 @@ from core import metrics
 
 
 async def status(front: Front, inputs: Inputs[None]) -> Response:
-    # The template escapes what clients wrote; the policy holds even if it did not: no script runs, nothing is fetched.
+    # The template escapes clients' texts. If one got through, this policy still forbids scripts and requests.
     headers = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
     return HTMLResponse(await front.overview.page(front), headers=headers)
 
@@ -22,13 +22,13 @@ async def prometheus(front: Front, inputs: Inputs[None]) -> Response:
 
 
 async def openapi(front: Front, inputs: Inputs[None]) -> Response:
-    from api.openapi.document import document  # which is made of the table that this route is in
+    from api.openapi.document import document  # it imports the route table, which imports this module
 
     return JSONResponse(document())
 
 
 def _probe(path: str, summary: str, documented: bool = True) -> Route:
-    """One of BentoML's, which anybody may ask."""
+    """A probe that BentoML answers, without an API key."""
     return Route("GET", path, "operators", summary, None, files=("text/plain",), quiet=True, documented=documented)
 
 

@@ -1,4 +1,4 @@
-"""Serves stored tracks and previews: from the folder, with ranges, or by a link to the bucket; and converts tracks."""
+"""Serves stored tracks and previews, from the folder or by a link to the bucket, and converts tracks."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from core.errors import Refusal
 from core.sandbox import Exceeded, Limits
 from core.settings import Settings
 from core.text import shown
-from generation.encode import EXTENSIONS, MEDIA_TYPES, transcode
+from generation.encode import MEDIA_TYPES, transcode
 from generation.outbox import Outbox
 from preprocessing.isolation import DECODING
 from storage import Damaged, NotFound, Storage, keys, records
 
-_TYPES = {EXTENSIONS[name]: kind for name, kind in MEDIA_TYPES.items()} | {"png": "image/png"}
+_TYPES = MEDIA_TYPES | {"png": "image/png"}
 
-# Ten minutes at 48 kHz in stereo, twice decoded and once encoded.
+# Enough to decode ten minutes of stereo at 48 kHz twice, and to encode them once.
 _CONVERSIONS = Parser(DECODING, Limits(memory=2 * 2**30, cpu_seconds=120, seconds=300, niceness=10), at_once=1, each=1)
 
 
 def link(key: str, storage: Storage, outbox: Outbox, settings: Settings) -> str:
-    """Where to fetch a track: a URL of the bucket that expires, or a path of this service."""
+    """The URL of a track: one of the bucket, which expires, or a path of this service."""
     if outbox.waiting(key):
         return keys.to_path(key)
     return storage.link(key, settings.link_seconds, media_type(key)) or keys.to_path(key)
 
 
 async def serve(key: str, storage: Storage, outbox: Outbox, settings: Settings) -> Response:
-    """The stored object. The caller sees to it that the key is a track's or a preview's.
+    """The stored object. The key must be that of a track or a preview.
 
     Raises:
         Refusal: 404; 500, the object is empty.
@@ -46,14 +46,14 @@ async def serve(key: str, storage: Storage, outbox: Outbox, settings: Settings) 
             return FileResponse(path, media_type=media_type(key))
         entry = await to_record_thread(storage.stat, key)
         if entry and not entry.size:
-            records.report(key, "it is empty")
+            records.report_damaged(key, "it is empty")
             raise Damaged(key)
         if path := await to_record_thread(storage.local, key):
             return FileResponse(path, media_type=media_type(key))
         url = storage.link(key, settings.link_seconds, media_type(key))
         if url and entry:
             return RedirectResponse(url)
-    raise Refusal(404, f"there is nothing at {keys.ROOT}{shown(key)}")
+    raise Refusal(404, f"there is nothing at {keys.PATH_PREFIX}{shown(key)}")
 
 
 async def convert(key: str, output_format: OutputFormat, storage: Storage, outbox: Outbox) -> Response:
@@ -62,7 +62,7 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
     Raises:
         Refusal: 400, the track is stored lossily; 404; 409, it takes too long; 500, it is damaged.
     """
-    missing = Refusal(404, f"there is nothing at {keys.ROOT}{shown(key)}")
+    missing = Refusal(404, f"there is nothing at {keys.PATH_PREFIX}{shown(key)}")
     if not (keys.is_key(key) and _may_fetch(key)):
         raise missing
     stored = PurePosixPath(key)
@@ -77,21 +77,21 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
             if stored.suffix not in (".wav", ".flac"):
                 lossy = f"{stored.suffix[1:]} has lost what {output_format} would need"
                 raise Refusal(400, f"format: {lossy}; ask for wav or flac")
-            made = await _CONVERSIONS.run(transcode, file, output_format)
+            converted = await _CONVERSIONS.run(transcode, file, output_format)
         except (NotFound, FileNotFoundError):
             raise missing from None
         except Exceeded as reason:
-            raise Refusal(409, f"{keys.ROOT}{shown(key)}: {reason}") from reason
+            raise Refusal(409, f"{keys.PATH_PREFIX}{shown(key)}: {reason}") from reason
         except (LibsndfileError, ValueError) as error:
-            records.report(key, str(error))
+            records.report_damaged(key, str(error))
             raise Damaged(key) from error
-    name = f"{stored.stem}.{EXTENSIONS[output_format]}"
+    name = f"{stored.stem}.{output_format}"
     headers = {"content-disposition": f'attachment; filename="{name}"'}
-    return Response(made, media_type=MEDIA_TYPES[output_format], headers=headers)
+    return Response(converted, media_type=MEDIA_TYPES[output_format], headers=headers)
 
 
 def _may_fetch(key: str) -> bool:
-    """Whether the principal may fetch it. A twin's track is its producer's; one of the base model is open to all."""
+    """Whether the principal may fetch the object. A twin's track is its producer's; a base model's is open to all."""
     root, kind, producer, *_ = [*key.split("/"), "", ""]
     return (root, kind) != ("outputs", "twins") or principal.sees(producer)
 

@@ -1,4 +1,4 @@
-"""The state of the whole service, for people (`/status`) and for Prometheus (`/metrics`)."""
+"""The state of the service, as a page (`/status`) and as Prometheus metrics (`/metrics`)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from storage import records
 
 if TYPE_CHECKING:
     from api.routes.handler import Front
-    from training.jobs.store import JobRecord
+    from training.jobs.record import JobRecord
 
-# Job records are read from storage one by one: no more often than this, however many clients ask.
+# Job records are read one by one from storage, so they are read no more often than this.
 MAX_AGE_SECONDS = 10.0
 _MAX_JOBS_SHOWN = 20
 
@@ -37,8 +37,8 @@ class State:
     """The state of the service.
 
     Attributes:
-        jobs: None where storage does not answer.
-        reason: why it does not.
+        jobs: None if storage does not answer.
+        reason: of that, for the page.
         damaged: the number of damaged objects by their folder.
     """
 
@@ -94,21 +94,21 @@ class Overview:
         return generate_latest(_Families(families)).decode()
 
     async def page(self, front: Front) -> str:
-        """As HTML. Of the jobs, those that the principal may see."""
+        """The state as HTML, with the jobs that the principal may see."""
         state = await self.state(front)
         counts, shown = {}, None
         if state.jobs is not None:
             jobs = [record for record in state.jobs if principal.sees(record.producer_id)]
             counted = Counter(record.state for record in jobs)
             counts = {name: counted[name] for name in STATES}
-            # Jobs under way first, then those that changed last.
+            # Jobs under way come first, then the latest changed.
             shown = sorted(jobs, key=lambda record: (record.state in TERMINAL, -record.updated_at.timestamp()))
             shown = shown[:_MAX_JOBS_SHOWN]
         return _template().render(state=state, started=self._started, counts=counts, jobs=shown)
 
 
 class _Families(Collector):
-    """Metrics that are not registered: a registry of several processes would take them for one process's."""
+    """Metrics that are not registered, since the multiprocess registry would count them once for each process."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self.families = families
@@ -118,7 +118,7 @@ class _Families(Collector):
 
 
 def _damaged(front: Front) -> Counter[str]:
-    found = records.damaged(front.storage)
+    found = records.count_damaged(front.storage)
     if waiting := len(front.outbox.damaged()):
         found["outbox"] = waiting
     return found

@@ -1,4 +1,4 @@
-"""A producer as a whole: how much is stored for them, and deleting all of it."""
+"""A producer: the storage that they use, and its deletion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contract import TERMINAL, ProducerAnswer, ProducerDeletedAnswer
 from core.errors import Refusal
 from core.settings import Settings
 from storage import Storage, keys
-from storage.ownership import of_job, of_producer
+from storage.ownership import objects_of_job, objects_of_producer
 from training.jobs.deletion import damaged_jobs, records_of
 from training.jobs.store import Jobs
 
@@ -27,10 +27,10 @@ async def delete(front: Front, inputs: Inputs[None]) -> ProducerDeletedAnswer:
 
 
 def _usage(producer: str, storage: Storage, settings: Settings) -> ProducerAnswer:
-    """Bytes by kind, and the limit."""
+    """The producer's bytes by kind, and the limit."""
     by: Counter[str] = Counter()
     objects = 0
-    for kind, entry in of_producer(storage, producer):
+    for kind, entry in objects_of_producer(storage, producer):
         by[kind] += entry.size
         objects += 1
     return ProducerAnswer(
@@ -61,8 +61,8 @@ def delete_all(producer: str, storage: Storage, jobs: Jobs, library: Library) ->
             gone.append(key)
             size += bytes
 
-    # Listed first, since deleting a twin deletes its versions as well.
-    stored = [entry for _, entry in of_producer(storage, producer)]
+    # Listed before the twins are deleted, since that deletes their versions as well.
+    stored = [entry for _, entry in objects_of_producer(storage, producer)]
     twins = {twin.header.lora_id for twin in library.all(producer)}
     twins |= {f"{producer}:{key.split('/')[2]}" for entry in stored if (key := entry.key).startswith("lora_versions/")}
     sizes = {entry.key: entry.size for entry in stored}
@@ -74,7 +74,7 @@ def delete_all(producer: str, storage: Storage, jobs: Jobs, library: Library) ->
         remove(entry.key, entry.size)
     for job_id, tasks in jobs_of.items():
         storage.delete(keys.open_job(job_id))  # the process that ended the job may not have removed it yet
-        for entry in of_job(storage, job_id):
+        for entry in objects_of_job(storage, job_id):
             remove(entry.key, entry.size)
         for key in records_of(job_id, tasks):
             remove(key)

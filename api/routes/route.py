@@ -14,7 +14,7 @@ from core.principal import SCOPES, Scope
 if TYPE_CHECKING:
     from api.routes.handler import Handler
 
-# Of the scopes of a route, an API key must have one.
+# An API key needs one of the scopes of a route.
 ANY_SCOPE: frozenset[Scope] = frozenset(SCOPES)
 GENERATE: frozenset[Scope] = frozenset({"generate", "admin"})
 TRAIN: frozenset[Scope] = frozenset({"train", "admin"})
@@ -24,18 +24,18 @@ REQUEST_ID_PATTERN = "^[A-Za-z0-9._-]{1,64}$"
 
 
 @dataclass(frozen=True)
-class Query:
-    """A parameter of the query, or a header.
+class Parameter:
+    """A query parameter or a header.
 
     Attributes:
         schema: its JSON schema. A value outside an `enum` is refused.
     """
 
     name: str
-    about: str
+    description: str
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
     required: bool = False
-    where: Literal["query", "header"] = "query"
+    location: Literal["query", "header"] = "query"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,25 +46,26 @@ class Route:
         method: a GET route answers HEAD as well.
         path: a template with parameters in braces. `{path}` may hold slashes; `{producer_id}`, `{job_id}` and
             `{lora_id}` are checked, also for whether the principal may see them, before the handler is called.
-        tag: the reader it is for, in the OpenAPI document.
+        tag: its section of the OpenAPI document: `producers`, `artists`, `twins` or `operators`.
         summary: one line, for the OpenAPI document.
         scopes: an API key needs one of them; None means that no key is needed.
-        handler: what answers; None where BentoML serves the route.
+        handler: the function that answers; None where BentoML serves the route.
         body: the JSON body, with an example of it.
         form: the fields of a multipart form, beside its `file`.
-        other_query: parameters of the query that are not in `query` are ignored instead of refused.
-        answer: the JSON answered with 200, with an example of the first; several models are alternatives.
-        files: media types of the bytes that are answered instead of JSON, or where `Accept` asks for them.
-        errors: its error statuses, without those of every route, and those that follow from a body (400, 408, 413,
-            415), from a query (400), and from a parameter of the path (404).
-        writes: it needs the password where one is set, since it changes what is stored, or serves a training.
-        damaged_job: who sees every producer may name a job whose record is damaged.
-        spooled: a large JSON body goes to disk as it comes.
-        cancelled_on_disconnect: the work ends when the client goes away.
-        stream: the answer may last for long: it takes a slot of the streams.
-        quiet: not in the access log, since monitoring asks every few seconds.
-        challenge: `WWW-Authenticate` of a 401.
-        web_app: the web app passes requests on to it, with its own API key.
+        parameters: the query parameters and headers that it reads.
+        allows_other_query: unknown query parameters are ignored; by default they are refused.
+        answer: the models of the JSON answer (200); several are alternatives. The example is of the first.
+        files: the media types of an answer that is not JSON.
+        errors: its own error statuses. Those of every route, and those that follow from its body (400, 408, 413, 415),
+            query (400) and path parameters (404), are added.
+        writes: it changes stored objects or belongs to a training, so that it needs the password if one is set.
+        accepts_damaged_job: a principal that sees every producer may name a job whose record is damaged.
+        spooled: a large JSON body is written to disk as it arrives.
+        cancelled_on_disconnect: its work is cancelled when the client disconnects.
+        stream: its answer may take long, and takes a slot for streams.
+        quiet: it is left out of the access log, since monitoring calls it every few seconds.
+        challenge: the value of `WWW-Authenticate` in a 401.
+        web_app: the web app forwards requests to it, with its own API key.
         documented: it is in the OpenAPI document.
     """
 
@@ -78,14 +79,14 @@ class Route:
     body_example: Mapping[str, Any] | None = None
     body_required: bool = True
     form: type[BaseModel] | None = None
-    query: tuple[Query, ...] = ()
-    other_query: bool = False
+    parameters: tuple[Parameter, ...] = ()
+    allows_other_query: bool = False
     answer: tuple[type[BaseModel], ...] = ()
     answer_example: Mapping[str, Any] | None = None
     files: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
     writes: bool = False
-    damaged_job: bool = False
+    accepts_damaged_job: bool = False
     spooled: bool = False
     cancelled_on_disconnect: bool = False
     stream: bool = False
@@ -96,8 +97,8 @@ class Route:
 
     @property
     def label(self) -> str:
-        """The path up to its first parameter, for metrics: no client's words."""
+        """The path up to its first parameter: metrics must not have values that clients choose."""
         return self.path.partition("/{")[0]
 
 
-OF_PRODUCER = Query("producer_id", "List this producer's only.", {"type": "string", "pattern": ID_PATTERN})
+OF_PRODUCER = Parameter("producer_id", "List this producer's only.", {"type": "string", "pattern": ID_PATTERN})

@@ -1,4 +1,4 @@
-"""The route table: every route of the front service, and how a request finds its own.
+"""The route table: every route of the front service, and how a request is matched to its route.
 
 Middleware, the OpenAPI document, metrics and the web app's list of routes read it.
 """
@@ -26,30 +26,30 @@ ROUTES: tuple[Route, ...] = (
     *producers.ROUTES,
     *operations.ROUTES,
 )
-# What a request has that no route is for.
+# Stands in for the route of a request that matches none.
 NO_ROUTE = Route("GET", "other", "", "", ADMIN)
 
-_KEY = "producer_twin.found"
+_SCOPE_KEY = "producer_twin.route_match"
 _PARAMETER = re.compile(r"\\{(\w+)\\}")  # as re.escape writes it
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the table has for a request.
+class RouteMatch:
+    """The route of a request.
 
     Attributes:
-        route: `NO_ROUTE` where the path is unknown or has no such method.
-        parameters: of the path.
-        methods: all that the path has; none where the path is unknown.
+        route: `NO_ROUTE` if the path is unknown or has no such method.
+        path: the values of the path's parameters.
+        methods: all methods of the path; empty if the path is unknown.
     """
 
     route: Route = NO_ROUTE
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    path: Mapping[str, str] = field(default_factory=dict)
     methods: tuple[str, ...] = ()
 
 
 class Table:
-    """Finds routes by method and path. A path without parameters goes before a template that it would fit."""
+    """Matches requests to routes by method and path. A path without parameters goes before a template that it fits."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         paths: defaultdict[str, dict[str, Route]] = defaultdict(dict)
@@ -58,32 +58,31 @@ class Table:
             if route.method == "GET":
                 paths[route.path]["HEAD"] = route
         self._exact = {path: methods for path, methods in paths.items() if "{" not in path}
-        # By the first segment, so that a request is compared with few.
+        # By the first segment, so that a request is compared with few templates.
         self._templates: defaultdict[str, list[tuple[re.Pattern[str], dict[str, Route]]]] = defaultdict(list)
         for path, methods in paths.items():
             if "{" in path:
                 self._templates[_first(path)].append((_pattern(path), methods))
 
-    def find(self, method: str, path: str) -> Found:
+    def find(self, method: str, path: str) -> RouteMatch:
         if methods := self._exact.get(path):
-            return Found(methods.get(method, NO_ROUTE), {}, tuple(methods))
+            return RouteMatch(methods.get(method, NO_ROUTE), {}, tuple(methods))
         for pattern, methods in self._templates.get(_first(path), ()):
             if match := pattern.fullmatch(path):
-                return Found(methods.get(method, NO_ROUTE), match.groupdict(), tuple(methods))
-        return Found()
+                return RouteMatch(methods.get(method, NO_ROUTE), match.groupdict(), tuple(methods))
+        return RouteMatch()
 
 
-def found(scope: Scope) -> Found:
-    """What the table has for this request, which is looked up once: the scope keeps it."""
-    known: Found | None = scope.get(_KEY)
-    if known is None:
-        known = scope[_KEY] = TABLE.find(scope["method"], scope["path"])
-    return known
+def route_match(scope: Scope) -> RouteMatch:
+    """The route of this request. It is looked up once, and kept in the scope."""
+    if _SCOPE_KEY not in scope:
+        scope[_SCOPE_KEY] = TABLE.find(scope["method"], scope["path"])
+    return scope[_SCOPE_KEY]
 
 
 def route_of(scope: Scope) -> Route:
     """The request's route, or `NO_ROUTE`."""
-    return found(scope).route
+    return route_match(scope).route
 
 
 def _first(path: str) -> str:

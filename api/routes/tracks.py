@@ -1,10 +1,10 @@
-"""Tracks: `POST /generate`, their place in the queue, and the stored files."""
+"""Tracks: `POST /generate`, queue positions, and the stored files."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-from typing import cast
+from typing import Any, cast
 
 from starlette.responses import JSONResponse, Response
 
@@ -12,10 +12,11 @@ from api.routes import outputs
 from api.routes.examples import GENERATED, TWIN
 from api.routes.handler import Front, Inputs
 from api.routes.negotiation import audio_format
-from api.routes.route import ANY_SCOPE, GENERATE, REQUEST_ID_PATTERN, Query, Route
+from api.routes.route import ANY_SCOPE, GENERATE, REQUEST_ID_PATTERN, Parameter, Route
 from contract import FORMATS, GenerateAnswer, GenerateLinkAnswer, GenerateRequest, OutputFormat, QueueAnswer
+from generation.encode import MEDIA_TYPES
 
-_AUDIO = ("audio/wav", "audio/flac", "audio/mpeg", "audio/ogg")
+_AUDIO = tuple(MEDIA_TYPES.values())
 
 
 async def generate(front: Front, request: GenerateRequest, accept: str) -> GenerateAnswer | Response:
@@ -32,28 +33,22 @@ async def generate(front: Front, request: GenerateRequest, accept: str) -> Gener
     raw = None if as_link else audio_format(accept, named)
     if raw:
         request = request.model_copy(update={"output_format": raw})
-    made = await front.generation.generate(request, as_base64=not as_link and raw is None)
-    if as_link:
-        answer = GenerateLinkAnswer(
-            url=outputs.link(made.key, front.storage, front.outbox, front.settings),
-            backend=made.backend,
-            seed=made.seed,
-            sample_rate=made.sample_rate,
-            duration_seconds=made.seconds,
-            output_path=made.path,
-        )
-        return JSONResponse(answer.model_dump())
+    track = await front.generation.generate(request, as_base64=not as_link and raw is None)
     if raw:
-        headers = {"x-backend": made.backend, "x-seed": str(made.seed), "x-output-path": made.path}
-        return Response(made.file, media_type=made.media_type, headers=headers)
-    return GenerateAnswer(
-        audio_base64=(await asyncio.to_thread(base64.b64encode, made.file)).decode(),
-        backend=made.backend,
-        seed=made.seed,
-        sample_rate=made.sample_rate,
-        duration_seconds=made.seconds,
-        output_path=made.path,
-    )
+        headers = {"x-backend": track.backend, "x-seed": str(track.seed), "x-output-path": track.path}
+        return Response(track.file, media_type=track.media_type, headers=headers)
+    fields: dict[str, Any] = {
+        "backend": track.backend,
+        "seed": track.seed,
+        "sample_rate": track.sample_rate,
+        "duration_seconds": track.seconds,
+        "output_path": track.path,
+    }
+    if as_link:
+        url = outputs.link(track.key, front.storage, front.outbox, front.settings)
+        return JSONResponse(GenerateLinkAnswer(url=url, **fields).model_dump())
+    encoded = await asyncio.to_thread(base64.b64encode, track.file)
+    return GenerateAnswer(audio_base64=encoded.decode(), **fields)
 
 
 async def queue_position(front: Front, inputs: Inputs[None]) -> QueueAnswer:
@@ -77,12 +72,12 @@ ROUTES = (
         GENERATE,
         body=GenerateRequest,
         body_example={"prompt": "808 trap beat, dark synth", "lora_id": TWIN, "duration_seconds": 30, "seed": 7},
-        query=(
-            Query(
+        parameters=(
+            Parameter(
                 "x-request-id",
                 "An id that the client chooses, such as a UUID, for /queue/{request_id}.",
                 {"type": "string", "pattern": REQUEST_ID_PATTERN},
-                where="header",
+                location="header",
             ),
         ),
         answer=(GenerateAnswer, GenerateLinkAnswer),
@@ -118,14 +113,14 @@ ROUTES = (
         "A stored track, with ranges; on S3 a redirect (307) to the bucket",
         ANY_SCOPE,
         stored_track,
-        query=(
-            Query(
+        parameters=(
+            Parameter(
                 "format",
                 "Convert a track stored as WAV or FLAC to this format.",
                 {"type": "string", "enum": list(FORMATS)},
             ),
         ),
-        other_query=True,
+        allows_other_query=True,
         files=_AUDIO,
         cancelled_on_disconnect=True,
         stream=True,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from api.routes.examples import TRAIN_REQUEST, TRAINED
-from api.routes.route import TRAIN, Query, Route
+from api.routes.route import TRAIN, Parameter, Route
 from contract import SubmittedAnswer, TaskAnswer, TrainAnswer, TrainRequest
 
-_TASK = Query("task_id", "The id that /train/submit answered.", required=True)
+_TASK = Parameter("task_id", "The id that /train/submit answered.", required=True)
 
 SUBMIT = Route(
     "POST",
@@ -28,7 +28,7 @@ STATUS = Route(
     "producers",
     "The status of a task; /jobs/{job_id} has more, and outlives the server",
     TRAIN,
-    query=(_TASK,),
+    parameters=(_TASK,),
     answer=(TaskAnswer,),
     answer_example={
         "task_id": "5f0c1e1e",
@@ -45,7 +45,7 @@ RESULT = Route(
     "producers",
     "The result of a task, as /train answers it",
     TRAIN,
-    query=(_TASK,),
+    parameters=(_TASK,),
     answer=(TrainAnswer,),
     answer_example=TRAINED,
     errors=(404, 409, 507),

@@ -8,15 +8,16 @@ from datetime import datetime
 from starlette.responses import Response
 
 from adapters.adapter_file import Header
-from adapters.library import StoredAdapter
+from adapters.stored_adapter import StoredAdapter
 from api.capacity.gate import Gate
 from api.capacity.parsing import Parser
 from api.capacity.thread_pools import to_record_thread
-from api.imports import fitting, unpack
+from api.imports import unpack
+from api.imports.conversion import convert
 from api.routes.examples import IMPORTED, TWIN, TWIN_ROW, VERSION
 from api.routes.forms import on_disk
 from api.routes.handler import Front, Inputs
-from api.routes.route import ANY_SCOPE, OF_PRODUCER, TRAIN, Query, Route
+from api.routes.route import ANY_SCOPE, OF_PRODUCER, TRAIN, Parameter, Route
 from contract import (
     VERSION_PATTERN,
     DeletedAnswer,
@@ -37,9 +38,10 @@ from core.sandbox import Limits
 from core.text import shown
 from preprocessing.isolation import DECODING, refusing
 from runners import TABLE
-from storage.ownership import check_room
+from runners.messages import ConvertRequest
+from storage.ownership import check_quota
 
-# It reads and unpacks files of up to the size of the largest adapter.
+# Enough to read and unpack an adapter of the largest size.
 _UNPACKING = Parser(DECODING, Limits(memory=4 * 2**30, cpu_seconds=30, seconds=60, niceness=5), at_once=2, each=1)
 _IMPORTS = Gate(at_once=2, each=1)
 
@@ -107,7 +109,7 @@ async def export(front: Front, inputs: Inputs[None]) -> Response:
 async def import_adapter(front: Front, inputs: Inputs[ImportFields]) -> ImportAnswer:
     """A twin of an adapter made elsewhere. Its adapter_config.json may be the form's second `file`."""
     fields, files = inputs.body, inputs.files
-    principal.own(fields.producer_id)
+    principal.check_producer(fields.producer_id)
     size = sum(file.size or 0 for file in files)
     limit = min(unpack.MAX_BYTES, await front.runners.largest_adapter())
     if size > limit:
@@ -116,21 +118,14 @@ async def import_adapter(front: Front, inputs: Inputs[ImportFields]) -> ImportAn
     if len(opened) < len(files):
         raise Refusal(400, "file: two files have one name; send the adapter and its adapter_config.json")
     quota = front.settings.producer_max_bytes
-    await asyncio.to_thread(check_room, front.storage, fields.producer_id, size, quota)
-    async with _IMPORTS.place():
+    await asyncio.to_thread(check_quota, front.storage, fields.producer_id, size, quota)
+    async with _IMPORTS.slot():
         with refusing("file"):
             data, config = await _UNPACKING.run(unpack.unpacked_files, opened, limit)
-        adopted = await fitting.converted(
-            data,
-            config,
-            fields.producer_id,
-            fields.model_name,
-            fields.backend,
-            front.runners,
-            front.settings,
-        )
-        twin = await asyncio.to_thread(front.library.add, adopted.data)
-    return ImportAnswer(**(await _row(front, twin)).model_dump(), notes=adopted.notes)
+        request = ConvertRequest(data=data, config=config, producer_id=fields.producer_id, model_name=fields.model_name)
+        converted = await convert(request, fields.backend, front.runners, front.settings)
+        twin = await asyncio.to_thread(front.library.add, converted.data)
+    return ImportAnswer(**(await _row(front, twin)).model_dump(), notes=converted.notes)
 
 
 async def retrain(front: Front, inputs: Inputs[RetrainRequest]) -> RetrainAnswer:
@@ -183,6 +178,7 @@ async def _why_unusable(front: Front, header: Header) -> str | None:
     return None
 
 
+_VERSION = Parameter("version", "A version other than the current one.", {"type": "string", "pattern": VERSION_PATTERN})
 ROUTES = (
     Route(
         "GET",
@@ -191,7 +187,7 @@ ROUTES = (
         "List the twins",
         ANY_SCOPE,
         list_all,
-        query=(OF_PRODUCER,),
+        parameters=(OF_PRODUCER,),
         answer=(LorasAnswer,),
         answer_example={"loras": [TWIN_ROW]},
         web_app=True,
@@ -279,9 +275,7 @@ ROUTES = (
         "The adapter file",
         TRAIN,
         export,
-        query=(
-            Query("version", "A version other than the current one.", {"type": "string", "pattern": VERSION_PATTERN}),
-        ),
+        parameters=(_VERSION,),
         files=("application/octet-stream",),
         stream=True,
         web_app=True,

@@ -1,4 +1,4 @@
-"""Parses a body of `/store-upload`, to run in the sandbox: the audio goes to a file, the other fields are returned."""
+"""Parses a body of `/store-upload` in the sandbox: the audio goes to a file, and the other fields are returned."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from typing import Any
 from core.disk import temporary_space
 from core.errors import Refusal
 
-_NAMES = ("content_base64", "contentBase64")
-# In characters of JSON, without the audio.
-_MAX_FIELDS = 2**16
+_AUDIO_FIELDS = ("content_base64", "contentBase64")
+_MAX_OTHER_CHARACTERS = 2**16  # of the JSON without the audio
 
 
-def take_apart(body: io.FileIO, audio: io.FileIO, max_bytes: int) -> Any:
+def parse_upload_body(body: io.FileIO, audio: io.FileIO, max_bytes: int) -> Any:
     """The body's JSON, with "_" in place of the base64, whose bytes are written to the file.
 
     Args:
@@ -31,16 +30,16 @@ def take_apart(body: io.FileIO, audio: io.FileIO, max_bytes: int) -> Any:
         document = json.loads(body.readall())
     except (ValueError, RecursionError):
         raise Refusal(400, "the body is not valid JSON") from None
-    name = next((name for name in _NAMES if isinstance(document, dict) and name in document), None)
+    name = next((name for name in _AUDIO_FIELDS if isinstance(document, dict) and name in document), None)
     if name and isinstance(document[name], str) and document[name]:
-        decode(document[name], audio, max_bytes)
+        decode_base64(document[name], audio, max_bytes)
         document[name] = "_"
-    if len(json.dumps(document)) > _MAX_FIELDS:
+    if len(json.dumps(document)) > _MAX_OTHER_CHARACTERS:
         raise Refusal(413, "the body has more than a file in it; send its other fields alone")
     return document
 
 
-def decode(text: str, file: io.FileIO, max_bytes: int) -> None:
+def decode_base64(text: str, file: io.FileIO, max_bytes: int) -> None:
     """Write the bytes of base64, or of a data URL, to the file. Raises Refusal: 400, 413, 507."""
     # Browsers read files as data URLs.
     payload = text.partition(",")[2] if text.startswith("data:") else text

@@ -7,7 +7,7 @@ import io
 import tempfile
 import uuid
 from collections.abc import Callable
-from hashlib import file_digest, sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,9 +16,8 @@ from api.capacity.thread_pools import to_record_thread
 from api.routes.examples import UPLOAD, UPLOADED
 from api.routes.forms import on_disk
 from api.routes.handler import Front, Inputs
-from api.routes.inputs import validated
-from api.routes.route import TRAIN, Query, Route
-from api.routes.upload_bodies import decode, take_apart, too_large
+from api.routes.route import TRAIN, Parameter, Route
+from api.routes.upload_bodies import decode_base64, parse_upload_body, too_large
 from contract import (
     AnalysisAnswer,
     StoreUploadAnswer,
@@ -27,25 +26,26 @@ from contract import (
     UploadLinkAnswer,
     UploadLinkRequest,
 )
+from contract.validation import validated
 from core import principal
 from core.errors import Refusal
 from core.logs import note
 from core.sandbox import Exceeded, Limits
 from core.settings import Settings
 from core.text import shown
-from preprocessing.decode import check_file, probe
+from preprocessing.decode import check_ends, probe
 from preprocessing.isolation import ANALYSE, ANALYSE_LONG, ANALYSIS, CHECK, DECODING, SONG_SECONDS, refusing
-from storage import AlreadyExists, NotFound, Storage, keys
-from storage.ownership import check_room
+from storage import AlreadyExists, NotFound, Storage, digest_of, keys
+from storage.ownership import check_quota
 
 T = TypeVar("T")
 
-# A client must begin to upload within this time; the upload itself may take longer.
+# A client must begin its upload within this time. The upload itself may take longer.
 _LINK_SECONDS = 3600
 
 # Only a file's header and its ends are decoded, which takes milliseconds.
 _CHECKS = Parser(DECODING, CHECK, at_once=4, each=2)
-# A body is in memory three times, as bytes, text and decoded file; MAX_BODY_BYTES allows some hundred megabytes.
+# A body is in memory three times, as bytes, text and decoded file, of some hundred megabytes each (MAX_BODY_BYTES).
 _BODIES = Parser(DECODING, Limits(memory=2 * 2**30, cpu_seconds=20, seconds=60, niceness=5), at_once=2, each=1)
 # Analysis takes a core, which serving needs as well: a second for a song, minutes for a recording of hours.
 _SONGS = Parser(ANALYSIS, ANALYSE, at_once=1, each=1)
@@ -53,12 +53,13 @@ _RECORDINGS = Parser(ANALYSIS, ANALYSE_LONG, at_once=1, each=1)
 
 
 async def upload(front: Front, inputs: Inputs[UploadFields]) -> StoreUploadAnswer:
-    """Store the form's file, in constant memory."""
+    """Store the form's file in constant memory."""
     fields, files = inputs.body, inputs.files
     if len(files) > 1:
         raise Refusal(400, "file: send one a request")
-    key, answer = _new_upload(fields.producer_id, fields.job_id, fields.filename or files[0].filename or "audio.wav")
-    answer.warnings = await _keep("file", key, fields.producer_id, on_disk(files[0]), front.storage, front.settings)
+    producer, file = fields.producer_id, files[0]
+    key, answer = _new_upload(producer, fields.job_id, fields.filename or file.filename or "audio.wav")
+    answer.warnings = await _check_and_store("file", key, producer, on_disk(file), front.storage, front.settings)
     return answer
 
 
@@ -67,15 +68,15 @@ async def upload_link(front: Front, inputs: Inputs[UploadLinkRequest]) -> Upload
 
 
 async def upload_analysis(front: Front, inputs: Inputs[None]) -> AnalysisAnswer:
-    return await _analysed(inputs.query["path"], front.storage)
+    return await _analyse(inputs.query["path"], front.storage)
 
 
 async def store(request: StoreUploadRequest, storage: Storage, settings: Settings) -> StoreUploadAnswer:
-    """Check the audio and store it. The same bytes may be stored again at the same path, others may not."""
+    """Check the audio and store it. The same bytes may be stored again at the same path; other bytes may not."""
     key, answer = _new_upload(request.producer_id, request.job_id, request.filename)
     with tempfile.TemporaryFile(buffering=0) as file:
-        await asyncio.to_thread(decode, request.content_base64, file, settings.max_upload_bytes)
-        answer.warnings = await _keep("content_base64", key, request.producer_id, file, storage, settings)
+        await asyncio.to_thread(decode_base64, request.content_base64, file, settings.max_upload_bytes)
+        answer.warnings = await _check_and_store("content_base64", key, request.producer_id, file, storage, settings)
     return answer
 
 
@@ -83,53 +84,56 @@ async def store_body(body: io.FileIO, storage: Storage, settings: Settings) -> S
     """`store` for a request body that is a file on disk, in constant memory."""
     with tempfile.TemporaryFile(buffering=0) as file:
         try:
-            document = await _BODIES.run(take_apart, body, file, settings.max_upload_bytes)
+            document = await _BODIES.run(parse_upload_body, body, file, settings.max_upload_bytes)
         except Exceeded as reason:
             raise Refusal(413, f"content_base64: {reason}") from reason
         request = validated(StoreUploadRequest, document)
         key, answer = _new_upload(request.producer_id, request.job_id, request.filename)
-        answer.warnings = await _keep("content_base64", key, request.producer_id, file, storage, settings)
+        answer.warnings = await _check_and_store("content_base64", key, request.producer_id, file, storage, settings)
     return answer
 
 
-async def _keep(
+async def _check_and_store(
     field: str, key: str, producer: str, file: io.FileIO, storage: Storage, settings: Settings
 ) -> list[str]:
     """Store the file if it is audio, and return warnings about its sound."""
     size = file.seek(0, io.SEEK_END)
     if size > settings.max_upload_bytes:
         raise too_large(field, settings.max_upload_bytes)
-    info = await _parsed(_CHECKS, field, check_file, file)
+    info = await _in_sandbox(_CHECKS, field, check_ends, file)
     ANALYSIS.start()  # an analysis is likely to be requested next
 
     def put() -> None:
-        _check_quota(key, producer, size, storage, settings)
+        # The same file sent again takes no more space.
+        if settings.producer_max_bytes is not None and storage.stat(key) is None:
+            check_quota(storage, producer, size, settings.producer_max_bytes)
         try:
             storage.put_file(key, file, if_absent=True)
         except AlreadyExists:
             file.seek(0)
-            _check_same(storage, key, file_digest(file, "sha256").hexdigest())
+            if digest_of(storage, key) != file_digest(file, "sha256").hexdigest():
+                raise _taken(key) from None
 
     await asyncio.to_thread(put)
     return list(info.warnings)
 
 
 def _link(request: UploadLinkRequest, storage: Storage, settings: Settings) -> UploadLinkAnswer:
-    """A URL to which the client uploads the file by itself. The file is checked when it is trained on."""
+    """A URL to which the client uploads the file itself. The file is checked when it is trained on."""
     key, answer = _new_upload(request.producer_id, request.job_id, request.filename)
     if request.bytes > settings.max_upload_bytes:
         raise too_large("bytes", settings.max_upload_bytes)
     if storage.stat(key):
         raise _taken(key)
-    check_room(storage, request.producer_id, request.bytes, settings.producer_max_bytes)
-    made = storage.upload_link(key, _LINK_SECONDS, request.bytes)
-    if made is None:
+    check_quota(storage, request.producer_id, request.bytes, settings.producer_max_bytes)
+    link = storage.upload_link(key, _LINK_SECONDS, request.bytes)
+    if link is None:
         raise Refusal(409, "this service keeps its files in a folder, which has no links: send the file to /uploads")
-    url, headers = made
+    url, headers = link
     return UploadLinkAnswer(**answer.model_dump(), url=url, method="PUT", headers=headers, expires_in=_LINK_SECONDS)
 
 
-async def _analysed(path: str, storage: Storage) -> AnalysisAnswer:
+async def _analyse(path: str, storage: Storage) -> AnalysisAnswer:
     """Raises Refusal: 400 for a malformed path or a file that is not audio, 404."""
     key = keys.from_path(path, "path")
     missing = Refusal(404, f"path: {shown(path)} does not exist; upload it first")
@@ -145,18 +149,18 @@ async def _analysed(path: str, storage: Storage) -> AnalysisAnswer:
         except NotFound:
             raise missing from None
         field = f"path: {shown(path)}"
-        info = await _parsed(_CHECKS, field, probe, file)
-        record = await _parsed(_SONGS if info.seconds <= SONG_SECONDS else _RECORDINGS, field, _analysis, file)
+        info = await _in_sandbox(_CHECKS, field, probe, file)
+        record = await _in_sandbox(_SONGS if info.seconds <= SONG_SECONDS else _RECORDINGS, field, _analyse_file, file)
     fields = {name: record[name] for name in AnalysisAnswer.model_fields if name in record}
     return AnalysisAnswer(path=path, format=info.format, sample_rate=info.sample_rate, channels=info.channels, **fields)
 
 
-async def _parsed(parser: Parser, field: str, function: Callable[..., T], file: io.FileIO | Path) -> T:
+async def _in_sandbox(parser: Parser, field: str, function: Callable[..., T], file: io.FileIO | Path) -> T:
     with refusing(field):
         return await parser.run(function, file)
 
 
-def _analysis(file: Path) -> dict[str, Any]:
+def _analyse_file(file: Path) -> dict[str, Any]:
     from preprocessing.analysis import analyse  # in the sandbox's process: the front need not load it
 
     return analyse(file).record()
@@ -164,24 +168,11 @@ def _analysis(file: Path) -> dict[str, Any]:
 
 def _new_upload(producer: str, job: str | None, filename: str) -> tuple[str, StoreUploadAnswer]:
     """The storage key and the answer. Raises Refusal (403) if the API key is not for the producer."""
-    principal.own(producer)
+    principal.check_producer(producer)
     job_id = job or str(uuid.uuid4())
     key = keys.upload(producer, job_id, keys.safe_filename(filename))
     note(object=key)
     return key, StoreUploadAnswer(path=keys.to_path(key), producer_id=producer, job_id=job_id)
-
-
-def _check_quota(key: str, producer: str, size: int, storage: Storage, settings: Settings) -> None:
-    """Raise Refusal (507) if the producer may not store `size` bytes more, unless the object is stored already."""
-    if settings.producer_max_bytes is not None and storage.stat(key) is None:
-        check_room(storage, producer, size, settings.producer_max_bytes)
-
-
-def _check_same(storage: Storage, key: str, digest: str) -> None:
-    """Raise Refusal (409) unless the stored object has this digest."""
-    entry = storage.stat(key)
-    if entry is None or (entry.sha256 or sha256(storage.get(key)).hexdigest()) != digest:
-        raise _taken(key)
 
 
 def _taken(key: str) -> Refusal:
@@ -241,7 +232,7 @@ ROUTES = (
         "Analyse an uploaded file: length, tempo, key and levels",
         TRAIN,
         upload_analysis,
-        query=(Query("path", "The path that an upload answered.", required=True),),
+        parameters=(Parameter("path", "The path that an upload answered.", required=True),),
         answer=(AnalysisAnswer,),
         answer_example={
             "path": UPLOAD,

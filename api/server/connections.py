@@ -1,7 +1,7 @@
-"""Limits on the public port's connections: their number, and the time that a client may be idle.
+"""Limits on the connections of the public port: their number, and the time that a client may be idle.
 
-uvicorn waits without end for the head of a request, and for a client to read its answer. BentoML offers no way to
-choose another protocol class, so `install` puts this one into uvicorn's table.
+uvicorn waits without limit for the head of a request, and for a client to read its answer. BentoML has no option for
+another protocol class, so `install` puts this one into uvicorn's table.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class PublicProtocol(H11Protocol):
         super().resume_writing()
 
     def _should_upgrade(self) -> bool:
-        """Never: no route speaks another protocol, and a connection taken over by one would have no limits."""
+        """False: no route uses another protocol, and a connection that was handed over would have no limits."""
         return False
 
     def send_400_response(self, msg: str) -> None:

@@ -16,8 +16,9 @@ import soundfile
 from contract import TrainRequest
 from core.errors import Refusal
 from core.settings import Settings
+from preprocessing.containers.base import BadAudio
 from preprocessing.dataset import prepare
-from preprocessing.decode import BadAudio, check_bytes
+from preprocessing.decode import check_ends
 from storage import open_storage
 
 
@@ -60,7 +61,7 @@ def fuzz(count: int, seed: int) -> None:
     slowest = 0.0
     for data in _damaged(count, seed):
         with suppress(BadAudio):
-            check_bytes(data)
+            check_ends(io.BytesIO(data))
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             store = open_storage((Path(folder) / "store").as_uri())

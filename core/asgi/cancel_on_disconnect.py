@@ -11,7 +11,7 @@ from core.asgi.responses import CLIENT_GONE, error_response
 
 
 class CancelOnDisconnect:
-    """ASGI middleware: cancels the handler when the connection ends before the answer, which servers do not do.
+    """ASGI middleware: cancels the handler if the client disconnects before the answer, which servers do not do.
 
     Args:
         applies: whether a request's handler may be cancelled.
@@ -25,20 +25,20 @@ class CancelOnDisconnect:
         if scope["type"] != "http" or not self.applies(scope):
             await self.app(scope, receive, send)
             return
-        body_has_come = asyncio.Event()
+        body_received = asyncio.Event()
         if scope["method"] in ("GET", "HEAD"):
-            body_has_come.set()
+            body_received.set()
 
         async def forward() -> Message:
-            if body_has_come.is_set():
+            if body_received.is_set():
                 return await asyncio.shield(gone)
             message = await receive()
             if message["type"] != "http.request" or not message.get("more_body", False):
-                body_has_come.set()
+                body_received.set()
             return message
 
         async def disconnected() -> Message:
-            await body_has_come.wait()  # until then the handler receives the message of the disconnect itself
+            await body_received.wait()  # until then the handler receives the message of the disconnect itself
             while (message := await receive())["type"] != "http.disconnect":
                 pass
             return message
@@ -61,5 +61,5 @@ class CancelOnDisconnect:
                 task.cancel()
             await asyncio.wait((answer, gone))
         if not answered:
-            # Nobody receives it; the request log has its status.
+            # No client receives it, but the request log has its status.
             await error_response(CLIENT_GONE, "the client closed the connection")(scope, receive, send)

@@ -38,28 +38,28 @@ class GracefulShutdown:
         self.app = app
         self.seconds = seconds
         self.behind = behind
-        self._since: float | None = None  # the time of the signal
+        self._signalled_at: float | None = None
         self._under_way: set[asyncio.Future[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            self._listen()
+            self._handle_signals()
         if scope["type"] != "http" or scope["path"] == "/livez":
             await self.app(scope, receive, send)
-        elif self._since is not None and not self.behind:
+        elif self._signalled_at is not None and not self.behind:
             await error_response(503, _STOPPING)(scope, receive, send)
         else:
             await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
+        started = False
 
-        async def noted(message: Message) -> None:
-            nonlocal begun
-            begun = True
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = True
             await send(message)
 
-        answer: asyncio.Future[None] = asyncio.ensure_future(self.app(scope, receive, noted))
+        answer: asyncio.Future[None] = asyncio.ensure_future(self.app(scope, receive, send_and_note))
         self._under_way.add(answer)
         try:
             await asyncio.wait((answer,))
@@ -68,43 +68,43 @@ class GracefulShutdown:
             answer.cancel()
         if not answer.cancelled():
             answer.result()
-        elif not begun:
+        elif not started:
             await error_response(503, _STOPPING)(scope, receive, send)
 
-    def _listen(self) -> None:
+    def _handle_signals(self) -> None:
         """Handle the signals in place of the server, whose own handlers are called at the end."""
         if threading.current_thread() is not threading.main_thread():
             return
         loop = asyncio.get_running_loop()
-        before = {int(number): signal.getsignal(number) for number in _SIGNALS}
+        server_handlers = {int(number): signal.getsignal(number) for number in _SIGNALS}
 
-        def leave(number: int, frame: FrameType | None = None) -> None:
-            if callable(handler := before[number]):
+        def call_server_handler(number: int, frame: FrameType | None = None) -> None:
+            if callable(handler := server_handlers[number]):
                 handler(number, frame)
 
         async def close() -> None:
             await self._close()
-            leave(signal.SIGTERM)
+            call_server_handler(signal.SIGTERM)
 
-        def hear(number: int, frame: FrameType | None) -> None:
-            if self._since is None:
-                self._since = time.monotonic()
-                last = threading.Timer(self.seconds + _SAVE_SECONDS, os._exit, (0,))
-                last.daemon = True
-                last.start()
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            if self._signalled_at is None:
+                self._signalled_at = time.monotonic()
+                forced_exit = threading.Timer(self.seconds + _SAVE_SECONDS, os._exit, (0,))
+                forced_exit.daemon = True
+                forced_exit.start()
                 asyncio.run_coroutine_threadsafe(close(), loop)
-            elif number == signal.SIGINT and time.monotonic() - self._since > _SECOND_SIGNAL_SECONDS:
-                leave(number, frame)
+            elif number == signal.SIGINT and time.monotonic() - self._signalled_at > _SECOND_SIGNAL_SECONDS:
+                call_server_handler(number, frame)
 
         for number in _SIGNALS:
-            signal.signal(number, hear)
+            signal.signal(number, on_signal)
 
     async def _close(self) -> None:
         """Wait for the requests under way, and cancel those that do not end in time."""
         start = time.monotonic()
-        longer = _BEHIND_SECONDS if self.behind else 0.0
-        while (took := time.monotonic() - start) < self.seconds + longer:
-            if not self._under_way and took >= longer:
+        extra = _BEHIND_SECONDS if self.behind else 0.0
+        while (took := time.monotonic() - start) < self.seconds + extra:
+            if not self._under_way and took >= extra:
                 break
             await asyncio.sleep(0.05)
         for answer in list(self._under_way):

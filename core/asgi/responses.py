@@ -36,7 +36,7 @@ def method_not_allowed(scope: Scope) -> str:
     return f"{shown(scope['method'])} is not allowed on {shown(scope['path'])}"
 
 
-async def or_error(answer: Awaitable[Any], context: bentoml.Context | None = None) -> Any:
+async def answer_or_error(answer: Awaitable[Any], context: bentoml.Context | None = None) -> Any:
     """The answer, or the error response for the `Refusal` that it raised.
 
     Args:

@@ -12,15 +12,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 from core.errors import Refusal
 from core.sandbox.messages import LENGTH, PID, Exceeded, Limits, dumps
+from core.settings import ROOT
 
 T = TypeVar("T")
 
-_ROOT = Path(__file__).resolve().parents[2]
 # Threads of numerical libraries do not survive a fork.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 _NOT_STARTED = "the process that reads files cannot be started; try again later"
@@ -32,10 +31,10 @@ _CRASHED = "it takes too much time or memory to read, or makes its reader crash;
 
 
 class Sandbox:
-    """Makes calls with limits, each in a child of one template process, which is started with the first call.
+    """Makes calls with limits, each in a child of one template process, which the first call starts.
 
     Args:
-        prepare: `module:function`, called once in the template to import and warm up what the calls need.
+        prepare: `module:function`, called once in the template to import and warm up the libraries of the calls.
     """
 
     def __init__(self, prepare: str) -> None:
@@ -48,7 +47,7 @@ class Sandbox:
         """Start the template now, so that the first call waits less."""
         with self._lock:
             if self._control is None:
-                self._control = self._started()
+                self._control = self._start_template()
 
     def close(self) -> None:
         """End the template and its children. A later call starts it again."""
@@ -63,14 +62,14 @@ class Sandbox:
         """Call a module's function. Cancelling kills the child.
 
         Args:
-            limits: what the call may take.
-            function: any function that can be pickled, with its result and arguments.
+            limits: of this call.
+            function: it, its arguments and its result must be picklable.
             arguments: an `io.FileIO` among them arrives as the same open file.
 
         Raises:
             Exceeded: a limit was reached, or the child crashed.
             Refusal: 503, the template does not start.
-            Exception: what the function raised.
+            Exception: an exception of the function itself.
         """
         loop = asyncio.get_running_loop()
         call, descriptors = dumps((limits, function, arguments))
@@ -78,7 +77,10 @@ class Sandbox:
         async def receive(length: int) -> bytes:
             data = bytearray()
             while len(data) < length:
-                data += _some(await loop.sock_recv(child.socket, min(_CHUNK, length - len(data))))
+                received = await loop.sock_recv(child.socket, min(_CHUNK, length - len(data)))
+                if not received:
+                    raise ConnectionResetError("the child has closed the socket")
+                data += received
             return bytes(data)
 
         with self._child() as child:
@@ -98,7 +100,7 @@ class Sandbox:
                 raise Exceeded(_CRASHED) from None
         returned, value = pickle.loads(answer)  # nosec B301 - from our own child
         if returned:
-            return value  # type: ignore[no-any-return]
+            return value
         raise value
 
     def call(self, limits: Limits, function: Callable[..., T], *arguments: Any) -> T:
@@ -111,18 +113,18 @@ class Sandbox:
         with ours:
             ours.setblocking(False)
             with theirs:
-                self._hand_over(theirs)
+                self._fork_child(theirs)
             child = _Child(ours)
             try:
                 yield child
             finally:
                 child.kill()
 
-    def _hand_over(self, end: socket.socket) -> None:
+    def _fork_child(self, end: socket.socket) -> None:
         """Have the template fork a child for this end of a socket. A template that has died is replaced."""
         with self._lock:
             for control in (self._control, None):
-                self._control = control or self._started()
+                self._control = control or self._start_template()
                 try:
                     socket.send_fds(self._control, [b"f"], [end.fileno()])
                 except OSError:
@@ -132,10 +134,10 @@ class Sandbox:
             self._control = None
             raise Refusal(503, _NOT_STARTED)
 
-    def _started(self) -> socket.socket:
+    def _start_template(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         with theirs:
-            path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+            path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
             self._template = subprocess.Popen(
                 [sys.executable, "-m", "core.sandbox.template", str(theirs.fileno()), self._prepare],
                 env=os.environ | _ONE_THREAD | {"PYTHONPATH": path},
@@ -172,10 +174,3 @@ class _Child:
         finally:
             if self._pidfd is not None:
                 os.close(self._pidfd)
-
-
-def _some(data: bytes) -> bytes:
-    """The data. Raises ConnectionResetError if it is empty, as the other end has closed."""
-    if not data:
-        raise ConnectionResetError
-    return data

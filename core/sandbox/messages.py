@@ -16,10 +16,10 @@ MAX_FILES = 8
 
 @dataclass(frozen=True)
 class Limits:
-    """What one call may take.
+    """The limits of one call.
 
     Attributes:
-        memory: bytes of address space beyond the template's own.
+        memory: bytes of address space, beyond those of the template.
         cpu_seconds: processor time.
         seconds: wall-clock time.
         niceness: lowers the priority against other processes, 0 to 19, as nice(1) does.

@@ -77,7 +77,7 @@ def _limit(limits: Limits) -> None:
 
 
 def _pickled(call: Callable[[], object]) -> bytes:
-    """Whether the call returned, and what it returned or raised."""
+    """A pickle of (True, the result) or (False, the exception)."""
     try:
         return pickle.dumps((True, call()), protocol=pickle.HIGHEST_PROTOCOL)
     except MemoryError:

@@ -10,7 +10,7 @@ from models.ace_step.layer import fuse_norms
 from models.ace_step.snake import use_fast_snake
 from models.ace_step.timbre import SilentTimbre
 from models.checkpoints import Checkpoint, CheckpointError
-from models.kernels import guard_convolutions
+from models.convolutions import guard_convolutions
 
 
 def load(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> AceStepPipeline:

@@ -86,7 +86,7 @@ def after_cross_attention(layer: Layer, h: Tensor, attended: Tensor, modulation:
     return torch.addcmul(h, layer.linears["mlp.down_proj"](F.silu(gated) * x), modulation[:, 5, None])
 
 
-class Parts(NamedTuple):
+class LayerFunctions(NamedTuple):
     """A layer's computations before, between and after its two attentions, compiled or not."""
 
     before: Callable[..., tuple[Tensor, Tensor, Tensor]] = before_self_attention
@@ -94,7 +94,7 @@ class Parts(NamedTuple):
     after: Callable[..., Tensor] = after_cross_attention
 
 
-UNCOMPILED = Parts()
+UNCOMPILED = LayerFunctions()
 
 
 def forward(
@@ -104,7 +104,7 @@ def forward(
     rotary: tuple[Tensor, Tensor],
     attention: Attention,
     conditions: Sequence[KeyValue],
-    parts: Parts = UNCOMPILED,
+    functions: LayerFunctions = UNCOMPILED,
 ) -> Tensor:
     """The layer's output for `h` `[blocks, block, D]`.
 
@@ -113,9 +113,9 @@ def forward(
         rotary: cosine and signed sine of each token's position, `[N, 1, head size]` each.
         conditions: the entry of `attention.conditions` of this layer.
     """
-    query, key, value = parts.before(layer, h, modulation, rotary)
-    h, query = parts.between(layer, h, attention.self_attention(query, key, value, layer.window), modulation)
-    return parts.after(layer, h, attention.cross_attention(query, conditions), modulation)
+    query, key, value = functions.before(layer, h, modulation, rotary)
+    h, query = functions.between(layer, h, attention.self_attention(query, key, value, layer.window), modulation)
+    return functions.after(layer, h, attention.cross_attention(query, conditions), modulation)
 
 
 def apply_rotary(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:

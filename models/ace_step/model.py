@@ -10,15 +10,15 @@ import torch
 from diffusers import AceStepPipeline
 from numpy.typing import NDArray
 
-from adapters.batched_lora import batch_key, check
+from adapters.batched_lora import batch_key, check_adapters
 from models.ace_step import conditions, sampling
 from models.ace_step.checkpoint import load
 from models.ace_step.decoding import decode
-from models.ace_step.layer import UNCOMPILED, Parts
+from models.ace_step.layer import UNCOMPILED, LayerFunctions
 from models.ace_step.sampling import Batch, Defaults, Run
 from models.base import Model, Plan, Row
 from models.checkpoints import Checkpoint
-from models.compiled import compiled
+from models.compilation import compile_function
 from models.loudness import normalise
 
 # diffusers' name → the original model's name, which adapter files use.
@@ -37,7 +37,7 @@ class AceStep(Model[Run]):
     def __init__(self, pipeline: AceStepPipeline, defaults: Defaults) -> None:
         self.pipeline = pipeline
         self.defaults = defaults
-        self._parts = UNCOMPILED
+        self._functions = UNCOMPILED
         self.sample_rate: int = pipeline.sample_rate
         self.channels: int = pipeline.vae.config.audio_channels
 
@@ -72,7 +72,7 @@ class AceStep(Model[Run]):
         return _OVERHEAD.get(self.device.type, _OVERHEAD_ON_GPU)
 
     def plan(self, row: Row) -> Plan:
-        check(self.adapted, row.adapters)
+        check_adapters(self.adapted, row.adapters)
         tokens = -(-conditions.frames(self.pipeline, row.seconds) // self.pipeline.transformer.patch_size)
         return Plan(
             steps=sampling.steps(row, self.defaults),
@@ -84,10 +84,11 @@ class AceStep(Model[Run]):
         return Run(self.pipeline, row, self.defaults)
 
     def batch(self, runs: Sequence[Run]) -> Batch:
-        return Batch(self.pipeline, runs, self._parts)
+        return Batch(self.pipeline, runs, self._functions)
 
     def compile(self) -> None:
-        self._parts = Parts(compiled(UNCOMPILED.before), compiled(UNCOMPILED.between), compiled(UNCOMPILED.after))
+        before, between, after = UNCOMPILED
+        self._functions = LayerFunctions(compile_function(before), compile_function(between), compile_function(after))
 
     def finish(self, run: Run, row: Row) -> Generator[None, None, NDArray[np.float32]]:
         if not torch.isfinite(run.latents).all():

@@ -18,16 +18,16 @@ from diffusers.models.transformers.ace_step_transformer import AceStepTransforme
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from adapters.batched_lora import Pairs, Weights, add, linear, stack
+from adapters.batched_lora import Pairs, Weights, add_lora, apply_linear, stack_pairs
 from adapters.weights import LoraPair
 from models.ace_step.attention import KeyValue, attention
-from models.ace_step.layer import FUSED, UNCOMPILED, Layer, Parts, forward, prepare_layer, rms_norm
-from models.base import completed
+from models.ace_step.layer import FUSED, UNCOMPILED, Layer, LayerFunctions, forward, prepare_layer, rms_norm
+from models.base import run_to_end
 from models.fused_linear import FusedLinear, fuse_pairs
 
 # Share of padding tokens up to which larger, and so fewer, blocks are preferred.
 _MAX_PADDING = 0.02
-_SMALLEST_BLOCK = 32
+_MIN_BLOCK_SIZE = 32
 # A pack copies the adapters of all layers to its blocks at once up to this size, beyond it layer by layer.
 _MAX_COPIED_BYTES = 2**29
 _TIME_LAYERS = ("linear_1", "linear_2", "time_proj")
@@ -68,7 +68,7 @@ def stream(
     result = Stream(context, fuse_pairs(transformer, pairs, _groups(transformer)), weights or {})
 
     def apply(name: str, module: Any, x: Tensor) -> Tensor:
-        return add(linear(module, x, result.weights.get(name)), x, pairs.get(name))
+        return add_lora(apply_linear(module, x, result.weights.get(name)), x, pairs.get(name))
 
     embedded = apply("condition_embedder", transformer.condition_embedder, condition)
     for index, module in enumerate(transformer.layers):
@@ -111,23 +111,23 @@ class Pack:
     `VarlenAttention`.
 
     Args:
-        parts: the computations of each layer, compiled or not.
+        functions: those of each layer, compiled or not.
     """
 
     def __init__(
         self,
         transformer: AceStepTransformer1DModel,
         streams: Sequence[Stream],
-        parts: Parts = UNCOMPILED,
+        functions: LayerFunctions = UNCOMPILED,
     ) -> None:
         self.transformer = transformer
         self.weights = streams[0].weights
-        self._parts = parts
+        self._functions = functions
         self.lengths = [stream.context.shape[1] for stream in streams]
         self.tokens = [-(-length // transformer.patch_size) for length in self.lengths]
-        self.block = _block(self.tokens)
-        blocks = [-(-count // self.block) for count in self.tokens]
-        self.padded = [self.block * count for count in blocks]
+        self.block_size = _block_size(self.tokens)
+        blocks = [-(-count // self.block_size) for count in self.tokens]
+        self.padded = [self.block_size * count for count in blocks]
         device, dtype = streams[0].context.device, streams[0].context.dtype
         owners = [stream for stream, count in enumerate(blocks) for _ in range(count)]
         # The stream of each block, None if each stream has one block.
@@ -141,14 +141,14 @@ class Pack:
         self.layers = [
             prepare_layer(transformer, index, self.pairs, self.weights) for index in range(len(transformer.layers))
         ]
-        self._tables = torch.cat([module.scale_shift_table for module in transformer.layers])[:, None]
+        self._scale_shift = torch.cat([module.scale_shift_table for module in transformer.layers])[:, None]
         # A convolution whose stride is its width is a matrix product.
-        self._into = transformer.proj_in_conv.weight.transpose(1, 2).flatten(1)
-        self._out = transformer.proj_out_conv.weight.permute(2, 1, 0).flatten(0, 1)
+        self._in_weight = transformer.proj_in_conv.weight.transpose(1, 2).flatten(1)
+        self._out_weight = transformer.proj_out_conv.weight.permute(2, 1, 0).flatten(0, 1)
         self._out_bias = transformer.proj_out_conv.bias.repeat(transformer.patch_size)
         # Context and latents of all streams, packed and padded to blocks, `[N · patch, 3C]`.
         width = transformer.config.in_channels
-        self._frames = streams[0].context.new_zeros(self._blocks * self.block * transformer.patch_size, width)
+        self._frames = streams[0].context.new_zeros(self._blocks * self.block_size * transformer.patch_size, width)
         for part, each in zip(self._streams(self._frames), streams, strict=True):
             part[:, : each.context.shape[-1]] = each.context[0]
         # The model embeds t and t - r. In this sampler r is t, so that the second embedding is always that of 0.
@@ -161,7 +161,7 @@ class Pack:
             latents: noisy latents of each stream, `[1, T, C]`, where T differs.
             timesteps: one for each stream, in [0, 1].
         """
-        return completed(self.forward(latents, timesteps))
+        return run_to_end(self.forward(latents, timesteps))
 
     def forward(
         self, latents: Sequence[Tensor], timesteps: Sequence[float] | Tensor
@@ -172,12 +172,12 @@ class Pack:
             timesteps = torch.tensor(timesteps, device=self._frames.device, dtype=torch.float32)
         times = self._time("time_embed", dit.time_embed, timesteps.to(self._frames.dtype))
         embedding, modulation = (one + two for one, two in zip(times, self._r_embedding, strict=True))
-        modulations = self._tables + modulation
+        modulations = self._scale_shift + modulation
         modulations[:, :, 1::3] += 1
         for part, x in zip(self._streams(self._frames), latents, strict=True):
             part[:, -x.shape[-1] :] = x[0]
-        frames = self._frames.view(self._blocks, self.block, -1)
-        h = F.linear(frames, self._into, dit.proj_in_conv.bias)
+        frames = self._frames.view(self._blocks, self.block_size, -1)
+        h = F.linear(frames, self._in_weight, dit.proj_in_conv.bias)
         for index in range(len(self.layers)):
             arguments = (index, h, modulations[index])
             if dit.gradient_checkpointing and torch.is_grad_enabled():
@@ -185,30 +185,30 @@ class Pack:
             else:
                 h = self._layer(*arguments)
             yield
-        last = self._of_blocks(dit.scale_shift_table + embedding[:, None])
+        last = self._per_block(dit.scale_shift_table + embedding[:, None])
         h = torch.addcmul(last[:, :1], rms_norm(dit.norm_out, h), last[:, 1:] + 1)
-        frames = F.linear(h, self._out, self._out_bias).view(len(self._frames), -1)
+        frames = F.linear(h, self._out_weight, self._out_bias).view(len(self._frames), -1)
         return [part[None] for part in self._streams(frames)]
 
     def _layer(self, index: int, h: Tensor, modulation: Tensor) -> Tensor:
         """Layer `index` of `[blocks, block, D]`; `modulation` is `[streams, 6, D]`."""
-        layer, conditions = self._layer_of_blocks(index), self.attention.conditions[index]
-        return forward(layer, h, self._of_blocks(modulation), self.rotary, self.attention, conditions, self._parts)
+        layer, conditions = self._layer_per_block(index), self.attention.conditions[index]
+        return forward(layer, h, self._per_block(modulation), self.rotary, self.attention, conditions, self._functions)
 
-    def _layer_of_blocks(self, index: int) -> Layer:
+    def _layer_per_block(self, index: int) -> Layer:
         """The layer, with one LoRA pair for each block."""
         layer = self.layers[index]
         if all(each.pair is None or len(each.pair.a) == self._blocks for each in layer.linears.values()):
             return layer
         linears = {
-            name: FusedLinear(each.layers, each.weights, each.weight, each.pair and self._pair_of_blocks(each.pair))
+            name: FusedLinear(each.layers, each.merged, each.fused, each.pair and self._pair_per_block(each.pair))
             for name, each in layer.linears.items()
         }
         return Layer(layer.module, linears, layer.qk_norm, layer.window)
 
     def _rotary(self, blocks: Sequence[int], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosine and signed sine of each token's position, `[N, 1, head size]`, rounded to `dtype` as in the model."""
-        positions = torch.cat([torch.arange(n * self.block, device=device, dtype=torch.float32) for n in blocks])
+        positions = torch.cat([torch.arange(n * self.block_size, device=device, dtype=torch.float32) for n in blocks])
         cos, sin = get_1d_rotary_pos_embed(
             self.transformer.head_dim,
             positions,
@@ -225,17 +225,17 @@ class Pack:
 
         The pairs of the timestep embedding, which runs once for each stream, are not copied.
         """
-        pairs = stack(self.transformer, rows)
+        pairs = stack_pairs(self.transformer, rows)
         copied = sum((pair.a[0].nbytes + pair.b[0].nbytes) * self._blocks for pair in pairs.values())
         if self.owner is None or copied > _MAX_COPIED_BYTES:
             return pairs
-        return {name: pair if _embeds_time(name) else self._pair_of_blocks(pair) for name, pair in pairs.items()}
+        return {name: pair if _embeds_time(name) else self._pair_per_block(pair) for name, pair in pairs.items()}
 
-    def _pair_of_blocks(self, pair: LoraPair) -> LoraPair:
+    def _pair_per_block(self, pair: LoraPair) -> LoraPair:
         """`[streams, …]` to `[blocks, …]`."""
-        return LoraPair(self._of_blocks(pair.a), self._of_blocks(pair.b))
+        return LoraPair(self._per_block(pair.a), self._per_block(pair.b))
 
-    def _of_blocks(self, x: Tensor) -> Tensor:
+    def _per_block(self, x: Tensor) -> Tensor:
         """`[streams, …]` to `[blocks, …]`."""
         return x if self.owner is None else x[self.owner]
 
@@ -261,10 +261,10 @@ def _embeds_time(name: str) -> bool:
     return name.startswith("time_embed")
 
 
-def _block(tokens: Sequence[int]) -> int:
+def _block_size(tokens: Sequence[int]) -> int:
     """Tokens per block: the largest number with little padding, since each block has a copy of its adapter."""
     total = sum(tokens)
-    for size in range(max(tokens), _SMALLEST_BLOCK, -1):
+    for size in range(max(tokens), _MIN_BLOCK_SIZE, -1):
         if sum(-count % size for count in tokens) <= _MAX_PADDING * total:
             return size
-    return _SMALLEST_BLOCK
+    return _MIN_BLOCK_SIZE

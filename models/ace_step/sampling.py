@@ -14,7 +14,7 @@ from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normal
 
 from adapters.batched_lora import blend, merged_weights
 from models.ace_step import conditions, packed
-from models.ace_step.layer import UNCOMPILED, Parts
+from models.ace_step.layer import UNCOMPILED, LayerFunctions
 from models.base import Interruptible, Row
 
 # Parameters of the authors' adaptive projected guidance (APG).
@@ -111,10 +111,10 @@ class Batch:
         self,
         pipeline: AceStepPipeline,
         runs: Sequence[Run],
-        parts: Parts = UNCOMPILED,
+        functions: LayerFunctions = UNCOMPILED,
     ) -> None:
         self.runs = runs
-        self.pack = packed.Pack(pipeline.transformer, [stream for run in runs for stream in run.streams], parts)
+        self.pack = packed.Pack(pipeline.transformer, [stream for run in runs for stream in run.streams], functions)
         # The timesteps of all steps to come, `[steps, streams]`, copied once: a copy to a GPU in each step would block.
         steps = range(max(run.steps_left for run in runs))
         times = [

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import embedding, pad, scaled_dot_product_attention
 from transformers import MusicgenForCausalLM
 
-from adapters.batched_lora import Pairs, Weights, add, linear, stack
+from adapters.batched_lora import Pairs, Weights, add_lora, apply_linear, stack_pairs
 from models.fused_linear import FusedLinear, fuse_pairs, fuse_weights
 from models.musicgen.layer import FUSED, LAYERS, KeyValue, compute, forward, prepare_layer
 
@@ -47,7 +47,7 @@ def begin_row(model: MusicgenForCausalLM, text: Tensor, pairs: Pairs, weights: W
     padded = pad(text, (0, 0, 0, -text.shape[0] % _KEY_MULTIPLE))
 
     def project(name: str, module: Any) -> Tensor:
-        y = add(linear(module, padded, weights.get(name)), padded, pairs.get(name))
+        y = add_lora(apply_linear(module, padded, weights.get(name)), padded, pairs.get(name))
         return y[: text.shape[0]]
 
     keys_values = []
@@ -98,7 +98,7 @@ class Decoder:
         self._row_of_slot = torch.tensor(row_of_slot * 2, device=model.device)
         self._all = torch.arange(2 * slots, device=model.device)
         weights = states[0].weights
-        pairs = stack(model, [states[row].pairs for row in row_of_slot * 2])
+        pairs = stack_pairs(model, [states[row].pairs for row in row_of_slot * 2])
         # Unconditional rows need no cross-attention: its keys and values are zero, and so is its result.
         conditioned_rows = -(-slots // _ROW_MULTIPLE) * _ROW_MULTIPLE
         self._layers = [

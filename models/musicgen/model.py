@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
-from adapters.batched_lora import batch_key, blend, check, merged_weights
+from adapters.batched_lora import batch_key, blend, check_adapters, merged_weights
 from models.base import Model, Plan, Row, Text
 from models.checkpoints import Checkpoint
-from models.compiled import compiled
+from models.compilation import compile_function
 from models.loudness import normalise
-from models.musicgen import audio
+from models.musicgen import codec
 from models.musicgen.checkpoint import load
 from models.musicgen.layer import forward
 from models.musicgen.sampling import Sampling
@@ -86,7 +86,7 @@ class MusicGen(Model[Run]):
         return _OVERHEAD.get(self.device.type, _OVERHEAD_ON_GPU)
 
     def plan(self, row: Row) -> Plan:
-        check(self.adapted, row.adapters)
+        check_adapters(self.adapted, row.adapters)
         return Plan(steps=Windows.of(self.model).steps(self._frames(row)), cost=1.0, batch_key=batch_key(row.adapters))
 
     def token_row(self, row: Row) -> TokenRow:
@@ -111,13 +111,13 @@ class MusicGen(Model[Run]):
         return Batch(self.model, runs, self._step_layer)
 
     def compile(self) -> None:
-        self._step_layer = compiled(forward)
+        self._step_layer = compile_function(forward)
 
     @torch.inference_mode()
     def finish(self, run: Run, row: Row) -> Generator[None, None, NDArray[np.float32]]:
         if run.broken:
             raise FloatingPointError("the model's logits are not finite")
-        wave = yield from audio.decode(self.codec, run.codes, self.channels)
+        wave = yield from codec.decode(self.codec, run.codes, self.channels)
         return normalise(wave[:, : round(row.seconds * self.sample_rate)])
 
     def response(self, row: Row) -> Generator[None, None, torch.Tensor]:

@@ -214,8 +214,6 @@ class Batch:
         if self._steps_taken % _CHECK_EVERY == 0 or any(run.complete for run in self.runs):
             for run, logits_sum in zip(self.runs, self._logits_sum.tolist(), strict=True):
                 run.broken |= not math.isfinite(logits_sum)
-        return
-        yield
 
     def _copy_window(self, row: int) -> None:
         """Copy a run's window into the batch's tensor, and make it a view of it."""

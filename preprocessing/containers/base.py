@@ -1,4 +1,4 @@
-"""What container parsers hand to decoders: a clean view of the file, and how to decode it."""
+"""The interface between container parsers and decoders: a clean view of the file, and how to decode it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Pcm:
 
 
 @dataclass(frozen=True)
-class Native:
+class OggFile:
     """A clean Ogg Vorbis or Ogg Opus file, for libsndfile; `exact` if its header's length is reliable."""
 
     view: View
@@ -126,7 +126,7 @@ class Demuxed:
     demuxer: str
 
 
-Stream = Pcm | Native | Frames | Demuxed
+Stream = Pcm | OggFile | Frames | Demuxed
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from preprocessing.containers.base import SEARCH_BYTES, BadAudio, Demuxed, Layout, Native, Range, Stream, View, damaged
+from preprocessing.containers.base import SEARCH_BYTES, BadAudio, Demuxed, Layout, OggFile, Range, Stream, View, damaged
 from preprocessing.containers.base import read_at as read
 
 _MAX_PAGES = 200_000  # four hours at 14 pages a second; encoders write one or two
@@ -49,7 +49,7 @@ def ogg(file: BinaryIO, start: int, end: int) -> Layout:
 
 def _stream(file: BinaryIO, song: _Song) -> Stream:
     view = View(file, [*song.pages])
-    return Native(view, exact=False) if song.codec in ("vorbis", "opus") else Demuxed(view, "ogg")
+    return OggFile(view, exact=False) if song.codec in ("vorbis", "opus") else Demuxed(view, "ogg")
 
 
 def _songs(file: BinaryIO, start: int, end: int) -> list[_Song]:

@@ -25,9 +25,9 @@ class LoadedStarter:
     """A loaded checkpoint.
 
     Attributes:
-    model: as a runner loads it.
-    trainer: as the training service uses it.
-    reconstruct: mono audio `[samples]` through the checkpoint's codec and back.
+        model: as a runner loads it.
+        trainer: as the training service uses it.
+        reconstruct: mono audio `[samples]` through the checkpoint's codec and back.
     """
 
     model: Model

@@ -27,9 +27,10 @@ from transformers import AutoTokenizer, T5EncoderModel  # noqa: E402
 
 from contract import SamplingOptions  # noqa: E402
 from core.settings import ROOT  # noqa: E402
-from models.base import Row, Text, completed  # noqa: E402
+from models.base import Row, Text, run_to_end  # noqa: E402
 from models.checkpoints import Checkpoint  # noqa: E402
-from models.musicgen import MusicGen, audio  # noqa: E402
+from models.musicgen import MusicGen  # noqa: E402
+from models.musicgen import codec as coding  # noqa: E402
 from models.musicgen.tokens import Batch, Run  # noqa: E402
 from models.tiny import musicgen as tiny  # noqa: E402
 
@@ -156,7 +157,7 @@ def test_greedy_tokens_are_audiocrafts(original: Any, imported: MusicGen, guidan
         runs.append(Run(imported.model, imported.token_row(row)))
     batch = Batch(imported.model, runs)
     while runs[0].steps_left:
-        completed(batch.step())
+        run_to_end(batch.step())
     for prompt, run in zip(PROMPTS, runs, strict=True):
         conditions = [ConditioningAttributes(text={"description": prompt})]
         with torch.no_grad():
@@ -170,6 +171,6 @@ def test_audio_is_audiocrafts(codec: Any, imported: MusicGen) -> None:
     with torch.no_grad():
         theirs = codec.decode(codes[None])[0].numpy()
         encoded = codec.encode(torch.from_numpy(theirs)[None])[0][0]
-    ours = audio.decode(imported.codec, codes, 1)
+    ours = coding.decode(imported.codec, codes, 1)
     assert np.abs(ours - theirs).max() <= 1e-5 * theirs.std()
-    assert torch.equal(audio.encode(imported.codec, theirs), encoded)
+    assert torch.equal(coding.encode(imported.codec, theirs), encoded)

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from models.base import Model, Plan
-from adapters.batched_lora import add, batch_key, blend, check
+from adapters.batched_lora import add_lora, batch_key, blend, check_adapters
 
 
 class Tone:
@@ -67,7 +67,7 @@ class Hum(Model):
         return module
 
     def plan(self, row):
-        check(self.adapted, row.adapters)
+        check_adapters(self.adapted, row.adapters)
         return Plan(steps=1, cost=row.seconds, batch_key=batch_key(row.adapters))
 
     def begin(self, row):
@@ -79,7 +79,7 @@ class Hum(Model):
     @torch.no_grad()
     def finish(self, run, row):
         one = torch.ones(1, 1)
-        pitch = add(self.adapted(one), one, blend(row.adapters).get("0")).item()
+        pitch = add_lora(self.adapted(one), one, blend(row.adapters).get("0")).item()
         time = np.arange(round(row.seconds * self.sample_rate)) / self.sample_rate
         return 0.5 * np.sin(2 * np.pi * pitch * time, dtype=np.float32)[None]
         yield

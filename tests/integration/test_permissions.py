@@ -21,11 +21,12 @@ import httpx
 import numpy as np
 from safetensors.numpy import save
 
-from adapters.adapter_file import Header, seal
+from adapters.adapter_file import Header
 from api.auth import keys as api_keys
 from contract import TrainRequest
 from scripts.serving import tiny_checkpoints
 from storage import Storage, keys, open_storage
+from tests.adapter_files import seal
 from tests.api import Api, beat, running, wait_until
 from training.jobs.store import Jobs
 

@@ -205,7 +205,7 @@ def test_an_eta_is_known_until_the_row_is_done_or_cancelled() -> None:
 
 
 def test_the_wait_goes_from_the_runner_to_the_client() -> None:
-    from core.asgi.responses import or_error
+    from core.asgi.responses import answer_or_error
     from core.settings import Settings
     from runners import TABLE
     from runners.clients import Runners
@@ -219,7 +219,7 @@ def test_the_wait_goes_from_the_runner_to_the_client() -> None:
             return TrackAnswer(error="64 requests are being served already", status=503, wait=41)
 
     backend = TABLE.choose("ace_step", Settings())
-    answer = asyncio.run(or_error(Runners({"ace_step": Full()}, Settings()).generate(backend, cast(Any, None))))
+    answer = asyncio.run(answer_or_error(Runners({"ace_step": Full()}, Settings()).generate(backend, cast(Any, None))))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "41")
 
 

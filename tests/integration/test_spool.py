@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from api.middleware.upload_spool import UploadSpool
-from api.routes.upload_bodies import take_apart
+from api.routes.upload_bodies import parse_upload_body
 from core.errors import Refusal
 from tests.api import Api, as_base64, beat, error_of
 from tests.asgi import part, scope
@@ -98,7 +98,7 @@ def test_a_body_that_is_none_is_refused(body: bytes, status: int, tmp_path: Path
         open(tmp_path / "sound", "wb", buffering=0) as sound,
         pytest.raises(Refusal) as refusal,
     ):
-        take_apart(given, sound, 1000)
+        parse_upload_body(given, sound, 1000)
     assert refusal.value.status == status
 
 
@@ -106,7 +106,7 @@ def test_a_body_that_is_none_is_refused(body: bytes, status: int, tmp_path: Path
 def test_a_body_is_taken_apart(name: str, tmp_path: Path) -> None:
     (tmp_path / "body").write_text(json.dumps({name: f"data:audio/wav;base64,{SOUND}", "producer_id": "ada"}))
     with open(tmp_path / "body", "rb", buffering=0) as given, open(tmp_path / "sound", "wb", buffering=0) as sound:
-        assert take_apart(given, sound, 1000) == {name: "_", "producer_id": "ada"}
+        assert parse_upload_body(given, sound, 1000) == {name: "_", "producer_id": "ada"}
     assert (tmp_path / "sound").read_bytes() == b"x" * 10
 
 

@@ -27,7 +27,8 @@ from storage import Storage, keys, open_storage
 from tests.api import PATIENCE, command_of
 from training.jobs.admission import Admission
 from training.jobs.launch import launcher
-from training.jobs.store import JobRecord, Jobs
+from training.jobs.record import JobRecord
+from training.jobs.store import Jobs
 from training.jobs.supervisor import STOPPED, Supervisor
 
 RAY = ROOT / "build" / "ray" / "bin" / "ray"

@@ -25,13 +25,15 @@ import numpy as np
 import psutil
 import soundfile
 
-from adapters.library import Library, is_intact
+from adapters.library import Library
+from adapters.stored_adapter import is_intact
 from contract import TERMINAL, TrainRequest
 from core.settings import ROOT, Settings
 from recipes.synthesiser import render, sample_song
 from storage import Storage, keys, open_storage
 from training.jobs.admission import Admission
-from training.jobs.store import JobRecord, Jobs
+from training.jobs.record import JobRecord
+from training.jobs.store import Jobs
 from training.jobs.supervisor import Supervisor
 
 _STEPS, _SONGS, _SECONDS = 30, 3, 6

@@ -31,7 +31,8 @@ from models.adapter_effect import weight_change
 from models.checkpoints import resolve
 from models.tiny import ace_step as tiny
 from preprocessing.captions import ClipInfo, caption
-from preprocessing.decode import BadAudio, blocks, check_bytes
+from preprocessing.containers.base import BadAudio
+from preprocessing.decode import blocks, check_ends
 from tests.sounds import id3, kinds
 from tests.stress.mutations import JSON_WORDS, damaged
 
@@ -69,7 +70,7 @@ def sounds() -> Parser:
             path = Path(file.name)
             path.write_bytes(data)
             read = 0
-            for part in (lambda: check_bytes(data), lambda: sum(len(block) for block in blocks(path))):
+            for part in (lambda: check_ends(io.BytesIO(data)), lambda: sum(len(block) for block in blocks(path))):
                 with contextlib.suppress(BadAudio):
                     part()
                     read += 1

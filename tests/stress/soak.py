@@ -17,7 +17,6 @@ import argparse
 import base64
 import contextlib
 import io
-import json
 import os
 import random
 import re
@@ -38,11 +37,11 @@ import psutil
 import soundfile
 from numpy.typing import NDArray
 
-from adapters.adapter_file import header_length, seal
 from contract import TERMINAL
 from recipes.synthesiser import render, sample_song
 from scripts.serving import Server, serving, tiny_checkpoints
 from storage import Storage, keys, open_storage
+from tests.adapter_files import with_header
 from training.jobs.store import Jobs
 
 TWINS = 50
@@ -90,7 +89,7 @@ class Soak:
         first = self.storage.get(keys.lora("soak", "first"))
         for number in range(TWINS):
             producer, model = f"p{number}", "twin"
-            self.storage.put(keys.lora(producer, model), renamed(first, producer, model))
+            self.storage.put(keys.lora(producer, model), with_header(first, producer_id=producer, model_name=model))
             self.storage.put(keys.lora_owner(producer, model), f"{producer}:{model}".encode())
 
     def run(self, minutes: float) -> None:
@@ -321,16 +320,6 @@ def raised(log: str) -> Counter[str]:
         last = next((line for line in part.splitlines() if line and not line.startswith(" ")), "")
         found[last[:120]] += 1
     return found
-
-
-def renamed(adapter: bytes, producer: str, model: str) -> bytes:
-    """The adapter under another producer's name."""
-    length = header_length(adapter)
-    table = json.loads(adapter[8 : 8 + length])
-    table["__metadata__"] |= {"producer_id": producer, "model_name": model}
-    header = json.dumps(table, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return seal(len(header).to_bytes(8, "little") + header + adapter[8 + length :])
 
 
 def run(minutes: float, seed: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from preprocessing.dataset import Dataset
-from training.evaluation.split import MIN_SONGS
+from training.evaluation.held_out import MIN_SONGS
 from training.evaluation.verdict import MIN_SECONDS
 
 # A song is reported as clipped if more than this share of its samples is at full scale.

@@ -52,14 +52,14 @@ class Comparison:
 def measure(
     session: Session,
     examples: Sequence[Example],
-    name: str,
+    seed: str,
     draws: int = DRAWS,
     check_stop: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float64]:
     """Each example's mean loss, `[examples]`, by the session's model as it is now.
 
     Args:
-        name: seeds the noise, so that it is the same at every call of the same name.
+        seed: of the noise, which is the same at every call with the same seed.
         draws: measurements of each example, with different noise.
         check_stop: called before each batch; it may raise to stop.
     """
@@ -68,7 +68,7 @@ def measure(
         for start in range(0, len(examples), _BATCH):
             check_stop()
             batch = range(start, min(start + _BATCH, len(examples)))
-            losses = session.losses([examples[index] for index in batch], [(name, index, draw) for index in batch])
+            losses = session.losses([examples[index] for index in batch], [(seed, index, draw) for index in batch])
             sums[start : start + len(batch)] += losses.double().numpy()
     return sums / draws
 

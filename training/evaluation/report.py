@@ -9,7 +9,6 @@ import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -85,7 +84,7 @@ class Report:
         """Set the recipe, the loss curves so far, and the previews."""
         steps = len(history.losses)
         self.content["training"] = {
-            "recipe": asdict(recipe) | {"targets": list(recipe.targets)},
+            "recipe": recipe.plain(),
             "steps": steps,
             "total_steps": recipe.steps,
             "seconds": round(history.seconds, 1),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from training.evaluation.held_out import MIN_SONGS
 from training.evaluation.losses import Comparison
-from training.evaluation.split import MIN_SONGS
 
 Word = Literal["learned", "weak", "overfitted", "too little data"]
 

@@ -9,12 +9,14 @@ from contract import TERMINAL, RetrainRequest, TrainRequest
 from core import principal
 from core.errors import Refusal
 from core.settings import Settings
-from preprocessing.dataset import check_sources, stored
+from preprocessing.dataset import stored
+from preprocessing.sources import check_sources
 from runners import TABLE
 from storage import Storage
-from storage.ownership import check_room
+from storage.ownership import check_quota
+from training.jobs.record import JobRecord
 from training.jobs.slots import JobSlots
-from training.jobs.store import JobRecord, Jobs
+from training.jobs.store import Jobs
 
 
 class Admission:
@@ -33,14 +35,14 @@ class Admission:
         Raises:
             Refusal: the request is not acceptable; nothing was written.
         """
-        principal.own(request.producer_id)
+        principal.check_producer(request.producer_id)
         backend = TABLE.choose(request.backend_override, self.settings)
         existing = self.jobs.existing(request)
         if existing:
             return existing
         check_sources(request, self.storage, self.settings)
         stored(request, self.storage)
-        check_room(self.storage, request.producer_id, 0, self.settings.producer_max_bytes)
+        check_quota(self.storage, request.producer_id, 0, self.settings.producer_max_bytes)
         named = request.model_copy(update={"job_id": request.job_id or str(uuid.uuid4())})
         self.library.names.check(request.producer_id, request.model_name, self._in_use)
         with self.slots.taken(str(named.job_id), request.producer_id):

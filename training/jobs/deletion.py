@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contract import TERMINAL
 from core.errors import Refusal
 from storage import Damaged, keys
-from storage.ownership import of_job
+from storage.ownership import objects_of_job
 from training.jobs.store import Jobs
 
 
@@ -24,7 +24,7 @@ def delete_job(jobs: Jobs, some_id: str) -> list[str]:
         record = None
     if record and record.state not in TERMINAL:
         raise Refusal(409, f"job_id: {job_id} is {record.state}; cancel it first")
-    objects = [*of_job(jobs.storage, job_id)]
+    objects = [*objects_of_job(jobs.storage, job_id)]
     if record:
         objects += jobs.storage.list(f"datasets/{record.producer_id}/{job_id}/")
     tasks = {record.task_id} if record else {some_id} - {job_id}

@@ -1,4 +1,4 @@
-"""Detecting deserted jobs: open jobs whose process has ended without saying so.
+"""Detecting deserted jobs: open jobs whose process has ended without recording it.
 
 The process that works on a job writes the job's record every `HEARTBEAT_INTERVAL`. A record that was not written for
 `HEARTBEAT_TIMEOUT` is stale, and its job is suspected. The job counts as deserted once the same stale record has been

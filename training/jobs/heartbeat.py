@@ -8,12 +8,13 @@ from contextlib import contextmanager
 
 from storage import Unavailable
 from training.jobs.desertion import HEARTBEAT_INTERVAL
-from training.jobs.store import JobEnded, Jobs
+from training.jobs.store import Jobs
+from training.jobs.transitions import JobEnded
 
 
 @contextmanager
 def heartbeat(jobs: Jobs, job_id: str, attempt: int, on_stop: Callable[[], None]) -> Iterator[None]:
-    """Write the job's record every `HEARTBEAT_INTERVAL` while the block runs, however long its steps take.
+    """Write the job's record every `HEARTBEAT_INTERVAL` while the block runs, also during long steps.
 
     Args:
         on_stop: called from the thread when the job is to be cancelled, has ended, or belongs to another attempt.

@@ -67,7 +67,7 @@ def _prefixes_in_use(jobs: Jobs) -> tuple[str, ...]:
     """Prefixes of the keys that open jobs read and write."""
     used: list[str] = []
     for record in jobs.open():
-        used += [path.removeprefix(keys.ROOT) for path in record.request.upload_paths or []]
+        used += [path.removeprefix(keys.PATH_PREFIX) for path in record.request.upload_paths or []]
         for job in filter(None, (record.job_id, record.request.dataset_job_id)):
             used += [f"datasets/{record.producer_id}/{job}/", *keys.job_folders(job)]
         used += [keys.training_folder(record.producer_id), "tag_cache/"]

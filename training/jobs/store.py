@@ -24,8 +24,6 @@ from training.jobs.desertion import GRACE, HEARTBEAT_TIMEOUT, DesertionDetector,
 from training.jobs.record import JobRecord, decode_job_id, result_of
 from training.jobs.transitions import Event, JobEnded
 
-__all__ = ["JobEnded", "JobRecord", "Jobs", "no_job"]
-
 # A mark without a record is left by a process that died between writing the two.
 _ORPHANED_MARK_AGE = timedelta(minutes=1)
 _MAX_CACHED_RECORDS = 10_000

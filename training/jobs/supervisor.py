@@ -8,7 +8,8 @@ import logging
 from core.errors import Refusal
 from training.jobs.desertion import HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT
 from training.jobs.launch import STOP_GRACE_SECONDS, Launcher, SubprocessLauncher, TrainingProcess
-from training.jobs.store import JobEnded, Jobs
+from training.jobs.store import Jobs
+from training.jobs.transitions import JobEnded
 
 log = logging.getLogger("producer_twin.training")
 

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import EncodecModel
 
-from models.base import completed
-from models.musicgen import audio as codes
+from models.base import run_to_end
+from models.musicgen import codec as coding
 from models.musicgen.model import MusicGen
 
 from ..codec_training import CodecTraining
@@ -89,7 +89,7 @@ def load_codec(runs: Path) -> EncodecModel:
 @torch.no_grad()
 def reconstruct(codec: EncodecModel, audio: np.ndarray) -> np.ndarray:
     """Through codes and back: mono `[B, T]` to the same shape, T a multiple of `HOP`."""
-    return np.concatenate([completed(codes.decode(codec, codes.encode(codec, song[None]), 1)) for song in audio])
+    return np.concatenate([run_to_end(coding.decode(codec, coding.encode(codec, song[None]), 1)) for song in audio])
 
 
 def through(model: MusicGen, audio: np.ndarray) -> np.ndarray:

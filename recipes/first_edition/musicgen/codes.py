@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.musicgen import audio as coding
+from models.musicgen import codec as coding
 
 from ..clips import write_clips
 from .architecture import HOP

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from adapters.adapter_file import Header, seal
+from adapters.adapter_file import Header
 from api.auth import keys as api_keys
 from contract import TrainRequest
 from storage import Storage, keys, open_storage
+from tests.adapter_files import seal
 from tests.api import ACE_STEP_ONLY, Api, beat, running
 from training.jobs.store import Jobs
 

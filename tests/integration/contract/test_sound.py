@@ -1,4 +1,4 @@
-"""What changes a track, and what does not: seed, twin, other fields, other rows of its batch."""
+"""The sound of a track depends on seed, twin and fields, and not on the other rows of its batch."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ import zipfile
 import httpx
 import pytest
 
-from tests.api import Api, Json, another, beat, checked
+from tests.adapter_files import scaled
+from tests.api import Api, Json, beat, checked
 
 CLIP = beat(4, rate=44_100)
 
@@ -24,7 +25,7 @@ def adapter(api: Api) -> bytes:
 
 def kept(api: Api, adapter: bytes, name: str, factor: float = 1.0) -> str:
     """Import the adapter, multiplied by `factor`, as `keeper:<name>`. Returns its version."""
-    files = [("x.safetensors", another(adapter, factor))]
+    files = [("x.safetensors", scaled(adapter, factor))]
     row = checked(imported(api, files, producer_id="keeper", model_name=name, backend="ace_step"))
     version: str = row["version"]
     return version

@@ -11,7 +11,8 @@ import httpx
 import numpy as np
 from safetensors.numpy import load, save
 
-from tests.api import Api, Json, checked, error_of, peak, with_header
+from tests.adapter_files import with_header
+from tests.api import Api, Json, checked, error_of, peak
 from tests.integration.twins.conftest import imported, rolled_back, zipped
 
 

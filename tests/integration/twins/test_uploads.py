@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.api import Api, Json, as_base64, beat, checked, error_of, peak, with_header
+from tests.adapter_files import with_header
+from tests.api import Api, Json, as_base64, beat, checked, error_of, peak
 from tests.conftest import PASSWORD
 from tests.disks import small_disk
 from tests.integration.twins.conftest import CLIP

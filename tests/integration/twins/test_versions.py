@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.api import Api, another, checked, error_of
+from tests.adapter_files import scaled
+from tests.api import Api, checked, error_of
 from tests.integration.twins.conftest import kept, rolled_back
 
 
@@ -95,7 +96,7 @@ def test_deleting_leaves_nothing(api: Api, adapter: bytes) -> None:
 # The last test: it makes `keeper:first` the producer's newest twin, which the tests above do not expect.
 def test_a_twin_of_an_old_checkpoint_is_trained_again(api: Api, adapter: bytes) -> None:
     path = api.file("/data/loras/keeper_first.safetensors")
-    path.write_bytes(another(adapter, 3, base_sha256="0" * 64))
+    path.write_bytes(scaled(adapter, 3, base_sha256="0" * 64))
     assert "/loras/keeper:first/retrain" in api.get("/loras/keeper:first")["reason"]
     api.file("/data/uploads/keeper/clip/clip.wav").unlink()
     begun = api.post("/loras/keeper:first/retrain")

@@ -1,4 +1,4 @@
-"""Rows' adapters side by side: each has its own, and what needs no copy is not copied."""
+"""Stacked LoRA pairs: each row has its own, and nothing is copied without need."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.adapter_file import Header
-from adapters.batched_lora import blend, stack
+from adapters.batched_lora import blend, stack_pairs
 from adapters.weights import AdapterWeights, FlatPairs, LoraPair, linear_layers
 
 ROOT = torch.nn.Sequential(torch.nn.Linear(8, 12), torch.nn.ReLU(), torch.nn.Linear(12, 6))
@@ -39,7 +39,7 @@ MIXTURE = st.lists(st.tuples(st.sampled_from(ADAPTERS), st.sampled_from([1.0, 0.
 @given(rows=st.lists(MIXTURE, min_size=1, max_size=4))
 def test_every_row_has_its_own_adapters_and_nothing_else(rows: list[list[tuple[AdapterWeights, float]]]) -> None:
     before = [weights.pairs[name].b.clone() for weights in ADAPTERS for name in weights.pairs]
-    stacked = stack(ROOT, [blend(row) for row in rows])
+    stacked = stack_pairs(ROOT, [blend(row) for row in rows])
     for index, row in enumerate(rows):
         for name, layer in LAYERS.items():
             expected = torch.zeros(layer.in_features, layer.out_features)
@@ -54,6 +54,6 @@ def test_every_row_has_its_own_adapters_and_nothing_else(rows: list[list[tuple[A
 
 def test_one_twin_alone_is_used_where_it_lies() -> None:
     twin = ADAPTERS[0]
-    stacked = stack(ROOT, [blend([(twin, 1.0)])])
+    stacked = stack_pairs(ROOT, [blend([(twin, 1.0)])])
     for name, pair in twin.pairs.items():
         assert stacked[name].a.data_ptr() == pair.a.data_ptr() and torch.equal(stacked[name].b[0], pair.b)

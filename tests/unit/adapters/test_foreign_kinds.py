@@ -1,4 +1,4 @@
-"""What other tools write: their names, their decompositions, their types, and what of it cannot be used."""
+"""Adapter files of other tools: names, decompositions and types that are converted, and those that are refused."""
 
 from __future__ import annotations
 

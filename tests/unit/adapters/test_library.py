@@ -214,7 +214,7 @@ def test_a_twin_that_was_deleted_elsewhere_leaves_our_caches(
     for header in (kept, gone):
         asyncio.run(_held(adapters, AdapterRef(key=keys.lora("ada", header.model_name), header=header)))
     with monkeypatch.context() as context:  # another machine's model store is not ours to empty
-        context.setattr(bento_store, "delete", lambda lora_id: None)
+        context.setattr(bento_store, "delete_twin", lambda lora_id: None)
         Library(storage).delete("ada:gone")
     assert _cached(gone).exists()
     assert sweeper.sweep_if_needed()
@@ -224,7 +224,7 @@ def test_a_twin_that_was_deleted_elsewhere_leaves_our_caches(
     other = _stored(storage, model, checkpoint, "other", 4)
     storage.delete(keys.lora_version("ada", "other", other.version))
     with monkeypatch.context() as context:
-        context.setattr(bento_store, "delete", lambda lora_id: None)
+        context.setattr(bento_store, "delete_twin", lambda lora_id: None)
         Library(storage).delete("ada:kept")
     assert sweeper.sweep_if_needed()
     assert bento_store.load(kept) is None and bento_store.load(other) is not None

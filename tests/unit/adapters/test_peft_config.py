@@ -1,4 +1,4 @@
-"""Files of PEFT: what is stored of a twin for it, what its words may be, and how an adapter file is written."""
+"""The PEFT folder that is stored for a twin, the texts in PEFT's settings, and the digests of adapter files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from safetensors.torch import save
 
 from adapters.adapter_file import InvalidAdapter, header_length, parse_header
 from adapters.foreign import convert
-from adapters.library import Library, is_intact
+from adapters.library import Library
 from adapters.serialization import encode_tensors
+from adapters.stored_adapter import is_intact
 from adapters.weights import linear_layers
 from models.ace_step import AceStep
 from storage import Storage, keys, open_storage

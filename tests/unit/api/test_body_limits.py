@@ -46,7 +46,7 @@ def test_bodies_share_the_memory() -> None:
         assert answer(app, scope("/generate", "POST"), part(600, more=True), part(400))[0] == 200
         status, headers, _ = answer(app, scope("/generate", "POST"), part(600, more=True), part(401))
         assert (status, headers["retry-after"]) == (503, "5")
-        assert app.room.left == 2000
+        assert app.memory.left == 2000
     assert answer(app, scope("/uploads", "POST"), part(5000))[0] == 200  # goes to disk
     assert answer(app, scope("/store-upload", "POST"), part(5000))[0] == 200  # as well
 
@@ -57,20 +57,20 @@ def test_the_declared_length_is_taken_at_once() -> None:
 
     async def look(asked: Scope, receive: Receive, send: Send) -> None:
         while (await receive()).get("more_body"):
-            taken.append(2000 - app.room.left)
+            taken.append(2000 - app.memory.left)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"{}"})
 
     app.app = look
     assert answer(app, scope("/generate", "POST", content_length="900"), part(100, more=True), part(800))[0] == 200
-    assert taken == [900] and app.room.left == 2000
+    assert taken == [900] and app.memory.left == 2000
     assert answer(app, scope("/generate", "POST", content_length="1001"), part(1001))[0] == 503
 
 
 def test_one_asker_leaves_as_much_memory_as_it_holds() -> None:
-    room = BodyLimits(Served(), Settings(max_bodies_bytes=1000)).room
-    ada, bob = room.of(["web", "web, visitor ada"]), room.of(["bob"])
-    assert ada(500) and not ada(1) and not room.of(["web", "web, visitor eve"])(1)
+    memory = BodyLimits(Served(), Settings(max_bodies_bytes=1000)).memory
+    ada, bob = memory.of(["web", "web, visitor ada"]), memory.of(["bob"])
+    assert ada(500) and not ada(1) and not memory.of(["web", "web, visitor eve"])(1)
     assert bob(250) and not bob(1)
     assert ada(-500) and bob(1)
 

@@ -71,7 +71,7 @@ def test_a_tree_is_taken_over_once(tree: Path, tmp_path: Path, model: AceStep, r
     storage = open_storage((tmp_path / "new").as_uri())
     storage.put("datasets/ada_b/job/clip_0000.wav", b"ours")
     moved = moved_in(tree.parent, storage, runners)
-    assert moved.count == {"uploads": 1, "training_data": 2}
+    assert moved.copied == {"uploads": 1, "training_data": 2}
     assert moved.twins == {"loras/ada_b_night.safetensors": "ada_b:night"}, moved.skipped
     assert set(moved.skipped) == {
         "uploads/ada_b/job/empty.wav",
@@ -91,7 +91,7 @@ def test_a_tree_is_taken_over_once(tree: Path, tmp_path: Path, model: AceStep, r
     assert_same({name: (pair.a @ pair.b).T for name, pair in pairs.items()}, deltas(peft_of(model.adapted)))
     before = {entry.key: entry.etag for entry in storage.list("")}
     again = moved_in(tree, storage, runners)
-    assert (again.count, again.twins, again.there) == ({}, {}, 4)
+    assert (again.copied, again.twins, again.already_there) == ({}, {}, 4)
     assert again.skipped == moved.skipped
     assert {entry.key: entry.etag for entry in storage.list("")} == before
 

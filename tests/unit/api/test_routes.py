@@ -69,9 +69,9 @@ def test_unknown_paths_and_methods_are_refused_before_a_key_is_asked_for(
 
 
 def test_a_route_has_its_parameters() -> None:
-    assert TABLE.find("GET", "/jobs/a/previews/b.mp3").parameters == {"job_id": "a", "name": "b.mp3"}
-    assert TABLE.find("GET", "/data/outputs/twins/a/b.wav").parameters == {"path": "twins/a/b.wav"}
-    assert TABLE.find("GET", "/loras/a:b").parameters == {"lora_id": "a:b"}
+    assert TABLE.find("GET", "/jobs/a/previews/b.mp3").path == {"job_id": "a", "name": "b.mp3"}
+    assert TABLE.find("GET", "/data/outputs/twins/a/b.wav").path == {"path": "twins/a/b.wav"}
+    assert TABLE.find("GET", "/loras/a:b").path == {"lora_id": "a:b"}
 
 
 def test_every_route_is_found_by_itself() -> None:

@@ -1,4 +1,4 @@
-"""What a stranger's archive and table of tensors may do to whoever looks at them: nothing, and that quickly."""
+"""Archives and safetensors headers of unknown origin are refused quickly, and do no harm."""
 
 from __future__ import annotations
 

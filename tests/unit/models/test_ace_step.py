@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +12,18 @@ import pytest
 import torch
 from diffusers import AceStepPipeline
 from diffusers.models.autoencoders.autoencoder_oobleck import Snake1d
-from safetensors.torch import save
 
-from adapters.adapter_file import InvalidAdapter, header_length, seal
-from adapters.serialization import decode, encode
+from adapters.adapter_file import InvalidAdapter
+from adapters.serialization import decode, encode, encode_tensors
 from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from contract import SamplingOptions
 from models.ace_step import AceStep, decoding
 from models.ace_step.sampling import Batch, Defaults, Run
 from models.ace_step.snake import Snake
-from models.base import Row, Text, completed
+from models.base import Row, Text, run_to_end
 from models.checkpoints import resolve
 from models.tiny import ace_step as tiny
+from tests.adapter_files import seal
 from tests.random_adapters import header, random_adapter
 
 TURBO = Defaults(8, 3.0, 1.0, guided=False)
@@ -58,7 +57,7 @@ def sample(pipeline: AceStepPipeline, rows: Sequence[Row], defaults: Defaults) -
     """The latents of rows that take their steps together."""
     runs = [Run(pipeline, row, defaults) for row in rows]
     while left := [run for run in runs if run.steps_left]:
-        completed(Batch(pipeline, left).step())
+        run_to_end(Batch(pipeline, left).step())
     return [run.latents for run in runs]
 
 
@@ -213,7 +212,7 @@ def test_audio_in_pieces_is_the_audio_as_a_whole(model: AceStep, monkeypatch: py
         whole = model.pipeline.vae.decode(latents.transpose(1, 2)).sample[0]
     monkeypatch.setattr("models.chunked_decoding._CHUNK_FRAMES", 40)
     monkeypatch.setattr("models.chunked_decoding._MIN_CHUNK_OVERLAPS", 1)
-    pieces = completed(decoding.decode(model.pipeline.vae, latents))
+    pieces = run_to_end(decoding.decode(model.pipeline.vae, latents))
     assert pieces.shape == whole.shape
     assert (pieces - whole).abs().max() <= 1e-5 * whole.std()
 
@@ -237,9 +236,7 @@ def test_what_does_not_mix_equals_merged_weights(model: AceStep) -> None:
         elif name.endswith("down_proj"):
             for part, shape in {"w1_a": (out, 2), "w1_b": (2, into), "w2_a": (out, 2), "w2_b": (2, into)}.items():
                 tensors[f"{key}.hada_{part}"] = random(*shape)
-    payload = save(tensors)
-    digest = hashlib.sha256(payload[8 + header_length(payload) :]).hexdigest()
-    weights = decode(seal(save(tensors, replace(header("ace_step", 4), sha256=digest).to_metadata())), model)
+    weights = decode(encode_tensors(tensors, header("ace_step", 4)), model)
     assert len(weights.deltas) == 8 and not weights.pairs
 
     def merged(strength: float) -> AceStep:

@@ -13,7 +13,7 @@ from adapters.foreign import convert
 from adapters.weights import linear_layers
 from models.ace_step import AceStep
 from models.adapter_effect import measure, probe, weight_change
-from models.base import completed
+from models.base import run_to_end
 from tests.peft_files import (
     HEADER,
     converted_delta,
@@ -27,7 +27,7 @@ def effect(model: AceStep, factor: float, part: str = "lora_B") -> list[str]:
     tensors = {key: tensor * factor if part in key else tensor for key, tensor in peft_tensors(model).items()}
     made = convert(save(tensors), b'{"lora_alpha": 4, "r": 4}', HEADER, model)
     relative = weight_change(made.weights, model)
-    without, with_it = (completed(model.response(probe(rows))) for rows in ([], [(made.weights, 1.0)]))
+    without, with_it = (run_to_end(model.response(probe(rows))) for rows in ([], [(made.weights, 1.0)]))
     return measure(relative, model, without, with_it).notes()
 
 

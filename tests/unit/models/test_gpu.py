@@ -1,4 +1,4 @@
-"""What a GPU is asked to do, without one: the tensors are fake, so that shapes, devices and waits are as there.
+"""The work that a GPU would get, tested without one: tensors are fake, with the shapes, devices and waits of a GPU.
 
 Whatever needs a value of a fake tensor raises, as on a GPU it would be waited for.
 """
@@ -19,7 +19,7 @@ from benchmarks.operations import Launched
 from contract import SamplingOptions
 from models.ace_step import AceStep, packed
 from models.ace_step.sampling import Defaults
-from models.base import Model, Row, Text, completed
+from models.base import Model, Row, Text, run_to_end
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
 from models.tiny import ace_step, musicgen
@@ -96,7 +96,7 @@ def test_ace_step_waits_for_nothing_in_its_loop(ace: AceStep, kind: str, monkeyp
     monkeypatch.setattr(torch.accelerator, "synchronize", lambda device: None)
     with Launched() as launched:
         while runs[0].steps_left:
-            completed(batch.step())
+            run_to_end(batch.step())
     assert launched.waits == [] and runs[0].latents.device.type == "cuda"
     assert runs[0].latents.dtype == ace.dtype
 
@@ -111,7 +111,7 @@ def test_musicgen_waits_for_nothing_in_its_loop(music: MusicGen, kind: str) -> N
     batch = music.batch(runs)
     with Launched() as launched:
         for _ in range(5):
-            completed(batch.step())
+            run_to_end(batch.step())
     assert launched.waits == [] and runs[0].positions.device.type == "cuda"
 
 
@@ -174,7 +174,7 @@ def test_drawing_a_token_launches_few_operations(music: MusicGen) -> None:
     runs = [music.begin(Row(Text("beat"), 0.2, SamplingOptions(seed=seed))) for seed in range(2)]
     batch = music.batch(runs)
     with Launched() as launched:
-        completed(batch.step())
+        run_to_end(batch.step())
     layers = len(music.model.decoder.model.decoder.layers)
     # 13 for each layer, as is counted above.
     assert launched.operations.total() - 13 * layers <= 350 - 13 * 24

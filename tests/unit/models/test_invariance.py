@@ -1,4 +1,4 @@
-"""What is true of every batch: a row is the same alone and among others, whoever they are and whenever they come."""
+"""A row is the same alone and in any batch, whichever rows share it and whenever they join."""
 
 from __future__ import annotations
 

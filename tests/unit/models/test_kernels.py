@@ -8,11 +8,11 @@ from torch.nn.functional import linear
 from torch.nn.utils import weight_norm
 
 import models  # noqa: F401 - chooses the kernels' modes
-from models import kernels
 from models.ace_step.decoding import decode
 from models.ace_step.model import AceStep
-from models.base import completed
+from models.base import run_to_end
 from models.checkpoints import resolve
+from models.convolutions import guard_convolutions
 from models.device import pick_dtype
 from models.tiny import ace_step
 
@@ -56,7 +56,7 @@ def test_guarded_convolutions_in_half_precision_are_near(
         for _ in range(2)
     )
     half.load_state_dict(exact.state_dict())
-    kernels.guard_convolutions(half.bfloat16())
+    guard_convolutions(half.bfloat16())
     for frames in (97, 500, 1000):
         sound = torch.randn(2, channels, frames)
         expected = exact(sound)
@@ -71,8 +71,8 @@ def test_the_codec_in_half_precision_is_near() -> None:
         latents = exact.pipeline.vae.encode(wave).latent_dist.mean
         ours = half.pipeline.vae.encode(wave.bfloat16()).latent_dist.mean.float()
         assert (ours - latents).norm() < 0.05 * latents.norm()
-        audio = completed(decode(exact.pipeline.vae, latents.transpose(1, 2)))
-        near = completed(decode(half.pipeline.vae, latents.transpose(1, 2).bfloat16())).float()
+        audio = run_to_end(decode(exact.pipeline.vae, latents.transpose(1, 2)))
+        near = run_to_end(decode(half.pipeline.vae, latents.transpose(1, 2).bfloat16())).float()
         assert (near - audio).norm() < 0.05 * audio.norm()
 
 

@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from contract import State, TrainRequest
 from core.settings import Settings
 from preprocessing.dataset import Dataset, prepare
 from preprocessing.levels import LevelMeter, Levels
 from storage import Storage
-
-RATE = 44_100
+from tests.sounds import RATE, chord, written
 
 
 def tone(seconds: float, rate: int = RATE, channels: int = 2, level: float = 0.25) -> np.ndarray:
-    """A chord, (frames, channels), a little quieter on every further channel."""
-    time = np.arange(round(seconds * rate)) / rate
-    chord = sum(np.sin(2 * np.pi * pitch * time) for pitch in (220, 277.2, 330)) / 3
-    return level * np.outer(chord, 0.8 ** np.arange(channels)).astype(np.float32)
-
-
-def wav(samples: np.ndarray, rate: int = RATE, **kind: Any) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate, **({"format": "WAV"} | kind))
-    return file.getvalue()
+    """`tests.sounds.chord` in single precision."""
+    return chord(seconds, rate, channels, level).astype(np.float32)
 
 
 def with_nan() -> bytes:
     samples = tone(3)
     samples[7, 1] = np.nan
-    return wav(samples, subtype="FLOAT")
+    return written(samples, subtype="FLOAT")
 
 
 def peak_decibels(samples: np.ndarray) -> float:

@@ -24,7 +24,8 @@ from preprocessing.duplicates import duplicates
 from preprocessing.segment import Grid, bar_grid, segments
 from recipes.synthesiser import Song, render, sample_song
 from storage import Storage, keys
-from tests.unit.preprocessing.helpers import RATE, levels, make, sine
+from tests.sounds import RATE
+from tests.unit.preprocessing.helpers import levels, make, sine
 
 
 def write(song: Song, path: Path, seconds: float = 30) -> Path:

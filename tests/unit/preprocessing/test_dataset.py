@@ -21,17 +21,18 @@ from core.errors import Refusal
 from core.settings import Settings
 from preprocessing import sources
 from preprocessing.captions import DEFAULT_TEXT, Caption
-from preprocessing.dataset import check_sources
 from preprocessing.fetch import fetch
+from preprocessing.sources import check_sources
 from storage import Storage, keys
-from tests.unit.preprocessing.helpers import RATE, digests, make, peak_decibels, tone, wav, with_nan
+from tests.sounds import RATE, written
+from tests.unit.preprocessing.helpers import digests, make, peak_decibels, tone, with_nan
 
 
 def test_a_dataset_from_uploads(store: Storage, tmp_path: Path) -> None:
     song = tone(35.2)
     song[15 * RATE : 30 * RATE] = 0
-    store.put("uploads/p/u/one.wav", wav(song))
-    store.put("uploads/p/u/two.bin", wav(tone(16), format="FLAC"))
+    store.put("uploads/p/u/one.wav", written(song))
+    store.put("uploads/p/u/two.bin", written(tone(16), format="FLAC"))
     states: list[State] = []
     body: dict[str, Any] = {
         "upload_paths": ["/data/uploads/p/u/one.wav", "/data/uploads/p/u/two.bin"],
@@ -70,7 +71,7 @@ def test_a_dataset_from_uploads(store: Storage, tmp_path: Path) -> None:
 
 
 def test_native_and_raw(store: Storage, tmp_path: Path) -> None:
-    data = wav(tone(17), format="MP3")
+    data = written(tone(17), format="MP3")
     store.put("uploads/p/u/one.wav", data)
     path = ["/data/uploads/p/u/one.wav"]
     native = make(store, tmp_path, "native", upload_paths=path, profile="native")
@@ -89,7 +90,7 @@ def test_native_and_raw(store: Storage, tmp_path: Path) -> None:
 def test_a_dataset_from_urls(store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "fetch", partial(fetch, is_allowed=lambda address: address.is_loopback))
     (tmp_path / "www").mkdir()
-    (tmp_path / "www" / "beat").write_bytes(wav(tone(3), format="OGG"))
+    (tmp_path / "www" / "beat").write_bytes(written(tone(3), format="OGG"))
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *args: Any) -> None:
@@ -133,7 +134,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
 def test_sources_that_are_refused_at_once(name: str, store: Storage, tmp_path: Path) -> None:
     body, status, says = REFUSED[name]
     for producer in ("p", "q"):
-        store.put(f"uploads/{producer}/u/good.wav", wav(tone(2)))
+        store.put(f"uploads/{producer}/u/good.wav", written(tone(2)))
     before = digests(store, "")
     request = TrainRequest.model_validate({"producer_id": "p"} | body)
     with pytest.raises(Refusal) as refusal:
@@ -157,10 +158,10 @@ def test_good_sources_pass(store: Storage) -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (wav(tone(0.9)), "no second of audible sound"),
-        (wav(np.zeros((RATE * 20, 2))), "no second of audible sound"),
+        (written(tone(0.9)), "no second of audible sound"),
+        (written(np.zeros((RATE * 20, 2))), "no second of audible sound"),
         (with_nan(), r"upload_paths\[0\]: /data/uploads/p/u/a.wav: it has samples"),
-        (wav(tone(3), format="FLAC")[:-50_000], r"upload_paths\[0\]: .*cut off"),
+        (written(tone(3), format="FLAC")[:-50_000], r"upload_paths\[0\]: .*cut off"),
         (b"text", r"upload_paths\[0\]: .*not audio"),
     ],
 )

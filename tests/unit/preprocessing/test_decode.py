@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,9 +14,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from preprocessing.decode import BadAudio, blocks, check_bytes, probe
+from preprocessing.containers.base import BadAudio
+from preprocessing.decode import blocks, check_ends, probe
 from preprocessing.segment import segments
-from tests.unit.preprocessing.helpers import RATE, tone, wav, with_nan
+from tests.sounds import RATE, written
+from tests.unit.preprocessing.helpers import tone, with_nan
 
 KINDS = {
     "wav": {"subtype": "PCM_16"},
@@ -50,7 +53,7 @@ def test_formats_by_their_content(kind: str, tmp_path: Path) -> None:
     info = probe(path)
     assert (info.format, info.sample_rate, info.channels) == (kind.rpartition(".")[2], RATE, 2)
     assert info.seconds == pytest.approx(3, abs=0.01)
-    assert check_bytes(path.read_bytes()) == info
+    assert check_ends(io.BytesIO(path.read_bytes())) == info
     samples = np.concatenate(list(blocks(path)))
     assert samples.dtype == np.float32
     assert samples.shape == (3 * RATE, 2)
@@ -63,7 +66,7 @@ def test_opus_and_aac(tmp_path: Path) -> None:
     aac(tmp_path / "song.m4a", tone(3, 48_000), 48_000)
     aac(tmp_path / "aac", tone(3, 48_000), 48_000, "adts")
     for name, format in {"opus": "opus", "song.m4a": "m4a", "aac": "aac"}.items():
-        info = check_bytes((tmp_path / name).read_bytes())
+        info = check_ends(io.BytesIO((tmp_path / name).read_bytes()))
         assert (info.format, info.sample_rate, info.channels) == (format, 48_000, 2)
         samples = np.concatenate(list(blocks(tmp_path / name)))
         assert len(samples) == pytest.approx(3 * 48_000, abs=2500)
@@ -86,18 +89,18 @@ def test_encoder_delay_and_padding_are_removed(tmp_path: Path) -> None:
 def test_an_mp3_without_an_index_is_read_to_its_end(tmp_path: Path) -> None:
     """Loud at first, so that a length estimated from the first frames is far too short."""
     song = np.concatenate([np.random.default_rng(0).normal(0, 0.3, (RATE * 5, 2)), np.zeros((RATE * 15, 2))])
-    data = wav(song, format="MP3", bitrate_mode="VARIABLE", compression_level=0.3)
+    data = written(song, format="MP3", bitrate_mode="VARIABLE", compression_level=0.3)
     bare = data[data.index(b"\xff\xfb", data.index(b"Xing")) :]
     tagged = b"ID3\x04\0\0\0\0\x08\x00" + bytes(1024) + bare
     for each in (data, bare, tagged):
-        check_bytes(each)
+        check_ends(io.BytesIO(each))
         (tmp_path / "x").write_bytes(each)
         assert sum(len(block) for block in blocks(tmp_path / "x")) == pytest.approx(len(song), abs=4000)
 
 
 def _long_flac() -> bytes:
     """20 h of silence, in a small file."""
-    data = bytearray(wav(np.zeros((RATE, 1)), format="FLAC"))
+    data = bytearray(written(np.zeros((RATE, 1)), format="FLAC"))
     frames = 20 * 3600 * RATE
     data[21] = (data[21] & 0xF0) | (frames >> 32)
     data[22:26] = (frames & 0xFFFFFFFF).to_bytes(4, "big")
@@ -107,16 +110,19 @@ def _long_flac() -> bytes:
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "empty"),
     "text": (lambda: b"RIFF is how this text begins, but it is no audio. " * 50, "not audio"),
-    "header only": (lambda: wav(np.zeros((0, 1))), "no sound"),
-    "half a header": (lambda: wav(tone(1))[:30], "cut off"),
-    "cut wav": (lambda: wav(tone(3))[:100_000], "cut off"),
-    "cut flac": (lambda: wav(tone(3), format="FLAC")[:-50_000], "cut off"),
+    "header only": (lambda: written(np.zeros((0, 1))), "no sound"),
+    "half a header": (lambda: written(tone(1))[:30], "cut off"),
+    "cut wav": (lambda: written(tone(3))[:100_000], "cut off"),
+    "cut flac": (lambda: written(tone(3), format="FLAC")[:-50_000], "cut off"),
     "nan": (with_nan, "NaN"),
-    "infinity": (lambda: wav(np.full((9000, 1), np.inf), subtype="FLOAT"), "NaN or infinity"),
-    "integers written as floats": (lambda: wav(tone(3) * 32768, subtype="FLOAT"), "times full scale.*floats within ±1"),
-    "64 channels": (lambda: wav(np.zeros((9000, 64))), "64 channels"),
-    "1 Hz": (lambda: wav(np.zeros((90, 1)), 1), "sample rate"),
-    "1 MHz": (lambda: wav(np.zeros((9000, 1)), 1_000_000), "sample rate"),
+    "infinity": (lambda: written(np.full((9000, 1), np.inf), subtype="FLOAT"), "NaN or infinity"),
+    "integers written as floats": (
+        lambda: written(tone(3) * 32768, subtype="FLOAT"),
+        "times full scale.*floats within ±1",
+    ),
+    "64 channels": (lambda: written(np.zeros((9000, 64))), "64 channels"),
+    "1 Hz": (lambda: written(np.zeros((90, 1)), 1), "sample rate"),
+    "1 MHz": (lambda: written(np.zeros((9000, 1)), 1_000_000), "sample rate"),
     "20 hours": (_long_flac, "longer than 4 hours"),
     "avi": (lambda: b"RIFF\x00\x10\x00\x00AVI LIST" + bytes(4096), "not audio"),
     "playlist": (lambda: b"#EXTM3U\nfile:///etc/passwd\n", "not audio"),
@@ -131,7 +137,7 @@ def test_hostile_files_are_refused_by_name(name: str, tmp_path: Path) -> None:
     make, says = HOSTILE[name]
     data = make()
     with pytest.raises(BadAudio, match=says):
-        check_bytes(data)
+        check_ends(io.BytesIO(data))
     (tmp_path / "x.wav").write_bytes(data)
     if name not in ("header only",):
         with pytest.raises(BadAudio, match=says):
@@ -140,7 +146,7 @@ def test_hostile_files_are_refused_by_name(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", [1, 2])
 def test_an_mp3_that_changes_midway_is_refused(first: int, tmp_path: Path) -> None:
-    halves = [wav(tone(2, channels=channels), format="MP3") for channels in (first, 3 - first)]
+    halves = [written(tone(2, channels=channels), format="MP3") for channels in (first, 3 - first)]
     (tmp_path / "x.mp3").write_bytes(b"".join(halves))
     with pytest.raises(BadAudio, match="changes midway"):
         list(blocks(tmp_path / "x.mp3"))
@@ -154,8 +160,8 @@ def test_strange_but_good_files(tmp_path: Path) -> None:
         (tone(2, 4_000, 1), 4_000, "PCM_U8"),
         (tone(2, 384_000, 1), 384_000, "PCM_16"),
     ):
-        data = wav(samples, rate, subtype=kind)
-        info = check_bytes(data)
+        data = written(samples, rate, subtype=kind)
+        info = check_ends(io.BytesIO(data))
         assert (info.sample_rate, info.channels) == (rate, samples.shape[1])
         (tmp_path / "x").write_bytes(data)
         assert sum(len(block) for block in blocks(tmp_path / "x")) == len(samples)
@@ -167,8 +173,8 @@ def test_random_bytes_never_crash(capfd: pytest.CaptureFixture[str]) -> None:
     `python -m benchmarks.preprocessing fuzz` tries more of them, through the whole of `prepare`.
     """
     source = random.Random(1)
-    good = [wav(tone(0.3), format="WAV"), wav(tone(0.3), format="FLAC"), wav(tone(0.3), format="OGG")]
-    good.append(wav(tone(0.3), format="MP3"))
+    good = [written(tone(0.3), format="WAV"), written(tone(0.3), format="FLAC"), written(tone(0.3), format="OGG")]
+    good.append(written(tone(0.3), format="MP3"))
     heads = [b"RIFF\xff\xff\xff\x7fWAVEfmt ", b"fLaC", b"OggS", b"\xff\xfb\x90", b"\xff\xf1", b"\0\0\0\x1cftypM4A "]
     for number in range(300):
         if number % 2:
@@ -179,5 +185,5 @@ def test_random_bytes_never_crash(capfd: pytest.CaptureFixture[str]) -> None:
                 changed[source.randrange(len(changed))] = source.randrange(256)
             data = bytes(changed)
         with suppress(BadAudio):
-            check_bytes(data)
+            check_ends(io.BytesIO(data))
     assert "Traceback" not in capfd.readouterr().err  # printed by a failing callback, which does not raise

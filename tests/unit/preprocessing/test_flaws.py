@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from preprocessing.decode import check_bytes
-from preprocessing.segment import load
+from preprocessing.decode import check_ends
+from preprocessing.segment import resampled
 from storage import Storage, keys
-from tests.unit.preprocessing.helpers import RATE, make, tone, wav
+from tests.sounds import RATE, written
+from tests.unit.preprocessing.helpers import make, tone
 
 
 @pytest.mark.parametrize("raw", [True, False])
 def test_flaws_are_repaired_and_reported(raw: bool, store: Storage, tmp_path: Path) -> None:
     """A DC offset is removed; of channels that cancel each other, one is used, in stereo and mono."""
     quiet = tone(4, channels=1) * 0.4
-    store.put("uploads/p/u/offset.wav", wav(quiet + 0.7))
-    store.put("uploads/p/u/opposite.wav", wav(tone(5, channels=1) * [[0.9, -1]]))
-    store.put("uploads/p/u/good.wav", wav(tone(6)))
+    store.put("uploads/p/u/offset.wav", written(quiet + 0.7))
+    store.put("uploads/p/u/opposite.wav", written(tone(5, channels=1) * [[0.9, -1]]))
+    store.put("uploads/p/u/good.wav", written(tone(6)))
     paths = [f"/data/uploads/p/u/{name}.wav" for name in ("offset", "opposite", "good")]
     made = make(store, tmp_path, upload_paths=paths, skip_preprocess=raw, profile="native")
-    offset, opposite, _ = (load(clip.path, RATE, 2) for clip in made.clips)
+    offset, opposite, _ = (np.concatenate(list(resampled(clip.path, RATE, 2))) for clip in made.clips)
     assert abs(offset.mean()) < 1e-3
     for mended, sign in ((offset, 1), (opposite, -1)):
         mono = mended.mean(axis=1)[: 4 * RATE]
@@ -33,7 +35,7 @@ def test_flaws_are_repaired_and_reported(raw: bool, store: Storage, tmp_path: Pa
     assert "DC offset of 70% " in warnings[0][0]
     assert "only channel 2 is used" in warnings[1][0]
     assert [len(each) for each in warnings] == [1, 1, 0]
-    assert (made.clips[2].path.read_bytes() == wav(tone(6))) == raw
+    assert (made.clips[2].path.read_bytes() == written(tone(6))) == raw
     for part in made.record["segments"]:
         assert hashlib.sha256(store.get(keys.from_path(part["path"]))).hexdigest() == part["sha256"]
 
@@ -54,6 +56,6 @@ def test_flaws_are_repaired_and_reported(raw: bool, store: Storage, tmp_path: Pa
     ],
 )
 def test_flaws_are_reported_at_upload(sound: np.ndarray, says: str) -> None:
-    warnings = check_bytes(wav(sound)).warnings
+    warnings = check_ends(io.BytesIO(written(sound))).warnings
     assert bool(warnings) == bool(says)
     assert re.search(says, " ".join(warnings))

@@ -7,7 +7,8 @@ import pyloudnorm
 import pytest
 
 from recipes.synthesiser import render, sample_song
-from tests.unit.preprocessing.helpers import RATE, levels, sine
+from tests.sounds import RATE
+from tests.unit.preprocessing.helpers import levels, sine
 
 
 @pytest.mark.parametrize("rate", [44_100, 48_000, 96_000])

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from api.middleware.error_format import describe_validation
 from contract import GenerateRequest, TrainRequest
+from contract.validation import describe_validation
 from core.notation import KEY, TEMPO, TIME_SIGNATURE, Notation, Unreadable, pitch, whole
 from core.settings import Settings
 from preprocessing.captions import ClipInfo, caption

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from preprocessing.segment import load, segments, to_pcm16
-from tests.unit.preprocessing.helpers import RATE, peak_decibels, tone
+from preprocessing.segment import resampled, segments, to_pcm16
+from tests.sounds import RATE
+from tests.unit.preprocessing.helpers import peak_decibels, tone
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(44_100, 2), (48_000, 1), (22_050, 2), (96_000, 6)])
@@ -64,7 +65,7 @@ def test_native_profile_keeps_stereo(tmp_path: Path) -> None:
     left, right = np.abs(segment.samples).max(axis=0)
     assert right / left == pytest.approx(0.8, abs=0.001)
     soundfile.write(tmp_path / "b.wav", tone(4, channels=6), RATE)
-    assert load(tmp_path / "b.wav", 32_000, 2).shape == (128_000, 2)
+    assert np.concatenate(list(resampled(tmp_path / "b.wav", 32_000, 2))).shape == (128_000, 2)
 
 
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Sound files as other programs write them, damaged, and hostile: what is read, and what is refused why."""
+"""Sound files as other programs write them, damaged files, and hostile ones: read, or refused with the reason."""
 
 from __future__ import annotations
 
+import io
 import os
 import time
 import zlib
@@ -11,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocessing.decode import BadAudio, Samples, blocks, check_bytes, check_file, probe
+from preprocessing.containers.base import BadAudio
+from preprocessing.decode import blocks, check_ends, probe
+from preprocessing.decoders import Samples
 from tests.sounds import RATE, Sound, chord, chunk, encoded, format_chunk, id3, kinds, pcm16, wav_of, written
 
 SOUND = chord(2)
@@ -28,11 +31,11 @@ def samples(data: bytes, folder: Path) -> Samples:
 @pytest.mark.parametrize("name", kinds())
 def test_every_kind_is_read(name: str, tmp_path: Path) -> None:
     data = kinds()[name]
-    info = check_bytes(data)
+    info = check_ends(io.BytesIO(data))
     sound = samples(data, tmp_path)
     assert info == probe(tmp_path / "sound")
     with (tmp_path / "sound").open("rb", buffering=0) as file:
-        assert check_file(file) == info
+        assert check_ends(file) == info
     assert sound.shape == (pytest.approx(3 * info.sample_rate, abs=2700), info.channels)
     assert info.seconds == pytest.approx(len(sound) / info.sample_rate, abs=0.03)
     # Without a header that states the encoder's delay, the chord begins up to 2,400 samples late.
@@ -162,7 +165,7 @@ READ: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("name", READ)
 def test_imperfect_files_are_read_to_their_end(name: str, tmp_path: Path) -> None:
     data = READ[name]()
-    info = check_bytes(data)
+    info = check_ends(io.BytesIO(data))
     sound = samples(data, tmp_path)
     assert len(sound) / info.sample_rate == pytest.approx(2, abs=0.06)
     assert 20 * np.log10(np.abs(sound).max()) == pytest.approx(20 * np.log10(np.abs(SOUND).max()), abs=0.5)
@@ -248,7 +251,7 @@ def test_unreadable_files_are_refused_quickly_with_the_reason(name: str, tmp_pat
     data = make()
     start = time.process_time()
     with pytest.raises(BadAudio, match=reason):
-        check_bytes(data)
+        check_ends(io.BytesIO(data))
     with pytest.raises(BadAudio, match=reason):
         samples(data, tmp_path)
     assert time.process_time() - start < 2
@@ -261,7 +264,7 @@ def test_a_tag_is_never_inflated(tmp_path: Path) -> None:
     tag = id3(frame + bytes([0, 0x8F, 0x0D, 0x00]) + packed)
     for data in (tag + _mp3(), encoded(SOUND, "aac", "adts") + tag):
         before = _peak_memory()
-        check_bytes(data)
+        check_ends(io.BytesIO(data))
         samples(data, tmp_path)
         assert _peak_memory() - before < 100
 

@@ -11,7 +11,8 @@ import pytest
 from preprocessing import training_folder
 from storage import Storage, keys, leases
 from tests.api import wait_until
-from tests.unit.preprocessing.helpers import make, tone, wav
+from tests.sounds import written
+from tests.unit.preprocessing.helpers import make, tone
 
 
 def test_two_jobs_never_mix_in_the_folder(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +52,7 @@ def test_the_lease_of_a_dead_process_is_taken_over(store: Storage, monkeypatch: 
 
 def test_the_newest_record_is_found_while_the_folder_is_replaced(store: Storage, tmp_path: Path) -> None:
     assert training_folder.newest_record(store, "p") is None
-    store.put("uploads/p/u/a.wav", wav(tone(2)))
+    store.put("uploads/p/u/a.wav", written(tone(2)))
     for job in ("b", "a"):
         made = make(store, tmp_path, job, upload_paths=["/data/uploads/p/u/a.wav"])
         for _ in range(2):

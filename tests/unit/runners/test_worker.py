@@ -13,7 +13,7 @@ from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from contract import SamplingOptions
 from models.ace_step import AceStep
 from models.adapter_effect import probe
-from models.base import Model, Row, Text, completed
+from models.base import Model, Row, Text, run_to_end
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
 from models.tiny import musicgen as tiny_musicgen
@@ -89,7 +89,7 @@ def test_the_response_tells_adapters_apart(model: AceStep, backend: str) -> None
         if "layers" in name
     }
     adapter = AdapterWeights(HEADER, pairs)
-    plain, again = (completed(served.response(probe([]))) for _ in range(2))
-    weak, strong = (completed(served.response(probe([(adapter, strength)]))) for strength in (0.1, 1.0))
+    plain, again = (run_to_end(served.response(probe([]))) for _ in range(2))
+    weak, strong = (run_to_end(served.response(probe([(adapter, strength)]))) for strength in (0.1, 1.0))
     assert torch.equal(plain, again) and plain.ndim >= 2
     assert 0 < (weak - plain).norm() < (strong - plain).norm()

@@ -1,4 +1,4 @@
-"""Storage in a folder: what lies there besides objects."""
+"""Storage in a folder that has other things in it than objects."""
 
 from __future__ import annotations
 

@@ -33,10 +33,10 @@ def test_a_huge_record_is_damaged_and_never_in_memory(store: Storage, monkeypatc
         tracemalloc.stop()
     found = list(records.read_all(store, store.list("jobs/"), _parse))
     assert [entry.key for entry, _ in found] == [keys.job_record("small")]
-    assert records.damaged(store)["jobs"] == 1
+    assert records.count_damaged(store)["jobs"] == 1
     store.put(keys.job_record("huge"), b"{}")
     assert records.read(store, keys.job_record("huge"), _parse)[0] == {}
-    assert records.damaged(store)["jobs"] == 0
+    assert records.count_damaged(store)["jobs"] == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"[" * 100_000])
@@ -44,7 +44,7 @@ def test_a_record_that_cannot_be_parsed_is_damaged(store: Storage, content: byte
     store.put(keys.job_record("j"), content)
     with pytest.raises(Damaged):
         records.read(store, keys.job_record("j"), _parse)
-    records.clear(keys.job_record("j"))
+    records.clear_damaged(keys.job_record("j"))
 
 
 def test_a_huge_lease_is_free(store: Storage, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What both storages do: a folder, and a bucket on a real S3 server."""
+"""The storage interface, on a folder and on a bucket of a real S3 server."""
 
 from __future__ import annotations
 

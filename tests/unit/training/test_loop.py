@@ -101,7 +101,7 @@ def test_resumed_training_and_divided_batches_give_the_same_adapter() -> None:
     # One example a pass, with gradient checkpointing, as when memory runs out.
     trainer.save_memory()
     with session(trainer, trainer.model.adapted, recipe) as small:
-        small.examples_a_pass = 1
+        small.examples_per_pass = 1
         while small.step < recipe.steps:
             small.advance(examples)
         divided = small.pairs()

@@ -20,10 +20,12 @@ from runners import TABLE
 from storage import keys, open_storage
 from tests.api import PATIENCE, command_of
 from training import ranks
+from training.devices import load_model
 from training.examples import ExampleCache, Examples
 from training.jobs.admission import Admission
 from training.jobs.cancellation import Stopped
-from training.jobs.store import JobRecord, Jobs
+from training.jobs.record import JobRecord
+from training.jobs.store import Jobs
 from training.jobs.supervisor import Supervisor
 from training.loop import session, train
 
@@ -40,7 +42,7 @@ def environment(tiny: dict[str, str], tmp_path: Path, monkeypatch: pytest.Monkey
 def test_three_ranks_train_the_adapter_of_one() -> None:
     config = Settings()
     backend = TABLE.choose("ace_step", config)
-    base, model = ranks.load_model(backend, "cpu", config, lambda: None)
+    base, model = load_model(backend, "cpu", config, lambda: None)
     trainer = backend.load_trainer_class()(model)
     cache = ExampleCache(trainer, model, base)
     music = [
@@ -72,7 +74,7 @@ def test_three_ranks_train_the_adapter_of_one() -> None:
 def test_a_stop_does_not_wait_for_the_ranks_to_start() -> None:
     config = Settings()
     backend = TABLE.choose("ace_step", config)
-    base, model = ranks.load_model(backend, "cpu", config, lambda: None)
+    base, model = load_model(backend, "cpu", config, lambda: None)
     recipe = replace(backend.load_trainer_class()(model).recipe(60), steps=6)
 
     def stop() -> None:

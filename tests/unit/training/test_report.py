@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from recipes.synthesiser import GENRES, UNSEEN_STYLES, render, sample_song
 from storage import NotFound
+from training.devices import limit_memory
 from training.evaluation import page
+from training.evaluation.held_out import MIN_SONGS, choose_held_out
 from training.evaluation.losses import Comparison, compare
 from training.evaluation.resemblance import distance, features, is_noise, scale_of
-from training.evaluation.split import MIN_SONGS, choose_held_out
 from training.evaluation.verdict import judge
-from training.gpu_memory import limit_memory
 from training.history import History
 
 songs = st.lists(st.floats(1, 600), max_size=60).map(

@@ -15,7 +15,9 @@ from storage import Storage, keys, open_storage
 from tests.disks import filled, small_disk
 from training.jobs import desertion
 from training.jobs.desertion import HEARTBEAT_TIMEOUT
-from training.jobs.store import JobEnded, JobRecord, Jobs
+from training.jobs.record import JobRecord
+from training.jobs.store import Jobs
+from training.jobs.transitions import JobEnded
 
 
 @pytest.fixture

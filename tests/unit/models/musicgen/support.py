@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from adapters.batched_lora import blend
 from adapters.weights import AdapterWeights
-from models.base import Row, Text, completed
+from models.base import Row, Text, run_to_end
 from models.musicgen import MusicGen
 from models.musicgen.text import caption
 from models.musicgen.tokens import Batch, Run, TokenRow
@@ -42,7 +42,7 @@ def write(model: MusicGen, *rows: TokenRow, greedy: bool = False) -> list[torch.
     while left := [run for run in runs if run.steps_left]:
         batch = Batch(model.model, left)
         for _ in range(min(run.steps_left for run in left)):
-            completed(batch.step())
+            run_to_end(batch.step())
     return [run.codes for run in runs]
 
 

@@ -10,7 +10,8 @@ import torch
 
 from contract import SamplingOptions
 from models.base import Row
-from models.musicgen import MusicGen, audio
+from models.musicgen import MusicGen
+from models.musicgen import codec as coding
 from models.musicgen.pattern import delay, delays, undelay
 from models.musicgen.tokens import TokenRow
 from tests.unit.models.musicgen.support import PROMPT, play, token_rows, tokens, write
@@ -52,7 +53,7 @@ def test_stereo_codes_are_those_of_stock_generate(stereo: MusicGen, overheard: l
     (track,) = play(stereo, Row(PROMPT, 0.5, SamplingOptions(seed=1)))
     assert track.shape == (2, 16_000)
     assert not np.array_equal(track[0], track[1])
-    assert audio.encode(stereo.codec, track).shape == (8, 25)
+    assert coding.encode(stereo.codec, track).shape == (8, 25)
 
 
 def test_a_window_takes_over_the_end_of_the_last_one(short: MusicGen, overheard: list[torch.Tensor]) -> None:

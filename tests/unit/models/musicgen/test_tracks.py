@@ -14,9 +14,10 @@ from transformers import EncodecModel
 
 from adapters.adapter_file import InvalidAdapter
 from contract import SamplingOptions
-from models.base import Row, Text, completed
+from models.base import Row, Text, run_to_end
 from models.loudness import PEAK
-from models.musicgen import MusicGen, audio
+from models.musicgen import MusicGen
+from models.musicgen import codec as coding
 from models.musicgen.text import caption
 from tests.unit.models.musicgen.support import ONE_STEP, PROMPT, adapter, play
 
@@ -81,10 +82,10 @@ def test_pieces_of_audio_are_as_the_whole(
         whole = codec.decode(codes[None, None], [None]).audio_values[0]
     monkeypatch.setattr("models.chunked_decoding._CHUNK_FRAMES", 40)
     monkeypatch.setattr("models.chunked_decoding._MIN_CHUNK_OVERLAPS", 1)
-    work = audio.decode(codec, codes, 1)
+    work = coding.decode(codec, codes, 1)
     pieces = list(work)
     assert len(pieces) == -(-frames // 40)
-    parts = completed(audio.decode(codec, codes, 1))
+    parts = run_to_end(coding.decode(codec, codes, 1))
     assert parts.shape == whole.shape == (1, frames * 640)
     assert np.abs(parts - whole.numpy()).max() < 1e-5 * whole.abs().max()
 
@@ -94,7 +95,7 @@ def test_silence_stays_silent(model: MusicGen, monkeypatch: pytest.MonkeyPatch) 
         yield from ()
         return np.zeros((1, 32_000), np.float32)
 
-    monkeypatch.setattr(audio, "decode", silence)
+    monkeypatch.setattr(coding, "decode", silence)
     (track,) = play(model, Row(PROMPT, 0.5, SamplingOptions(seed=1)))
     assert not track.any()
 

@@ -10,7 +10,7 @@ import torch
 
 from models.base import Text
 from models.musicgen import MusicGen
-from models.musicgen import audio as coding
+from models.musicgen import codec as coding
 from models.musicgen.decoder import Decoder, begin_row
 from recipes.first_edition.checkpoint import load_starter
 from recipes.first_edition.clips import LOOP_SECONDS, Clip

@@ -14,8 +14,8 @@ from core.settings import ROOT
 # In a process of its own, since it cannot be undone; in a thread, as models work in one.
 _SCRIPT = """
 import json, resource, threading
-from models import memory
-memory.keep()
+from models import malloc
+malloc.keep_freed_memory()
 import numpy, psutil
 
 def faults():
@@ -30,7 +30,7 @@ def pass_():
 def work():
     first, second = pass_(), pass_()
     kept = psutil.Process().memory_info().rss
-    memory.give_back()
+    malloc.trim()
     print(json.dumps([first, second, kept - psutil.Process().memory_info().rss]))
 
 thread = threading.Thread(target=work)

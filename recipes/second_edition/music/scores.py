@@ -16,13 +16,15 @@ COLLECTIONS = ("ryansMammoth", "oneills1850", "airdsAirs")
 
 @dataclass(frozen=True)
 class Piece:
-    """Attributes:
-    name: of the file in the corpus, with a number where it holds several pieces.
-    collection: one of `COLLECTIONS`.
-    bar: quarter notes to a bar.
-    tonic: pitch class, 0 is C.
-    mode: `major` or `minor`; the other modes count as the nearer of the two.
-    notes: start and length in quarter notes, and MIDI pitch; the first full bar starts at 0.
+    """A tune as plain notes.
+
+    Attributes:
+        name: of the file in the corpus, with a number where it holds several pieces.
+        collection: one of `COLLECTIONS`.
+        bar: quarter notes to a bar.
+        tonic: pitch class, 0 is C.
+        mode: `major` or `minor`; the other modes count as the nearer of the two.
+        notes: start and length in quarter notes, and MIDI pitch; the first full bar starts at 0.
     """
 
     name: str

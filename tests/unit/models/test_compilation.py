@@ -12,10 +12,10 @@ from torch._dynamo.testing import CompileCounter
 from adapters.adapter_file import Header
 from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from contract import SamplingOptions
-from models import compiled
+from models import compilation
 from models.ace_step import AceStep
-from models.ace_step.layer import UNCOMPILED, Parts
-from models.base import Row, Text, completed
+from models.ace_step.layer import UNCOMPILED, LayerFunctions
+from models.base import Row, Text, run_to_end
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
 from models.musicgen.layer import forward
@@ -43,7 +43,7 @@ def _steps(model: Any, lengths: list[float], adapters: list[Any]) -> list[torch.
     ]
     batch = model.batch(runs)
     for _ in range(3):
-        completed(batch.step())
+        run_to_end(batch.step())
     return [run.latents if isinstance(model, AceStep) else run.positions for run in runs]
 
 
@@ -60,12 +60,12 @@ def test_one_graph_is_for_all_layers_and_lengths(kind: str) -> None:
         plain, model = (
             AceStep.load(resolve("starter", "ace_step_test", ace_step.build), CPU, torch.float32) for _ in range(2)
         )
-        model._parts = Parts(*[compiled.compiled(part, graphs) for part in UNCOMPILED])  # type: ignore[arg-type]
+        model._functions = LayerFunctions(*[compilation.compile_function(part, graphs) for part in UNCOMPILED])  # type: ignore[arg-type]
     else:
         plain, model = (
             MusicGen.load(resolve("starter", "musicgen_test", musicgen.build), CPU, torch.float32) for _ in range(2)
         )
-        model._step_layer = compiled.compiled(forward, graphs)
+        model._step_layer = compilation.compile_function(forward, graphs)
     twin = _twin(model)
     for lengths in LENGTHS:
         for adapters in ([], [(twin, 1.0)]):
@@ -82,15 +82,16 @@ def test_what_does_not_compile_runs_all_the_same(caplog: pytest.LogCaptureFixtur
     def broken(*_: object) -> Any:
         raise RuntimeError("no compiler")
 
-    call = compiled.compiled(lambda x: x + 1, broken)
+    call = compilation.compile_function(lambda x: x + 1, broken)
     with caplog.at_level(logging.WARNING):
         assert call(torch.tensor(1)).item() == call(torch.tensor(1)).item() == 2
     assert caplog.text.count("uncompiled") == 1
 
 
 def test_it_pays_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "has_triton", lambda: True)
-    assert [compiled.pays(wanted, CPU) for wanted in ("auto", "on", "off")] == [False, True, False]
-    assert [compiled.pays(wanted, torch.device("cuda")) for wanted in ("auto", "on", "off")] == [True, True, False]
-    monkeypatch.setattr(compiled, "has_triton", lambda: False)
-    assert not compiled.pays("auto", torch.device("cuda"))
+    monkeypatch.setattr(compilation, "has_triton", lambda: True)
+    assert [compilation.should_compile(wanted, CPU) for wanted in ("auto", "on", "off")] == [False, True, False]
+    gpu = torch.device("cuda")
+    assert [compilation.should_compile(wanted, gpu) for wanted in ("auto", "on", "off")] == [True, True, False]
+    monkeypatch.setattr(compilation, "has_triton", lambda: False)
+    assert not compilation.should_compile("auto", gpu)

@@ -18,7 +18,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def pays(wanted: str, device: torch.device) -> bool:
+def should_compile(wanted: str, device: torch.device) -> bool:
     """Whether to compile: as the setting `COMPILE` says; `auto` compiles on a GPU that has Triton.
 
     On a CPU a compiled layer takes a minute to compile, and its rounding depends on the number of rows.
@@ -26,7 +26,7 @@ def pays(wanted: str, device: torch.device) -> bool:
     return wanted == "on" or (wanted == "auto" and device.type == "cuda" and has_triton())
 
 
-def compiled(function: Callable[P, T], backend: str | Callable[..., object] = "inductor") -> Callable[P, T]:
+def compile_function(function: Callable[P, T], backend: str | Callable[..., object] = "inductor") -> Callable[P, T]:
     """Compile a function as one graph for tensors of any length. If compiling fails, it runs uncompiled."""
     # Imported here because it takes long, and most processes do not compile.
     import torch._dynamo.config

@@ -1,4 +1,4 @@
-"""Audio to codes and back. `codec` is transformers' `EncodecModel`, which takes one channel at a time."""
+"""Encodes audio to codes and decodes it. `codec` is transformers' `EncodecModel`, which takes one channel at a time."""
 
 from __future__ import annotations
 

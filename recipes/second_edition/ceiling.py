@@ -24,10 +24,12 @@ Reconstruct = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Preserved:
-    """Attributes:
-    pulse, persistence: mean over the excerpts, divided by the real ones'.
-    own: energy distance of the embeddings to the composer's held music, less the real excerpts' own.
-    line: highest standing line in dB above the real excerpt's at worst.
+    """What is left of a composer's music after a codec.
+
+    Attributes:
+        pulse, persistence: mean over the excerpts, divided by the real ones'.
+        own: energy distance of the embeddings to the composer's held music, less the real excerpts' own.
+        line: highest standing line in dB above the real excerpt's at worst.
     """
 
     pulse: float

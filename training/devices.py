@@ -1,4 +1,4 @@
-"""The limit on a training process's GPU memory, so that runners on the same GPU keep theirs."""
+"""The devices of a training: loading the model on one, and the limit on GPU memory that leaves runners theirs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,44 @@ from collections.abc import Callable
 
 import torch
 
+from core.settings import Settings
+from models.base import Model
+from models.checkpoints import Checkpoint, resolve
+from models.device import pick_device, pick_dtype
+from runners import Backend
+
 log = logging.getLogger("producer_twin.training")
 
 # Left free for other processes if no limit is set.
 _MARGIN_BYTES = 2**30
 _POLL_SECONDS = 2.0
+
+
+def device_names(config: Settings) -> list[str]:
+    """The names of the devices to train on, one for each rank."""
+    return [name.strip() for name in (config.train_device or config.device).split(",")]
+
+
+def load_model(
+    backend: Backend, name: str, config: Settings, check_stop: Callable[[], None]
+) -> tuple[Checkpoint, Model]:
+    """Load the backend's model on a device, when it has as much free memory as `TRAIN_GPU_BYTES` asks for.
+
+    Args:
+        check_stop: called while it waits for memory; it may raise to stop.
+    """
+    device = pick_device(name)
+
+    def wait() -> None:
+        check_stop()
+        time.sleep(_POLL_SECONDS)
+
+    limit_memory(device, config.train_gpu_bytes, wait)
+    base = resolve(backend.checkpoint_name(config), backend.name, backend.load_tiny(), config.hf_token)
+    dtype = pick_dtype(config.dtype, device)
+    if dtype is torch.float16:
+        dtype = torch.bfloat16  # float16 gradients overflow
+    return base, backend.load_model_class().load(base, device, dtype)
 
 
 def limit_memory(
@@ -49,8 +82,3 @@ def limit_memory(
     set_fraction(budget / total, device)
     log.info("training may use %.1f of the GPU's %.1f GiB", budget / 2**30, total / 2**30)
     return budget
-
-
-def pause() -> None:
-    """Wait before the free memory is read again."""
-    time.sleep(_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Converts an adapter made elsewhere for a model that is served (`POST /loras/import`, migration)."""
+"""Converts an adapter made elsewhere for one of the served models (`POST /loras/import`, migration)."""
 
 from __future__ import annotations
 
@@ -7,28 +7,18 @@ from core.settings import Settings
 from core.text import shown
 from runners import TABLE, Backend
 from runners.clients import Runners
-from runners.messages import AdoptAnswer, AdoptRequest
+from runners.messages import ConvertAnswer, ConvertRequest
 
 
-async def converted(
-    data: bytes,
-    config: bytes | None,
-    producer: str,
-    model: str,
-    backend: str | None,
-    runners: Runners,
-    settings: Settings,
-) -> AdoptAnswer:
-    """The adapter in this service's format, with notes on what had to be assumed.
+async def convert(request: ConvertRequest, backend: str | None, runners: Runners, settings: Settings) -> ConvertAnswer:
+    """The adapter in this service's format, with notes on values that were assumed.
 
     Args:
-        config: PEFT's adapter_config.json, if it was sent.
-        backend: to convert it for; None means the first of the runner table that it fits.
+        backend: the backend to convert it for; None means the first of the runner table that it fits.
 
     Raises:
-        Refusal: it fits none, with the reason for each.
+        Refusal: it fits no backend; the message has the reason of each.
     """
-    request = AdoptRequest(data=data, config=config, producer_id=producer, model_name=model)
     chosen = list(TABLE.enabled(settings).values())
     if backend:
         chosen = [each for each in chosen if each.name == backend]
@@ -38,7 +28,7 @@ async def converted(
     refusals: list[tuple[Backend, Refusal]] = []
     for each in chosen:
         try:
-            return await runners.adopt(each, request)
+            return await runners.convert(each, request)
         except Refusal as refusal:
             refusals.append((each, refusal))
     # The highest status: a backend that was unavailable (503) may be the one that it fits.

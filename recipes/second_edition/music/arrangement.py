@@ -37,11 +37,11 @@ class ArrangedNote:
     """A note of an arrangement.
 
     Attributes:
-    role: `melody`, `inner`, `bass` or `drums`.
-    instrument: of `ensembles.INSTRUMENTS`, or `drums`.
-    start, length: quarter notes.
-    pitch: MIDI.
-    strength: 0 to 1.
+        role: `melody`, `inner`, `bass` or `drums`.
+        instrument: of `ensembles.INSTRUMENTS`, or `drums`.
+        start, length: quarter notes.
+        pitch: MIDI.
+        strength: 0 to 1.
     """
 
     role: str
@@ -54,11 +54,13 @@ class ArrangedNote:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Attributes:
-    ensemble: key of `ENSEMBLES`.
-    bpm: quarter notes a minute.
-    notes: of all instruments.
-    instruments: by role.
+    """A tune arranged for an ensemble.
+
+    Attributes:
+        ensemble: key of `ENSEMBLES`.
+        bpm: quarter notes a minute.
+        notes: of all instruments.
+        instruments: by role.
     """
 
     piece: Piece

@@ -24,10 +24,12 @@ SECONDS = 12.0
 
 @dataclass(frozen=True)
 class Composer:
-    """Attributes:
-    name: short name.
-    given: excerpts that go through what is measured, each float32 `[samples]`.
-    held: excerpts to compare with, of other songs where there are enough.
+    """Excerpts of one composer's music.
+
+    Attributes:
+        name: short name.
+        given: excerpts that go through what is measured, each float32 `[samples]`.
+        held: excerpts to compare with, of other songs where there are enough.
     """
 
     name: str

@@ -8,15 +8,15 @@ import torch
 from diffusers import AutoencoderOobleck
 from diffusers.models.autoencoders.autoencoder_oobleck import Snake1d
 
-from recipes.starter.codec.analysis import FRAMES, LEVELS, fit_analysis, load_analysis
-from recipes.starter.codec.architecture import HOP, LATENT, NOISE, RATE, build_codec
-from recipes.starter.codec.channels_last import use_channels_last
-from recipes.starter.codec.griffin_lim import invert
-from recipes.starter.codec.losses import energy_distance
-from recipes.starter.codec.muon import ConvolutionMuon, orthogonal
-from recipes.starter.codec.snake import TrainingSnake, use_training_snake
-from recipes.starter.codec.start import hold_noise, start_as_analysis, start_as_synthesis
-from recipes.starter.measures import persistence, pulse, standing_line
+from recipes.second_edition.codec.analysis import FRAMES, LEVELS, fit_analysis, load_analysis
+from recipes.second_edition.codec.architecture import HOP, LATENT, NOISE, RATE, build_codec
+from recipes.second_edition.codec.channels_last import use_channels_last
+from recipes.second_edition.codec.griffin_lim import invert
+from recipes.second_edition.codec.losses import energy_distance
+from recipes.second_edition.codec.muon import ConvolutionMuon, orthogonal
+from recipes.second_edition.codec.snake import TrainingSnake, use_training_snake
+from recipes.second_edition.codec.start import hold_noise, start_as_analysis, start_as_synthesis
+from recipes.second_edition.measures import persistence, pulse, standing_line
 
 pytestmark = pytest.mark.slow
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from recipes.starter.music import effects
-from recipes.starter.music.arrangement import PATTERNS, RANGES, ArrangedNote, Arrangement, arrange_piece
-from recipes.starter.music.captions import clip_text
-from recipes.starter.music.ensembles import ENSEMBLES, INSTRUMENTS
-from recipes.starter.music.harmony import harmonise
-from recipes.starter.music.performance import Humanisation, perform
-from recipes.starter.music.scores import Piece
-from recipes.starter.music.songs import played_song
+from recipes.second_edition.music import effects
+from recipes.second_edition.music.arrangement import PATTERNS, RANGES, ArrangedNote, Arrangement, arrange_piece
+from recipes.second_edition.music.captions import clip_text
+from recipes.second_edition.music.ensembles import ENSEMBLES, INSTRUMENTS
+from recipes.second_edition.music.harmony import harmonise
+from recipes.second_edition.music.performance import Humanisation, perform
+from recipes.second_edition.music.scores import Piece
+from recipes.second_edition.music.songs import played_song
 from recipes.synthesiser import sample_song
 
 RATE = 24_000

@@ -1,4 +1,4 @@
-"""Make the second edition of the starters: `python -m recipes.starter STAGE`.
+"""Make the second edition of the starters: `python -m recipes.second_edition STAGE`.
 
     scores     public-domain tunes as plain notes (music21)
     music      training music from them and from the synthesiser (pyfluidsynth)
@@ -23,7 +23,7 @@ PIECES = {"ryansMammoth": 260, "oneills1850": 160, "airdsAirs": 120}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.prog = "python -m recipes.starter"
+    parser.prog = "python -m recipes.second_edition"
     parser.add_argument("--runs", type=Path, default=Path("runs/starter"), help="where the work goes")
     parser.add_argument("--threads", type=int, default=1)
     stages = parser.add_subparsers(dest="stage", required=True)

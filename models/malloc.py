@@ -1,4 +1,4 @@
-"""How glibc treats freed memory.
+"""The settings of glibc's malloc: whether freed memory is kept or returned to the kernel.
 
 By default glibc returns large freed blocks to the kernel at once, and the kernel clears the pages of the next ones: on
 a CPU each layer of a forward pass pays for that. A runner tells glibc to keep freed memory while there is work, and to
@@ -15,7 +15,7 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 _MAX_INT = 2**31 - 1
 
 
-def keep() -> None:
+def keep_freed_memory() -> None:
     """Keep freed memory for later allocations. Call it before starting the threads that are to share one heap."""
     libc = _glibc()
     if libc is None:
@@ -25,7 +25,7 @@ def keep() -> None:
     libc.mallopt(_ARENA_MAX, 1)  # heaps of single threads are 64 MB at most, and are returned when empty
 
 
-def give_back() -> None:
+def trim() -> None:
     """Return freed memory to the kernel."""
     libc = _glibc()
     if libc is not None:

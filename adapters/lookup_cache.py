@@ -1,4 +1,4 @@
-"""What a lookup found last, for while storage cannot be reached."""
+"""Results of lookups in the library, from which requests are answered while storage is unavailable."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from collections import OrderedDict
 
 from adapters.stored_adapter import StoredAdapter
 
-_MAX_REMEMBERED = 4096
-# How long lookups are answered from memory after storage did not answer, before it is asked again.
+_MAX_LOOKUPS = 4096
+# After storage did not answer, lookups are answered from memory for this long before it is asked again.
 _RETRY_SECONDS = 3.0
 
 
-class LastFound:
-    """The latest result of each lookup by id, at most `_MAX_REMEMBERED`. Safe to share between threads."""
+class LookupCache:
+    """The latest result of each lookup by id, at most `_MAX_LOOKUPS`. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._found: OrderedDict[str, list[StoredAdapter]] = OrderedDict()
         self._lock = threading.Lock()
-        self._away_until = 0.0
+        self._unavailable_until = 0.0
 
     @property
-    def storage_is_away(self) -> bool:
+    def storage_is_unavailable(self) -> bool:
         """Whether storage did not answer within the last seconds."""
-        return time.monotonic() < self._away_until
+        return time.monotonic() < self._unavailable_until
 
-    def note_away(self) -> None:
-        """Storage did not answer: spare the next requests the wait."""
-        self._away_until = time.monotonic() + _RETRY_SECONDS
+    def note_unavailable(self) -> None:
+        """Note that storage did not answer, so that the next requests do not wait for it."""
+        self._unavailable_until = time.monotonic() + _RETRY_SECONDS
 
     def get(self, lora_id: str) -> list[StoredAdapter] | None:
         return self._found.get(lora_id)
@@ -37,7 +37,7 @@ class LastFound:
         with self._lock:
             self._found[lora_id] = found
             self._found.move_to_end(lora_id)
-            while len(self._found) > _MAX_REMEMBERED:
+            while len(self._found) > _MAX_LOOKUPS:
                 self._found.popitem(last=False)
 
     def forget(self, lora_id: str) -> None:
