@@ -50,7 +50,10 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> It
         path = api.upload("ada", beat(8), job_id="takes", filename="beat.wav")
         body: Json = {"producer_id": "ada", "model_name": "night", "upload_paths": [path], "job_id": "ada-job"}
         api.post("/train/submit", **body, max_steps=2)
-        assert api.ended("ada-job")["state"] == "done"
+        job = api.ended("ada-job")
+        assert job["state"] == "done"
+        # The task reads the record once more after the job has ended; nothing may damage it before.
+        wait_until(lambda: api.get("/train/status", task_id=job["task_id"])["status"] == "completed")
         api.generate(lora_id="ada:night", duration_seconds=1)
         api.post("/loras/ada:night/rollback", version=api.get("/loras/ada:night")["version"])
         store.put("lora_deletions/latest", b"x")
