@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,15 +45,15 @@ def chunk(name: bytes, content: bytes) -> bytes:
     return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
 
 
-def id3(tags: dict[str, str]) -> bytes:
-    """An ID3v2.3 tag with text frames in UTF-16."""
-    frames = b"".join(
-        name.encode() + struct.pack(">IH", len(content), 0) + content
-        for name, text in tags.items()
-        for content in [b"\1" + text.encode("utf-16")]
-    )
-    size = len(frames)
-    return b"ID3\3\0\0" + bytes(size >> shift & 127 for shift in (21, 14, 7, 0)) + frames
+def frames(tags: dict[str, str]) -> bytes:
+    """Text frames of ID3v2.3 in UTF-16."""
+    contents = {name: b"\1" + text.encode("utf-16") for name, text in tags.items()}
+    return b"".join(name.encode() + struct.pack(">IH", len(text), 0) + text for name, text in contents.items())
+
+
+def with_frames(content: bytes) -> bytes:
+    """An ID3v2.3 tag."""
+    return b"ID3\3\0\0" + bytes(len(content) >> shift & 127 for shift in (21, 14, 7, 0)) + content
 
 
 def with_chunk(path: Path, more: bytes) -> Path:
@@ -62,7 +64,9 @@ def with_chunk(path: Path, more: bytes) -> Path:
 
 def id3_in_wav(path: Path) -> Path:
     names = {"TIT2": "title", "TPE1": "artist", "TALB": "album", "TCON": "genre"}
-    return with_chunk(path, chunk(b"id3 ", id3({name: TEXTS[text] for name, text in names.items()} | TEMPO)))
+    return with_chunk(
+        path, chunk(b"id3 ", with_frames(frames({name: TEXTS[text] for name, text in names.items()} | TEMPO)))
+    )
 
 
 def riff_info(path: Path) -> Path:
@@ -131,6 +135,19 @@ def test_a_file_whose_tags_cannot_be_read_has_none(tmp_path: Path, caplog: pytes
         patched.setattr(module, "read_tags", crash)
         assert embedded_tags(path, "mp3") == EmbeddedTags()
     assert "its tags are not used" in caplog.text
+
+
+def test_a_tag_that_inflates_costs_no_memory(tmp_path: Path) -> None:
+    """A compressed frame that claims 1 GiB, before a title."""
+    packer = zlib.compressobj(9)
+    packed = b"".join(packer.compress(bytes(2**24)) for _ in range(8)) + packer.flush()
+    bomb = b"TIT3" + struct.pack(">IHI", 4 + len(packed), 0x0080, 2**30) + packed
+    data = with_frames(bomb + frames({"TIT2": "A"}))
+    path = encoded(tmp_path / "a.mp3", "mp3", "libmp3lame", {})
+    path.write_bytes(data + path.read_bytes())
+    before = time.monotonic()
+    assert embedded_tags(path, "mp3").title in (None, "A")
+    assert time.monotonic() - before < 20
 
 
 def crash(path: Path, format: str) -> dict[str, str]:
