@@ -59,7 +59,7 @@ def captions_speed(folder: str) -> None:
 
 def _described(path: Path, most: int = MAX_SEGMENTS) -> Description:
     with tempfile.TemporaryDirectory() as folder:
-        paths = []
+        paths: list[Path] = []
         for segment in islice(segments(path), most):
             if segment.samples is not None:
                 paths.append(Path(folder) / f"{len(paths)}.wav")
