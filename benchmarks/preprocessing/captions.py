@@ -22,7 +22,7 @@ from preprocessing.tagger.words import Description
 
 LABELS = Path(__file__).with_name("labels.json")
 MAX_SEGMENTS = 12  # of a song
-TIMED_SONGS = 8
+TIMED_SONGS = 4
 
 
 def captions(folder: str) -> None:
