@@ -215,6 +215,11 @@ class DatasetSettings(SettingsGroup):
     )
     fetch_timeout_seconds: float = Field(120.0, gt=0, description="Seconds that fetching one file may take.")
 
+    tagger: Literal["gemini", "local", "none"] | None = Field(
+        None,
+        description="What names genre, instruments and mood of the segments: `local`, networks that ship with the "
+        "service; `gemini`, for every job; or `none`. Unset, Gemini for jobs with `tag_before_train`, else `local`.",
+    )
     gemini_api_key: str | None = Field(
         None, description="API key for Gemini, which tags segments where a request says `tag_before_train`."
     )

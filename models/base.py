@@ -29,14 +29,14 @@ class Text:
 
     Attributes:
         prompt: the caption or the artist's prompt.
-        lyrics: empty for instrumental music.
+        lyrics: empty for instrumental music; None where somebody sings words that are not known.
         bpm: beats per minute.
         key: such as `A minor`.
         time_signature: the numerator, such as `4`.
     """
 
     prompt: str
-    lyrics: str = ""
+    lyrics: str | None = ""
     bpm: int | None = None
     key: str | None = None
     time_signature: str | None = None

@@ -1,4 +1,4 @@
-"""Captions: from a clip's metadata, analysis and tags to the text and fields that a model is conditioned on.
+"""Captions: from what is stated and heard of a clip to the text and fields that a model is conditioned on.
 
 Field names are accepted in any spelling (`timeSignature`, `time_signature`, `Time Signature`); unknown names and values
 are ignored.
@@ -9,25 +9,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from core.notation import Unreadable, whole
 from core.text import printable
 from preprocessing.conditional_logit import MIN_CONFIDENCE
-from preprocessing.metadata import FIELDS, parse_metadata
+from preprocessing.metadata import FIELDS, ParsedMetadata, parse_metadata
 
-DEFAULT_TEXT = "instrumental beat"
+DEFAULT_TEXT = "music"
 MAX_VALUE_LENGTH = 200  # characters
 MAX_TEXT_LENGTH = 600  # characters
 
-# The metadata that becomes text, in this order; each field with its aliases.
-_TEXT_FIELDS = [
-    ("caption", "description", "prompt"),
-    ("genre", "genres"),
-    ("subgenre", "subgenres", "style"),
-    ("tags", "tag", "keywords"),
-    ("instruments", "instrument"),
-    ("mood", "moods"),
+Kind = Literal["caption", "genre", "instrument", "voice", "mood"]
+# Where a word or a field is from: the client's metadata, the file's name, the tags inside the file, the text file
+# beside the segment, one of the taggers, or the analysis.
+Source = Literal["metadata", "name", "embedded", "text", "gemini", "tagger", "analysis"]
+
+# The metadata that becomes text, in this order; each field with its aliases, and the kind of words that it states.
+_TEXT_FIELDS: list[tuple[tuple[str, ...], Kind]] = [
+    (("caption", "description", "prompt"), "caption"),
+    (("genre", "genres"), "genre"),
+    (("subgenre", "subgenres", "style"), "genre"),
+    (("tags", "tag", "keywords"), "caption"),
+    (("instruments", "instrument"), "instrument"),
+    (("mood", "moods"), "mood"),
 ]
 
 
@@ -39,12 +44,16 @@ class Caption:
         text: one line, never empty.
         key: such as "A minor".
         time_signature: beats of a bar, one of "2", "3", "4", "6".
+        vocal: whether somebody sings or speaks; None if that is unknown.
+        sources: `text` has the Source of each phrase; the other fields that are not None have one Source.
     """
 
     text: str
     bpm: int | None = None
     key: str | None = None
     time_signature: str | None = None
+    vocal: bool | None = None
+    sources: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,9 @@ class Tags:
 
     def line(self) -> str:
         """All tags in one line, as in the text file beside the segment."""
-        return ", ".join(_distinct([self.sub_genre, self.drum_texture, self.synth_type, self.mood]))
+        return ", ".join(
+            _distinct((text, "") for text in (self.sub_genre, self.drum_texture, self.synth_type, self.mood))
+        )
 
 
 @dataclass(frozen=True)
@@ -69,13 +80,19 @@ class ClipInfo:
         path: of the source file, as the client named it.
         metadata: the client's, for that file.
         analysis: of that file, as in the dataset's record.
-        tags: the line in the text file beside the segment, from Gemini or edited by hand.
+        tags: the line in the text file beside the segment, from a tagger or edited by hand.
+        tags_source: where that line is from.
+        embedded: the tags inside that file, as in the dataset's record.
+        vocal: whether the tagger heard a voice; None if it is not sure.
     """
 
     path: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     analysis: Mapping[str, Any] = field(default_factory=dict)
     tags: str = ""
+    tags_source: Source = "text"
+    embedded: Mapping[str, Any] = field(default_factory=dict)
+    vocal: bool | None = None
 
 
 def normalize_dataset(clips: Iterable[ClipInfo]) -> list[Caption]:
@@ -86,23 +103,52 @@ def normalize_dataset(clips: Iterable[ClipInfo]) -> list[Caption]:
 def caption(clip: ClipInfo) -> Caption:
     """The caption of a clip.
 
-    The text is the client's words, the tags, then the title, without repetitions. A title does not describe the sound,
-    so the default text precedes it where there is nothing else. Tempo and key are those of the metadata, else of the
-    file's name ("night_140bpm_F#m.wav"), else of the analysis if its confidence suffices; a field that the client
-    filled with an unreadable value stays empty.
+    The text is the client's words, the genre inside the file unless the client states one, the tags, then the title,
+    without repetitions. A title does not describe the sound, so the default text precedes it where there is nothing
+    else. Tempo and key are those of the metadata, else of the file's name ("night_140bpm_F#m.wav"), else of the tags
+    inside the file, else of the analysis if its confidence suffices; a field that the client filled with an unreadable
+    value stays empty.
     """
-    fields = {re.sub(r"[^a-z]", "", str(name).lower()): value for name, value in clip.metadata.items()}
-    words = [text for names in _TEXT_FIELDS for text in _texts(_first(fields, names))]
-    words = _distinct([*words, clean(clip.tags, MAX_TEXT_LENGTH)])
-    text = ", ".join(_distinct([*(words or [DEFAULT_TEXT]), *_texts(_first(fields, ("title", "name")))]))
+    fields = _spelled(clip.metadata)
+    words = [(text, "metadata") for names, _ in _TEXT_FIELDS for text in _texts(_first(fields, names))]
+    if "genre" not in stated_kinds(clip.metadata):
+        words += [(text, "embedded") for text in _texts(clip.embedded.get("genre"))]
+    phrases = _distinct([*words, (clean(clip.tags, MAX_TEXT_LENGTH), clip.tags_source)])
+    title = [(text, "metadata") for text in _texts(_first(fields, ("title", "name")))]
+    described = [*phrases.items()] or [(DEFAULT_TEXT, "")]
+    phrases = _distinct([*described, *title])
+    text = ", ".join(phrases)[:MAX_TEXT_LENGTH].rstrip(", ")
+    sources: dict[str, Any] = {"text": {phrase: source for phrase, source in phrases.items() if source}}
     parsed = parse_metadata(clip.metadata, clip.path)
-    bpm, key = parsed.bpm, parsed.key
-    if bpm is None and "bpm" not in parsed.unreadable:
-        bpm = _estimated(clip.analysis, "bpm")
-    if key is None and "key" not in parsed.unreadable:
-        key = _estimated(clip.analysis, "key")
-    text = text[:MAX_TEXT_LENGTH].rstrip(", ")
-    return Caption(text, None if bpm is None else whole(bpm), key, parsed.time_signature)
+    values: dict[str, Any] = {"time_signature": parsed.time_signature}
+    if parsed.time_signature is not None:
+        sources["time_signature"] = "metadata"
+    for name in ("bpm", "key"):
+        values[name], source = _tempo_or_key(name, clip, parsed)
+        if source:
+            sources[name] = source
+    vocal = _stated_vocal(fields)
+    if vocal is not None or clip.vocal is not None:
+        sources["vocal"] = "tagger" if vocal is None else "metadata"
+    bpm = values.pop("bpm")
+    return Caption(
+        text,
+        None if bpm is None else whole(bpm),
+        vocal=clip.vocal if vocal is None else vocal,
+        sources=sources,
+        **values,
+    )
+
+
+def stated_kinds(metadata: Mapping[str, Any], embedded: Mapping[str, Any] | None = None) -> set[Kind]:
+    """The kinds of words that the client states, or the tags inside the file."""
+    fields = _spelled(metadata)
+    kinds = {kind for names, kind in _TEXT_FIELDS if _texts(_first(fields, names))}
+    if _stated_vocal(fields) is not None:
+        kinds.add("voice")
+    if embedded and embedded.get("genre"):
+        kinds.add("genre")
+    return kinds
 
 
 def clean(text: str, limit: int = MAX_VALUE_LENGTH) -> str:
@@ -110,8 +156,34 @@ def clean(text: str, limit: int = MAX_VALUE_LENGTH) -> str:
     return " ".join(printable(text, " ").split())[:limit].strip(" ,")
 
 
+def _spelled(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields by name in lower case, without other characters than letters."""
+    return {re.sub(r"[^a-z]", "", str(name).lower()): value for name, value in metadata.items()}
+
+
 def _first(fields: Mapping[str, Any], names: Iterable[str]) -> Any:
     return next((fields[name] for name in names if fields.get(name) is not None), None)
+
+
+def _stated_vocal(fields: Mapping[str, Any]) -> bool | None:
+    """Whether there is a voice, by the client's `instrumental` or `vocals`, true or false."""
+    instrumental, vocals = fields.get("instrumental"), _first(fields, ("vocals", "vocal"))
+    if isinstance(instrumental, bool):
+        return not instrumental
+    return vocals if isinstance(vocals, bool) else None
+
+
+def _tempo_or_key(name: Literal["bpm", "key"], clip: ClipInfo, parsed: ParsedMetadata) -> tuple[Any, Source | None]:
+    """The value of the first source that has one, and that source."""
+    stated = getattr(parsed, name)
+    if stated is not None:
+        return stated, "name" if name in parsed.from_name else "metadata"
+    if name in parsed.unreadable:
+        return None, None
+    if clip.embedded.get(name) is not None:
+        return clip.embedded[name], "embedded"
+    estimated = _estimated(clip.analysis, name)
+    return estimated, None if estimated is None else "analysis"
 
 
 def _estimated(analysis: Mapping[str, Any], field: str) -> Any:
@@ -129,10 +201,11 @@ def _texts(value: Any) -> list[str]:
     return [text for item in items if isinstance(item, str) and (text := clean(item))]
 
 
-def _distinct(texts: Iterable[str]) -> list[str]:
-    """The comma-separated phrases of all texts, without empty ones and repetitions."""
-    found: dict[str, str] = {}
-    for word in (word.strip() for text in texts for word in text.split(",")):
-        if word:
-            found.setdefault(word.casefold(), word)
-    return list(found.values())
+def _distinct(texts: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The comma-separated phrases of all texts with the text's source, without empty ones and repetitions."""
+    found: dict[str, tuple[str, str]] = {}
+    for text, source in texts:
+        for phrase in (phrase.strip() for phrase in text.split(",")):
+            if phrase:
+                found.setdefault(phrase.casefold(), (phrase, source))
+    return dict(found.values())

@@ -27,13 +27,19 @@ from core.settings import Settings
 from preprocessing import training_folder
 from preprocessing.captions import Caption, ClipInfo, normalize_dataset
 from preprocessing.duplicates import duplicates
+from preprocessing.embedded_tags import embedded_tags
 from preprocessing.isolation import ANALYSIS, PREPARE, refusing
-from preprocessing.record import digest, make_record, parse_record
+from preprocessing.record import TaggingSummary, digest, make_record, parse_record
 from preprocessing.segment import CONTRACT_CHANNELS, CONTRACT_RATE
 from preprocessing.songs import Song, analyse_source, cut, keep_whole
 from preprocessing.sources import Source, collect, source_field
-from preprocessing.tag import Tagging, require_key, tag
+from preprocessing.tag import tag, uses_gemini
 from storage import Damaged, NotFound, Storage, keys, records
+
+_LITTLE_KNOWN = (
+    "little is known of this song: neither its genre nor its instruments are stated, and none was heard clearly; "
+    "name them in metadata_per_file"
+)
 
 log = logging.getLogger("producer_twin.preprocessing")
 
@@ -77,8 +83,7 @@ def prepare(
         Refusal: a source cannot be used; the message names it.
     """
     report("preparing")
-    if request.tag_before_train:
-        require_key(settings)
+    with_gemini = uses_gemini(request, settings)
     rate, channels = CONTRACT_RATE, CONTRACT_CHANNELS
     if (request.profile or settings.segment_profile) == "native":
         rate, channels = native_rate, native_channels
@@ -96,12 +101,14 @@ def prepare(
             400, f"{source_field(request)}: there is no second of audible sound in them; send audio to train on"
         )
     tagging = None
-    if request.tag_before_train:
+    if settings.tagger != "none":
+        tagging = _listen(songs)
+    if with_gemini:
         report("tagging")
-        tagging = _tag(songs, storage, settings)
+        tagging = _ask_gemini(songs, storage, settings)
+    _warn_of_unknown(songs)
     pieces = [piece for song in songs for piece in song.pieces]
-    tags = [piece.tags.line() if piece.tags else "" for piece in pieces]
-    captions = normalize_dataset(songs[piece.song].clip_info(line) for piece, line in zip(pieces, tags, strict=True))
+    captions = normalize_dataset(songs[piece.song].clip_info(piece) for piece in pieces)
     for piece, caption in zip(pieces, captions, strict=True):
         piece.caption = caption
     record = make_record(request, job_id, songs, tagging, settings)
@@ -136,7 +143,9 @@ def restore(record: Mapping[str, Any], storage: Storage, workdir: Path) -> Datas
             raise _incomplete(part["path"])
         file = files[part["file"]]
         line = _text(storage, keys.job_text(record["job_id"], path.stem))
-        infos.append(ClipInfo(file["source"], file["metadata"], file.get("analysis", {}), line))
+        vocal = (part.get("caption") or {}).get("vocal")
+        embedded, analysis = file.get("embedded") or {}, file.get("analysis", {})
+        infos.append(ClipInfo(file["source"], file["metadata"], analysis, line, embedded=embedded, vocal=vocal))
         paths.append(path)
     clips = [
         Clip(path, caption, part["seconds"], part["file"])
@@ -180,7 +189,8 @@ def _text(storage: Storage, key: str) -> str:
 
 
 def _analyse(source: Source, request: TrainRequest) -> Song:
-    return _isolated(source, analyse_source, source, request.metadata[source.index])
+    embedded = embedded_tags(source.path, source.info.format)
+    return _isolated(source, analyse_source, source, request.metadata[source.index], embedded)
 
 
 def _cut(song: Song, request: TrainRequest, workdir: Path, first: int, rate: int, channels: int) -> Song:
@@ -198,9 +208,20 @@ def _isolated(source: Source, function: Callable[..., Song], *arguments: Any) ->
         return ANALYSIS.call(PREPARE, function, *arguments)
 
 
-def _tag(songs: list[Song], storage: Storage, settings: Settings) -> Tagging:
+def _listen(songs: list[Song]) -> TaggingSummary:
+    from preprocessing.tagger.listen import describe  # it imports torch, which the front must not
+
+    for song in songs:
+        for piece, heard in zip(song.pieces, describe([piece.excerpt for piece in song.pieces]), strict=True):
+            piece.heard = heard
     pieces = [piece for song in songs for piece in song.pieces]
-    captions = normalize_dataset(songs[piece.song].clip_info() for piece in pieces)
+    tagged = sum(bool(piece.heard.words) for piece in pieces)
+    return TaggingSummary("musicnn", tagged, len(pieces) - tagged)
+
+
+def _ask_gemini(songs: list[Song], storage: Storage, settings: Settings) -> TaggingSummary:
+    pieces = [piece for song in songs for piece in song.pieces]
+    captions = normalize_dataset(songs[piece.song].clip_info(piece) for piece in pieces)
     excerpts = [(piece.excerpt, caption) for piece, caption in zip(pieces, captions, strict=True)]
     tagging = tag(excerpts, settings, storage)
     for piece, tags in zip(pieces, tagging.tags, strict=True):
@@ -208,7 +229,15 @@ def _tag(songs: list[Song], storage: Storage, settings: Settings) -> Tagging:
     untagged = tagging.tags.count(None)
     if untagged:
         log.warning("%d of %d segments stay untagged. %s", untagged, len(pieces), tagging.reason)
-    return tagging
+    return TaggingSummary(settings.gemini_model, len(pieces) - untagged, untagged, tagging.calls, tagging.reason)
+
+
+def _warn_of_unknown(songs: list[Song]) -> None:
+    unknown = [song for song in songs if song.pieces and not song.is_known()]
+    for song in unknown:
+        song.warnings.append(_LITTLE_KNOWN)
+    if unknown:
+        log.warning("little is known of %d of %d songs: neither genre nor instruments", len(unknown), len(songs))
 
 
 def _write(request: TrainRequest, job_id: str, storage: Storage, songs: list[Song], record: Mapping[str, Any]) -> None:
@@ -219,10 +248,10 @@ def _write(request: TrainRequest, job_id: str, storage: Storage, songs: list[Son
         extension = piece.path.suffix[1:]
         job_files[keys.job_audio(job_id, number, extension)] = piece.path
         newest_files[keys.training_audio(producer, number, extension)] = piece.path
-        if piece.tags:
-            stem, line = f"seg_{number:04d}", (piece.tags.line() + "\n").encode()
-            job_files[keys.job_text(job_id, stem)] = line
-            newest_files[keys.training_text(producer, stem)] = line
+        if line := songs[piece.song].line(piece)[0]:
+            stem, content = f"seg_{number:04d}", (line + "\n").encode()
+            job_files[keys.job_text(job_id, stem)] = content
+            newest_files[keys.training_text(producer, stem)] = content
     fetched = {song.source.key: song.source.path for song in songs if request.upload_urls}
     training_folder.put_all(storage, fetched | job_files)
     text = plain_json.encode(record, indent=1)

@@ -13,6 +13,8 @@ from preprocessing.containers.base import BadAudio
 
 # Reads a file's header and decodes both ends: milliseconds, whatever its length.
 CHECK = Limits(memory=512 * 2**20, cpu_seconds=5, seconds=20, niceness=5)
+# Reads a file's tags, whose pictures may take megabytes.
+READ_TAGS = Limits(memory=512 * 2**20, cpu_seconds=5, seconds=20, niceness=5)
 # Analyses a song while the client waits for the answer.
 ANALYSE = Limits(memory=2**30, cpu_seconds=30, seconds=120, niceness=10)
 # Analyses a recording of hours.

@@ -40,6 +40,7 @@ class ParsedMetadata:
         bpm: with decimals.
         key: such as `A minor`.
         time_signature: one of 2 3 4 6.
+        from_name: the fields above that the file's name states, and not the metadata.
         unreadable: the fields above that the client filled with an unreadable value; nothing else may fill them.
         warnings: one sentence for each value that is unreadable or contradicted.
     """
@@ -47,6 +48,7 @@ class ParsedMetadata:
     bpm: float | None
     key: str | None
     time_signature: str | None
+    from_name: frozenset[str]
     unreadable: frozenset[str]
     warnings: tuple[str, ...]
 
@@ -58,26 +60,30 @@ def parse_metadata(metadata: Mapping[str, Any], path: str = "") -> ParsedMetadat
         name = unquote(name)
     in_name = {"bpm": list(_tempos(name)), "key": list(_keys(name))}
     values: dict[str, Any] = {}
-    unreadable, warnings = set(), []
+    from_name, unreadable, warnings = set(), set(), []
     for field, notation in FIELDS.items():
-        value, problems = _field(notation, notation.fields_of(metadata), in_name.get(field, []))
+        value, problems, is_named = _field(notation, notation.fields_of(metadata), in_name.get(field, []))
         values[field] = value
+        if is_named:
+            from_name.add(field)
         if problems and value is None:
             unreadable.add(field)
         outcome = f"{value:g} counts" if isinstance(value, float) else f"{value} counts" if value else "it stays empty"
         warnings += [f"{problem}; {outcome}" for problem in problems]
-    return ParsedMetadata(**values, unreadable=frozenset(unreadable), warnings=tuple(warnings))
+    return ParsedMetadata(
+        **values, from_name=frozenset(from_name), unreadable=frozenset(unreadable), warnings=tuple(warnings)
+    )
 
 
-def _field(notation: Notation[Any], given: Mapping[str, Any], in_name: list[str]) -> tuple[Any, list[str]]:
-    """The value in the metadata, else in the name; and the problems in either, or between them."""
+def _field(notation: Notation[Any], given: Mapping[str, Any], in_name: list[str]) -> tuple[Any, list[str], bool]:
+    """The value in the metadata, else in the name; the problems in either or between them; whether the name has it."""
     value, problems = _read(notation, given)
     named, problems_in_name = _read(notation, {_NAME: in_name})
     if value is None:
-        return named, problems + problems_in_name
+        return named, problems + problems_in_name, named is not None
     if named is not None and not problems:
         problems = _read(notation, {**given, _NAME: in_name})[1]
-    return value, problems
+    return value, problems, False
 
 
 def _read(notation: Notation[Any], sources: Mapping[str, Any]) -> tuple[Any, list[str]]:

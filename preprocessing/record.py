@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from contract import DatasetAnswer, DatasetFile, TrainRequest, is_id
 from core import plain_json
 from core.settings import Settings
 from preprocessing.songs import Piece, Song
-from preprocessing.tag import Tagging
 from storage import keys
 
 SCHEMA = 2
@@ -35,6 +34,24 @@ class _Record(DatasetAnswer):
     segments: list[_Segment]  # type: ignore[assignment]
 
 
+@dataclass(frozen=True)
+class TaggingSummary:
+    """The record's `tagging`.
+
+    Attributes:
+        model: of Gemini, or the local tagger's.
+        tagged, untagged: number of segments.
+        calls: number of segments sent to Gemini.
+        reason: why segments stay untagged by Gemini; of several reasons, the last.
+    """
+
+    model: str
+    tagged: int
+    untagged: int
+    calls: int = 0
+    reason: str | None = None
+
+
 def parse_record(data: bytes, key: str) -> dict[str, Any]:
     """Parse a stored record. Raises ValueError if it is invalid, or belongs to another job or producer than `key`."""
     record = plain_json.decode_object(data)
@@ -51,7 +68,7 @@ def parse_record(data: bytes, key: str) -> dict[str, Any]:
 
 
 def make_record(
-    request: TrainRequest, job_id: str, songs: Sequence[Song], tagging: Tagging | None, settings: Settings
+    request: TrainRequest, job_id: str, songs: Sequence[Song], tagging: TaggingSummary | None, settings: Settings
 ) -> dict[str, Any]:
     """The record as JSON values."""
     pieces = [piece for song in songs for piece in song.pieces]
@@ -65,7 +82,7 @@ def make_record(
         "seconds": round(sum(piece.seconds for piece in pieces), 3),
         "files": [_file(song) for song in songs],
         "segments": [_segment(job_id, number, piece) for number, piece in enumerate(pieces)],
-        "tagging": tagging and _tagging(pieces, tagging, settings),
+        "tagging": tagging and asdict(tagging),
     }
     return plain_json.decode_object(plain_json.encode(record))
 
@@ -83,6 +100,7 @@ def _file(song: Song) -> dict[str, Any]:
         "channels": source.info.channels,
         "seconds": song.analysis.levels.seconds,
         "metadata": song.metadata,
+        "embedded": asdict(song.embedded),
         "analysis": analysis,
         "duplicate_of": song.duplicate_of,
         "cut_on": song.cut_on,
@@ -101,17 +119,6 @@ def _segment(job_id: str, number: int, piece: Piece) -> dict[str, Any]:
         "seconds": round(piece.seconds, 3),
         "caption": piece.caption and asdict(piece.caption),
         "tags": piece.tags and asdict(piece.tags),
-    }
-
-
-def _tagging(pieces: Sequence[Piece], tagging: Tagging, settings: Settings) -> dict[str, Any]:
-    tagged = sum(piece.tags is not None for piece in pieces)
-    return {
-        "model": settings.gemini_model,
-        "tagged": tagged,
-        "untagged": len(pieces) - tagged,
-        "calls": tagging.calls,
-        "reason": tagging.reason,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,11 +11,13 @@ import soundfile
 
 from contract import SegmentOn
 from preprocessing.analysis import Analysis, analyse
-from preprocessing.captions import Caption, ClipInfo, Tags
+from preprocessing.captions import Caption, ClipInfo, Tags, stated_kinds
 from preprocessing.decode import blocks
+from preprocessing.embedded_tags import EmbeddedTags
 from preprocessing.metadata import parse_metadata
 from preprocessing.segment import CONTRACT_RATE, MIN_SECONDS, Grid, bar_grid, segments, write_wav
 from preprocessing.sources import Source
+from preprocessing.tagger.words import SILENT, Description
 
 BEATS_PER_BAR = {"2": 2, "3": 3, "4": 4, "6": 3}  # by time signature; a tempo counts three beats in a bar of 6/8
 
@@ -28,6 +30,8 @@ class Piece:
         excerpt: what the tagger is sent, a WAV file of 15 s or less; `path` itself where that is one.
         song: index of the source that it was cut from.
         start: seconds from the song's beginning.
+        heard: by the local tagger.
+        tags: from Gemini.
     """
 
     path: Path
@@ -35,6 +39,7 @@ class Piece:
     song: int
     start: float
     seconds: float
+    heard: Description = SILENT
     tags: Tags | None = None
     caption: Caption | None = None
 
@@ -45,6 +50,7 @@ class Song:
 
     Attributes:
         metadata: the client's, for this file.
+        embedded: the tags inside the file.
         duplicate_of: index of the song that this one repeats.
         cut_on: what its pieces were cut on; "nothing" for a whole file and for a duplicate.
         dropped: number of segments left out, by reason.
@@ -53,6 +59,7 @@ class Song:
 
     source: Source
     metadata: dict[str, Any]
+    embedded: EmbeddedTags
     analysis: Analysis
     duplicate_of: int | None = None
     cut_on: Literal["time", "beat", "nothing"] = "nothing"
@@ -60,15 +67,44 @@ class Song:
     dropped: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
 
-    def clip_info(self, tags: str = "") -> ClipInfo:
-        return ClipInfo(self.source.display_name, self.metadata, self.analysis.record(), tags)
+    def clip_info(self, piece: Piece) -> ClipInfo:
+        """What is known of one of its pieces."""
+        line, source = self.line(piece)
+        return ClipInfo(
+            self.source.display_name,
+            self.metadata,
+            self.analysis.record(),
+            line,
+            source,
+            asdict(self.embedded),
+            piece.heard.vocal,
+        )
+
+    def line(self, piece: Piece) -> tuple[str, Literal["gemini", "tagger"]]:
+        """The line in the text file beside a piece, and where it is from.
+
+        It is Gemini's; where Gemini said nothing, what was heard, less the kinds of words that the client or the file's
+        tags state.
+        """
+        if piece.tags:
+            return piece.tags.line(), "gemini"
+        stated = stated_kinds(self.metadata, asdict(self.embedded))
+        return ", ".join(word.text for word in piece.heard.words if word.kind not in stated), "tagger"
+
+    def is_known(self) -> bool:
+        """Whether its genre or its instruments are stated or heard, in any piece."""
+        if stated_kinds(self.metadata, asdict(self.embedded)) & {"caption", "genre", "instrument"}:
+            return True
+        heard = {word.kind for piece in self.pieces for word in piece.heard.words}
+        return bool(heard & {"genre", "instrument"}) or any(piece.tags for piece in self.pieces)
 
 
-def analyse_source(source: Source, metadata: dict[str, Any]) -> Song:
+def analyse_source(source: Source, metadata: dict[str, Any], embedded: EmbeddedTags) -> Song:
     """Decode and analyse a source from end to end. Raises BadAudio."""
     parsed = parse_metadata(metadata, source.display_name)
-    analysis = analyse(source.path, BEATS_PER_BAR[parsed.time_signature or "4"], parsed.bpm)
-    return Song(source, metadata, analysis, warnings=list(parsed.warnings))
+    bpm = embedded.bpm if parsed.bpm is None and "bpm" not in parsed.unreadable else parsed.bpm
+    analysis = analyse(source.path, BEATS_PER_BAR[parsed.time_signature or "4"], bpm)
+    return Song(source, metadata, embedded, analysis, warnings=list(parsed.warnings))
 
 
 def cut(song: Song, folder: Path, first: int, rate: int, channels: int, segment_on: SegmentOn) -> Song:

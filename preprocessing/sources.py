@@ -13,7 +13,7 @@ from core.text import shown
 from preprocessing.decode import AudioInfo, probe
 from preprocessing.fetch import check_url, fetch, redacted
 from preprocessing.isolation import CHECK, DECODING, refusing
-from preprocessing.tag import require_key
+from preprocessing.tag import uses_gemini
 from storage import NotFound, Storage, keys
 
 
@@ -43,8 +43,7 @@ def check_sources(request: TrainRequest, storage: Storage, settings: Settings) -
         Refusal: 400 for a malformed path or URL and for tagging without a key; 404 for a path that does not exist, or
             is not this producer's.
     """
-    if request.tag_before_train:
-        require_key(settings)
+    uses_gemini(request, settings)
     for index, path in enumerate(request.upload_paths or []):
         name = f"upload_paths[{index}]"
         if storage.stat(_own_key(path, request.producer_id, name)) is None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from contract import TrainRequest
 from core.errors import Refusal
 from core.settings import Settings
 from preprocessing.captions import Caption, Tags, clean
@@ -65,6 +66,14 @@ class Tagging:
     tags: list[Tags | None]
     calls: int
     reason: str | None
+
+
+def uses_gemini(request: TrainRequest, settings: Settings) -> bool:
+    """Whether Gemini tags the segments of this request. Raises Refusal (400) if it should and the server has no key."""
+    chosen = request.tag_before_train if settings.tagger is None else settings.tagger == "gemini"
+    if chosen:
+        require_key(settings)
+    return chosen
 
 
 def require_key(settings: Settings) -> None:

@@ -85,7 +85,7 @@ def split_dataset(
     with_features = set(_evenly_spaced(len(clips), _MAX_CLIPS_WITH_FEATURES))
     noise = []
     for index, clip in enumerate(clips):
-        text = _text(clip)
+        text = text_of(clip)
         subset = held_out if clip.song in held_out_songs else train
         for number, audio in enumerate(_pieces(clip, model)):
             check_stop()
@@ -129,9 +129,11 @@ def _evenly_spaced(length: int, count: int) -> list[int]:
     return [round(index) for index in np.linspace(0, length - 1, min(length, count))] if length else []
 
 
-def _text(clip: Clip) -> Text:
+def text_of(clip: Clip) -> Text:
+    """The clip's caption as the conditioner's input; its lyrics are unknown if there is a voice."""
     caption = clip.caption
-    return Text(caption.text, bpm=caption.bpm, key=caption.key, time_signature=caption.time_signature)
+    lyrics = None if caption.vocal else ""
+    return Text(caption.text, lyrics, bpm=caption.bpm, key=caption.key, time_signature=caption.time_signature)
 
 
 def _pieces(clip: Clip, model: Model) -> Iterator[NDArray[np.float32]]:

@@ -1,9 +1,11 @@
-"""Preprocessing: speed against pydub with ffmpeg, memory, accuracy of tempo and key, and damaged files.
+"""Preprocessing: speed against pydub with ffmpeg, memory, accuracy of tempo, key and captions, and damaged files.
 
     python -m benchmarks.preprocessing speed      one hour of WAV and of MP3, alternating with pydub and ffmpeg
     python -m benchmarks.preprocessing memory     peak memory for a file of three hours
     python -m benchmarks.preprocessing analysis   tempo and key of 40 fixed songs of the synthesiser (or of others)
     python -m benchmarks.preprocessing fit        fit the weights of the analysis to 160 other songs
+    python -m benchmarks.preprocessing captions --folder=…        the local tagger's words for 60 labelled segments
+    python -m benchmarks.preprocessing captions_speed --folder=…  seconds to analyse and tag a minute of music
     python -m benchmarks.preprocessing fuzz       1,000 damaged files, none of which may crash or hang it
 
 `speed` and `memory` need ffmpeg, `speed` also pydub: `apt-get install ffmpeg`, `pip install pydub`.
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .accuracy import TEST_SONGS, analysis, fit
+from .captions import captions, captions_speed
 from .cost import CHILDREN, child, memory, speed
 from .damaged import fuzz
 
@@ -35,6 +38,8 @@ def main() -> None:
     command("memory", memory, hours=3.0)
     command("analysis", analysis, first=TEST_SONGS[0], songs=len(TEST_SONGS))
     command("fit", fit)
+    command("captions", captions, folder="real")
+    command("captions_speed", captions_speed, folder="real")
     command("fuzz", fuzz, count=1000, seed=1)
     one = commands.add_parser("child")
     one.add_argument("name", choices=CHILDREN)

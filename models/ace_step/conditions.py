@@ -28,7 +28,7 @@ def encode(pipeline: AceStepPipeline, text: Text, seconds: float) -> torch.Tenso
     device = pipeline.transformer.device
     hidden, mask, lyrics, lyrics_mask = pipeline.encode_prompt(
         prompt=text.prompt,
-        lyrics=text.lyrics or INSTRUMENTAL,
+        lyrics="" if text.lyrics is None else text.lyrics or INSTRUMENTAL,
         device=device,
         audio_duration=seconds,
         bpm=text.bpm,

@@ -15,7 +15,7 @@ def caption(text: Text) -> str:
 
     MusicGen does not sing, but the lyrics influence the mood. They are cut off so that the prompt keeps its weight.
     """
-    words = " ".join(text.lyrics.split())[:_MAX_LYRICS_LENGTH]
+    words = " ".join((text.lyrics or "").split())[:_MAX_LYRICS_LENGTH]
     facts = [
         f"{text.bpm} bpm" if text.bpm is not None else None,
         text.key,

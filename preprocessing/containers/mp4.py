@@ -6,9 +6,10 @@ Other atoms are not removed, as the index (moov) holds file offsets, but renamed
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import BinaryIO
 
-from preprocessing.containers.base import MAX_CHUNKS, BadAudio, Demuxed, Layout, Range, View, damaged, read_at
+from preprocessing.containers.base import MAX_CHUNKS, BadAudio, Demuxed, Layout, Range, View, damaged, read_at, size_of
 
 _MAX_INDEX_BYTES = 64 * 2**20
 # More than 4 h of AAC at 96 kHz. FFmpeg allocates about 60 bytes for each.
@@ -61,6 +62,23 @@ def mp4(file: BinaryIO, start: int, end: int) -> Layout:
     if not packets and not fragments:
         raise BadAudio("there is no sound in it")
     return Layout("m4a", [Demuxed(View(file, parts), "mov")])
+
+
+def itunes_tempo(file: BinaryIO) -> int | None:
+    """The tempo (`tmpo`) in iTunes's list of tags, which FFmpeg does not read. Raises BadAudio."""
+    end = size_of(file)
+    movie = next((atom for atom in _top(file, 0, end) if atom[0] == b"moov"), None)
+    if movie is None:
+        return None
+    index = _index(file, movie[1], movie[3], end)
+    body, stop = movie[2] - movie[1], len(index)
+    for parent, name in pairwise((b"moov", b"udta", b"meta", b"ilst", b"tmpo", b"data")):
+        body += 4 * (parent == b"meta")  # version and flags
+        atom = next((atom for atom in _children(index, body, stop) if atom[0] == name), None)
+        if atom is None:
+            return None
+        _, _, body, stop = atom
+    return int.from_bytes(index[body + 8 : stop][:4], "big")  # after type and locale
 
 
 def _top(file: BinaryIO, start: int, end: int) -> Iterator[_Atom]:

@@ -1,4 +1,7 @@
-"""Tags before and after the audio. They are skipped, never parsed: an ID3v2 frame may inflate to gigabytes."""
+"""Tags before and after the audio, to be skipped.
+
+Decoders never see them: an ID3v2 frame may inflate to gigabytes. preprocessing.embedded_tags reads them in a sandbox.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from adapters.adapter_file import InvalidAdapter
 from adapters.serialization import decode, encode, encode_tensors
 from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from contract import SamplingOptions
-from models.ace_step import AceStep, decoding
+from models.ace_step import AceStep, conditions, decoding
 from models.ace_step.sampling import Batch, Defaults, Run
 from models.ace_step.snake import Snake
 from models.base import Row, Text, run_to_end
@@ -99,6 +99,13 @@ def test_rows_in_one_batch_equal_the_stock_pipeline_alone(model: AceStep, defaul
         assert isinstance(ours, torch.Tensor)
         assert ours.shape == stock.shape
         assert (ours - stock).abs().max() <= 2e-4 * stock.std()
+
+
+def test_unknown_lyrics_are_not_instrumental(model: AceStep) -> None:
+    instrumental = conditions.encode(model.pipeline, Text("house"), 3.0)
+    assert torch.equal(conditions.encode(model.pipeline, Text("house", "[Instrumental]"), 3.0), instrumental)
+    unknown = conditions.encode(model.pipeline, Text("house", None), 3.0)
+    assert unknown.shape[1] < instrumental.shape[1]
 
 
 def test_neighbours_and_their_order_change_nothing(model: AceStep) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,6 +37,7 @@ def make(
     workdir: Path,
     job: str = "j",
     states: list[State] | None = None,
+    tagger: Literal["local", "none"] | None = "none",
     **body: Any,
 ) -> Dataset:
     """Run `prepare` for producer p as training does; `states` collects the states that it reports."""
@@ -46,7 +47,7 @@ def make(
         job,
         store,
         workdir / job,
-        Settings(),
+        Settings(tagger=tagger),
         native_rate=48_000,
         native_channels=2,
         report=(states if states is not None else []).append,

@@ -18,7 +18,7 @@ import soundfile
 from core.errors import Refusal
 from preprocessing import dataset as datasets
 from preprocessing.analysis import Analysis, analyse
-from preprocessing.captions import Caption, ClipInfo, caption, normalize_dataset
+from preprocessing.captions import DEFAULT_TEXT, Caption, ClipInfo, caption, normalize_dataset
 from preprocessing.dataset import restore
 from preprocessing.duplicates import duplicates
 from preprocessing.segment import Grid, bar_grid, segments
@@ -163,7 +163,7 @@ def test_a_dataset_cut_on_bars_without_its_duplicate(
     assert [part["seconds"] for part in made.record["segments"] if part["file"] == 0][:-1] == pytest.approx(
         [4 * bar] * 5, abs=0.05
     )
-    assert {clip.caption for clip in made.clips if clip.song == 0} == {Caption("instrumental beat", 124, "A minor")}
+    assert {clip.caption for clip in made.clips if clip.song == 0} == {Caption(DEFAULT_TEXT, 124, "A minor")}
     assert third["analysis"]["bpm"] is None
 
 
@@ -196,7 +196,7 @@ def test_a_dataset_comes_back_from_its_record(store: Storage, beat: Song, tmp_pa
     # Texts may be written and edited by hand.
     store.put(keys.job_text("j", "seg_0001"), b"warm organ,\nsunny\n")
     edited = restore(record, store, tmp_path / "edited")
-    assert [clip.caption.text for clip in edited.clips][:2] == ["instrumental beat, T", "warm organ, sunny, T"]
+    assert [clip.caption.text for clip in edited.clips][:2] == [f"{DEFAULT_TEXT}, T", "warm organ, sunny, T"]
     store.put(keys.job_audio("j", 1), b"another")
     with pytest.raises(Refusal, match="not as it was") as refusal:
         restore(record, store, tmp_path / "changed")

@@ -40,6 +40,50 @@ def test_captions_with_tags() -> None:
     assert caption(ClipInfo(tags="  \n")).text == DEFAULT_TEXT
 
 
+def test_where_each_word_is_from() -> None:
+    made = caption(
+        ClipInfo(
+            path="/data/uploads/p/u/night_140bpm.wav",
+            metadata={"mood": "dark", "title": "Night", "time_signature": "4/4"},
+            embedded={"genre": "Techno, Dark", "bpm": 139.0, "key": "A minor", "title": "T"},
+            analysis={"bpm": 70, "bpm_confidence": 0.9, "key": "C major", "key_confidence": 0.9},
+            tags="synth, no vocals",
+            tags_source="tagger",
+            vocal=False,
+        )
+    )
+    assert made == Caption("dark, Techno, synth, no vocals, Night", 140, "A minor", "4", vocal=False)
+    assert made.sources == {
+        "text": {
+            "dark": "metadata",
+            "Techno": "embedded",
+            "synth": "tagger",
+            "no vocals": "tagger",
+            "Night": "metadata",
+        },
+        "bpm": "name",
+        "key": "embedded",
+        "time_signature": "metadata",
+        "vocal": "tagger",
+    }
+    measured = caption(ClipInfo(analysis={"bpm": 70, "bpm_confidence": 0.9}))
+    assert (measured, measured.sources) == (Caption(DEFAULT_TEXT, 70), {"text": {}, "bpm": "analysis"})
+
+
+@pytest.mark.parametrize(
+    ("metadata", "heard", "expected"),
+    [
+        ({}, True, True),
+        ({"instrumental": True}, True, False),
+        ({"vocals": True}, False, True),
+        ({"Instrumental": False}, None, True),
+        ({"instrumental": "yes"}, None, None),
+    ],
+)
+def test_the_client_says_whether_there_is_a_voice(metadata: dict[str, Any], heard: bool | None, expected: bool) -> None:
+    assert caption(ClipInfo(metadata=metadata, vocal=heard)).vocal is expected
+
+
 @given(
     st.dictionaries(
         st.sampled_from(["title", "bpm", "key", "tags", "mood", "genre", "time_signature", "x"]),

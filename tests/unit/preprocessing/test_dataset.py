@@ -142,7 +142,7 @@ def test_sources_that_are_refused_at_once(name: str, store: Storage, tmp_path: P
     assert (refusal.value.status, says in refusal.value.message) == (status, True)
     if name not in ("private", "scheme"):
         with pytest.raises(Refusal) as refusal:
-            make(store, tmp_path, **body)
+            make(store, tmp_path, tagger=None, **body)
         assert (refusal.value.status, says in refusal.value.message) == (status, True)
     assert digests(store, "") == before
 

@@ -101,7 +101,7 @@ def test_silence_stays_silent(model: MusicGen, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_caption_takes_in_what_musicgen_has_no_field_for() -> None:
-    assert caption(Text(" a beat ")) == "a beat"
+    assert caption(Text(" a beat ")) == caption(Text("a beat", lyrics=None)) == "a beat"
     assert (
         caption(Text("a beat", "la la", 140, "A minor", "3"))
         == 'a beat, 140 bpm, A minor, 3/4 time, with the words "la la"'
