@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from diffusers import AutoencoderOobleck
 
+from training.evaluation.audio_measures import persistence, pulse, whistle
+from training.evaluation.energy_distance import energy_distance
+
 from .codec.analysis import LEVELS, Analysis, load_analysis
 from .codec.architecture import HOP, LATENT, NOISE, RATE
 from .codec.decoder_training import load_decoder
 from .codec.griffin_lim import invert
-from .measures import persistence, pulse, standing_line
-from .musicnn import Musicnn, energy_distance
+from .musicnn import Musicnn
 from .real import Composer, load_composers
 
 Reconstruct = Callable[[np.ndarray], np.ndarray]
@@ -45,7 +47,7 @@ def measure(composer: Composer, reconstruct: Reconstruct, musicnn: Musicnn) -> P
 
     real, copy, held = (np.concatenate([musicnn.embed(x, RATE) for x in part]) for part in (given, made, composer.held))
     own = energy_distance(copy, held) - energy_distance(real, held)
-    lines = [standing_line(y, RATE) - standing_line(x, RATE) for x, y in zip(given, made, strict=True)]
+    lines = [whistle(y, RATE) - whistle(x, RATE) for x, y in zip(given, made, strict=True)]
     return Preserved(share(pulse), share(persistence), own, max(lines))
 
 
@@ -76,7 +78,7 @@ def line_of_silence(codec: AutoencoderOobleck, seconds: float = 6.0) -> float:
     """Standing line of zero latents with noise, in dB."""
     latents = torch.zeros(1, LATENT, round(seconds * RATE / HOP))
     latents[:, LATENT - NOISE :] = torch.randn(1, NOISE, latents.shape[2], generator=torch.Generator().manual_seed(0))
-    return standing_line(codec.decode(latents).sample[0, 0].numpy(), RATE)
+    return whistle(codec.decode(latents).sample[0, 0].numpy(), RATE)
 
 
 def print_ceiling(runs: Path, real: Path, weights: Path, excerpts: int) -> None:

@@ -86,13 +86,3 @@ def _log_mel(audio: np.ndarray) -> np.ndarray:
     """`[frames, 96]`, float32."""
     power = librosa.feature.melspectrogram(y=audio, sr=RATE, hop_length=256, n_fft=512, n_mels=96)
     return np.log10(10_000 * power.T + 1).astype(np.float32)
-
-
-def energy_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Energy distance of two samples of points `[N, D]`: 0 where they come from one distribution."""
-
-    def mean(x: np.ndarray, y: np.ndarray) -> float:
-        square = (x**2).sum(1)[:, None] + (y**2).sum(1) - 2 * x @ y.T
-        return float(np.sqrt(np.maximum(square, 0)).mean())
-
-    return 2 * mean(a, b) - mean(a, a) - mean(b, b)
