@@ -35,7 +35,7 @@ def compare(options: argparse.Namespace) -> None:
             if options.composers and composer.name not in options.composers:
                 continue
             twin = train(storage, composer, backend, options.max_steps)
-            sets = {**_generated(player, twin, options.seeds)}
+            sets = _generated(player, twin, options.seeds)
             real = _excerpts(composer.train, options, rate)
             others = [path for other in composers if other is not composer for path in other.train]
             held = draw(composer.held, 1, _HELD_CLIPS, options.seconds, rate, seed=1)[0]

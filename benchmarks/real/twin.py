@@ -81,9 +81,12 @@ class Player:
         self._fields = {"backend_override": backend, "duration_seconds": seconds}
 
     def play(self, prompts: Sequence[Prompt], seed: int, lora_id: str | None = None) -> list[Audio]:
-        """A track for each prompt, mono, by the base model or by the twin."""
-        fields = self._fields | {"seed": seed, "lora_id": lora_id}
-        requests = [GenerateRequest.model_validate(fields | prompt) for prompt in prompts]
+        """A track for each prompt, mono, by the base model or by the twin. Each has noise of its own."""
+        fields = self._fields | {"lora_id": lora_id}
+        requests = [
+            GenerateRequest.model_validate(fields | {"seed": seed * len(prompts) + number} | prompt)
+            for number, prompt in enumerate(prompts)
+        ]
 
         async def generate() -> list[Audio]:
             tracks = await asyncio.gather(*(self._generation.generate(each, as_base64=False) for each in requests))

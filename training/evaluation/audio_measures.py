@@ -21,9 +21,11 @@ _SLOWEST_BPM, _FASTEST_BPM = 60, 200
 _MIN_PEAK = 1e-6
 
 _TONE_WINDOW, _TONE_HOP = 4096, 1024
-_TONES_HZ = (100, 4000)
+# Higher up, the steady lines of a codec would count as tones.
+_TONES_HZ = (100, 3000)
 _PEAKS = 12
 _MIN_PEAK_HEIGHT = 12  # dB above the frame's median
+_MAX_PEAK_DEPTH = 60  # dB below the frame's highest
 _CHANCE_BINS = range(7, 14)
 _MIN_FRAME_POWER = 1e-6  # of the loudest frame's
 
@@ -46,9 +48,9 @@ def pulse(audio: Audio, rate: int) -> float:
 def persistence(audio: Audio, rate: int, seconds: float = 0.25) -> float:
     """The share of spectral peaks that are still there after `seconds`, above what chance would give.
 
-    Peaks are the twelve strongest local maxima of each frame from 100 to 4,000 Hz, at least 12 dB above the frame's
-    median. One persists if the later frame has a peak within one bin (5.9 Hz). Chance is the same share after the later
-    frame's peaks were moved by 7 to 13 bins.
+    Peaks are the twelve strongest local maxima of each frame from 100 to 3,000 Hz, at least 12 dB above the frame's
+    median and at most 60 dB below its highest. One persists if the later frame has a peak within one bin (5.9 Hz).
+    Chance is the same share after the later frame's peaks were moved by 7 to 13 bins.
     """
     power = _power(_prepared(audio, rate), _TONE_WINDOW, _TONE_HOP)
     power = power[:, power.sum(0) > _MIN_FRAME_POWER * power.sum(0).max()]
@@ -57,6 +59,7 @@ def persistence(audio: Audio, rate: int, seconds: float = 0.25) -> float:
     inner = level[:, 1:-1]
     peaks = (inner > level[:, :-2]) & (inner > level[:, 2:])
     peaks &= inner > np.median(level, 1, keepdims=True) + _MIN_PEAK_HEIGHT
+    peaks &= inner > inner.max(1, keepdims=True) - _MAX_PEAK_DEPTH
     weakest = np.sort(np.where(peaks, inner, -np.inf), 1)[:, -_PEAKS, None]
     peaks &= inner >= weakest
     lag = max(1, round(seconds * _RATE / _TONE_HOP))
