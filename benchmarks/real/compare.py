@@ -6,19 +6,24 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import soundfile
 import torch
 
+from adapters.serialization import decode
 from benchmarks.real.codec import through_codec
 from benchmarks.real.composers import ClipSet, Composer, draw, read_composers
 from benchmarks.real.figures import DISTANCE, MEASURES, Figures, Meter, bootstrap
 from benchmarks.real.pictures import draw_spectrograms
 from benchmarks.real.twin import NEUTRAL, Player, Twin, train
 from benchmarks.training import loaded
+from benchmarks.twins import merged
 from core.settings import settings
+from models.base import Text
 from recipes.starter.musicnn import Musicnn
 from storage import open_storage
+from training.evaluation.explained import explain
 
 _HELD_CLIPS = 12
 _PICTURE_ROWS = 3
@@ -29,7 +34,7 @@ def compare(options: argparse.Namespace) -> None:
     composers, embed = read_composers(options.folder), Musicnn(options.musicnn).embed
     storage = open_storage(settings().storage_url, settings().s3_endpoint_url)
     for backend in options.backends:
-        model = loaded(backend)[1]
+        _, model, trainer = loaded(backend)
         player, rate = Player(storage, backend, options.seconds), model.sample_rate
         for composer in composers:
             if options.composers and composer.name not in options.composers:
@@ -50,6 +55,8 @@ def compare(options: argparse.Namespace) -> None:
                     name: twin_figures[name] - base_figures[name] for name in twin_figures
                 }
             _print_table(composer, backend, twin, figures)
+            if hasattr(trainer, "predictions"):
+                _print_explained(trainer, twin, held, options.level_channels)
             _write(options.out / f"{composer.name}-{backend}", sets, figures, rate)
 
 
@@ -79,6 +86,19 @@ def _print_table(composer: Composer, backend: str, twin: Twin, figures: Mapping[
     print(f"|{'---|' * (len(columns) + 1)}")
     for name, row in figures.items():
         print(f"| {name} | {' | '.join(str(bootstrap(row[column])) for column in columns)} |", flush=True)
+
+
+def _print_explained(trainer: Any, twin: Twin, held: ClipSet, level_channels: int) -> None:
+    """R² of the held music's latents, with and without the twin."""
+    channels, text = trainer.model.channels, Text(twin.captions[0]["prompt"])
+    examples = [trainer.example(clip[None].repeat(channels, axis=0), text) for clip in held]
+    pairs = decode(twin.file, trainer.model).pairs
+    print("\nR² of the latents of held music, levels / other channels:\n")
+    for name, added in (("base", {}), ("twin", pairs)):
+        with merged(trainer.model, added):
+            rows = explain(trainer, examples, "held", level_channels)
+        shown = "; ".join(f"t = {row.time}: {row.levels or 0:.2f} / {row.other or 0:.2f}" for row in rows)
+        print(f"- {name}: {shown}", flush=True)
 
 
 def _write(folder: Path, sets: Mapping[str, list[ClipSet]], figures: Mapping[str, Figures], rate: int) -> None:

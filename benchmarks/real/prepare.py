@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from recipes.starter.real import COMPOSERS
@@ -25,35 +27,53 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packages", type=Path, help="the folder into which the packages are unpacked")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each song")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each song; one of less than half is left out")
     options = parser.parse_args()
     for name, pattern in COMPOSERS.items():
         songs = {path: length_of(path) for path in sorted(options.packages.glob(pattern))}
         songs = {path: length for path, length in songs.items() if length >= options.seconds / 2}
         if songs:
-            write_composer(songs, options.folder / name, options.seconds)
+            for excerpt in plan(songs, options.seconds):
+                write(excerpt, options.folder / name)
             print(f"{name}: {len(songs)} songs")
 
 
-def write_composer(songs: dict[Path, float], folder: Path, seconds: float) -> None:
-    """Write the excerpts of a composer's songs, given with their lengths in seconds."""
+@dataclass(frozen=True)
+class Excerpt:
+    """Attributes:
+    part: `train` or `held`.
+    start, seconds: of the song.
+    """
+
+    part: str
+    path: Path
+    start: float
+    seconds: float
+
+
+def plan(songs: Mapping[Path, float], seconds: float) -> list[Excerpt]:
+    """The excerpts of a composer's songs, which are given with their lengths in seconds."""
     if len(songs) < _MIN_SONGS:
-        for path, length in songs.items():
-            half = min(seconds, length / 2)
-            write_excerpt(path, folder / "train", length / 2 - half, half)
-            write_excerpt(path, folder / "held", length / 2, half)
-        return
+        halves = [(path, length / 2, min(seconds, length / 2)) for path, length in songs.items()]
+        return [Excerpt("train", path, middle - half, half) for path, middle, half in halves] + [
+            Excerpt("held", path, middle, half) for path, middle, half in halves
+        ]
     held = list(songs)[1::3][:_MAX_HELD]
     train = [path for path in songs if path not in held][:_MAX_TRAIN]
-    for part, paths in (("train", train), ("held", held)):
-        for path in paths:
-            write_excerpt(path, folder / part, max(0.0, songs[path] - seconds) / 2, seconds)
+    parts = dict.fromkeys(train, "train") | dict.fromkeys(held, "held")
+    return [
+        Excerpt(part, path, max(0.0, songs[path] - seconds) / 2, min(seconds, songs[path]))
+        for path, part in parts.items()
+    ]
 
 
-def write_excerpt(path: Path, folder: Path, start: float, seconds: float) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    command = ["ffmpeg", "-y", "-v", "error", "-ss", f"{start:.2f}", "-t", f"{seconds:.2f}", "-i", str(path)]
-    subprocess.run([*command, "-map", "0:a", "-c:a", "flac", str(folder / f"{path.stem}.flac")], check=True)
+def write(excerpt: Excerpt, folder: Path) -> None:
+    """Write an excerpt into a composer's folder."""
+    (folder / excerpt.part).mkdir(parents=True, exist_ok=True)
+    span = ["-ss", f"{excerpt.start:.2f}", "-t", f"{excerpt.seconds:.2f}"]
+    file = folder / excerpt.part / f"{excerpt.path.stem}.flac"
+    command = ["ffmpeg", "-y", "-v", "error", *span, "-i", str(excerpt.path), "-map", "0:a", "-c:a", "flac", str(file)]
+    subprocess.run(command, check=True)
 
 
 def length_of(path: Path) -> float:

@@ -33,11 +33,13 @@ NEUTRAL: tuple[Prompt, ...] = ({"prompt": "music"}, {"prompt": "a piece of music
 class Twin:
     """Attributes:
     lora_id: the twin's name.
+    file: its adapter file.
     report: the report's JSON.
     captions: of the dataset's segments, a different song each as far as there are.
     """
 
     lora_id: str
+    file: bytes
     report: dict[str, Any]
     captions: list[Prompt]
 
@@ -51,9 +53,11 @@ def train(storage: Storage, composer: Composer, backend: str, max_steps: int | N
         command += ["--backend", backend, *(f"--paths={path.resolve()}" for path in composer.train)]
         command += [f"--max-steps={max_steps}"] if max_steps else []
         subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=True)
-    job = library.find(lora_id)[0].header.job_id
+    stored = library.find(lora_id)[0]
+    job = stored.header.job_id
     dataset = records.read(storage, keys.dataset_record(producer, job), lambda data, _: decode_object(data))[0]
-    return Twin(lora_id, decode_object(storage.get(keys.report(job))), _captions(dataset))
+    report = decode_object(storage.get(keys.report(job)))
+    return Twin(lora_id, storage.get(stored.key), report, _captions(dataset))
 
 
 def _captions(dataset: dict[str, Any]) -> list[Prompt]:

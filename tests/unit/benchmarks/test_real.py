@@ -11,6 +11,7 @@ import soundfile
 from benchmarks.real.composers import draw, read_composers
 from benchmarks.real.figures import DISTANCE, MEASURES, Meter, bootstrap
 from benchmarks.real.pictures import draw_spectrograms
+from benchmarks.real.prepare import plan
 from benchmarks.real.twin import _captions
 from training.evaluation.audio_measures import Audio
 
@@ -58,6 +59,19 @@ def test_a_folder_without_music_is_named(tmp_path: Path) -> None:
     (tmp_path / "ada" / "train").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match="train: there is no music"):
         read_composers(tmp_path)
+
+
+def test_no_second_of_music_is_both_trained_on_and_held() -> None:
+    many = plan({Path(f"{number}.ogg"): 30.0 + 20 * number for number in range(14)}, 60)
+    train, held = ([each for each in many if each.part == part] for part in ("train", "held"))
+    assert len(train) == 6 and len(held) == 3
+    assert not {each.path for each in train} & {each.path for each in held}
+    assert all(each.start >= 0 and each.seconds <= 60 for each in many)
+    few = plan({Path("a.ogg"): 80.0, Path("b.ogg"): 300.0}, 60)
+    assert [(each.part, each.start, each.seconds) for each in few] == [
+        *(("train", 0, 40), ("train", 90, 60)),
+        *(("held", 40, 40), ("held", 150, 60)),
+    ]
 
 
 def test_captions_of_different_songs_come_first() -> None:
