@@ -15,8 +15,9 @@ without the twin, for neutral prompts and for the dataset's own captions. A tabl
 
 and these columns, means with intervals of 95 % over seeds (bootstrap): pulse; persistence of tones; steady lines (the
 highest, and the mean of those at multiples of 75 and 150 Hz and at 3 kHz); and the energy distance to `held/` in
-musicnn's embedding. Below it, for ACE-Step, stands how much of the latents of held music is predicted (R²). The excerpts are as many and as long as the tracks. Twins, tracks, pictures and figures are written
-to `--out`; a twin that is there already is not trained again.
+musicnn's embedding. The excerpts are as many and as long as the tracks. For ACE-Step a list shows how much of the
+latents of held music one step predicts (R²). Twins, tracks, pictures and figures are written to `--out`; a twin that is
+there already is not trained again.
 """
 
 from __future__ import annotations

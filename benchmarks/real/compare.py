@@ -77,9 +77,9 @@ def _generated(player: Player, twin: Twin, seeds: int) -> dict[str, list[ClipSet
 
 
 def _print_table(composer: Composer, backend: str, twin: Twin, figures: Mapping[str, Figures]) -> None:
-    verdict, held_out = twin.report["verdict"] or {}, twin.report["held_out"] or {}
+    verdict = twin.report["verdict"] or {}
     print(f"\n### {composer.name}, {backend}\n")
-    print(f"Verdict: {verdict.get('verdict')}. {verdict.get('sentence', '')} Held-out gain: {held_out.get('gain')}.\n")
+    print(f"Verdict: {verdict.get('verdict')}. {verdict.get('sentence', '')}\n")
     print("Captions: " + "; ".join(sorted({prompt["prompt"] for prompt in twin.captions})) + "\n")
     columns = [*MEASURES, DISTANCE]
     print(f"| | {' | '.join(columns)} |")

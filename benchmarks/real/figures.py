@@ -42,7 +42,7 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} ({self.low:.2f}–{self.high:.2f})"
+        return f"{self.mean:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
 def bootstrap(values: Sequence[float] | NDArray[np.float64]) -> Interval:

@@ -28,7 +28,7 @@ def test_the_interval_is_around_the_mean_and_narrows_with_more_seeds() -> None:
     assert few.low < few.mean < few.high and many.high - many.low < few.high - few.low
     assert many.low < 1 < many.high
     assert many.high - many.low == pytest.approx(2 * 1.96 * 0.2 / 200**0.5, rel=0.2)
-    assert str(bootstrap([0.5, 0.5])) == "0.50 (0.50–0.50)"
+    assert str(bootstrap([0.5, 0.5])) == "0.50 (0.50 to 0.50)"
 
 
 def test_a_set_has_every_figure_and_its_level_does_not_matter() -> None:
