@@ -41,8 +41,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/real"))
     options = parser.parse_args()
     # Settings are read when they are first used, and by the training process.
-    os.environ["STORAGE_URL"] = (options.out.resolve() / "data").as_uri()
-    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    folder = options.out.resolve()
+    os.environ |= {
+        "STORAGE_URL": (folder / "data").as_uri(),
+        "BENTOML_HOME": str(folder / "bentoml"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "OMP_NUM_THREADS": str(options.threads),
+    }
     from benchmarks.real.compare import compare
 
     compare(options)
