@@ -21,12 +21,11 @@ _SLOWEST_BPM, _FASTEST_BPM = 60, 200
 _MIN_PEAK = 1e-6
 
 _TONE_WINDOW, _TONE_HOP = 4096, 1024
-# Higher up, the steady lines of a codec would count as tones.
-_TONES_HZ = (100, 3000)
+_TONES_HZ = (100, 4000)
 _PEAKS = 12
 _MIN_PEAK_HEIGHT = 12  # dB above the frame's median
 _MAX_PEAK_DEPTH = 60  # dB below the frame's highest
-_CHANCE_BINS = range(7, 14)
+_UNRELATED_SECONDS, _UNRELATED_SHIFTS = 2.0, 24
 _MIN_FRAME_POWER = 1e-6  # of the loudest frame's
 
 _LINE_WINDOW = 8192
@@ -48,9 +47,10 @@ def pulse(audio: Audio, rate: int) -> float:
 def persistence(audio: Audio, rate: int, seconds: float = 0.25) -> float:
     """The share of spectral peaks that are still there after `seconds`, above what chance would give.
 
-    Peaks are the twelve strongest local maxima of each frame from 100 to 3,000 Hz, at least 12 dB above the frame's
+    Peaks are the twelve strongest local maxima of each frame from 100 to 4,000 Hz, at least 12 dB above the frame's
     median and at most 60 dB below its highest. One persists if the later frame has a peak within one bin (5.9 Hz).
-    Chance is the same share after the later frame's peaks were moved by 7 to 13 bins.
+    Chance is the same share of frames that are at least two seconds apart. So a line that never ends adds nothing,
+    since it is as likely a whistle as a tone; nor does a tone that comes back all the time.
     """
     power = _power(_prepared(audio, rate), _TONE_WINDOW, _TONE_HOP)
     power = power[:, power.sum(0) > _MIN_FRAME_POWER * power.sum(0).max()]
@@ -69,7 +69,10 @@ def persistence(audio: Audio, rate: int, seconds: float = 0.25) -> float:
     near = after.copy()
     near[:, 1:] |= after[:, :-1]
     near[:, :-1] |= after[:, 1:]
-    chance = np.mean([(before & np.roll(near, move, 1)).sum() for bins in _CHANCE_BINS for move in (bins, -bins)])
+    frames = len(near)
+    least = min(round(_UNRELATED_SECONDS * _RATE / _TONE_HOP), frames // 2)
+    shifts = np.linspace(least, frames - least, _UNRELATED_SHIFTS).astype(int)
+    chance = np.mean([(before & np.roll(near, shift, 0)).sum() for shift in shifts])
     return float(((before & near).sum() - chance) / before.sum())
 
 
