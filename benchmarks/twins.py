@@ -119,7 +119,7 @@ def _table(trainer: Any, model: Any, producers: Mapping[str, Producer]) -> None:
 
 @torch.no_grad()
 def _loss(trainer: Any, model: Any, examples: Sequence[Example], pairs: Mapping[str, LoraPair]) -> float:
-    with _merged(model, pairs):
+    with merged(model, pairs):
         losses = [
             trainer.losses([example], [generator_of(("table", place, draw))]).item()
             for place, example in enumerate(examples)
@@ -129,7 +129,8 @@ def _loss(trainer: Any, model: Any, examples: Sequence[Example], pairs: Mapping[
 
 
 @contextmanager
-def _merged(model: Any, pairs: Mapping[str, LoraPair]) -> Iterator[None]:
+def merged(model: Any, pairs: Mapping[str, LoraPair]) -> Iterator[None]:
+    """Within the block, the adapter is added to the model's weights."""
     layers = linear_layers(model.adapted)
     kept = {name: layers[name].weight.data.clone() for name in pairs}
     for name, pair in pairs.items():

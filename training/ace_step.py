@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from models.ace_step import conditions, packed
 from models.ace_step.model import AceStep
 from models.base import Text
-from training.base import Example, Recipe, steps_for
+from training.base import Example, Prediction, Recipe, steps_for
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "gate_proj", "up_proj", "down_proj")
 # The authors' learning rate at width 2048. The best rate falls as the width grows; it is 2e-3 at width 256.
@@ -23,6 +24,16 @@ _WINDOW_SECONDS = 30.0
 _TURBO_SHIFT, _TURBO_STEPS = 3.0, 8
 # Base checkpoints: the authors' logit-normal times, and the dropout of the condition for classifier-free guidance.
 _LOGIT_MEAN, _LOGIT_DEVIATION, _CONDITION_DROPOUT = -0.4, 1.0, 0.15
+
+
+@dataclass(frozen=True)
+class _Flow:
+    """An example at a time, each `[1, T, C]`: its latents x0, x_t, and the velocity there, as it is and predicted."""
+
+    latents: torch.Tensor
+    noisy: torch.Tensor
+    target: torch.Tensor
+    velocity: torch.Tensor
 
 
 class AceStepTrainer:
@@ -55,24 +66,42 @@ class AceStepTrainer:
 
     def losses(self, examples: Sequence[Example], generators: Sequence[torch.Generator]) -> torch.Tensor:
         """The mean squared error of the velocity at x_t = t · noise + (1 − t) · x0, whose target is noise − x0."""
+        flows = self._flows(examples, generators)
+        return torch.stack([(flow.velocity.float() - flow.target).square().mean() for flow in flows])
+
+    @torch.no_grad()
+    def predictions(
+        self, examples: Sequence[Example], generators: Sequence[torch.Generator], time: float
+    ) -> list[Prediction]:
+        """The estimates x_t − t · velocity of the examples' latents at one time t for all."""
+        return [
+            Prediction(flow.latents[0].cpu(), (flow.noisy.float() - time * flow.velocity.float())[0].cpu())
+            for flow in self._flows(examples, generators, time)
+        ]
+
+    def _flows(
+        self, examples: Sequence[Example], generators: Sequence[torch.Generator], time: float | None = None
+    ) -> list[_Flow]:
+        """The model's velocity for each example, at a drawn time, or at `time` without dropout of the condition."""
         pipeline = self.model.pipeline
         transformer = pipeline.transformer
-        contexts, texts, noisy, targets, times = [], [], [], [], []
+        contexts, texts, latents, noisy, targets, times = [], [], [], [], [], []
         for example, generator in zip(examples, generators, strict=True):
             x0, start = self._window(example, generator)
-            t = self._time(generator)
+            t = self._time(generator) if time is None else time
             noise = torch.randn(x0.shape, generator=generator).to(x0.device)
             condition = example["condition"].to(self.model.device)
-            if not self.turbo and torch.rand((), generator=generator) < _CONDITION_DROPOUT:
+            drops = time is None and not self.turbo
+            if drops and torch.rand((), generator=generator) < _CONDITION_DROPOUT:
                 condition = conditions.null(pipeline, condition)
             contexts.append(conditions.context(pipeline, start + x0.shape[1])[:, start:])
             texts.append(condition)
+            latents.append(x0)
             noisy.append((t * noise + (1 - t) * x0).to(transformer.dtype))
             targets.append(noise - x0)
             times.append(t)
         velocities = packed.Pack(transformer, packed.streams(transformer, contexts, texts)).velocities(noisy, times)
-        losses = [(v.float() - target).square().mean() for v, target in zip(velocities, targets, strict=True)]
-        return torch.stack(losses)
+        return [_Flow(*parts) for parts in zip(latents, noisy, targets, velocities, strict=True)]
 
     def save_memory(self) -> None:
         self.model.pipeline.transformer.enable_gradient_checkpointing()

@@ -52,6 +52,19 @@ class Recipe:
         return asdict(self) | {"targets": list(self.targets)}
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What a model that denoises makes of one noisy example, in one step.
+
+    Attributes:
+        latents: the example's own, `[T, C]`.
+        predicted: the model's estimate of them, `[T, C]`.
+    """
+
+    latents: torch.Tensor
+    predicted: torch.Tensor
+
+
 def steps_for(seconds: float, steps_per_second: float) -> int:
     """The default number of steps for that many seconds of music."""
     return int(min(4000, max(120, seconds * steps_per_second)))

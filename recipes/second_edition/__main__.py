@@ -39,7 +39,6 @@ def main() -> None:
         stage.add_argument("--batch", type=int, default=2)
     stage = stages.add_parser("ceiling")
     stage.add_argument("--real", type=Path, required=True, help="where the packages with real music are unpacked")
-    stage.add_argument("--musicnn", type=Path, required=True, help="`msd.npz` or `mtt.npz`")
     stage.add_argument("--excerpts", type=int, default=2, help="for each composer")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*weight_norm.*")
@@ -81,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
     elif options.stage == "ceiling":
         from .ceiling import print_ceiling
 
-        print_ceiling(runs, options.real, options.musicnn, options.excerpts)
+        print_ceiling(runs, options.real, options.excerpts)
 
 
 if __name__ == "__main__":

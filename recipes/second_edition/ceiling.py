@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from diffusers import AutoencoderOobleck
 
+from preprocessing.tagger.embedding import embed
+from training.evaluation.audio_measures import persistence, pulse, whistle
+from training.evaluation.energy_distance import energy_distance
+
 from .codec.analysis import LEVELS, Analysis, load_analysis
 from .codec.architecture import HOP, LATENT, NOISE, RATE
 from .codec.decoder_training import load_decoder
 from .codec.griffin_lim import invert
-from .measures import persistence, pulse, standing_line
-from .musicnn import Musicnn, energy_distance
 from .real import Composer, load_composers
 
 Reconstruct = Callable[[np.ndarray], np.ndarray]
@@ -38,16 +40,16 @@ class Preserved:
     line: float
 
 
-def measure(composer: Composer, reconstruct: Reconstruct, musicnn: Musicnn) -> Preserved:
+def measure(composer: Composer, reconstruct: Reconstruct) -> Preserved:
     given = [audio[: len(audio) // HOP * HOP] for audio in composer.given]
     made = [reconstruct(audio) for audio in given]
 
     def share(figure: Callable[[np.ndarray, int], float]) -> float:
         return float(np.mean([figure(x, RATE) for x in made]) / np.mean([figure(x, RATE) for x in given]))
 
-    real, copy, held = (np.concatenate([musicnn.embed(x, RATE) for x in part]) for part in (given, made, composer.held))
+    real, copy, held = (np.concatenate([embed(x, RATE) for x in part]) for part in (given, made, composer.held))
     own = energy_distance(copy, held) - energy_distance(real, held)
-    lines = [standing_line(y, RATE) - standing_line(x, RATE) for x, y in zip(given, made, strict=True)]
+    lines = [whistle(y, RATE) - whistle(x, RATE) for x, y in zip(given, made, strict=True)]
     return Preserved(share(pulse), share(persistence), own, max(lines))
 
 
@@ -78,21 +80,20 @@ def line_of_silence(codec: AutoencoderOobleck, seconds: float = 6.0) -> float:
     """Standing line of zero latents with noise, in dB."""
     latents = torch.zeros(1, LATENT, round(seconds * RATE / HOP))
     latents[:, LATENT - NOISE :] = torch.randn(1, NOISE, latents.shape[2], generator=torch.Generator().manual_seed(0))
-    return standing_line(codec.decode(latents).sample[0, 0].numpy(), RATE)
+    return whistle(codec.decode(latents).sample[0, 0].numpy(), RATE)
 
 
-def print_ceiling(runs: Path, real: Path, weights: Path, excerpts: int) -> None:
+def print_ceiling(runs: Path, real: Path, excerpts: int) -> None:
     analysis = load_analysis(runs / "latents.safetensors")
     ways = {"latents + Griffin-Lim": through_griffin_lim(analysis)}
     if (runs / "decoder.pt").exists():
         codec = load_decoder(runs)
         ways["decoder"] = through_decoder(analysis, codec)
         print(f"standing line of zero latents: {line_of_silence(codec):.1f} dB", flush=True)
-    musicnn = Musicnn(weights)
     print("| composer | way | pulse / real | persistence / real | distance to own, above real | line above real, dB |")
     print("|---|---|---|---|---|---|", flush=True)
     for composer in load_composers(real, RATE, excerpts):
         for name, way in ways.items():
-            kept = measure(composer, way, musicnn)
+            kept = measure(composer, way)
             figures = f"{kept.pulse:.2f} | {kept.persistence:.2f} | {kept.own:+.2f} | {kept.line:+.1f}"
             print(f"| {composer.name} | {name} | {figures} |", flush=True)

@@ -16,7 +16,6 @@ from recipes.second_edition.codec.losses import energy_distance
 from recipes.second_edition.codec.muon import ConvolutionMuon, orthogonal
 from recipes.second_edition.codec.snake import TrainingSnake, use_training_snake
 from recipes.second_edition.codec.start import hold_noise, start_as_analysis, start_as_synthesis
-from recipes.second_edition.measures import persistence, pulse, standing_line
 
 pytestmark = pytest.mark.slow
 
@@ -174,25 +173,6 @@ def test_the_energy_distance_prefers_noise_to_its_mean() -> None:
     stuck, _ = energy_distance(one, one, reference)
     quiet, _ = energy_distance(0.5 * one, 0.5 * two, reference)
     assert fresh < stuck and fresh < quiet
-
-
-def test_persistence_tells_tones_from_noise() -> None:
-    noise = np.random.default_rng(0).standard_normal(4 * RATE).astype(np.float32)
-    chord = sum(tone(hertz, 4.0) for hertz in (220, 277.2, 329.6, 440, 659.3))
-    assert persistence(chord + 0.02 * noise, RATE) > 0.6
-    assert abs(persistence(noise, RATE)) < 0.05
-
-
-def test_pulse_tells_clicks_from_noise() -> None:
-    noise = np.random.default_rng(0).standard_normal(8 * RATE).astype(np.float32)
-    gate = np.exp(-30 * (np.arange(8 * RATE) / RATE % 0.5)).astype(np.float32)
-    assert pulse(gate * noise, RATE) > 0.7 > 0.3 > pulse(noise, RATE)
-
-
-def test_a_whistle_stands_out() -> None:
-    noise = np.random.default_rng(0).standard_normal(4 * RATE).astype(np.float32)
-    assert standing_line(noise, RATE) < 6
-    assert standing_line(noise + tone(3900, 4.0), RATE) > 20
 
 
 def test_muon_steps_in_all_directions_of_a_kernel_alike() -> None:

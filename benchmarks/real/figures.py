@@ -1,0 +1,85 @@
+"""The figures of sets of clips, with intervals over the sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.real.composers import ClipSet
+from training.evaluation.audio_measures import Audio, comb, line, persistence, pulse, whistle
+from training.evaluation.energy_distance import energy_distance
+
+Embed = Callable[[Audio, int], NDArray[np.float32]]
+Measure = Callable[[Audio, int], float]
+
+MEASURES: dict[str, Measure] = {
+    "pulse": pulse,
+    "persistence": persistence,
+    "whistle, dB": whistle,
+    "75 Hz, dB": lambda audio, rate: comb(audio, rate, 75),
+    "150 Hz, dB": lambda audio, rate: comb(audio, rate, 150),
+    "3 kHz, dB": lambda audio, rate: line(audio, rate, 3000),
+}
+DISTANCE = "distance"
+# All clips are embedded at this level, because the network is not blind to it.
+_LEVEL = 0.1
+_RESAMPLES = 2000
+_CONFIDENCE = 0.95
+
+# A value for each set, by the figure's name.
+Figures = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over sets, and its bootstrap interval of 95 %."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+def bootstrap(values: Sequence[float] | NDArray[np.float64]) -> Interval:
+    """The mean of values that were drawn independently, such as those of seeds."""
+    drawn = np.asarray(values, np.float64)
+    rng = np.random.default_rng(0)
+    means = rng.choice(drawn, (_RESAMPLES, len(drawn))).mean(axis=1)
+    low, high = np.quantile(means, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+    return Interval(float(drawn.mean()), float(low), float(high))
+
+
+class Meter:
+    """Measures sets of clips at `rate` Hz against a composer's held music.
+
+    Args:
+        embed: mono audio and its rate to points `[N, D]`.
+        held: the composer's held music.
+    """
+
+    def __init__(self, embed: Embed, held: ClipSet, rate: int) -> None:
+        self._embed, self._rate = embed, rate
+        self._held = self._points(held)
+
+    def measure(self, sets: Sequence[ClipSet]) -> Figures:
+        """A set's figure is the mean of its clips'; its distance is of all their points."""
+        figures = {
+            name: np.array([np.mean([measure(clip, self._rate) for clip in clips]) for clips in sets])
+            for name, measure in MEASURES.items()
+        }
+        distances = [energy_distance(self._points(clips), self._held) for clips in sets]
+        return figures | {DISTANCE: np.array(distances)}
+
+    def _points(self, clips: ClipSet) -> NDArray[np.float32]:
+        return np.concatenate([self._embed(_levelled(clip), self._rate) for clip in clips])
+
+
+def _levelled(audio: Audio) -> Audio:
+    """The clip at the level at which all are embedded. Silence stays silent."""
+    level = float(np.sqrt(np.mean(audio**2)))
+    return (audio * np.float32(_LEVEL / max(level, 1e-6))).astype(np.float32)
