@@ -40,6 +40,7 @@ def test_captions_with_tags() -> None:
     assert caption(ClipInfo(tags="  \n")).text == DEFAULT_TEXT
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.sampled_from(["title", "bpm", "key", "tags", "mood", "genre", "time_signature", "x"]),
