@@ -144,6 +144,7 @@ def beat(store: Storage, tmp_path: Path) -> Song:
     return song
 
 
+@pytest.mark.slow
 def test_a_dataset_cut_on_bars_without_its_duplicate(
     store: Storage, beat: Song, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -84,6 +84,7 @@ def test_the_client_says_whether_there_is_a_voice(metadata: dict[str, Any], hear
     assert caption(ClipInfo(metadata=metadata, vocal=heard)).vocal is expected
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.sampled_from(["title", "bpm", "key", "tags", "mood", "genre", "time_signature", "x"]),

@@ -68,6 +68,7 @@ def test_native_profile_keeps_stereo(tmp_path: Path) -> None:
     assert np.concatenate(list(resampled(tmp_path / "b.wav", 32_000, 2))).shape == (128_000, 2)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     """In a process of its own: ten minutes at 48 kHz, stereo, which are 220 MB as floats."""
     minute = tone(60, 48_000)

@@ -114,6 +114,7 @@ def tag(files: list[Path], settings: Settings, store: Storage | None = None, cap
     return tagging.tag([(path, caption or Caption("x")) for path in files], settings, store)
 
 
+@pytest.mark.slow
 def test_each_segment_is_sent_once(gemini: Gemini, files: list[Path]) -> None:
     both = threading.Barrier(2)
 
@@ -230,6 +231,7 @@ def test_measurements_are_sent_and_nothing_else(gemini: Gemini, files: list[Path
     assert all(word in asks_for for word in ("drum", "synth", "sub-genre", "mood", "tempo", "key"))
 
 
+@pytest.mark.slow
 def test_slow_answers_time_out(gemini: Gemini, files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
 

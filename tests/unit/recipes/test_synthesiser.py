@@ -58,6 +58,7 @@ def test_fields_can_be_pinned_and_mistakes_are_refused() -> None:
         sample_song(rng, "trap", tempo=3)
 
 
+@pytest.mark.slow
 def test_the_tempo_is_measurable(rendered: list[tuple[Song, np.ndarray, np.ndarray]]) -> None:
     beats = [(song, strength) for song, _, strength in rendered if song.drums]
     at_tempo = [measures.pulse(strength, song.bpm) for song, strength in beats]
@@ -109,6 +110,7 @@ def test_metadata_is_in_the_form_that_ace_step_reads() -> None:
     assert metadata(song) == {"bpm": 100, "keyscale": "C# major", "timesignature": "3"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
 def test_the_command_writes_a_file(tmp_path, suffix: str) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / f"beat.{suffix}"

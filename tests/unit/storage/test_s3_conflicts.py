@@ -123,6 +123,7 @@ def store(stub: Stub) -> Storage:
     return open_storage("s3://twins/tests", f"http://127.0.0.1:{stub.server_address[1]}")
 
 
+@pytest.mark.slow
 def test_a_write_is_sent_again_while_its_condition_holds(store: Storage, stub: Stub, tmp_path: Path) -> None:
     stub.conflicts = 1
     etag = store.put("a", b"one", if_absent=True)
@@ -174,6 +175,7 @@ def test_our_own_write_whose_answer_was_lost_is_a_success(store: Storage, stub: 
     assert stub.writes == 1
 
 
+@pytest.mark.slow
 def test_a_multipart_upload_begins_anew(
     store: Storage, stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -183,6 +183,7 @@ def _race(place: Place, number: int, start: object, results: object) -> None:
         results.put(number)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_one_of_eight_processes_wins(place: Place) -> None:
     context = multiprocessing.get_context("fork")
     start, results = context.Barrier(8), context.Queue()
@@ -219,6 +220,7 @@ def test_no_increment_is_lost(store: Storage) -> None:
     assert store.get("count") == b"40"
 
 
+@pytest.mark.slow
 def test_readers_never_see_a_torn_object(store: Storage) -> None:
     store.put("a", b"0" * 300_000)
     stop = threading.Event()

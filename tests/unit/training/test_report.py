@@ -82,6 +82,7 @@ def test_an_interval_is_over_songs_if_there_are_enough() -> None:
     assert compare(without[:1], without[:1], [0]).low is None
 
 
+@pytest.mark.slow
 @given(st.integers(8, 23), st.floats(-1.5, 1.5))
 def test_the_interval_has_its_coverage(count: int, effect: float) -> None:
     # 200 samples of a known effect: with 95 % intervals some 10 miss it; 25 or more would be one chance in 100,000.

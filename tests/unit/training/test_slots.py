@@ -66,6 +66,7 @@ def test_a_key_has_as_many_open_jobs_as_its_limit(store: Storage) -> None:
     assert admit(store, "three", who)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [1, 3])
 def test_concurrent_replicas_admit_no_more_than_the_limit(store: Storage, most: int) -> None:
     start = threading.Barrier(8)

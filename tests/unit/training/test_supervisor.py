@@ -71,6 +71,7 @@ def _supervised(
     return jobs.get(record.job_id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kill", "reason"), [(signal.SIGKILL, "SIGKILL"), (None, "server was stopped")])
 def test_the_record_says_how_a_process_ended(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: signal.Signals | None, reason: str
