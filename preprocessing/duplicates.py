@@ -147,7 +147,8 @@ def align(first: Song, later: Probes) -> Alignment | None:
     step = max(4, later.frames // 320)
     # A coarse search on maxima over two steps, then a fine one around its best line.
     blocks = -(-matches.shape[1] // step)
-    padded = np.pad(matches, ((0, 0), (0, (blocks + 1) * step - matches.shape[1])))
+    padded = np.zeros((_PROBES, (blocks + 1) * step), matches.dtype)
+    padded[:, : matches.shape[1]] = matches
     maxima = padded.reshape(_PROBES, blocks + 1, step).max(axis=2)
     maxima = np.maximum(maxima[:, :-1], maxima[:, 1:])
     speeds = np.linspace(1 - MAX_SPEED_CHANGE, 1 + MAX_SPEED_CHANGE, 2 * (later.frames * 9 // (200 * step)) + 3)
@@ -174,18 +175,18 @@ def _best_line(
     first: Song, later: Probes, matches: Array, step: int, speeds: NDArray[np.float64], offsets: NDArray[np.float64]
 ) -> Alignment | None:
     """The best of the lines with these speeds and offsets; `matches` has one column every `step` frames."""
-    speed, offset = speeds[:, None], offsets[None]
-    length = speed * later.frames
-    overlap = np.minimum(first.frames, offset + length) - np.maximum(0, offset)
-    allowed = overlap >= MIN_OVERLAP * np.maximum(first.frames, length)
-    if not allowed.any():
+    lengths = speeds[:, None] * later.frames
+    overlap = np.minimum(first.frames, offsets + lengths) - np.maximum(0, offsets)
+    rows, columns = np.nonzero(overlap >= MIN_OVERLAP * np.maximum(first.frames, lengths))
+    if not len(rows):
         return None
-    places = (offset[..., None] + speed[..., None] * later.starts).round().astype(int) // step
+    speed, offset = speeds[rows], offsets[columns]
+    places = np.rint(offset + later.starts[:, None] * speed).astype(int) // step
     inside = (places >= 0) & (places < matches.shape[1])
-    values = matches[np.arange(_PROBES), np.clip(places, 0, matches.shape[1] - 1)]
-    scores = np.where(allowed, np.where(inside, values, 0).mean(axis=2), -1)
-    row, column = np.unravel_index(scores.argmax(), scores.shape)
-    return Alignment(float(scores[row, column]), float(speeds[row]), float(offsets[column]))
+    values = matches[np.arange(_PROBES)[:, None], np.clip(places, 0, matches.shape[1] - 1)]
+    scores = (values * inside).mean(axis=0)
+    best = scores.argmax()
+    return Alignment(float(scores[best]), float(speed[best]), float(offset[best]))
 
 
 def agree(first: Song, later: Song, alignment: Alignment) -> Agreement:
