@@ -66,7 +66,7 @@ def duplicates(fingerprints: Sequence[Fingerprint | None]) -> list[int | None]:
     songs = [Song(each, longest) if each is not None and each.shape[1] >= MIN_FRAMES else None for each in fingerprints]
     found: list[int | None] = []
     for index, song in enumerate(songs):
-        probes = song and Probes(song)
+        probes = Probes(song) if song else None
         firsts = ((other, songs[other]) for other in range(index) if found[other] is None)
         same = (other for other, first in firsts if first and song and probes and is_same(first, song, probes))
         found.append(next(same, None))
