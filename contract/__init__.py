@@ -68,6 +68,7 @@ from contract.twins import (
 )
 from contract.uploads import (
     AnalysisAnswer,
+    EmbeddedTags,
     StoreUploadAnswer,
     StoreUploadRequest,
     UploadFields,
@@ -97,6 +98,7 @@ __all__ = [
     "DatasetAnswer",
     "DatasetFile",
     "DeletedAnswer",
+    "EmbeddedTags",
     "ErrorAnswer",
     "GenerateAnswer",
     "GenerateLinkAnswer",

@@ -49,11 +49,26 @@ class UploadLinkAnswer(StoreUploadAnswer):
     expires_in: int
 
 
+class EmbeddedTags(Answer):
+    """The tags inside a file; null for those that it lacks, or that cannot be read.
+
+    `genre` may be several, separated by commas. `bpm` and `key` are what the file states, not what is heard.
+    """
+
+    title: str | None = None
+    artist: str | None = None
+    album: str | None = None
+    genre: str | None = None
+    bpm: float | None = None
+    key: str | None = None
+
+
 class AnalysisAnswer(Answer):
     """`GET /uploads/analysis`: one file, with the fields of a dataset's record (docs/preprocessing.md).
 
     `bpm` and `key` are null if the sound has none, and each confidence is from 0 to 1. `peak` is in dBFS, `loudness`
-    in LUFS, `clipped` in samples, `silent` in seconds. `warnings`: problems of the sound, a sentence each.
+    in LUFS, `clipped` in samples, `silent` in seconds. `warnings`: problems of the sound, a sentence each. `embedded`:
+    the tags inside the file.
     """
 
     path: str
@@ -70,3 +85,4 @@ class AnalysisAnswer(Answer):
     clipped: int
     silent: float
     warnings: list[str]
+    embedded: EmbeddedTags

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
 from preprocessing import features
 from preprocessing.conditional_logit import MIN_CONFIDENCE
 from preprocessing.decode import blocks, probe
 from preprocessing.decoders import Samples
 from preprocessing.downbeat import first_downbeat
+from preprocessing.fingerprint import Fingerprint, fingerprint
 from preprocessing.flaws import NO_FLAWS, FlawMeter, Flaws
 from preprocessing.levels import SILENCE, LevelMeter, Levels
 from preprocessing.musical_key import KeyEstimate, estimate_key
@@ -46,7 +46,7 @@ class Analysis:
         levels: of the samples as they are in the file.
         flaws: found in those samples; everything below is estimated after their repair.
         tempo, key, bars: None where there is none.
-        fingerprint: see preprocessing.duplicates; None for silence and for very short files.
+        fingerprint: see preprocessing.fingerprint; None for silence and for very short files.
     """
 
     levels: Levels
@@ -54,7 +54,7 @@ class Analysis:
     tempo: Tempo | None = None
     key: KeyEstimate | None = None
     bars: Bars | None = None
-    fingerprint: NDArray[np.float32] | None = None
+    fingerprint: Fingerprint | None = None
 
     def record(self) -> dict[str, Any]:
         """The `analysis` of a file in the dataset's record, and its warnings."""
@@ -100,7 +100,7 @@ def analyse(path: Path, beats_per_bar: int = 4, bpm: float | None = None) -> Ana
     found = features.extract(samples)
     tempo = estimate_tempo(found)
     bars = _bars(found, tempo, beats_per_bar, bpm)
-    return Analysis(levels, flaws, tempo, estimate_key(found), bars, found.fingerprint)
+    return Analysis(levels, flaws, tempo, estimate_key(found), bars, fingerprint(samples))
 
 
 def _bars(found: features.Features, tempo: Tempo | None, beats_per_bar: int, bpm: float | None) -> Bars | None:

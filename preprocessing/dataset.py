@@ -90,7 +90,7 @@ def prepare(
     with temporary_space():
         sources = collect(request, job_id, storage, workdir / "sources", settings)
         songs = [_analyse(source, request) for source in list(sources)]
-        for song, first in zip(songs, duplicates([song.analysis for song in songs]), strict=True):
+        for song, first in zip(songs, duplicates([song.analysis.fingerprint for song in songs]), strict=True):
             song.duplicate_of = first
         count = 0
         for number, song in enumerate(songs):

@@ -1,6 +1,7 @@
-"""Tags inside an audio file: title, artist, album, genre, tempo and key, in ID3, Vorbis comments, MP4 and RIFF INFO.
+"""Tags inside an audio file: title, artist, album, genre, tempo and key.
 
-FFmpeg reads them, in a sandbox of their own: a file whose tags are damaged or hostile counts as one without tags.
+They are in ID3, Vorbis comments, MP4 and RIFF INFO, and a loop's tempo in the `acid` chunk of a WAV file. FFmpeg reads
+most of them, in a sandbox of their own: a file whose tags are damaged or hostile counts as one without tags.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from core.sandbox import Exceeded
 from preprocessing.captions import clean
 from preprocessing.containers.base import BadAudio
 from preprocessing.containers.mp4 import itunes_tempo
+from preprocessing.containers.riff import acid_tempo
 from preprocessing.isolation import DECODING, READ_TAGS
 from preprocessing.metadata import FIELDS
 
@@ -35,7 +37,7 @@ _NAMES = {
     "artist": ("artist",),
     "album": ("album",),
     "genre": ("genre",),
-    "bpm": ("bpm", "tbpm", "tmpo", "tempo"),
+    "bpm": ("bpm", "tbpm", "tmpo", "tempo", "acid"),
     "key": ("initialkey", "tkey", "key"),
 }
 # The demuxer is fixed by the format: probing would try playlists, which name other files.
@@ -86,6 +88,9 @@ def read_tags(path: Path, format: str) -> dict[str, str]:
             break
         except (av.FFmpegError, soundfile.SoundFileError, BadAudio, ValueError):
             continue
+    if format == "wav":
+        with contextlib.suppress(BadAudio), path.open("rb", buffering=0) as file:
+            written["acid"] = str(acid_tempo(file) or "")  # type: ignore[arg-type]
     found = {re.sub("[^a-z]", "", name.lower()): value[: 2 * MAX_LENGTH] for name, value in written.items() if value}
     return {name: found[name] for names in _NAMES.values() for name in names if name in found}
 

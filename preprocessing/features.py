@@ -1,4 +1,4 @@
-"""Audio features of a song: onset envelopes, a constant-Q transform, and a fingerprint.
+"""Audio features of a song: onset envelopes and a constant-Q transform.
 
 The only file of the package that needs librosa, which takes seconds to import; so it is imported on first use.
 """
@@ -26,7 +26,6 @@ _BAND_EDGES = (6, 24)  # mel bands: low sound is up to about 330 Hz, high sound 
 _MIN_MEL_POWER = 1e-5  # about 80 dB below a song at full scale
 _AUDIBLE_SHARE = 0.02  # of the peak
 _CHUNK = 30 * RATE // CQT_HOP * CQT_HOP  # samples processed at once, which bounds the memory
-_FINGERPRINT_HOP = 8  # onset frames
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,11 @@ class Features:
         onset_envelopes: (3, frames) spectral flux of low, of high and of all sound, ONSET_FRAME_RATE frames a second.
         cqt: (84, frames) magnitude of each semitone from C1 up, CQT_FRAME_RATE frames a second.
         first_sound: when the first sound begins.
-        fingerprint: (64, frames) mel spectrum in dB, every 93 ms from the first sound; see preprocessing.duplicates.
     """
 
     onset_envelopes: Array
     cqt: Array
     first_sound: float
-    fingerprint: Array
 
 
 def extract(samples: Samples) -> Features:
@@ -59,10 +56,7 @@ def extract(samples: Samples) -> Features:
     cqt = np.concatenate([_cqt(chunk / peak, tuning) for chunk in _adjacent_chunks(samples)], axis=1)
     threshold = _AUDIBLE_SHARE * peak
     first_sound = int(np.argmax((samples > threshold) | (samples < -threshold))) / RATE
-    mel = mel[:, round(first_sound * ONSET_FRAME_RATE) :]  # the fingerprint ignores silence before the song
-    frames = mel.shape[1] // _FINGERPRINT_HOP
-    fingerprint = mel[:, : frames * _FINGERPRINT_HOP].reshape(_MEL_BANDS, frames, _FINGERPRINT_HOP).mean(axis=2)
-    return Features(onset_envelopes, cqt, first_sound, fingerprint)
+    return Features(onset_envelopes, cqt, first_sound)
 
 
 def _overlapping_chunks(samples: Samples) -> Iterator[Samples]:

@@ -7,6 +7,7 @@ import io
 import tempfile
 import uuid
 from collections.abc import Callable
+from dataclasses import asdict
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from api.routes.route import TRAIN, Parameter, Route
 from api.routes.upload_bodies import decode_base64, parse_upload_body, too_large
 from contract import (
     AnalysisAnswer,
+    EmbeddedTags,
     StoreUploadAnswer,
     StoreUploadRequest,
     UploadFields,
@@ -34,7 +36,17 @@ from core.sandbox import Exceeded, Limits
 from core.settings import Settings
 from core.text import shown
 from preprocessing.decode import check_ends, probe
-from preprocessing.isolation import ANALYSE, ANALYSE_LONG, ANALYSIS, CHECK, DECODING, SONG_SECONDS, refusing
+from preprocessing.embedded_tags import parse_tags, read_tags
+from preprocessing.isolation import (
+    ANALYSE,
+    ANALYSE_LONG,
+    ANALYSIS,
+    CHECK,
+    DECODING,
+    READ_TAGS,
+    SONG_SECONDS,
+    refusing,
+)
 from storage import AlreadyExists, NotFound, Storage, digest_of, keys
 from storage.ownership import check_quota
 
@@ -45,6 +57,7 @@ _LINK_SECONDS = 3600
 
 # Only a file's header and its ends are decoded, which takes milliseconds.
 _CHECKS = Parser(DECODING, CHECK, at_once=4, each=2)
+_TAGS = Parser(DECODING, READ_TAGS, at_once=2, each=1)
 # A body is in memory three times, as bytes, text and decoded file, of some hundred megabytes each (MAX_BODY_BYTES).
 _BODIES = Parser(DECODING, Limits(memory=2 * 2**30, cpu_seconds=20, seconds=60, niceness=5), at_once=2, each=1)
 # Analysis takes a core, which serving needs as well: a second for a song, minutes for a recording of hours.
@@ -151,8 +164,24 @@ async def _analyse(path: str, storage: Storage) -> AnalysisAnswer:
         field = f"path: {shown(path)}"
         info = await _in_sandbox(_CHECKS, field, probe, file)
         record = await _in_sandbox(_SONGS if info.seconds <= SONG_SECONDS else _RECORDINGS, field, _analyse_file, file)
+        tags = await _embedded_tags(file, info.format)
     fields = {name: record[name] for name in AnalysisAnswer.model_fields if name in record}
-    return AnalysisAnswer(path=path, format=info.format, sample_rate=info.sample_rate, channels=info.channels, **fields)
+    return AnalysisAnswer(
+        path=path,
+        format=info.format,
+        sample_rate=info.sample_rate,
+        channels=info.channels,
+        embedded=tags,
+        **fields,
+    )
+
+
+async def _embedded_tags(file: Path, format: str) -> EmbeddedTags:
+    """The tags inside the file; none if they exceed their sandbox's limits."""
+    try:
+        return EmbeddedTags(**asdict(parse_tags(await _TAGS.run(read_tags, file, format))))
+    except Exceeded:
+        return EmbeddedTags()
 
 
 async def _in_sandbox(parser: Parser, field: str, function: Callable[..., T], file: io.FileIO | Path) -> T:
@@ -249,6 +278,14 @@ ROUTES = (
             "clipped": 0,
             "silent": 0.4,
             "warnings": [],
+            "embedded": {
+                "title": "Night Drive",
+                "artist": "Ada",
+                "album": None,
+                "genre": "techno",
+                "bpm": 140.0,
+                "key": None,
+            },
         },
         errors=(404,),
         writes=True,

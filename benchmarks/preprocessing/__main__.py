@@ -6,6 +6,7 @@
     python -m benchmarks.preprocessing fit        fit the weights of the analysis to 160 other songs
     python -m benchmarks.preprocessing captions --folder=…        the local tagger's words for 60 labelled segments
     python -m benchmarks.preprocessing captions_speed --folder=…  seconds to analyse and tag a minute of music
+    python -m benchmarks.preprocessing copies [--folder=…]        duplicates: copies of songs, and different songs
     python -m benchmarks.preprocessing fuzz       1,000 damaged files, none of which may crash or hang it
 
 `speed` and `memory` need ffmpeg, `speed` also pydub: `apt-get install ffmpeg`, `pip install pydub`.
@@ -20,6 +21,7 @@ from typing import Any
 
 from .accuracy import TEST_SONGS, analysis, fit
 from .captions import captions, captions_speed
+from .copies import copies
 from .cost import CHILDREN, child, memory, speed
 from .damaged import fuzz
 
@@ -40,6 +42,7 @@ def main() -> None:
     command("fit", fit)
     command("captions", captions, folder="real")
     command("captions_speed", captions_speed, folder="real")
+    command("copies", copies, folder="", synthesiser=24, copied=24)
     command("fuzz", fuzz, count=1000, seed=1)
     one = commands.add_parser("child")
     one.add_argument("name", choices=CHILDREN)

@@ -55,12 +55,15 @@ class Chunks:
     sound: list[Range] = field(default_factory=list)
 
 
-def chunks(file: BinaryIO, form: Form, wanted: Collection[bytes], longest: int = 65_536) -> Chunks:
+def chunks(
+    file: BinaryIO, form: Form, wanted: Collection[bytes], longest: int = 65_536, recover: bool = True
+) -> Chunks:
     """Walk the chunks from `form.start` to the end.
 
     Args:
         wanted: ids of the chunks to return.
         longest: bytes of each that are kept.
+        recover: whether to search for wanted chunks that a wrong size has hidden.
 
     Raises:
         BadAudio: the samples are cut off, or there are too many chunks.
@@ -81,7 +84,7 @@ def chunks(file: BinaryIO, form: Form, wanted: Collection[bytes], longest: int =
         at = _next(file, form, body + max(0, length))
     else:
         raise BadAudio(f"it has more than {MAX_CHUNKS} chunks; save it again with an audio editor")
-    return _searched(file, form, walked, wanted, size)
+    return _searched(file, form, walked, wanted, size) if recover else walked
 
 
 def _length(head: bytes, form: Form) -> int:

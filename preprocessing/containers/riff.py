@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from typing import BinaryIO, Literal
 
 from preprocessing.containers.base import BadAudio, Demuxed, Layout, Pcm, Stream, View, damaged, read_at
@@ -22,6 +24,8 @@ _MPEG = (0x50, 0x55)
 _FFMPEG = (0x02, 0x11, 0x31, 0x01)  # Microsoft's and IMA's ADPCM, GSM 6.10, and 64-bit integers
 _EXTENSIBLE = 0xFFFE
 _MAX_SONGS = 500
+_ACID_BYTES = 24
+_ONE_SHOT = 1
 
 
 def is_wav(head: bytes) -> bool:
@@ -42,15 +46,29 @@ def wav(file: BinaryIO, start: int) -> Layout:
 
 def _song(file: BinaryIO, start: int) -> tuple[Stream, int | None]:
     """The samples of one file, and the start of the next one, if another follows."""
+    form = _form(file, start)
+    return _stream(file, chunks(file, form, (b"fmt ", b"ds64")), form.order), form.stop
+
+
+def acid_tempo(file: BinaryIO) -> float | None:
+    """The tempo in the `acid` chunk, which loop libraries write; None for a one-shot sample. Raises BadAudio."""
+    form = _form(file, 0)
+    content = chunks(file, form, (b"acid", b"ds64"), recover=False).found.get(b"acid", b"")
+    if len(content) < _ACID_BYTES or int.from_bytes(content[:4], form.order) & _ONE_SHOT:
+        return None
+    (tempo,) = struct.unpack_from("<f" if form.order == "little" else ">f", content, _ACID_BYTES - 4)
+    return round(float(tempo), 3) if math.isfinite(tempo) else None
+
+
+def _form(file: BinaryIO, start: int) -> Form:
+    """How the chunks of the file at `start` are arranged."""
     head = read_at(file, start, 12)
     order: Literal["little", "big"] = "big" if head[:4] == b"RIFX" else "little"
     if head[:4] == b"riff":
-        form = Form(start + 40, order, b"data", id_bytes=16, size_bytes=8, align=8, inclusive=True)
-    else:
-        end = start + 8 + int.from_bytes(head[4:8], order)
-        follows = end > start + 12 and is_wav(read_at(file, end, 32))
-        form = Form(start + 12, order, b"data", end=end, stop=end if follows else None)
-    return _stream(file, chunks(file, form, (b"fmt ", b"ds64")), order), form.stop
+        return Form(start + 40, order, b"data", id_bytes=16, size_bytes=8, align=8, inclusive=True)
+    end = start + 8 + int.from_bytes(head[4:8], order)
+    follows = end > start + 12 and is_wav(read_at(file, end, 32))
+    return Form(start + 12, order, b"data", end=end, stop=end if follows else None)
 
 
 def _stream(file: BinaryIO, walked: Chunks, order: Literal["little", "big"]) -> Stream:

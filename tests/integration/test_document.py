@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from importlib import import_module
 
 import pytest
@@ -100,6 +101,18 @@ def test_an_upload_is_listened_to_before_it_is_trained_on(api: Api) -> None:
     assert told["path"] == path and told["format"] == "wav" and told["seconds"] == pytest.approx(20, abs=0.01)
     assert told["bpm"] > 0 and 0 <= told["bpm_confidence"] <= 1 and told["key"].split()[1] in ("major", "minor")
     assert told["peak"] <= 0 and told["loudness"] < 0
+    assert set(told["embedded"].values()) == {None}
+
+
+def test_an_analysis_tells_the_tags_inside_the_file(api: Api) -> None:
+    name = b"LIST" + struct.pack("<I", 18) + b"INFOINAM" + struct.pack("<I", 6) + b"Night\0"
+    acid = b"acid" + struct.pack("<IIHHfIHHf", 24, 0, 60, 0, 0.0, 8, 4, 4, 92.5)
+    data = beat(4) + name + acid
+    data = data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
+    path = api.upload("listener", data, filename="tagged.wav")
+    told = checked(api.client.get("/uploads/analysis", params={"path": path}))["embedded"]
+    nothing = dict.fromkeys(("artist", "album", "genre", "key"))
+    assert told == {"title": "Night", "bpm": 92.5} | nothing
 
 
 @pytest.mark.parametrize(

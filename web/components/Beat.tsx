@@ -34,15 +34,16 @@ export function Beat({ song, change, remove, again }: Props) {
       {song.path !== undefined && !known && !song.trouble && <p role="status">Listening to it</p>}
       {known && (
         <>
+          {stated(known) && <p>{stated(known)}</p>}
           <p className="hint">{facts(known)}</p>
           <TempoAndKey
             bpm={song.bpm}
             setBpm={(bpm) => change({ bpm })}
             step="any"
-            noBpm={known.bpm === null ? "none heard" : `${known.bpm.toFixed(1)} heard, ${sureness(known.bpm_confidence)}`}
+            noBpm={tempo(known)}
             tone={song.tone}
             setTone={(tone) => change({ tone })}
-            noTone={known.key === null ? "None heard" : `${known.key} heard, ${sureness(known.key_confidence)}`}
+            noTone={tone(known)}
           />
         </>
       )}
@@ -72,6 +73,22 @@ function facts(known: Analysis): string {
     ...(known.clipped > 0 ? [`${known.clipped} clipped samples`] : []),
     ...(known.silent > known.seconds / 4 ? [`${known.silent.toFixed(0)} s of silence`] : []),
   ].join(" · ");
+}
+
+/** Title, artist and genre inside the file. */
+function stated({ embedded }: Analysis): string {
+  return [embedded.title, embedded.artist, embedded.genre].filter((tag) => tag !== null).join(" · ");
+}
+
+/** What a training uses unless the producer says otherwise: the file's own tempo, else the one that was heard. */
+function tempo({ embedded, bpm, bpm_confidence }: Analysis): string {
+  if (embedded.bpm !== null) return `${embedded.bpm} by the file's tags`;
+  return bpm === null ? "none heard" : `${bpm.toFixed(1)} heard, ${sureness(bpm_confidence)}`;
+}
+
+function tone({ embedded, key, key_confidence }: Analysis): string {
+  if (embedded.key !== null) return `${embedded.key} by the file's tags`;
+  return key === null ? "None heard" : `${key} heard, ${sureness(key_confidence)}`;
 }
 
 function sureness(confidence: number | null): string {

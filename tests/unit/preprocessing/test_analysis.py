@@ -1,4 +1,4 @@
-"""Tempo, key, bars and duplicates; cutting on bars; datasets restored from their record."""
+"""Tempo, key and bars; cutting on bars; datasets restored from their record."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,14 @@ import soundfile
 
 from core.errors import Refusal
 from preprocessing import dataset as datasets
-from preprocessing.analysis import Analysis, analyse
+from preprocessing.analysis import analyse
 from preprocessing.captions import DEFAULT_TEXT, Caption, ClipInfo, caption, normalize_dataset
 from preprocessing.dataset import restore
-from preprocessing.duplicates import duplicates
 from preprocessing.segment import Grid, bar_grid, segments
 from recipes.synthesiser import Song, render, sample_song
 from storage import Storage, keys
 from tests.sounds import RATE
-from tests.unit.preprocessing.helpers import levels, make, sine
+from tests.unit.preprocessing.helpers import make, sine
 
 
 def write(song: Song, path: Path, seconds: float = 30) -> Path:
@@ -76,23 +74,6 @@ def test_sounds_without_tempo_or_key(samples: np.ndarray, tmp_path: Path) -> Non
     found = analyse(tmp_path / "a.wav")
     assert found.levels.seconds == pytest.approx(len(samples) / RATE, abs=0.001)
     assert not any(isinstance(value, float) and math.isnan(value) for value in found.record().values())
-
-
-def test_the_same_song_twice(tmp_path: Path) -> None:
-    song = sample_song(np.random.default_rng(5), "lofi", drums=True)
-    samples = render(song, 20, RATE, 2).T
-    soundfile.write(tmp_path / "0.wav", samples, RATE)
-    write(replace(song, root=(song.root + 1) % 12), tmp_path / "1.wav", 20)
-    soundfile.write(tmp_path / "2.mp3", samples, RATE)
-    write(replace(song, seed=song.seed + 1), tmp_path / "3.wav", 20)
-    late = np.concatenate([np.zeros((1500, 2)), 0.3 * samples])
-    soundfile.write(tmp_path / "4.ogg", late, RATE)
-    soundfile.write(tmp_path / "5.wav", render(song, 20, 48_000, 1).T, 48_000)
-    soundfile.write(tmp_path / "6.wav", samples[: 15 * RATE], RATE)  # a shorter edit
-    soundfile.write(tmp_path / "7.wav", np.zeros((20 * RATE, 1)), RATE)
-    soundfile.write(tmp_path / "8.wav", np.zeros((20 * RATE, 1)), RATE)
-    songs = [analyse(path) for path in sorted(tmp_path.iterdir())]
-    assert duplicates(songs) == [None, None, 0, None, 0, 0, None, None, None]
 
 
 def test_grids_of_whole_bars() -> None:
@@ -222,8 +203,3 @@ def test_a_full_disk_is_refused_with_507(
                 make(store, tmp_path, name, upload_paths=["/data/uploads/p/u/one.flac"])
             assert refusal.value.status == 507
     assert [entry.key for entry in store.list("")] == before
-
-
-def test_silent_songs_are_not_each_others_duplicates() -> None:
-    quiet = Analysis(levels(np.zeros((RATE, 1))))
-    assert duplicates([quiet, quiet]) == [None, None]

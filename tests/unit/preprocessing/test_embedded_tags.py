@@ -108,6 +108,11 @@ def itunes(path: Path) -> Path:
     return path
 
 
+def acid(tempo: float, flags: int = 0) -> bytes:
+    """The chunk of loop libraries: flags, root note, two unknown values, beats, metre, tempo."""
+    return chunk(b"acid", struct.pack("<IHHfIHHf", flags, 60, 0, 0.0, 8, 4, 4, tempo))
+
+
 NO_TEMPO = EmbeddedTags("Nacht – Ω", "Ada", "One", "Techno, Minimal")
 FILES: dict[str, tuple[str, Callable[[Path], Path], EmbeddedTags]] = {
     "mp3": ("mp3", lambda path: encoded(path, "mp3", "libmp3lame", TEXTS | TEMPO), ALL),
@@ -126,6 +131,33 @@ FILES: dict[str, tuple[str, Callable[[Path], Path], EmbeddedTags]] = {
 def test_tags_of_each_container(name: str, tmp_path: Path) -> None:
     format, write, expected = FILES[name]
     assert embedded_tags(write(tmp_path / f"a.{format}"), format) == expected
+
+
+@pytest.mark.parametrize(
+    ("chunks", "tempo"),
+    [
+        (acid(92.5), 92.5),
+        (acid(92.5, flags=2 | 4), 92.5),
+        (acid(92.5, flags=1), None),  # one-shot
+        (acid(0.0), None),
+        (acid(float("nan")), None),
+        (acid(1e30), None),
+        (acid(92.5)[:20], None),
+        (chunk(b"LIST", b"INFO" + chunk(b"INAM", acid(92.5))), None),
+        (chunk(b"id3 ", with_frames(frames({"TBPM": "128"}))) + acid(92.5), 128.0),
+    ],
+)
+def test_the_tempo_of_wav_loops(chunks: bytes, tempo: float | None, tmp_path: Path) -> None:
+    assert embedded_tags(with_chunk(tmp_path / "a.wav", chunks), "wav").bpm == tempo
+
+
+def test_the_tempo_of_loops_in_big_endian(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(1), RATE, format="WAV", endian="BIG")
+    data = path.read_bytes() + b"acid" + struct.pack(">IIHHfIHHf", 24, 0, 60, 0, 0.0, 8, 4, 4, 92.5)
+    path.write_bytes(data[:4] + struct.pack(">I", len(data) - 8) + data[8:])
+    assert data[:4] == b"RIFX"
+    assert embedded_tags(path, "wav").bpm == 92.5
 
 
 def test_a_file_whose_tags_cannot_be_read_has_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
