@@ -18,6 +18,8 @@ _STARTERS = Path(__file__).parent / "starter"
 # Weights, configurations and tokenizers; a hub repository may hold other formats of the same weights.
 _FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 _DISK_HEADROOM = 1.05
+# Describes a checkpoint's latents for reports. No track depends on it, so it is not part of the checkpoint's identity.
+LATENTS_FILE = "latents.json"
 
 log = logging.getLogger("producer_twin.checkpoints")
 
@@ -131,7 +133,7 @@ def _check_disk(name: str, needed: int, cache: Path) -> None:
 def _digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.suffix in (".safetensors", ".json"):
+        if path.suffix in (".safetensors", ".json") and path.name != LATENTS_FILE:
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
