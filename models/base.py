@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract import SamplingOptions
+from models.traits import DEFAULT_TRAITS, Traits
 
 if TYPE_CHECKING:
     import torch
@@ -100,13 +101,13 @@ class Model(Protocol[R]):
     """A loaded checkpoint. It is not safe to call from two threads at once.
 
     Attributes:
-        level_channels: how many of the first latent channels hold loudness; 0 if none do.
+        traits: how it was trained; the default ones for a backend that does not set them.
     """
 
     backend: ClassVar[str]
     sample_rate: int
     channels: int
-    level_channels: int = 0
+    traits: Traits = DEFAULT_TRAITS
 
     @property
     def device(self) -> torch.device: ...

@@ -64,7 +64,7 @@ def compare(options: argparse.Namespace) -> None:
                     name: twin_figures[name] - base_figures[name] for name in twin_figures
                 }
             _print_table(composer, backend, twin, ear, figures)
-            if model.level_channels:
+            if model.traits.level_channels:
                 _print_explained(trainer, twin, held)
             _write(options.out / f"{composer.name}-{backend}", sets, figures, rate)
             summary.append(_summary_row(composer, backend, twin, ear))
@@ -121,7 +121,7 @@ def _print_explained(trainer: Any, twin: Twin, held: ClipSet) -> None:
     print("\nR² of the latents of held music, levels / other channels:\n")
     for name, added in (("base", {}), ("twin", pairs)):
         with merged(trainer.model, added):
-            rows = explain(trainer, examples, "held", trainer.model.level_channels)
+            rows = explain(trainer, examples, "held", trainer.model.traits.level_channels)
         shown = "; ".join(f"t = {row.time}: {row.levels or 0:.2f} / {row.other or 0:.2f}" for row in rows)
         print(f"- {name}: {shown}", flush=True)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import torch
 from diffusers import AceStepPipeline
 from diffusers.utils import logging
@@ -12,7 +9,7 @@ from diffusers.utils import logging
 from models.ace_step.layer import fuse_norms
 from models.ace_step.snake import use_fast_snake
 from models.ace_step.timbre import SilentTimbre
-from models.checkpoints import LATENTS_FILE, Checkpoint, CheckpointError
+from models.checkpoints import Checkpoint, CheckpointError
 from models.convolutions import guard_convolutions
 
 
@@ -38,9 +35,3 @@ def load(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Ac
     fuse_norms(pipeline.condition_encoder)
     pipeline.condition_encoder.timbre_encoder = SilentTimbre(pipeline)
     return pipeline
-
-
-def level_channels(folder: Path) -> int:
-    """How many of the first latent channels hold loudness, by the checkpoint's `latents.json`; 0 without that file."""
-    path = folder / LATENTS_FILE
-    return int(json.loads(path.read_text())["level_channels"]) if path.exists() else 0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from adapters.batched_lora import batch_key, check_adapters
 from models.ace_step import conditions, sampling
-from models.ace_step.checkpoint import level_channels, load
+from models.ace_step.checkpoint import load
 from models.ace_step.decoding import decode
 from models.ace_step.layer import UNCOMPILED, LayerFunctions
 from models.ace_step.sampling import Batch, Defaults, Run
@@ -20,6 +20,7 @@ from models.base import Model, Plan, Row, run_to_end
 from models.checkpoints import Checkpoint
 from models.compilation import compile_function
 from models.loudness import normalise
+from models.traits import DEFAULT_TRAITS, Traits
 
 # diffusers' name → the original model's name, which adapter files use.
 _ORIGINAL_NAMES = {".to_q": ".q_proj", ".to_k": ".k_proj", ".to_v": ".v_proj", ".to_out.0": ".o_proj"}
@@ -34,10 +35,10 @@ class AceStep(Model[Run]):
 
     backend: ClassVar[str] = "ace_step"
 
-    def __init__(self, pipeline: AceStepPipeline, defaults: Defaults, level_channels: int = 0) -> None:
+    def __init__(self, pipeline: AceStepPipeline, defaults: Defaults, traits: Traits = DEFAULT_TRAITS) -> None:
         self.pipeline = pipeline
         self.defaults = defaults
-        self.level_channels = level_channels
+        self.traits = traits
         self._functions = UNCOMPILED
         self.sample_rate: int = pipeline.sample_rate
         self.channels: int = pipeline.vae.config.audio_channels
@@ -45,7 +46,7 @@ class AceStep(Model[Run]):
     @classmethod
     def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Self:
         pipeline = load(checkpoint, device, dtype)
-        return cls(pipeline, Defaults.of(pipeline, checkpoint.folder), level_channels(checkpoint.folder))
+        return cls(pipeline, Defaults.of(pipeline, checkpoint.folder), Traits.of(checkpoint.folder))
 
     @property
     def device(self) -> torch.device:

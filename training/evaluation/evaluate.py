@@ -89,16 +89,16 @@ def _explain(session: Session, trainer: Trainer, model: Model, split: TrainEvalS
     """Write which share of the latents one step predicts, for checkpoints whose latents hold loudness apart."""
     name, subset = ("held_out", split.held_out) if split.held_out.examples else ("trained_on", split.train)
     examples, _ = subset.sample(_EXPLAINED_EXAMPLES)
-    if not (model.level_channels and isinstance(trainer, Predictor) and examples):
+    if not (model.traits.level_channels and isinstance(trainer, Predictor) and examples):
         return
     with session.accelerator.autocast():
         with session.disable_adapter():
-            without = explain(trainer, examples, name, model.level_channels)
-        with_twin = explain(trainer, examples, name, model.level_channels)
+            without = explain(trainer, examples, name, model.traits.level_channels)
+        with_twin = explain(trainer, examples, name, model.traits.level_channels)
     report.set(
         explained={
             "sample": name,
-            "level_channels": model.level_channels,
+            "level_channels": model.traits.level_channels,
             "rows": [
                 {
                     "time": before.time,
