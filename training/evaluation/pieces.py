@@ -18,7 +18,8 @@ from training.train_eval_split import TrainEvalSplit
 _MAX_CAPTIONS = 3
 # A prompt that says nothing of the producer's music.
 _NEUTRAL = Text("music")
-_SEEDS = 4
+# A short training is not evaluated for longer than it took.
+_SEEDS, _SEEDS_OF_SHORT_TRAINING, _SHORT_TRAINING_STEPS = 4, 2, 60
 
 
 def compare_pieces(
@@ -38,9 +39,10 @@ def compare_pieces(
         What is heard; None if there is no music of the producer to compare with.
     """
     prompts = _prompts(split)
+    texts = prompts * (_SEEDS if session.step >= _SHORT_TRAINING_STEPS else _SEEDS_OF_SHORT_TRAINING)
     with session.disable_adapter():
-        without = play(model, prompts * _SEEDS, seconds, check_stop)
-    with_twin = play(model, prompts * _SEEDS, seconds, check_stop)
+        without = play(model, texts, seconds, check_stop)
+    with_twin = play(model, texts, seconds, check_stop)
     rate = model.sample_rate
     report.set(
         comparisons=[
