@@ -106,4 +106,4 @@ def _heard(heard: Heard, codec: Sequence[Piece]) -> dict[str, Any]:
 
 
 def _record(interval: Interval | None) -> dict[str, float] | None:
-    return interval and interval.record()
+    return None if interval is None else interval.record()
