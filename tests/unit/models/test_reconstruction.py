@@ -17,7 +17,10 @@ from models.tiny import musicgen as tiny_musicgen
 from recipes.first_edition.ace_step.levels import unit_levels
 from recipes.synthesiser import render, sample_song
 
-MODELS: dict[str, tuple[Any, Any]] = {"ace_step": (AceStep, tiny_ace_step.build), "musicgen": (MusicGen, tiny_musicgen.build)}
+MODELS: dict[str, tuple[Any, Any]] = {
+    "ace_step": (AceStep, tiny_ace_step.build),
+    "musicgen": (MusicGen, tiny_musicgen.build),
+}
 
 
 def _load(backend: str) -> Any:
