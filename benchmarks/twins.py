@@ -114,8 +114,10 @@ def _heard(running: Session, model: Any, clips: Sequence[tuple[np.ndarray, Text]
 
     with running.disable_adapter():
         without = play(model, texts, _PIECE_SECONDS)
+    with_twin = play(model, texts, _PIECE_SECONDS)
     own = listen_to([audio for audio, _ in clips], "song")
-    return compare_heard(own, listen_to(without, "piece"), listen_to(play(model, texts, _PIECE_SECONDS), "piece"))
+    codec = listen_to([model.reconstruct(audio) for audio, _ in clips[:_PIECES]], "song")
+    return compare_heard(own, codec, listen_to(without, "piece"), listen_to(with_twin, "piece"))
 
 
 def _clip(model: Any, style: str, number: int, seconds: float) -> tuple[np.ndarray, Text]:

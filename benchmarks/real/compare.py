@@ -55,7 +55,7 @@ def compare(options: argparse.Namespace) -> None:
             if others:
                 sets["others"] = _excerpts(others, options, rate)
             base, twins = ([*sets[f"{name}, {KINDS[0]}"], *sets[f"{name}, {KINDS[1]}"]] for name in ("base", "twin"))
-            ear = judge_by_ear(held, base, twins, rate)
+            ear = judge_by_ear(held, [_through_codec(model, clip) for clip in held], base, twins, rate)
             meter = Meter(partial(embed, network="mtt"), held, rate)
             figures = {name: meter.measure(clips) for name, clips in sets.items()}
             for kind in KINDS:

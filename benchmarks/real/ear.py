@@ -38,11 +38,16 @@ class Ear:
         )
 
 
-def judge_by_ear(held: ClipSet, base: Sequence[ClipSet], twin: Sequence[ClipSet], rate: int) -> Ear:
-    """Judge a twin by its tracks and the base model's, in the same order, and the composer's held music."""
-    own = _listen(held, rate, "held")
+def judge_by_ear(held: ClipSet, codec: ClipSet, base: Sequence[ClipSet], twin: Sequence[ClipSet], rate: int) -> Ear:
+    """Judge a twin by its tracks and the base model's, in the same order.
+
+    Args:
+        held: the composer's held music.
+        codec: some of it after the codec.
+    """
+    own, copies = _listen(held, rate, "held"), _listen(codec, rate, "held")
     without, with_twin = (_listen([clip for clips in sets for clip in clips], rate, "track") for sets in (base, twin))
-    heard = compare(own, without, with_twin)
+    heard = compare(own, copies, without, with_twin)
     return Ear("lost" if heard.lost else "learned" if heard.is_nearer else "weak", heard)
 
 

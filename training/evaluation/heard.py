@@ -12,6 +12,8 @@ from training.evaluation.intervals import Interval, bootstrap
 from training.evaluation.listening import Piece
 from training.evaluation.resemblance import OwnMusic
 
+Values = NDArray[np.float64]
+
 MEASURES = ("pulse", "persistence")
 # A smaller fall, as a share of the base model's value, is not heard.
 MIN_FALL = 0.1
@@ -23,22 +25,29 @@ class Change:
 
     Attributes:
         own: of the producer's music.
+        codec: of the producer's music after the codec, None if it was not measured.
         without: of the base model.
         with_twin: of the twin.
         difference: `with_twin` less `without`; its interval is over pairs of pieces.
     """
 
     own: Interval
+    codec: Interval | None
     without: Interval
     with_twin: Interval
     difference: Interval
 
     @property
+    def aim(self) -> Interval:
+        """The value of a perfect twin: that of the producer's music as far as the codec keeps it."""
+        return self.own if self.codec is None else min(self.own, self.codec, key=lambda interval: interval.value)
+
+    @property
     def lost(self) -> bool:
-        """Whether the twin's value fell below the base model's by more than chance, and below the producer's own."""
+        """Whether the twin's value fell below the base model's by more than chance, and below a perfect twin's."""
         fall = -self.difference.value
         return (
-            self.difference.high < 0 and fall >= MIN_FALL * self.without.value and self.with_twin.value < self.own.low
+            self.difference.high < 0 and fall >= MIN_FALL * self.without.value and self.with_twin.value < self.aim.low
         )
 
 
@@ -67,22 +76,34 @@ class Heard:
         return [name for name, change in (("rhythm", self.pulse), ("harmony", self.persistence)) if change.lost]
 
 
-def compare(own: Sequence[Piece], without: Sequence[Piece], with_twin: Sequence[Piece]) -> Heard:
-    """Compare pieces with and without the twin, which come in the same order of prompts and seeds."""
+def compare(
+    own: Sequence[Piece], codec: Sequence[Piece], without: Sequence[Piece], with_twin: Sequence[Piece]
+) -> Heard:
+    """Compare pieces with and without the twin.
+
+    Args:
+        own: excerpts of the producer's music.
+        codec: some of them after the codec; may be empty.
+        without, with_twin: pieces of the base model and of the twin, in the same order of prompts and seeds.
+    """
     music = OwnMusic(own)
     return Heard(
         music.distance(without),
         music.distance(with_twin),
         music.difference(without, with_twin),
-        *(_change(name, own, without, with_twin) for name in MEASURES),
+        *(_change(*(_values(name, pieces) for pieces in (own, codec, without, with_twin))) for name in MEASURES),
     )
 
 
-def _change(name: str, own: Sequence[Piece], without: Sequence[Piece], with_twin: Sequence[Piece]) -> Change:
-    base, twin = values(name, without), values(name, with_twin)
-    return Change(bootstrap(values(name, own)), bootstrap(base), bootstrap(twin), bootstrap(twin - base))
+def _change(own: Values, codec: Values, without: Values, with_twin: Values) -> Change:
+    return Change(
+        bootstrap(own),
+        bootstrap(codec) if len(codec) else None,
+        bootstrap(without),
+        bootstrap(with_twin),
+        bootstrap(with_twin - without),
+    )
 
 
-def values(name: str, pieces: Sequence[Piece]) -> NDArray[np.float64]:
-    """One of `MEASURES` of each piece."""
+def _values(name: str, pieces: Sequence[Piece]) -> Values:
     return np.array([getattr(piece, name) for piece in pieces])

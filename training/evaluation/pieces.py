@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from models.base import Model, Text
-from training.evaluation.heard import MEASURES, Heard, compare, values
-from training.evaluation.intervals import Interval, bootstrap
+from training.evaluation.heard import MEASURES, Heard, compare
+from training.evaluation.intervals import Interval
 from training.evaluation.listening import Piece, listen
 from training.evaluation.report import Report
 from training.evaluation.resemblance import SPACE, OwnMusic
@@ -61,9 +61,9 @@ def compare_pieces(
         [listen(piece.mean(axis=0), rate, f"piece {number}") for number, piece in enumerate(pieces)]
         for pieces in (without, with_twin)
     )
-    heard = compare(own, base, twin)
     codec = [*split.train.through_codec, *split.held_out.through_codec]
-    report.set(resemblance=_resemblance(heard, split, own, codec), heard=_heard(heard, codec))
+    heard = compare(own, codec, base, twin)
+    report.set(resemblance=_resemblance(heard, split, own, codec), heard=_heard(heard))
     return heard
 
 
@@ -92,11 +92,11 @@ def _resemblance(heard: Heard, split: TrainEvalSplit, own: Sequence[Piece], code
     }
 
 
-def _heard(heard: Heard, codec: Sequence[Piece]) -> dict[str, Any]:
+def _heard(heard: Heard) -> dict[str, Any]:
     return {
         name: {
             "own": change.own.record(),
-            "codec": _record(bootstrap(values(name, codec)) if codec else None),
+            "codec": _record(change.codec),
             "without": change.without.record(),
             "with_twin": change.with_twin.record(),
             "difference": change.difference.record(),

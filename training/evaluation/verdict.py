@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from contract import VerdictWord
-from training.evaluation.heard import Heard
+from training.evaluation.heard import Change, Heard
 from training.evaluation.held_out import MIN_SONGS
 from training.evaluation.losses import Comparison
 
@@ -127,9 +127,13 @@ def _lost_sentence(heard: Heard) -> str:
         details.append(
             f"the {measure} fell from {change.without.value:.2f} to {change.with_twin.value:.2f} "
             f"(95 % interval of the change {fall.low:.2f} to {fall.high:.2f}), and the producer's music has "
-            f"{change.own.value:.2f}"
+            f"{change.own.value:.2f}{_after_codec(change)}"
         )
     return f"The twin lost {' and '.join(heard.lost)} that the base model had: {'; '.join(details)}."
+
+
+def _after_codec(change: Change) -> str:
+    return "" if change.codec is None else f", {change.codec.value:.2f} after the codec"
 
 
 def _lost_advice(curve: Sequence[tuple[int, float]], backend: str) -> str:

@@ -64,19 +64,22 @@ def test_own_music_is_as_far_from_itself_as_its_songs_are() -> None:
 
 def test_a_twin_that_is_nearer_and_keeps_the_pulse_lost_nothing() -> None:
     own, base = _pieces(12, 0, 1, pulse=0.7), _pieces(12, 0.6, 2, pulse=0.3)
-    nearer = compare(own, base, _pieces(12, 0.3, 3, pulse=0.3))
+    nearer = compare(own, [], base, _pieces(12, 0.3, 3, pulse=0.3))
     assert nearer.is_nearer and not nearer.lost
-    same = compare(own, base, base)
+    same = compare(own, [], base, base)
     assert not same.is_nearer and not same.lost and same.nearer.value == 0
-    assert compare(own, base, _pieces(12, 0.3, 3, pulse=0.2)).lost == ["rhythm"]
+    assert compare(own, [], base, _pieces(12, 0.3, 3, pulse=0.2)).lost == ["rhythm"]
 
 
-def test_to_fall_to_the_own_music_is_no_loss() -> None:
+def test_to_fall_to_what_the_codec_keeps_of_the_own_music_is_no_loss() -> None:
     fallen = {"without": Interval(0.3, 0.28, 0.32), "with_twin": Interval(0.1, 0.08, 0.12)}
     difference = Interval(-0.2, -0.22, -0.18)
-    assert Change(own=Interval(0.5, 0.4, 0.6), difference=difference, **fallen).lost
-    assert not Change(own=Interval(0.1, 0.05, 0.15), difference=difference, **fallen).lost
-    assert not Change(own=Interval(0.5, 0.4, 0.6), difference=Interval(-0.2, -0.5, 0.1), **fallen).lost
+    much, little = Interval(0.5, 0.4, 0.6), Interval(0.1, 0.05, 0.15)
+    assert Change(own=much, codec=None, difference=difference, **fallen).lost
+    assert Change(own=much, codec=much, difference=difference, **fallen).lost
+    assert not Change(own=little, codec=None, difference=difference, **fallen).lost
+    assert not Change(own=much, codec=little, difference=difference, **fallen).lost
+    assert not Change(own=much, codec=None, difference=Interval(-0.2, -0.5, 0.1), **fallen).lost
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2.0, 6.0])

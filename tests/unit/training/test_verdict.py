@@ -23,7 +23,7 @@ def _interval(value: float, margin: float = 0.02) -> Interval:
 
 
 def _change(without: float, with_twin: float, own: float = 0.6, margin: float = 0.02) -> Change:
-    return Change(*(_interval(each, margin) for each in (own, without, with_twin, with_twin - without)))
+    return Change(*(_interval(each, margin) for each in (own, own, without, with_twin, with_twin - without)))
 
 
 def _heard(nearer: float = 1.0, pulse: Change | None = None, persistence: Change | None = None) -> Heard:
@@ -62,7 +62,11 @@ MEASURED: dict[str, Any] = {
         ({"curve": [(0, 1.0), (50, 1.05), (100, 1.2)], "held_out": _comparison(-0.2)}, "overfitted", "step 0"),
         ({"held_out": _comparison(0.01, 0.02), "trained_on": _comparison(0.3)}, "overfitted", "30.0 %"),
         ({"other": _comparison(-0.4)}, "learned", "lora_scale below 1"),
-        ({"heard": _heard(1, LOST)}, "lost", "the pulse fell from 0.30 to 0.10"),
+        (
+            {"heard": _heard(1, LOST)},
+            "lost",
+            "the pulse fell from 0.30 to 0.10 (95 % interval of the change -0.22 to -0.18), and",
+        ),
         ({"heard": _heard(1, None, LOST)}, "lost", "lost harmony"),
         ({"heard": _heard(1, LOST, LOST)}, "lost", "rhythm and harmony"),
         ({"heard": _heard(1, LOST)}, "lost", "max_steps=50), or send"),
