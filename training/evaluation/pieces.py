@@ -19,7 +19,7 @@ _MAX_CAPTIONS = 3
 # A prompt that says nothing of the producer's music.
 _NEUTRAL = Text("music")
 # A short training is not evaluated for longer than it took.
-_SEEDS, _SEEDS_OF_SHORT_TRAINING, _SHORT_TRAINING_STEPS = 4, 2, 60
+_SEEDS, _SEEDS_OF_SHORT_TRAINING, _SHORT_TRAINING_STEPS = 4, 2, 200
 
 
 def compare_pieces(
