@@ -23,13 +23,18 @@ from benchmarks.training import clip_of, loaded
 from models.base import Text
 from recipes.synthesiser import UNSEEN_STYLES, sample_song
 from training.base import Example, Recipe
+from training.evaluation.heard import Heard
+from training.evaluation.heard import compare as compare_heard
+from training.evaluation.listening import Piece, listen, middle
 from training.evaluation.losses import DRAWS, compare, measure
-from training.evaluation.resemblance import is_noise
+from training.evaluation.noise import is_noise
+from training.evaluation.sampling import play
 from training.evaluation.verdict import Verdict, judge
 from training.fit import HELD_OUT_SEED
-from training.loop import generator_of, session
+from training.loop import Session, generator_of, session
 
 _NOISE, _SECOND = "white noise", "one second"
+_PIECES, _PIECE_SECONDS = 12, 6.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ def main() -> None:
                     after = measure(running, part, name)
                     with running.disable_adapter():
                         compared[name] = compare(measure(running, part, name), after, range(len(part)))
+            heard = _heard(running, model, clips)
             pairs = running.pairs()
         verdict = judge(
             songs=len(clips),
@@ -83,6 +89,8 @@ def main() -> None:
             trained_on=compared.get("trained_on"),
             other=None,
             curve=curve,
+            heard=heard,
+            backend=options.backend,
         )
         print(f"{style}: {verdict.verdict}. {verdict.sentence}", flush=True)
         return Producer(unseen, pairs, verdict)
@@ -94,6 +102,22 @@ def main() -> None:
     few = replace(recipe, steps=min(10, recipe.steps), warmup=1)
     train(_NOISE, 3, options.seconds, 1, few)
     train(_SECOND, 1, 1.0, 0, few)
+
+
+def _heard(running: Session, model: Any, clips: Sequence[tuple[np.ndarray, Text]]) -> Heard:
+    """The twin's pieces and the base model's, from the songs' own texts."""
+    texts = [text for _, text in clips][:_PIECES]
+
+    def listen_to(pieces: Sequence[np.ndarray], name: str) -> list[Piece]:
+        excerpts = [middle(piece, round(_PIECE_SECONDS * model.sample_rate)) for piece in pieces]
+        return [listen(each.mean(0), model.sample_rate, f"{name} {place}") for place, each in enumerate(excerpts)]
+
+    with running.disable_adapter():
+        without = play(model, texts, _PIECE_SECONDS)
+    with_twin = play(model, texts, _PIECE_SECONDS)
+    own = listen_to([audio for audio, _ in clips], "song")
+    codec = listen_to([model.reconstruct(audio) for audio, _ in clips[:_PIECES]], "song")
+    return compare_heard(own, codec, listen_to(without, "piece"), listen_to(with_twin, "piece"))
 
 
 def _clip(model: Any, style: str, number: int, seconds: float) -> tuple[np.ndarray, Text]:

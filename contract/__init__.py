@@ -42,6 +42,8 @@ from contract.jobs import (
     ReportAnswer,
     RetrainAnswer,
     State,
+    VerdictAnswer,
+    VerdictWord,
 )
 from contract.producers import ProducerAnswer, ProducerDeletedAnswer
 from contract.sampling import SamplingOptions
@@ -134,6 +136,8 @@ __all__ = [
     "UploadFields",
     "UploadLinkAnswer",
     "UploadLinkRequest",
+    "VerdictAnswer",
+    "VerdictWord",
     "Version",
     "VersionAnswer",
     "VersionsAnswer",

@@ -56,6 +56,19 @@ class JobsAnswer(Answer):
     jobs: list[JobAnswer]
 
 
+VerdictWord = Literal["learned", "weak", "lost", "overfitted", "too little data"]
+
+
+class VerdictAnswer(BaseModel):
+    """Whether a twin learned: a word, the sentence that explains it with figures, and advice."""
+
+    model_config = ConfigDict(extra="allow")
+
+    verdict: VerdictWord
+    sentence: str
+    advice: str
+
+
 class ReportAnswer(BaseModel):
     """`GET /jobs/{job_id}/report.json`: the report as it is stored, which has further fields."""
 
@@ -63,7 +76,7 @@ class ReportAnswer(BaseModel):
 
     job_id: str
     complete: bool
-    verdict: dict[str, str] | None
+    verdict: VerdictAnswer | None
     unmeasured: list[str]
 
 

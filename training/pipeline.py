@@ -56,13 +56,13 @@ class TrainingPipeline:
             ANALYSIS.start()  # it starts while the model is loaded
             base, model = load_model(backend, devices[0], attempt.settings, attempt.stop.check)
             trainer = backend.load_trainer_class()(model)
-            split = self._load_split(trainer, model, base)
+            piece_seconds = min(_MAX_PIECE_SECONDS, backend.longest(attempt.settings))
+            split = self._load_split(trainer, model, base, piece_seconds)
         report = Report(attempt.storage, attempt.record, base.name, base.sha256)
         report.set(data=split.data)
         report.write()
 
         recipe = recipe_for(trainer, attempt.record.request, split.seconds)
-        piece_seconds = min(_MAX_PIECE_SECONDS, backend.longest(attempt.settings))
         step, pairs = 0, dict[str, LoraPair]()
         try:
             with (
@@ -73,7 +73,7 @@ class TrainingPipeline:
                 try:
                     fit.run()
                     attempt.update(state="evaluating")
-                    evaluate(running, model, split, fit.history, report, piece_seconds, attempt.stop.check)
+                    evaluate(running, trainer, model, split, fit.history, report, piece_seconds, attempt.stop.check)
                     report.set_training(recipe, fit.history)
                 finally:
                     step, pairs = running.step, running.pairs()
@@ -87,11 +87,12 @@ class TrainingPipeline:
         report.write()
         page.publish(report.content, attempt.storage, attempt.record.job_id)
 
-    def _load_split(self, trainer: Trainer, model: Model, base: Checkpoint) -> TrainEvalSplit:
+    def _load_split(self, trainer: Trainer, model: Model, base: Checkpoint, excerpt_seconds: float) -> TrainEvalSplit:
         with tempfile.TemporaryDirectory(prefix="twin-") as folder:
             dataset = load_dataset(self._attempt, model, Path(folder))
             prune()
-            return split_dataset(dataset, model, ExampleCache(trainer, model, base), self._attempt.stop.check)
+            cache = ExampleCache(trainer, model, base)
+            return split_dataset(dataset, model, cache, excerpt_seconds, self._attempt.stop.check)
 
 
 def recipe_for(trainer: Trainer, request: TrainRequest, seconds: float) -> Recipe:

@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 from models.base import Model, Text
 from preprocessing.dataset import Clip, Dataset
 from preprocessing.segment import MIN_SECONDS, resampled
-from training.evaluation import reference, resemblance
+from training.evaluation import reference
 from training.evaluation.data_section import data_section
 from training.evaluation.held_out import choose_held_out
-from training.evaluation.resemblance import Features
+from training.evaluation.listening import Piece, listen, middle
+from training.evaluation.noise import is_noise
 from training.examples import ExampleCache, Examples
 
 # A longer clip becomes several examples. Only songs that were not cut into segments are longer.
 _MAX_EXAMPLE_SECONDS = 60.0
-# Timbre features are computed for at most this many of the dataset's clips.
-_MAX_CLIPS_WITH_FEATURES = 48
+# An excerpt is measured of at most this many of the dataset's clips.
+_MAX_EXCERPTS = 32
+_MAX_THROUGH_CODEC = 8
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,15 @@ class Subset:
         examples: the cached examples.
         songs: for each example, the index of its song.
         texts: for each example, the text that it is conditioned on.
-        features: timbre features of some of the examples.
+        excerpts: of some of the examples.
+        through_codec: of some of the excerpts, after the codec's encoder and decoder.
     """
 
     examples: Examples
     songs: list[int]
     texts: list[Text]
-    features: list[Features]
+    excerpts: list[Piece]
+    through_codec: list[Piece]
 
     def sample(self, count: int) -> tuple[Examples, list[int]]:
         """Up to `count` evenly spaced examples, and their songs."""
@@ -69,11 +73,12 @@ class TrainEvalSplit:
 
 
 def split_dataset(
-    dataset: Dataset, model: Model, cache: ExampleCache, check_stop: Callable[[], None]
+    dataset: Dataset, model: Model, cache: ExampleCache, excerpt_seconds: float, check_stop: Callable[[], None]
 ) -> TrainEvalSplit:
-    """Choose the held-out songs, and compute all examples that are not in the cache.
+    """Choose the held-out songs, compute all examples that are not in the cache, and measure excerpts.
 
     Args:
+        excerpt_seconds: as long as the pieces that the excerpts are compared with.
         check_stop: called before each example; it may raise to stop.
     """
     files, clips = dataset.record["files"], dataset.clips
@@ -82,7 +87,9 @@ def split_dataset(
         lengths[clip.song] = lengths.get(clip.song, 0.0) + clip.seconds
     held_out_songs = choose_held_out([(song, files[song]["sha256"], seconds) for song, seconds in lengths.items()])
     train, held_out = _SubsetBuilder(), _SubsetBuilder()
-    with_features = set(_evenly_spaced(len(clips), _MAX_CLIPS_WITH_FEATURES))
+    with_excerpt = _evenly_spaced(len(clips), _MAX_EXCERPTS)
+    through_codec = {with_excerpt[index] for index in _evenly_spaced(len(with_excerpt), _MAX_THROUGH_CODEC)}
+    samples = round(excerpt_seconds * model.sample_rate)
     noise = []
     for index, clip in enumerate(clips):
         text = text_of(clip)
@@ -90,14 +97,16 @@ def split_dataset(
         for number, audio in enumerate(_pieces(clip, model)):
             check_stop()
             subset.add(cache, audio, text, clip.song)
-            if index in with_features and not number:
-                subset.features.append(resemblance.features(audio, model.sample_rate))
-                noise.append(resemblance.is_noise(audio, model.sample_rate))
+            if index in with_excerpt and not number:
+                noise.append(is_noise(audio, model.sample_rate))
+                subset.add_excerpt(
+                    model, middle(audio, samples), f"clip {index}", str(clip.song), index in through_codec
+                )
     other = _SubsetBuilder()
     for number, (audio, text) in enumerate(reference.pieces(model.sample_rate, model.channels)):
         check_stop()
         other.add(cache, audio, text, number)
-        other.features.append(resemblance.features(audio, model.sample_rate))
+        other.add_excerpt(model, middle(audio, samples), f"reference {number}", f"reference {number}", False)
     return TrainEvalSplit(
         train=train.build(),
         held_out=held_out.build(),
@@ -113,15 +122,23 @@ class _SubsetBuilder:
         self.paths: list[Path] = []
         self.songs: list[int] = []
         self.texts: list[Text] = []
-        self.features: list[Features] = []
+        self.excerpts: list[Piece] = []
+        self.through_codec: list[Piece] = []
 
     def add(self, cache: ExampleCache, audio: NDArray[np.float32], text: Text, song: int) -> None:
         self.paths.append(cache.add(audio, text))
         self.songs.append(song)
         self.texts.append(text)
 
+    def add_excerpt(
+        self, model: Model, audio: NDArray[np.float32], source: str, song: str, through_codec: bool
+    ) -> None:
+        self.excerpts.append(listen(audio.mean(axis=0), model.sample_rate, source, song))
+        if through_codec and (copy := model.reconstruct(audio)) is not None:
+            self.through_codec.append(listen(copy.mean(axis=0), model.sample_rate, source, song))
+
     def build(self) -> Subset:
-        return Subset(Examples(self.paths), self.songs, self.texts, self.features)
+        return Subset(Examples(self.paths), self.songs, self.texts, self.excerpts, self.through_codec)
 
 
 def _evenly_spaced(length: int, count: int) -> list[int]:

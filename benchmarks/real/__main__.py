@@ -15,9 +15,11 @@ without the twin, for neutral prompts and for the dataset's own captions. A tabl
 
 and these columns, means with intervals of 95 % over seeds (bootstrap): pulse; persistence of tones; steady lines (the
 highest, and the mean of those at multiples of 75 and 150 Hz and at 3 kHz); and the energy distance to `held/` in
-musicnn's embedding. The excerpts are as many and as long as the tracks. For ACE-Step a list shows how much of the
-latents of held music one step predicts (R²). Twins, tracks, pictures and figures are written to `--out`; a twin that is
-there already is not trained again.
+musicnn's embedding, of the MagnaTagATune network, because the report has the other. The excerpts are as many and as
+long as the tracks. For checkpoints with level channels a list shows how much of the latents of held music one step
+predicts (R²). The ear is a verdict by these tracks alone (`benchmarks.real.ear`); the last table says whether each
+report's verdict agrees with it. Twins, tracks, pictures and figures are written to `--out`; a twin that is already
+there is not trained again.
 """
 
 from __future__ import annotations
@@ -34,7 +36,6 @@ def main() -> None:
     parser.add_argument("--backends", nargs="+", default=["ace_step"])
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=12.0, help="of each track and excerpt")
-    parser.add_argument("--level-channels", type=int, default=4, help="latent channels that hold loudness, for R²")
     parser.add_argument("--max-steps", type=int, help="instead of the default recipe's")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/real"))

@@ -1,9 +1,8 @@
-"""The figures of sets of clips, with intervals over the sets."""
+"""The figures of sets of clips."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,32 +25,9 @@ MEASURES: dict[str, Measure] = {
 DISTANCE = "distance"
 # All clips are embedded at this level, because the network is not blind to it.
 _LEVEL = 0.1
-_RESAMPLES = 2000
-_CONFIDENCE = 0.95
 
 # A value for each set, by the figure's name.
 Figures = dict[str, NDArray[np.float64]]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over sets, and its bootstrap interval of 95 %."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.2f} ({self.low:.2f} to {self.high:.2f})"
-
-
-def bootstrap(values: Sequence[float] | NDArray[np.float64]) -> Interval:
-    """The mean of values that were drawn independently, such as those of seeds."""
-    drawn = np.asarray(values, np.float64)
-    rng = np.random.default_rng(0)
-    means = rng.choice(drawn, (_RESAMPLES, len(drawn))).mean(axis=1)
-    low, high = np.quantile(means, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
-    return Interval(float(drawn.mean()), float(low), float(high))
 
 
 class Meter:

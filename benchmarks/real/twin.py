@@ -83,6 +83,7 @@ class Player:
         outbox = Outbox(storage, settings().storage_url, outbox_folder())
         self._generation = Generation(runners, library, outbox, settings())
         self._fields = {"backend_override": backend, "duration_seconds": seconds}
+        self._base: dict[str, list[Audio]] = {}
 
     def play(self, prompts: Sequence[Prompt], seed: int, lora_id: str | None = None) -> list[Audio]:
         """A track for each prompt, mono, by the base model or by the twin. Each has noise of its own."""
@@ -98,4 +99,10 @@ class Player:
                 soundfile.read(io.BytesIO(track.file), dtype="float32", always_2d=True)[0].mean(1) for track in tracks
             ]
 
-        return asyncio.run(generate())
+        if lora_id is not None:
+            return asyncio.run(generate())
+        # The base model's tracks for the neutral prompts are the same for every composer.
+        key = repr((prompts, seed))
+        if key not in self._base:
+            self._base[key] = asyncio.run(generate())
+        return self._base[key]

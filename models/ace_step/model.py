@@ -16,10 +16,11 @@ from models.ace_step.checkpoint import load
 from models.ace_step.decoding import decode
 from models.ace_step.layer import UNCOMPILED, LayerFunctions
 from models.ace_step.sampling import Batch, Defaults, Run
-from models.base import Model, Plan, Row
+from models.base import Model, Plan, Row, run_to_end
 from models.checkpoints import Checkpoint
 from models.compilation import compile_function
 from models.loudness import normalise
+from models.traits import DEFAULT_TRAITS, Traits
 
 # diffusers' name → the original model's name, which adapter files use.
 _ORIGINAL_NAMES = {".to_q": ".q_proj", ".to_k": ".k_proj", ".to_v": ".v_proj", ".to_out.0": ".o_proj"}
@@ -34,9 +35,10 @@ class AceStep(Model[Run]):
 
     backend: ClassVar[str] = "ace_step"
 
-    def __init__(self, pipeline: AceStepPipeline, defaults: Defaults) -> None:
+    def __init__(self, pipeline: AceStepPipeline, defaults: Defaults, traits: Traits = DEFAULT_TRAITS) -> None:
         self.pipeline = pipeline
         self.defaults = defaults
+        self.traits = traits
         self._functions = UNCOMPILED
         self.sample_rate: int = pipeline.sample_rate
         self.channels: int = pipeline.vae.config.audio_channels
@@ -44,7 +46,7 @@ class AceStep(Model[Run]):
     @classmethod
     def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Self:
         pipeline = load(checkpoint, device, dtype)
-        return cls(pipeline, Defaults.of(pipeline, checkpoint.folder))
+        return cls(pipeline, Defaults.of(pipeline, checkpoint.folder), Traits.of(checkpoint.folder))
 
     @property
     def device(self) -> torch.device:
@@ -97,6 +99,14 @@ class AceStep(Model[Run]):
         audio = yield from decode(self.pipeline.vae, run.latents)
         samples: NDArray[np.float32] = audio[:, : round(row.seconds * self.sample_rate)].float().cpu().numpy()
         return normalise(samples)
+
+    @torch.inference_mode()
+    def reconstruct(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
+        vae = self.pipeline.vae
+        wave = torch.from_numpy(np.ascontiguousarray(audio))[None].to(self.device, vae.dtype)
+        latents = vae.encode(wave).latent_dist.mean.transpose(1, 2)
+        decoded: NDArray[np.float32] = run_to_end(decode(vae, latents)).float().cpu().numpy()
+        return decoded[:, : audio.shape[1]]
 
     def response(self, row: Row) -> Generator[None, None, torch.Tensor]:
         """The latents after one step."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
 from adapters.batched_lora import batch_key, blend, check_adapters, merged_weights
-from models.base import Model, Plan, Row, Text
+from models.base import Model, Plan, Row, Text, run_to_end
 from models.checkpoints import Checkpoint
 from models.compilation import compile_function
 from models.loudness import normalise
@@ -119,6 +119,10 @@ class MusicGen(Model[Run]):
             raise FloatingPointError("the model's logits are not finite")
         wave = yield from codec.decode(self.codec, run.codes, self.channels)
         return normalise(wave[:, : round(row.seconds * self.sample_rate)])
+
+    def reconstruct(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
+        codes = codec.encode(self.codec, np.ascontiguousarray(audio))
+        return run_to_end(codec.decode(self.codec, codes, self.channels))[:, : audio.shape[1]]
 
     def response(self, row: Row) -> Generator[None, None, torch.Tensor]:
         """The logits of the first codes, which do not depend on anything random."""

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from models.base import Model
-from training.evaluation import resemblance
+from training.base import Trainer
+from training.evaluation.explained import Predictor, explain
+from training.evaluation.heard import Heard
 from training.evaluation.losses import MAX_EXAMPLES, Comparison, compare, measure
+from training.evaluation.pieces import compare_pieces
 from training.evaluation.report import Report
-from training.evaluation.resemblance import Features
-from training.evaluation.sampling import play
 from training.evaluation.verdict import judge
 from training.history import History
 from training.loop import Session
 from training.train_eval_split import TrainEvalSplit
 
-_COMPARED_PROMPTS = 3
+_EXPLAINED_EXAMPLES = 12
 
 
 def evaluate(
     session: Session,
+    trainer: Trainer,
     model: Model,
     split: TrainEvalSplit,
     history: History,
@@ -27,7 +29,7 @@ def evaluate(
     piece_seconds: float,
     check_stop: Callable[[], None],
 ) -> None:
-    """Write the losses, the resemblance and the verdict into the report.
+    """Write the losses, what is heard, and the verdict into the report.
 
     A measurement that fails does not fail the job: its error goes into the report.
 
@@ -37,8 +39,11 @@ def evaluate(
     """
     losses = _compare_losses(session, split, report, check_stop)
     check_stop()
-    with report.try_measuring("the resemblance of its pieces"):
-        _compare_pieces(session, model, split, report, piece_seconds)
+    with report.try_measuring("the share of the latents that is predicted"):
+        _explain(session, trainer, model, split, report)
+    heard: Heard | None = None
+    with report.try_measuring("what is heard in its pieces"):
+        heard = compare_pieces(session, model, split, report, piece_seconds, check_stop)
     verdict = judge(
         songs=split.data["songs"],
         seconds=split.seconds,
@@ -47,6 +52,8 @@ def evaluate(
         trained_on=losses.get("trained_on"),
         other=losses.get("other_music"),
         curve=history.held_out,
+        heard=heard,
+        backend=model.backend,
     )
     report.set(verdict=vars(verdict))
 
@@ -78,37 +85,27 @@ def _compare_losses(
     return results
 
 
-def _compare_pieces(
-    session: Session, model: Model, split: TrainEvalSplit, report: Report, piece_seconds: float
-) -> None:
-    """Play the same prompts with and without the twin, and measure which is nearer to the producer's music."""
-    rate = model.sample_rate
-    # The first different prompts.
-    texts = list(dict.fromkeys(split.held_out.texts or split.train.texts))[:_COMPARED_PROMPTS]
-    with session.disable_adapter():
-        without = play(model, texts, piece_seconds)
-    with_twin = play(model, texts, piece_seconds)
-    comparisons = [
-        {
-            "prompt": text.prompt,
-            "without": report.store_audio(f"without_{number}", base_piece, rate, with_spectrogram=True),
-            "with_twin": report.store_audio(f"with_{number}", twin_piece, rate, with_spectrogram=True),
-        }
-        for number, (text, base_piece, twin_piece) in enumerate(zip(texts, without, with_twin, strict=True))
-    ]
-    own, held_out, reference = split.train.features, split.held_out.features, split.reference.features
-    scale = resemblance.scale_of([*own, *held_out, *reference])
-
-    def distance(features: Sequence[Features]) -> float | None:
-        return round(resemblance.distance(features, own, scale), 4) if features and own else None
-
+def _explain(session: Session, trainer: Trainer, model: Model, split: TrainEvalSplit, report: Report) -> None:
+    """Write which share of the latents one step predicts, for checkpoints whose latents hold loudness apart."""
+    name, subset = ("held_out", split.held_out) if split.held_out.examples else ("trained_on", split.train)
+    examples, _ = subset.sample(_EXPLAINED_EXAMPLES)
+    if not (model.traits.level_channels and isinstance(trainer, Predictor) and examples):
+        return
+    with session.accelerator.autocast():
+        with session.disable_adapter():
+            without = explain(trainer, examples, name, model.traits.level_channels)
+        with_twin = explain(trainer, examples, name, model.traits.level_channels)
     report.set(
-        comparisons=comparisons,
-        resemblance={
-            "space": resemblance.SPACE,
-            "with_twin": distance([resemblance.features(piece, rate) for piece in with_twin]),
-            "without": distance([resemblance.features(piece, rate) for piece in without]),
-            "set_aside": distance(held_out),
-            "other_music": distance(reference),
-        },
+        explained={
+            "sample": name,
+            "level_channels": model.traits.level_channels,
+            "rows": [
+                {
+                    "time": before.time,
+                    "levels": {"without": before.levels, "with_twin": after.levels},
+                    "other": {"without": before.other, "with_twin": after.other},
+                }
+                for before, after in zip(without, with_twin, strict=True)
+            ],
+        }
     )

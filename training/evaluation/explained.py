@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -19,6 +19,7 @@ TIMES = (0.8, 0.5)
 _BATCH = 4
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """A trainer of a model that denoises."""
 

@@ -1,79 +1,87 @@
-"""The distance of pieces from a producer's music by timbre: by how they sound, not by which notes they play.
+"""How near pieces are to a producer's music: energy distances between sets of pieces, with intervals over the pieces.
 
-A piece's features are the mean and the standard deviation over time of its first 20 mel-frequency cepstral coefficients
-(librosa's, of mono at 22,050 Hz): 40 numbers, each divided by its standard deviation over all music that is compared.
+The energy distance of two sets is twice the mean distance between a piece of the one and a piece of the other, less the
+mean distances between two pieces within each set. The distance of two pieces is the mean distance of their windows in
+the tagger's embedding. Pairs of the same source do not count, so the distance of two sets from one distribution is 0 on
+average, whatever their sizes, and a copy of the producer's own music is not near because it is a copy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
-import librosa
 import numpy as np
-import soxr
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
-SPACE = "mean and deviation of 20 MFCCs of mono at 22,050 Hz, standardised; distance of the means, per dimension"
+from training.evaluation.intervals import Interval, interval, resampled_counts
+from training.evaluation.listening import Piece
 
-_RATE = 22_050
-_COEFFICIENTS = 20
-_HOP = 512
-# A tenth of a second: from frame to frame the level of noise hardly changes, but that of music does.
-_FRAME = 2_205
-_BAND_EDGES = (60, 125, 250, 500, 1_000, 2_000, 4_000, 8_000)  # Hz
-_MIN_POWER = 1e-10
+SPACE = "energy distance in the tagger's embedding (musicnn, Million Song Dataset): 200 numbers for each 3 s"
 
-Features = NDArray[np.float64]
+Matrix = NDArray[np.float64]
 
 
-def features(audio: NDArray[np.float32], rate: int) -> Features:
-    """The features `[40]` of a piece `[channels, samples]` at `rate` Hz."""
-    mono = _mono(audio, rate)
-    coefficients = librosa.feature.mfcc(
-        y=mono / (np.abs(mono).max() + 1e-9), sr=_RATE, n_mfcc=_COEFFICIENTS, hop_length=_HOP
-    )
-    return np.concatenate([coefficients.mean(axis=1), coefficients.std(axis=1)]).astype(np.float64)
+class OwnMusic:
+    """A producer's music, from which the distances of other pieces are measured.
 
-
-def distance(pieces: Sequence[Features], own: Sequence[Features], scale: Features) -> float:
-    """The distance between the means of two sets of pieces, per dimension, in units of `scale`."""
-    offset = (np.mean(pieces, axis=0) - np.mean(own, axis=0)) / scale
-    return float(np.sqrt(np.mean(offset**2)))
-
-
-def scale_of(pieces: Sequence[Features]) -> Features:
-    """Each dimension's standard deviation over the pieces."""
-    deviation: Features = np.std(pieces, axis=0) + 1e-6
-    return deviation
-
-
-def is_noise(audio: NDArray[np.float32], rate: int) -> bool:
-    """Whether a piece `[channels, samples]` at `rate` Hz is stationary noise of any colour, without tones or rhythm.
-
-    Both criteria are taken per octave. In Gaussian noise the spectral flatness, the geometric mean of the power
-    spectrum over its arithmetic mean, is 0.56 (exp(-γ), with Euler's constant γ); tones lower it. The level of tenths
-    of a second deviates by less than a decibel or two; a beat raises that.
+    Args:
+        pieces: excerpts of the producer's songs, at least one.
     """
-    mono = _mono(audio, rate)
-    frames = len(mono) // _FRAME
-    if frames < 4:
-        return False
-    power = np.abs(np.fft.rfft(mono[: frames * _FRAME].reshape(frames, _FRAME) * np.hanning(_FRAME))) ** 2 + _MIN_POWER
-    frequencies = np.fft.rfftfreq(_FRAME, 1 / _RATE)
-    flatness, deviations = [], []
-    for low, high in pairwise(_BAND_EDGES):
-        band = power[:, (frequencies >= low) & (frequencies < high)]
-        if band.mean() < 1e-6 * power.mean():
-            continue  # this octave is silent
-        flatness.append(float(np.median(np.exp(np.log(band).mean(axis=1)) / band.mean(axis=1))))
-        deviations.append(float(np.std(10 * np.log10(band.mean(axis=1)))) * np.sqrt(band.shape[1]))
-    if not flatness:
-        return False
-    # The level of n bins of noise deviates by about 4.3 dB / √n, and by more since Hann's window correlates neighbours.
-    return bool(np.median(flatness) > 0.4 and np.median(deviations) < 12)
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self._pieces = list(pieces)
+        self._spread = float(_spread(self._pieces, np.ones((1, len(self._pieces))))[0])
+
+    def distance(self, pieces: Sequence[Piece]) -> Interval:
+        """The distance of a set of pieces, at least one."""
+        return interval(self._samples(pieces, np.ones((1, len(pieces))))[0], self._resampled(pieces))
+
+    def difference(self, pieces: Sequence[Piece], others: Sequence[Piece]) -> Interval:
+        """The distance of `pieces` less that of `others`, which are as many and come in the same order of prompts."""
+        once = np.ones((1, len(pieces)))
+        value = self._samples(pieces, once)[0] - self._samples(others, once)[0]
+        return interval(value, self._resampled(pieces) - self._resampled(others))
+
+    def by_song(self) -> Interval | None:
+        """The mean distance of a song from the other songs, from the nearest to the farthest; None for one song."""
+        songs = sorted({piece.song for piece in self._pieces})
+        if len(songs) < 2:
+            return None
+        distances = []
+        for song in songs:
+            own = [piece for piece in self._pieces if piece.song == song]
+            others = OwnMusic([piece for piece in self._pieces if piece.song != song])
+            distances.append(others.distance(own).value)
+        return Interval(float(np.mean(distances)), min(distances), max(distances))
+
+    def _resampled(self, pieces: Sequence[Piece]) -> Matrix:
+        return self._samples(pieces, resampled_counts(len(pieces)))
+
+    def _samples(self, pieces: Sequence[Piece], counts: Matrix) -> Matrix:
+        """The distance of the set in which each piece is there as often as `counts` `[samples, pieces]` says."""
+        distances, counted = _distances(pieces, self._pieces), _of_different_sources(pieces, self._pieces)
+        if not counted.any(axis=1).all():
+            counted = np.ones_like(counted)  # the only own excerpt is the piece's own source
+        across: Matrix = counts @ (distances * counted).sum(axis=1) / (counts @ counted.sum(axis=1))
+        return 2 * across - _spread(pieces, counts) - self._spread
 
 
-def _mono(audio: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
-    mono: NDArray[np.float32] = audio.mean(axis=0, dtype=np.float32)
-    return mono if rate == _RATE else soxr.resample(mono, rate, _RATE, quality="HQ")
+def _spread(pieces: Sequence[Piece], counts: Matrix) -> Matrix:
+    """The mean distance within each sample `[samples, pieces]`; of a single piece, that of its windows."""
+    distances, counted = _distances(pieces, pieces), _of_different_sources(pieces, pieces)
+    pairs = ((counts @ counted) * counts).sum(axis=1)
+    sums = ((counts @ (distances * counted)) * counts).sum(axis=1)
+    alone = counts @ distances.diagonal() / counts.sum(axis=1)
+    return np.where(pairs > 0, sums / np.maximum(pairs, 1), alone)
+
+
+def _of_different_sources(pieces: Sequence[Piece], others: Sequence[Piece]) -> Matrix:
+    """1 for each pair of different sources, 0 for each other pair."""
+    different = [[float(piece.source != other.source) for other in others] for piece in pieces]
+    return np.array(different)
+
+
+def _distances(pieces: Sequence[Piece], others: Sequence[Piece]) -> Matrix:
+    """The mean distance between the windows of each piece and of each other piece."""
+    return np.array([[cdist(piece.embedding, other.embedding).mean() for other in others] for piece in pieces])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from contract import VerdictWord
+from training.evaluation.heard import Change, Heard
 from training.evaluation.held_out import MIN_SONGS
 from training.evaluation.losses import Comparison
-
-Word = Literal["learned", "weak", "overfitted", "too little data"]
 
 # Less music than this shows a sound, not a style.
 MIN_SECONDS = 20.0
@@ -19,13 +18,15 @@ _MIN_GAIN = 0.005
 _MAX_LOST_SHARE = 0.3
 # A loss on other music that is higher by this share is worth a warning.
 _MIN_FORGOTTEN = 0.1
+_MORE_ADVICE = "Train with more steps or a higher learning_rate, or send more songs of one style."
+_UNHEARD = "but it was not measured how it sounds"
 
 
 @dataclass(frozen=True)
 class Verdict:
     """As in the report's `verdict`."""
 
-    verdict: Word
+    verdict: VerdictWord
     sentence: str
     advice: str
 
@@ -39,8 +40,13 @@ def judge(
     trained_on: Comparison | None,
     other: Comparison | None,
     curve: Sequence[tuple[int, float]],
+    heard: Heard | None,
+    backend: str,
 ) -> Verdict:
     """Judge a twin by what was measured.
+
+    It learned if the loss on held-out songs fell and its pieces are nearer to the producer's music. It never learned if
+    it lost rhythm or harmony.
 
     Args:
         songs: the number of different songs that were sent.
@@ -50,6 +56,8 @@ def judge(
         trained_on: the comparison on the music that was trained on.
         other: the comparison on reference music.
         curve: (step, held-out loss).
+        heard: the comparison of its pieces, None if it failed.
+        backend: of the base model.
     """
     if noise:
         return Verdict(
@@ -65,27 +73,32 @@ def judge(
         )
     if held_out is None:
         known = "" if trained_on is None else f" On what it was trained on it is {_percent(trained_on.gain)} better."
+        known += f" {_lost_sentence(heard)}" if heard and heard.lost else ""
         return Verdict(
             "too little data",
             f"With {songs} {'song' if songs == 1 else 'songs'} none could be held out, so nothing shows whether the "
             f"twin learned a style or remembers these pieces.{known}",
             f"Send at least {MIN_SONGS} different songs; ten or more make a good twin.",
         )
-    advice = _forgetting_advice(other)
+    if heard and heard.lost:
+        return Verdict("lost", _lost_sentence(heard), _lost_advice(curve, backend))
     best = min(curve, key=lambda point: point[1], default=None)
-    if best and curve and _lost(curve, best) > _MAX_LOST_SHARE:
+    if best and _share_lost_again(curve, best) > _MAX_LOST_SHARE:
         return Verdict(
             "overfitted",
             f"On songs it never heard the twin was best at step {best[0]} and got worse until step {curve[-1][0]}.",
             f"Train again with max_steps={max(best[0], 1)}, or send more songs.",
         )
-    certain = held_out.low is not None and held_out.low > 0
-    if certain and held_out.gain >= _MIN_GAIN:
+    better = held_out.low is not None and held_out.low > 0 and held_out.gain >= _MIN_GAIN
+    gain = (
+        f"On {_sample(held_out)} it never heard the twin is {_percent(held_out.gain)} better than the base model "
+        f"({_interval(held_out)})"
+    )
+    if better and heard and heard.is_nearer:
         return Verdict(
             "learned",
-            f"On {_sample(held_out)} it never heard the twin is {_percent(held_out.gain)} better than the base model "
-            f"({_interval(held_out)}).",
-            advice or "Use it; raise or lower lora_scale to taste.",
+            f"{gain}, and it sounds nearer to the producer's music: {_distances(heard)}.",
+            _forgetting_advice(other) or "Use it; raise or lower lora_scale to taste.",
         )
     if trained_on is not None and trained_on.gain >= _MIN_GAIN and held_out.gain < trained_on.gain / 4:
         return Verdict(
@@ -94,15 +107,53 @@ def judge(
             f"on songs it never heard ({_interval(held_out)}).",
             "Send more songs, or train with fewer steps or a smaller rank.",
         )
+    if better:
+        sound = f"but it does not sound nearer to the producer's music: {_distances(heard)}" if heard else _UNHEARD
+        return Verdict("weak", f"{gain}, {sound}.", _MORE_ADVICE)
     return Verdict(
         "weak",
         f"On {_sample(held_out)} it never heard the twin differs from the base model by {_percent(held_out.gain)} "
         f"({_interval(held_out)}), which may be chance or too little to hear.",
-        "Train with more steps or a higher learning_rate, or send more songs of one style.",
+        _MORE_ADVICE,
     )
 
 
-def _lost(curve: Sequence[tuple[int, float]], best: tuple[int, float]) -> float:
+def _lost_sentence(heard: Heard) -> str:
+    changes = {"rhythm": ("pulse", heard.pulse), "harmony": ("persistence of tones", heard.persistence)}
+    details = []
+    for name in heard.lost:
+        measure, change = changes[name]
+        fall = change.difference
+        details.append(
+            f"the {measure} fell from {change.without.value:.2f} to {change.with_twin.value:.2f} "
+            f"(95 % interval of the change {fall.low:.2f} to {fall.high:.2f}), and the producer's music has "
+            f"{change.own.value:.2f}{_after_codec(change)}"
+        )
+    return f"The twin lost {' and '.join(heard.lost)} that the base model had: {'; '.join(details)}."
+
+
+def _after_codec(change: Change) -> str:
+    return "" if change.codec is None else f", {change.codec.value:.2f} after the codec"
+
+
+def _lost_advice(curve: Sequence[tuple[int, float]], backend: str) -> str:
+    best = min(curve, key=lambda point: point[1], default=(0, 0.0))[0]
+    last = curve[-1][0] if curve else 0
+    steps = best if 0 < best < last else last // 2
+    fewer = f"train with fewer steps (max_steps={steps})" if steps else "train with fewer steps"
+    other = ", or train on the MusicGen backend" if backend == "ace_step" else ""
+    return f"Use a lora_scale below 1, {fewer}, or send music that is nearer to what the base model plays{other}."
+
+
+def _distances(heard: Heard) -> str:
+    nearer = heard.nearer
+    return (
+        f"its distance is {heard.with_twin.value:.2f}, that of the base model {heard.without.value:.2f} "
+        f"(95 % interval of the difference {nearer.low:.2f} to {nearer.high:.2f})"
+    )
+
+
+def _share_lost_again(curve: Sequence[tuple[int, float]], best: tuple[int, float]) -> float:
     """The share of the best gain that was lost again by the last step."""
     first, last = curve[0][1], curve[-1][1]
     return (last - best[1]) / (first - best[1]) if first > best[1] else float(last > first * (1 + _MIN_GAIN))

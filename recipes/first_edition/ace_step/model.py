@@ -13,6 +13,8 @@ from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscret
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from models.traits import TRAITS_FILE
+
 from ..clips import LONG_SECONDS, LOOP_SECONDS, VALIDATION_CLIPS, Clip, Library, draw, for_training, phrase_starts
 from ..data import SAMPLE_RATE, TRAINING
 from ..prompts import start_numbers
@@ -249,6 +251,7 @@ def pack(runs: Path, target: Path) -> None:
     pipeline.to(torch.bfloat16).save_pretrained(target)
     forget_paths(target)
     (target / "sampling.json").write_text(json.dumps(SAMPLING, indent=2) + "\n")
+    (target / TRAITS_FILE).write_text(json.dumps({"level_channels": LEVELS}, indent=2) + "\n")
 
 
 def unpack(source: Path, runs: Path) -> None:

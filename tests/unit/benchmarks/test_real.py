@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from benchmarks.real.composers import draw, read_composers
-from benchmarks.real.figures import DISTANCE, MEASURES, Meter, bootstrap
+from benchmarks.real.figures import DISTANCE, MEASURES, Meter
 from benchmarks.real.pictures import draw_spectrograms
 from benchmarks.real.prepare import plan
 from benchmarks.real.twin import _captions
@@ -20,15 +20,6 @@ RATE = 24_000
 
 def _noise(level: float = 0.1, seconds: float = 3.0) -> Audio:
     return (level * np.random.default_rng(0).standard_normal(round(seconds * RATE))).astype(np.float32)
-
-
-def test_the_interval_is_around_the_mean_and_narrows_with_more_seeds() -> None:
-    rng = np.random.default_rng(0)
-    few, many = bootstrap(rng.normal(1, 0.2, 5)), bootstrap(rng.normal(1, 0.2, 200))
-    assert few.low < few.mean < few.high and many.high - many.low < few.high - few.low
-    assert many.low < 1 < many.high
-    assert many.high - many.low == pytest.approx(2 * 1.96 * 0.2 / 200**0.5, rel=0.2)
-    assert str(bootstrap([0.5, 0.5])) == "0.50 (0.50 to 0.50)"
 
 
 def test_a_set_has_every_figure_and_its_level_does_not_matter() -> None:

@@ -15,9 +15,8 @@ from storage import NotFound
 from training.devices import limit_memory
 from training.evaluation import page
 from training.evaluation.held_out import MIN_SONGS, choose_held_out
-from training.evaluation.losses import Comparison, compare
-from training.evaluation.resemblance import distance, features, is_noise, scale_of
-from training.evaluation.verdict import judge
+from training.evaluation.losses import compare
+from training.evaluation.noise import is_noise
 from training.history import History
 
 songs = st.lists(st.floats(1, 600), max_size=60).map(
@@ -33,42 +32,6 @@ def test_songs_are_held_out_if_there_are_enough(songs: list[tuple[int, str, floa
     lengths = {index: seconds for index, _, seconds in songs}
     if len(held_out) > 1:
         assert sum(lengths[index] for index in held_out) <= 0.34 * sum(lengths.values())
-
-
-def _comparison(gain: float, margin: float = 0.01, sample: str = "songs") -> Comparison:
-    return Comparison(1.0, 1.0 - gain, gain, gain - margin, gain + margin, sample, 8)
-
-
-LEARNING = [(0, 1.0), (50, 0.95), (100, 0.9)]
-
-
-@pytest.mark.parametrize(
-    ("changes", "word", "said"),
-    [
-        ({}, "learned", "10.0 %"),
-        ({"noise": True}, "too little data", "noise"),
-        ({"seconds": 1.0}, "too little data", "1 s of music"),
-        ({"songs": 1, "held_out": None, "curve": []}, "too little data", "1 song none"),
-        ({"held_out": _comparison(0.01, 0.02), "trained_on": _comparison(0.02)}, "weak", "chance"),
-        ({"held_out": _comparison(0.001, 0.0001), "trained_on": _comparison(0.003)}, "weak", "0.1 %"),
-        ({"curve": [(0, 1.0), (50, 0.8), (100, 0.95)]}, "overfitted", "step 50"),
-        ({"curve": [(0, 1.0), (50, 1.05), (100, 1.2)], "held_out": _comparison(-0.2)}, "overfitted", "step 0"),
-        ({"held_out": _comparison(0.01, 0.02), "trained_on": _comparison(0.3)}, "overfitted", "30.0 %"),
-        ({"other": _comparison(-0.4)}, "learned", "lora_scale below 1"),
-    ],
-)
-def test_verdicts(changes: dict[str, Any], word: str, said: str) -> None:
-    measured: dict[str, Any] = {
-        "songs": 12,
-        "seconds": 300.0,
-        "noise": False,
-        "held_out": _comparison(0.1),
-        "trained_on": _comparison(0.12),
-        "other": _comparison(0.0),
-        "curve": LEARNING,
-    }
-    verdict = judge(**measured | changes)
-    assert verdict.verdict == word and said in f"{verdict.sentence} {verdict.advice}" and verdict.advice
 
 
 def test_an_interval_is_over_songs_if_there_are_enough() -> None:
@@ -109,16 +72,6 @@ def test_noise_of_any_colour_is_detected(colour: float) -> None:
     spectrum = np.fft.rfft(rng.standard_normal(6 * 44_100)) * np.arange(1, 3 * 44_100 + 2) ** colour
     noise = np.fft.irfft(spectrum)
     assert is_noise((0.3 * noise / np.abs(noise).max()).astype(np.float32)[None], 44_100)
-
-
-def test_a_style_is_nearer_to_itself_than_to_another() -> None:
-    pieces = {
-        genre: [features(render(sample_song(np.random.default_rng(n), genre), 5, 32_000, 1), 32_000) for n in range(4)]
-        for genre in ("ambient", "trap")
-    }
-    scale = scale_of([*pieces["ambient"], *pieces["trap"]])
-    own, same, other = pieces["trap"][:2], pieces["trap"][2:], pieces["ambient"]
-    assert distance(own, own, scale) == 0 < distance(same, own, scale) < distance(other, own, scale)
 
 
 def test_a_history_is_restored_and_its_curve_stays_short() -> None:

@@ -1,0 +1,61 @@
+"""The measurements of a piece by which it is compared with others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocessing.tagger.embedding import embed
+from training.evaluation import audio_measures
+from training.evaluation.audio_measures import Audio
+
+# All pieces are embedded at this level (root mean square), because the network's input depends on it.
+_LEVEL = 0.1
+_MIN_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What was measured of a piece.
+
+    Attributes:
+        source: names the music. A piece and its copy through the codec have one source.
+        song: names the song that it is an excerpt of.
+        embedding: `[windows, 200]`, of windows of three seconds.
+        pulse, persistence: as in `audio_measures`.
+    """
+
+    source: str
+    song: str
+    embedding: NDArray[np.float32]
+    pulse: float
+    persistence: float
+
+
+def listen(
+    audio: Audio, rate: int, source: str, song: str | None = None, network: Literal["mtt", "msd"] = "msd"
+) -> Piece:
+    """Measure mono audio.
+
+    Args:
+        song: the source itself if there is none.
+        network: of the tagger's two, the one whose embedding is taken.
+    """
+    pulse, persistence = audio_measures.pulse(audio, rate), audio_measures.persistence(audio, rate)
+    return Piece(source, song or source, embed(_prepared(audio, rate), rate, network), pulse, persistence)
+
+
+def middle(audio: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+    """The middle of `[channels, samples]`, at most `samples` long."""
+    start = max(0, audio.shape[1] - samples) // 2
+    return audio[:, start : start + samples]
+
+
+def _prepared(audio: Audio, rate: int) -> Audio:
+    """The audio at the common level, repeated if it is shorter than a window. Silence stays silent."""
+    level = float(np.sqrt(np.mean(audio**2)))
+    levelled = (audio * np.float32(_LEVEL / max(level, 1e-6))).astype(np.float32)
+    return np.resize(levelled, max(len(levelled), round(_MIN_SECONDS * rate)))

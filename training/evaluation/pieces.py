@@ -1,0 +1,109 @@
+"""Pieces from the same prompts and seeds with and without the twin, and what is heard in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from models.base import Model, Text
+from training.evaluation.heard import MEASURES, Heard, compare
+from training.evaluation.intervals import Interval
+from training.evaluation.listening import Piece, listen
+from training.evaluation.report import Report
+from training.evaluation.resemblance import SPACE, OwnMusic
+from training.evaluation.sampling import play
+from training.loop import Session
+from training.train_eval_split import TrainEvalSplit
+
+_MAX_CAPTIONS = 3
+# A prompt that says nothing of the producer's music.
+_NEUTRAL = Text("music")
+# A short training is not evaluated for longer than it took.
+_SEEDS, _SEEDS_OF_SHORT_TRAINING, _SHORT_TRAINING_STEPS = 4, 2, 200
+
+
+def compare_pieces(
+    session: Session,
+    model: Model,
+    split: TrainEvalSplit,
+    report: Report,
+    seconds: float,
+    check_stop: Callable[[], None],
+) -> Heard | None:
+    """Play with and without the twin, and write the report's `comparisons`, `resemblance` and `heard`.
+
+    Args:
+        seconds: length of the pieces.
+
+    Returns:
+        What is heard; None if there is no music of the producer to compare with.
+    """
+    prompts = _prompts(split)
+    texts = prompts * (_SEEDS if session.step >= _SHORT_TRAINING_STEPS else _SEEDS_OF_SHORT_TRAINING)
+    with session.disable_adapter():
+        without = play(model, texts, seconds, check_stop)
+    with_twin = play(model, texts, seconds, check_stop)
+    rate = model.sample_rate
+    report.set(
+        comparisons=[
+            {
+                "prompt": text.prompt,
+                "without": report.store_audio(f"without_{number}", without[number], rate, with_spectrogram=True),
+                "with_twin": report.store_audio(f"with_{number}", with_twin[number], rate, with_spectrogram=True),
+            }
+            for number, text in enumerate(prompts)
+        ]
+    )
+    own = [*split.train.excerpts, *split.held_out.excerpts]
+    if not own:
+        return None
+    base, twin = (
+        [listen(piece.mean(axis=0), rate, f"piece {number}") for number, piece in enumerate(pieces)]
+        for pieces in (without, with_twin)
+    )
+    codec = [*split.train.through_codec, *split.held_out.through_codec]
+    heard = compare(own, codec, base, twin)
+    report.set(resemblance=_resemblance(heard, split, own, codec), heard=_heard(heard))
+    return heard
+
+
+def _prompts(split: TrainEvalSplit) -> list[Text]:
+    """The captions of different songs, held-out songs first, and the neutral prompt."""
+    by_song: dict[int, Text] = {}
+    for subset in (split.held_out, split.train):
+        for song, text in zip(subset.songs, subset.texts, strict=True):
+            by_song.setdefault(song, text)
+    return [*list(dict.fromkeys(by_song.values()))[:_MAX_CAPTIONS], _NEUTRAL]
+
+
+def _resemblance(heard: Heard, split: TrainEvalSplit, own: Sequence[Piece], codec: Sequence[Piece]) -> dict[str, Any]:
+    music = OwnMusic(own)
+    trained = OwnMusic(split.train.excerpts) if split.train.excerpts else None
+    held_out = split.held_out.excerpts
+    return {
+        "space": SPACE,
+        "own": _record(music.by_song()),
+        "with_twin": heard.with_twin.record(),
+        "without": heard.without.record(),
+        "nearer": heard.nearer.record(),
+        "codec": _record(music.distance(codec) if codec else None),
+        "held_out": _record(trained.distance(held_out) if trained and held_out else None),
+        "other_music": _record(music.distance(split.reference.excerpts)),
+    }
+
+
+def _heard(heard: Heard) -> dict[str, Any]:
+    return {
+        name: {
+            "own": change.own.record(),
+            "codec": _record(change.codec),
+            "without": change.without.record(),
+            "with_twin": change.with_twin.record(),
+            "difference": change.difference.record(),
+        }
+        for name, change in zip(MEASURES, (heard.pulse, heard.persistence), strict=True)
+    }
+
+
+def _record(interval: Interval | None) -> dict[str, float] | None:
+    return None if interval is None else interval.record()
