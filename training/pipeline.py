@@ -21,6 +21,7 @@ from training.dataset import load_dataset
 from training.devices import device_names, load_model
 from training.evaluation import page
 from training.evaluation.evaluate import evaluate
+from training.evaluation.own_clips import store_own_clips
 from training.evaluation.report import Report
 from training.examples import ExampleCache, prune
 from training.fit import Fit
@@ -56,13 +57,12 @@ class TrainingPipeline:
             ANALYSIS.start()  # it starts while the model is loaded
             base, model = load_model(backend, devices[0], attempt.settings, attempt.stop.check)
             trainer = backend.load_trainer_class()(model)
-            split = self._load_split(trainer, model, base)
-        report = Report(attempt.storage, attempt.record, base.name, base.sha256)
-        report.set(data=split.data)
+            report = Report(attempt.storage, attempt.record, base.name, base.sha256)
+            piece_seconds = min(_MAX_PIECE_SECONDS, backend.longest(attempt.settings))
+            split = self._load_split(trainer, model, base, report, piece_seconds)
         report.write()
 
         recipe = recipe_for(trainer, attempt.record.request, split.seconds)
-        piece_seconds = min(_MAX_PIECE_SECONDS, backend.longest(attempt.settings))
         step, pairs = 0, dict[str, LoraPair]()
         try:
             with (
@@ -87,11 +87,19 @@ class TrainingPipeline:
         report.write()
         page.publish(report.content, attempt.storage, attempt.record.job_id)
 
-    def _load_split(self, trainer: Trainer, model: Model, base: Checkpoint) -> TrainEvalSplit:
+    def _load_split(
+        self, trainer: Trainer, model: Model, base: Checkpoint, report: Report, clip_seconds: float
+    ) -> TrainEvalSplit:
+        """The music of the job. What is known of it, and clips of it, are in the report from now on."""
         with tempfile.TemporaryDirectory(prefix="twin-") as folder:
             dataset = load_dataset(self._attempt, model, Path(folder))
             prune()
-            return split_dataset(dataset, model, ExampleCache(trainer, model, base), self._attempt.stop.check)
+            split = split_dataset(dataset, model, ExampleCache(trainer, model, base), self._attempt.stop.check)
+            report.set(data=split.data)
+            held_out = {row["song"] for row in split.data["by_song"] if row["held_out"]}
+            with report.try_measuring("clips of the producer's own songs"):
+                store_own_clips(report, dataset, held_out, model, clip_seconds)
+            return split
 
 
 def recipe_for(trainer: Trainer, request: TrainRequest, seconds: float) -> Recipe:

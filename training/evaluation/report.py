@@ -58,6 +58,7 @@ class Report:
             "resemblance": None,
             "previews": [],
             "comparisons": [],
+            "own_clips": [],
             "unmeasured": [],
         }
 
