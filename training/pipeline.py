@@ -27,6 +27,7 @@ from training.examples import ExampleCache, prune
 from training.fit import Fit
 from training.jobs.cancellation import Stopped
 from training.loop import session
+from training.progress import ProgressWriter
 from training.train_eval_split import TrainEvalSplit, split_dataset
 
 _MAX_PIECE_SECONDS = 6.0  # of previews and compared pieces
@@ -92,9 +93,12 @@ class TrainingPipeline:
     ) -> TrainEvalSplit:
         """The music of the job. What is known of it, and clips of it, are in the report from now on."""
         with tempfile.TemporaryDirectory(prefix="twin-") as folder:
-            dataset = load_dataset(self._attempt, model, Path(folder))
+            on_progress = ProgressWriter(self._attempt.try_update)
+            dataset = load_dataset(self._attempt, model, Path(folder), on_progress)
             prune()
-            split = split_dataset(dataset, model, ExampleCache(trainer, model, base), self._attempt.stop.check)
+            cache = ExampleCache(trainer, model, base)
+            split = split_dataset(dataset, model, cache, self._attempt.stop.check, on_progress)
+            self._attempt.update(progress=None, seconds_left=None)
             report.set(data=split.data)
             held_out = {row["song"] for row in split.data["by_song"] if row["held_out"]}
             with report.try_measuring("clips of the producer's own songs"):

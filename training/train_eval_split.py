@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.base import Model, Text
 from preprocessing.dataset import Clip, Dataset
 from preprocessing.segment import MIN_SECONDS, resampled
+from preprocessing.stages import OnProgress, StageMeter, ignore
 from training.evaluation import reference, resemblance
 from training.evaluation.data_section import data_section
 from training.evaluation.held_out import choose_held_out
@@ -69,12 +70,17 @@ class TrainEvalSplit:
 
 
 def split_dataset(
-    dataset: Dataset, model: Model, cache: ExampleCache, check_stop: Callable[[], None]
+    dataset: Dataset,
+    model: Model,
+    cache: ExampleCache,
+    check_stop: Callable[[], None],
+    on_progress: OnProgress = ignore,
 ) -> TrainEvalSplit:
     """Choose the held-out songs, and compute all examples that are not in the cache.
 
     Args:
         check_stop: called before each example; it may raise to stop.
+        on_progress: called after each clip.
     """
     files, clips = dataset.record["files"], dataset.clips
     lengths: dict[int, float] = {}
@@ -84,7 +90,8 @@ def split_dataset(
     train, held_out = _SubsetBuilder(), _SubsetBuilder()
     with_features = set(_evenly_spaced(len(clips), _MAX_CLIPS_WITH_FEATURES))
     noise = []
-    for index, clip in enumerate(clips):
+    meter = StageMeter("encoding", "segments", [clip.seconds for clip in clips], on_progress)
+    for index, clip in meter.over(enumerate(clips)):
         text = text_of(clip)
         subset = held_out if clip.song in held_out_songs else train
         for number, audio in enumerate(_pieces(clip, model)):

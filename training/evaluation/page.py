@@ -76,7 +76,7 @@ def clock(seconds: float) -> str:
 
 
 def own_clips(report: Mapping[str, Any]) -> list[Mapping[str, Any] | None]:
-    """For each comparison the clip of the producer's own song with the same caption, else the next one; None if none."""
+    """For each comparison the own clip of the same caption, else the next one; None if there are no clips."""
     clips = report.get("own_clips") or []
     by_prompt = {clip["prompt"]: clip for clip in clips}
     return [

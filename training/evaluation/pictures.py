@@ -1,4 +1,4 @@
-"""The pictures of the report's page, as inline SVG. Their colours are CSS classes, so that they follow the page's theme."""
+"""The pictures of the report's page, as inline SVG. Their colours are those of the page's style, light or dark."""
 
 from __future__ import annotations
 
@@ -54,13 +54,15 @@ def standing_picture(measures: Sequence[Standing]) -> Markup:
     """The twin of each measure on a line from the base model to the producer's music."""
     height = _HEAD + _TRACK_HEIGHT * len(measures) + 22
     ends = Markup(
-        '<text x="{}" y="14" text-anchor="middle">base model</text><text x="{}" y="14" text-anchor="middle">your music</text>'
+        '<text x="{}" y="14" text-anchor="middle">base model</text>'
+        '<text x="{}" y="14" text-anchor="middle">your music</text>'
         '<line class="guide" x1="{}" x2="{}" y1="20" y2="{}"/><line class="guide" x1="{}" x2="{}" y1="20" y2="{}"/>'
     ).format(_BASE_X, _OWN_X, _BASE_X, _BASE_X, height - 24, _OWN_X, _OWN_X, height - 24)
     tracks = Markup("").join(_track(measure, _HEAD + number * _TRACK_HEIGHT) for number, measure in enumerate(measures))
     key = Markup(
         '<circle class="twin" cx="112" cy="{0}" r="5"/><text x="122" y="{1}">the twin</text>'
-        '<path class="codec" d="M 192 {2} l 6 6 l -6 6 l -6 -6 z"/><text x="203" y="{1}">your music through the codec</text>'
+        '<path class="codec" d="M 192 {2} l 6 6 l -6 6 l -6 -6 z"/>'
+        '<text x="203" y="{1}">your music through the codec</text>'
     ).format(height - 9, height - 5, height - 15)
     return Markup(
         '<svg class="standing" viewBox="0 0 {} {}" role="img" aria-labelledby="standing_title standing_text">'
@@ -91,7 +93,9 @@ def _track(measure: Standing, top: float) -> Markup:
     ]
     if measure.codec is not None:
         parts.append(
-            Markup('<path class="codec" d="M {:.1f} {:.1f} l 6 6 l -6 6 l -6 -6 z"/>').format(_x(measure.codec), middle - 6)
+            Markup('<path class="codec" d="M {:.1f} {:.1f} l 6 6 l -6 6 l -6 -6 z"/>').format(
+                _x(measure.codec), middle - 6
+            )
         )
     said = "no way to measure"
     if measure.way is not None:

@@ -21,6 +21,10 @@ _ENOUGH_SONGS, _ENOUGH_SECONDS = 10, 180.0
 _SURE = 0.8
 _GOOD_WAY = 0.5
 
+GAIN_RULE = "good: at least 0.5 %; fair: above 0"
+CERTAINTY_RULE = "good: stated, or at least 80 % sure with no second candidate; fair: at least 50 % sure; bad: not used"
+DESCRIPTION_RULE = "good: stated, or at least two words; fair: one word; bad: nothing is known"
+
 
 @dataclass(frozen=True)
 class Rating:
@@ -46,12 +50,13 @@ def gain_on_trained(row: Mapping[str, Any]) -> Rating:
 
 def gain(value: float) -> Rating:
     word: Word = "good" if value >= MIN_GAIN else "fair" if value > 0 else "bad"
-    return Rating(word, "good: at least 0.5 %; fair: above 0")
+    return Rating(word, GAIN_RULE)
 
 
 def gain_on_other_music(row: Mapping[str, Any]) -> Rating:
     return Rating(
-        _falling(-row["gain"], _MAX_SLIGHTLY_FORGOTTEN, _MAX_FORGOTTEN), "good: worse by less than 5 %; fair: by 10 %"
+        _falling(-row["gain"], _MAX_SLIGHTLY_FORGOTTEN, _MAX_FORGOTTEN),
+        "good: worse by less than 5 %; fair: by less than 10 %",
     )
 
 
@@ -70,8 +75,7 @@ def certainty(measured: Mapping[str, Any]) -> Rating:
     word: Word = "good" if confidence is None else _rising(confidence, _SURE, MIN_CONFIDENCE)
     if word == "good" and measured.get("alternative") is not None:
         word = "fair"
-    rule = "good: stated, or at least 80 % sure with no second candidate; fair: at least 50 % sure; bad: not used"
-    return Rating(word, rule)
+    return Rating(word, CERTAINTY_RULE)
 
 
 def description(song: Mapping[str, Any]) -> Rating:
@@ -79,7 +83,7 @@ def description(song: Mapping[str, Any]) -> Rating:
     described = [word for word in song["words"] if word["source"]]
     stated = any(word["source"] in ("metadata", "embedded", "text") for word in described)
     word: Word = "good" if stated or len(described) > 1 else "fair" if described else "bad"
-    return Rating(word, "good: stated, or at least two words; fair: one word; bad: nothing is known")
+    return Rating(word, DESCRIPTION_RULE)
 
 
 def lost_again(curve: Sequence[tuple[int, float]]) -> Rating | None:
@@ -89,7 +93,8 @@ def lost_again(curve: Sequence[tuple[int, float]]) -> Rating | None:
         return None
     lost = (last - best) / (first - best)
     return Rating(
-        _falling(lost, _MAX_SLIGHTLY_LOST, _MAX_LOST), "good: less than 10 % of the best gain lost again; fair: 30 %"
+        _falling(lost, _MAX_SLIGHTLY_LOST, _MAX_LOST),
+        "good: less than 10 % of the best gain lost again; fair: less than 30 %",
     )
 
 
@@ -100,11 +105,13 @@ def way(position: float, goal: float = 1.0, certain: bool = True) -> Rating:
         goal: the position that can be reached.
         certain: whether the interval of the position excludes the base model.
     """
-    word = _rising(position, _GOOD_WAY * goal, 0.0)
+    beyond = abs(position - 1)
+    word: Word = "bad" if beyond > 1 else "good" if _GOOD_WAY * goal <= position <= 1 + _GOOD_WAY else "fair"
     if word == "good" and not certain:
         word = "fair"
     reachable = "your music" if goal == 1 else "what its codec can hold"
-    return Rating(word, f"good: at least half of the way from the base model to {reachable}; bad: below the base model")
+    rule = f"good: at least half of the way from the base model to {reachable}"
+    return Rating(word, f"{rule}; bad: farther from your music than the base model")
 
 
 def _rising(value: float, good: float, fair: float) -> Word:

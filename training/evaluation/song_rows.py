@@ -62,6 +62,5 @@ def _words(clips: Sequence[Clip]) -> list[dict[str, Any]]:
     """The phrases of the captions, the most frequent first, with the number of segments that have them."""
     counted = Counter((text, source) for clip in clips for text, source in clip.caption.sources.get("text", {}).items())
     return [
-        {"text": text, "source": source, "segments": count}
-        for (text, source), count in counted.most_common(_MAX_WORDS)
+        {"text": text, "source": source, "segments": count} for (text, source), count in counted.most_common(_MAX_WORDS)
     ]

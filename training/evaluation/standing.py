@@ -71,7 +71,9 @@ def standings(report: Mapping[str, Any]) -> list[Standing]:
 def _standings(report: Mapping[str, Any]) -> Iterator[Standing]:
     resemblance = report.get("resemblance") or {}
     if isinstance(resemblance.get("with_twin"), Mapping):
-        yield _standing("How it sounds", f"{resemblance['space']}. Lower is nearer to your music.", resemblance)
+        yield _standing(
+            "How it sounds", f"Distance from your music, lower is nearer: {resemblance['space']}.", resemblance
+        )
     heard = report.get("heard") or {}
     if heard.get("pulse"):
         yield _standing("Pulse", "How regular the beat is, 0 to 1. It should be as in your music.", heard["pulse"])
