@@ -39,7 +39,7 @@ from storage import Damaged, NotFound, Storage, keys, records
 
 _LITTLE_KNOWN = (
     "little is known of this song: neither its genre nor its instruments are stated, and none was heard clearly; "
-    "name them in metadata_per_file"
+    "state them in metadata_per_file, or in the web app's fields Genre and Instruments"
 )
 
 log = logging.getLogger("producer_twin.preprocessing")

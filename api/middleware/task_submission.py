@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -26,6 +26,8 @@ from training.estimate import estimated_steps
 from training.jobs.admission import Admission
 from training.jobs.record import JobRecord
 from training.pace import Paces
+
+log = logging.getLogger("producer_twin.front")
 
 
 class TaskSubmission:
@@ -59,12 +61,15 @@ class TaskSubmission:
         await self.app(scope, _replay(named, receive), self._naming(record.job_id, estimate, send))
 
     async def _estimate(self, record: JobRecord) -> dict[str, Any]:
-        """The steps and seconds that the job will take, as far as they are known."""
-        admission = self.admission()
-        backend = TABLE.choose(record.backend, admission.settings)
+        """The steps and seconds that the job will take, as far as they are known. The job is admitted whatever fails."""
         steps = None
-        with contextlib.suppress(Refusal):  # the job itself will say why
-            steps = await asyncio.to_thread(estimated_steps, record.request, backend, admission.storage)
+        try:
+            storage, backend = self.admission().storage, TABLE[record.backend]
+            steps = await asyncio.to_thread(estimated_steps, record.request, backend, storage)
+        except Refusal as refusal:
+            log.warning("job %s: its steps are not estimated: %s", record.job_id, refusal.message)
+        except Exception:
+            log.exception("job %s: its steps are not estimated", record.job_id)
         pace = (await self.paces().current()).get(record.backend)
         seconds = None if steps is None or pace is None else round(pace.seconds(steps), 1)
         return {"total_steps": steps, "estimated_seconds": seconds}
