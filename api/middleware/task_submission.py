@@ -61,7 +61,7 @@ class TaskSubmission:
         await self.app(scope, _replay(named, receive), self._naming(record.job_id, estimate, send))
 
     async def _estimate(self, record: JobRecord) -> dict[str, Any]:
-        """The steps and seconds that the job will take, as far as they are known. The job is admitted whatever fails."""
+        """The steps and seconds that the job will take, as far as they are known. No failure here refuses the job."""
         steps = None
         try:
             storage, backend = self.admission().storage, TABLE[record.backend]
