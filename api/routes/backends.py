@@ -20,12 +20,12 @@ async def list_all(front: Front, inputs: Inputs[None]) -> BackendsAnswer:
 def _training(backend: Backend, pace: Pace | None) -> TrainingDefaults | None:
     if backend.training_steps_per_second is None:
         return None
-    besides = pace and pace.seconds_besides
+    per_step, besides = (pace.seconds_per_step, pace.seconds_besides) if pace else (None, None)
     return TrainingDefaults(
         steps_per_second=backend.training_steps_per_second,
         min_steps=MIN_DEFAULT_STEPS,
         max_steps=MAX_DEFAULT_STEPS,
-        seconds_per_step=pace and round(pace.seconds_per_step, 4),
+        seconds_per_step=None if per_step is None else round(per_step, 4),
         seconds_besides=None if besides is None else round(besides, 1),
     )
 

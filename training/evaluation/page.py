@@ -65,7 +65,8 @@ def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(default=True), trim_blocks=True
     )
-    environment.filters |= {"percent": lambda part: f"{100 * part:+.1f} %", "file_name": file_name, "clock": clock}
+    environment.filters["percent"] = lambda part: f"{100 * part:+.1f} %"
+    environment.filters |= {"file_name": file_name, "clock": clock}
     environment.globals |= {"rate": ratings, "curves": curves, "standing_picture": standing_picture}
     return environment.get_template("report.html")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import pytest
 
 from contract import Progress, TrainRequest
 from core.settings import Settings
-from preprocessing import stages
 from preprocessing.dataset import prepare
 from preprocessing.stages import StageMeter
 from storage import Storage, keys
@@ -21,7 +21,7 @@ Told = list[tuple[str, int, int, float | None]]
 
 def test_seconds_left_are_by_the_cost_of_the_items(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, told = [100.0], []
-    monkeypatch.setattr(stages.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     meter = StageMeter("analysing", "songs", [10.0, 30.0], lambda *now: told.append(now))
     for _ in meter.over("ab"):
         clock[0] += 2

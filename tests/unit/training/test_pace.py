@@ -58,7 +58,7 @@ def test_a_server_learns_from_storage_and_goes_on_without_it(store: Storage, mon
         assert await paces.current() == {"ace_step": Pace(0.5, 30.0)}
 
         def fail(*_: Any) -> Any:
-            raise Unavailable("it is away")
+            raise Unavailable(503, "storage is away")
 
         monkeypatch.setattr(Jobs, "all", fail)
         paces._learned_at -= 3600

@@ -181,7 +181,7 @@ def test_thresholds_agree_with_the_verdicts() -> None:
 
 
 def test_songs_are_named_by_title_tag_or_file_name_and_never_by_path() -> None:
-    files = [
+    files: list[dict[str, Any]] = [
         {
             "source": "/data/uploads/ada/1/track_01.wav",
             "metadata": {"Title": "Night Drive"},
