@@ -20,23 +20,22 @@ _MAX_START_SECONDS = 60.0
 
 
 def store_own_clips(report: Report, dataset: Dataset, held_out: Set[int], model: Model, seconds: float) -> None:
-    """Store one clip for each of the first captions, and name them in the report's `own_clips`.
+    """Store a clip of each of the first songs, held-out ones first, and name them in the report's `own_clips`.
 
-    They are of held-out songs if there are any, as the compared pieces are played from the same captions.
+    The compared pieces are played from captions of the same songs.
 
     Args:
         held_out: indices of the held-out songs.
         seconds: the longest a clip may be.
     """
-    clips = [clip for clip in dataset.clips if clip.song in held_out] or dataset.clips
-    chosen: dict[str, Clip] = {}
-    for clip in clips:
-        chosen.setdefault(clip.caption.text, clip)
+    chosen: dict[int, Clip] = {}
+    for clip in sorted(dataset.clips, key=lambda clip: clip.song not in held_out):
+        chosen.setdefault(clip.song, clip)
     stored: list[dict[str, Any]] = []
-    for number, (prompt, clip) in enumerate(list(chosen.items())[:_MAX_CLIPS]):
+    for number, clip in enumerate(list(chosen.values())[:_MAX_CLIPS]):
         audio = normalise(_middle(clip, model.sample_rate, model.channels, seconds))
         name = report.store_audio(f"own_{number}", audio, model.sample_rate, with_spectrogram=True)
-        stored.append({"name": name, "song": clip.song, "prompt": prompt})
+        stored.append({"name": name, "song": clip.song, "prompt": clip.caption.text})
     report.set(own_clips=stored)
 
 

@@ -74,7 +74,7 @@ def standing_picture(measures: Sequence[Standing]) -> Markup:
 def described(measure: Standing) -> str:
     """The twin's standing by one measure, as a sentence."""
     if measure.way is None or measure.rating is None:
-        return f"{measure.title}: the base model is as near to your music as can be told."
+        return f"{measure.title}: it cannot be told, as the base model and your music hardly differ in it."
     percent = round(100 * abs(measure.way))
     if measure.way < 0:
         return f"{measure.title}: {percent} % of the way in the other direction, {measure.rating.word}."
@@ -97,7 +97,7 @@ def _track(measure: Standing, top: float) -> Markup:
                 _x(measure.codec), middle - 6
             )
         )
-    said = "no way to measure"
+    said = "hardly differ"
     if measure.way is not None:
         said = f"{100 * measure.way:.0f} % of the way"
         if measure.low is not None and measure.high is not None:

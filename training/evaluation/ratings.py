@@ -20,6 +20,7 @@ _MAX_LOST, _MAX_SLIGHTLY_LOST = 0.3, 0.1
 _ENOUGH_SONGS, _ENOUGH_SECONDS = 10, 180.0
 _SURE = 0.8
 _GOOD_WAY = 0.5
+_MIN_PREDICTED = 0.01
 
 GAIN_RULE = "good: at least 0.5 %; fair: above 0"
 CERTAINTY_RULE = "good: stated, or at least 80 % sure with no second candidate; fair: at least 50 % sure; bad: not used"
@@ -58,6 +59,13 @@ def gain_on_other_music(row: Mapping[str, Any]) -> Rating:
         _falling(-row["gain"], _MAX_SLIGHTLY_FORGOTTEN, _MAX_FORGOTTEN),
         "good: worse by less than 5 %; fair: by less than 10 %",
     )
+
+
+def predicted(without: float, with_twin: float) -> Rating:
+    """Of the share of the latents' variance that one step predicts."""
+    change = with_twin - without
+    word: Word = "good" if change >= _MIN_PREDICTED else "bad" if change <= -_MIN_PREDICTED else "fair"
+    return Rating(word, "good: at least 0.01 more than without the twin; bad: at least 0.01 less")
 
 
 def songs(count: int) -> Rating:

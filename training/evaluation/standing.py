@@ -47,7 +47,8 @@ class Standing:
     Attributes:
         title: what is measured.
         explanation: how to read it.
-        way: the twin's position: 0 is the base model, 1 the producer's music; None if these hardly differ.
+        way: the twin's position: 0 is the base model, 1 the producer's music; None if these hardly differ, or are not
+            measured.
         low, high: the interval of `way`.
         codec: the position of the producer's music through the codec.
         rows: the values.
@@ -71,20 +72,32 @@ def standings(report: Mapping[str, Any]) -> list[Standing]:
 def _standings(report: Mapping[str, Any]) -> Iterator[Standing]:
     resemblance = report.get("resemblance") or {}
     if isinstance(resemblance.get("with_twin"), Mapping):
-        yield _standing(
-            "How it sounds", f"Distance from your music, lower is nearer: {resemblance['space']}.", resemblance
-        )
+        explanation = f"Distance from your music, lower is nearer: {resemblance['space']}."
+        # One song has no distance from other own songs; that of music from itself is 0.
+        own = (resemblance.get("own") or {"value": 0.0})["value"]
+        yield _standing("How it sounds", explanation, resemblance, own, resemblance.get("nearer"))
     heard = report.get("heard") or {}
-    if heard.get("pulse"):
-        yield _standing("Pulse", "How regular the beat is, 0 to 1. It should be as in your music.", heard["pulse"])
-    if heard.get("persistence"):
-        explanation = "The share of tones that last a quarter of a second, above chance. It should be as in your music."
-        yield _standing("Tones that last", explanation, heard["persistence"])
+    for name, title, explanation in (
+        ("pulse", "Pulse", "How regular the beat is, 0 to 1."),
+        ("persistence", "Tones that last", "The share of tones that last a quarter of a second, above chance."),
+    ):
+        if measure := heard.get(name):
+            own = measure["own"] and measure["own"]["value"]
+            explanation += " It should be as in your music."
+            yield _standing(title, explanation, measure, own, measure.get("difference"))
 
 
-def _standing(title: str, explanation: str, measure: Mapping[str, Any]) -> Standing:
+def _standing(
+    title: str, explanation: str, measure: Mapping[str, Any], own: float | None, difference: Mapping[str, Any] | None
+) -> Standing:
+    """One measure.
+
+    Args:
+        own: the value of the producer's music.
+        difference: between the pieces with and without the twin, pair by pair; None in reports that lack it.
+    """
     values = {name: measure[name] for name in _NAMES if measure.get(name)}
-    own, base = values.get("own", {}).get("value"), values.get("without", {}).get("value")
+    base = values.get("without", {}).get("value")
 
     def position(value: float | None) -> float | None:
         if value is None or own is None or base is None:
@@ -103,7 +116,10 @@ def _standing(title: str, explanation: str, measure: Mapping[str, Any]) -> Stand
     goal = codec if codec is not None and 0 < codec < 1 else 1.0
     rated = {name: ratings.way(ways[name] or 0.0) for name in ("held_out", "codec") if ways.get(name) is not None}
     if twin is not None:
-        rated["with_twin"] = ratings.way(twin, goal, certain=low is None or low > 0)
+        certain = low is None or low > 0
+        if difference:
+            certain = not difference["low"] <= 0 <= difference["high"]
+        rated["with_twin"] = ratings.way(twin, goal, certain)
     rows = [
         Row(
             _NAMES[name],
@@ -111,7 +127,7 @@ def _standing(title: str, explanation: str, measure: Mapping[str, Any]) -> Stand
             entry.get("low"),
             entry.get("high"),
             rated.get(name),
-            _YARDSTICKS.get(name, "cannot be told: the base model is as near"),
+            _YARDSTICKS.get(name, "cannot be told"),
         )
         for name, entry in values.items()
     ]

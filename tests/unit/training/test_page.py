@@ -131,7 +131,7 @@ def test_the_picture_says_where_the_twin_stands() -> None:
     description = re.findall(r"<desc[^>]*>(.*?)</desc>", picture[0])[0]
     assert "How it sounds: 62 % of the way from the base model to your music, good." in description
     assert "Pulse: 17 % of the way in the other direction, bad." in description
-    assert "Tones that last: the base model is as near" in description
+    assert "Tones that last: it cannot be told" in description
     assert 'role="img"' in picture[0] and "standing_title" in picture[0]
     assert not re.search(r"#[0-9a-f]{3,6}|https?:|style=", picture[0])
     assert re.search(r"through the model&#39;s codec.*?3\.000.*?rating good", text)
@@ -205,3 +205,21 @@ def test_a_twin_farther_from_the_music_than_the_base_model_is_bad(position: floa
 
 def test_what_the_codec_cannot_hold_is_not_asked_of_the_twin() -> None:
     assert ratings.way(0.3).word == "fair" and ratings.way(0.3, goal=0.5).word == "good"
+
+
+def test_the_difference_pair_by_pair_decides_whether_it_may_be_chance() -> None:
+    overlapping = NEARNESS | {"own": None, "codec": None, "with_twin": value(4.0, 7.0)}
+    certain = overlapping | {"nearer": {"value": 6.0, "low": 4.0, "high": 8.0}}
+    chance = overlapping | {"nearer": {"value": 6.0, "low": -1.0, "high": 13.0}}
+    assert "60 % of the way from the base model to your music, good" in render(resemblance=certain)
+    assert "60 % of the way from the base model to your music, fair" in render(resemblance=chance)
+
+
+def test_what_one_step_predicts_is_told_apart() -> None:
+    rows = [
+        {"time": 0.8, "levels": {"without": 0.1, "with_twin": 0.5}, "other": {"without": 0.2, "with_twin": 0.15}},
+        {"time": 0.5, "levels": {"without": None, "with_twin": None}, "other": {"without": 0.2, "with_twin": 0.2}},
+    ]
+    text = plain(render(explained={"sample": "held_out", "level_channels": 4, "rows": rows}))
+    assert "loudness, from 80 % noise 0.100 0.500 good" in text and "all else, from 80 % noise 0.200 0.150 bad" in text
+    assert "all else, from 50 % noise 0.200 0.200 fair" in text and "loudness, from 50 %" not in text
