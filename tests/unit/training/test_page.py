@@ -76,7 +76,7 @@ def render(**changes: Any) -> str:
 
 def plain(text: str) -> str:
     """The page's text without tags."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", text.partition("<body>")[2]))
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", text.partition("<body>")[2]))
 
 
 def test_the_page_escapes_everything_and_goes_without_missing_previews() -> None:
