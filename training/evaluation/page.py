@@ -82,13 +82,13 @@ def own_clips(report: Mapping[str, Any]) -> list[Mapping[str, Any] | None]:
     by_prompt = {clip["prompt"]: clip for clip in clips}
     return [
         by_prompt.get(pair["prompt"]) or (clips[number % len(clips)] if clips else None)
-        for number, pair in enumerate(report["comparisons"])
+        for number, pair in enumerate(report.get("comparisons") or [])
     ]
 
 
 def song_gains(report: Mapping[str, Any]) -> dict[int, float]:
     """The gain of each song that was measured, by the song's index."""
-    rows = [report["trained_on"] or {}, report["held_out"] or {}]
+    rows = [report.get("trained_on") or {}, report.get("held_out") or {}]
     return {song["song"]: song["gain"] for row in rows for song in row.get("by_song", [])}
 
 
