@@ -55,6 +55,7 @@ from storage.retrying import RetryingStorage
 from training.jobs.admission import Admission
 from training.jobs.retention import keep_clean
 from training.jobs.store import Jobs
+from training.pace import Paces
 from training.service import Training, train_and_wait
 
 LIMITS = RequestLimits(settings())
@@ -78,6 +79,7 @@ class Front:
         self.key_ring = KeyRing(direct, self.settings.guest_key)
         self.liveness = Liveness({"slow work": SLOW, "API keys": ACCESS, "records": RECORDS})
         self.jobs = Jobs(direct)
+        self.paces = Paces(self.jobs, TABLE.enabled(self.settings))
         self.library = Library(direct)
         self.admission = Admission(self.storage, self.settings)
         proxies = {name: getattr(self, _attribute(name)) for name in TABLE.enabled(self.settings)}
@@ -144,7 +146,11 @@ def _compose() -> bentoml.Service[Any]:
     service.add_asgi_middleware(BodyLimits, settings=settings())
     service.add_asgi_middleware(CancelOnDisconnect, applies=lambda scope: route_of(scope).cancelled_on_disconnect)
     service.add_asgi_middleware(UploadSpool, store=_store_body)
-    service.add_asgi_middleware(TaskSubmission, admission=lambda: bentoml.get_current_service().admission)
+    service.add_asgi_middleware(
+        TaskSubmission,
+        admission=lambda: bentoml.get_current_service().admission,
+        paces=lambda: bentoml.get_current_service().paces,
+    )
     return service
 
 

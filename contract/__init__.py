@@ -4,7 +4,7 @@ Field names are in snake_case; requests may have them in camelCase. `null` is th
 unknown field is an error.
 """
 
-from contract.backends import BackendAnswer, BackendsAnswer
+from contract.backends import BackendAnswer, BackendsAnswer, TrainingDefaults
 from contract.base import (
     ID_PATTERN,
     ID_RULE,
@@ -39,8 +39,10 @@ from contract.jobs import (
     JobDeletedAnswer,
     JobsAnswer,
     Preview,
+    Progress,
     ReportAnswer,
     RetrainAnswer,
+    Stage,
     State,
     VerdictAnswer,
     VerdictWord,
@@ -118,6 +120,7 @@ __all__ = [
     "Preview",
     "ProducerAnswer",
     "ProducerDeletedAnswer",
+    "Progress",
     "QueueAnswer",
     "ReportAnswer",
     "Request",
@@ -126,6 +129,7 @@ __all__ = [
     "RollbackRequest",
     "SamplingOptions",
     "SegmentOn",
+    "Stage",
     "State",
     "StoreUploadAnswer",
     "StoreUploadRequest",
@@ -133,6 +137,7 @@ __all__ = [
     "TaskAnswer",
     "TrainAnswer",
     "TrainRequest",
+    "TrainingDefaults",
     "UploadFields",
     "UploadLinkAnswer",
     "UploadLinkRequest",

@@ -5,8 +5,27 @@ from __future__ import annotations
 from contract.base import Answer
 
 
+class TrainingDefaults(Answer):
+    """What a training takes if its request does not say.
+
+    It has `steps_per_second` steps for each second of music that it trains on, at least `min_steps` and at most
+    `max_steps`. `seconds_per_step`, and `seconds_besides` to prepare and evaluate, are medians of this service's newest
+    jobs; null until there are some.
+    """
+
+    steps_per_second: float
+    min_steps: int
+    max_steps: int
+    seconds_per_step: float | None = None
+    seconds_besides: float | None = None
+
+
 class BackendAnswer(Answer):
-    """A row of `GET /backends`. `under_way` counts the tracks of this front that are generated or wait."""
+    """A row of `GET /backends`.
+
+    `under_way` counts the tracks of this front that are generated or wait. `training` is null if the number of steps
+    does not follow from the length of the music.
+    """
 
     name: str
     ready: bool
@@ -19,6 +38,7 @@ class BackendAnswer(Answer):
     max_duration_seconds: float
     default: bool
     under_way: int
+    training: TrainingDefaults | None = None
 
 
 class BackendsAnswer(Answer):

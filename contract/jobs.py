@@ -11,6 +11,7 @@ from contract.base import Answer
 from contract.training import TrainAnswer
 
 State = Literal["queued", "preparing", "tagging", "training", "evaluating", "done", "failed", "cancelled"]
+Stage = Literal["fetching", "analysing", "cutting", "listening", "tagging", "encoding"]
 STATES = get_args(State)
 TERMINAL: frozenset[str] = frozenset({"done", "failed", "cancelled"})
 
@@ -20,8 +21,24 @@ class Preview(Answer):
     url: str
 
 
+class Progress(Answer):
+    """How much of a stage of `preparing` or `tagging` is done: `done` of `total` songs or segments.
+
+    A job fetches its songs, analyses them, cuts them, listens to them, has Gemini tag their segments if it is to, and
+    encodes the segments for the model.
+    """
+
+    stage: Stage
+    done: int
+    total: int
+    unit: Literal["songs", "segments"]
+
+
 class JobAnswer(Answer):
-    """`GET /jobs/{job_id}`: always with these fields, `null` if not known yet."""
+    """`GET /jobs/{job_id}`: always with these fields, `null` if not known yet.
+
+    `seconds_left` is until the last step while the job trains, and until the end of the stage while it has `progress`.
+    """
 
     job_id: str
     task_id: str | None = None
@@ -41,6 +58,7 @@ class JobAnswer(Answer):
     error: str | None = None
     result: TrainAnswer | None = None
     previews: list[Preview] = Field(default_factory=list)
+    progress: Progress | None = None
 
 
 class JobDeletedAnswer(Answer):

@@ -105,11 +105,17 @@ class TrainAnswer(Answer):
 
 
 class SubmittedAnswer(Answer):
-    """`POST /train/submit`."""
+    """`POST /train/submit`.
+
+    `total_steps` is an estimate unless the request has `max_steps`; null if the length of the music is not known yet.
+    `estimated_seconds` is of the whole job without its time in the queue; null if no job was done here before.
+    """
 
     task_id: str
     status: Literal["in_progress"]
     job_id: str
+    total_steps: int | None = None
+    estimated_seconds: float | None = None
 
 
 class TaskAnswer(Answer):

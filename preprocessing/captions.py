@@ -34,6 +34,7 @@ _TEXT_FIELDS: list[tuple[tuple[str, ...], Kind]] = [
     (("instruments", "instrument"), "instrument"),
     (("mood", "moods"), "mood"),
 ]
+_TITLE_FIELDS = ("title", "name")
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def caption(clip: ClipInfo) -> Caption:
     if "genre" not in stated_kinds(clip.metadata):
         words += [(text, "embedded") for text in _texts(clip.embedded.get("genre"))]
     phrases = _distinct([*words, (clean(clip.tags, MAX_TEXT_LENGTH), clip.tags_source)])
-    title = [(text, "metadata") for text in _texts(_first(fields, ("title", "name")))]
+    title = [(text, "metadata") for text in _texts(_first(fields, _TITLE_FIELDS))]
     described = [*phrases.items()] or [(DEFAULT_TEXT, "")]
     phrases = _distinct([*described, *title])
     text = ", ".join(phrases)[:MAX_TEXT_LENGTH].rstrip(", ")
@@ -149,6 +150,11 @@ def stated_kinds(metadata: Mapping[str, Any], embedded: Mapping[str, Any] | None
     if embedded and embedded.get("genre"):
         kinds.add("genre")
     return kinds
+
+
+def stated_title(metadata: Mapping[str, Any]) -> str | None:
+    """The title that the client states, if any."""
+    return next(iter(_texts(_first(_spelled(metadata), _TITLE_FIELDS))), None)
 
 
 def clean(text: str, limit: int = MAX_VALUE_LENGTH) -> str:

@@ -33,12 +33,13 @@ from preprocessing.record import TaggingSummary, digest, make_record, parse_reco
 from preprocessing.segment import CONTRACT_CHANNELS, CONTRACT_RATE
 from preprocessing.songs import Song, analyse_source, cut, keep_whole
 from preprocessing.sources import Source, collect, source_field
+from preprocessing.stages import OnProgress, StageMeter, ignore
 from preprocessing.tag import tag, uses_gemini
 from storage import Damaged, NotFound, Storage, keys, records
 
 _LITTLE_KNOWN = (
     "little is known of this song: neither its genre nor its instruments are stated, and none was heard clearly; "
-    "name them in metadata_per_file"
+    "state them in metadata_per_file, or in the web app's fields Genre and Instruments"
 )
 
 log = logging.getLogger("producer_twin.preprocessing")
@@ -70,6 +71,7 @@ def prepare(
     native_rate: int,
     native_channels: int,
     report: Callable[[State], object] = lambda _: None,
+    on_progress: OnProgress = ignore,
 ) -> Dataset:
     """Make the job's dataset.
 
@@ -78,6 +80,7 @@ def prepare(
         native_rate: the backend's sample rate in Hz, for the profile "native".
         native_channels: the backend's channels, likewise.
         report: called with each state that the job enters.
+        on_progress: called as the stages proceed.
 
     Raises:
         Refusal: a source cannot be used; the message names it.
@@ -88,12 +91,15 @@ def prepare(
     if (request.profile or settings.segment_profile) == "native":
         rate, channels = native_rate, native_channels
     with temporary_space():
-        sources = collect(request, job_id, storage, workdir / "sources", settings)
-        songs = [_analyse(source, request) for source in list(sources)]
+        sources = list(collect(request, job_id, storage, workdir / "sources", settings, on_progress))
+        lengths = [source.info.seconds for source in sources]
+        meter = StageMeter("analysing", "songs", lengths, on_progress)
+        songs = [_analyse(source, request) for source in meter.over(sources)]
         for song, first in zip(songs, duplicates([song.analysis.fingerprint for song in songs]), strict=True):
             song.duplicate_of = first
         count = 0
-        for number, song in enumerate(songs):
+        meter = StageMeter("cutting", "songs", lengths, on_progress)
+        for number, song in meter.over(enumerate(songs)):
             song = songs[number] = _cut(song, request, workdir, count, rate, channels)
             count += len(song.pieces)
     if not count:
@@ -102,10 +108,10 @@ def prepare(
         )
     tagging = None
     if settings.tagger != "none":
-        tagging = _listen(songs)
+        tagging = _listen(songs, on_progress)
     if with_gemini:
         report("tagging")
-        tagging = _ask_gemini(songs, storage, settings)
+        tagging = _ask_gemini(songs, storage, settings, on_progress)
     _warn_of_unknown(songs)
     pieces = [piece for song in songs for piece in song.pieces]
     captions = normalize_dataset(songs[piece.song].clip_info(piece) for piece in pieces)
@@ -208,10 +214,11 @@ def _isolated(source: Source, function: Callable[..., Song], *arguments: Any) ->
         return ANALYSIS.call(PREPARE, function, *arguments)
 
 
-def _listen(songs: list[Song]) -> TaggingSummary:
+def _listen(songs: list[Song], on_progress: OnProgress) -> TaggingSummary:
     from preprocessing.tagger.listen import describe  # it imports torch, which the front must not
 
-    for song in songs:
+    meter = StageMeter("listening", "songs", [len(song.pieces) for song in songs], on_progress)
+    for song in meter.over(songs):
         for piece, heard in zip(song.pieces, describe([piece.excerpt for piece in song.pieces]), strict=True):
             piece.heard = heard
     pieces = [piece for song in songs for piece in song.pieces]
@@ -219,11 +226,11 @@ def _listen(songs: list[Song]) -> TaggingSummary:
     return TaggingSummary("musicnn", tagged, len(pieces) - tagged)
 
 
-def _ask_gemini(songs: list[Song], storage: Storage, settings: Settings) -> TaggingSummary:
+def _ask_gemini(songs: list[Song], storage: Storage, settings: Settings, on_progress: OnProgress) -> TaggingSummary:
     pieces = [piece for song in songs for piece in song.pieces]
     captions = normalize_dataset(songs[piece.song].clip_info(piece) for piece in pieces)
     excerpts = [(piece.excerpt, caption) for piece, caption in zip(pieces, captions, strict=True)]
-    tagging = tag(excerpts, settings, storage)
+    tagging = tag(excerpts, settings, storage, on_progress)
     for piece, tags in zip(pieces, tagging.tags, strict=True):
         piece.tags = tags
     untagged = tagging.tags.count(None)

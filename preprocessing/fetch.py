@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,11 +60,13 @@ def fetch(
     settings: Settings,
     field: str = "upload_urls",
     is_allowed: AddressCheck = is_public,
+    on_file: Callable[[], object] = lambda: None,
 ) -> list[Path]:
     """Download all URLs into `directory`, as clip_0000.<extension by content> and so on, in their order.
 
     Args:
         is_allowed: which addresses may be connected to.
+        on_file: called after each file, in the order of the URLs.
 
     Raises:
         Refusal: for the first URL that fails, by its index and without its query, which may hold a secret.
@@ -85,7 +87,11 @@ def fetch(
     with ThreadPoolExecutor(MAX_CONCURRENT) as pool:
         jobs = [pool.submit(one, index, url) for index, url in enumerate(urls)]
         try:
-            return [job.result() for job in jobs]
+            paths = []
+            for job in jobs:
+                paths.append(job.result())
+                on_file()
+            return paths
         finally:
             pool.shutdown(cancel_futures=True)
 

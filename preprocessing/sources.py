@@ -13,6 +13,7 @@ from core.text import shown
 from preprocessing.decode import AudioInfo, probe
 from preprocessing.fetch import check_url, fetch, redacted
 from preprocessing.isolation import CHECK, DECODING, refusing
+from preprocessing.stages import OnProgress, StageMeter, ignore
 from preprocessing.tag import uses_gemini
 from storage import NotFound, Storage, keys
 
@@ -52,13 +53,21 @@ def check_sources(request: TrainRequest, storage: Storage, settings: Settings) -
         check_url(url, f"upload_urls[{index}]")
 
 
-def collect(request: TrainRequest, job_id: str, storage: Storage, folder: Path, settings: Settings) -> Iterator[Source]:
+def collect(
+    request: TrainRequest,
+    job_id: str,
+    storage: Storage,
+    folder: Path,
+    settings: Settings,
+    on_progress: OnProgress = ignore,
+) -> Iterator[Source]:
     """Copy or download all sources to `folder`, in the request's order, and read their headers.
 
     Raises:
         Refusal: naming the file.
     """
-    fetched = fetch(request.upload_urls or [], folder, settings)
+    meter = StageMeter("fetching", "songs", [1.0] * len(request.sources), on_progress)
+    fetched = fetch(request.upload_urls or [], folder, settings, on_file=meter.advance)
     for index, source in enumerate(request.sources):
         name = f"{source_field(request)}[{index}]"
         if request.upload_paths:
@@ -68,6 +77,7 @@ def collect(request: TrainRequest, job_id: str, storage: Storage, folder: Path, 
                 storage.get_file(key, path)
             except NotFound as error:
                 raise _missing(source, name) from error
+            meter.advance()
         else:
             display_name, path = redacted(source), fetched[index]
             key = keys.dataset_clip(request.producer_id, job_id, index, path.suffix[1:])

@@ -21,6 +21,7 @@ from contract import TrainRequest
 from core.errors import Refusal
 from core.settings import Settings
 from preprocessing.captions import Caption, Tags, clean
+from preprocessing.stages import OnProgress, StageMeter, ignore
 from storage import Damaged, NotFound, Storage, keys, records
 
 log = logging.getLogger("producer_twin.preprocessing")
@@ -82,7 +83,9 @@ def require_key(settings: Settings) -> None:
         raise Refusal(400, "tag_before_train: tagging needs GEMINI_API_KEY on the server; set it, or send false")
 
 
-def tag(segments: Sequence[tuple[Path, Caption]], settings: Settings, storage: Storage) -> Tagging:
+def tag(
+    segments: Sequence[tuple[Path, Caption]], settings: Settings, storage: Storage, on_progress: OnProgress = ignore
+) -> Tagging:
     """Tag WAV files. A segment whose call fails stays untagged.
 
     Args:
@@ -98,7 +101,9 @@ def tag(segments: Sequence[tuple[Path, Caption]], settings: Settings, storage: S
         if not sent:
             return Tagging(tags, 0, _over_budget(settings) if missing else None)
         tagger = _Tagger(settings)
-        for index, answer in zip(sent, pool.map(tagger.answer, [prompts[index] for index in sent])):
+        meter = StageMeter("tagging", "segments", [1.0] * len(sent), on_progress)
+        answers = pool.map(tagger.answer, [prompts[index] for index in sent])
+        for index, answer in meter.over(zip(sent, answers, strict=True)):
             if answer is not None:
                 tags[index] = answer.tags()
                 storage.put(cache[index], answer.model_dump_json().encode())

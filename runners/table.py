@@ -35,6 +35,8 @@ class Backend:
         max_seconds: the longest track that the model can generate.
         licence: the licence of the public weights.
         commercial_use: whether that licence allows commercial use.
+        training_steps_per_second: the default steps of a training for each second of music; None if its trainer
+            decides otherwise.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Backend:
     max_seconds: float
     licence: str
     commercial_use: bool
+    training_steps_per_second: float | None = None
 
     def load_model_class(self) -> type[Model]:
         return _load(self.model)
@@ -94,6 +97,9 @@ class Table:
             field = "backend_override" if name else "MUSIC_BACKEND"
             raise Refusal(400, f"{field}: {wanted[:64]!r} is not a backend; use one of {', '.join(enabled)}")
         return enabled[wanted]
+
+    def __getitem__(self, name: str) -> Backend:
+        return self._rows[name]
 
     def __iter__(self) -> Iterator[Backend]:
         return iter(self._rows.values())

@@ -17,7 +17,6 @@ from training.base import Example, Prediction, Recipe, steps_for
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "gate_proj", "up_proj", "down_proj")
 # The authors' learning rate at width 2048. The best rate falls as the width grows; it is 2e-3 at width 256.
 _RATE, _WIDTH, _MAX_RATE = 1e-4, 2048, 2e-3
-_STEPS_PER_SECOND = 2.5
 # Longer clips are trained on in random windows of this length.
 _WINDOW_SECONDS = 30.0
 # Turbo checkpoints are only trained at the times of their eight sampling steps.
@@ -45,7 +44,7 @@ class AceStepTrainer:
 
     def recipe(self, seconds: float) -> Recipe:
         hidden = self.model.pipeline.transformer.config.hidden_size
-        steps = steps_for(seconds, _STEPS_PER_SECOND)
+        steps = steps_for(seconds, self.model.backend)
         rate = min(_MAX_RATE, _RATE * (_WIDTH / hidden) ** 1.5)
         return Recipe(
             steps=steps, batch=4, rank=16, alpha=32, targets=TARGETS, learning_rate=rate, warmup=min(100, steps // 10)

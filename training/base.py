@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from runners import TABLE
+
 if TYPE_CHECKING:
     import torch
 
     from models.base import Model, Text
+
+MIN_DEFAULT_STEPS, MAX_DEFAULT_STEPS = 120, 4000
 
 # The tensors that are computed once for each clip, by name: latents or codes, and the encoded text.
 Example = dict[str, "torch.Tensor"]
@@ -65,9 +69,11 @@ class Prediction:
     predicted: torch.Tensor
 
 
-def steps_for(seconds: float, steps_per_second: float) -> int:
-    """The default number of steps for that many seconds of music."""
-    return int(min(4000, max(120, seconds * steps_per_second)))
+def steps_for(seconds: float, backend: str) -> int:
+    """The default number of steps for that many seconds of music, by the backend's row in the runner table."""
+    steps_per_second = TABLE[backend].training_steps_per_second
+    assert steps_per_second is not None
+    return int(min(MAX_DEFAULT_STEPS, max(MIN_DEFAULT_STEPS, seconds * steps_per_second)))
 
 
 class Trainer(Protocol):

@@ -8,17 +8,19 @@ from pathlib import Path
 from core.errors import Refusal
 from models.base import Model
 from preprocessing.dataset import Dataset, prepare, read_record, restore, stored
+from preprocessing.stages import OnProgress, ignore
 from storage import NotFound
 from storage.retrying import RetryingStorage
 from training import retry
 from training.attempt import Attempt
 
 
-def load_dataset(attempt: Attempt, model: Model, folder: Path) -> Dataset:
+def load_dataset(attempt: Attempt, model: Model, folder: Path, on_progress: OnProgress = ignore) -> Dataset:
     """The dataset that the request names, or that an earlier attempt prepared, or else a new one.
 
     Args:
         folder: where the clips' files are written; the caller removes it.
+        on_progress: called as a new dataset is prepared.
 
     Raises:
         Refusal: the request's files cannot be used, or the stored dataset is incomplete.
@@ -39,4 +41,5 @@ def load_dataset(attempt: Attempt, model: Model, folder: Path) -> Dataset:
         native_rate=model.sample_rate,
         native_channels=model.channels,
         report=lambda state: attempt.update(state=state),
+        on_progress=on_progress,
     )

@@ -28,8 +28,6 @@ TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 _CROP_SECONDS = 10.0
 # The dropout of the text, for classifier-free guidance.
 _TEXT_DROPOUT = 0.1
-# Half as many as for ACE-Step, since MusicGen overfits sooner: the starter's twins lost the style with twice as many.
-_STEPS_PER_SECOND = 1.25
 # A good learning rate at MusicGen-small's width. The best rate falls as the width grows.
 _RATE, _WIDTH = 2e-4, 1024
 # The name of the attention function on a CPU, where unfused attention is faster in training.
@@ -81,7 +79,7 @@ class MusicGenTrainer:
             self.decoder.set_attn_implementation(ATTENTION)
 
     def recipe(self, seconds: float) -> Recipe:
-        steps = steps_for(seconds, _STEPS_PER_SECOND)
+        steps = steps_for(seconds, self.model.backend)
         rate = _RATE * _WIDTH / self.decoder.config.hidden_size
         return Recipe(
             steps=steps, batch=4, rank=16, alpha=32, targets=TARGETS, learning_rate=rate, warmup=min(50, steps // 10)

@@ -21,11 +21,13 @@ from training.dataset import load_dataset
 from training.devices import device_names, load_model
 from training.evaluation import page
 from training.evaluation.evaluate import evaluate
+from training.evaluation.own_clips import store_own_clips
 from training.evaluation.report import Report
 from training.examples import ExampleCache, prune
 from training.fit import Fit
 from training.jobs.cancellation import Stopped
 from training.loop import session
+from training.progress import ProgressWriter
 from training.train_eval_split import TrainEvalSplit, split_dataset
 
 _MAX_PIECE_SECONDS = 6.0  # of previews and compared pieces
@@ -56,10 +58,9 @@ class TrainingPipeline:
             ANALYSIS.start()  # it starts while the model is loaded
             base, model = load_model(backend, devices[0], attempt.settings, attempt.stop.check)
             trainer = backend.load_trainer_class()(model)
+            report = Report(attempt.storage, attempt.record, base.name, base.sha256)
             piece_seconds = min(_MAX_PIECE_SECONDS, backend.longest(attempt.settings))
-            split = self._load_split(trainer, model, base, piece_seconds)
-        report = Report(attempt.storage, attempt.record, base.name, base.sha256)
-        report.set(data=split.data)
+            split = self._load_split(trainer, model, base, report, piece_seconds)
         report.write()
 
         recipe = recipe_for(trainer, attempt.record.request, split.seconds)
@@ -87,12 +88,22 @@ class TrainingPipeline:
         report.write()
         page.publish(report.content, attempt.storage, attempt.record.job_id)
 
-    def _load_split(self, trainer: Trainer, model: Model, base: Checkpoint, excerpt_seconds: float) -> TrainEvalSplit:
+    def _load_split(
+        self, trainer: Trainer, model: Model, base: Checkpoint, report: Report, clip_seconds: float
+    ) -> TrainEvalSplit:
+        """The music of the job. What is known of it, and clips of it, are in the report from now on."""
         with tempfile.TemporaryDirectory(prefix="twin-") as folder:
-            dataset = load_dataset(self._attempt, model, Path(folder))
+            on_progress = ProgressWriter(self._attempt.try_update)
+            dataset = load_dataset(self._attempt, model, Path(folder), on_progress)
             prune()
             cache = ExampleCache(trainer, model, base)
-            return split_dataset(dataset, model, cache, excerpt_seconds, self._attempt.stop.check)
+            split = split_dataset(dataset, model, cache, clip_seconds, self._attempt.stop.check, on_progress)
+            self._attempt.update(progress=None, seconds_left=None)
+            report.set(data=split.data)
+            held_out = {row["song"] for row in split.data["by_song"] if row["held_out"]}
+            with report.try_measuring("clips of the producer's own songs"):
+                store_own_clips(report, dataset, held_out, model, clip_seconds)
+            return split
 
 
 def recipe_for(trainer: Trainer, request: TrainRequest, seconds: float) -> Recipe:

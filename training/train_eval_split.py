@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.base import Model, Text
 from preprocessing.dataset import Clip, Dataset
 from preprocessing.segment import MIN_SECONDS, resampled
+from preprocessing.stages import OnProgress, StageMeter, ignore
 from training.evaluation import reference
 from training.evaluation.data_section import data_section
 from training.evaluation.held_out import choose_held_out
@@ -73,13 +74,19 @@ class TrainEvalSplit:
 
 
 def split_dataset(
-    dataset: Dataset, model: Model, cache: ExampleCache, excerpt_seconds: float, check_stop: Callable[[], None]
+    dataset: Dataset,
+    model: Model,
+    cache: ExampleCache,
+    excerpt_seconds: float,
+    check_stop: Callable[[], None],
+    on_progress: OnProgress = ignore,
 ) -> TrainEvalSplit:
     """Choose the held-out songs, compute all examples that are not in the cache, and measure excerpts.
 
     Args:
         excerpt_seconds: as long as the pieces that the excerpts are compared with.
         check_stop: called before each example; it may raise to stop.
+        on_progress: called after each clip.
     """
     files, clips = dataset.record["files"], dataset.clips
     lengths: dict[int, float] = {}
@@ -91,7 +98,8 @@ def split_dataset(
     through_codec = {with_excerpt[index] for index in _evenly_spaced(len(with_excerpt), _MAX_THROUGH_CODEC)}
     samples = round(excerpt_seconds * model.sample_rate)
     noise = []
-    for index, clip in enumerate(clips):
+    meter = StageMeter("encoding", "segments", [clip.seconds for clip in clips], on_progress)
+    for index, clip in meter.over(enumerate(clips)):
         text = text_of(clip)
         subset = held_out if clip.song in held_out_songs else train
         for number, audio in enumerate(_pieces(clip, model)):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
@@ -18,15 +21,22 @@ from core import principal
 from core.asgi.responses import error_response
 from core.errors import Refusal
 from core.logs import note
+from runners import TABLE
+from training.estimate import estimated_steps
 from training.jobs.admission import Admission
+from training.jobs.record import JobRecord
+from training.pace import Paces
+
+log = logging.getLogger("producer_twin.front")
 
 
 class TaskSubmission:
     """ASGI middleware. It admits the job; the task that BentoML then makes finds the job by `job_id`."""
 
-    def __init__(self, app: ASGIApp, admission: Callable[[], Admission]) -> None:
+    def __init__(self, app: ASGIApp, admission: Callable[[], Admission], paces: Callable[[], Paces]) -> None:
         self.app = app
         self.admission = admission
+        self.paces = paces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = route_of(scope) if scope["type"] == "http" else None
@@ -47,7 +57,22 @@ class TaskSubmission:
         named = record.request.model_dump_json(by_alias=False, exclude_none=True).encode()
         headers = [pair for pair in scope["headers"] if pair[0] not in (b"content-length", b"transfer-encoding")]
         scope = dict(scope, headers=[*headers, (b"content-length", str(len(named)).encode())])
-        await self.app(scope, _replay(named, receive), self._naming(record.job_id, send))
+        estimate = await self._estimate(record)
+        await self.app(scope, _replay(named, receive), self._naming(record.job_id, estimate, send))
+
+    async def _estimate(self, record: JobRecord) -> dict[str, Any]:
+        """The steps and seconds that the job will take, as far as they are known. No failure here refuses the job."""
+        steps = None
+        try:
+            storage, backend = self.admission().storage, TABLE[record.backend]
+            steps = await asyncio.to_thread(estimated_steps, record.request, backend, storage)
+        except Refusal as refusal:
+            log.warning("job %s: its steps are not estimated: %s", record.job_id, refusal.message)
+        except Exception:
+            log.exception("job %s: its steps are not estimated", record.job_id)
+        pace = (await self.paces().current()).get(record.backend)
+        seconds = None if steps is None or pace is None else round(pace.seconds(steps), 1)
+        return {"total_steps": steps, "estimated_seconds": seconds}
 
     def _may_see(self, query: bytes) -> bool:
         """Whether the principal may see the producer of the task's job."""
@@ -58,8 +83,8 @@ class TaskSubmission:
         except Refusal:
             return False
 
-    def _naming(self, job_id: str, send: Send) -> Send:
-        """Add the job's id to the answer, and the task's id to the job."""
+    def _naming(self, job_id: str, estimate: Mapping[str, Any], send: Send) -> Send:
+        """Add the job's id and the estimate to the answer, and the task's id to the job."""
         start: Message | None = None
 
         async def name(message: Message) -> None:
@@ -75,7 +100,7 @@ class TaskSubmission:
             answer = json.loads(message["body"])
             if "task_id" in answer:
                 await to_record_thread(self.admission().jobs.name_task, job_id, answer["task_id"])
-                answer["job_id"] = job_id
+                answer |= {"job_id": job_id, **estimate}
                 note(job_id=job_id)
             body = json.dumps(answer).encode()
             headers = [pair for pair in start["headers"] if pair[0] != b"content-length"]

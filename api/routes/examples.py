@@ -48,6 +48,7 @@ JOB: dict[str, Any] = {
     "error": None,
     "result": None,
     "previews": [],
+    "progress": None,
 }
 GENERATED: dict[str, Any] = {
     "backend": "ace_step",

@@ -20,6 +20,7 @@ from storage import Storage
 from training.jobs.admission import Admission
 from training.jobs.record import JobRecord
 from training.jobs.store import Jobs
+from training.pace import Paces
 
 Body = TypeVar("Body")
 
@@ -35,6 +36,7 @@ class Front(Protocol):
     library: Library
     outbox: Outbox
     settings: Settings
+    paces: Paces
     training: Any
 
     @property  # read-only, so that the front's may be the narrower RetryingStorage

@@ -21,7 +21,7 @@ from contract import SamplingOptions
 from models.ace_step import AceStep
 from models.base import Row, Text
 from models.checkpoints import Checkpoint
-from tests.api import Api, Json, beat, error_of
+from tests.api import Api, Json, beat, error_of, wait_until
 from tests.conftest import Twin
 
 
@@ -58,6 +58,9 @@ def test_a_cancelled_job_leaves_a_partial_twin_and_resumes_where_it_was(api: Api
     api.post("/train/submit", **body)
     records = _events(api, "quitter-job", "training")
     assert records[-1]["state"] == "training" and records[-1]["loss"] > 0 and records[-1]["total_steps"] == 100_000
+    stages = [record["progress"]["stage"] for record in records if record["progress"]]
+    assert set(stages) & {"fetching", "analysing", "cutting", "listening", "encoding"}
+    assert records[-1]["progress"] is None
     early = api.get("/jobs/quitter-job/report.json")
     assert not early["complete"] and early["verdict"] is None and "fewer than 3 songs" in str(early["data"]["warnings"])
 
@@ -113,11 +116,45 @@ def test_every_job_ends_with_a_report(api: Api, twins: dict[str, Twin]) -> None:
             assert report["heard"][measure].keys() == {"own", "codec", "without", "with_twin", "difference"}
         page = api.client.get(f"/jobs/{job_id}/report")
         assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
-        assert page.text.count("data:audio/mpeg;base64,") >= 6 and "data:image/png;base64," in page.text
+        assert page.text.count("data:audio/mpeg;base64,") >= 7 and "data:image/png;base64," in page.text
         assert not re.search(r'(?:src|href)="(?!data:)', page.text) and "<polyline" in page.text
         stored = {path.name for path in (api.folder / "job_runs" / job_id).rglob("*")}
         assert "report.html" in stored and any(name.startswith("events.out.tfevents") for name in stored)
     error_of(api.client.get("/jobs/nobody/report"), 404)
+
+
+def test_the_report_tells_each_song_by_its_name_and_plays_a_clip_of_it(api: Api, twins: dict[str, Twin]) -> None:
+    report = api.get("/jobs/ace-job/report.json")
+    songs = report["data"]["by_song"]
+    assert [song["name"] for song in songs] == ["Beat", "set"]
+    assert songs[0]["tempo"]["value"] == 140 and songs[0]["tempo"]["source"] == "metadata"
+    assert {"text": "Beat", "source": "metadata", "segments": songs[0]["segments"]} in songs[0]["words"]
+    assert {row["song"] for row in report["trained_on"]["by_song"]} == {0, 1}
+    for clip in report["own_clips"]:
+        answer = api.client.get(f"/jobs/ace-job/previews/{clip['name']}")
+        samples, rate = soundfile.read(io.BytesIO(answer.content))
+        assert len(samples) / rate == pytest.approx(6, abs=0.2) and np.abs(samples).max() > 0.1
+    assert report["own_clips"]
+    text = api.client.get("/jobs/ace-job/report").text
+    assert "your song Beat, which the twin was trained on" in text and "/data/uploads" not in text
+
+
+def test_what_a_training_takes_is_told_before_it_starts(api: Api, twins: dict[str, Twin]) -> None:
+    assert twins["ace_step"].submitted is not None and twins["ace_step"].submitted["total_steps"] == 8
+    path = api.upload("asker", beat(100), job_id="takes", filename="beat.wav")
+    told = api.post("/train/submit", producer_id="asker", upload_paths=[path], job_id="asker-job")
+    try:
+        assert told["total_steps"] == 250
+        assert told["estimated_seconds"] is None or told["estimated_seconds"] > 0
+    finally:
+        api.post("/jobs/asker-job/cancel")
+
+    def learned() -> bool:
+        rows = [row["training"] for row in api.get("/backends")["backends"]]
+        assert [row["steps_per_second"] for row in rows] == [2.5, 1.25]
+        return all(row["seconds_per_step"] and row["seconds_besides"] for row in rows)
+
+    wait_until(learned, pause=5)
 
 
 def test_previews_are_mp3_files_with_sound(api: Api, twins: dict[str, Twin]) -> None:

@@ -71,6 +71,8 @@ def test_from_a_beat_to_a_track(page: Page, studio: httpx.Client, api: Api, tmp_
     expect(song.get_by_label("Key").locator("option").first).to_contain_text("heard")
     accessible(page)
     song.get_by_label("Tempo in bpm").fill("141")
+    song.get_by_label("Genre").fill("synthwave")
+    expect(page.get_by_text(re.compile(r"^About 120 steps"))).to_be_visible()
     start(page, "night", 8)
     training = page.get_by_role("listitem", name=re.compile("^Training"))
     expect(training.get_by_role("status")).to_have_text("Done", timeout=MAX_TRAINING_MS)
@@ -80,7 +82,7 @@ def test_from_a_beat_to_a_track(page: Page, studio: httpx.Client, api: Api, tmp_
     assert report.status_code == 200 and "sandbox" in report.headers["content-security-policy"]
     record = api.get("/datasets/webster")
     assert record["rights_confirmed"] is True
-    assert record["files"][0]["metadata"] == {"title": "night beat", "bpm": 141}
+    assert record["files"][0]["metadata"] == {"title": "night beat", "bpm": 141, "genre": "synthwave"}
     twin = page.get_by_role("listitem", name="Twin webster:night")
     expect(twin.get_by_text("In use")).to_be_visible()
     accessible(page)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ class Comparison:
         low, high: 95 % interval of `gain`, Student's t over the paired differences; None for a sample of one.
         sample: the unit of the paired differences, `songs` or `segments`.
         count: size of the sample.
+        by_song: the gain of each song, by the song's index.
     """
 
     without: float
@@ -43,10 +44,12 @@ class Comparison:
     high: float | None
     sample: str
     count: int
+    by_song: Mapping[int, float] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """The fields as the report stores them."""
-        return {name: round(value, 6) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        plain = {name: round(value, 6) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        return plain | {"by_song": [{"song": song, "gain": round(gain, 6)} for song, gain in self.by_song.items()]}
 
 
 def measure(
@@ -80,10 +83,12 @@ def compare(without: NDArray[np.float64], with_twin: NDArray[np.float64], songs:
         songs: for each example, the index of its song.
     """
     unique_songs = sorted(set(songs))
-    by_song = len(unique_songs) >= _MIN_SONGS
-    differences = without - with_twin
-    if by_song:
-        song_of = np.array(songs)
+    over_songs = len(unique_songs) >= _MIN_SONGS
+    differences, song_of = without - with_twin, np.array(songs)
+    by_song = {
+        song: float(differences[song_of == song].mean() / without[song_of == song].mean()) for song in unique_songs
+    }
+    if over_songs:
         differences = np.array([differences[song_of == song].mean() for song in unique_songs])
         base = float(np.mean([without[song_of == song].mean() for song in unique_songs]))
         twin = base - float(differences.mean())
@@ -95,4 +100,4 @@ def compare(without: NDArray[np.float64], with_twin: NDArray[np.float64], songs:
         standard_error = float(differences.std(ddof=1)) / math.sqrt(count) / base
         margin = float(student.ppf((1 + _CONFIDENCE) / 2, count - 1)) * standard_error
         low, high = gain - margin, gain + margin
-    return Comparison(base, twin, gain, low, high, "songs" if by_song else "segments", count)
+    return Comparison(base, twin, gain, low, high, "songs" if over_songs else "segments", count, by_song)

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, Template, UndefinedError, select_autoescape
-from markupsafe import Markup
 
 from storage import Damaged, NotFound, Storage, Unavailable, keys
+from training.evaluation import ratings
+from training.evaluation.pictures import curves, standing_picture
+from training.evaluation.song_names import file_name
+from training.evaluation.standing import standings
 
-_WIDTH, _HEIGHT, _MARGIN = 720, 240, 44
+_SOURCES = {
+    "metadata": "you",
+    "name": "the file's name",
+    "embedded": "the file's tags",
+    "text": "the text file beside the segment",
+    "gemini": "Gemini heard it",
+    "tagger": "the tagger heard it",
+    "analysis": "measured",
+}
 _TYPES = {"mp3": "audio/mpeg", "png": "image/png"}
-
-Points = Sequence[tuple[float, float]]
 
 
 def render(report: Mapping[str, Any], read: Callable[[str], bytes]) -> str:
@@ -39,8 +48,15 @@ def render(report: Mapping[str, Any], read: Callable[[str], bytes]) -> str:
         return f"data:{_TYPES[name.rpartition('.')[2]]};base64,{base64.b64encode(data).decode()}"
 
     try:
-        return _template().render(report=report, embedded=embedded, curves=curves)
-    except (UndefinedError, TypeError, LookupError, AttributeError) as error:
+        return _template().render(
+            report=report,
+            embedded=embedded,
+            clips=own_clips(report),
+            gains=song_gains(report),
+            standings=standings(report),
+            sources=_SOURCES,
+        )
+    except (UndefinedError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"it is not a report: {error}") from error
 
 
@@ -50,7 +66,30 @@ def _template() -> Template:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(default=True), trim_blocks=True
     )
     environment.filters["percent"] = lambda part: f"{100 * part:+.1f} %"
+    environment.filters |= {"file_name": file_name, "clock": clock}
+    environment.globals |= {"rate": ratings, "curves": curves, "standing_picture": standing_picture}
     return environment.get_template("report.html")
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, such as 3:07."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def own_clips(report: Mapping[str, Any]) -> list[Mapping[str, Any] | None]:
+    """For each comparison the own clip of the same caption, else the next one; None if there are no clips."""
+    clips = report.get("own_clips") or []
+    by_prompt = {clip["prompt"]: clip for clip in clips}
+    return [
+        by_prompt.get(pair["prompt"]) or (clips[number % len(clips)] if clips else None)
+        for number, pair in enumerate(report.get("comparisons") or [])
+    ]
+
+
+def song_gains(report: Mapping[str, Any]) -> dict[int, float]:
+    """The gain of each song that was measured, by the song's index."""
+    rows = [report.get("trained_on") or {}, report.get("held_out") or {}]
+    return {song["song"]: song["gain"] for row in rows for song in row.get("by_song", [])}
 
 
 def publish(report: Mapping[str, Any], storage: Storage, job_id: str) -> None:
@@ -58,36 +97,3 @@ def publish(report: Mapping[str, Any], storage: Storage, job_id: str) -> None:
     with contextlib.suppress(Unavailable):
         text = render(report, lambda name: storage.get(keys.preview(job_id, name)))
         storage.put(keys.report_page(job_id), text.encode())
-
-
-def curves(lines: Mapping[str, Points]) -> Markup:
-    """An SVG of loss curves over steps. Each line's name is its CSS class."""
-    points = [point for line in lines.values() for point in line]
-    if not points:
-        return Markup("")
-    last = max(step for step, _ in points) or 1
-    low, high = min(value for _, value in points), max(value for _, value in points)
-    span = (high - low) or abs(high) or 1.0
-
-    def point(step: float, value: float) -> str:
-        x = _MARGIN + step / last * (_WIDTH - _MARGIN - 8)
-        y = 8 + (high - value) / span * (_HEIGHT - 32)
-        return f"{x:.1f},{y:.1f}"
-
-    drawn = [
-        Markup('<polyline class="{}" points="{}"/>').format(name, " ".join(point(*values) for values in line))
-        for name, line in lines.items()
-        if line
-    ]
-    ticks = [
-        Markup('<text x="{}" y="{}" text-anchor="end">{:.4g}</text>').format(
-            _MARGIN - 6, 12 + share * (_HEIGHT - 32), high - share * span
-        )
-        for share in (0.0, 0.5, 1.0)
-    ]
-    foot = Markup('<text x="{}" y="{}">step 0</text><text x="{}" y="{}" text-anchor="end">{}</text>').format(
-        _MARGIN, _HEIGHT - 4, _WIDTH - 8, _HEIGHT - 4, int(last)
-    )
-    return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="Loss curves">{}{}{}</svg>').format(
-        _WIDTH, _HEIGHT, Markup("").join(ticks), Markup("").join(drawn), foot
-    )

@@ -60,6 +60,7 @@ class Report:
             "heard": None,
             "previews": [],
             "comparisons": [],
+            "own_clips": [],
             "unmeasured": [],
         }
 

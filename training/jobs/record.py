@@ -15,6 +15,7 @@ class JobRecord(JobAnswer):
         request: the train request; another request with the same `job_id` is refused.
         error_status: the HTTP status of the error, for a request that waits for the job.
         attempt: how often the job was resumed. A process that works on an earlier attempt may not write any more.
+        started_at: when the first attempt began.
         queued_at: when the job was last put into the queue.
         cancelling: whether cancellation was requested; the job's process reads it with each heartbeat.
         deserted_in: the state in which the job was presumed deserted (see `training.jobs.desertion`).
@@ -25,6 +26,7 @@ class JobRecord(JobAnswer):
     request: TrainRequest
     error_status: int | None = None
     attempt: int = 0
+    started_at: AwareDatetime | None = None
     queued_at: AwareDatetime | None = None
     cancelling: bool = False
     deserted_in: State | None = None

@@ -114,8 +114,10 @@ def _phase(record: JobRecord, attempt: int | None) -> Phase:
 def _set_by(event: Event, record: JobRecord) -> dict[str, Any]:
     now = datetime.now(UTC)
     match event:
-        case "update" | "claim":
+        case "update":
             return {"updated_at": now}
+        case "claim":
+            return {"updated_at": now, "started_at": record.started_at or now}
         case "finish":
             return {"updated_at": now, "seconds_left": 0.0}
         case "stop" | "fail":
@@ -127,7 +129,7 @@ def _set_by(event: Event, record: JobRecord) -> dict[str, Any]:
         case "cancel":
             return {} if record.state == "queued" else {"cancelling": True}
         case "resume":
-            cleared = dict.fromkeys(("error", "error_status", "result", "seconds_left", "deserted_in"))
+            cleared = dict.fromkeys(("error", "error_status", "result", "seconds_left", "deserted_in", "progress"))
             return cleared | {
                 "attempt": record.attempt + 1,
                 "cancelling": False,

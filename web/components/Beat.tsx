@@ -1,11 +1,12 @@
 "use client";
 
+import { useId } from "react";
 import type { Analysis } from "@/lib/client";
 import { Notice } from "./Notice";
 import { Sound } from "./Sound";
 import { TempoAndKey } from "./TempoAndKey";
 
-/** A file on its way to a training. `bpm` and `tone` are the producer's own word, which goes before what was heard. */
+/** A file on its way to a training. The producer's own words (`bpm` to `instruments`) go before what was heard. */
 export type Song = {
   key: string;
   file: File;
@@ -15,6 +16,8 @@ export type Song = {
   known?: Analysis;
   bpm: string;
   tone: string;
+  genre: string;
+  instruments: string;
   trouble?: string | undefined;
 };
 
@@ -45,6 +48,10 @@ export function Beat({ song, change, remove, again }: Props) {
             setTone={(tone) => change({ tone })}
             noTone={tone(known)}
           />
+          <div className="row">
+            <Words label="Genre" example="techno" value={song.genre} set={(genre) => change({ genre })} />
+            <Words label="Instruments" example="synth, drums" value={song.instruments} set={(instruments) => change({ instruments })} />
+          </div>
         </>
       )}
       <Notice>{song.trouble ?? null}</Notice>
@@ -59,6 +66,16 @@ export function Beat({ song, change, remove, again }: Props) {
         </button>
       </div>
     </li>
+  );
+}
+
+function Words({ label, example, value, set }: { label: string; example: string; value: string; set: (words: string) => void }) {
+  const id = useId();
+  return (
+    <div>
+      <label htmlFor={id}>{label}</label>
+      <input id={id} maxLength={200} placeholder={`as heard, or ${example}`} value={value} onChange={(event) => set(event.target.value)} />
+    </div>
   );
 }
 

@@ -2,6 +2,7 @@
 
 import { useEffect, useRef, useState } from "react";
 import { answered, here, passwordHeader, service, words, type Job } from "@/lib/client";
+import { duration } from "@/lib/duration";
 import { hasEnded, useJob } from "@/lib/useJob";
 import { Curve } from "./Curve";
 import { Notice } from "./Notice";
@@ -66,7 +67,7 @@ export function JobCard({ first, password, ended }: Props) {
           ))}
         </ul>
       )}
-      {over && job.state !== "failed" && <Report jobId={job.job_id} />}
+      {job.state !== "failed" && (over || job.step !== null) && <Report key={job.state} jobId={job.job_id} over={over} />}
       <Notice>{trouble ?? away}</Notice>
       <div className="actions">
         {!over && (
@@ -84,9 +85,30 @@ export function JobCard({ first, password, ended }: Props) {
   );
 }
 
+const STAGES: Record<NonNullable<Job["progress"]>["stage"], string> = {
+  fetching: "fetched",
+  analysing: "analysed",
+  cutting: "cut",
+  listening: "listened to",
+  tagging: "described",
+  encoding: "encoded for the model",
+};
+
 function Progress({ job }: { job: Job }) {
-  if (job.step === null || job.total_steps === null) return <progress aria-label="Progress" />;
+  const { progress } = job;
   const left = job.seconds_left;
+  if (progress) {
+    return (
+      <>
+        <progress aria-label="Progress" value={progress.done} max={progress.total} />
+        <p className="hint">
+          {progress.done} of {progress.total} {progress.unit} {STAGES[progress.stage]}
+          {left !== null && left > 0 && ` · about ${duration(left)} left`}
+        </p>
+      </>
+    );
+  }
+  if (job.step === null || job.total_steps === null) return <progress aria-label="Progress" />;
   return (
     <>
       <progress aria-label="Progress" value={job.step} max={job.total_steps} />
@@ -95,7 +117,7 @@ function Progress({ job }: { job: Job }) {
         {job.loss !== null && ` · loss ${job.loss.toFixed(3)}`}
         {job.held_out_loss !== null && ` · held out ${job.held_out_loss.toFixed(3)}`}
         {job.steps_per_second !== null && ` · ${job.steps_per_second.toFixed(1)} steps a second`}
-        {left !== null && ` · ${left < 90 ? `${Math.ceil(left)} s` : `${Math.ceil(left / 60)} min`} left`}
+        {left !== null && ` · ${duration(left)} left`}
       </p>
     </>
   );

@@ -1,7 +1,8 @@
 "use client";
 
-import { useId, useRef, useState, type DragEvent, type FormEvent } from "react";
-import { answered, passwordHeader, service, words, type Analysis, type TrainRequest } from "@/lib/client";
+import { useEffect, useId, useRef, useState, type DragEvent, type FormEvent } from "react";
+import { answered, passwordHeader, service, words, type Analysis, type Backend, type TrainRequest } from "@/lib/client";
+import { trainingEstimate } from "@/lib/estimate";
 import { randomId } from "@/lib/random";
 import { upload } from "@/lib/upload";
 import { Beat, type Song } from "./Beat";
@@ -25,8 +26,21 @@ export function NewTwin({ producer, password, started }: Props) {
   const [over, setOver] = useState(false);
   const [busy, setBusy] = useState(false);
   const [trouble, setTrouble] = useState<string | null>(null);
+  const [training, setTraining] = useState<Backend["training"]>(null);
   const job = useRef("");
   const ready = songs.filter((song) => song.path !== undefined);
+
+  const estimate = trainingEstimate(
+    training,
+    ready.map((song) => song.known?.seconds ?? 0).filter((seconds) => seconds > 0),
+    steps,
+  );
+
+  useEffect(() => {
+    answered(service.GET("/backends"))
+      .then(({ backends }) => setTraining(backends.find((row) => row.default)?.training ?? null))
+      .catch(() => undefined); // the training starts without an estimate
+  }, []);
 
   const change = (key: string, news: Partial<Song>): void =>
     setSongs((all) => all.map((song) => (song.key === key ? { ...song, ...news } : song)));
@@ -34,7 +48,7 @@ export function NewTwin({ producer, password, started }: Props) {
   async function add(files: File[]): Promise<void> {
     setTrouble(songs.length + files.length > MOST_FILES ? `A training takes ${MOST_FILES} files at most.` : null);
     const fresh = files.slice(0, MOST_FILES - songs.length).map(
-      (file): Song => ({ key: randomId(), file, src: URL.createObjectURL(file), share: 0, bpm: "", tone: "" }),
+      (file): Song => ({ key: randomId(), file, src: URL.createObjectURL(file), share: 0, bpm: "", tone: "", genre: "", instruments: "" }),
     );
     setSongs((all) => [...all, ...fresh]);
     // One after the other: the service listens to one song at a time as well.
@@ -75,6 +89,8 @@ export function NewTwin({ producer, password, started }: Props) {
         title: song.file.name.replace(/\.[^.]+$/, ""),
         ...(song.bpm ? { bpm: Number(song.bpm) } : {}),
         ...(song.tone ? { key: song.tone } : {}),
+        ...(song.genre.trim() ? { genre: song.genre.trim() } : {}),
+        ...(song.instruments.trim() ? { instruments: song.instruments.trim() } : {}),
       })),
       ...(model ? { model_name: model } : {}),
       ...(profile ? { profile } : {}),
@@ -184,6 +200,7 @@ export function NewTwin({ producer, password, started }: Props) {
         <input type="checkbox" required checked={rights} onChange={(event) => setRights(event.target.checked)} />
         This music is mine to train on. This is kept with the dataset.
       </label>
+      {estimate && <p className="hint" role="status">{estimate}</p>}
       <Notice>{trouble}</Notice>
       <button type="submit" className="primary" disabled={busy || ready.length === 0 || ready.length < songs.length}>
         {busy ? "Starting" : "Start training"}

@@ -10,7 +10,8 @@ type Document = {
   training: { total_steps: number; loss: Point[]; held_out_loss: Point[] } | null;
 };
 
-export function Report({ jobId }: { jobId: string }) {
+/** Until the job is over, the report has what is known of the music. */
+export function Report({ jobId, over }: { jobId: string; over: boolean }) {
   const [report, setReport] = useState<Document | null>(null);
   const address = `/api/service/jobs/${encodeURIComponent(jobId)}/report`;
 
@@ -37,13 +38,16 @@ export function Report({ jobId }: { jobId: string }) {
         </>
       )}
       {data && data.warnings.length > 0 && (
-        <ul className="hint">
-          {data.warnings.map((warning) => (
-            <li key={warning}>{warning}</li>
-          ))}
-        </ul>
+        <>
+          <h4>What to do about the music</h4>
+          <ul className="hint">
+            {data.warnings.map((warning) => (
+              <li key={warning}>{warning}</li>
+            ))}
+          </ul>
+        </>
       )}
-      {training && <Curve loss={training.loss} heldOut={training.held_out_loss} steps={training.total_steps} />}
+      {over && training && <Curve loss={training.loss} heldOut={training.held_out_loss} steps={training.total_steps} />}
       <a className="button" href={address} target="_blank" rel="noopener">
         The whole report
       </a>

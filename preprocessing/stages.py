@@ -1,0 +1,53 @@
+"""The stages of making a dataset, and how much of each is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, TypeVar
+
+from contract import Progress, Stage
+
+T = TypeVar("T")
+
+# Called with the progress, and the estimated seconds until the stage ends; None until something is done.
+OnProgress = Callable[[Progress, float | None], object]
+
+
+class StageMeter:
+    """Counts what is done of one stage.
+
+    Args:
+        costs: the expected cost of each item, such as its seconds of music, in any unit.
+        on_progress: called at the start of the stage and after each item.
+    """
+
+    def __init__(
+        self, stage: Stage, unit: Literal["songs", "segments"], costs: Sequence[float], on_progress: OnProgress
+    ) -> None:
+        self._stage, self._unit, self._costs, self._on_progress = stage, unit, costs, on_progress
+        self._done = 0
+        self._began = time.monotonic()
+        self._tell()
+
+    def advance(self, count: int = 1) -> None:
+        """The next `count` items are done."""
+        self._done = min(self._done + count, len(self._costs))
+        self._tell()
+
+    def over(self, items: Iterable[T]) -> Iterator[T]:
+        """The items, each of which is done when the next one is asked for."""
+        for item in items:
+            yield item
+            self.advance()
+
+    def _tell(self) -> None:
+        done = sum(self._costs[: self._done])
+        left = sum(self._costs[self._done :])
+        seconds = (time.monotonic() - self._began) / done * left if done > 0 else None
+        progress = Progress(stage=self._stage, done=self._done, total=len(self._costs), unit=self._unit)
+        self._on_progress(progress, seconds)
+
+
+def ignore(progress: Progress, seconds_left: float | None) -> None:
+    """An `OnProgress` that does nothing."""
