@@ -172,7 +172,7 @@ def _matches(first: Song, later: Probes) -> Array:
 
 
 def _best_line(
-    first: Song, later: Probes, matches: Array, step: int, speeds: NDArray[np.float64], offsets: NDArray[np.float64]
+    first: Song, later: Probes, matches: Array, step: int, speeds: NDArray[np.float64], offsets: NDArray[np.floating]
 ) -> Alignment | None:
     """The best of the lines with these speeds and offsets; `matches` has one column every `step` frames."""
     lengths = speeds[:, None] * later.frames

@@ -92,7 +92,9 @@ COPIES: dict[str, Callable[[NDArray[np.float32], int], Sound]] = {
     "3 % faster": lambda samples, rate: _at_speed(samples, rate, 1.03),
     "3 % slower": lambda samples, rate: _at_speed(samples, rate, 0.97),
     "MP3, low quality": lambda samples, rate: _encoded(samples, rate, "MP3", "MPEG_LAYER_III", 44_100, 0.9),
-    "Ogg Vorbis, 32 kHz, 12 dB lower": lambda samples, rate: _encoded(samples / 4, rate, "OGG", "VORBIS", 32_000, 0.9),
+    "Ogg Vorbis, 32 kHz, 12 dB lower": lambda samples, rate: _encoded(
+        samples * np.float32(0.25), rate, "OGG", "VORBIS", 32_000, 0.9
+    ),
     "mono": lambda samples, rate: (samples.mean(axis=1, keepdims=True), rate),
     "equalised": _equalised,
     "limited": _limited,

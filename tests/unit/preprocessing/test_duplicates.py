@@ -51,7 +51,7 @@ COPIES: dict[str, Callable[[], np.ndarray]] = {
     "3 % faster": lambda: played_at(1.03),
     "3 % slower": lambda: played_at(0.97),
     "limited": lambda: np.tanh(2 * rendered(SONG)),
-    "duller": lambda: np.convolve(rendered(SONG), np.float32([0.5, 0.5]), "same"),
+    "duller": lambda: np.convolve(rendered(SONG), [0.5, 0.5], "same"),
 }
 
 
