@@ -102,10 +102,14 @@ def _explain(session: Session, trainer: Trainer, model: Model, split: TrainEvalS
             "rows": [
                 {
                     "time": before.time,
-                    "levels": {"without": before.levels, "with_twin": after.levels},
-                    "other": {"without": before.other, "with_twin": after.other},
+                    "levels": {"without": _rounded(before.levels), "with_twin": _rounded(after.levels)},
+                    "other": {"without": _rounded(before.other), "with_twin": _rounded(after.other)},
                 }
                 for before, after in zip(without, with_twin, strict=True)
             ],
         }
     )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

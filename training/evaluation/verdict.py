@@ -125,15 +125,15 @@ def _lost_sentence(heard: Heard) -> str:
         measure, change = changes[name]
         fall = change.difference
         details.append(
-            f"the {measure} fell from {change.without.value:.2f} to {change.with_twin.value:.2f} "
-            f"(95 % interval of the change {fall.low:.2f} to {fall.high:.2f}), and the producer's music has "
-            f"{change.own.value:.2f}{_after_codec(change)}"
+            f"the {measure} fell from {change.without.value:.3f} to {change.with_twin.value:.3f} "
+            f"(95 % interval of the change {fall.low:.3f} to {fall.high:.3f}), and the producer's music has "
+            f"{change.own.value:.3f}{_after_codec(change)}"
         )
     return f"The twin lost {' and '.join(heard.lost)} that the base model had: {'; '.join(details)}."
 
 
 def _after_codec(change: Change) -> str:
-    return "" if change.codec is None else f", {change.codec.value:.2f} after the codec"
+    return "" if change.codec is None else f", {change.codec.value:.3f} after the codec"
 
 
 def _lost_advice(curve: Sequence[tuple[int, float]], backend: str) -> str:

@@ -65,7 +65,7 @@ MEASURED: dict[str, Any] = {
         (
             {"heard": _heard(1, LOST)},
             "lost",
-            "the pulse fell from 0.30 to 0.10 (95 % interval of the change -0.22 to -0.18), and",
+            "the pulse fell from 0.300 to 0.100 (95 % interval of the change -0.220 to -0.180), and",
         ),
         ({"heard": _heard(1, None, LOST)}, "lost", "lost harmony"),
         ({"heard": _heard(1, LOST, LOST)}, "lost", "rhythm and harmony"),
