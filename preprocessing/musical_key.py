@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.conditional_logit import choose
+from preprocessing.conditional_logit import probabilities
 from preprocessing.features import CQT_FRAME_RATE, Features
 
 Array = NDArray[np.float64]
@@ -50,8 +50,9 @@ class KeyEstimate:
 
 
 def estimate_key(features: Features) -> KeyEstimate:
-    best, confidence = choose(evidence(features), WEIGHTS)
-    return KeyEstimate(KEYS[best], confidence)
+    shares = probabilities(evidence(features), WEIGHTS)
+    best = int(shares.argmax())
+    return KeyEstimate(KEYS[best], float(shares[best]))
 
 
 def evidence(features: Features) -> Array:

@@ -39,7 +39,7 @@ export function Beat({ song, change, remove, again }: Props) {
             bpm={song.bpm}
             setBpm={(bpm) => change({ bpm })}
             step="any"
-            noBpm={known.bpm === null ? "none heard" : `${known.bpm.toFixed(1)} heard, ${sureness(known.bpm_confidence)}`}
+            noBpm={tempo(known)}
             tone={song.tone}
             setTone={(tone) => change({ tone })}
             noTone={known.key === null ? "None heard" : `${known.key} heard, ${sureness(known.key_confidence)}`}
@@ -72,6 +72,12 @@ function facts(known: Analysis): string {
     ...(known.clipped > 0 ? [`${known.clipped} clipped samples`] : []),
     ...(known.silent > known.seconds / 4 ? [`${known.silent.toFixed(0)} s of silence`] : []),
   ].join(" · ");
+}
+
+function tempo(known: Analysis): string {
+  if (known.bpm === null) return "none heard";
+  const alternative = known.bpm_alternative === null ? "" : ` or ${known.bpm_alternative}`;
+  return `${known.bpm}${alternative} heard, ${sureness(known.bpm_confidence)}`;
 }
 
 function sureness(confidence: number | null): string {
