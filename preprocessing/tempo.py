@@ -39,7 +39,21 @@ TEMPOGRAM_SECONDS, TEMPOGRAM_HOP_SECONDS = 8.0, 2.0
 TEMPOGRAM_SIZE = 4096  # of the zero-padded Fourier transform
 
 # One weight for each column of `evidence`; see preprocessing.conditional_logit.
-WEIGHTS = np.array([0.0] * 84)
+WEIGHTS = np.array(
+    [
+        *(-6.18, -1.62, -4.04, -0.93, -3.77, 3.1, 5.44, 1.92),  # low sound, autocorrelation
+        *(1.8, 2.66, 2.19, -0.75, -0.91, -1.07, 0.08, -0.85),  # high sound
+        *(2.53, 3.01, 1.35, -0.98, -2.08, -0.19, 1.55, 1.46),  # all sound
+        *(-3.15, -3.2, -2.24, 1.98, 0.53, -1.97),  # bass notes
+        *(-3.39, -5.51, 5.37, 3.44, 4.57, 1.72),  # harmony
+        *(-6.68, 15.7, 12.97, 12.75, -12.1, -3.48, -9.17, 21.26, -9.69, 14.49),  # low sound, tempogram
+        *(0.46, -11.27, -2.71, 0.29, -2.34, 13.42, -2.78, 15.67, -12.98, 28.33),  # high sound
+        *(15.62, 0.36, 15.49, -6.98, -18.16, 13.44, -6.88, 19.58, -5.03, 23.59),  # all sound
+        *(-23.28, 6.5, 16.03, -9.03, 6.42, -6.7, -19.21, 5.02),  # bass notes
+        *(-1.21, 20.37, 14.96, 4.62, 9.17, -13.52, -1.44, 5.22),  # harmony
+        *(-0.95, -2.29),  # octaves above PREFERRED_BPM, and their square
+    ]
+)
 
 
 @dataclass(frozen=True)

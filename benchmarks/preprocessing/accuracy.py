@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from preprocessing.analysis import analyse
 
 from .scores import Truth, read_songs
-from .songs import RATE, TEMPO_TOLERANCE, pool, rendered
+from .songs import BAR_TOLERANCE, RATE, TEMPO_TOLERANCE, Known, bar_error, pool, rendered
 
 Array = NDArray[np.float64]
 
-BAR_TOLERANCE = 0.07
-"""A first bar is right if it begins within so many seconds of a bar line."""
 OCTAVES = (1, 2, 0.5)
 
 
@@ -80,31 +78,28 @@ def _of_synthesiser(seed: int) -> Estimate:
         path = Path(folder) / "song.flac"
         soundfile.write(path, samples, RATE)
         label = f"{song.genre:14} {'drums' if song.drums else '-':6}"
-        return _estimate(path, label, song.bpm, song.key, song.beats_per_bar, song.bar_seconds, 0.0)
+        return _estimate(path, label, Known(song.bpm, song.key, song.beats_per_bar, song.bar_seconds, 0.0))
 
 
 def _of_score(path: Path, truth: Truth) -> Estimate:
-    beats = 4 if truth.bar in (2, 4) else 3
-    bar_seconds = truth.bar * 60 / truth.bpm
-    return _estimate(path, path.stem, truth.bpm, truth.key, beats, bar_seconds, truth.first_bar)
+    known = Known(truth.bpm, truth.key, truth.beats_per_bar, truth.bar_seconds, truth.first_bar)
+    return _estimate(path, path.stem, known)
 
 
-def _estimate(
-    path: Path, label: str, bpm: float, key: str, beats_per_bar: int, bar_seconds: float, first_bar: float
-) -> Estimate:
-    found = analyse(path, beats_per_bar, bpm)
+def _estimate(path: Path, label: str, known: Known) -> Estimate:
+    found = analyse(path, known.beats_per_bar, known.bpm)
     record = found.record()
-    away = (found.bars.first if found.bars else np.inf) - first_bar
+    first = found.bars.first if found.bars else known.first_bar + known.bar_seconds / 2
     return Estimate(
         label,
         record["bpm"] or 0.0,
         record["bpm_confidence"] or 0.0,
-        record.get("bpm_alternative"),
+        record["bpm_alternative"],
         record["key"] or "-",
         record["key_confidence"] or 0.0,
-        bpm,
-        key,
-        abs((away + bar_seconds / 2) % bar_seconds - bar_seconds / 2),
+        known.bpm,
+        known.key,
+        float(bar_error(np.array(first - known.first_bar), known.bar_seconds)),
     )
 
 

@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
 
-from preprocessing import features, musical_key, tempo
+from preprocessing import downbeat, features, musical_key, tempo
 from preprocessing.features import CQT_FRAME_RATE, Features
+from preprocessing.novelty import enhance
 
 from .scores import Truth, read_songs
-from .songs import FITTED_SONGS, TEMPO_TOLERANCE, pool, rendered
+from .songs import BAR_TOLERANCE, FITTED_SONGS, RATE, TEMPO_TOLERANCE, Known, bar_error, pool, rendered
 
 Array = NDArray[np.float64]
 
 EXCERPT_SECONDS = 15.0
-TEMPO_RIDGE, KEY_RIDGE = 0.002, 0.003
+RIDGES = {"tempo": 0.002, "musical_key": 0.003, "downbeat": 0.01}
+"""Penalty of the squared weights, by module of `preprocessing`."""
 FOLDS = 5
 
 
@@ -44,7 +46,8 @@ class Case:
     excerpt: bool
 
 
-Cases = tuple[list[Case], list[Case]]  # of the tempo and of the key
+Cases = dict[str, list[Case]]
+"""By module of `preprocessing`."""
 
 
 def fit(folder: str) -> None:
@@ -53,8 +56,8 @@ def fit(folder: str) -> None:
     jobs += [(_of_score, one) for one in read_songs(Path(folder), held_out=False)]
     with pool() as workers:
         found = [job.result() for job in [workers.submit(function, *given) for function, given in jobs]]
-    for name, index, ridge in (("tempo", 0, TEMPO_RIDGE), ("musical_key", 1, KEY_RIDGE)):
-        print_fit(name, list(chain.from_iterable(cases[index] for cases in found)), ridge)
+    for name, ridge in RIDGES.items():
+        print_fit(name, list(chain.from_iterable(cases[name] for cases in found)), ridge)
 
 
 def print_fit(name: str, cases: Sequence[Case], ridge: float) -> None:
@@ -69,17 +72,22 @@ def print_fit(name: str, cases: Sequence[Case], ridge: float) -> None:
         print(f"  left out: {np.mean(chosen):.1%} of {len(chosen)} {label} right; weights times {temperature:.2f}")
 
 
-def cases_of(song: str, found: Features, bpm: float, key: str, start: float) -> Cases:
-    """The tempo and key cases of a song, and of an excerpt of 15 s from `start` seconds."""
-    made: Cases = ([], [])
-    for part, excerpt in ((found, False), (_excerpt(found, start), True)):
-        tempos, evidence = tempo.evidence(part)
-        right = np.abs(tempos / bpm - 1) <= TEMPO_TOLERANCE
-        if right.any():
-            made[0].append(Case(song, evidence, right, excerpt))
-        keys = np.array([one == key for one in musical_key.KEYS])
-        made[1].append(Case(song, musical_key.evidence(part), keys, excerpt))
-    return made
+def cases_of(song: str, found: Features, known: Known, start: float) -> Cases:
+    """The cases of a song, and of an excerpt of 15 s from `start` seconds."""
+    cut = round(start * CQT_FRAME_RATE) / CQT_FRAME_RATE
+    parts = ((found, known, False), (_excerpt(found, cut), replace(known, first_bar=known.first_bar - cut), True))
+    made: Cases = {name: [] for name in RIDGES}
+    for part, truth, excerpt in parts:
+        tempos, columns = tempo.evidence(part)
+        right = np.abs(tempos / truth.bpm - 1) <= TEMPO_TOLERANCE
+        made["tempo"].append(Case(song, columns, right, excerpt))
+        right = np.array([key == truth.key for key in musical_key.KEYS])
+        made["musical_key"].append(Case(song, musical_key.evidence(part), right, excerpt))
+        bpm = tempo.refine(enhance(part.onset_envelopes)[2], truth.bpm)
+        phases, columns = downbeat.evidence(part, bpm, truth.beats_per_bar)
+        right = bar_error(phases - truth.first_bar, truth.bar_seconds) <= BAR_TOLERANCE
+        made["downbeat"].append(Case(song, columns, right, excerpt))
+    return {name: [case for case in cases if case.right.any()] for name, cases in made.items()}
 
 
 def logit(cases: Sequence[Case], ridge: float) -> Array:
@@ -121,23 +129,25 @@ def _temperature(cases: Sequence[Case], scores: Sequence[Array]) -> float:
 
 
 def _excerpt(found: Features, start: float) -> Features:
-    """EXCERPT_SECONDS of the features, cut between constant-Q frames."""
+    """EXCERPT_SECONDS of the features from `start`, at a constant-Q frame."""
     hop = features.CQT_HOP // features.ONSET_HOP
     first, frames = round(start * CQT_FRAME_RATE), round(EXCERPT_SECONDS * CQT_FRAME_RATE)
     return replace(
         found,
         onset_envelopes=found.onset_envelopes[:, hop * first : hop * (first + frames)],
         cqt=found.cqt[:, first : first + frames],
+        first_sound=0.0,
     )
 
 
 def _synthesised(seed: int) -> Cases:
     song, samples = rendered(seed)
-    mono = soxr.resample(samples.mean(axis=1), 44_100, features.RATE)
-    return cases_of(f"song {seed}", features.extract(mono), song.bpm, song.key, 15 + (seed * 1.37) % 20)
+    mono = soxr.resample(samples.mean(axis=1), RATE, features.RATE)
+    known = Known(song.bpm, song.key, song.beats_per_bar, song.bar_seconds, 0.0)
+    return cases_of(f"song {seed}", features.extract(mono), known, 15 + (seed * 1.37) % 20)
 
 
 def _of_score(path: Path, truth: Truth) -> Cases:
     samples, _ = soundfile.read(path, dtype="float32")
-    found = features.extract(samples)
-    return cases_of(truth.piece, found, truth.bpm, truth.key, 3 + int(path.stem) % 3)
+    known = Known(truth.bpm, truth.key, truth.beats_per_bar, truth.bar_seconds, truth.first_bar)
+    return cases_of(truth.piece, features.extract(samples), known, 3 + int(path.stem) % 3)

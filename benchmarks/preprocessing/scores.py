@@ -59,6 +59,15 @@ class Truth:
     bar: float
     first_bar: float
 
+    @property
+    def beats_per_bar(self) -> int:
+        """As analysis is told; a bar of four beats may hold two of the tune's."""
+        return 4 if self.bar in (2, 4) else 3
+
+    @property
+    def bar_seconds(self) -> float:
+        return self.bar * 60 / self.bpm
+
 
 def read_songs(folder: Path, *, held_out: bool) -> Iterator[tuple[Path, Truth]]:
     """The rendered songs of one side."""
