@@ -23,12 +23,12 @@ MIN_FIRST_BAR = 0.04  # seconds; there is no splinter before the first bar
 # One weight for each column of `evidence`; see preprocessing.conditional_logit.
 WEIGHTS = np.array(
     [
-        *(0.35, 0.19, 0),  # low, high and all sound
-        *(0.57, 0.34),  # bass and all notes
-        *(0.69, 0.28),  # change of harmony within half a bar, of all and of low notes
-        *(0.43, 0.08),  # the same within a beat
-        -0.28,  # the beat
-        *(2.14, 0.72),  # first sound, there and a beat before
+        *(0.36, 0.18, 0),  # low, high and all sound
+        *(0.56, 0.32),  # bass and all notes
+        *(0.63, 0.26),  # change of harmony within half a bar, of all and of low notes
+        *(0.44, 0.1),  # the same within a beat
+        -0.27,  # the beat
+        *(2.11, 0.79),  # first sound, there and a beat before
     ]
 )
 

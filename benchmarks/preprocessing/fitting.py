@@ -24,7 +24,7 @@ from .songs import BAR_TOLERANCE, FITTED_SONGS, RATE, TEMPO_TOLERANCE, Known, ba
 Array = NDArray[np.float64]
 
 EXCERPT_SECONDS = 15.0
-RIDGES = {"tempo": 0.002, "musical_key": 0.003, "downbeat": 0.01}
+RIDGES = {"tempo": 0.002, "musical_key": 0.001, "downbeat": 0.01}
 """Penalty of the squared weights, by module of `preprocessing`."""
 FOLDS = 5
 
