@@ -10,6 +10,7 @@ import soundfile
 import soxr
 
 from preprocessing.analysis import Analysis, analyse
+from preprocessing.musical_key import NOTES
 from recipes.synthesiser import render, sample_song
 from tests.sounds import RATE
 from tests.unit.preprocessing.helpers import levels
@@ -30,8 +31,7 @@ def clicks(bpm: float, seconds: float) -> np.ndarray:
 )
 def test_slow_and_fast_songs(genre: str, bpm: int, key: str, tmp_path: Path) -> None:
     note, mode = key.split()
-    root = "C C# D D# E F F# G G# A A# B".split().index(note)
-    song = sample_song(np.random.default_rng(2), genre, bpm=bpm, root=root, mode=mode, drums=True)
+    song = sample_song(np.random.default_rng(2), genre, bpm=bpm, root=NOTES.index(note), mode=mode, drums=True)
     soundfile.write(tmp_path / "a.wav", render(song, 30, RATE, 2).T, RATE)
     record = analyse(tmp_path / "a.wav").record()
     assert (record["bpm"], record["key"]) == (bpm, key)
