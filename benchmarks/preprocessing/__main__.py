@@ -42,7 +42,7 @@ def main() -> None:
     command("speed", speed, hours=1.0, rounds=3)
     command("memory", memory, hours=3.0)
     command("analysis", analysis, first=MEASURED_SONGS[0], songs=len(MEASURED_SONGS))
-    command("render", render, pieces="pieces.jsonl", font="FluidR3_GM.sf2", folder="scores", first=0, songs=540)
+    command("render", render, pieces="pieces.jsonl", font="FluidR3_GM.sf2", folder="scores", first=0, songs=363)
     command("scores", scores, folder="scores")
     command("fit", fit, folder="scores")
     command("captions", captions, folder="real")
