@@ -66,9 +66,10 @@ class EmbeddedTags(Answer):
 class AnalysisAnswer(Answer):
     """`GET /uploads/analysis`: one file, with the fields of a dataset's record (docs/preprocessing.md).
 
-    `bpm` and `key` are null if the sound has none, and each confidence is from 0 to 1. `peak` is in dBFS, `loudness`
-    in LUFS, `clipped` in samples, `silent` in seconds. `warnings`: problems of the sound, a sentence each. `embedded`:
-    the tags inside the file.
+    `bpm` and `key` are null if the sound has none, and each confidence is from 0 to 1. `bpm_alternative` is the second
+    most probable tempo, often twice or half of `bpm`; null if `bpm` is sure. `peak` is in dBFS, `loudness` in LUFS,
+    `clipped` in samples, `silent` in seconds. `warnings`: problems of the sound, a sentence each. `embedded`: the tags
+    inside the file.
     """
 
     path: str
@@ -78,6 +79,8 @@ class AnalysisAnswer(Answer):
     seconds: float
     bpm: float | None
     bpm_confidence: float | None
+    bpm_alternative: float | None
+    bpm_alternative_confidence: float | None
     key: str | None
     key_confidence: float | None
     peak: float | None

@@ -18,8 +18,9 @@ from preprocessing.fingerprint import Fingerprint, fingerprint
 from preprocessing.flaws import NO_FLAWS, FlawMeter, Flaws
 from preprocessing.levels import SILENCE, LevelMeter, Levels
 from preprocessing.musical_key import KeyEstimate, estimate_key
+from preprocessing.novelty import enhance
 from preprocessing.segment import mix
-from preprocessing.tempo import Tempo, enhance, estimate_tempo, refine
+from preprocessing.tempo import Tempo, estimate_tempo, refine
 
 MAX_ANALYSED_SECONDS = 360  # for tempo and key; it bounds the memory, and nearly every song is shorter
 MIN_ANALYSED_SECONDS = 3.0
@@ -59,9 +60,12 @@ class Analysis:
     def record(self) -> dict[str, Any]:
         """The `analysis` of a file in the dataset's record, and its warnings."""
         tempo, key, bars = self.tempo, self.key, self.bars
+        alternative = tempo.alternative if tempo else None
         return {
-            "bpm": round(tempo.bpm, 2) if tempo else None,
+            "bpm": tempo.rounded if tempo else None,
             "bpm_confidence": round(tempo.confidence, 3) if tempo else None,
+            "bpm_alternative": alternative.rounded if alternative else None,
+            "bpm_alternative_confidence": round(alternative.confidence, 3) if alternative else None,
             "key": key.key if key else None,
             "key_confidence": round(key.confidence, 3) if key else None,
             "first_bar": round(bars.first, 3) if bars else None,

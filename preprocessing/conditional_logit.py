@@ -14,17 +14,13 @@ Array = NDArray[np.float64]
 MIN_CONFIDENCE = 0.5  # below it, an estimated tempo or key is not used
 
 
-def choose(evidence: Array, weights: Array) -> tuple[int, float]:
-    """The most probable alternative.
+def probabilities(evidence: Array, weights: Array) -> Array:
+    """The probability of each alternative: the softmax of the weighted sums.
 
     Args:
         evidence: (alternatives, features)
         weights: (features,)
-
-    Returns:
-        Its row, and its probability: the softmax of the weighted sums.
     """
     scores = evidence @ weights
-    probabilities = np.exp(scores - scores.max())
-    best = int(probabilities.argmax())
-    return best, float(probabilities[best] / probabilities.sum())
+    shares = np.exp(scores - scores.max())
+    return np.asarray(shares / shares.sum())

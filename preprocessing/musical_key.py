@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.conditional_logit import choose
+from preprocessing.conditional_logit import probabilities
 from preprocessing.features import CQT_FRAME_RATE, Features
 
 Array = NDArray[np.float64]
@@ -32,11 +32,11 @@ AUDIBLE_SHARE = 0.05  # of the loudest frame
 # from the tonic up.
 WEIGHTS = np.array(
     [
-        8.0,
-        *(24.26, -4.93, -34.6, -22.97, 16.89, 1.28, 5.77, 6.18, 15.61, -5.98, -7.88, 2.05),  # whole, major
-        *(0.05, -31.74, -49.24, 12.4, 3.23, -16.64, -0.11, 28.89, -3.1, 31.44, 14.67, 14.46),  # whole, minor
-        *(-0.72, 12.51, -28.5, -4.16, 18.19, -7.79, -7.81, 6.31, 16.47, -17.67, 6.61, 2.82),  # opening, major
-        *(18.44, 1.78, -5.8, 11.13, 12.03, -36.38, 10.61, 10.75, -21.79, 14.73, -13.69, 1.92),  # opening, minor
+        10.30,  # Krumhansl
+        *(25.5, 4.59, 6.35, -41.92, 25.66, -35.82, 13.28, 38.87, 18.34, -27.91, -41.13, 14),  # whole, major
+        *(2.36, -31.52, -50.12, 12.09, -16.35, -36.05, 19.95, 61.19, -28.22, 20.02, 38.77, 8.08),  # whole, minor
+        *(-11.42, 20.53, -13.33, -10.94, 27.32, -12.7, -4.34, -10.4, 24.31, -23.53, 10.41, 3.91),  # opening, major
+        *(23.27, -2.54, -4.07, 8.17, 17.09, -54.4, 21.67, 6.39, -25.47, 26.24, -21.7, 5.53),  # opening, minor
     ]
 )
 
@@ -50,8 +50,9 @@ class KeyEstimate:
 
 
 def estimate_key(features: Features) -> KeyEstimate:
-    best, confidence = choose(evidence(features), WEIGHTS)
-    return KeyEstimate(KEYS[best], confidence)
+    shares = probabilities(evidence(features), WEIGHTS)
+    best = int(shares.argmax())
+    return KeyEstimate(KEYS[best], float(shares[best]))
 
 
 def evidence(features: Features) -> Array:

@@ -21,6 +21,7 @@ from preprocessing.levels import SILENCE
 
 SEGMENT_SECONDS = 15
 MIN_SECONDS = 1.0  # a shorter tail is dropped
+MIN_LEFTOVER_SECONDS = 5.0  # what a cut on bars leaves before and after the whole segments is dropped if it is shorter
 TARGET_PEAK = 10 ** (-1 / 20)  # −1 dBFS
 CACHE_FRAMES = 16_384  # frames that fit into a core's cache
 BARS_PER_PHRASE = 4
@@ -69,11 +70,13 @@ def segments(
 ) -> Iterator[Segment]:
     """Cut a song into consecutive segments, of 15 s by default, with its flaws repaired.
 
-    Segments that are silent after mixing and resampling, or shorter than 1 s, are yielded without samples.
+    Segments that are silent after mixing and resampling, or too short (under 1 s, and under 5 s on a grid of bars), are
+    yielded without samples.
 
     Raises:
         BadAudio: at a fault in the file, possibly after the first segments.
     """
+    shortest = MIN_LEFTOVER_SECONDS if grid else MIN_SECONDS
     grid = grid or Grid()
     ends = (round((grid.first + number * grid.seconds) * rate) for number in count(0 if grid.first else 1))
     gathered = np.empty((ceil(grid.seconds * rate) + 1, channels), np.float32)
@@ -85,10 +88,10 @@ def segments(
             filled += len(taken)
             block = block[len(taken) :]
             if start + filled == end:
-                yield _segment(gathered[:filled], start, rate)
+                yield _segment(gathered[:filled], start, rate, shortest)
                 start, end, filled = end, next(ends), 0
     if filled:
-        yield _segment(gathered[:filled], start, rate)
+        yield _segment(gathered[:filled], start, rate, shortest)
 
 
 def resampled(path: Path, rate: int, channels: int, flaws: Flaws = NO_FLAWS) -> Iterator[Samples]:
@@ -132,10 +135,10 @@ def to_pcm16(samples: Samples) -> NDArray[np.int16]:
     return integers
 
 
-def _segment(samples: Samples, start: int, rate: int) -> Segment:
+def _segment(samples: Samples, start: int, rate: int, shortest: float) -> Segment:
     seconds = len(samples) / rate
     peak = float(max(samples.max(), -samples.min()))
-    if seconds < MIN_SECONDS:
+    if seconds < shortest:
         return Segment(start / rate, seconds, None, "short")
     if peak < SILENCE:
         return Segment(start / rate, seconds, None, "silent")

@@ -15,7 +15,7 @@ from preprocessing.captions import Caption, ClipInfo, Tags, stated_kinds
 from preprocessing.decode import blocks
 from preprocessing.embedded_tags import EmbeddedTags
 from preprocessing.metadata import parse_metadata
-from preprocessing.segment import CONTRACT_RATE, MIN_SECONDS, Grid, bar_grid, segments, write_wav
+from preprocessing.segment import CONTRACT_RATE, MIN_SECONDS, bar_grid, segments, write_wav
 from preprocessing.sources import Source
 from preprocessing.tagger.words import SILENT, Description
 
@@ -108,11 +108,16 @@ def analyse_source(source: Source, metadata: dict[str, Any], embedded: EmbeddedT
 
 
 def cut(song: Song, folder: Path, first: int, rate: int, channels: int, segment_on: SegmentOn) -> Song:
-    """The song with its segments, written as `seg_<first>.wav` and on. Cut on time if its bars are unknown."""
+    """The song with its segments, written as `seg_<first>.wav` and on.
+
+    It is cut on time if its bars are unknown, or if it is too short for one segment of whole bars.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     bars = song.analysis.bars if segment_on == "beat" else None
-    song.cut_on = "beat" if bars else "time"
-    grid = bar_grid(bars.first, bars.seconds) if bars else Grid()
+    grid = bar_grid(bars.first, bars.seconds) if bars else None
+    if grid and grid.first + grid.seconds > song.analysis.levels.seconds:
+        grid = None
+    song.cut_on = "beat" if grid else "time"
     for segment in segments(song.source.path, rate, channels, grid, song.analysis.flaws):
         if segment.samples is None:
             song.dropped[segment.dropped or ""] += 1

@@ -3,7 +3,9 @@
     python -m benchmarks.preprocessing speed      one hour of WAV and of MP3, alternating with pydub and ffmpeg
     python -m benchmarks.preprocessing memory     peak memory for a file of three hours
     python -m benchmarks.preprocessing analysis   tempo and key of 40 fixed songs of the synthesiser (or of others)
-    python -m benchmarks.preprocessing fit        fit the weights of the analysis to 160 other songs
+    python -m benchmarks.preprocessing render --pieces=… --font=… --folder=…  render scores with known tempo and key
+    python -m benchmarks.preprocessing scores --folder=…  tempo, key and first bar of those of them that were kept out
+    python -m benchmarks.preprocessing fit --folder=…  fit the weights of the analysis to the others, and to 160 songs
     python -m benchmarks.preprocessing captions --folder=…        the local tagger's words for 60 labelled segments
     python -m benchmarks.preprocessing captions_speed --folder=…  seconds to analyse and tag a minute of music
     python -m benchmarks.preprocessing copies [--folder=…]        duplicates: copies of songs, and different songs
@@ -19,11 +21,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .accuracy import TEST_SONGS, analysis, fit
+from .accuracy import analysis, scores
 from .captions import captions, captions_speed
 from .copies import copies
 from .cost import CHILDREN, child, memory, speed
 from .damaged import fuzz
+from .fitting import fit
+from .scores import render
+from .songs import MEASURED_SONGS
 
 
 def main() -> None:
@@ -38,8 +43,10 @@ def main() -> None:
 
     command("speed", speed, hours=1.0, rounds=3)
     command("memory", memory, hours=3.0)
-    command("analysis", analysis, first=TEST_SONGS[0], songs=len(TEST_SONGS))
-    command("fit", fit)
+    command("analysis", analysis, first=MEASURED_SONGS[0], songs=len(MEASURED_SONGS))
+    command("render", render, pieces="pieces.jsonl", font="FluidR3_GM.sf2", folder="scores", first=0, songs=363)
+    command("scores", scores, folder="scores")
+    command("fit", fit, folder="scores")
     command("captions", captions, folder="real")
     command("captions_speed", captions_speed, folder="real")
     command("copies", copies, folder="", synthesiser=24, copied=24)

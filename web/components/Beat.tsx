@@ -98,9 +98,11 @@ function stated({ embedded }: Analysis): string {
 }
 
 /** What a training uses unless the producer says otherwise: the file's own tempo, else the one that was heard. */
-function tempo({ embedded, bpm, bpm_confidence }: Analysis): string {
+function tempo({ embedded, bpm, bpm_alternative, bpm_confidence }: Analysis): string {
   if (embedded.bpm !== null) return `${embedded.bpm} by the file's tags`;
-  return bpm === null ? "none heard" : `${bpm.toFixed(1)} heard, ${sureness(bpm_confidence)}`;
+  if (bpm === null) return "none heard";
+  const alternative = bpm_alternative === null ? "" : ` or ${bpm_alternative}`;
+  return `${bpm}${alternative} heard, ${sureness(bpm_confidence)}`;
 }
 
 function tone({ embedded, key, key_confidence }: Analysis): string {

@@ -89,8 +89,19 @@ def test_cutting_on_a_grid(tmp_path: Path) -> None:
     made = list(segments(tmp_path / "a.wav", grid=Grid(1.25, 10.0001)))
     assert [round(segment.start, 3) for segment in made] == [0, 1.25, 11.25, 21.25]
     assert sum(segment.seconds for segment in made) == pytest.approx(30, abs=1e-6)
-    made = list(segments(tmp_path / "a.wav", grid=Grid(0.4, 10)))
     assert [segment.dropped for segment in made] == ["short", None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "first", "expected"),
+    [(30, 0.4, ["short", None, None, None]), (29, 4.9, ["short", None, None, "short"]), (30, 5, [None] * 4)],
+)
+def test_leftovers_of_a_grid_under_5_s_are_dropped(
+    seconds: float, first: float, expected: list[str | None], tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "a.wav", sine(seconds), RATE)
+    made = list(segments(tmp_path / "a.wav", grid=Grid(first, 10)))
+    assert [segment.dropped for segment in made] == expected
 
 
 def estimates(bpm: float | None, bpm_confidence: float | None, key: str | None, key_confidence: float | None) -> Any:
@@ -142,9 +153,10 @@ def test_a_dataset_cut_on_bars_without_its_duplicate(
         if part["file"] == 0:
             away = (part["start"] + bar / 2) % bar - bar / 2
             assert abs(away) < 0.05
-    assert [part["seconds"] for part in made.record["segments"] if part["file"] == 0][:-1] == pytest.approx(
+    assert [part["seconds"] for part in made.record["segments"] if part["file"] == 0] == pytest.approx(
         [4 * bar] * 5, abs=0.05
     )
+    assert first["dropped"] == {"short": 1}  # 1.3 s after the last whole bars
     assert {clip.caption for clip in made.clips if clip.song == 0} == {Caption(DEFAULT_TEXT, 124, "A minor")}
     assert third["analysis"]["bpm"] is None
 
