@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract import SamplingOptions
+from models.traits import DEFAULT_TRAITS, Traits
 
 if TYPE_CHECKING:
     import torch
@@ -97,11 +98,16 @@ R = TypeVar("R", bound=Run)
 
 
 class Model(Protocol[R]):
-    """A loaded checkpoint. It is not safe to call from two threads at once."""
+    """A loaded checkpoint. It is not safe to call from two threads at once.
+
+    Attributes:
+        traits: how it was trained; the default ones for a backend that does not set them.
+    """
 
     backend: ClassVar[str]
     sample_rate: int
     channels: int
+    traits: Traits = DEFAULT_TRAITS
 
     @property
     def device(self) -> torch.device: ...

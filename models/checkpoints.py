@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.traits import TRAITS_FILE
+
 STARTER = "starter"
 _STARTERS = Path(__file__).parent / "starter"
 # Weights, configurations and tokenizers; a hub repository may hold other formats of the same weights.
@@ -131,7 +133,8 @@ def _check_disk(name: str, needed: int, cache: Path) -> None:
 def _digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.suffix in (".safetensors", ".json"):
+        # Traits are no part of the model: twins of a checkpoint remain valid when they are added or corrected.
+        if path.suffix in (".safetensors", ".json") and path.name != TRAITS_FILE:
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -38,5 +38,6 @@ def load_dataset(attempt: Attempt, model: Model, folder: Path) -> Dataset:
         attempt.settings,
         native_rate=model.sample_rate,
         native_channels=model.channels,
+        traits=model.traits,
         report=lambda state: attempt.update(state=state),
     )

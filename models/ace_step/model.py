@@ -20,6 +20,7 @@ from models.base import Model, Plan, Row
 from models.checkpoints import Checkpoint
 from models.compilation import compile_function
 from models.loudness import normalise
+from models.traits import DEFAULT_TRAITS, Traits
 
 # diffusers' name → the original model's name, which adapter files use.
 _ORIGINAL_NAMES = {".to_q": ".q_proj", ".to_k": ".k_proj", ".to_v": ".v_proj", ".to_out.0": ".o_proj"}
@@ -34,9 +35,10 @@ class AceStep(Model[Run]):
 
     backend: ClassVar[str] = "ace_step"
 
-    def __init__(self, pipeline: AceStepPipeline, defaults: Defaults) -> None:
+    def __init__(self, pipeline: AceStepPipeline, defaults: Defaults, traits: Traits = DEFAULT_TRAITS) -> None:
         self.pipeline = pipeline
         self.defaults = defaults
+        self.traits = traits
         self._functions = UNCOMPILED
         self.sample_rate: int = pipeline.sample_rate
         self.channels: int = pipeline.vae.config.audio_channels
@@ -44,7 +46,7 @@ class AceStep(Model[Run]):
     @classmethod
     def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Self:
         pipeline = load(checkpoint, device, dtype)
-        return cls(pipeline, Defaults.of(pipeline, checkpoint.folder))
+        return cls(pipeline, Defaults.of(pipeline, checkpoint.folder), Traits.of(checkpoint.folder))
 
     @property
     def device(self) -> torch.device:
