@@ -98,12 +98,19 @@ class Header:
             if not _SHA256.fullmatch(fields["sha256"]):
                 raise InvalidAdapter("its header has no digest")
             datetime.fromisoformat(fields["created_at"])
-            bpm = int(fields["bpm"]) if fields["bpm"] else None
-            if bpm is not None and not MIN_BPM <= bpm <= MAX_BPM:
-                raise InvalidAdapter("its header has a tempo that no music has")
-            return cls(**fields | {"rank": int(fields["rank"]), "bpm": bpm})
+            return cls(**fields | {"rank": int(fields["rank"]), "bpm": parse_tempo(fields["bpm"])})
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidAdapter(f"its header is incomplete: {error}") from error
+
+
+def parse_tempo(text: str) -> int | None:
+    """The tempo in a file's metadata, None for an empty text. Raises ValueError if it is none."""
+    if not text:
+        return None
+    bpm = int(text)
+    if not MIN_BPM <= bpm <= MAX_BPM:
+        raise ValueError(f"its tempo is not from {MIN_BPM} to {MAX_BPM} bpm")
+    return bpm
 
 
 def sealed_header(header: bytes) -> bytes:
