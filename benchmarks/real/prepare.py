@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipes.starter.real import COMPOSERS
+from recipes.second_edition.real import COMPOSERS
 
 _MIN_SONGS, _MAX_TRAIN, _MAX_HELD = 5, 6, 3
 
