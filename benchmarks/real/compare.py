@@ -66,9 +66,13 @@ def _excerpts(files: list[Path], options: argparse.Namespace, rate: int) -> list
 
 
 def _generated(player: Player, twin: Twin, seeds: int) -> dict[str, list[ClipSet]]:
-    """The tracks of each seed."""
-    captions = twin.captions[: len(NEUTRAL)]
-    kinds = {"neutral prompts": list(NEUTRAL), "own captions": captions}
+    """The tracks of each seed. The base model plays at the tempo that is the twin's default."""
+    tempo = {} if twin.bpm is None else {"bpm": twin.bpm}
+    own = twin.captions[: len(NEUTRAL)]
+    kinds = {
+        kind: [tempo | prompt for prompt in prompts]
+        for kind, prompts in {"neutral prompts": NEUTRAL, "own captions": own}.items()
+    }
     return {
         f"{name}, {kind}": [player.play(prompts, seed, lora_id) for seed in range(seeds)]
         for kind, prompts in kinds.items()
