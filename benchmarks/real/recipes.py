@@ -50,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--try", dest="tries", action="append", default=[], metavar="FIELD=VALUE,…")
+    parser.add_argument("--steps", type=int, help="of all recipes that name none, instead of the default")
     parser.add_argument("--composers", nargs="+")
     parser.add_argument("--backend", default="ace_step")
     parser.add_argument("--seeds", type=int, default=10)
@@ -65,6 +66,8 @@ def main() -> None:
         for composer in read_composers(options.folder, options.composers):
             split = _split(composer, model, cache)
             default = trainer.recipe(split.seconds)
+            if options.steps:
+                default = changed(default, f"steps={options.steps}")
             recipes = {name: changed(default, text) for name, text in changes.items()}
             _print_table(composer, options, model, split, _adapters(model, trainer, split, recipes))
     finally:
