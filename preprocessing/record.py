@@ -27,7 +27,7 @@ class _Segment(BaseModel):
     sha256: str
     file: int = Field(ge=0)
     seconds: float = Field(ge=0, allow_inf_nan=False)
-    gain: float = Field(0.0, allow_inf_nan=False)
+    gain: float = Field(0.0, ge=-100, le=100)
 
 
 class _Record(DatasetAnswer):
