@@ -18,6 +18,7 @@ from hashlib import sha256
 from typing import Any
 
 from contract import is_id
+from core.notation import MAX_BPM, MIN_BPM
 
 PREFIX = "base_model.model."
 _MAX_HEADER_BYTES = 8 * 2**20
@@ -25,6 +26,7 @@ _FORMAT = "producer-twin/1"
 # The digest of the JSON header itself, computed with zeros in its place.
 _HEADER_DIGEST = re.compile(rb'("header_sha256": ?")([0-9a-f]{64})(")')
 _SHA256 = re.compile("[0-9a-f]{64}")
+_OPTIONAL = ("partial", "bpm")
 # Stands where a digest is filled in later.
 ZERO_DIGEST = "0" * 64
 # The parts of the tensors of a LoRA and of a LoHa.
@@ -52,6 +54,7 @@ class Header:
         created_at: ISO 8601, UTC.
         sha256: digest of the tensor bytes after the header.
         partial: `<steps done>/<steps planned>` if training was cancelled, otherwise empty.
+        bpm: the median tempo of the music that it was trained on, for requests that name none; None if it is unknown.
     """
 
     producer_id: str
@@ -64,6 +67,7 @@ class Header:
     created_at: str
     sha256: str
     partial: str = ""
+    bpm: int | None = None
 
     @property
     def lora_id(self) -> str:
@@ -76,7 +80,7 @@ class Header:
 
     def to_metadata(self) -> dict[str, str]:
         """The safetensors metadata, with zeros where `sealed_header` writes the digest."""
-        fields = {name: str(value) for name, value in asdict(self).items()}
+        fields = {name: "" if value is None else str(value) for name, value in asdict(self).items()}
         return {"format": "pt", "twin": _FORMAT, "header_sha256": ZERO_DIGEST} | fields
 
     @classmethod
@@ -84,8 +88,9 @@ class Header:
         if metadata.get("twin") != _FORMAT:
             raise InvalidAdapter("it has no header of a twin")
         try:
-            fields: dict[str, Any] = {name: metadata[name] for name in cls.__dataclass_fields__ if name != "partial"}
-            fields["partial"] = metadata.get("partial", "")
+            # Files of earlier versions lack the optional fields.
+            fields: dict[str, Any] = dict.fromkeys(_OPTIONAL, "") | metadata
+            fields = {name: fields[name] for name in cls.__dataclass_fields__}
             if not all(isinstance(value, str) for value in fields.values()):
                 raise InvalidAdapter("its header is not text")
             if not is_id(fields["producer_id"]) or not is_id(fields["model_name"]):
@@ -93,9 +98,19 @@ class Header:
             if not _SHA256.fullmatch(fields["sha256"]):
                 raise InvalidAdapter("its header has no digest")
             datetime.fromisoformat(fields["created_at"])
-            return cls(**fields | {"rank": int(fields["rank"])})
+            return cls(**fields | {"rank": int(fields["rank"]), "bpm": parse_tempo(fields["bpm"])})
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidAdapter(f"its header is incomplete: {error}") from error
+
+
+def parse_tempo(text: str) -> int | None:
+    """The tempo in a file's metadata, None for an empty text. Raises ValueError if it is none."""
+    if not text:
+        return None
+    bpm = int(text)
+    if not MIN_BPM <= bpm <= MAX_BPM:
+        raise ValueError(f"its tempo is not from {MIN_BPM} to {MAX_BPM} bpm")
+    return bpm
 
 
 def sealed_header(header: bytes) -> bytes:

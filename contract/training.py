@@ -58,7 +58,7 @@ class TrainRequest(Request):
     learning_rate: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=0, lt=2**32)
     profile: SegmentProfile | None = None
-    segment_on: SegmentOn = "time"
+    segment_on: SegmentOn | None = None
     rights_confirmed: bool = False
 
     @field_validator("metadata_per_file")

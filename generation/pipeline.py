@@ -87,8 +87,9 @@ class Generation:
         twins = await self._twins(request)
         backend = await self._backend(request, twins)
         seconds = self._seconds(request, backend)
+        bpm = _tempo(request, twins)
         track_request = TrackRequest(
-            text=Text(request.prompt, request.lyrics, request.bpm, request.key, request.time_signature),
+            text=Text(request.prompt, request.lyrics, bpm, request.key, request.time_signature),
             seconds=seconds,
             options=request,
             timeout=self.settings.generate_timeout_seconds,
@@ -103,6 +104,7 @@ class Generation:
             base=(await self.runners.state(backend)).checkpoint,
             seed=request.seed,
             twins=tuple(f"{found[0].header.lora_id}@{found[0].header.version}" for found in twins),
+            bpm=bpm,
         )
         file, rate = await asyncio.to_thread(encode.encode, track, request.output_format, provenance)
         if self.signer:
@@ -204,3 +206,12 @@ class Generation:
                     raise
                 refusals.append(refusal)
         raise refusals[0]
+
+
+def _tempo(request: GenerateRequest, twins: Sequence[list[StoredAdapter]]) -> int | None:
+    """The request's tempo, else the default of the strongest twin that has one."""
+    if request.bpm is not None:
+        return request.bpm
+    strengths = zip(request.strengths.values(), [found[0].header.bpm for found in twins], strict=True)
+    tempos = [(strength, bpm) for strength, bpm in strengths if strength > 0 and bpm is not None]
+    return max(tempos, key=lambda tempo: tempo[0])[1] if tempos else None

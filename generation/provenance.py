@@ -1,4 +1,4 @@
-"""The provenance of a generated file: that it is AI-generated, the model, the twins, the seed, and the time."""
+"""The provenance of a generated file: that it is AI-generated, by which model and twins, how, and when."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Provenance:
         seed: of the sampling.
         twins: as `producer:model@version`; several for a blend, none for the base model.
         made_at: now if left out.
+        bpm: the tempo that the model was asked for, by the request or by the twin's default.
     """
 
     backend: str
@@ -28,6 +29,7 @@ class Provenance:
     seed: int
     twins: tuple[str, ...] = ()
     made_at: datetime | None = None
+    bpm: int | None = None
 
     def comment(self) -> str:
         """One line of `name=value` pairs, separated by `; `."""
@@ -35,6 +37,7 @@ class Provenance:
             "backend": self.backend,
             "base": self.base,
             **({"twin": ",".join(self.twins)} if self.twins else {}),
+            **({} if self.bpm is None else {"bpm": str(self.bpm)}),
             "seed": str(self.seed),
             "made": self._time().isoformat(timespec="seconds"),
         }

@@ -24,6 +24,7 @@ from core import plain_json
 from core.disk import temporary_space
 from core.errors import Refusal
 from core.settings import Settings
+from models.traits import DEFAULT_TRAITS, Traits
 from preprocessing import training_folder
 from preprocessing.captions import Caption, ClipInfo, normalize_dataset
 from preprocessing.duplicates import duplicates
@@ -47,12 +48,18 @@ log = logging.getLogger("producer_twin.preprocessing")
 
 @dataclass(frozen=True)
 class Clip:
-    """A file to train on, in the working folder; `song` is the index of the source that it was cut from."""
+    """A file to train on, in the working folder.
+
+    Attributes:
+        song: index of the source that it was cut from.
+        gain: what training adds to the file's level, in dB.
+    """
 
     path: Path
     caption: Caption
     seconds: float
     song: int
+    gain: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ def prepare(
     *,
     native_rate: int,
     native_channels: int,
+    traits: Traits = DEFAULT_TRAITS,
     report: Callable[[State], object] = lambda _: None,
     on_progress: OnProgress = ignore,
 ) -> Dataset:
@@ -79,6 +87,7 @@ def prepare(
         workdir: where the clips' files are written; the caller removes it.
         native_rate: the backend's sample rate in Hz, for the profile "native".
         native_channels: the backend's channels, likewise.
+        traits: of the checkpoint that will be trained on.
         report: called with each state that the job enters.
         on_progress: called as the stages proceed.
 
@@ -100,7 +109,7 @@ def prepare(
         count = 0
         meter = StageMeter("cutting", "songs", lengths, on_progress)
         for number, song in meter.over(enumerate(songs)):
-            song = songs[number] = _cut(song, request, workdir, count, rate, channels)
+            song = songs[number] = _cut(song, request, workdir, count, rate, channels, traits)
             count += len(song.pieces)
     if not count:
         raise Refusal(
@@ -120,7 +129,9 @@ def prepare(
     record = make_record(request, job_id, songs, tagging, settings)
     _write(request, job_id, storage, songs, record)
     clips = zip(pieces, captions, strict=True)
-    return Dataset([Clip(piece.path, caption, piece.seconds, piece.song) for piece, caption in clips], record)
+    return Dataset(
+        [Clip(piece.path, caption, piece.seconds, piece.song, piece.gain) for piece, caption in clips], record
+    )
 
 
 def restore(record: Mapping[str, Any], storage: Storage, workdir: Path) -> Dataset:
@@ -154,7 +165,7 @@ def restore(record: Mapping[str, Any], storage: Storage, workdir: Path) -> Datas
         infos.append(ClipInfo(file["source"], file["metadata"], analysis, line, embedded=embedded, vocal=vocal))
         paths.append(path)
     clips = [
-        Clip(path, caption, part["seconds"], part["file"])
+        Clip(path, caption, part["seconds"], part["file"], part.get("gain", 0.0))
         for path, caption, part in zip(paths, normalize_dataset(infos), parts, strict=True)
     ]
     return Dataset(clips, dict(record))
@@ -199,14 +210,16 @@ def _analyse(source: Source, request: TrainRequest) -> Song:
     return _isolated(source, analyse_source, source, request.metadata[source.index], embedded)
 
 
-def _cut(song: Song, request: TrainRequest, workdir: Path, first: int, rate: int, channels: int) -> Song:
+def _cut(
+    song: Song, request: TrainRequest, workdir: Path, first: int, rate: int, channels: int, traits: Traits
+) -> Song:
     """The song with its pieces; a duplicate has none."""
     if song.duplicate_of is not None:
         log.warning("%s is left out: it is the same as file %d", song.source.display_name, song.duplicate_of)
         return song
     if request.skip_preprocess:
         return _isolated(song.source, keep_whole, song, workdir)
-    return _isolated(song.source, cut, song, workdir / "audio", first, rate, channels, request.segment_on)
+    return _isolated(song.source, cut, song, workdir / "audio", first, rate, channels, request.segment_on, traits)
 
 
 def _isolated(source: Source, function: Callable[..., Song], *arguments: Any) -> Song:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 from scipy.signal import sosfilt
 
@@ -14,6 +15,7 @@ from preprocessing.decoders import Samples
 SILENCE = 10 ** (-60 / 20)  # −60 dBFS
 FULL_SCALE = 0.9999
 MIN_CLIPPED_RUN = 3  # consecutive samples at full scale; a single one may be a normalised peak
+TRUE_PEAK_OVERSAMPLING = 4  # BS.1770-4, annex 2
 STEP_SECONDS = 0.1  # the hop of the 0.4 s loudness blocks
 
 
@@ -77,6 +79,12 @@ class LevelMeter:
             self._clipped,
             round(self._silent / self._rate, 1),
         )
+
+
+def true_peak(samples: Samples, rate: int) -> float:
+    """The peak of (frames, channels) between the samples too, in dBTP; -inf for digital silence."""
+    peak = float(np.abs(soxr.resample(samples, rate, TRUE_PEAK_OVERSAMPLING * rate)).max(initial=0))
+    return 20 * math.log10(peak) if peak else -math.inf
 
 
 def _clipped(block: Samples) -> int:

@@ -27,6 +27,7 @@ class _Segment(BaseModel):
     sha256: str
     file: int = Field(ge=0)
     seconds: float = Field(ge=0, allow_inf_nan=False)
+    gain: float = Field(0.0, ge=-100, le=100)
 
 
 class _Record(DatasetAnswer):
@@ -104,6 +105,7 @@ def _file(song: Song) -> dict[str, Any]:
         "analysis": analysis,
         "duplicate_of": song.duplicate_of,
         "cut_on": song.cut_on,
+        "training_level": song.training_level and asdict(song.training_level),
         "segments": len(song.pieces),
         "dropped": dict(song.dropped),
         "warnings": [*song.warnings, *sound_warnings],
@@ -117,6 +119,7 @@ def _segment(job_id: str, number: int, piece: Piece) -> dict[str, Any]:
         "file": piece.song,
         "start": round(piece.start, 3),
         "seconds": round(piece.seconds, 3),
+        "gain": piece.gain,
         "caption": piece.caption and asdict(piece.caption),
         "tags": piece.tags and asdict(piece.tags),
     }

@@ -6,7 +6,7 @@ import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-from math import ceil
+from math import ceil, log10
 from pathlib import Path
 from typing import Literal
 
@@ -39,12 +39,14 @@ class Segment:
         start: seconds from the song's beginning.
         samples: (frames, channels) with their peak at −1 dBFS; None if the segment is dropped.
         dropped: why it is dropped.
+        gain: that of `samples` over the song, in dB.
     """
 
     start: float
     seconds: float
     samples: Samples | None
     dropped: Dropped | None = None
+    gain: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -142,4 +144,5 @@ def _segment(samples: Samples, start: int, rate: int, shortest: float) -> Segmen
         return Segment(start / rate, seconds, None, "short")
     if peak < SILENCE:
         return Segment(start / rate, seconds, None, "silent")
-    return Segment(start / rate, seconds, samples * np.float32(TARGET_PEAK / peak))
+    gain = TARGET_PEAK / peak
+    return Segment(start / rate, seconds, samples * np.float32(gain), gain=20 * log10(gain))

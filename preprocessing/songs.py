@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import soundfile
 
 from contract import SegmentOn
+from models.traits import Traits
 from preprocessing.analysis import Analysis, analyse
 from preprocessing.captions import Caption, ClipInfo, Tags, stated_kinds
 from preprocessing.decode import blocks
 from preprocessing.embedded_tags import EmbeddedTags
+from preprocessing.levels import LevelMeter, true_peak
 from preprocessing.metadata import parse_metadata
 from preprocessing.segment import CONTRACT_RATE, MIN_SECONDS, bar_grid, segments, write_wav
 from preprocessing.sources import Source
@@ -30,6 +34,7 @@ class Piece:
         excerpt: what the tagger is sent, a WAV file of 15 s or less; `path` itself where that is one.
         song: index of the source that it was cut from.
         start: seconds from the song's beginning.
+        gain: what training adds to the file's level, in dB, so that all pieces of the song have the same gain over it.
         heard: by the local tagger.
         tags: from Gemini.
     """
@@ -39,9 +44,25 @@ class Piece:
     song: int
     start: float
     seconds: float
+    gain: float = 0.0
     heard: Description = SILENT
     tags: Tags | None = None
     caption: Caption | None = None
+
+
+@dataclass(frozen=True)
+class TrainingLevel:
+    """The level at which a song is trained on.
+
+    Attributes:
+        loudness: of the song's pieces together, before the gain, in LUFS.
+        true_peak: likewise, in dBTP.
+        gain: in dB.
+    """
+
+    loudness: float
+    true_peak: float
+    gain: float
 
 
 @dataclass
@@ -53,6 +74,7 @@ class Song:
         embedded: the tags inside the file.
         duplicate_of: index of the song that this one repeats.
         cut_on: what its pieces were cut on; "nothing" for a whole file and for a duplicate.
+        training_level: None for a whole file, which is trained on as it is, and for one that is nearly silent.
         dropped: number of segments left out, by reason.
         warnings: one sentence for each problem in the metadata or the name.
     """
@@ -64,6 +86,7 @@ class Song:
     duplicate_of: int | None = None
     cut_on: Literal["time", "beat", "nothing"] = "nothing"
     pieces: list[Piece] = field(default_factory=list)
+    training_level: TrainingLevel | None = None
     dropped: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
 
@@ -107,17 +130,24 @@ def analyse_source(source: Source, metadata: dict[str, Any], embedded: EmbeddedT
     return Song(source, metadata, embedded, analysis, warnings=list(parsed.warnings))
 
 
-def cut(song: Song, folder: Path, first: int, rate: int, channels: int, segment_on: SegmentOn) -> Song:
+def cut(
+    song: Song, folder: Path, first: int, rate: int, channels: int, segment_on: SegmentOn | None, traits: Traits
+) -> Song:
     """The song with its segments, written as `seg_<first>.wav` and on.
 
     It is cut on time if its bars are unknown, or if it is too short for one segment of whole bars.
+
+    Args:
+        segment_on: by default on bars for a model that keeps a clock, else on time.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    bars = song.analysis.bars if segment_on == "beat" else None
+    on_beat = traits.clock if segment_on is None else segment_on == "beat"
+    bars = song.analysis.bars if on_beat else None
     grid = bar_grid(bars.first, bars.seconds) if bars else None
     if grid and grid.first + grid.seconds > song.analysis.levels.seconds:
         grid = None
     song.cut_on = "beat" if grid else "time"
+    meter, peak, gains = LevelMeter(rate, channels), -math.inf, list[float]()
     for segment in segments(song.source.path, rate, channels, grid, song.analysis.flaws):
         if segment.samples is None:
             song.dropped[segment.dropped or ""] += 1
@@ -125,6 +155,15 @@ def cut(song: Song, folder: Path, first: int, rate: int, channels: int, segment_
         path = folder / f"seg_{first + len(song.pieces):04d}.wav"
         write_wav(path, segment.samples, rate)
         song.pieces.append(Piece(path, path, song.source.index, segment.start, segment.seconds))
+        gains.append(segment.gain)
+        meter.add(segment.samples * np.float32(10 ** (-segment.gain / 20)))
+        peak = max(peak, true_peak(segment.samples, rate) - segment.gain)
+    loudness = meter.levels().loudness
+    if loudness is not None:
+        gain = min(traits.loudness - loudness, traits.max_true_peak - peak)
+        song.training_level = TrainingLevel(loudness, round(peak, 2), round(gain, 2))
+        for piece, own in zip(song.pieces, gains, strict=True):
+            piece.gain = round(gain - own, 2)
     return song
 
 

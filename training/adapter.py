@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from adapters.adapter_file import Header
 from adapters.library import Library
 from adapters.serialization import decode, encode
 from adapters.weights import LoraPair
-from models.base import Model
+from models.base import Model, Text
 from models.checkpoints import Checkpoint
 from training.attempt import Attempt
 from training.base import Recipe
@@ -17,9 +18,18 @@ from training.retry import retry_unavailable
 
 
 def save_adapter(
-    attempt: Attempt, pairs: Mapping[str, LoraPair], step: int, recipe: Recipe, model: Model, base: Checkpoint
+    attempt: Attempt,
+    pairs: Mapping[str, LoraPair],
+    step: int,
+    recipe: Recipe,
+    model: Model,
+    base: Checkpoint,
+    bpm: int | None,
 ) -> bool:
     """Store the adapter after `step` steps as a version of the twin.
+
+    Args:
+        bpm: the producer's tempo.
 
     Returns:
         Whether it is the twin's current version. The adapter of a cancelled job does not replace a complete one.
@@ -38,9 +48,16 @@ def save_adapter(
         created_at=datetime.now(UTC).isoformat(),
         sha256="",
         partial="" if step == recipe.steps else f"{step}/{recipe.steps}",
+        bpm=bpm,
     )
     data = encode(header, pairs, model)
     # Read back by the code that serves it, before anything refers to it.
     header = decode(data, model).header
     library = Library(attempt.storage)
     return retry_unavailable(lambda: library.save(data, header))
+
+
+def median_tempo(texts: Iterable[Text]) -> int | None:
+    """The median of the tempos of segments that have one; of two in the middle the slower one, which is some song's."""
+    tempos = [text.bpm for text in texts if text.bpm is not None]
+    return statistics.median_low(tempos) if tempos else None

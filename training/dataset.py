@@ -40,6 +40,7 @@ def load_dataset(attempt: Attempt, model: Model, folder: Path, on_progress: OnPr
         attempt.settings,
         native_rate=model.sample_rate,
         native_channels=model.channels,
+        traits=model.traits,
         report=lambda state: attempt.update(state=state),
         on_progress=on_progress,
     )

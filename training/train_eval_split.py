@@ -162,11 +162,16 @@ def text_of(clip: Clip) -> Text:
 
 
 def _pieces(clip: Clip, model: Model) -> Iterator[NDArray[np.float32]]:
-    """The clip's audio `[channels, samples]` at the model's rate, in pieces of at most `_MAX_EXAMPLE_SECONDS`."""
+    """The clip's audio `[channels, samples]` at the model's rate, in pieces of at most `_MAX_EXAMPLE_SECONDS`.
+
+    It has the gain of training, by which samples may exceed ±1.
+    """
+    gain = np.float32(10 ** (clip.gain / 20))
     longest, shortest = round(_MAX_EXAMPLE_SECONDS * model.sample_rate), round(MIN_SECONDS * model.sample_rate)
     blocks: list[NDArray[np.float32]] = []
     length, first = 0, True
     for block in resampled(clip.path, model.sample_rate, model.channels):
+        block = block * gain
         while length + len(block) > longest:
             blocks.append(block[: longest - length])
             block = block[longest - length :]

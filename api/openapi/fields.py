@@ -39,7 +39,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "learning_rate": "The optimiser's learning rate; what suits the model if left out",
         "seed": "The seed of the training's random numbers",
         "profile": "contract: segments of 44.1 kHz mono; native: the model's own rate and channels",
-        "segment_on": "time: every 15 s; beat: on bars",
+        "segment_on": "time: every 15 s; beat: on bars; beat for a model that keeps a clock, else time, if left out",
         "rights_confirmed": "The producer confirms the right to train on the music; kept in the dataset's record",
     },
     "BlendPart": {
@@ -55,7 +55,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "seed": "The same request and seed give the same audio; a new one, which is answered, if left out or -1",
         "lora_scale": "The strength of the twins",
         "lyrics": "The words to sing",
-        "bpm": "The tempo, rounded to a whole number; left to the model if it is 0, empty, auto or left out",
+        "bpm": "The tempo, rounded to a whole number; that of the twin's music if it is 0, empty, auto or left out",
         "key": "Major or minor, such as A minor, Am or 8A; left to the model if it is empty, auto or left out",
         "time_signature": "One of 2/4, 3/4, 4/4 and 6/8; left to the model if it is empty, auto or left out",
         "steps": "Sampling steps; the checkpoint's own if left out",

@@ -84,11 +84,13 @@ def _excerpts(files: list[Path], options: argparse.Namespace, rate: int) -> list
 
 
 def _generated(player: Player, twin: Twin, seeds: int) -> dict[str, list[ClipSet]]:
-    """The tracks of each seed."""
-    captions = twin.captions[: len(NEUTRAL)]
+    """The tracks of each seed. The base model plays at the tempo that is the twin's default."""
+    tempo = {} if twin.bpm is None else {"bpm": twin.bpm}
+    own = twin.captions[: len(NEUTRAL)]
+    kinds = {kind: [tempo | prompt for prompt in prompts] for kind, prompts in zip(KINDS, (NEUTRAL, own), strict=True)}
     return {
         f"{name}, {kind}": [player.play(prompts, _FIRST_SEED + seed, lora_id) for seed in range(seeds)]
-        for kind, prompts in zip(KINDS, (list(NEUTRAL), captions), strict=True)
+        for kind, prompts in kinds.items()
         for name, lora_id in (("base", None), ("twin", twin.lora_id))
     }
 

@@ -36,12 +36,14 @@ class Twin:
     file: its adapter file.
     report: the report's JSON.
     captions: of the dataset's segments, a different song each as far as there are.
+    bpm: its default tempo.
     """
 
     lora_id: str
     file: bytes
     report: dict[str, Any]
     captions: list[Prompt]
+    bpm: int | None
 
 
 def train(storage: Storage, composer: Composer, backend: str, max_steps: int | None) -> Twin:
@@ -57,7 +59,7 @@ def train(storage: Storage, composer: Composer, backend: str, max_steps: int | N
     job = stored.header.job_id
     dataset = records.read(storage, keys.dataset_record(producer, job), lambda data, _: decode_object(data))[0]
     report = decode_object(storage.get(keys.report(job)))
-    return Twin(lora_id, storage.get(stored.key), report, _captions(dataset))
+    return Twin(lora_id, storage.get(stored.key), report, _captions(dataset), stored.header.bpm)
 
 
 def _captions(dataset: dict[str, Any]) -> list[Prompt]:

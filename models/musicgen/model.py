@@ -22,6 +22,7 @@ from models.musicgen.layer import forward
 from models.musicgen.sampling import Sampling
 from models.musicgen.text import encode
 from models.musicgen.tokens import Batch, Run, TokenRow, Windows
+from models.traits import DEFAULT_TRAITS, Traits
 
 # The cost of a step beyond its rows, in rows: mostly reading the weights. The scheduler starts with these estimates.
 _OVERHEAD = {"cpu": 15.0}
@@ -41,9 +42,15 @@ class MusicGen(Model[Run]):
 
     backend: ClassVar[str] = "musicgen"
 
-    def __init__(self, model: MusicgenForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self,
+        model: MusicgenForConditionalGeneration,
+        tokenizer: PreTrainedTokenizerBase,
+        traits: Traits = DEFAULT_TRAITS,
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
+        self.traits = traits
         self._step_layer: Callable[..., torch.Tensor] = forward
         self.sampling = Sampling.of(model.generation_config)
         self.codec: Any = model.audio_encoder
@@ -53,7 +60,7 @@ class MusicGen(Model[Run]):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Self:
-        return cls(*load(checkpoint, device, dtype))
+        return cls(*load(checkpoint, device, dtype), Traits.of(checkpoint.folder))
 
     @property
     def device(self) -> torch.device:

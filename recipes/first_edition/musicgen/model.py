@@ -21,6 +21,7 @@ from transformers import (
 
 from models.musicgen.pattern import delay, delays
 from models.musicgen.text import caption
+from models.traits import TRAITS_FILE
 
 from ..clips import LONG_SECONDS, LOOP_SECONDS, VALIDATION_CLIPS, Clip, Library, draw, for_training, phrase_starts
 from ..data import SAMPLE_RATE, TRAINING, song_number
@@ -227,6 +228,7 @@ def pack(runs: Path, target: Path) -> None:
     starter.tokenizer.save_pretrained(target)
     extractor = EncodecFeatureExtractor(feature_size=1, sampling_rate=SAMPLE_RATE, padding_side="left")
     extractor.save_pretrained(target)
+    (target / TRAITS_FILE).write_text(json.dumps({"clock": True}, indent=2) + "\n")
     forget_paths(target)
 
 

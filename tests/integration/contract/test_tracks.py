@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.adapter_files import header_of
 from tests.api import CHANNELS, RATES, Api, Json, Samples, both_backends, decoded
 from tests.conftest import Twin
 
@@ -156,3 +157,11 @@ def test_both_spellings_are_the_same_field(api: Api, twins: dict[str, Twin]) -> 
     # The files hold the second in which they were made, so only the samples can be compared.
     one, other = (decoded(base64.b64decode(made["audio_base64"])) for made in (snake, camel))
     assert one[1] == other[1] and np.array_equal(one[0], other[0])
+
+
+def test_a_twin_plays_at_the_tempo_of_its_music_unless_another_is_named(api: Api, twins: dict[str, Twin]) -> None:
+    twin = twins["ace_step"]
+    tempo = header_of(api.file(twin.result["lora_path"]).read_bytes())["bpm"]
+    default = api.generate(lora_id=twin.lora_id)
+    assert np.array_equal(default, api.generate(lora_id=twin.lora_id, bpm=int(tempo)))
+    assert not np.array_equal(default, api.generate(lora_id=twin.lora_id, bpm=61))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from safetensors.torch import load_file, save
 
 from adapters.adapter_file import PREFIX, Header, InvalidAdapter, parse_header
 from adapters.foreign import convert
-from adapters.serialization import decode
-from adapters.weights import linear_layers
+from adapters.serialization import decode, encode
+from adapters.weights import LoraPair, linear_layers
 from models.ace_step import AceStep
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
@@ -106,7 +107,21 @@ def test_our_own_file_comes_back(model: AceStep) -> None:
     peft = peft_of(model.adapted, lora_alpha=RANK)
     made = convert(save(dict(get_peft_model_state_dict(peft))), None, HEADER, model)  # type: ignore[arg-type]
     again = convert(made.data, None, HEADER, model)
-    assert (again.header.sha256, again.notes) == (made.header.sha256, [])
+    assert (again.header.sha256, again.header.bpm, again.notes) == (made.header.sha256, None, [])
+
+
+def test_a_twin_keeps_its_tempo(model: AceStep) -> None:
+    pairs = {
+        name: LoraPair(torch.ones(layer.in_features, 1), torch.ones(1, layer.out_features))
+        for name, layer in linear_layers(model.adapted).items()
+    }
+    data = encode(replace(HEADER, bpm=128), pairs, model)
+    assert decode(data, model).header.bpm == convert(data, None, HEADER, model).header.bpm == 128
+    metadata = replace(HEADER, sha256="0" * 64).to_metadata()
+    del metadata["bpm"]  # as in files of earlier versions
+    assert Header.from_metadata(metadata).bpm is None
+    with pytest.raises(InvalidAdapter, match="30 to 300"):
+        Header.from_metadata(metadata | {"bpm": "29"})
 
 
 def test_musicgen_by_peft(tmp_path: Path) -> None:

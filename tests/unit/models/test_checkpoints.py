@@ -19,6 +19,7 @@ import pytest
 from core.settings import ROOT
 from models import checkpoints
 from models.checkpoints import CheckpointError, resolve
+from models.traits import Traits
 
 
 def _write(folder: Path) -> None:
@@ -47,6 +48,16 @@ def test_a_folder_is_known_by_its_contents(tmp_path: Path) -> None:
     assert one.sha256 == two.sha256
     (tmp_path / "two" / "model.safetensors").write_bytes(b"other")
     assert resolve(str(tmp_path / "two"), "x", _write).sha256 != one.sha256
+
+
+def test_traits_are_no_part_of_a_checkpoints_digest(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint"
+    _write(folder)
+    before = resolve(str(folder), "x", _write).sha256
+    assert Traits.of(folder) == Traits(clock=False, loudness=-14.0, max_true_peak=-1.0)
+    (folder / "training.json").write_text('{"clock": true}')
+    assert resolve(str(folder), "x", _write).sha256 == before
+    assert Traits.of(folder) == Traits(clock=True)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from contract import State, TrainRequest
 from core.settings import Settings
+from models.traits import DEFAULT_TRAITS, Traits
 from preprocessing.dataset import Dataset, prepare
 from preprocessing.levels import LevelMeter, Levels
 from storage import Storage
@@ -38,6 +39,7 @@ def make(
     job: str = "j",
     states: list[State] | None = None,
     tagger: Literal["local", "none"] | None = "none",
+    traits: Traits = DEFAULT_TRAITS,
     **body: Any,
 ) -> Dataset:
     """Run `prepare` for producer p as training does; `states` collects the states that it reports."""
@@ -50,6 +52,7 @@ def make(
         Settings(tagger=tagger),
         native_rate=48_000,
         native_channels=2,
+        traits=traits,
         report=(states if states is not None else []).append,
     )
 

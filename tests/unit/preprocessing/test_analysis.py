@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from core.errors import Refusal
+from models.traits import Traits
 from preprocessing import dataset as datasets
 from preprocessing.analysis import analyse
 from preprocessing.captions import DEFAULT_TEXT, Caption, ClipInfo, caption, normalize_dataset
@@ -159,6 +160,17 @@ def test_a_dataset_cut_on_bars_without_its_duplicate(
     assert first["dropped"] == {"short": 1}  # 1.3 s after the last whole bars
     assert {clip.caption for clip in made.clips if clip.song == 0} == {Caption(DEFAULT_TEXT, 124, "A minor")}
     assert third["analysis"]["bpm"] is None
+
+
+@pytest.mark.parametrize(
+    ("clock", "body", "expected"),
+    [(True, {}, "beat"), (False, {}, "time"), (True, {"segment_on": "time"}, "time")],
+)
+def test_songs_are_cut_on_bars_by_default_for_a_model_that_keeps_a_clock(
+    clock: bool, body: dict[str, Any], expected: str, store: Storage, beat: Song, tmp_path: Path
+) -> None:
+    made = make(store, tmp_path, traits=Traits(clock=clock), upload_paths=["/data/uploads/p/u/one.flac"], **body)
+    assert made.record["files"][0]["cut_on"] == expected
 
 
 def test_the_clients_tempo_decides_the_bars(store: Storage, beat: Song, tmp_path: Path) -> None:

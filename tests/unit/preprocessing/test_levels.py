@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pyloudnorm
 import pytest
 
+from preprocessing.levels import true_peak
 from recipes.synthesiser import render, sample_song
 from tests.sounds import RATE
 from tests.unit.preprocessing.helpers import levels, sine
@@ -49,3 +52,9 @@ def test_loudness_agrees_with_pyloudnorm(rate: int, channels: int) -> None:
     meter = pyloudnorm.Meter(rate, filter_class="DeMan")
     for samples in (song, gated, noise):
         assert levels(samples, rate).loudness == pytest.approx(meter.integrated_loudness(samples), abs=0.01)
+
+
+def test_a_true_peak_is_between_the_samples() -> None:
+    between = np.sin(np.pi / 2 * np.arange(RATE) + np.pi / 4).astype(np.float32)[:, None]  # samples at ±0.71
+    assert true_peak(between[100:-100], RATE) == pytest.approx(0, abs=0.2)
+    assert true_peak(np.zeros((RATE, 2), np.float32), RATE) == -math.inf
