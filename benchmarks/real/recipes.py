@@ -28,7 +28,7 @@ import torch
 from adapters.adapter_file import Header
 from adapters.weights import AdapterWeights, FlatPairs, LoraPair
 from benchmarks.real.composers import ClipSet, Composer, draw, read_composers
-from benchmarks.real.figures import DISTANCE, MEASURES, Meter, bootstrap
+from benchmarks.real.figures import DISTANCE, MEASURES, Meter
 from benchmarks.training import loaded
 from contract import SamplingOptions, TrainRequest
 from core.settings import settings
@@ -39,11 +39,13 @@ from preprocessing.tagger.embedding import embed
 from storage import open_storage
 from training.adapter import median_tempo
 from training.base import Recipe
+from training.evaluation.intervals import bootstrap
 from training.examples import ExampleCache
 from training.loop import train
 from training.train_eval_split import TrainEvalSplit, split_dataset
 
 _HELD_CLIPS = 12
+_EXCERPT_SECONDS = 1.0  # what a job measures of its music is not used here
 
 
 def main() -> None:
@@ -112,7 +114,7 @@ def _split(composer: Composer, model: Any, cache: ExampleCache) -> TrainEvalSpli
             native_channels=model.channels,
             traits=model.traits,
         )
-        return split_dataset(dataset, model, cache, lambda: None)
+        return split_dataset(dataset, model, cache, _EXCERPT_SECONDS, lambda: None)
 
 
 def _adapters(

@@ -36,7 +36,7 @@ class _Cache:
 def _trained_on(made: Dataset, model: AceStep) -> list[NDArray[np.float32]]:
     """The audio of each clip in training, (frames, channels)."""
     cache: Any = _Cache()
-    split_dataset(made, model, cache, lambda: None)
+    split_dataset(made, model, cache, excerpt_seconds=1.0, check_stop=lambda: None)
     return [audio.T for audio in cache.audio[: len(made.clips)]]
 
 
