@@ -108,7 +108,7 @@ def _file(song: Song) -> dict[str, Any]:
         "training_level": song.training_level and asdict(song.training_level),
         "segments": len(song.pieces),
         "dropped": dict(song.dropped),
-        "warnings": [*song.warnings, *sound_warnings],
+        "warnings": [*sound_warnings, *song.warnings],
     }
 
 

@@ -25,7 +25,8 @@ def test_flaws_are_repaired_and_reported(raw: bool, store: Storage, tmp_path: Pa
     store.put("uploads/p/u/opposite.wav", written(tone(5, channels=1) * [[0.9, -1]]))
     store.put("uploads/p/u/good.wav", written(tone(6)))
     paths = [f"/data/uploads/p/u/{name}.wav" for name in ("offset", "opposite", "good")]
-    made = make(store, tmp_path, upload_paths=paths, skip_preprocess=raw, profile="native")
+    known = [{"genre": "drone"}] * len(paths)
+    made = make(store, tmp_path, upload_paths=paths, metadata_per_file=known, skip_preprocess=raw, profile="native")
     offset, opposite, _ = (np.concatenate(list(resampled(clip.path, RATE, 2))) for clip in made.clips)
     assert abs(offset.mean()) < 1e-3
     for mended, sign in ((offset, 1), (opposite, -1)):
