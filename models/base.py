@@ -145,7 +145,7 @@ class Model(Protocol[R]):
         ...
 
     def has_room(self, row: Row) -> bool:
-        """Whether there is memory for the weights that the row's adapters are merged into. It may be called anywhere."""
+        """Whether there is memory for the weights that the row's adapters are merged into. Thread-safe."""
         return self.merged.has_room(row.adapters)
 
     def begin(self, row: Row) -> R:
