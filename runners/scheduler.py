@@ -341,6 +341,7 @@ class Scheduler:
     def _remove(self, ticket: Ticket) -> None:
         """Remove a row at once. The other rows of its batch complete the step under way."""
         self.tickets.remove(ticket)
+        ticket.run = None  # frees its memory, while the ticket itself is still on its way to the client
         group, self._changed = ticket.group, True
         if group and (group.work is None or not any(each in self.tickets for each in group.tickets)):
             group.work = None
