@@ -43,8 +43,15 @@ def locate(checkpoint: Checkpoint) -> Parts:
     folder = checkpoint.folder
     sampling = folder / "sampling.json"
     if (folder / "transformer").is_dir():
-        parts = (folder / name for name in ("transformer", "condition_encoder", "vae", "text_encoder", "tokenizer"))
-        return Parts(*parts, variant=_name(checkpoint), sampling=sampling)
+        return Parts(
+            transformer=folder / "transformer",
+            condition_encoder=folder / "condition_encoder",
+            vae=folder / "vae",
+            text_encoder=folder / "text_encoder",
+            tokenizer=folder / "tokenizer",
+            variant=_name(checkpoint),
+            sampling=sampling,
+        )
     model = _original_model(folder)
     variant = _name(checkpoint) if model == folder else model.name
     vae, text_encoder = (_beside(model, name, checkpoint) for name in ("vae", _TEXT_ENCODER))
