@@ -62,12 +62,13 @@ def _load(parts: Parts, dtype: torch.dtype) -> AceStepPipeline:
         folder = getattr(parts, name)
         with torch.device("meta"):
             _check(folder, kind.from_config(kind.load_config(folder)))
-        models[name] = kind.from_pretrained(folder, torch_dtype=dtype)
+        # As text, since libraries write the name into their files.
+        models[name] = kind.from_pretrained(str(folder), dtype=dtype)
     with torch.device("meta"):
         # Loaded from a folder, never from the hub, so there is no revision to pin.
         text_encoder = AutoModel.from_config(AutoConfig.from_pretrained(parts.text_encoder))  # nosec B615
     _check(parts.text_encoder, text_encoder)
-    models["text_encoder"] = AutoModel.from_pretrained(parts.text_encoder, dtype=dtype)  # nosec B615
+    models["text_encoder"] = AutoModel.from_pretrained(str(parts.text_encoder), dtype=dtype)  # nosec B615
     check_silence(models["condition_encoder"].silence_latent)
     _check_widths(models)
     pipeline = AceStepPipeline(
