@@ -1,7 +1,8 @@
 """Merged copies of a model's weights, for adapters that have no LoRA pairs (DoRA, LoKr, LoHa, OFT).
 
-A copy takes as much memory as the weights that it replaces: 3.4 GiB if an adapter changes every layer of the 2B model.
-All rows with the same adapters share one, and rows with other adapters wait until there is memory for theirs.
+A copy takes as much memory as the weights that it replaces: 2.8 GiB if an adapter changes every layer of ACE-Step 2B in
+half precision. All rows with the same adapters share one, and rows with other adapters wait until there is memory for
+theirs.
 """
 
 from __future__ import annotations
