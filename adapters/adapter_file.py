@@ -3,8 +3,9 @@
 Tensors are named `base_model.model.<module>.lora_A.weight` `[rank, in]` and `….lora_B.weight` `[out, rank]`. Module
 names are those of the original model, and the scaling alpha / rank is folded into B, so that the file is read correctly
 without an `adapter_config.json`. DoRA, LoKr and LoHa tensors have PEFT's names (`lora_magnitude_vector`, `lokr_…`,
-`hada_…`), or LyCORIS' where PEFT has none (`dora_scale` with LoKr or LoHa, or by inputs `[1, in]`). Everything else
-(producer, base checkpoint, digests) is in the safetensors metadata, which is read without torch.
+`hada_…`), or LyCORIS' where PEFT has none (`dora_scale` with LoKr or LoHa, or by inputs `[1, in]`). OFT has names of
+ours, `oft_input` or `oft_output` with its rotations, and `oft_rescale`. Everything else (producer, base checkpoint,
+digests) is in the safetensors metadata, which is read without torch.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ ZERO_DIGEST = "0" * 64
 LORA_PARTS = frozenset({"lora_A.weight", "lora_B.weight"})
 LOHA_PARTS = frozenset({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"})
 # Where the part of a tensor's name begins, after the module.
-PARTS = (".lora_", ".lokr_", ".hada_", ".dora_")
+PARTS = (".lora_", ".lokr_", ".hada_", ".dora_", ".oft_")
 
 
 class InvalidAdapter(ValueError):

@@ -6,8 +6,9 @@ products beside the layer's own, without merging them into its weight, as in Pun
 arXiv:2310.18547) and S-LoRA (Sheng et al., 2023, arXiv:2311.03285). The ranks are padded rather than handled by a
 kernel of our own.
 
-Adapters of other kinds (DoRA, LoKr, LoHa) have no such pairs. Their rows form a batch of their own, in which all rows
-have the same adapters, and which uses merged copies of the layers' weights. The model's own weights never change.
+Adapters of other kinds (DoRA, LoKr, LoHa, OFT) have no such pairs. Their rows form a batch of their own, in which all
+rows have the same adapters and share merged copies of the layers' weights (adapters/merged_weights.py). The model's own
+weights never change.
 """
 
 from __future__ import annotations
@@ -84,17 +85,6 @@ def _blend_layer(parts: Sequence[tuple[LoraPair, float]]) -> LoraPair:
         torch.cat([pair.a for pair, _ in parts], dim=1),
         torch.cat([pair.b * strength for pair, strength in parts], dim=0),
     )
-
-
-def merged_weights(root: torch.nn.Module, adapters: RowAdapters) -> dict[str, torch.Tensor]:
-    """Merged copies `[out, in]` of the weights that a row's adapters change by `deltas`, by layer name."""
-    layers = linear_layers(root)
-    weights: dict[str, torch.Tensor] = {}
-    for adapter, strength in adapters:
-        for name, delta in adapter.deltas.items() if strength else ():
-            base = layers[name].weight
-            weights[name] = weights.get(name, base) + strength * delta.of(base)
-    return weights
 
 
 def apply_linear(layer: torch.nn.Linear, x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:

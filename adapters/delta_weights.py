@@ -1,4 +1,4 @@
-"""ΔW of one layer: LoRA, DoRA, LoKr and LoHa by their formulas, from tensors named as in PEFT's files.
+"""ΔW of one layer: LoRA, DoRA, LoKr, LoHa and OFT by their formulas, from tensors named as in PEFT's files.
 
 The scaling is folded into the tensors, as in every adapter file here.
 """
@@ -100,6 +100,36 @@ class LohaDelta:
         return sum(part.nbytes for part in (*self.w1, *self.w2))
 
 
+@dataclass(frozen=True)
+class OftDelta:
+    """OFT (Qiu et al., 2023, arXiv:2306.07280): the weight's inputs or outputs are rotated in blocks.
+
+    Attributes:
+        rotation: `[blocks, size, size]`, applied to each input or output vector.
+        of_inputs: it rotates the inputs, W' = W Rᵀ; otherwise the outputs, W' = R W.
+        rescale: factor of each output afterwards, `[out, 1]`.
+    """
+
+    rotation: Tensor
+    of_inputs: bool
+    rescale: Tensor | None = None
+
+    def of(self, weight: Tensor) -> Tensor:
+        base, rotation = weight.float(), self.rotation.float()
+        shape = rotation.shape[:2]
+        if self.of_inputs:
+            moved = torch.einsum("okn,kmn->okm", base.unflatten(1, shape), rotation).flatten(1)
+        else:
+            moved = torch.einsum("kni,kmn->kmi", base.unflatten(0, shape), rotation).flatten(0, 1)
+        if self.rescale is not None:
+            moved = moved * self.rescale.float()
+        return (moved - base).to(weight.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        return self.rotation.nbytes + (0 if self.rescale is None else self.rescale.nbytes)
+
+
 def read_delta(module: str, parts: Mapping[str, Tensor], layer: torch.nn.Linear) -> DeltaWeight:
     """ΔW of `layer` from its tensors, whose keys are the parts of their names after the module's.
 
@@ -142,6 +172,10 @@ def _direction(module: str, parts: Mapping[str, Tensor]) -> DeltaWeight | None:
         return LoraDelta(parts["lora_B.weight"], parts["lora_A.weight"])
     if names == LOHA_PARTS:
         return LohaDelta((parts["hada_w1_a"], parts["hada_w1_b"]), (parts["hada_w2_a"], parts["hada_w2_b"]))
+    rotation = names & {"oft_input", "oft_output"}
+    if len(rotation) == 1 and names <= rotation | {"oft_rescale"}:
+        (which,) = rotation
+        return OftDelta(parts[which], which == "oft_input", parts.get("oft_rescale"))
     w1, w2 = (_lokr_factor(name, parts, names) for name in ("lokr_w1", "lokr_w2"))
     if names or (w1 is None and w2 is None):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from models.traits import DEFAULT_TRAITS, Traits
 if TYPE_CHECKING:
     import torch
 
+    from adapters.merged_weights import MergedWeights
     from adapters.weights import AdapterWeights
     from models.checkpoints import Checkpoint
 
@@ -132,6 +134,13 @@ class Model(Protocol[R]):
         """The name in adapter files of the Linear layer `module` of `adapted`."""
         ...
 
+    @cached_property
+    def merged(self) -> MergedWeights:
+        """The weights with adapters merged into them, which rows with the same adapters share."""
+        from adapters.merged_weights import MergedWeights
+
+        return MergedWeights(self.adapted)
+
     @property
     def overhead(self) -> float:
         """Estimated cost of a step beyond its rows' costs, in the same unit. Small if one row fills the device."""
@@ -140,6 +149,10 @@ class Model(Protocol[R]):
     def plan(self, row: Row) -> Plan:
         """Plan a row. Raises if the row is invalid."""
         ...
+
+    def has_room(self, row: Row) -> bool:
+        """Whether there is memory for the weights that the row's adapters are merged into. Thread-safe."""
+        return self.merged.has_room(row.adapters)
 
     def begin(self, row: Row) -> R:
         """Compute a row's inputs that all steps share, such as its text encoding. Raises if the row is invalid."""

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from adapters import bento_store
 from adapters.adapter_file import Header, InvalidAdapter
 from adapters.library import Library
+from adapters.merged_weights import MAX_BYTES
 from adapters.serialization import decode
 from adapters.stored_adapter import StoredAdapter
 from adapters.weights import AdapterWeights
@@ -24,8 +25,6 @@ from storage import Storage
 
 log = logging.getLogger("producer_twin.runner")
 
-MAX_BYTES = 2 * 2**30
-
 
 class AdapterCache:
     """Adapters in memory by the digest of their content, the least recently used evicted first. For one event loop.
@@ -34,7 +33,7 @@ class AdapterCache:
         storage: where adapter files are.
         model: the model that the adapters are for.
         checkpoint: the model's checkpoint; adapters of another one are refused.
-        max_bytes: memory for adapters; those in use may exceed it.
+        max_bytes: memory for adapters and for the weights that they are merged into; those in use may exceed it.
         backend: the label of metrics.
     """
 
@@ -50,6 +49,7 @@ class AdapterCache:
         self._cached: OrderedDict[str, AdapterWeights] = OrderedDict()
         self._loading: dict[tuple[str, str], asyncio.Task[AdapterWeights]] = {}
         self._in_use: Counter[str] = Counter()
+        model.merged.limit(max_bytes)
 
     @asynccontextmanager
     async def hold(self, refs: Sequence[AdapterRef]) -> AsyncIterator[list[AdapterWeights]]:
@@ -116,6 +116,7 @@ class AdapterCache:
             if not self._in_use[digest]:
                 size -= weights.nbytes
                 self._cached.pop(digest, None)
+        self.model.merged.limit(max(0, self.max_bytes - size))
 
     def _load(self, ref: AdapterRef) -> AdapterWeights:
         if weights := self._from_model_store(ref.header):

@@ -44,9 +44,9 @@ def estimate(scheduler: Scheduler) -> dict[Ticket, Eta]:
     simulated = copy.copy(scheduler)
     real: dict[Ticket, Ticket] = {}
     for ticket in list(scheduler.tickets):
-        left = ticket.run.steps_left if ticket.run else ticket.plan.steps
-        run = _SimulatedRun(left) if ticket.run else None
-        real[replace(ticket, run=run, group=None)] = ticket
+        run = ticket.run  # which the scheduler may take away meanwhile
+        simulated_run = _SimulatedRun(run.steps_left) if run else None
+        real[replace(ticket, run=simulated_run, group=None)] = ticket
     simulated.tickets = list(real)
     members = [each for each, ticket in real.items() if ticket in running]
     first_batch, seen = set(members), set[Ticket]()
@@ -101,6 +101,7 @@ def _advance(simulated: Scheduler, members: list[Ticket]) -> float:
 
 
 def _progress(ticket: Ticket) -> float:
-    if ticket.run is None:
+    run = ticket.run
+    if run is None:
         return 0.0
-    return 1.0 if ticket.finishing else 1 - ticket.run.steps_left / max(1, ticket.plan.steps)
+    return 1.0 if ticket.finishing else 1 - run.steps_left / max(1, ticket.plan.steps)

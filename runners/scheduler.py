@@ -10,6 +10,9 @@ A row that joins a batch spares every waiting row the overhead of separate steps
 the rows in the batch. Where one row fills the device, the overhead is small and similar rows run one after the other.
 Where the overhead is large, as with a decoder that reads its weights for each token, every row joins.
 
+Rows with a DoRA, LoKr, LoHa or OFT adapter need a merged copy of the weights, which rows with the same adapter share.
+Those for whose copy there is no memory wait until other rows are done.
+
 A batch that runs out of memory continues in halves, and the limit doubles again every minute. A row that does not fit
 alone starts again once no other row holds memory, and fails if it does not fit then.
 """
@@ -39,6 +42,8 @@ AGING_FACTOR = 4.0
 ARRIVALS_PER_WAITING_ROW = 4.0
 # Seconds without an out-of-memory error after which the limit of a batch doubles.
 RECOVERY_SECONDS = 60.0
+# Ranks: the lowest goes first.
+_AGED, _USUAL, _DEFERRED = range(3)
 
 
 class Expired(Exception):
@@ -209,7 +214,19 @@ class Scheduler:
     def _ranked(self) -> list[Ticket]:
         started = [ticket for ticket in self.tickets if ticket.run or ticket.deferred]
         full = len(started) >= MAX_STARTED or any(ticket.deferred for ticket in started)
-        return sorted(started if full else self.tickets, key=self._rank)
+        return self._with_room(sorted(started if full else self.tickets, key=self._rank))
+
+    def _with_room(self, ranked: list[Ticket]) -> list[Ticket]:
+        """Leave out the rows that wait for memory for their merged weights, unless all do."""
+        ready: list[Ticket] = []
+        reserved = False  # a row that has aged waits: those that follow must not keep the memory from it
+        for ticket in ranked:
+            waits = (reserved and ticket.plan.batch_key is not None) or not self.model.has_room(ticket.row)
+            if waits and ticket.run is None:
+                reserved |= self._rank(ticket)[0] == _AGED
+            else:
+                ready.append(ticket)
+        return ready or ranked
 
     def _members(self, ranked: list[Ticket]) -> list[Ticket]:
         members = ranked[:1]
@@ -220,12 +237,12 @@ class Scheduler:
 
     def _rank(self, ticket: Ticket) -> tuple[float, ...]:
         if ticket.deferred:
-            return (2, ticket.arrived)
+            return (_DEFERRED, ticket.arrived)
         step = self.cost.of(ticket.plan.cost)
         if self.clock - ticket.arrived > AGING_FACTOR * ticket.plan.steps * step:
-            return (0, ticket.arrived)
+            return (_AGED, ticket.arrived)
         left = ticket.run.steps_left if ticket.run else ticket.plan.steps
-        return (1, max(left, 1) * step, ticket.arrived)
+        return (_USUAL, max(left, 1) * step, ticket.arrived)
 
     def _joins(self, ticket: Ticket, members: list[Ticket]) -> bool:
         together = [*members, ticket]
@@ -324,6 +341,7 @@ class Scheduler:
     def _remove(self, ticket: Ticket) -> None:
         """Remove a row at once. The other rows of its batch complete the step under way."""
         self.tickets.remove(ticket)
+        ticket.run = None  # frees its memory, while the ticket itself is still on its way to the client
         group, self._changed = ticket.group, True
         if group and (group.work is None or not any(each in self.tickets for each in group.tickets)):
             group.work = None

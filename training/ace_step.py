@@ -19,8 +19,6 @@ TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "gate_proj", "up_proj", "down_pro
 _RATE, _WIDTH, _MAX_RATE = 1e-4, 2048, 2e-3
 # Longer clips are trained on in random windows of this length.
 _WINDOW_SECONDS = 30.0
-# Turbo checkpoints are only trained at the times of their eight sampling steps.
-_TURBO_SHIFT, _TURBO_STEPS = 3.0, 8
 # Base checkpoints: the authors' logit-normal times, and the dropout of the condition for classifier-free guidance.
 _LOGIT_MEAN, _LOGIT_DEVIATION, _CONDITION_DROPOUT = -0.4, 1.0, 0.15
 
@@ -117,7 +115,9 @@ class AceStepTrainer:
 
     def _time(self, generator: torch.Generator) -> float:
         if self.turbo:
-            step = 1 - int(torch.randint(_TURBO_STEPS, (), generator=generator)) / _TURBO_STEPS
-            return _TURBO_SHIFT * step / (1 + (_TURBO_SHIFT - 1) * step)
+            # Turbo checkpoints know only the times of their own sampling steps.
+            steps, shift = self.model.defaults.steps, self.model.defaults.shift
+            step = 1 - int(torch.randint(steps, (), generator=generator)) / steps
+            return shift * step / (1 + (shift - 1) * step)
         draw = torch.randn((), generator=generator) * _LOGIT_DEVIATION + _LOGIT_MEAN
         return float(torch.sigmoid(draw))

@@ -15,6 +15,7 @@ from adapters.foreign.layers import convert_parts, is_zero, rank_of
 from adapters.foreign.names import LayerNames, split_key
 from adapters.foreign.peft_settings import read_scaling
 from adapters.foreign.scaling import Scaling
+from adapters.foreign.sizes import other_width
 from adapters.safetensors_header import read_safetensors_header
 from adapters.serialization import decode, encode_tensors
 from adapters.weights import AdapterWeights, linear_layers
@@ -87,6 +88,9 @@ def convert(data: bytes, config: bytes | None, header: Header, model: Model) -> 
     rank = 1
     for module, layer in layers.items():
         out, into = shapes[module]
+        reason = other_width(module, layer.parts, (out, into), model.backend)
+        if reason:
+            raise InvalidAdapter(reason)
         parts = convert_parts(layer.parts, scaling, layer.name_in_file, (out, into))
         rank = max(rank, rank_of(layer.parts) or 1)
         converted |= {f"{PREFIX}{module}.{part}": tensor for part, tensor in parts.items()}

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from adapters.adapter_file import InvalidAdapter
+from adapters.foreign.oft import PARTS as OFT_PARTS
+from adapters.foreign.oft import convert_oft, is_identity
 from adapters.foreign.scaling import Scaling
 
 # Above this rank LoRA's two products cost more than the layer itself.
@@ -55,6 +57,8 @@ def convert_parts(
     Raises:
         InvalidAdapter: the parts do not fit together.
     """
+    if parts.keys() & OFT_PARTS:
+        return convert_oft(parts, scaling, name_in_file, shape)
     rank = rank_of(parts)
     flat = {part: _as_matrix(part, tensor) for part, tensor in parts.items()}
     factor = scaling.of(name_in_file, rank)
@@ -116,5 +120,12 @@ def _rename_magnitude(flat: dict[str, Tensor], name_in_file: str, shape: tuple[i
 
 
 def is_zero(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether the adapter changes nothing, since each layer's product has a factor of zeros."""
-    return not any(bool(torch.any(tensor)) for key, tensor in tensors.items() if key.endswith(SCALED))
+    """Whether the adapter changes nothing: each layer's product has a factor of zeros, or its rotation is none."""
+    for key, tensor in tensors.items():
+        part = key.rpartition(".")[2]
+        if part in OFT_PARTS:
+            if not is_identity(part, tensor):
+                return False
+        elif key.endswith(SCALED) and torch.any(tensor):
+            return False
+    return True

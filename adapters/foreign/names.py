@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from adapters.foreign.sizes import further_layer
 from adapters.weights import linear_layers
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ _KEY = re.compile(
     r"(?P<module>.+?)(?:"
     r"\.lora_(?P<half>A|B|down|up|mid)(?:\.(?!bias$)[\w-]+)?(?:\.weight)?"
     r"|[._]lora(?:_linear_layer)?\.(?P<side>down|up|mid)(?:\.[\w-]+)?\.weight"
-    r"|\.(?P<vector>lora_magnitude_vector)(?:\.[\w-]+){0,2}"
+    r"|\.(?P<vector>lora_magnitude_vector|oft_R)(?:\.(?!bias$)[\w-]+){0,2}"
     r"|\.(?P<other>hada_w[12]_[ab]|hada_t[12]|lokr_w[12](?:_[ab])?|lokr_t2)(?:\.(?!bias$)[\w-]+)?"
-    r"|\.(?P<number>alpha|scalar|dora_scale))"
+    r"|\.(?P<number>alpha|scalar|dora_scale|oft_blocks|oft_input|oft_output|oft_rescale|rescale))"
 )
 _LORA_PARTS = {
     **dict.fromkeys(("A", "down"), "lora_A.weight"),
@@ -46,11 +47,14 @@ _UNSUPPORTED = [
         "(LyCORIS' extract_locon.py, ComfyUI's LoraSave)",
     ),
     (re.compile(r"\.(w_norm|b_norm)$"), "it changes norms as well, which cannot be used; train it without train_norm"),
-    (re.compile(r"\.oft_(blocks|R|diag)|\.boft_"), "it is OFT; LoRA, LoHa and LoKr can be used"),
-    (re.compile(r"\.(a1|a2|b1|b2|bm)\.weight$"), "it is GLoRA; LoRA, LoHa and LoKr can be used"),
-    (re.compile(r"\.on_input$|\.ia3_l"), "it is IA3; LoRA, LoHa and LoKr can be used"),
-    (re.compile(r"\.lora_E|\.ranknum$"), "it is AdaLoRA; LoRA, LoHa and LoKr can be used"),
-    (re.compile(r"\.vera_lambda_|\.lambda_layer$"), "it is VeRA or T-LoRA; LoRA, LoHa and LoKr can be used"),
+    (
+        re.compile(r"\.oft_(r|diag)\b|\.boft_"),
+        "it is BOFT, or OFT of an early PEFT; LoRA, LoHa, LoKr and OFT can be used",
+    ),
+    (re.compile(r"\.(a1|a2|b1|b2|bm)\.weight$"), "it is GLoRA; LoRA, LoHa, LoKr and OFT can be used"),
+    (re.compile(r"\.on_input$|\.ia3_l"), "it is IA3; LoRA, LoHa, LoKr and OFT can be used"),
+    (re.compile(r"\.lora_E|\.ranknum$"), "it is AdaLoRA; LoRA, LoHa, LoKr and OFT can be used"),
+    (re.compile(r"\.vera_lambda_|\.lambda_layer$"), "it is VeRA or T-LoRA; LoRA, LoHa, LoKr and OFT can be used"),
     (re.compile(r"\.lora_embedding_"), "it changes embeddings as well, which cannot be used; train it without"),
     (re.compile(r"\.reshape_weight$"), "it gives a layer another shape, which cannot be used"),
     (
@@ -105,6 +109,9 @@ class LayerNames:
             found = next((key for key in keys if pattern.search(key)), None)
             if found:
                 return f"{found[:120]}: {reason}"
+        larger = further_layer(keys, self._known.values())
+        if larger:
+            return larger
         first, more = keys[0][:120], f" and {len(keys) - 1} more" if len(keys) > 1 else ""
         if all(split_key(key) is None for key in keys) and any(key.endswith(".weight") for key in keys):
             return (

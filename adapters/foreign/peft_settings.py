@@ -14,6 +14,7 @@ from adapters.foreign.scaling import Scaling
 _MAX_ALPHA = 1e9
 _LAYER_NAME = re.compile(r"[\w.-]{1,300}")
 _MAX_PATTERNS = 20_000
+_MAX_TERMS = 100
 
 # Initialisations (`init_lora_weights`) that leave the model's own weights unchanged.
 _SUPPORTED_INITS = {"default", "eva", "false", "gaussian", "kaiming", "lycoris", "mica", "orthogonal", "true"}
@@ -24,6 +25,7 @@ _CONVERTIBLE_INITS = ("pissa", "olora", "corda", "lora_ga")
 _UNSUPPORTED_VARIANTS = {
     "alora_invocation_tokens",
     "arrow_config",
+    "coft",
     "kasa_config",
     "layer_replication",
     "monteclora_config",
@@ -36,12 +38,13 @@ _UNSUPPORTED_VARIANTS = {
 # fmt: off
 _KNOWN_SETTINGS = {
     "alora_invocation_tokens", "alpha", "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias",
-    "corda_config", "d", "decompose_both", "decompose_factor", "dropout", "ensure_weight_tying", "eva_config",
-    "exclude_modules", "fan_in_fan_out", "inference_mode", "init_lora_weights", "init_weights", "layers_pattern",
-    "layers_to_transform", "loftq_config", "lora_alpha", "lora_bias", "lora_dropout", "lora_ga_config",
-    "megatron_config", "megatron_core", "module_dropout", "modules_to_save", "peft_type", "peft_version",
-    "qalora_group_size", "r", "rank", "rank_dropout", "rank_dropout_scale", "rank_pattern", "revision",
-    "runtime_config", "target_modules", "task_type", "use_dora", "use_effective_conv", "use_rslora", "velora_config",
+    "block_share", "corda_config", "d", "decompose_both", "decompose_factor", "dropout", "ensure_weight_tying", "eps",
+    "eva_config", "exclude_modules", "fan_in_fan_out", "inference_mode", "init_lora_weights", "init_weights",
+    "layers_pattern", "layers_to_transform", "loftq_config", "lora_alpha", "lora_bias", "lora_dropout",
+    "lora_ga_config", "megatron_config", "megatron_core", "module_dropout", "modules_to_save",
+    "num_cayley_neumann_terms", "oft_block_size", "peft_type", "peft_version", "qalora_group_size", "r", "rank",
+    "rank_dropout", "rank_dropout_scale", "rank_pattern", "revision", "runtime_config", "target_modules", "task_type",
+    "use_cayley_neumann", "use_dora", "use_effective_conv", "use_rslora", "velora_config",
 }
 # fmt: on
 
@@ -83,6 +86,7 @@ def read_scaling(config: bytes | None, metadata: Mapping[str, str]) -> Scaling:
         from_peft="peft_type" in found,
         alpha_pattern=_by_layer("alpha_pattern", found.get("alpha_pattern")),
         rank_pattern=_by_layer("rank_pattern", found.get("rank_pattern")),
+        cayley_terms=_cayley_terms(found),
     )
     scaling.notes += _notes(found)
     return scaling
@@ -90,8 +94,8 @@ def read_scaling(config: bytes | None, metadata: Mapping[str, str]) -> Scaling:
 
 def _check_kind(config: Mapping[str, Any]) -> None:
     kind = config.get("peft_type") or "LORA"
-    if str(kind).upper() not in ("LORA", "LOHA", "LOKR"):
-        raise InvalidAdapter(f"it is of the kind {str(kind)[:40]}; LORA, LOHA and LOKR can be used")
+    if str(kind).upper() not in ("LORA", "LOHA", "LOKR", "OFT"):
+        raise InvalidAdapter(f"it is of the kind {str(kind)[:40]}; LORA, LOHA, LOKR and OFT can be used")
     if config.get("modules_to_save"):
         raise InvalidAdapter(
             "it comes with full layers of its own (modules_to_save), which cannot be used; train it without"
@@ -165,6 +169,16 @@ def _by_layer(name: str, given: Any) -> dict[str, float]:
             raise InvalidAdapter(f"its {name} has no number for {layer[:100]}")
         found.setdefault(without_wrappers(layer), number)
     return found
+
+
+def _cayley_terms(config: Mapping[str, Any]) -> int:
+    """The terms of PEFT's series for OFT's rotations; 0 if they are computed exactly."""
+    if config.get("use_cayley_neumann") is False:
+        return 0
+    terms = config.get("num_cayley_neumann_terms", Scaling.cayley_terms)
+    if type(terms) is not int or not 0 < terms <= _MAX_TERMS:
+        raise InvalidAdapter(f"its num_cayley_neumann_terms is not a number from 1 to {_MAX_TERMS}")
+    return terms
 
 
 def _number(name: str, value: Any) -> float | None:

@@ -20,6 +20,7 @@ class Scaling:
         from_peft: whether the settings are PEFT's.
         alpha_pattern, rank_pattern: PEFT's settings for single layers, by name or end of the name.
         alphas: `alpha` tensors in the file (kohya, LyCORIS), by the layer's name in the file.
+        cayley_terms: number of terms of the series by which PEFT's OFT approximates a rotation, 0 if it does not.
         notes: assumptions that the user should know of.
     """
 
@@ -31,6 +32,7 @@ class Scaling:
     alpha_pattern: Mapping[str, float] = field(default_factory=dict)
     rank_pattern: Mapping[str, float] = field(default_factory=dict)
     alphas: dict[str, float] = field(default_factory=dict)
+    cayley_terms: int = 5
     notes: list[str] = field(default_factory=list)
 
     def of(self, module: str, rank: int | None) -> float:

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import torch
-from diffusers import AceStepPipeline
+from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscreteScheduler
+from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
+from diffusers.pipelines.ace_step import AceStepConditionEncoder
 from diffusers.utils import logging
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from models.ace_step.layer import fuse_norms
+from models.ace_step.layout import Parts, locate
+from models.ace_step.original import check_silence
+from models.ace_step.sampling import is_turbo
 from models.ace_step.snake import use_fast_snake
 from models.ace_step.timbre import SilentTimbre
-from models.checkpoints import Checkpoint, CheckpointError
+from models.checkpoints import Checkpoint
 from models.convolutions import guard_convolutions
+from models.errors import CheckpointError
+from models.weight_files import check_tensors, stored_tensors
 
 
-def load(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> AceStepPipeline:
-    """Load the pipeline, frozen, with faster modules that compute the same.
+def load(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> tuple[AceStepPipeline, Parts]:
+    """Load the pipeline, frozen, with faster modules that compute the same, and tell where its parts are.
 
     Raises:
-        CheckpointError: the folder holds no ACE-Step pipeline that diffusers can load.
+        CheckpointError: the folder holds no ACE-Step model, or one that is damaged or incomplete.
     """
     logging.disable_progress_bar()
     try:
-        pipeline = AceStepPipeline.from_pretrained(checkpoint.folder, dtype=dtype)
+        parts = locate(checkpoint)
+        pipeline = _load(parts, dtype)
+    except CheckpointError as error:
+        raise CheckpointError(f"{checkpoint.name}: {error}") from error
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{checkpoint.name}: not an ACE-Step checkpoint: {reason}") from error
@@ -34,4 +49,55 @@ def load(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Ac
     fuse_norms(pipeline.transformer)
     fuse_norms(pipeline.condition_encoder)
     pipeline.condition_encoder.timbre_encoder = SilentTimbre(pipeline)
+    return pipeline, parts
+
+
+def _load(parts: Parts, dtype: torch.dtype) -> AceStepPipeline:
+    models: dict[str, Any] = {}
+    for name, kind in (
+        ("transformer", AceStepTransformer1DModel),
+        ("condition_encoder", AceStepConditionEncoder),
+        ("vae", AutoencoderOobleck),
+    ):
+        folder = getattr(parts, name)
+        with torch.device("meta"):
+            _check(folder, kind.from_config(kind.load_config(folder)))
+        # As text, since libraries write the name into their files.
+        models[name] = kind.from_pretrained(str(folder), dtype=dtype)
+    with torch.device("meta"):
+        # Loaded from a folder, never from the hub, so there is no revision to pin.
+        text_encoder = AutoModel.from_config(AutoConfig.from_pretrained(parts.text_encoder))  # nosec B615
+    _check(parts.text_encoder, text_encoder)
+    models["text_encoder"] = AutoModel.from_pretrained(str(parts.text_encoder), dtype=dtype)  # nosec B615
+    check_silence(models["condition_encoder"].silence_latent)
+    _check_widths(models)
+    pipeline = AceStepPipeline(
+        **models,
+        tokenizer=AutoTokenizer.from_pretrained(parts.tokenizer),  # nosec B615
+        scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
+    )
+    pipeline.is_turbo = is_turbo(json.loads((parts.transformer / "config.json").read_text()), parts.variant)
     return pipeline
+
+
+def _check(folder: Path, model: torch.nn.Module) -> None:
+    """Check that the weights of `model` are in `folder`: the libraries would fill gaps with random numbers."""
+    # Language models save the encoder below `model.`.
+    stored = {name.removeprefix("model."): tensor for name, tensor in stored_tensors(folder).items()}
+    if "silence_latent" in model.state_dict() and "silence_latent" not in stored:
+        raise CheckpointError(
+            "it has no silence_latent, without which its music is wrong; convert or download it again"
+        )
+    check_tensors(folder, stored, {name: tensor.shape for name, tensor in model.state_dict().items()})
+
+
+def _check_widths(models: dict[str, Any]) -> None:
+    """Check that the parts are of one model."""
+    text, condition = models["text_encoder"].config.hidden_size, models["condition_encoder"].config
+    latent = models["transformer"].config.audio_acoustic_hidden_dim
+    if text != condition.text_hidden_dim:
+        raise CheckpointError(
+            f"its text encoder is {text} wide, and its condition encoder reads {condition.text_hidden_dim}"
+        )
+    if models["vae"].config.decoder_input_channels != latent:
+        raise CheckpointError(f"its vae is not for latents of {latent} channels")

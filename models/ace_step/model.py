@@ -45,8 +45,10 @@ class AceStep(Model[Run]):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Self:
-        pipeline = load(checkpoint, device, dtype)
-        return cls(pipeline, Defaults.of(pipeline, checkpoint.folder), Traits.of(checkpoint.folder))
+        pipeline, parts = load(checkpoint, device, dtype)
+        return cls(
+            pipeline, Defaults.of(bool(pipeline.is_turbo), parts.variant, parts.sampling), Traits.of(checkpoint.folder)
+        )
 
     @property
     def device(self) -> torch.device:
@@ -83,7 +85,7 @@ class AceStep(Model[Run]):
         )
 
     def begin(self, row: Row) -> Run:
-        return Run(self.pipeline, row, self.defaults)
+        return Run(self.pipeline, row, self.defaults, self.merged.get(row.adapters))
 
     def batch(self, runs: Sequence[Run]) -> Batch:
         return Batch(self.pipeline, runs, self._functions)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AceStepPipeline
 from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
 
-from adapters.batched_lora import blend, merged_weights
+from adapters.batched_lora import Weights, blend
 from models.ace_step import conditions, packed
 from models.ace_step.layer import UNCOMPILED, LayerFunctions
 from models.base import Interruptible, Row
@@ -20,6 +22,7 @@ from models.base import Interruptible, Row
 # Parameters of the authors' adaptive projected guidance (APG).
 _MOMENTUM = -0.75
 _NORM_THRESHOLD = 2.5
+_SHIFT = re.compile(r"shift[-_]?(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,24 @@ class Defaults:
     guided: bool = True
 
     @classmethod
-    def of(cls, pipeline: AceStepPipeline, folder: Path) -> Defaults:
-        """Those of the checkpoint's `sampling.json`, and otherwise the authors' values for its kind."""
-        kind = cls(8, 3.0, 1.0, guided=False) if pipeline.is_turbo else cls(30, 1.0, 7.0)
-        own = folder / "sampling.json"
+    def of(cls, turbo: bool, variant: str, own: Path) -> Defaults:
+        """The checkpoint's own, and otherwise the authors' for its kind.
+
+        Args:
+            turbo: guidance was distilled into it.
+            variant: its name, which tells the shift of a turbo checkpoint that was distilled for one.
+            own: the checkpoint's `sampling.json`, which may be missing.
+        """
+        shift = _SHIFT.search(variant)
+        kind = cls(8, float(shift[1]) if shift else 3.0, 1.0, guided=False) if turbo else cls(50, 1.0, 7.0)
         return cls(**{**vars(kind), **json.loads(own.read_text())}) if own.exists() else kind
+
+
+def is_turbo(config: Mapping[str, Any], variant: str) -> bool:
+    """Whether guidance was distilled into a checkpoint, by its `config.json`, or by its name if that does not say."""
+    if config.get("is_turbo") or "turbo" in str(config.get("model_version")):
+        return True
+    return config.get("is_turbo") is None and config.get("model_version") is None and "turbo" in variant
 
 
 class Run:
@@ -54,15 +70,18 @@ class Run:
         streams: its sequences through the transformer: the conditional, and with guidance the unconditional one.
         times: timesteps from 1 (noise) to 0, one more than there are steps.
         step: number of steps done.
+
+    Args:
+        weights: the merged weights of the row's adapters, by layer name.
     """
 
     @torch.inference_mode()
-    def __init__(self, pipeline: AceStepPipeline, row: Row, defaults: Defaults) -> None:
+    def __init__(self, pipeline: AceStepPipeline, row: Row, defaults: Defaults, weights: Weights | None = None) -> None:
         transformer = pipeline.transformer
         length = conditions.frames(pipeline, row.seconds)
         condition = conditions.encode(pipeline, row.text, row.seconds)
         context = conditions.context(pipeline, length)
-        pairs, weights = blend(row.adapters), merged_weights(transformer, row.adapters)
+        pairs = blend(row.adapters)
         options = row.options
         self.guidance = defaults.guidance if options.guidance is None else options.guidance
         self.streams = [packed.stream(transformer, context, condition, pairs, weights)]

@@ -6,6 +6,7 @@ import torch
 from transformers import AutoTokenizer, MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
 from models.checkpoints import Checkpoint, CheckpointError
+from models.weight_files import stored_tensors
 
 
 def load(
@@ -17,16 +18,25 @@ def load(
     MusicGen's authors keep both in float32 too.
 
     Raises:
-        CheckpointError: the folder holds no MusicGen that transformers can load, or another kind, such as melody.
+        CheckpointError: the folder holds no MusicGen that transformers can load, or another kind, such as melody; or a
+            file is truncated, or a tensor missing, for which the library would make up random numbers.
     """
     try:
+        if any(checkpoint.folder.glob("*.safetensors*")):
+            stored_tensors(checkpoint.folder)  # names a file that is truncated or missing
         # Loaded from a folder, never from the hub, so there is no revision to pin.
-        model = MusicgenForConditionalGeneration.from_pretrained(checkpoint.folder, dtype=torch.float32)  # nosec B615
+        model, info = MusicgenForConditionalGeneration.from_pretrained(  # nosec B615
+            checkpoint.folder, dtype=torch.float32, output_loading_info=True
+        )
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)  # nosec B615
+    except CheckpointError as error:
+        raise CheckpointError(f"{checkpoint.name}: {error}") from error
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{checkpoint.name}: not a MusicGen checkpoint: {_reason(error)}") from error
     if model.config.model_type != "musicgen":
         raise CheckpointError(f"{checkpoint.name}: not a MusicGen checkpoint but a {model.config.model_type} one")
+    if info["missing_keys"]:
+        raise CheckpointError(f"{checkpoint.name}: it lacks the tensor {min(info['missing_keys'])}; download it again")
     module: torch.nn.Module = model.requires_grad_(False).eval()
     module.to(device)
     module.get_submodule("decoder").to(dtype)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
-from adapters.batched_lora import batch_key, blend, check_adapters, merged_weights
+from adapters.batched_lora import batch_key, blend, check_adapters
 from models.base import Model, Plan, Row, Text, run_to_end
 from models.checkpoints import Checkpoint
 from models.compilation import compile_function
@@ -108,7 +108,7 @@ class MusicGen(Model[Run]):
             temperature=temperature if temperature >= _MIN_TEMPERATURE else 0.0,
             top_k=self.sampling.top_k,
             pairs=blend(row.adapters),
-            weights=merged_weights(self.adapted, row.adapters),
+            weights=self.merged.get(row.adapters),
         )
 
     def begin(self, row: Row) -> Run:

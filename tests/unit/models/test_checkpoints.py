@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import json
-import os
 import socket
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
-from urllib.parse import urlsplit
 
 import pytest
 
 from core.settings import ROOT
-from models import checkpoints
 from models.checkpoints import CheckpointError, resolve
+from models.local_cache import build_once, check_disk
 from models.traits import Traits
+from tests.hub_server import COMMIT, hub, run_with_hub
 
 
 def _write(folder: Path) -> None:
@@ -77,75 +73,77 @@ def test_a_hub_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: pyt
     assert "\n" not in str(caught.value)
 
 
-_COMMIT = "a" * 40
+_FILES = {
+    "model_index.json": b'{"_class_name": "X"}',
+    "unet/weights.safetensors": b"w" * 5000,
+    "unet/weights.bin": b"not wanted",
+    "acestep-5Hz-lm-1.7B/model.safetensors": b"not used",
+}
 
 
-class _Hub(BaseHTTPRequestHandler):
-    """Speaks as much of the hub's protocol as a download of one repository needs."""
-
-    files: ClassVar[dict[str, bytes]] = {
-        "model_index.json": b'{"_class_name": "X"}',
-        "unet/weights.safetensors": b"w" * 5000,
-        "unet/weights.bin": b"not wanted",
-    }
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        path = urlsplit(self.path).path
-        if path in ("/api/models/some/model/revision/v1", f"/api/models/some/model/revision/{_COMMIT}"):
-            siblings = [{"rfilename": name, "size": len(data)} for name, data in self.files.items()]
-            body = json.dumps({"id": "some/model", "sha": _COMMIT, "siblings": siblings}).encode()
-            self._answer(200, body, {"content-type": "application/json"})
-        elif path == f"/api/models/some/model/tree/{_COMMIT}":
-            tree = [{"type": "file", "path": n, "size": len(d), "oid": _COMMIT} for n, d in self.files.items()]
-            self._answer(200, json.dumps(tree).encode(), {"content-type": "application/json"})
-        elif path.startswith(prefix := f"/some/model/resolve/{_COMMIT}/"):
-            data = self.files[path.removeprefix(prefix)]
-            etag = hashlib.sha256(data).hexdigest()
-            self._answer(200, data, {"etag": f'"{etag}"', "x-repo-commit": _COMMIT})
-        else:
-            self._answer(404, b"{}", {"x-error-code": "RepoNotFound"})
-
-    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in ({"content-length": str(len(body))} | headers).items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-def _resolved_from_hub(tmp_path: Path, endpoint: str, name: str) -> subprocess.CompletedProcess[str]:
-    """In a process of its own, since the hub's client reads its environment once."""
+def _resolved_from_hub(home: Path, endpoint: str, name: str) -> subprocess.CompletedProcess[str]:
     code = f"from models.checkpoints import resolve; c = resolve({name!r}, 'x', print); print(c.folder, c.sha256)"
-    environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    return run_with_hub(endpoint, home, code)
 
 
 @pytest.mark.slow
 def test_a_revision_is_downloaded_from_the_hub_once(tmp_path: Path) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    first = _resolved_from_hub(tmp_path, endpoint, "some/model@v1")
+    with hub({"some/model": _FILES}) as endpoint:
+        first = _resolved_from_hub(tmp_path, endpoint, "some/model@v1")
     assert first.returncode == 0, first.stderr
     folder = Path(first.stdout.split()[0])
-    assert (folder / "unet" / "weights.safetensors").read_bytes() == _Hub.files["unet/weights.safetensors"]
+    assert (folder / "unet" / "weights.safetensors").read_bytes() == _FILES["unet/weights.safetensors"]
     assert not (folder / "unet" / "weights.bin").exists()
-    assert _COMMIT in str(folder)
-    server.shutdown()
-    server.server_close()
+    assert not (folder / "acestep-5Hz-lm-1.7B").exists()
+    assert COMMIT in str(folder)
     # What is there serves without the hub, under the same digest.
-    for name in ("some/model@v1", f"some/model@{_COMMIT}"):
+    for name in ("some/model@v1", f"some/model@{COMMIT}"):
         assert _resolved_from_hub(tmp_path, endpoint, name).stdout == first.stdout
     assert "did not serve it" in _resolved_from_hub(tmp_path, endpoint, "some/other@v1").stderr
 
 
-def test_a_full_disk_is_told_before_the_download(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="GB are free"):
-        checkpoints._check_disk("someone/huge", 10**18, tmp_path / "hub")
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="GB are free; make room or set HF_HOME"):
+        check_disk(10**18, tmp_path / "hub", "HF_HOME")
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        _write(folder)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(CheckpointError, match="is full; make room"):
+        build_once(tmp_path / "it", build)
+    assert [path.name for path in tmp_path.iterdir()] == ["it.lock"]
+    assert build_once(tmp_path / "it", _write) == tmp_path / "it"
+
+
+def test_a_build_that_was_killed_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "it.part").mkdir()
+    (tmp_path / "it.part" / "half").write_text("")
+    built = build_once(tmp_path / "it", _write)
+    assert sorted(path.name for path in built.iterdir()) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.slow
+def test_two_processes_build_once(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from models.local_cache import build_once\n"
+        "def build(folder):\n"
+        "    folder.mkdir(); (folder / 'by').write_text(sys.argv[1]); time.sleep(1)\n"
+        "print((build_once(Path(sys.argv[2]), build) / 'by').read_text())"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, name, str(tmp_path / "it")], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        for name in ("one", "two")
+    ]
+    first, second = (process.communicate(timeout=60)[0] for process in started)
+    assert first == second != ""
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "ace_step_1.5_turbo_aio.safetensors").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="it is a file; name the folder"):
+        resolve(str(tmp_path / "ace_step_1.5_turbo_aio.safetensors"), "x", _write)

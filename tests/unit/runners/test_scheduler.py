@@ -71,6 +71,11 @@ class Counting:
             raise ValueError("misfit")
         return Plan(row.options.steps or 1, row.seconds, row.text.key)
 
+    def has_room(self, row: Row) -> bool:
+        """One batch key has room at a time, for rows whose prompt is `merged`."""
+        used = {ticket.plan.batch_key for ticket in self.tickets if ticket.run and ticket.row.text.prompt == "merged"}
+        return row.text.prompt != "merged" or used <= {row.text.key}
+
     def begin(self, row: Row) -> Count:
         if row.text.prompt == "bad":
             raise ValueError("bad")
@@ -108,6 +113,27 @@ def _order(model: Counting) -> list[str]:
     """The batches in the order of their work, without repetitions."""
     names = ["+".join(sorted(batch)) for batch in model.work]
     return [name for index, name in enumerate(names) if index == 0 or names[index - 1] != name]
+
+
+def test_rows_wait_for_room_but_not_for_ever() -> None:
+    """Rows of one key that keep coming share its room until a row of another key has aged."""
+    model = Counting()
+    each = Scheduler(cast(Any, model))
+    model.tickets = each.tickets
+    each.add(_row("merged", steps=3, batch_key="one"))
+    each.run_slice()
+    other = each.add(_row("merged", steps=2, seed=7, batch_key="two"))
+    free = each.add(_row("plain", steps=1))
+    answers: dict[Ticket, Any] = {}
+    for number in range(400):
+        if number % 2 == 0 and number < 200:
+            each.add(_row("merged", steps=1, batch_key="one"))
+        answers |= dict(each.run_slice())
+        keys = {ticket.plan.batch_key for ticket in each.tickets if ticket.run and ticket.row.text.prompt == "merged"}
+        assert len(keys) <= 1
+        if other in answers:
+            break
+    assert free in answers and answers[other] == [7] and number < 200
 
 
 def test_a_short_row_preempts_a_long_one_between_layers() -> None:

@@ -13,6 +13,7 @@ from models.checkpoints import Checkpoint, CheckpointError
 from models.musicgen import MusicGen
 from models.musicgen.audiocraft import CODEC_FILE, LM_FILE, convert
 from models.tiny import musicgen as tiny
+from tests.checkpoint_layouts import changed
 
 
 def test_the_tiny_checkpoint_is_always_the_same(tmp_path: Path) -> None:
@@ -29,6 +30,18 @@ def test_what_is_no_musicgen_is_refused_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a MusicGen checkpoint") as refusal:
         MusicGen.load(Checkpoint("mine", tmp_path, "0"), torch.device("cpu"), torch.float32)
     assert "\n" not in str(refusal.value)
+
+
+def test_damage_is_named(tmp_path: Path) -> None:
+    tiny.build(tmp_path)
+    file = tmp_path / "model.safetensors"
+    whole = file.read_bytes()
+    changed(file, **{"decoder.lm_heads.2.weight": None})
+    with pytest.raises(CheckpointError, match=r"it lacks the tensor decoder\.lm_heads\.2\.weight"):
+        MusicGen.load(Checkpoint("mine", tmp_path, "0"), torch.device("cpu"), torch.float32)
+    file.write_bytes(whole[:-100])
+    with pytest.raises(CheckpointError, match=r"mine: .*model\.safetensors is truncated"):
+        MusicGen.load(Checkpoint("mine", tmp_path, "0"), torch.device("cpu"), torch.float32)
 
 
 class _Command:

@@ -1,0 +1,66 @@
+"""Folders on this machine that can be made again, each made once, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from models.errors import CheckpointError
+
+_DISK_HEADROOM = 1.05
+
+
+def cache_folder() -> Path:
+    """The folder on this machine for files that can be made again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "producer-twin"
+
+
+def build_once(target: Path, build: Callable[[Path], None]) -> Path:
+    """Build the folder `target` unless it is there. Processes that start at the same time wait for the first one.
+
+    Args:
+        build: writes the contents into a folder that it makes. If it fails, nothing is left of it.
+
+    Raises:
+        CheckpointError: the disk is full.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(f"{target.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.is_dir():
+            scratch = target.with_name(f"{target.name}.part")
+            shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+            try:
+                build(scratch)
+                scratch.rename(target)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise CheckpointError(
+                    f"the disk of {target.parent} is full; make room or set XDG_CACHE_HOME"
+                ) from error
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    return target
+
+
+def check_disk(needed: int, folder: Path, setting: str) -> None:
+    """Check that `needed` bytes fit on the disk of `folder`, which need not exist.
+
+    Args:
+        setting: the environment variable that chooses the folder.
+
+    Raises:
+        CheckpointError: they do not.
+    """
+    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(place).free
+    if needed * _DISK_HEADROOM > free:
+        raise CheckpointError(
+            f"it needs {needed / 1e9:.1f} GB under {folder}, where {free / 1e9:.1f} GB are free; "
+            f"make room or set {setting}"
+        )
