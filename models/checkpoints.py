@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import inspect
@@ -12,6 +13,9 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from models.digests import file_digest
+from models.loading import Loading
 
 STARTER = "starter"
 _STARTERS = Path(__file__).parent / "starter"
@@ -40,8 +44,19 @@ class Checkpoint:
     folder: Path
     sha256: str
 
+    @property
+    def weight_bytes(self) -> int:
+        """The size of its weights."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*.safetensors"))
 
-def resolve(name: str, backend: str, build_tiny: Callable[[Path], None], token: str | None = None) -> Checkpoint:
+
+def resolve(
+    name: str,
+    backend: str,
+    build_tiny: Callable[[Path], None],
+    token: str | None = None,
+    loading: Loading | None = None,
+) -> Checkpoint:
     """Find, build or download the checkpoint `name` for `backend`.
 
     Args:
@@ -49,20 +64,22 @@ def resolve(name: str, backend: str, build_tiny: Callable[[Path], None], token: 
         build_tiny: writes a tiny checkpoint with fixed random weights into a folder. It is used as the starter of a
             backend for which none ships.
         token: access token of the Hugging Face hub.
+        loading: is told the progress.
 
     Raises:
         CheckpointError: the checkpoint cannot be found or downloaded.
     """
+    loading = loading or Loading()
     if name == STARTER:
         shipped = _STARTERS / backend
         folder = shipped if shipped.is_dir() else _built(backend, build_tiny)
-        return Checkpoint(name, folder, _digest(folder))
+        return Checkpoint(name, folder, _digest(folder, loading))
     if name.startswith((".", "/", "~")) or Path(name).is_dir():
         folder = Path(name).expanduser().resolve()
         if not folder.is_dir():
             raise CheckpointError(f"{name}: there is no such folder")
-        return Checkpoint(name, folder, _digest(folder))
-    return _downloaded(name, token)
+        return Checkpoint(name, folder, _digest(folder, loading))
+    return _downloaded(name, token, loading)
 
 
 def cache_folder() -> Path:
@@ -85,7 +102,7 @@ def _built(backend: str, build: Callable[[Path], None]) -> Path:
     return target
 
 
-def _downloaded(name: str, token: str | None) -> Checkpoint:
+def _downloaded(name: str, token: str | None, loading: Loading) -> Checkpoint:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -101,8 +118,11 @@ def _downloaded(name: str, token: str | None) -> Checkpoint:
         except LocalEntryNotFoundError:
             info = HfApi(token=token).model_info(repo, revision=revision or None, files_metadata=True)
             wanted = filter_repo_objects(info.siblings or [], allow_patterns=_FILES, key=lambda file: file.rfilename)
-            had = _size(Path(HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model"))
-            _check_disk(name, sum(file.size or 0 for file in wanted) - had, Path(HF_HUB_CACHE))
+            stored = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model")
+            had = _size(stored)
+            missing = sum(file.size or 0 for file in wanted) - had
+            _check_disk(name, missing, Path(HF_HUB_CACHE))
+            loading.begin("downloading", missing, lambda: _size(stored) - had)
             log.info("downloading %s (an interrupted download is resumed)", name)
             folder = snapshot_download(repo, revision=revision or None, allow_patterns=_FILES, token=token)
     except CheckpointError:
@@ -115,7 +135,11 @@ def _downloaded(name: str, token: str | None) -> Checkpoint:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    size = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # a download renames its files
+            size += 0 if path.is_symlink() or not path.is_file() else path.stat().st_size
+    return size
 
 
 def _check_disk(name: str, needed: int, cache: Path) -> None:
@@ -128,11 +152,13 @@ def _check_disk(name: str, needed: int, cache: Path) -> None:
         )
 
 
-def _digest(folder: Path) -> str:
+def _digest(folder: Path, loading: Loading) -> str:
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix in (".safetensors", ".json")]
+    done = 0
+    loading.begin("checking", sum(path.stat().st_size for path in paths), lambda: done)
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".safetensors", ".json"):
-            digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+    for path in paths:
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(file_digest(path, cache_folder() / "digests"))
+        done += path.stat().st_size
     return digest.hexdigest()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from models.base import Model
 from training.evaluation import resemblance
+from training.evaluation.base_losses import measure_base
 from training.evaluation.losses import MAX_EXAMPLES, Comparison, compare, measure
 from training.evaluation.report import Report
 from training.evaluation.resemblance import Features
@@ -63,8 +64,7 @@ def _compare_losses(
             examples, songs = subset.sample(MAX_EXAMPLES)
             if not examples:
                 continue
-            with session.disable_adapter():
-                without = measure(session, examples, name, check_stop=check_stop)
+            without = measure_base(session, examples, name, check_stop)
             with_twin = measure(session, examples, name, check_stop=check_stop)
             results[name] = compare(without, with_twin, songs)
             report.set(**{name: results[name].record()})
