@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from contract.backends import BackendLoading, LoadingStage
 
@@ -17,7 +17,7 @@ class _Stage:
     name: LoadingStage
     total_bytes: int | None
     count: Callable[[], int] | None
-    began: float = field(default_factory=time.monotonic)
+    began: float
 
 
 class Loading:
@@ -33,7 +33,7 @@ class Loading:
             total_bytes: of the whole stage, if known.
             count: returns how many bytes of it are done.
         """
-        self._stage = _Stage(name, total_bytes, count)
+        self._stage = _Stage(name, total_bytes, count, time.monotonic())
 
     def now(self) -> BackendLoading | None:
         """The progress of the current stage; None before the first one."""

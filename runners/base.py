@@ -112,10 +112,11 @@ class Runner:
         """Whether the runner is ready. Asynchronous, so that it answers while a batch runs."""
         from adapters.serialization import largest_file
 
+        loading = self._loading
         return RunnerState(
             ready=self._reason is None,
             loading=not self.settled.is_set(),
-            progress=await asyncio.to_thread(self._loading.now) if self._loading else None,
+            progress=await asyncio.to_thread(loading.now) if loading else None,
             reason=self._reason,
             checkpoint=self.row.checkpoint_name(settings()),
             base_sha256=self._checkpoint.sha256 if self._checkpoint and self._model else None,

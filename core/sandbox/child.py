@@ -17,8 +17,14 @@ _TOO_LARGE = "it takes too much memory to read; export it again, or send another
 
 
 def serve(client: socket.socket) -> int:
-    """Receive one call, carry it out and send the answer. Raises `OSError` if the client has closed the socket."""
+    """Receive one call, carry it out and send the answer.
+
+    Raises:
+        ConnectionError: the client has closed the socket.
+    """
     header, descriptors, _, _ = socket.recv_fds(client, LENGTH.size, MAX_FILES)
+    if not header:
+        raise ConnectionResetError
     (length,) = LENGTH.unpack(header)
     limits, function, arguments = loads(_exactly(client, length), list(descriptors))
     _end_with(client)
@@ -74,6 +80,6 @@ def _exactly(client: socket.socket, length: int) -> bytes:
     while done < length:
         received = client.recv_into(view[done:])
         if not received:
-            raise OSError("the client has closed the socket")
+            raise ConnectionResetError
         done += received
     return bytes(data)

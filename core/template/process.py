@@ -69,12 +69,19 @@ class Forker:
     def _fork(self, end: int, observer: int | None = None) -> None:
         # Until its observer is known, no child is reaped.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
-        template, pid = os.getpid(), os.fork()
+        template = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:  # no memory, or too many processes; the client sees that its sockets close
+            print(f"no child was forked: {error}", file=sys.stderr, flush=True)
+            pid = -1
         if not pid:
             self._become_child(template, end, observer)
         os.close(end)
-        if observer is not None:
+        if observer is not None and pid > 0:
             self._observers[pid] = observer
+        elif observer is not None:
+            os.close(observer)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
 
     def _become_child(self, template: int, end: int, observer: int | None) -> NoReturn:
@@ -93,7 +100,7 @@ class Forker:
             client = socket.socket(fileno=end)
             client.sendall(PID.pack(os.getpid()))
             status = self._serve(client)
-        except OSError:
+        except ConnectionError:
             pass  # the client has closed the socket
         except BaseException:  # noqa: BLE001 - the process ends here
             traceback.print_exc()

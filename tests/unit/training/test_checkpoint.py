@@ -68,8 +68,10 @@ def test_training_goes_on_while_a_checkpoint_is_stored_as_it_was(store: Storage,
 def test_storage_that_is_away_costs_one_checkpoint_and_another_error_the_job(store: Storage, slow: Slow) -> None:
     writer = _writer(slow)
     slow.may_go_on.set()
-    slow.error = Unavailable("away")
+    slow.error = Unavailable(503, "away")
     writer.save({"weight": torch.ones(1)})
+    writer.wait()
+    assert _loaded(store) is None
     slow.error = None
     writer.save({"weight": torch.full((1,), 2.0)})
     writer.wait()
