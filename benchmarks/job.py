@@ -14,7 +14,7 @@ import json
 import os
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -56,7 +56,7 @@ class Stopwatch:
     """The CPU time of this process by stage."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._stages = [_OTHER]
         self._since = time.process_time()
 
@@ -84,9 +84,9 @@ def load() -> None:
     from training import run, warm
 
     warm.load()
-    attempt = run.run_attempt
+    original = run.run_attempt
 
-    def measured(job_id: str, number: int) -> int:
+    def measured(job_id: str, attempt: int) -> int:
         watch = Stopwatch()
         for path, stage in _STAGES.items():
             module, _, attribute = path.partition(":")
@@ -95,7 +95,7 @@ def load() -> None:
             for each in owners:
                 owner = getattr(owner, each)
             setattr(owner, name, watch.timed(getattr(owner, name), stage))
-        status = attempt(job_id, number)
+        status = original(job_id, attempt)
         watch.stop()
         (Path(os.environ[_FOLDER]) / f"{job_id}.json").write_text(json.dumps(watch.seconds))
         return status
@@ -120,9 +120,9 @@ class Usage:
             except psutil.NoSuchProcess:
                 continue
 
-    def totals(self) -> Counter[str]:
+    def totals(self) -> dict[str, float]:
         self.sample()
-        totals: Counter[str] = Counter()
+        totals = {_TEMPLATE: 0.0, _READING: 0.0}
         for (own, _, _), seconds in self._seconds.items():
             totals[own] += seconds
         return totals
@@ -137,9 +137,9 @@ async def _run(launcher: ForkLauncher, usage: Usage, folder: Path, job_id: str) 
         usage.sample()
         await asyncio.sleep(_SAMPLE_SECONDS)
     assert ended.result() is None, ended.result()
-    others = usage.totals()
-    others.subtract(before)
-    return json.loads((folder / f"{job_id}.json").read_text()) | others
+    others = {own: seconds - before[own] for own, seconds in usage.totals().items()}
+    stages: dict[str, float] = json.loads((folder / f"{job_id}.json").read_text())
+    return stages | others
 
 
 async def _measure(backend: str, jobs: int, folder: Path) -> list[dict[str, float]]:

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from models import loading
 from models.checkpoints import resolve
 from models.loading import Loading
 
 
 def test_the_seconds_left_follow_from_the_bytes_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(loading.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("models.loading.time.monotonic", lambda: now[0])
     done, progress = [0], Loading()
     assert progress.now() is None
     progress.begin("downloading", 1000, lambda: done[0])
