@@ -15,7 +15,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,12 @@ _STAGES = {
     "training.pipeline:load_model": "model",
     "training.pipeline:load_dataset": "dataset",
     "training.pipeline:split_dataset": "examples and features",
-    "training.pipeline:session": "adapter's injection",
     "training.loop:Session.advance": "steps",
     "training.fit:measure": "held-out loss",
     "training.fit:play": "previews",
     "training.fit:Fit._save_checkpoint": "training checkpoint",
     "training.evaluation.evaluate:_compare_losses": "evaluation: losses",
-    "training.evaluation.evaluate:_compare_pieces": "evaluation: pieces",
+    "training.pipeline:evaluate": "evaluation: pieces and verdict",
     "training.pipeline:save_adapter": "adapter",
     "training.pipeline:page.publish": "report's page",
 }
@@ -79,6 +78,17 @@ class Stopwatch:
         return run
 
 
+def stages() -> Iterator[tuple[Any, str, str]]:
+    """The object that has each stage's function, the function's name there, and the stage's."""
+    for path, stage in _STAGES.items():
+        module, _, attribute = path.partition(":")
+        *owners, name = attribute.split(".")
+        owner: Any = import_module(module)
+        for each in owners:
+            owner = getattr(owner, each)
+        yield owner, name, stage
+
+
 def load() -> None:
     """Prepare the template as the service does, and time the stages of its children."""
     from training import run, warm
@@ -88,12 +98,7 @@ def load() -> None:
 
     def measured(job_id: str, attempt: int) -> int:
         watch = Stopwatch()
-        for path, stage in _STAGES.items():
-            module, _, attribute = path.partition(":")
-            *owners, name = attribute.split(".")
-            owner: Any = import_module(module)
-            for each in owners:
-                owner = getattr(owner, each)
+        for owner, name, stage in stages():
             setattr(owner, name, watch.timed(getattr(owner, name), stage))
         status = original(job_id, attempt)
         watch.stop()
