@@ -41,6 +41,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # a collection in a child would otherwise write to, and so copy, all pages with objects
     Forker(control, serve).run()
+    os._exit(0)  # at once, where the interpreter would take seconds to free large libraries
 
 
 def count_threads() -> int:
