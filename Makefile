@@ -13,6 +13,8 @@ WEB_PORT ?= 3001
 export WEB_PORT
 WEB := $(shell find web/app web/components web/lib -type f ! -name schema.d.ts) web/next.config.ts web/tsconfig.json
 BIN := .venv/bin
+# Compiled at set-up, so that the first start does not do it.
+PACKAGES := adapters api contract core generation models preprocessing runners storage training
 
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -25,6 +27,7 @@ setup: .venv/serve.ready
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/serve.txt -c requirements/constraints.txt
 	$(BIN)/python -m scripts.tiny_checkpoints
+	$(BIN)/python -m compileall -q -j 0 $(PACKAGES) $(wildcard *.py) .venv/lib > /dev/null || true
 	touch $@
 
 .venv/test.ready: .venv/serve.ready requirements/test.txt

@@ -96,7 +96,9 @@ class Front:
     async def __is_ready__(self) -> bool:
         if fault := self.liveness.fault() or LIMITS.fault():
             raise HTTPException(503, f"the service cannot serve: {fault}")
-        return await self.runners.any_ready()
+        if reason := await self.runners.why_not_ready():
+            raise HTTPException(503, f"the service cannot serve: {reason}")
+        return True
 
     @bentoml.api(route="/store-upload")
     async def store_upload(self, body: StoreUploadRequest, /) -> StoreUploadAnswer:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from contract.base import Answer
+
+LoadingStage = Literal["downloading", "checking", "loading"]
+
+
+class BackendLoading(Answer):
+    """The stage in which a model is being loaded, and its bytes and seconds where they are known."""
+
+    stage: LoadingStage
+    bytes: int | None = None
+    total_bytes: int | None = None
+    seconds_left: float | None = None
 
 
 class TrainingDefaults(Answer):
@@ -30,6 +43,7 @@ class BackendAnswer(Answer):
     name: str
     ready: bool
     reason: str | None = None
+    loading: BackendLoading | None = None
     checkpoint: str
     licence: str
     commercial_use: bool

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models import hub
+from models.digests import file_digest
 from models.errors import CheckpointError
+from models.loading import Loading
 from models.local_cache import build_once, cache_folder
 from models.traits import TRAITS_FILE
 
@@ -35,8 +37,19 @@ class Checkpoint:
     sha256: str
     from_hub: bool = False
 
+    @property
+    def weight_bytes(self) -> int:
+        """The size of its weights."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*.safetensors"))
 
-def resolve(name: str, backend: str, build_tiny: Callable[[Path], None], token: str | None = None) -> Checkpoint:
+
+def resolve(
+    name: str,
+    backend: str,
+    build_tiny: Callable[[Path], None],
+    token: str | None = None,
+    loading: Loading | None = None,
+) -> Checkpoint:
     """Find, build or download the checkpoint `name` for `backend`.
 
     Args:
@@ -44,14 +57,16 @@ def resolve(name: str, backend: str, build_tiny: Callable[[Path], None], token: 
         build_tiny: writes a tiny checkpoint with fixed random weights into a folder. It is used as the starter of a
             backend for which none ships.
         token: access token of the Hugging Face hub.
+        loading: is told the progress.
 
     Raises:
         CheckpointError: the checkpoint cannot be found or downloaded.
     """
+    loading = loading or Loading()
     if name == STARTER:
         shipped = _STARTERS / backend
         folder = shipped if shipped.is_dir() else _built(backend, build_tiny)
-        return Checkpoint(name, folder, _digest(folder))
+        return Checkpoint(name, folder, _digest(folder, loading))
     if name.startswith((".", "/", "~")) or Path(name).exists():
         folder = Path(name).expanduser().resolve()
         if folder.is_file():
@@ -61,8 +76,8 @@ def resolve(name: str, backend: str, build_tiny: Callable[[Path], None], token: 
             )
         if not folder.is_dir():
             raise CheckpointError(f"{name}: there is no such folder")
-        return Checkpoint(name, folder, _digest(folder))
-    folder = hub.download(name, token)
+        return Checkpoint(name, folder, _digest(folder, loading))
+    folder = hub.download(name, token, loading=loading)
     # A snapshot's folder is named by its commit, which identifies its contents.
     digest = hashlib.sha256(f"{name.partition('@')[0]}@{folder.name}".encode()).hexdigest()
     return Checkpoint(name, folder, digest, from_hub=True)
@@ -74,14 +89,20 @@ def _built(backend: str, build: Callable[[Path], None]) -> Path:
     return build_once(cache_folder() / "tiny" / f"{backend}-{hashlib.sha256(source).hexdigest()[:12]}", build)
 
 
-def _digest(folder: Path) -> str:
-    digest = hashlib.sha256()
+def _digest(folder: Path, loading: Loading) -> str:
     # Folders of diffusers' converter have a copy of the silence latent that is not read.
     names = () if (folder / "model_index.json").exists() else ("silence_latent.pt",)
-    for path in sorted(folder.rglob("*")):
-        # Traits are no part of the model: twins of a checkpoint remain valid when they are added or corrected.
-        if path.name in names or (path.suffix in (".safetensors", ".json") and path.name != TRAITS_FILE):
-            digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+    # Traits are no part of the model: twins of a checkpoint remain valid when they are added or corrected.
+    paths = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.name in names or (path.suffix in (".safetensors", ".json") and path.name != TRAITS_FILE)
+    ]
+    done = 0
+    loading.begin("checking", sum(path.stat().st_size for path in paths), lambda: done)
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(file_digest(path, cache_folder() / "digests"))
+        done += path.stat().st_size
     return digest.hexdigest()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from models.errors import CheckpointError
+from models.loading import Loading
 from models.local_cache import check_disk
 
 # Weights, configurations and tokenizers; a hub repository may hold other formats of the same weights.
@@ -17,13 +19,16 @@ _UNUSED = ("acestep-5Hz-lm*",)
 log = logging.getLogger("producer_twin.checkpoints")
 
 
-def download(name: str, token: str | None = None, files: Sequence[str] = _FILES) -> Path:
+def download(
+    name: str, token: str | None = None, files: Sequence[str] = _FILES, loading: Loading | None = None
+) -> Path:
     """Download a snapshot unless it is there, and return its folder, which is named by its commit.
 
     Args:
         name: `<hub id>[@revision]`.
         token: access token of the hub; by default the one of the environment.
         files: patterns of the files that are wanted.
+        loading: is told the progress.
 
     Raises:
         CheckpointError: the hub does not serve it, or the disk is too full.
@@ -51,8 +56,12 @@ def download(name: str, token: str | None = None, files: Sequence[str] = _FILES)
             wanted = filter_repo_objects(
                 info.siblings or [], allow_patterns=patterns, ignore_patterns=unused, key=lambda file: file.rfilename
             )
-            had = _size(Path(HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model"))
-            _check_disk(name, sum(file.size or 0 for file in wanted) - had, Path(HF_HUB_CACHE))
+            stored = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model")
+            had = _size(stored)
+            missing = sum(file.size or 0 for file in wanted) - had
+            _check_disk(name, missing, Path(HF_HUB_CACHE))
+            if loading:
+                loading.begin("downloading", missing, lambda: _size(stored) - had)
             log.info("downloading %s (an interrupted download is resumed)", name)
             folder = snapshot_download(
                 repo, revision=revision, allow_patterns=patterns, ignore_patterns=unused, token=token
@@ -73,4 +82,8 @@ def _check_disk(name: str, needed: int, cache: Path) -> None:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    size = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # a download renames its files
+            size += 0 if path.is_symlink() or not path.is_file() else path.stat().st_size
+    return size

@@ -20,7 +20,7 @@ ANALYSE = Limits(memory=2**30, cpu_seconds=30, seconds=120, niceness=10)
 # Analyses a recording of hours.
 ANALYSE_LONG = Limits(memory=2**30, cpu_seconds=300, seconds=900, niceness=15)
 # Analyses or cuts a song for a training job: what four hours at 384 kHz take on a slow machine.
-PREPARE = Limits(memory=2 * 2**30, cpu_seconds=3600, seconds=7200)
+PREPARE = Limits(memory=2 * 2**30, cpu_seconds=3600, seconds=7200, niceness=5)
 
 SONG_SECONDS = 600.0  # a longer file is a recording
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from adapters.weights import AdapterWeights
     from models.base import Model, Track
     from models.checkpoints import Checkpoint
+    from models.loading import Loading
     from runners.adapter_cache import AdapterCache
     from runners.worker import Worker
 
@@ -55,6 +56,7 @@ class Runner:
         self._model: Model | None = None
         self._checkpoint: Checkpoint | None = None
         self._adapters: AdapterCache | None = None
+        self._loading: Loading | None = None
         self._reason: str | None = "its model is being loaded"
         self._worker: Worker | None = None
         self._stages: dict[str, Literal["preparing", "finishing"]] = {}  # by queue key, before and after the worker
@@ -110,9 +112,11 @@ class Runner:
         """Whether the runner is ready. Asynchronous, so that it answers while a batch runs."""
         from adapters.serialization import largest_file
 
+        loading = self._loading
         return RunnerState(
             ready=self._reason is None,
             loading=not self.settled.is_set(),
+            progress=await asyncio.to_thread(loading.now) if loading else None,
             reason=self._reason,
             checkpoint=self.row.checkpoint_name(settings()),
             base_sha256=self._checkpoint.sha256 if self._checkpoint and self._model else None,
@@ -176,23 +180,27 @@ class Runner:
         try:
             self._load()
         finally:
+            self._loading = None
             self.settled.set()
 
     def _load(self) -> None:
         from models import compilation
         from models.checkpoints import CheckpointError, resolve
         from models.device import pick_device, pick_dtype
+        from models.loading import Loading
         from runners.adapter_cache import AdapterCache
         from runners.scheduler import Scheduler
         from runners.sweep import start_sweeping
         from runners.worker import Worker
 
         config, row = settings(), self.row
+        loading = self._loading = Loading()
         if not row.commercial_use:
             log.warning("%s: its public weights are licensed %s, not for commercial use", row.name, row.licence)
         try:
             device = pick_device(config.device)
-            checkpoint = resolve(row.checkpoint_name(config), row.name, row.load_tiny(), config.hf_token)
+            checkpoint = resolve(row.checkpoint_name(config), row.name, row.load_tiny(), config.hf_token, loading)
+            loading.begin("loading", checkpoint.weight_bytes)
             model = row.load_model_class().load(checkpoint, device, pick_dtype(config.dtype, device))
             if compilation.should_compile(config.compile, device):
                 model.compile()

@@ -33,6 +33,8 @@ class Runners:
         self.proxies = proxies
         self.settings = settings
         self._states: dict[str, tuple[float, RunnerState]] = {}
+        self._began = time.monotonic()
+        self._default_settled = False
         self._under_way: Counter[str] = Counter()
 
     async def state(self, backend: Backend) -> RunnerState:
@@ -46,6 +48,7 @@ class Runners:
         except Exception as error:  # noqa: BLE001 - for any reason, it cannot serve
             state = RunnerState(
                 ready=False,
+                answered=False,
                 reason=f"its process does not answer ({type(error).__name__})",
                 checkpoint=backend.checkpoint_name(self.settings),
             )
@@ -59,6 +62,7 @@ class Runners:
                 name=row.name,
                 ready=state.ready,
                 reason=state.reason,
+                loading=state.progress,
                 checkpoint=state.checkpoint,
                 licence=row.licence,
                 commercial_use=row.commercial_use,
@@ -76,8 +80,20 @@ class Runners:
         sizes = [state.largest_adapter for _, state in await self._states_of_enabled()]
         return max(filter(None, sizes), default=sys.maxsize)
 
-    async def any_ready(self) -> bool:
-        return any(state.ready for _, state in await self._states_of_enabled())
+    async def why_not_ready(self) -> str | None:
+        """Why requests cannot be served; None if they can.
+
+        Until the default backend has been ready once, nothing else takes its place, unless it has failed to load or its
+        runner has not answered for `_LOADING_TIMEOUT_SECONDS`. From then on one ready backend suffices.
+        """
+        states = {row.name: state for row, state in await self._states_of_enabled()}
+        default = states[self.settings.music_backend]
+        waited = time.monotonic() - self._began >= _LOADING_TIMEOUT_SECONDS
+        if default.ready or (not default.loading and (default.answered or waited)):
+            self._default_settled = True
+        if self._default_settled and any(state.ready for state in states.values()):
+            return None
+        return f"{self.settings.music_backend}: {default.reason}"
 
     async def _states_of_enabled(self) -> list[tuple[Backend, RunnerState]]:
         rows = list(TABLE.enabled(self.settings).values())

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from adapters.adapter_file import Header
 from contract import SamplingOptions
+from contract.backends import BackendLoading
 from models.base import Text
 
 # Bytes travel as base64 where the runner is on another machine, since messages are JSON there.
@@ -97,7 +98,9 @@ class RunnerState(BaseModel):
 
     Attributes:
         ready: it can serve.
+        answered: the state is from the runner itself, not its client's guess.
         loading: its model is still being loaded.
+        progress: of the loading, where it is known.
         reason: why it is not ready, in one line.
         checkpoint: as configured.
         base_sha256: the checkpoint's digest; known when ready.
@@ -107,7 +110,9 @@ class RunnerState(BaseModel):
     """
 
     ready: bool
+    answered: bool = True
     loading: bool = False
+    progress: BackendLoading | None = None
     reason: str | None
     checkpoint: str
     base_sha256: str | None = None

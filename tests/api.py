@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from recipes.synthesiser import render, sample_song
 from scripts.serving import Server, serving
+from training.jobs.fork import PROCESS_NAME
 
 Json = dict[str, Any]
 Samples = NDArray[np.float64]  # (frames, channels); full scale is ±1
@@ -151,6 +152,16 @@ def command_of(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return []
+
+
+def trainings(parent: psutil.Process) -> list[psutil.Process]:
+    """The processes of jobs below a process. One whose template still imports is not among them."""
+    found = []
+    for process in parent.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.name() == PROCESS_NAME or "training.run" in process.cmdline():
+                found.append(process)
+    return found
 
 
 def wait_until_ready(api: Api, backends: tuple[str, ...] = BACKENDS, patience: float = PATIENCE) -> None:

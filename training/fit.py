@@ -8,7 +8,6 @@ import time
 from contract import Preview
 from models.base import Model
 from models.checkpoints import Checkpoint
-from storage import Unavailable
 from training import checkpoint
 from training.attempt import Attempt
 from training.base import Recipe
@@ -26,6 +25,7 @@ _MIN_SECONDS_BETWEEN_UPDATES = 0.5
 # The held-out loss is measured, and a preview made, at step 0 and after each of this many equal parts of the training.
 _HELD_OUT_PARTS = 10
 _PREVIEW_PARTS = 3
+_MIN_STEPS_BETWEEN_PREVIEWS = 2
 # Fewer than at the end, since training waits meanwhile.
 _HELD_OUT_EXAMPLES = 12
 _HELD_OUT_DRAWS = 2
@@ -54,17 +54,17 @@ class Fit:
         self._attempt, self._session, self._model, self._recipe = attempt, session, model, recipe
         self._split, self._report, self._preview_seconds = split, report, preview_seconds
         self._job_id = attempt.record.job_id
-        self._identity = checkpoint.identity(
-            base, recipe, split.train.examples.digests + split.held_out.examples.digests
-        )
-        saved = checkpoint.load(attempt.storage, self._job_id, self._identity)
+        identity = checkpoint.identity(base, recipe, split.train.examples.digests + split.held_out.examples.digests)
+        self._checkpoints = checkpoint.CheckpointWriter(attempt.storage, self._job_id, identity)
+        saved = checkpoint.load(attempt.storage, self._job_id, identity)
         if saved:
             session.restore(saved["session"])
         session.share()
         self.history = History(saved and saved["history"])
         self._board = TensorBoard(attempt.storage, self._job_id, session.step)
         self._held_out_steps = {round(recipe.steps * part / _HELD_OUT_PARTS) for part in range(_HELD_OUT_PARTS + 1)}
-        self._preview_steps = {round(recipe.steps * part / _PREVIEW_PARTS) for part in range(_PREVIEW_PARTS + 1)}
+        previews = max(1, min(_PREVIEW_PARTS, recipe.steps // _MIN_STEPS_BETWEEN_PREVIEWS))
+        self._preview_steps = {round(recipe.steps * part / previews) for part in range(previews + 1)}
 
     def run(self) -> None:
         """Train to the last step.
@@ -104,6 +104,7 @@ class Fit:
                     raise Stopped
         finally:
             self._board.close()
+            self._checkpoints.wait()
 
     def _evaluate_step(self) -> None:
         """Measure the held-out loss and make a preview, at the steps that are due for it."""
@@ -128,11 +129,7 @@ class Fit:
         self._attempt.try_update(previews=previews)
 
     def _save_checkpoint(self) -> None:
-        state = {"session": self._session.state(), "history": self.history.state()}
-        try:
-            checkpoint.save(self._attempt.storage, self._job_id, self._identity, state)
-        except Unavailable as error:
-            log.warning("the checkpoint of step %d was not stored: %s", self._session.step, error)
+        self._checkpoints.save({"session": self._session.state(), "history": self.history.state()})
         self._report.set_training(self._recipe, self.history)
         self._report.write()
         self._board.publish()

@@ -11,7 +11,7 @@ from adapters.weights import LoraPair
 from contract import TrainRequest
 from models.base import Model
 from models.checkpoints import Checkpoint
-from preprocessing.isolation import ANALYSIS
+from preprocessing.isolation import ANALYSIS, DECODING
 from runners import TABLE
 from training import ranks
 from training.adapter import median_tempo, save_adapter
@@ -54,7 +54,7 @@ class TrainingPipeline:
         attempt = self._attempt
         backend = TABLE.choose(attempt.record.backend, attempt.settings)
         devices = device_names(attempt.settings)
-        with attempt.stop.immediate(), contextlib.closing(ANALYSIS):
+        with attempt.stop.immediate(), contextlib.closing(ANALYSIS), contextlib.closing(DECODING):
             ANALYSIS.start()  # it starts while the model is loaded
             base, model = load_model(backend, devices[0], attempt.settings, attempt.stop.check)
             trainer = backend.load_trainer_class()(model)

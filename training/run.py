@@ -90,9 +90,9 @@ def run(
     return last
 
 
-def main() -> int:
+def run_attempt(job_id: str, attempt: int) -> int:
+    """Run an attempt in this process, which does nothing else. Returns its exit status."""
     config = settings()
-    job_id, attempt = sys.argv[1:]
     logs.configure(config, job_id=job_id)
     stop = Stop()
     stop.handle_signals()
@@ -100,10 +100,15 @@ def main() -> int:
         os.nice(_NICENESS)
     storage = open_storage(config.storage_url, config.s3_endpoint_url)
     try:
-        run(job_id, int(attempt), storage, config, lambda record: None, stop)
+        run(job_id, attempt, storage, config, lambda record: None, stop)
     except Refusal as error:  # the record is gone or damaged, so the error cannot be written into it
         log.warning("job %s: %s", job_id, error)
     return 0
+
+
+def main() -> int:
+    job_id, attempt = sys.argv[1:]
+    return run_attempt(job_id, int(attempt))
 
 
 if __name__ == "__main__":

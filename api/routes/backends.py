@@ -45,6 +45,7 @@ ROUTES = (
                     "name": "ace_step",
                     "ready": True,
                     "reason": None,
+                    "loading": None,
                     "checkpoint": "starter",
                     "licence": "MIT",
                     "commercial_use": True,

@@ -45,7 +45,7 @@ ROUTES = (
     ),
     Route("GET", "/metrics", "operators", "Prometheus metrics", ADMIN, prometheus, files=("text/plain",), quiet=True),
     _probe("/livez", "200 while the process lives"),
-    _probe("/readyz", "200 when at least one backend can serve"),
+    _probe("/readyz", "200 when the default backend can serve; another suffices where the default one cannot"),
     _probe("/healthz", "The same as /livez", documented=False),
     Route("GET", "/docs.json", "operators", "The OpenAPI document", ANY_SCOPE, openapi, documented=False),
     Route("GET", "/schema.json", "operators", "BentoML's own description", ANY_SCOPE, documented=False),

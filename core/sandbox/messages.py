@@ -10,7 +10,6 @@ from typing import Any
 
 # Precedes each pickle: its length in bytes.
 LENGTH = struct.Struct("<Q")
-PID = struct.Struct("<i")
 MAX_FILES = 8
 
 

@@ -36,7 +36,7 @@ def analysed(api: Api, path: str) -> float:
 
 def parsing(api: Api) -> list[psutil.Process]:
     """The sandbox processes that are reading a file now."""
-    templates = {process.pid for process in api.children() if "core.sandbox.template" in command_of(process)}
+    templates = {process.pid for process in api.children() if "core.sandbox.child:serve" in command_of(process)}
     return [process for process in api.children() if process.ppid() in templates]
 
 

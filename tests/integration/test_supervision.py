@@ -16,7 +16,7 @@ import pytest
 
 from core.settings import ROOT
 from scripts.serving import Server, serving
-from tests.api import ACE_STEP_ONLY, Api, beat, command_of, running, wait_until
+from tests.api import ACE_STEP_ONLY, Api, beat, command_of, running, trainings, wait_until
 
 END_SECONDS = 5.0
 
@@ -76,7 +76,7 @@ def test_no_process_outlives_its_killed_supervisor(tmp_path: Path, tiny: dict[st
         api.post("/train/submit", producer_id="ada", upload_paths=[path], job_id="job", max_steps=100_000)
         wait_until(lambda: api.get("/jobs/job")["step"])
         processes = tree(api.server)
-        (trainer,) = (each for each in processes if "training.run" in command_of(each))
+        (trainer,) = trainings(psutil.Process(api.server.process.pid))
         training = [trainer, *trainer.children(recursive=True)]
         api.process("AceStepRunner").suspend()  # a process that hangs
         api.server.process.send_signal(signal.SIGKILL)

@@ -31,6 +31,7 @@ from contract import TERMINAL, TrainRequest
 from core.settings import ROOT, Settings
 from recipes.synthesiser import render, sample_song
 from storage import Storage, keys, open_storage
+from tests.api import trainings
 from training.jobs.admission import Admission
 from training.jobs.record import JobRecord
 from training.jobs.store import Jobs
@@ -114,7 +115,7 @@ class _Interruptions:
 
     def _interrupt(self, record: JobRecord, host: subprocess.Popen[bytes], kind: str) -> tuple[str, float]:
         """Interrupt the job. Returns the state that its record then shows, and after how many seconds."""
-        trainers = [child for child in psutil.Process(host.pid).children() if record.job_id in child.cmdline()]
+        trainers = trainings(psutil.Process(host.pid))
         start = time.monotonic()
         if kind == "cancel":
             if self._look(record).state not in TERMINAL:

@@ -42,6 +42,7 @@ from recipes.synthesiser import render, sample_song
 from scripts.serving import Server, serving, tiny_checkpoints
 from storage import Storage, keys, open_storage
 from tests.adapter_files import with_header
+from tests.api import trainings
 from training.jobs.store import Jobs
 
 TWINS = 50
@@ -224,7 +225,10 @@ class Soak:
         return self._kill(self.random.choice(["AceStepRunner", "MusicGenRunner"]))
 
     def _kill_training(self) -> str:
-        return self._kill("training.run")
+        victims = trainings(psutil.Process(self.server.process.pid))
+        for victim in victims[:1]:
+            victim.send_signal(signal.SIGKILL)
+        return "a training killed" if victims else "no training was there"
 
     def _kill_trainer(self) -> str:
         return self._kill("--service-name Training")
@@ -272,12 +276,12 @@ class Soak:
                     self.wrong.append(f"job {job} is done without a result")
 
     def _memory(self) -> int:
-        trainings = self._processes("training.run")
+        jobs = trainings(psutil.Process(self.server.process.pid))
         found = [psutil.Process(self.server.process.pid), *self._processes("")]
         total = 0
         for process in found:
             with contextlib.suppress(psutil.NoSuchProcess):
-                total += 0 if process in trainings else process.memory_info().rss
+                total += 0 if process in jobs else process.memory_info().rss
         return total
 
     def _walk(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from models.base import Model
 from training.base import Trainer
+from training.evaluation.base_losses import measure_base
 from training.evaluation.explained import Predictor, explain
 from training.evaluation.heard import Heard
 from training.evaluation.losses import MAX_EXAMPLES, Comparison, compare, measure
@@ -70,8 +71,7 @@ def _compare_losses(
             examples, songs = subset.sample(MAX_EXAMPLES)
             if not examples:
                 continue
-            with session.disable_adapter():
-                without = measure(session, examples, name, check_stop=check_stop)
+            without = measure_base(session, examples, name, check_stop)
             with_twin = measure(session, examples, name, check_stop=check_stop)
             results[name] = compare(without, with_twin, songs)
             report.set(**{name: results[name].record()})

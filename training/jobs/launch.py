@@ -29,13 +29,25 @@ class Launcher(Protocol):
     async def start(self, job_id: str, attempt: int) -> TrainingProcess:
         """Raises Refusal if the process cannot be started now."""
 
+    def close(self) -> None:
+        """Give up what is kept for further starts. Processes that were started go on."""
+
 
 def launcher(config: Settings) -> Launcher:
-    """The launcher of the settings: Ray if `TRAIN_RAY_URL` is set, subprocesses otherwise."""
+    """The launcher of the settings: Ray if `TRAIN_RAY_URL` is set, processes of this machine otherwise."""
     if config.train_ray_url:
         from training.jobs.ray import RayLauncher
 
         return RayLauncher(config.train_ray_url, config.train_ray_resources, config)
+    return local_launcher()
+
+
+def local_launcher() -> Launcher:
+    """The launcher of this machine. It forks on Linux only: the system libraries of macOS do not survive it."""
+    if sys.platform == "linux":
+        from training.jobs.fork import ForkLauncher
+
+        return ForkLauncher()
     return SubprocessLauncher()
 
 
@@ -45,11 +57,22 @@ def command(job_id: str, attempt: int) -> list[str]:
 
 
 class SubprocessLauncher:
-    """Starts subprocesses of this process."""
+    """Starts a new interpreter for each attempt."""
 
     async def start(self, job_id: str, attempt: int) -> TrainingProcess:
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         return _Subprocess(await asyncio.create_subprocess_exec(*command(job_id, attempt), cwd=ROOT, env=environment))
+
+    def close(self) -> None:
+        pass
+
+
+def reason_of(code: int) -> str | None:
+    """Why a job without another reason failed, by its process's exit status; None if it is that of success."""
+    if not code:
+        return None
+    cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    return f"the training process {cause}; its log says more"
 
 
 class _Subprocess:
@@ -57,11 +80,7 @@ class _Subprocess:
         self._process = process
 
     async def wait(self) -> str | None:
-        code = await self._process.wait()
-        if not code:
-            return None
-        cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        return f"the training process {cause}; its log says more"
+        return reason_of(await self._process.wait())
 
     async def end(self, grace_seconds: float) -> None:
         if self._process.returncode is not None:

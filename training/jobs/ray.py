@@ -71,6 +71,9 @@ class RayLauncher:
             raise Refusal(503, f"Ray at {self._url} did not take the job: {_first_line(answer.text)}")
         return _RayJob(self._url, name)
 
+    def close(self) -> None:
+        pass
+
     def _environment(self) -> dict[str, str]:
         names = [name.upper() for name in Settings.model_fields if name not in _SECRETS]
         given = {name: os.environ[name] for name in (*names, *_OTHER_VARIABLES) if name in os.environ}

@@ -7,7 +7,7 @@ import logging
 
 from core.errors import Refusal
 from training.jobs.desertion import HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT
-from training.jobs.launch import STOP_GRACE_SECONDS, Launcher, SubprocessLauncher, TrainingProcess
+from training.jobs.launch import STOP_GRACE_SECONDS, Launcher, TrainingProcess, local_launcher
 from training.jobs.store import Jobs
 from training.jobs.transitions import JobEnded
 
@@ -27,7 +27,7 @@ class Supervisor:
 
     def __init__(self, jobs: Jobs, at_once: int, launcher: Launcher | None = None) -> None:
         self.jobs = jobs
-        self._launcher = launcher or SubprocessLauncher()
+        self._launcher = launcher or local_launcher()
         self._slots = asyncio.Semaphore(at_once)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._processes: dict[str, TrainingProcess] = {}
@@ -70,6 +70,7 @@ class Supervisor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._launcher.close()
 
     async def _run(self, job_id: str, earlier: asyncio.Task[None] | None) -> None:
         try:
@@ -114,7 +115,7 @@ class Supervisor:
             await asyncio.sleep(HEARTBEAT_INTERVAL.total_seconds())
 
     async def _train(self, job_id: str, attempt: int) -> None:
-        # Claimed here and not by the process, which first spends seconds on its imports.
+        # Claimed here and not by the process, which may first spend seconds on its imports.
         await asyncio.to_thread(self.jobs.claim, job_id, attempt)
         process = self._processes[job_id] = await self._launcher.start(job_id, attempt)
         try:

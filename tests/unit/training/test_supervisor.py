@@ -18,7 +18,7 @@ from core.errors import Refusal
 from core.settings import Settings
 from recipes.synthesiser import render, sample_song
 from storage import Storage, keys, open_storage
-from tests.api import command_of
+from tests.api import trainings
 from training.jobs.admission import Admission
 from training.jobs.launch import launcher
 from training.jobs.record import JobRecord
@@ -60,9 +60,8 @@ def _supervised(
         if kill is None:
             await supervisor.stop()
             return
-        for child in psutil.Process().children(recursive=True):
-            if record.job_id in command_of(child):
-                child.send_signal(kill)
+        for child in trainings(psutil.Process()):
+            child.send_signal(kill)
         async with asyncio.timeout(600):
             while (await asyncio.to_thread(jobs.get, record.job_id)).state == "training":
                 await asyncio.sleep(0.3)

@@ -1,0 +1,21 @@
+"""What tests let template processes load and their children do."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+
+def load() -> None:
+    """Prepare the template."""
+
+
+def load_with_a_thread() -> None:
+    """Prepare a template that cannot be forked."""
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+
+
+def serve(client: socket.socket) -> int:
+    """Return the number that the client sends as exit status."""
+    return int(client.recv(16))

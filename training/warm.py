@@ -1,0 +1,46 @@
+"""The template of training processes: it has imported what a job needs, which takes a new process ten seconds.
+
+It imports only. It starts no thread and opens no device, so it holds no device memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+
+from core.processes import set_name
+from core.settings import ROOT, settings
+from preprocessing.isolation import ANALYSIS, DECODING
+from runners import TABLE
+from training import run
+from training.jobs.fork import PROCESS_NAME
+
+_MAX_MESSAGE_BYTES = 4096
+_SILENCE_SAMPLES = 22_050
+
+
+def load() -> None:
+    """Import what jobs import, and start the templates that read their files."""
+    import librosa
+    import matplotlib.image  # noqa: F401
+    import numpy as np
+
+    librosa.feature.mfcc(y=np.zeros(_SILENCE_SAMPLES, np.float32))  # librosa imports its parts on first use
+    DECODING.start()
+    ANALYSIS.start()
+    for backend in TABLE.enabled(settings()).values():
+        backend.load_model_class()
+        backend.load_trainer_class()
+
+
+def serve(client: socket.socket) -> int:
+    """Run the attempt that the client names, in a child of the template."""
+    message = client.recv(_MAX_MESSAGE_BYTES)
+    client.close()
+    if not message:
+        return 1
+    job_id, attempt = json.loads(message)
+    os.chdir(ROOT)
+    set_name(PROCESS_NAME)
+    return run.run_attempt(job_id, attempt)
