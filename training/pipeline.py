@@ -14,7 +14,7 @@ from models.checkpoints import Checkpoint
 from preprocessing.isolation import ANALYSIS
 from runners import TABLE
 from training import ranks
-from training.adapter import median_tempo, save_adapter
+from training.adapter import save_adapter
 from training.attempt import Attempt
 from training.base import Recipe, Trainer
 from training.dataset import load_dataset
@@ -64,7 +64,6 @@ class TrainingPipeline:
         report.write()
 
         recipe = recipe_for(trainer, attempt.record.request, split.seconds)
-        bpm = median_tempo([*split.train.texts, *split.held_out.texts])
         step, pairs = 0, dict[str, LoraPair]()
         try:
             with (
@@ -81,9 +80,9 @@ class TrainingPipeline:
                     step, pairs = running.step, running.pairs()
         except Stopped:
             if step and attempt.update().cancelling:
-                self.adapter_is_current = save_adapter(attempt, pairs, step, recipe, model, base, bpm)
+                self.adapter_is_current = save_adapter(attempt, pairs, step, recipe, model, base, split.bpm)
             raise
-        self.adapter_is_current = save_adapter(attempt, pairs, step, recipe, model, base, bpm)
+        self.adapter_is_current = save_adapter(attempt, pairs, step, recipe, model, base, split.bpm)
 
         report.set(complete=True)
         report.write()

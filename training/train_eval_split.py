@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from models.base import Model, Text
 from preprocessing.dataset import Clip, Dataset
 from preprocessing.segment import MIN_SECONDS, resampled
 from preprocessing.stages import OnProgress, StageMeter, ignore
+from training.adapter import median_tempo
 from training.evaluation import reference
 from training.evaluation.data_section import data_section
 from training.evaluation.held_out import choose_held_out
@@ -75,6 +76,15 @@ class TrainEvalSplit:
     seconds: float
     noise: bool
     data: dict[str, Any]
+
+    @property
+    def bpm(self) -> int | None:
+        """The producer's tempo, at which the twin plays by default."""
+        return median_tempo([*self.train.texts, *self.held_out.texts])
+
+    def at_default_tempo(self, texts: Sequence[Text]) -> list[Text]:
+        """The texts as the twin is given them in generation: those without a tempo get the producer's."""
+        return [replace(text, bpm=text.bpm or self.bpm) for text in texts]
 
 
 def split_dataset(

@@ -38,7 +38,7 @@ def compare_pieces(
     Returns:
         What is heard; None if there is no music of the producer to compare with.
     """
-    prompts = _prompts(split)
+    prompts = split.at_default_tempo(_prompts(split))
     texts = prompts * (_SEEDS if session.step >= _SHORT_TRAINING_STEPS else _SEEDS_OF_SHORT_TRAINING)
     with session.disable_adapter():
         without = play(model, texts, seconds, check_stop)

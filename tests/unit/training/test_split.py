@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,15 +14,17 @@ from numpy.typing import NDArray
 
 from contract import TrainRequest
 from models.ace_step import AceStep
-from models.base import Text
+from models.base import Row, Text
 from preprocessing.captions import Caption
 from preprocessing.dataset import Clip, Dataset
 from storage import Storage
 from tests.sounds import written
 from tests.unit.preprocessing.helpers import tone
+from training.evaluation.pieces import compare_pieces
 from training.evaluation.report import Report
+from training.examples import Examples
 from training.jobs.store import Jobs
-from training.train_eval_split import split_dataset
+from training.train_eval_split import Subset, TrainEvalSplit, split_dataset
 
 
 class _Cache:
@@ -27,6 +32,11 @@ class _Cache:
 
     def add(self, audio: NDArray[np.float32], text: Text) -> Path:
         return Path("none")
+
+
+def _report(store: Storage) -> Report:
+    record = Jobs(store).create(TrainRequest(producer_id="ada", upload_paths=["/data/x"]), "ace_step")
+    return Report(store, record, "tiny", "0" * 64)
 
 
 def test_a_measurement_that_fails_is_reported_and_the_music_is_trained_on(
@@ -38,9 +48,8 @@ def test_a_measurement_that_fails_is_reported_and_the_music_is_trained_on(
     (tmp_path / "a.wav").write_bytes(written(tone(4)))
     files = [{"source": "/data/uploads/ada/x/a.wav", "sha256": "0", "seconds": 4.0, "sample_rate": 48_000}]
     dataset = Dataset([Clip(tmp_path / "a.wav", Caption("music"), 4.0, 0)], {"files": files})
-    record = Jobs(store).create(TrainRequest(producer_id="ada", upload_paths=["/data/x"]), "ace_step")
-    report, cache = Report(store, record, "tiny", "0" * 64), _Cache()
-    arguments: Any = (dataset, model, cache, 1.0, lambda: None)
+    report = _report(store)
+    arguments: Any = (dataset, model, _Cache(), 1.0, lambda: None)
     monkeypatch.setattr(model, "reconstruct", fail)
     split = split_dataset(*arguments, try_measuring=report.try_measuring)
     assert len(split.train.examples) == len(split.train.excerpts) == 1 and not split.train.through_codec
@@ -51,3 +60,22 @@ def test_a_measurement_that_fails_is_reported_and_the_music_is_trained_on(
     reasons = report.content["unmeasured"]
     assert reasons[0] == "Not measured because of an error: an excerpt of clip 0: RuntimeError: out of memory"
     assert any("whether clip 0 is noise" in reason for reason in reasons)
+
+
+def test_the_pieces_of_the_verdict_are_at_the_tempo_that_the_twin_plays_at(store: Storage) -> None:
+    played: list[int | None] = []
+
+    def generate(rows: Sequence[Row]) -> list[NDArray[np.float32]]:
+        played.extend(row.text.bpm for row in rows)
+        return [np.zeros((2, 4_000), np.float32) for _ in rows]
+
+    def subset(*texts: Text) -> Subset:
+        return Subset(Examples([]), list(range(len(texts))), list(texts), [], [])
+
+    train = subset(Text("techno", bpm=120), Text("house", bpm=140), Text("trance", bpm=120))
+    split = TrainEvalSplit(train, subset(), subset(), 60.0, False, {})
+    session: Any = SimpleNamespace(step=0, disable_adapter=nullcontext)
+    model: Any = SimpleNamespace(sample_rate=8_000, generate=generate)
+    assert compare_pieces(session, model, split, _report(store), 0.5, lambda: None) is None
+    # The three captions and the prompt that states no tempo, with two seeds, without and with the twin.
+    assert played == [120, 140, 120, 120] * 4
