@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contract import TrainRequest
+from preprocessing.decode import probe
 from runners import TABLE
 from storage import Storage, Unavailable, keys
 from tests.api import beat
@@ -75,8 +77,11 @@ def test_steps_are_estimated_from_the_files_that_will_be_trained_on(store: Stora
         store.put(key, beat(60, number=min(number, 2)))  # the last two are the same file
         paths.append(keys.to_path(key))
 
+    async def length(file: Path) -> float:
+        return probe(file).seconds
+
     def steps(**changes: Any) -> int | None:
-        return estimated_steps(TrainRequest(producer_id="ada", **changes), backend, store)
+        return asyncio.run(estimated_steps(TrainRequest(producer_id="ada", **changes), backend, store, length))
 
     # One of three songs is held out.
     assert steps(upload_paths=paths) == steps_for(120, "ace_step") == 300
@@ -85,3 +90,15 @@ def test_steps_are_estimated_from_the_files_that_will_be_trained_on(store: Stora
     broken = keys.upload("ada", "songs", "broken.wav")
     store.put(broken, b"RIFF")
     assert steps(upload_paths=[*paths, keys.to_path(broken)]) is None
+
+
+def test_an_estimate_that_takes_too_long_is_given_up(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(file: Path) -> float:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    key = keys.upload("ada", "songs", "a.wav")
+    store.put(key, b"RIFF")
+    request = TrainRequest(producer_id="ada", upload_paths=[keys.to_path(key)])
+    monkeypatch.setattr("training.estimate._MAX_SECONDS", 0.05)
+    assert asyncio.run(estimated_steps(request, TABLE["ace_step"], store, never)) is None
