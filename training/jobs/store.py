@@ -156,6 +156,12 @@ class Jobs:
             if producer in (None, record.producer_id) and state in (None, record.state):
                 yield record
 
+    def latest(self) -> Iterator[JobRecord]:
+        """The jobs whose records were written last, newest first. Only the records that are asked for are read."""
+        for entry in sorted(self.storage.list("jobs/"), key=lambda entry: entry.modified, reverse=True):
+            with contextlib.suppress(NotFound, Damaged):
+                yield self._read_cached(entry)
+
     def open(self) -> list[JobRecord]:
         """The jobs that have not ended, in the order in which they were queued."""
         found = []

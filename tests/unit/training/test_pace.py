@@ -62,11 +62,40 @@ def test_a_server_learns_from_storage_and_goes_on_without_it(store: Storage, mon
         def fail(*_: Any) -> Any:
             raise Unavailable(503, "storage is away")
 
-        monkeypatch.setattr(Jobs, "all", fail)
+        monkeypatch.setattr(Jobs, "latest", fail)
         paces._learned_at -= 3600
         assert await paces.current() == {"ace_step": Pace(0.5, 30.0)}
 
     asyncio.run(twice())
+
+
+def test_only_the_newest_records_are_read(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    get = store.get_with_etag
+
+    def noted(key: str, max_bytes: int | None = None) -> tuple[bytes, str]:
+        read.append(key)
+        return get(key, max_bytes)
+
+    def write(number: int, **changes: Any) -> None:
+        store.put(keys.job_record(f"j{number}"), record(number, **changes).encode())
+
+    async def learned() -> None:
+        paces = Paces(Jobs(store), ["ace_step", "musicgen"])
+        for number in range(150):
+            write(number, speed=1.0, backend="musicgen" if number == 149 else "ace_step")
+        monkeypatch.setattr(store, "get_with_etag", noted)
+        first = await paces.current()
+        assert first["ace_step"].seconds_per_step == 1.0 and len(read) == 100
+        # Newer jobs count, and the pace of a backend that has none of them stays.
+        for number in range(150, 250):
+            write(number, speed=4.0)
+        paces._learned_at -= 3600
+        second = await paces.current()
+        assert second["ace_step"].seconds_per_step == 0.25 and len(read) == 200
+        assert second["musicgen"] == first["musicgen"]
+
+    asyncio.run(learned())
 
 
 def test_steps_are_estimated_from_the_files_that_will_be_trained_on(store: Storage) -> None:
