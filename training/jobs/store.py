@@ -56,7 +56,11 @@ class Jobs:
             record = self._read_job(request.job_id)
         except NotFound:
             return None
-        if record.request.model_dump() != request.model_dump():
+        before = record.request
+        if before.segment_on == "time" and request.segment_on is None:
+            # Earlier versions stored this default of theirs where a request named none.
+            before = before.model_copy(update={"segment_on": None})
+        if before.model_dump() != request.model_dump():
             raise Refusal(409, f"job_id: {request.job_id} exists with another request; choose another job_id")
         return record
 
