@@ -52,7 +52,7 @@ def judge(
         songs: the number of different songs that were sent.
         seconds: length of the music that was trained on.
         noise: whether most of the music is noise.
-        held_out: the comparison on held-out songs, None if there are none.
+        held_out: the comparison on held-out songs, None if there are none or it failed.
         trained_on: the comparison on the music that was trained on.
         other: the comparison on reference music.
         curve: (step, held-out loss).
@@ -71,7 +71,7 @@ def judge(
             f"{seconds:.0f} s of music is too little to tell a style from a single sound.",
             f"Send at least {MIN_SONGS} songs, some minutes in all.",
         )
-    if held_out is None:
+    if held_out is None and songs < MIN_SONGS:
         known = "" if trained_on is None else f" On what it was trained on it is {_percent(trained_on.gain)} better."
         known += f" {_lost_sentence(heard)}" if heard and heard.lost else ""
         return Verdict(
@@ -88,6 +88,13 @@ def judge(
             "overfitted",
             f"On songs it never heard the twin was best at step {best[0]} and got worse until step {curve[-1][0]}.",
             f"Train again with max_steps={max(best[0], 1)}, or send more songs.",
+        )
+    if held_out is None:
+        return Verdict(
+            "weak",
+            "The held-out loss was not measured, so nothing shows whether the twin learned a style or remembers these "
+            "pieces.",
+            "The report says why it was not measured; train again once that is mended.",
         )
     better = held_out.low is not None and held_out.low > 0 and held_out.gain >= _MIN_GAIN
     gain = (
