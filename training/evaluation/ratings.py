@@ -77,10 +77,17 @@ def trained_seconds(seconds: float) -> Rating:
     return Rating(_rising(seconds, _ENOUGH_SECONDS, MIN_SECONDS), rule)
 
 
+def is_unreadable(measured: Mapping[str, Any]) -> bool:
+    """Whether a song's stated tempo or key could not be read, so that a confident estimate of it was not used."""
+    return measured["source"] is None and (measured.get("confidence") or 0.0) >= MIN_CONFIDENCE
+
+
 def certainty(measured: Mapping[str, Any]) -> Rating:
     """Of a song's tempo or key: one that is stated is certain; an estimate with a second candidate is fair at best."""
     confidence = measured.get("confidence")
     word: Word = "good" if confidence is None else _rising(confidence, _SURE, MIN_CONFIDENCE)
+    if is_unreadable(measured):
+        word = "bad"
     if word == "good" and measured.get("alternative") is not None:
         word = "fair"
     return Rating(word, CERTAINTY_RULE)

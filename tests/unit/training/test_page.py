@@ -156,6 +156,8 @@ def test_each_song_has_its_gain_tempo_key_and_caption_with_their_sources() -> No
     assert "Dawn 3:07" in text and "+4.3 % good" in text and "not measured" in text
     assert "95.0 or 190.1 bpm (measured, 96 % sure) fair" in text
     assert "A minor (measured, but too unsure to be used, 31 % sure) bad" in text
+    unread = plain(render(data=data(song(0, "Dawn", tempo=songs["by_song"][0]["tempo"] | {"source": None}))))
+    assert "bpm (measured, and not used: the stated value could not be read, 96 % sure) bad" in unread
     assert "techno (you)" in text and "synth (the tagger heard it, 3 of 8 segments)" in text
     assert "neither genre nor instruments are known bad" in text
 
