@@ -1,9 +1,9 @@
 """How near pieces are to a producer's music: energy distances between sets of pieces, with intervals over the pieces.
 
-The energy distance of two sets is twice the mean distance between a piece of the one and a piece of the other, less the
-mean distances between two pieces within each set. The distance of two pieces is the mean distance of their windows in
-the tagger's embedding. Pairs of the same source do not count, so the distance of two sets from one distribution is 0 on
-average, whatever their sizes, and a copy of the producer's own music is not near because it is a copy.
+It differs from `energy_distance` in its unit, which is the piece: the distance of two pieces is the mean distance of
+their windows in the tagger's embedding. Pairs of the same source do not count, so the distance of two sets from one
+distribution is 0 on average, whatever their sizes, and a copy of the producer's own music is not near because it is a
+copy.
 """
 
 from __future__ import annotations
