@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from storage import NotFound
-from training.evaluation import page, ratings, verdict
+from training.evaluation import page, ratings
 from training.evaluation.song_names import song_names
 
 EVIL = '</title></svg></style><script>alert("x")</script><img src=x onerror=alert(1)>'
@@ -176,10 +176,6 @@ def test_the_loss_that_rose_again_is_bad() -> None:
     assert ratings.lost_again([(0, 1.0), (50, 1.1)]) is None
     good = ratings.lost_again([(0, 1.0), (50, 0.8)])
     assert good is not None and good.word == "good"
-
-
-def test_thresholds_agree_with_the_verdicts() -> None:
-    assert ratings.MIN_SECONDS == verdict.MIN_SECONDS and ratings.MIN_GAIN == verdict._MIN_GAIN
 
 
 def test_songs_are_named_by_title_tag_or_file_name_and_never_by_path() -> None:

@@ -27,13 +27,6 @@ from training.jobs.store import Jobs
 from training.train_eval_split import Subset, TrainEvalSplit, split_dataset
 
 
-class _Cache:
-    """Keeps no examples."""
-
-    def add(self, audio: NDArray[np.float32], text: Text) -> Path:
-        return Path("none")
-
-
 def _report(store: Storage) -> Report:
     record = Jobs(store).create(TrainRequest(producer_id="ada", upload_paths=["/data/x"]), "ace_step")
     return Report(store, record, "tiny", "0" * 64)
@@ -49,13 +42,17 @@ def test_a_measurement_that_fails_is_reported_and_the_music_is_trained_on(
     files = [{"source": "/data/uploads/ada/x/a.wav", "sha256": "0", "seconds": 4.0, "sample_rate": 48_000}]
     dataset = Dataset([Clip(tmp_path / "a.wav", Caption("music"), 4.0, 0)], {"files": files})
     report = _report(store)
-    arguments: Any = (dataset, model, _Cache(), 1.0, lambda: None)
+    cache: Any = SimpleNamespace(add=lambda audio, text: tmp_path / "no example")
+
+    def split_again() -> TrainEvalSplit:
+        return split_dataset(dataset, model, cache, 1.0, lambda: None, try_measuring=report.try_measuring)
+
     monkeypatch.setattr(model, "reconstruct", fail)
-    split = split_dataset(*arguments, try_measuring=report.try_measuring)
+    split = split_again()
     assert len(split.train.examples) == len(split.train.excerpts) == 1 and not split.train.through_codec
     monkeypatch.setattr("training.train_eval_split.is_noise", fail)
     monkeypatch.setattr("training.train_eval_split.listen", fail)
-    split = split_dataset(*arguments, try_measuring=report.try_measuring)
+    split = split_again()
     assert len(split.train.examples) == 1 and not split.train.excerpts and not split.noise
     reasons = report.content["unmeasured"]
     assert reasons[0] == "Not measured because of an error: an excerpt of clip 0: RuntimeError: out of memory"
