@@ -92,7 +92,10 @@ def test_from_a_beat_to_a_track(page: Page, studio: httpx.Client, api: Api, tmp_
     accessible(page)
 
     page.get_by_role("link", name="Artists").click()
+    tempo = page.get_by_label("Tempo in bpm")
+    expect(tempo).to_have_attribute("placeholder", "any")
     page.get_by_label("Twin", exact=True).select_option("webster:night")
+    expect(tempo).to_have_attribute("placeholder", "141")
     page.get_by_label("Prompt").fill("808 trap beat, dark synth")
     page.get_by_label("Length in seconds").fill("4")
     page.get_by_role("button", name="Make a take").click()
