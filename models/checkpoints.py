@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.traits import TRAITS_FILE
-
 STARTER = "starter"
+# A checkpoint's traits (models/traits.py). The authors' checkpoints have no such file.
+TRAITS_FILE = "producer_twin.json"
 _STARTERS = Path(__file__).parent / "starter"
 # Weights, configurations and tokenizers; a hub repository may hold other formats of the same weights.
 _FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
