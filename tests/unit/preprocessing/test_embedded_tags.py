@@ -160,8 +160,9 @@ def test_the_tempo_of_loops_in_big_endian(tmp_path: Path) -> None:
     assert embedded_tags(path, "wav").bpm == 92.5
 
 
-def test_a_file_whose_tags_cannot_be_read_has_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "a.mp3"
+@pytest.mark.parametrize("name", ["a.mp3", "a.raw"])  # soundfile takes a file called .raw for one without a header
+def test_a_file_whose_tags_cannot_be_read_has_none(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / name
     path.write_bytes(b"ID3\3\0\0\x7f\x7f\x7f\x7f" + bytes(100))
     assert embedded_tags(path, "mp3") == EmbeddedTags()
     with pytest.MonkeyPatch.context() as patched:
