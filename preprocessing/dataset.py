@@ -104,7 +104,9 @@ def prepare(
         lengths = [source.info.seconds for source in sources]
         meter = StageMeter("analysing", "songs", lengths, on_progress)
         songs = [_analyse(source, request) for source in meter.over(sources)]
-        for song, first in zip(songs, duplicates([song.analysis.fingerprint for song in songs]), strict=True):
+        analyses = [song.analysis for song in songs]
+        firsts = duplicates([each.fingerprint for each in analyses], [each.unfingerprinted for each in analyses])
+        for song, first in zip(songs, firsts, strict=True):
             song.duplicate_of = first
         count = 0
         meter = StageMeter("cutting", "songs", lengths, on_progress)
