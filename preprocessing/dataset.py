@@ -32,7 +32,7 @@ from preprocessing.embedded_tags import embedded_tags
 from preprocessing.isolation import ANALYSIS, PREPARE, refusing
 from preprocessing.record import TaggingSummary, digest, make_record, parse_record
 from preprocessing.segment import CONTRACT_CHANNELS, CONTRACT_RATE
-from preprocessing.songs import Song, analyse_source, cut, keep_whole
+from preprocessing.songs import Song, analyse_source, cut, keep_whole, training_gain
 from preprocessing.sources import Source, collect, source_field
 from preprocessing.stages import OnProgress, StageMeter, ignore
 from preprocessing.tag import tag, uses_gemini
@@ -136,13 +136,14 @@ def prepare(
     )
 
 
-def restore(record: Mapping[str, Any], storage: Storage, workdir: Path) -> Dataset:
+def restore(record: Mapping[str, Any], storage: Storage, workdir: Path, *, traits: Traits = DEFAULT_TRAITS) -> Dataset:
     """Bring a stored dataset back, to train on it again.
 
     The text files beside the segments, which may have been edited, are read again.
 
     Args:
         workdir: where the clips' files are written.
+        traits: of the checkpoint that will be trained on, which may be another one than the dataset was made for.
 
     Raises:
         Refusal: 409 if a segment is gone or has changed.
@@ -167,7 +168,7 @@ def restore(record: Mapping[str, Any], storage: Storage, workdir: Path) -> Datas
         infos.append(ClipInfo(file["source"], file["metadata"], analysis, line, embedded=embedded, vocal=vocal))
         paths.append(path)
     clips = [
-        Clip(path, caption, part["seconds"], part["file"], part.get("gain", 0.0))
+        Clip(path, caption, part["seconds"], part["file"], _gain(part, files[part["file"]], traits))
         for path, caption, part in zip(paths, normalize_dataset(infos), parts, strict=True)
     ]
     return Dataset(clips, dict(record))
@@ -198,6 +199,14 @@ def read_record(producer: str, job_id: str, storage: Storage) -> dict[str, Any]:
 
 def _incomplete(path: str) -> Refusal:
     return Refusal(409, f"{path}: it is gone or not as it was; train again from the files")
+
+
+def _gain(part: Mapping[str, Any], file: Mapping[str, Any], traits: Traits) -> float:
+    """The gain of a stored segment for a checkpoint with these traits."""
+    gain, level = part.get("gain", 0.0), file.get("training_level")
+    if level:
+        gain += training_gain(level["loudness"], level["true_peak"], traits) - level["gain"]
+    return round(gain, 2)
 
 
 def _text(storage: Storage, key: str) -> str:
