@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from contract import State, TrainRequest
 from core import plain_json
 from core.disk import temporary_space
@@ -26,7 +28,7 @@ from core.errors import Refusal
 from core.settings import Settings
 from models.traits import DEFAULT_TRAITS, Traits
 from preprocessing import training_folder
-from preprocessing.captions import Caption, ClipInfo, normalize_dataset
+from preprocessing.captions import Caption, ClipInfo, normalize_dataset, restored_caption
 from preprocessing.duplicates import duplicates
 from preprocessing.embedded_tags import embedded_tags
 from preprocessing.isolation import ANALYSIS, PREPARE, refusing
@@ -38,10 +40,11 @@ from preprocessing.stages import OnProgress, StageMeter, ignore
 from preprocessing.tag import tag, uses_gemini
 from storage import Damaged, NotFound, Storage, keys, records
 
-_LITTLE_KNOWN = (
-    "little is known of this song: neither its genre nor its instruments are stated, and none was heard clearly; "
-    "state them in metadata_per_file, or in the web app's fields Genre and Instruments"
-)
+_LITTLE_KNOWN = "little is known of this song: neither its genre nor its instruments are stated"
+_NONE_HEARD = ", and none was heard clearly"
+_STATE_THEM = "; state them in metadata_per_file, or in the web app's fields Genre and Instruments"
+
+_CAPTION = TypeAdapter(Caption)
 
 log = logging.getLogger("producer_twin.preprocessing")
 
@@ -123,7 +126,7 @@ def prepare(
     if with_gemini:
         report("tagging")
         tagging = _ask_gemini(songs, storage, settings, on_progress)
-    _warn_of_unknown(songs)
+    _warn_of_unknown(songs, tagging)
     pieces = [piece for song in songs for piece in song.pieces]
     captions = normalize_dataset(songs[piece.song].clip_info(piece) for piece in pieces)
     for piece, caption in zip(pieces, captions, strict=True):
@@ -139,7 +142,7 @@ def prepare(
 def restore(record: Mapping[str, Any], storage: Storage, workdir: Path, *, traits: Traits = DEFAULT_TRAITS) -> Dataset:
     """Bring a stored dataset back, to train on it again.
 
-    The text files beside the segments, which may have been edited, are read again.
+    The text files beside the segments are read again: a segment whose text was edited gets a new caption.
 
     Args:
         workdir: where the clips' files are written.
@@ -150,7 +153,7 @@ def restore(record: Mapping[str, Any], storage: Storage, workdir: Path, *, trait
     """
     workdir.mkdir(parents=True, exist_ok=True)
     files, parts = record["files"], record["segments"]
-    infos, paths = [], []
+    captions, paths = [], []
     for part in parts:
         key = keys.from_path(part["path"])
         path = workdir / Path(key).name
@@ -165,11 +168,12 @@ def restore(record: Mapping[str, Any], storage: Storage, workdir: Path, *, trait
         line = _text(storage, keys.job_text(record["job_id"], path.stem))
         vocal = (part.get("caption") or {}).get("vocal")
         embedded, analysis = file.get("embedded") or {}, file.get("analysis", {})
-        infos.append(ClipInfo(file["source"], file["metadata"], analysis, line, embedded=embedded, vocal=vocal))
+        info = ClipInfo(file["source"], file["metadata"], analysis, line, embedded=embedded, vocal=vocal)
+        captions.append(restored_caption(info, _stored_caption(part)))
         paths.append(path)
     clips = [
         Clip(path, caption, part["seconds"], part["file"], _gain(part, files[part["file"]], traits))
-        for path, caption, part in zip(paths, normalize_dataset(infos), parts, strict=True)
+        for path, caption, part in zip(paths, captions, parts, strict=True)
     ]
     return Dataset(clips, dict(record))
 
@@ -199,6 +203,13 @@ def read_record(producer: str, job_id: str, storage: Storage) -> dict[str, Any]:
 
 def _incomplete(path: str) -> Refusal:
     return Refusal(409, f"{path}: it is gone or not as it was; train again from the files")
+
+
+def _stored_caption(part: Mapping[str, Any]) -> Caption | None:
+    try:
+        return _CAPTION.validate_python(part.get("caption"))
+    except ValidationError:
+        return None
 
 
 def _gain(part: Mapping[str, Any], file: Mapping[str, Any], traits: Traits) -> float:
@@ -263,10 +274,11 @@ def _ask_gemini(songs: list[Song], storage: Storage, settings: Settings, on_prog
     return TaggingSummary(settings.gemini_model, len(pieces) - untagged, untagged, tagging.calls, tagging.reason)
 
 
-def _warn_of_unknown(songs: list[Song]) -> None:
+def _warn_of_unknown(songs: list[Song], tagging: TaggingSummary | None) -> None:
+    warning = _LITTLE_KNOWN + (_NONE_HEARD if tagging else "") + _STATE_THEM
     unknown = [song for song in songs if song.pieces and not song.is_known()]
     for song in unknown:
-        song.warnings.append(_LITTLE_KNOWN)
+        song.warnings.append(warning)
     if unknown:
         log.warning("little is known of %d of %d songs: neither genre nor instruments", len(unknown), len(songs))
 
