@@ -98,7 +98,8 @@ class TrainingPipeline:
             dataset = load_dataset(self._attempt, model, Path(folder), on_progress)
             prune()
             cache = ExampleCache(trainer, model, base)
-            split = split_dataset(dataset, model, cache, clip_seconds, self._attempt.stop.check, on_progress)
+            check_stop = self._attempt.stop.check
+            split = split_dataset(dataset, model, cache, clip_seconds, check_stop, on_progress, report.try_measuring)
             self._attempt.update(progress=None, seconds_left=None)
             report.set(data=split.data)
             held_out = {row["song"] for row in split.data["by_song"] if row["held_out"]}

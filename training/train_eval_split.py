@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ def split_dataset(
     excerpt_seconds: float,
     check_stop: Callable[[], None],
     on_progress: OnProgress = ignore,
+    try_measuring: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> TrainEvalSplit:
     """Choose the held-out songs, compute all examples that are not in the cache, and measure excerpts.
 
@@ -87,6 +89,8 @@ def split_dataset(
         excerpt_seconds: as long as the pieces that the excerpts are compared with.
         check_stop: called before each example; it may raise to stop.
         on_progress: called after each clip.
+        try_measuring: takes the name of a measurement; its context handles an error in the measurement, as
+            `Report.try_measuring` does. By default errors are raised.
     """
     files, clips = dataset.record["files"], dataset.clips
     lengths: dict[int, float] = {}
@@ -106,15 +110,18 @@ def split_dataset(
             check_stop()
             subset.add(cache, audio, text, clip.song)
             if index in with_excerpt and not number:
-                noise.append(is_noise(audio, model.sample_rate))
-                subset.add_excerpt(
-                    model, middle(audio, samples), f"clip {index}", str(clip.song), index in through_codec
-                )
+                with try_measuring(f"an excerpt of clip {index}"):
+                    noise.append(is_noise(audio, model.sample_rate))
+                    subset.add_excerpt(
+                        model, middle(audio, samples), f"clip {index}", str(clip.song), index in through_codec
+                    )
     other = _SubsetBuilder()
     for number, (audio, text) in enumerate(reference.pieces(model.sample_rate, model.channels)):
         check_stop()
         other.add(cache, audio, text, number)
-        other.add_excerpt(model, middle(audio, samples), f"reference {number}", f"reference {number}", False)
+        name = f"reference {number}"
+        with try_measuring(f"an excerpt of {name}"):
+            other.add_excerpt(model, middle(audio, samples), name, name, False)
     return TrainEvalSplit(
         train=train.build(),
         held_out=held_out.build(),
