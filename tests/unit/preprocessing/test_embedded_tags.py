@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from preprocessing import embedded_tags as module
 from preprocessing.embedded_tags import EmbeddedTags, embedded_tags, parse_tags
+from preprocessing.isolation import DECODING, READ_TAGS
 from storage import Storage
 from tests.sounds import RATE, written
 from tests.unit.preprocessing.helpers import make, tone
@@ -192,7 +193,7 @@ def test_a_tag_that_inflates_costs_no_memory(tmp_path: Path) -> None:
     path = encoded(tmp_path / "a.mp3", "mp3", "libmp3lame", {})
     path.write_bytes(b"ID3\4\0\0" + synchsafe(len(content)) + content + path.read_bytes())
     assert embedded_tags(path, "mp3").title in (None, "A")
-    assert module.DECODING.call(module.READ_TAGS, peak_growth, path) < 2**24
+    assert DECODING.call(READ_TAGS, peak_growth, path) < 2**24
 
 
 def crash(path: Path, format: str) -> dict[str, str]:
