@@ -108,7 +108,8 @@ def test_every_job_ends_with_a_report(api: Api, twins: dict[str, Twin]) -> None:
         assert report["held_out"] is None and any("none was held out" in line for line in report["unmeasured"])
         assert report["trained_on"]["without"] > 0 and report["other_music"]["count"] == 8
         nearness = report["resemblance"]
-        for name in ("own", "with_twin", "without", "nearer", "codec", "other_music"):
+        assert (nearness["own"] is None) == (report["data"]["songs"] == 1)
+        for name in ("with_twin", "without", "nearer", "codec", "other_music"):
             assert nearness[name]["low"] <= nearness[name]["value"] <= nearness[name]["high"]
         assert nearness["held_out"] is None and "embedding" in nearness["space"]
         for measure in ("pulse", "persistence"):
