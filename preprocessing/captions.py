@@ -1,4 +1,4 @@
-"""Captions: from what is stated and heard of a clip to the text and fields that a model is conditioned on.
+"""Captions: the text and fields that a model is conditioned on, from a clip's metadata, tags and analysis.
 
 Field names are accepted in any spelling (`timeSignature`, `time_signature`, `Time Signature`); unknown names and values
 are ignored.

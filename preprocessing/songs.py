@@ -91,7 +91,7 @@ class Song:
     warnings: list[str] = field(default_factory=list)
 
     def clip_info(self, piece: Piece) -> ClipInfo:
-        """What is known of one of its pieces."""
+        """The metadata, tags and analysis of one of its pieces."""
         line, source = self.line(piece)
         return ClipInfo(
             self.source.display_name,

@@ -16,7 +16,7 @@ OnProgress = Callable[[Progress, float | None], object]
 
 
 class StageMeter:
-    """Counts what is done of one stage.
+    """Counts the finished items of one stage.
 
     Args:
         costs: the expected cost of each item, such as its seconds of music, in any unit.

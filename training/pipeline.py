@@ -91,7 +91,7 @@ class TrainingPipeline:
     def _load_split(
         self, trainer: Trainer, model: Model, base: Checkpoint, report: Report, clip_seconds: float
     ) -> TrainEvalSplit:
-        """The music of the job. What is known of it, and clips of it, are in the report from now on."""
+        """Load the music of the job, and put its songs and clips of them into the report."""
         with tempfile.TemporaryDirectory(prefix="twin-") as folder:
             on_progress = ProgressWriter(self._attempt.try_update)
             dataset = load_dataset(self._attempt, model, Path(folder), on_progress)

@@ -53,7 +53,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Heard:
-    """What is heard in pieces with and without the twin.
+    """The comparison by ear of pieces with and without the twin.
 
     Attributes:
         without, with_twin: the distances from the producer's music.

@@ -19,7 +19,7 @@ _MIN_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Piece:
-    """What was measured of a piece.
+    """The measurements of a piece.
 
     Attributes:
         source: names the music. A piece and its copy through the codec have one source.

@@ -1,4 +1,4 @@
-"""The stages of making a dataset: what is counted, and the seconds that are left."""
+"""The stages of making a dataset: counts of finished items, and the seconds that are left."""
 
 from __future__ import annotations
 
