@@ -9,7 +9,10 @@ from contract.base import Answer, Id, Request, Version
 
 
 class LoraAnswer(Answer):
-    """A row of `GET /loras`. `reason` says why the twin is not usable, or that it is partial."""
+    """A row of `GET /loras`. `reason` says why the twin is not usable, or that it is partial.
+
+    `bpm` is the tempo of tracks whose request states none; null if the twin has no such default.
+    """
 
     lora_id: str
     producer_id: str
@@ -18,6 +21,7 @@ class LoraAnswer(Answer):
     version: str
     rank: int
     base: str
+    bpm: int | None = None
     usable: bool
     reason: str | None = None
     created_at: datetime

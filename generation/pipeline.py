@@ -13,6 +13,7 @@ from contract import MAX_AUDIO_BASE64, GenerateRequest
 from core import metrics, principal
 from core.errors import Refusal
 from core.settings import Settings
+from core.tempos_in_text import tempos_in
 from generation import encode
 from generation.content_credentials import signer_of
 from generation.outbox import Outbox
@@ -209,9 +210,11 @@ class Generation:
 
 
 def _tempo(request: GenerateRequest, twins: Sequence[list[StoredAdapter]]) -> int | None:
-    """The request's tempo, else the default of the strongest twin that has one."""
+    """The request's tempo; else none if the prompt states one; else that of the strongest twin that has one."""
     if request.bpm is not None:
         return request.bpm
+    if any(tempos_in(request.prompt)):
+        return None
     strengths = zip(request.strengths.values(), [found[0].header.bpm for found in twins], strict=True)
     tempos = [(strength, bpm) for strength, bpm in strengths if strength > 0 and bpm is not None]
     return max(tempos, key=lambda tempo: tempo[0])[1] if tempos else None

@@ -13,11 +13,12 @@ from models.digests import file_digest
 from models.errors import CheckpointError
 from models.loading import Loading
 from models.local_cache import build_once, cache_folder
-from models.traits import TRAITS_FILE
 
 __all__ = ["STARTER", "Checkpoint", "CheckpointError", "cache_folder", "resolve"]
 
 STARTER = "starter"
+# A checkpoint's traits (models/traits.py). The authors' checkpoints have no such file.
+TRAITS_FILE = "producer_twin.json"
 _STARTERS = Path(__file__).parent / "starter"
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-# In the folder of a checkpoint that has other traits than the default ones. The authors' checkpoints have no such file.
-TRAITS_FILE = "training.json"
+from pydantic import ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
+
+from models.checkpoints import TRAITS_FILE, CheckpointError
 
 
 @dataclass(frozen=True)
@@ -22,16 +23,29 @@ class Traits:
         level_channels: how many of the first channels of its latents hold loudness; 0 if none do.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
     clock: bool = False
     loudness: float = -14.0
     max_true_peak: float = -1.0
-    level_channels: int = 0
+    level_channels: NonNegativeInt = 0
 
     @classmethod
     def of(cls, folder: Path) -> Traits:
-        """Those that the checkpoint in `folder` states, and otherwise the default ones."""
-        own = folder / TRAITS_FILE
-        return cls(**json.loads(own.read_text())) if own.exists() else cls()
+        """Those that the checkpoint in `folder` states, and otherwise the default ones.
+
+        Raises:
+            CheckpointError: the file has an unknown field, or a value of another type.
+        """
+        file = folder / TRAITS_FILE
+        if not file.exists():
+            return cls()
+        try:
+            return TypeAdapter(cls).validate_json(file.read_bytes())
+        except ValidationError as error:
+            problem = error.errors()[0]
+            field = "".join(f"{name}: " for name in problem["loc"])
+            raise CheckpointError(f"{file}: {field}{problem['msg']}") from error
 
 
 DEFAULT_TRAITS = Traits()

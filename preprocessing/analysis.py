@@ -22,7 +22,8 @@ from preprocessing.novelty import enhance
 from preprocessing.segment import mix
 from preprocessing.tempo import Tempo, estimate_tempo, refine
 
-MAX_ANALYSED_SECONDS = 360  # for tempo and key; it bounds the memory, and nearly every song is shorter
+# For tempo, key and fingerprint; it bounds the memory, and nearly every song is shorter.
+MAX_ANALYSED_SECONDS = 360
 MIN_ANALYSED_SECONDS = 3.0
 
 
@@ -56,6 +57,11 @@ class Analysis:
     key: KeyEstimate | None = None
     bars: Bars | None = None
     fingerprint: Fingerprint | None = None
+
+    @property
+    def unfingerprinted(self) -> float:
+        """Seconds of the song after those that its fingerprint covers."""
+        return max(0.0, self.levels.seconds - MAX_ANALYSED_SECONDS)
 
     def record(self) -> dict[str, Any]:
         """The `analysis` of a file in the dataset's record, and its warnings."""

@@ -1,4 +1,4 @@
-"""Captions: from what is stated and heard of a clip to the text and fields that a model is conditioned on.
+"""Captions: the text and fields that a model is conditioned on, from a clip's metadata, tags and analysis.
 
 Field names are accepted in any spelling (`timeSignature`, `time_signature`, `Time Signature`); unknown names and values
 are ignored.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from core.notation import Unreadable, whole
@@ -24,6 +24,7 @@ Kind = Literal["caption", "genre", "instrument", "voice", "mood"]
 # Where a word or a field is from: the client's metadata, the file's name, the tags inside the file, the text file
 # beside the segment, one of the taggers, or the analysis.
 Source = Literal["metadata", "name", "embedded", "text", "gemini", "tagger", "analysis"]
+_TAGGERS: tuple[Source, ...] = ("gemini", "tagger")
 
 # The metadata that becomes text, in this order; each field with its aliases, and the kind of words that it states.
 _TEXT_FIELDS: list[tuple[tuple[str, ...], Kind]] = [
@@ -99,6 +100,25 @@ class ClipInfo:
 def normalize_dataset(clips: Iterable[ClipInfo]) -> list[Caption]:
     """The caption of each clip."""
     return [caption(clip) for clip in clips]
+
+
+def restored_caption(clip: ClipInfo, stored: Caption | None) -> Caption:
+    """The stored caption of a clip if its text file is as it was written, else a new one.
+
+    So a training that resumes after an upgrade has the same captions.
+    """
+    found = caption(clip)
+    if stored is None or not _has_line(stored, clip.tags):
+        return found
+    return replace(stored, sources=stored.sources or found.sources)
+
+
+def _has_line(stored: Caption, line: str) -> bool:
+    """Whether the line has the words that the caption has from the taggers, and no others of its own."""
+    sources = {phrase.casefold(): source for phrase, source in stored.sources.get("text", {}).items()}
+    phrases = [phrase.casefold() for phrase in _distinct([(clean(line, MAX_TEXT_LENGTH), "")])]
+    own = [phrase for phrase in phrases if sources.get(phrase, "text") in ("text", *_TAGGERS)]
+    return own == [phrase for phrase, source in sources.items() if source in _TAGGERS]
 
 
 def caption(clip: ClipInfo) -> Caption:

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from contract import State, TrainRequest
 from core import plain_json
 from core.disk import temporary_space
@@ -26,22 +28,23 @@ from core.errors import Refusal
 from core.settings import Settings
 from models.traits import DEFAULT_TRAITS, Traits
 from preprocessing import training_folder
-from preprocessing.captions import Caption, ClipInfo, normalize_dataset
+from preprocessing.captions import Caption, ClipInfo, normalize_dataset, restored_caption
 from preprocessing.duplicates import duplicates
 from preprocessing.embedded_tags import embedded_tags
 from preprocessing.isolation import ANALYSIS, PREPARE, refusing
 from preprocessing.record import TaggingSummary, digest, make_record, parse_record
 from preprocessing.segment import CONTRACT_CHANNELS, CONTRACT_RATE
-from preprocessing.songs import Song, analyse_source, cut, keep_whole
+from preprocessing.songs import Song, analyse_source, cut, keep_whole, training_gain
 from preprocessing.sources import Source, collect, source_field
 from preprocessing.stages import OnProgress, StageMeter, ignore
 from preprocessing.tag import tag, uses_gemini
 from storage import Damaged, NotFound, Storage, keys, records
 
-_LITTLE_KNOWN = (
-    "little is known of this song: neither its genre nor its instruments are stated, and none was heard clearly; "
-    "state them in metadata_per_file, or in the web app's fields Genre and Instruments"
-)
+_LITTLE_KNOWN = "little is known of this song: neither its genre nor its instruments are stated"
+_NONE_HEARD = ", and none was heard clearly"
+_STATE_THEM = "; state them in metadata_per_file, or in the web app's fields Genre and Instruments"
+
+_CAPTION = TypeAdapter(Caption)
 
 log = logging.getLogger("producer_twin.preprocessing")
 
@@ -104,7 +107,9 @@ def prepare(
         lengths = [source.info.seconds for source in sources]
         meter = StageMeter("analysing", "songs", lengths, on_progress)
         songs = [_analyse(source, request) for source in meter.over(sources)]
-        for song, first in zip(songs, duplicates([song.analysis.fingerprint for song in songs]), strict=True):
+        analyses = [song.analysis for song in songs]
+        firsts = duplicates([each.fingerprint for each in analyses], [each.unfingerprinted for each in analyses])
+        for song, first in zip(songs, firsts, strict=True):
             song.duplicate_of = first
         count = 0
         meter = StageMeter("cutting", "songs", lengths, on_progress)
@@ -121,7 +126,7 @@ def prepare(
     if with_gemini:
         report("tagging")
         tagging = _ask_gemini(songs, storage, settings, on_progress)
-    _warn_of_unknown(songs)
+    _warn_of_unknown(songs, tagging)
     pieces = [piece for song in songs for piece in song.pieces]
     captions = normalize_dataset(songs[piece.song].clip_info(piece) for piece in pieces)
     for piece, caption in zip(pieces, captions, strict=True):
@@ -134,20 +139,21 @@ def prepare(
     )
 
 
-def restore(record: Mapping[str, Any], storage: Storage, workdir: Path) -> Dataset:
+def restore(record: Mapping[str, Any], storage: Storage, workdir: Path, *, traits: Traits = DEFAULT_TRAITS) -> Dataset:
     """Bring a stored dataset back, to train on it again.
 
-    The text files beside the segments, which may have been edited, are read again.
+    The text files beside the segments are read again: a segment whose text was edited gets a new caption.
 
     Args:
         workdir: where the clips' files are written.
+        traits: of the checkpoint that will be trained on, which may be another one than the dataset was made for.
 
     Raises:
         Refusal: 409 if a segment is gone or has changed.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     files, parts = record["files"], record["segments"]
-    infos, paths = [], []
+    captions, paths = [], []
     for part in parts:
         key = keys.from_path(part["path"])
         path = workdir / Path(key).name
@@ -162,11 +168,12 @@ def restore(record: Mapping[str, Any], storage: Storage, workdir: Path) -> Datas
         line = _text(storage, keys.job_text(record["job_id"], path.stem))
         vocal = (part.get("caption") or {}).get("vocal")
         embedded, analysis = file.get("embedded") or {}, file.get("analysis", {})
-        infos.append(ClipInfo(file["source"], file["metadata"], analysis, line, embedded=embedded, vocal=vocal))
+        info = ClipInfo(file["source"], file["metadata"], analysis, line, embedded=embedded, vocal=vocal)
+        captions.append(restored_caption(info, _stored_caption(part)))
         paths.append(path)
     clips = [
-        Clip(path, caption, part["seconds"], part["file"], part.get("gain", 0.0))
-        for path, caption, part in zip(paths, normalize_dataset(infos), parts, strict=True)
+        Clip(path, caption, part["seconds"], part["file"], _gain(part, files[part["file"]], traits))
+        for path, caption, part in zip(paths, captions, parts, strict=True)
     ]
     return Dataset(clips, dict(record))
 
@@ -196,6 +203,21 @@ def read_record(producer: str, job_id: str, storage: Storage) -> dict[str, Any]:
 
 def _incomplete(path: str) -> Refusal:
     return Refusal(409, f"{path}: it is gone or not as it was; train again from the files")
+
+
+def _stored_caption(part: Mapping[str, Any]) -> Caption | None:
+    try:
+        return _CAPTION.validate_python(part.get("caption"))
+    except ValidationError:
+        return None
+
+
+def _gain(part: Mapping[str, Any], file: Mapping[str, Any], traits: Traits) -> float:
+    """The gain of a stored segment for a checkpoint with these traits."""
+    gain, level = part.get("gain", 0.0), file.get("training_level")
+    if level:
+        gain += training_gain(level["loudness"], level["true_peak"], traits) - level["gain"]
+    return round(gain, 2)
 
 
 def _text(storage: Storage, key: str) -> str:
@@ -252,10 +274,11 @@ def _ask_gemini(songs: list[Song], storage: Storage, settings: Settings, on_prog
     return TaggingSummary(settings.gemini_model, len(pieces) - untagged, untagged, tagging.calls, tagging.reason)
 
 
-def _warn_of_unknown(songs: list[Song]) -> None:
+def _warn_of_unknown(songs: list[Song], tagging: TaggingSummary | None) -> None:
+    warning = _LITTLE_KNOWN + (_NONE_HEARD if tagging else "") + _STATE_THEM
     unknown = [song for song in songs if song.pieces and not song.is_known()]
     for song in unknown:
-        song.warnings.append(_LITTLE_KNOWN)
+        song.warnings.append(warning)
     if unknown:
         log.warning("little is known of %d of %d songs: neither genre nor instruments", len(unknown), len(songs))
 

@@ -60,14 +60,29 @@ class Agreement:
     weakest_octave: float = 0.0
 
 
-def duplicates(fingerprints: Sequence[Fingerprint | None]) -> list[int | None]:
-    """For each song the index of the earlier song that it repeats; None for the others and without a fingerprint."""
+def duplicates(
+    fingerprints: Sequence[Fingerprint | None], unfingerprinted: Sequence[float] | None = None
+) -> list[int | None]:
+    """For each song the index of the earlier song that it repeats; None for the others and without a fingerprint.
+
+    Args:
+        unfingerprinted: seconds of each song after those that its fingerprint covers; 0 by default.
+    """
+    rests = unfingerprinted or [0.0] * len(fingerprints)
+    lengths = [
+        0.0 if each is None else each.shape[1] + rest * FRAME_RATE
+        for each, rest in zip(fingerprints, rests, strict=True)
+    ]
     longest = max((len(each[0]) for each in fingerprints if each is not None), default=0)
     songs = [Song(each, longest) if each is not None and each.shape[1] >= MIN_FRAMES else None for each in fingerprints]
     found: list[int | None] = []
     for index, song in enumerate(songs):
         probes = Probes(song) if song else None
-        firsts = ((other, songs[other]) for other in range(index) if found[other] is None)
+        firsts = (
+            (other, songs[other])
+            for other in range(index)
+            if found[other] is None and can_overlap(lengths[other], lengths[index])
+        )
         same = (other for other, first in firsts if first and song and probes and is_same(first, song, probes))
         found.append(next(same, None))
     return found
@@ -130,6 +145,11 @@ def whiten(levels: Array, rate: float) -> Array:
     return np.clip(difference - difference.mean(axis=0), -_MAX_DECIBELS, _MAX_DECIBELS)
 
 
+def can_overlap(one: float, other: float) -> bool:
+    """Whether songs of these lengths, in any unit, can have MIN_OVERLAP in common."""
+    return min(one, other) >= MIN_OVERLAP * (1 - MAX_SPEED_CHANGE) * max(one, other)
+
+
 def is_same(first: Song, later: Song, probes: Probes) -> bool:
     """Whether both are one recording; `probes` are the later song's."""
     alignment = align(first, probes)
@@ -141,7 +161,7 @@ def is_same(first: Song, later: Song, probes: Probes) -> bool:
 
 def align(first: Song, later: Probes) -> Alignment | None:
     """The alignment on which the probes match best; None if they match nowhere or overlap too little."""
-    if min(first.frames, later.frames) < MIN_OVERLAP * (1 - MAX_SPEED_CHANGE) * max(first.frames, later.frames):
+    if not can_overlap(first.frames, later.frames):
         return None
     matches = _matches(first, later)
     step = max(4, later.frames // 320)

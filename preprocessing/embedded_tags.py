@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,7 +84,8 @@ def read_tags(path: Path, format: str) -> dict[str, str]:
     written: dict[str, str] = {}
     for reader in (_by_ffmpeg, _by_libsndfile):  # FFmpeg refuses some Ogg Vorbis files
         try:
-            with path.open("rb", buffering=0) as file:
+            # Without its name, from which soundfile would infer the format.
+            with open(os.open(path, os.O_RDONLY), "rb", buffering=0) as file:
                 written = reader(file, format)
             break
         except (av.FFmpegError, soundfile.SoundFileError, BadAudio, ValueError):

@@ -8,19 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from core.notation import KEY, MAX_BPM, MIN_BPM, TEMPO, TIME_SIGNATURE, Notation, Unreadable, quoted
+from core.notation import KEY, TEMPO, TIME_SIGNATURE, Notation, Unreadable, quoted
+from core.tempos_in_text import tempo_spans, tempos_in
 from core.text import shown
 
 FIELDS: dict[str, Notation[Any]] = {"bpm": TEMPO, "key": KEY, "time_signature": TIME_SIGNATURE}
 
 _NAME = "the file's name"
 
-# A number before the word, as in "87.50bpm", "92 BPM", "92-94bpm"; or after it, as in "bpm172", "tempo_90".
-# A dash after another dash is a separator, as in "2026-11-30-140bpm".
-_BEFORE = re.compile(
-    r"(?<![0-9])(?:(?<!-)([0-9]{1,3})([-_ ]))?((?:[0-9]{1,4}[.,])?[0-9]{1,4})[ _.-]?b\.?p\.?m(?![a-z])", re.IGNORECASE
-)
-_AFTER = re.compile(r"(?<![a-z])(?:bpm|tempo)[ _.:=-]{0,2}([0-9]{2,3}(?:[.,][0-9]{1,3})?)(?![0-9])", re.IGNORECASE)
 _MODE = r"[ _-]?(?i:min(?:or)?|maj(?:or)?|moll|dur)"
 _SIGN = r"(?:[#♯b♭]|[ _-]?(?i:sharp|flat))"
 # Lower-case notes need a sign: "a minor" may be words, and "ebm" is a genre. A digit after it makes it a chord.
@@ -58,7 +53,7 @@ def parse_metadata(metadata: Mapping[str, Any], path: str = "") -> ParsedMetadat
     name = path.rpartition("/")[2]
     if "://" in path:
         name = unquote(name)
-    in_name = {"bpm": list(_tempos(name)), "key": list(_keys(name))}
+    in_name = {"bpm": list(tempos_in(name)), "key": list(_keys(name))}
     values: dict[str, Any] = {}
     from_name, unreadable, warnings = set(), set(), []
     for field, notation in FIELDS.items():
@@ -107,31 +102,10 @@ def _problem(sources: Mapping[str, Any], reason: Unreadable) -> str:
     return f"{names}: {reason} can be read from {values}"
 
 
-def _tempos(name: str) -> Iterator[str]:
-    """The tempos in a file's name, as they are written there."""
-    rest = name
-    for found in _BEFORE.finditer(name):
-        first, divider, number = found.groups()
-        if not _is_tempo(number):
-            number = re.split("[.,]", number)[-1]  # "1.140bpm": a version, then a tempo
-        if _is_tempo(number):
-            # "92-94bpm" is a range, and "87_50bpm" may have been "87.50bpm".
-            is_range = first and _is_tempo(first) and (divider == "-" or number in ("50", "75"))
-            yield f"{first}-{number}" if is_range else number.replace(".", ",")
-            rest = rest.replace(found[0], " " * len(found[0]), 1)
-    for found in _AFTER.finditer(rest):
-        if _is_tempo(found[1]):
-            yield found[1].replace(".", ",")
-
-
-def _is_tempo(number: str) -> bool:
-    return MIN_BPM <= float(number.replace(",", ".")) <= MAX_BPM
-
-
 def _keys(name: str) -> Iterator[str]:
     """The keys in a file's name, as they are written there."""
     for found in _KEY.finditer(name):
         yield found[0]
-    for tempo in (*_BEFORE.finditer(name), *_AFTER.finditer(name)):
-        if key := _KEY_AFTER.match(name, tempo.end()) or _KEY_BEFORE.search(name[: tempo.start()]):
+    for start, end in tempo_spans(name):
+        if key := _KEY_AFTER.match(name, end) or _KEY_BEFORE.search(name[:start]):
             yield key[1]

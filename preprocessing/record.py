@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from contract import DatasetAnswer, DatasetFile, TrainRequest, is_id
 from core import plain_json
 from core.settings import Settings
-from preprocessing.songs import Piece, Song
+from preprocessing.songs import Piece, Song, TrainingLevel
 from storage import keys
 
 SCHEMA = 2
@@ -30,8 +30,12 @@ class _Segment(BaseModel):
     gain: float = Field(0.0, ge=-100, le=100)
 
 
+class _File(DatasetFile):
+    training_level: TrainingLevel | None = None
+
+
 class _Record(DatasetAnswer):
-    files: list[DatasetFile]
+    files: list[_File]  # type: ignore[assignment]
     segments: list[_Segment]  # type: ignore[assignment]
 
 

@@ -91,7 +91,7 @@ class Song:
     warnings: list[str] = field(default_factory=list)
 
     def clip_info(self, piece: Piece) -> ClipInfo:
-        """What is known of one of its pieces."""
+        """The metadata, tags and analysis of one of its pieces."""
         line, source = self.line(piece)
         return ClipInfo(
             self.source.display_name,
@@ -120,6 +120,11 @@ class Song:
             return True
         heard = {word.kind for piece in self.pieces for word in piece.heard.words}
         return bool(heard & {"genre", "instrument"}) or any(piece.tags for piece in self.pieces)
+
+
+def training_gain(loudness: float, true_peak: float, traits: Traits) -> float:
+    """The gain in dB at which a checkpoint with these traits is trained on a song of this level, in LUFS and dBTP."""
+    return round(min(traits.loudness - loudness, traits.max_true_peak - true_peak), 2)
 
 
 def analyse_source(source: Source, metadata: dict[str, Any], embedded: EmbeddedTags) -> Song:
@@ -160,8 +165,9 @@ def cut(
         peak = max(peak, true_peak(segment.samples, rate) - segment.gain)
     loudness = meter.levels().loudness
     if loudness is not None:
-        gain = min(traits.loudness - loudness, traits.max_true_peak - peak)
-        song.training_level = TrainingLevel(loudness, round(peak, 2), round(gain, 2))
+        peak = round(peak, 2)
+        gain = training_gain(loudness, peak, traits)
+        song.training_level = TrainingLevel(loudness, peak, gain)
         for piece, own in zip(song.pieces, gains, strict=True):
             piece.gain = round(gain - own, 2)
     return song

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Literal, TypeVar
 
 from contract import Progress, Stage
@@ -15,7 +16,7 @@ OnProgress = Callable[[Progress, float | None], object]
 
 
 class StageMeter:
-    """Counts what is done of one stage.
+    """Counts the finished items of one stage.
 
     Args:
         costs: the expected cost of each item, such as its seconds of music, in any unit.
@@ -25,14 +26,15 @@ class StageMeter:
     def __init__(
         self, stage: Stage, unit: Literal["songs", "segments"], costs: Sequence[float], on_progress: OnProgress
     ) -> None:
-        self._stage, self._unit, self._costs, self._on_progress = stage, unit, costs, on_progress
-        self._done = 0
+        self._stage, self._unit, self._on_progress = stage, unit, on_progress
+        self._costs_so_far = list(accumulate(costs, initial=0.0))
+        self._done, self._total = 0, len(costs)
         self._began = time.monotonic()
         self._tell()
 
     def advance(self, count: int = 1) -> None:
         """The next `count` items are done."""
-        self._done = min(self._done + count, len(self._costs))
+        self._done = min(self._done + count, self._total)
         self._tell()
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
@@ -42,10 +44,10 @@ class StageMeter:
             self.advance()
 
     def _tell(self) -> None:
-        done = sum(self._costs[: self._done])
-        left = sum(self._costs[self._done :])
+        done = self._costs_so_far[self._done]
+        left = self._costs_so_far[-1] - done
         seconds = (time.monotonic() - self._began) / done * left if done > 0 else None
-        progress = Progress(stage=self._stage, done=self._done, total=len(self._costs), unit=self._unit)
+        progress = Progress(stage=self._stage, done=self._done, total=self._total, unit=self._unit)
         self._on_progress(progress, seconds)
 
 

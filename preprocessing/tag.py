@@ -70,7 +70,13 @@ class Tagging:
 
 
 def uses_gemini(request: TrainRequest, settings: Settings) -> bool:
-    """Whether Gemini tags the segments of this request. Raises Refusal (400) if it should and the server has no key."""
+    """Whether Gemini tags the segments of this request; never those of a stored dataset.
+
+    Raises:
+        Refusal: 400 if it should, and the server has no key.
+    """
+    if request.dataset_job_id:
+        return False
     chosen = request.tag_before_train if settings.tagger is None else settings.tagger == "gemini"
     if chosen:
         require_key(settings)
@@ -79,8 +85,11 @@ def uses_gemini(request: TrainRequest, settings: Settings) -> bool:
 
 def require_key(settings: Settings) -> None:
     """Refuse (400) tagging if the server has no Gemini key."""
-    if not settings.gemini_api_key:
-        raise Refusal(400, "tag_before_train: tagging needs GEMINI_API_KEY on the server; set it, or send false")
+    if settings.gemini_api_key:
+        return
+    if settings.tagger == "gemini":
+        raise Refusal(400, "TAGGER=gemini needs GEMINI_API_KEY on the server; set it there, or another TAGGER")
+    raise Refusal(400, "tag_before_train: tagging needs GEMINI_API_KEY on the server; set it, or send false")
 
 
 def tag(

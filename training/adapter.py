@@ -58,6 +58,14 @@ def save_adapter(
 
 
 def median_tempo(texts: Iterable[Text]) -> int | None:
-    """The median of the tempos of segments that have one; of two in the middle the slower one, which is some song's."""
-    tempos = [text.bpm for text in texts if text.bpm is not None]
-    return statistics.median_low(tempos) if tempos else None
+    """The median tempo of segments; of two in the middle the slower one, which is some song's.
+
+    Args:
+        texts: one for each segment.
+
+    Returns:
+        None if fewer than half of the segments have a tempo.
+    """
+    bpms = [text.bpm for text in texts]
+    tempos = [bpm for bpm in bpms if bpm is not None]
+    return statistics.median_low(tempos) if tempos and 2 * len(tempos) >= len(bpms) else None

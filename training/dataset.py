@@ -28,10 +28,10 @@ def load_dataset(attempt: Attempt, model: Model, folder: Path, on_progress: OnPr
     record, request = attempt.record, attempt.record.request
     storage = RetryingStorage(attempt.storage, retry.MAX_SECONDS)
     if named := stored(request, storage):
-        return restore(named, storage, folder)
+        return restore(named, storage, folder, traits=model.traits)
     with contextlib.suppress(NotFound, Refusal):
         earlier = read_record(record.producer_id, record.job_id, storage)
-        return restore(earlier, storage, folder / "restored")
+        return restore(earlier, storage, folder / "restored", traits=model.traits)
     return prepare(
         request,
         record.job_id,

@@ -19,6 +19,8 @@ log = logging.getLogger("producer_twin.training")
 
 # The newest jobs, since the checkpoint or the machine may have changed.
 _JOBS = 5
+# Of a backend without a job among these, the server goes on with the pace that it has learned before.
+_MAX_RECORDS = 100
 _MAX_AGE_SECONDS = 60.0
 # A client of slow storage gets what was learned before.
 _MAX_WAIT_SECONDS = 1.0
@@ -93,5 +95,5 @@ class Paces:
             self._learned_at, self._learning = time.monotonic(), None
 
     def _read(self) -> dict[str, Pace]:
-        records = list(self._jobs.all())
-        return {name: pace for name in self._backends if (pace := learn(records, name))}
+        records = list(islice(self._jobs.latest(), _MAX_RECORDS))
+        return {name: pace for name in self._backends if (pace := learn(records, name) or self._known.get(name))}

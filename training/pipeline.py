@@ -14,7 +14,7 @@ from models.checkpoints import Checkpoint
 from preprocessing.isolation import ANALYSIS, DECODING
 from runners import TABLE
 from training import ranks
-from training.adapter import median_tempo, save_adapter
+from training.adapter import save_adapter
 from training.attempt import Attempt
 from training.base import Recipe, Trainer
 from training.dataset import load_dataset
@@ -64,7 +64,6 @@ class TrainingPipeline:
         report.write()
 
         recipe = recipe_for(trainer, attempt.record.request, split.seconds)
-        bpm = median_tempo([*split.train.texts, *split.held_out.texts])
         step, pairs = 0, dict[str, LoraPair]()
         try:
             with (
@@ -81,9 +80,9 @@ class TrainingPipeline:
                     step, pairs = running.step, running.pairs()
         except Stopped:
             if step and attempt.update().cancelling:
-                self.adapter_is_current = save_adapter(attempt, pairs, step, recipe, model, base, bpm)
+                self.adapter_is_current = save_adapter(attempt, pairs, step, recipe, model, base, split.bpm)
             raise
-        self.adapter_is_current = save_adapter(attempt, pairs, step, recipe, model, base, bpm)
+        self.adapter_is_current = save_adapter(attempt, pairs, step, recipe, model, base, split.bpm)
 
         report.set(complete=True)
         report.write()
@@ -92,13 +91,15 @@ class TrainingPipeline:
     def _load_split(
         self, trainer: Trainer, model: Model, base: Checkpoint, report: Report, clip_seconds: float
     ) -> TrainEvalSplit:
-        """The music of the job. What is known of it, and clips of it, are in the report from now on."""
+        """Load the music of the job, and put its songs and clips of them into the report."""
         with tempfile.TemporaryDirectory(prefix="twin-") as folder:
             on_progress = ProgressWriter(self._attempt.try_update)
             dataset = load_dataset(self._attempt, model, Path(folder), on_progress)
             prune()
             cache = ExampleCache(trainer, model, base)
-            split = split_dataset(dataset, model, cache, clip_seconds, self._attempt.stop.check, on_progress)
+            split = split_dataset(
+                dataset, model, cache, clip_seconds, self._attempt.stop.check, on_progress, report.try_measuring
+            )
             self._attempt.update(progress=None, seconds_left=None)
             report.set(data=split.data)
             held_out = {row["song"] for row in split.data["by_song"] if row["held_out"]}

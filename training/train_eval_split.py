@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from models.base import Model, Text
 from preprocessing.dataset import Clip, Dataset
 from preprocessing.segment import MIN_SECONDS, resampled
 from preprocessing.stages import OnProgress, StageMeter, ignore
+from training.adapter import median_tempo
 from training.evaluation import reference
 from training.evaluation.data_section import data_section
 from training.evaluation.held_out import choose_held_out
@@ -26,6 +28,9 @@ _MAX_EXAMPLE_SECONDS = 60.0
 # An excerpt is measured of at most this many of the dataset's clips.
 _MAX_EXCERPTS = 32
 _MAX_THROUGH_CODEC = 8
+
+# Called with the name of a measurement; the context manager decides what an error in it does.
+TryMeasuring = Callable[[str], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,15 @@ class TrainEvalSplit:
     noise: bool
     data: dict[str, Any]
 
+    @property
+    def bpm(self) -> int | None:
+        """The producer's tempo, at which the twin plays by default."""
+        return median_tempo([*self.train.texts, *self.held_out.texts])
+
+    def at_default_tempo(self, texts: Sequence[Text]) -> list[Text]:
+        """The texts as the twin is given them in generation: those without a tempo get the producer's."""
+        return [replace(text, bpm=text.bpm or self.bpm) for text in texts]
+
 
 def split_dataset(
     dataset: Dataset,
@@ -80,6 +94,7 @@ def split_dataset(
     excerpt_seconds: float,
     check_stop: Callable[[], None],
     on_progress: OnProgress = ignore,
+    try_measuring: TryMeasuring = nullcontext,
 ) -> TrainEvalSplit:
     """Choose the held-out songs, compute all examples that are not in the cache, and measure excerpts.
 
@@ -87,6 +102,7 @@ def split_dataset(
         excerpt_seconds: as long as the pieces that the excerpts are compared with.
         check_stop: called before each example; it may raise to stop.
         on_progress: called after each clip.
+        try_measuring: as `Report.try_measuring`; without it an error in a measurement is raised.
     """
     files, clips = dataset.record["files"], dataset.clips
     lengths: dict[int, float] = {}
@@ -106,15 +122,20 @@ def split_dataset(
             check_stop()
             subset.add(cache, audio, text, clip.song)
             if index in with_excerpt and not number:
-                noise.append(is_noise(audio, model.sample_rate))
-                subset.add_excerpt(
-                    model, middle(audio, samples), f"clip {index}", str(clip.song), index in through_codec
-                )
+                excerpt, name = middle(audio, samples), f"clip {index}"
+                with try_measuring(f"whether {name} is noise"):
+                    noise.append(is_noise(audio, model.sample_rate))
+                with try_measuring(f"an excerpt of {name}"):
+                    subset.add_excerpt(model, excerpt, name, str(clip.song))
+                    if index in through_codec:
+                        subset.add_codec_copy(model, excerpt, name, str(clip.song))
     other = _SubsetBuilder()
     for number, (audio, text) in enumerate(reference.pieces(model.sample_rate, model.channels)):
         check_stop()
         other.add(cache, audio, text, number)
-        other.add_excerpt(model, middle(audio, samples), f"reference {number}", f"reference {number}", False)
+        name = f"reference {number}"
+        with try_measuring(f"an excerpt of {name}"):
+            other.add_excerpt(model, middle(audio, samples), name, name)
     return TrainEvalSplit(
         train=train.build(),
         held_out=held_out.build(),
@@ -138,11 +159,11 @@ class _SubsetBuilder:
         self.songs.append(song)
         self.texts.append(text)
 
-    def add_excerpt(
-        self, model: Model, audio: NDArray[np.float32], source: str, song: str, through_codec: bool
-    ) -> None:
+    def add_excerpt(self, model: Model, audio: NDArray[np.float32], source: str, song: str) -> None:
         self.excerpts.append(listen(audio.mean(axis=0), model.sample_rate, source, song))
-        if through_codec and (copy := model.reconstruct(audio)) is not None:
+
+    def add_codec_copy(self, model: Model, audio: NDArray[np.float32], source: str, song: str) -> None:
+        if (copy := model.reconstruct(audio)) is not None:
             self.through_codec.append(listen(copy.mean(axis=0), model.sample_rate, source, song))
 
     def build(self) -> Subset:

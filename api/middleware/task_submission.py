@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.capacity.parsing import Parser
 from api.capacity.thread_pools import to_record_thread
 from api.routes import training
 from api.routes.inputs import json_body
@@ -21,6 +22,8 @@ from core import principal
 from core.asgi.responses import error_response
 from core.errors import Refusal
 from core.logs import note
+from preprocessing.decode import probe
+from preprocessing.isolation import CHECK, DECODING
 from runners import TABLE
 from training.estimate import estimated_steps
 from training.jobs.admission import Admission
@@ -28,6 +31,9 @@ from training.jobs.record import JobRecord
 from training.pace import Paces
 
 log = logging.getLogger("producer_twin.front")
+
+# Only a file's header is read, which takes milliseconds.
+_HEADERS = Parser(DECODING, CHECK, at_once=2, each=1)
 
 
 class TaskSubmission:
@@ -62,10 +68,11 @@ class TaskSubmission:
 
     async def _estimate(self, record: JobRecord) -> dict[str, Any]:
         """The steps and seconds that the job will take, as far as they are known. No failure here refuses the job."""
-        steps = None
+        steps = record.request.max_steps or record.total_steps
         try:
-            storage, backend = self.admission().storage, TABLE[record.backend]
-            steps = await asyncio.to_thread(estimated_steps, record.request, backend, storage)
+            if record.task_id is None:  # else the request was sent before, and its files are not read again
+                storage, backend = self.admission().storage, TABLE[record.backend]
+                steps = await estimated_steps(record.request, backend, storage, _length)
         except Refusal as refusal:
             log.warning("job %s: its steps are not estimated: %s", record.job_id, refusal.message)
         except Exception:
@@ -108,6 +115,11 @@ class TaskSubmission:
             await send({**message, "body": body})
 
         return name
+
+
+async def _length(file: Path) -> float:
+    """The seconds of music in a file. Raises BadAudio or Exceeded."""
+    return (await _HEADERS.run(probe, file)).seconds
 
 
 def _in_snake_case(query: bytes) -> bytes:

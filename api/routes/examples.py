@@ -15,6 +15,7 @@ TWIN_ROW: dict[str, Any] = {
     "version": VERSION,
     "rank": 16,
     "base": "starter",
+    "bpm": 140,
     "usable": True,
     "reason": None,
     "created_at": "2026-11-24T19:00:00Z",

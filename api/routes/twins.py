@@ -147,6 +147,7 @@ async def _row(front: Front, twin: StoredAdapter) -> LoraAnswer:
         version=header.version,
         rank=header.rank,
         base=header.base,
+        bpm=header.bpm,
         usable=reason is None,
         reason=reason or _partial(header),
         created_at=datetime.fromisoformat(header.created_at),

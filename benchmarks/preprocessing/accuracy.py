@@ -23,7 +23,7 @@ OCTAVES = (1, 2, 0.5)
 
 @dataclass(frozen=True)
 class Estimate:
-    """What was estimated of a song, and what is true of it; the first bar is that at the true tempo."""
+    """The estimates of a song and its true values; the first bar is estimated at the true tempo."""
 
     label: str
     bpm: float

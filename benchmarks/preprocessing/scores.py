@@ -38,7 +38,7 @@ BAR_MARK = "bar mark"
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of a rendered song.
+    """The true values of a rendered song.
 
     Attributes:
         held_out: whether its tune must not be fitted on.

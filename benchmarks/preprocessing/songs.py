@@ -24,7 +24,7 @@ BAR_TOLERANCE = 0.07
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a song; the first bar in seconds."""
+    """The true values of a song; the first bar in seconds."""
 
     bpm: float
     key: str

@@ -18,9 +18,11 @@ ClipSet = list[Audio]
 
 @dataclass(frozen=True)
 class Composer:
-    """Attributes:
-    train: the files that the twin is trained on.
-    held: files to compare with.
+    """A composer's music, in two parts.
+
+    Attributes:
+        train: the files that the twin is trained on.
+        held: files to compare with.
     """
 
     name: str

@@ -17,7 +17,8 @@ from training.evaluation.listening import Piece, listen
 
 @dataclass(frozen=True)
 class Ear:
-    """
+    """The verdict by ear, and the figures that it is from.
+
     Attributes:
         word: `lost`, `learned` if the twin is nearer to the composer's music by more than chance, or `weak`.
         heard: the figures.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from benchmarks.real.composers import ClipSet
 from training.evaluation.audio_measures import Audio, comb, line, persistence, pulse, whistle
 from training.evaluation.energy_distance import energy_distance
+from training.evaluation.listening import levelled
 
 Embed = Callable[[Audio, int], NDArray[np.float32]]
 Measure = Callable[[Audio, int], float]
@@ -23,8 +24,6 @@ MEASURES: dict[str, Measure] = {
     "3 kHz, dB": lambda audio, rate: line(audio, rate, 3000),
 }
 DISTANCE = "distance"
-# All clips are embedded at this level, because the network is not blind to it.
-_LEVEL = 0.1
 
 # A value for each set, by the figure's name.
 Figures = dict[str, NDArray[np.float64]]
@@ -52,10 +51,4 @@ class Meter:
         return figures | {DISTANCE: np.array(distances)}
 
     def _points(self, clips: ClipSet) -> NDArray[np.float32]:
-        return np.concatenate([self._embed(_levelled(clip), self._rate) for clip in clips])
-
-
-def _levelled(audio: Audio) -> Audio:
-    """The clip at the level at which all are embedded. Silence stays silent."""
-    level = float(np.sqrt(np.mean(audio**2)))
-    return (audio * np.float32(_LEVEL / max(level, 1e-6))).astype(np.float32)
+        return np.concatenate([self._embed(levelled(clip), self._rate) for clip in clips])

@@ -40,9 +40,12 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """Attributes:
-    part: `train` or `held`.
-    start, seconds: of the song.
+    """A part of a song, to be written to a composer's folder.
+
+    Attributes:
+        part: `train` or `held`.
+        path: of the song's file.
+        start, seconds: where it begins in the song, and its length.
     """
 
     part: str

@@ -37,7 +37,6 @@ from preprocessing.dataset import prepare
 from preprocessing.isolation import ANALYSIS
 from preprocessing.tagger.embedding import embed
 from storage import open_storage
-from training.adapter import median_tempo
 from training.base import Recipe
 from training.evaluation.intervals import bootstrap
 from training.examples import ExampleCache
@@ -140,8 +139,7 @@ def _print_table(
     rate, seconds = model.sample_rate, options.seconds
     meter = Meter(embed, draw(composer.held, 1, _HELD_CLIPS, seconds, rate, seed=1)[0], rate)
     known = [*split.train.texts, *split.held_out.texts]
-    default_bpm = median_tempo(known)
-    texts = [replace(text, bpm=text.bpm or default_bpm) for text in dict.fromkeys(known)][: options.prompts]
+    texts = split.at_default_tempo(list(dict.fromkeys(known)))[: options.prompts]
     columns = [*MEASURES, DISTANCE]
     print(f"\n### {composer.name}, {options.backend}\n\n| | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
 

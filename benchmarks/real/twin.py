@@ -31,12 +31,14 @@ NEUTRAL: tuple[Prompt, ...] = ({"prompt": "music"}, {"prompt": "a piece of music
 
 @dataclass(frozen=True)
 class Twin:
-    """Attributes:
-    lora_id: the twin's name.
-    file: its adapter file.
-    report: the report's JSON.
-    captions: of the dataset's segments, a different song each as far as there are.
-    bpm: its default tempo.
+    """A composer's twin, and what its training stored.
+
+    Attributes:
+        lora_id: the twin's name.
+        file: its adapter file.
+        report: the report's JSON.
+        captions: of the dataset's segments, a different song each as far as there are.
+        bpm: its default tempo.
     """
 
     lora_id: str

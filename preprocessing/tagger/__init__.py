@@ -1,1 +1,1 @@
-"""The local tagger: what is heard in a segment, by two small networks that ship with the service."""
+"""The local tagger: words for a segment, by two small networks that ship with the service."""

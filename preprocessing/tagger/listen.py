@@ -17,7 +17,7 @@ SHARE_OF_SONG = 0.5  # a segment's windows are few, and its song's genre is near
 
 
 def describe(segments: Sequence[Path]) -> list[Description]:
-    """What is heard in each segment of one song.
+    """Describe each segment of one song.
 
     Args:
         segments: WAV files that this package has written.

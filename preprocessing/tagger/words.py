@@ -27,7 +27,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Description:
-    """What is heard in a segment.
+    """The description of a segment by the tagger.
 
     Attributes:
         words: genre, instruments, mood and tempo, then voice; of each kind the surest first.

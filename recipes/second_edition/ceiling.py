@@ -26,7 +26,7 @@ Reconstruct = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Preserved:
-    """What is left of a composer's music after a codec.
+    """Figures of how well a codec preserves a composer's music.
 
     Attributes:
         pulse, persistence: mean over the excerpts, divided by the real ones'.

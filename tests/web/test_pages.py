@@ -50,9 +50,10 @@ def send(page: Page, folder: Path, seconds: float = 20) -> None:
     page.get_by_label("Drop your beats here").set_input_files(file)
 
 
-def start(page: Page, name: str, steps: int) -> None:
+def start(page: Page, name: str, steps: int, cuts: str = "") -> None:
     page.get_by_label("Name of the twin").fill(name)
     page.get_by_text("How it is trained").click()
+    page.get_by_label("Cuts").select_option(cuts)
     page.get_by_label("Steps").fill(str(steps))
     page.get_by_label("This music is mine").check()
     page.get_by_role("button", name="Start training").click()
@@ -73,10 +74,13 @@ def test_from_a_beat_to_a_track(page: Page, studio: httpx.Client, api: Api, tmp_
     song.get_by_label("Tempo in bpm").fill("141")
     song.get_by_label("Genre").fill("synthwave")
     expect(page.get_by_text(re.compile(r"^About 120 steps"))).to_be_visible()
-    start(page, "night", 8)
+    sent: list[Any] = []
+    page.on("request", lambda made: sent.append(made.post_data_json) if made.url.endswith("/train/submit") else None)
+    start(page, "night", 8, cuts="time")
     training = page.get_by_role("listitem", name=re.compile("^Training"))
     expect(training.get_by_role("status")).to_have_text("Done", timeout=MAX_TRAINING_MS)
     expect(training.get_by_role("link", name="The whole report")).to_be_visible()
+    assert [body["segment_on"] for body in sent] == ["time"]
     (job,) = api.get("/jobs", producer_id="webster")["jobs"]
     report = studio.get(f"/api/service/jobs/{job['job_id']}/report")
     assert report.status_code == 200 and "sandbox" in report.headers["content-security-policy"]
@@ -88,7 +92,10 @@ def test_from_a_beat_to_a_track(page: Page, studio: httpx.Client, api: Api, tmp_
     accessible(page)
 
     page.get_by_role("link", name="Artists").click()
+    tempo = page.get_by_label("Tempo in bpm")
+    expect(tempo).to_have_attribute("placeholder", "any")
     page.get_by_label("Twin", exact=True).select_option("webster:night")
+    expect(tempo).to_have_attribute("placeholder", "141")
     page.get_by_label("Prompt").fill("808 trap beat, dark synth")
     page.get_by_label("Length in seconds").fill("4")
     page.get_by_role("button", name="Make a take").click()

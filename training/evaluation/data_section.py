@@ -7,8 +7,8 @@ from typing import Any
 
 from preprocessing.dataset import Dataset
 from training.evaluation.held_out import MIN_SONGS
+from training.evaluation.ratings import MIN_SECONDS
 from training.evaluation.song_rows import song_rows
-from training.evaluation.verdict import MIN_SECONDS
 
 # A song is reported as clipped if more than this share of its samples is at full scale.
 _MAX_CLIPPED_SHARE = 1e-4

@@ -53,7 +53,8 @@ class Change:
 
 @dataclass(frozen=True)
 class Heard:
-    """
+    """The comparison by ear of pieces with and without the twin.
+
     Attributes:
         without, with_twin: the distances from the producer's music.
         nearer: the distance without the twin less that with it; above 0 if the twin is nearer.

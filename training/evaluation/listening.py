@@ -19,7 +19,7 @@ _MIN_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Piece:
-    """What was measured of a piece.
+    """The measurements of a piece.
 
     Attributes:
         source: names the music. A piece and its copy through the codec have one source.
@@ -54,8 +54,13 @@ def middle(audio: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
     return audio[:, start : start + samples]
 
 
-def _prepared(audio: Audio, rate: int) -> Audio:
-    """The audio at the common level, repeated if it is shorter than a window. Silence stays silent."""
+def levelled(audio: Audio) -> Audio:
+    """The audio at the level at which all pieces are embedded. Silence stays silent."""
     level = float(np.sqrt(np.mean(audio**2)))
-    levelled = (audio * np.float32(_LEVEL / max(level, 1e-6))).astype(np.float32)
-    return np.resize(levelled, max(len(levelled), round(_MIN_SECONDS * rate)))
+    return (audio * np.float32(_LEVEL / max(level, 1e-6))).astype(np.float32)
+
+
+def _prepared(audio: Audio, rate: int) -> Audio:
+    """The audio at the common level, repeated if it is shorter than a window."""
+    at_level = levelled(audio)
+    return np.resize(at_level, max(len(at_level), round(_MIN_SECONDS * rate)))

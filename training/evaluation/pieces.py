@@ -38,7 +38,7 @@ def compare_pieces(
     Returns:
         What is heard; None if there is no music of the producer to compare with.
     """
-    prompts = _prompts(split)
+    prompts = split.at_default_tempo(_prompts(split))
     texts = prompts * (_SEEDS if session.step >= _SHORT_TRAINING_STEPS else _SEEDS_OF_SHORT_TRAINING)
     with session.disable_adapter():
         without = play(model, texts, seconds, check_stop)
@@ -79,7 +79,7 @@ def _prompts(split: TrainEvalSplit) -> list[Text]:
 def _resemblance(heard: Heard, split: TrainEvalSplit, own: Sequence[Piece], codec: Sequence[Piece]) -> dict[str, Any]:
     music = OwnMusic(own)
     trained = OwnMusic(split.train.excerpts) if split.train.excerpts else None
-    held_out = split.held_out.excerpts
+    held_out, other = split.held_out.excerpts, split.reference.excerpts
     return {
         "space": SPACE,
         "own": _record(music.by_song()),
@@ -88,7 +88,7 @@ def _resemblance(heard: Heard, split: TrainEvalSplit, own: Sequence[Piece], code
         "nearer": heard.nearer.record(),
         "codec": _record(music.distance(codec) if codec else None),
         "held_out": _record(trained.distance(held_out) if trained and held_out else None),
-        "other_music": _record(music.distance(split.reference.excerpts)),
+        "other_music": _record(music.distance(other) if other else None),
     }
 
 

@@ -11,12 +11,16 @@ from training.evaluation.held_out import MIN_SONGS
 
 Word = Literal["good", "fair", "bad"]
 
-# As in training.evaluation.verdict, which imports torch; the front, which renders the page, must not.
+# The verdict has the same thresholds. They are here since the front, which renders the page, must not import torch.
+
+# Less music than this shows a sound, not a style.
 MIN_SECONDS = 20.0
+# A smaller gain is not audible.
 MIN_GAIN = 0.005
-_MAX_FORGOTTEN, _MAX_SLIGHTLY_FORGOTTEN = 0.1, 0.05
+# A loss on other music that is higher by this share is worth a warning.
+MAX_FORGOTTEN, _MAX_SLIGHTLY_FORGOTTEN = 0.1, 0.05
 # Shares of the best held-out gain that are lost again by the last step.
-_MAX_LOST, _MAX_SLIGHTLY_LOST = 0.3, 0.1
+MAX_LOST_SHARE, _MAX_SLIGHTLY_LOST_SHARE = 0.3, 0.1
 _ENOUGH_SONGS, _ENOUGH_SECONDS = 10, 180.0
 _SURE = 0.8
 _GOOD_WAY = 0.5
@@ -56,7 +60,7 @@ def gain(value: float) -> Rating:
 
 def gain_on_other_music(row: Mapping[str, Any]) -> Rating:
     return Rating(
-        _falling(-row["gain"], _MAX_SLIGHTLY_FORGOTTEN, _MAX_FORGOTTEN),
+        _falling(-row["gain"], _MAX_SLIGHTLY_FORGOTTEN, MAX_FORGOTTEN),
         "good: worse by less than 5 %; fair: by less than 10 %",
     )
 
@@ -77,10 +81,17 @@ def trained_seconds(seconds: float) -> Rating:
     return Rating(_rising(seconds, _ENOUGH_SECONDS, MIN_SECONDS), rule)
 
 
+def is_unreadable(measured: Mapping[str, Any]) -> bool:
+    """Whether a song's stated tempo or key could not be read, so that a confident estimate of it was not used."""
+    return measured["source"] is None and (measured.get("confidence") or 0.0) >= MIN_CONFIDENCE
+
+
 def certainty(measured: Mapping[str, Any]) -> Rating:
     """Of a song's tempo or key: one that is stated is certain; an estimate with a second candidate is fair at best."""
     confidence = measured.get("confidence")
     word: Word = "good" if confidence is None else _rising(confidence, _SURE, MIN_CONFIDENCE)
+    if is_unreadable(measured):
+        word = "bad"
     if word == "good" and measured.get("alternative") is not None:
         word = "fair"
     return Rating(word, CERTAINTY_RULE)
@@ -94,14 +105,23 @@ def description(song: Mapping[str, Any]) -> Rating:
     return Rating(word, DESCRIPTION_RULE)
 
 
+def share_lost_again(curve: Sequence[tuple[int, float]]) -> float | None:
+    """The share of the best held-out gain that was lost again by the last step; None where the loss never fell.
+
+    Args:
+        curve: (step, held-out loss), at least one.
+    """
+    first, best, last = curve[0][1], min(loss for _, loss in curve), curve[-1][1]
+    return (last - best) / (first - best) if first > best else None
+
+
 def lost_again(curve: Sequence[tuple[int, float]]) -> Rating | None:
     """Of the held-out loss at the last step; None where it never fell."""
-    first, best, last = curve[0][1], min(loss for _, loss in curve), curve[-1][1]
-    if first <= best:
+    lost = share_lost_again(curve)
+    if lost is None:
         return None
-    lost = (last - best) / (first - best)
     return Rating(
-        _falling(lost, _MAX_SLIGHTLY_LOST, _MAX_LOST),
+        _falling(lost, _MAX_SLIGHTLY_LOST_SHARE, MAX_LOST_SHARE),
         "good: less than 10 % of the best gain lost again; fair: less than 30 %",
     )
 

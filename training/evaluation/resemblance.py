@@ -1,9 +1,9 @@
 """How near pieces are to a producer's music: energy distances between sets of pieces, with intervals over the pieces.
 
-The energy distance of two sets is twice the mean distance between a piece of the one and a piece of the other, less the
-mean distances between two pieces within each set. The distance of two pieces is the mean distance of their windows in
-the tagger's embedding. Pairs of the same source do not count, so the distance of two sets from one distribution is 0 on
-average, whatever their sizes, and a copy of the producer's own music is not near because it is a copy.
+It differs from `energy_distance` in its unit, which is the piece: the distance of two pieces is the mean distance of
+their windows in the tagger's embedding. Pairs of the same source do not count, so the distance of two sets from one
+distribution is 0 on average, whatever their sizes, and a copy of the producer's own music is not near because it is a
+copy.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class OwnMusic:
 
     def distance(self, pieces: Sequence[Piece]) -> Interval:
         """The distance of a set of pieces, at least one."""
-        return interval(self._samples(pieces, np.ones((1, len(pieces))))[0], self._resampled(pieces))
+        distances = self._distances_of_samples(pieces)
+        return interval(distances[0], distances[1:])
 
     def difference(self, pieces: Sequence[Piece], others: Sequence[Piece]) -> Interval:
         """The distance of `pieces` less that of `others`, which are as many and come in the same order of prompts."""
-        once = np.ones((1, len(pieces)))
-        value = self._samples(pieces, once)[0] - self._samples(others, once)[0]
-        return interval(value, self._resampled(pieces) - self._resampled(others))
+        differences = self._distances_of_samples(pieces) - self._distances_of_samples(others)
+        return interval(differences[0], differences[1:])
 
     def by_song(self) -> Interval | None:
         """The mean distance of a song from the other songs, from the nearest to the farthest; None for one song."""
@@ -55,11 +55,9 @@ class OwnMusic:
             distances.append(others.distance(own).value)
         return Interval(float(np.mean(distances)), min(distances), max(distances))
 
-    def _resampled(self, pieces: Sequence[Piece]) -> Matrix:
-        return self._samples(pieces, resampled_counts(len(pieces)))
-
-    def _samples(self, pieces: Sequence[Piece], counts: Matrix) -> Matrix:
-        """The distance of the set in which each piece is there as often as `counts` `[samples, pieces]` says."""
+    def _distances_of_samples(self, pieces: Sequence[Piece]) -> Matrix:
+        """The distance of the set itself, and then that of each of its resamples."""
+        counts = np.concatenate([np.ones((1, len(pieces))), resampled_counts(len(pieces))])
         distances, counted = _distances(pieces, self._pieces), _of_different_sources(pieces, self._pieces)
         if not counted.any(axis=1).all():
             counted = np.ones_like(counted)  # the only own excerpt is the piece's own source

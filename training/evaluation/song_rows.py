@@ -43,7 +43,10 @@ def song_rows(dataset: Dataset, held_out: set[int]) -> list[dict[str, Any]]:
 
 
 def _measured(field: str, file: Mapping[str, Any], clips: Sequence[Clip]) -> dict[str, Any] | None:
-    """Tempo or key: that of the captions with its source, else the estimate, which was too uncertain for them."""
+    """Tempo or key: that of the captions with its source, else the estimate without one, as it was not used.
+
+    It was too uncertain, or the client stated a value that could not be read.
+    """
     analysis = file.get("analysis") or {}
     used = next((value for clip in clips if (value := getattr(clip.caption, field)) is not None), None)
     source = next((source for clip in clips if (source := clip.caption.sources.get(field))), None)

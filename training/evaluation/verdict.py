@@ -9,15 +9,8 @@ from contract import VerdictWord
 from training.evaluation.heard import Change, Heard
 from training.evaluation.held_out import MIN_SONGS
 from training.evaluation.losses import Comparison
+from training.evaluation.ratings import MAX_FORGOTTEN, MAX_LOST_SHARE, MIN_GAIN, MIN_SECONDS, share_lost_again
 
-# Less music than this shows a sound, not a style.
-MIN_SECONDS = 20.0
-# A smaller gain is not audible.
-_MIN_GAIN = 0.005
-# The share of the best held-out gain that may be lost again by the last step.
-_MAX_LOST_SHARE = 0.3
-# A loss on other music that is higher by this share is worth a warning.
-_MIN_FORGOTTEN = 0.1
 _MORE_ADVICE = "Train with more steps or a higher learning_rate, or send more songs of one style."
 _UNHEARD = "but it was not measured how it sounds"
 
@@ -52,7 +45,7 @@ def judge(
         songs: the number of different songs that were sent.
         seconds: length of the music that was trained on.
         noise: whether most of the music is noise.
-        held_out: the comparison on held-out songs, None if there are none.
+        held_out: the comparison on held-out songs, None if there are none or it failed.
         trained_on: the comparison on the music that was trained on.
         other: the comparison on reference music.
         curve: (step, held-out loss).
@@ -71,7 +64,7 @@ def judge(
             f"{seconds:.0f} s of music is too little to tell a style from a single sound.",
             f"Send at least {MIN_SONGS} songs, some minutes in all.",
         )
-    if held_out is None:
+    if held_out is None and songs < MIN_SONGS:
         known = "" if trained_on is None else f" On what it was trained on it is {_percent(trained_on.gain)} better."
         known += f" {_lost_sentence(heard)}" if heard and heard.lost else ""
         return Verdict(
@@ -82,14 +75,21 @@ def judge(
         )
     if heard and heard.lost:
         return Verdict("lost", _lost_sentence(heard), _lost_advice(curve, backend))
-    best = min(curve, key=lambda point: point[1], default=None)
-    if best and _share_lost_again(curve, best) > _MAX_LOST_SHARE:
+    if curve and _got_worse(curve):
+        best = min(curve, key=lambda point: point[1])
         return Verdict(
             "overfitted",
             f"On songs it never heard the twin was best at step {best[0]} and got worse until step {curve[-1][0]}.",
             f"Train again with max_steps={max(best[0], 1)}, or send more songs.",
         )
-    better = held_out.low is not None and held_out.low > 0 and held_out.gain >= _MIN_GAIN
+    if held_out is None:
+        return Verdict(
+            "weak",
+            "The held-out loss was not measured, so nothing shows whether the twin learned a style or remembers these "
+            "pieces.",
+            "The report says why it was not measured; train again once that is mended.",
+        )
+    better = held_out.low is not None and held_out.low > 0 and held_out.gain >= MIN_GAIN
     gain = (
         f"On {_sample(held_out)} it never heard the twin is {_percent(held_out.gain)} better than the base model "
         f"({_interval(held_out)})"
@@ -100,7 +100,7 @@ def judge(
             f"{gain}, and it sounds nearer to the producer's music: {_distances(heard)}.",
             _forgetting_advice(other) or "Use it; raise or lower lora_scale to taste.",
         )
-    if trained_on is not None and trained_on.gain >= _MIN_GAIN and held_out.gain < trained_on.gain / 4:
+    if trained_on is not None and trained_on.gain >= MIN_GAIN and held_out.gain < trained_on.gain / 4:
         return Verdict(
             "overfitted",
             f"The twin is {_percent(trained_on.gain)} better on what it was trained on, but {_percent(held_out.gain)} "
@@ -153,14 +153,14 @@ def _distances(heard: Heard) -> str:
     )
 
 
-def _share_lost_again(curve: Sequence[tuple[int, float]], best: tuple[int, float]) -> float:
-    """The share of the best gain that was lost again by the last step."""
-    first, last = curve[0][1], curve[-1][1]
-    return (last - best[1]) / (first - best[1]) if first > best[1] else float(last > first * (1 + _MIN_GAIN))
+def _got_worse(curve: Sequence[tuple[int, float]]) -> bool:
+    """Whether the held-out loss rose by the last step: too much of its fall was lost again, or it never fell."""
+    lost, first, last = share_lost_again(curve), curve[0][1], curve[-1][1]
+    return lost > MAX_LOST_SHARE if lost is not None else last > first * (1 + MIN_GAIN)
 
 
 def _forgetting_advice(other: Comparison | None) -> str:
-    if other is None or other.gain > -_MIN_FORGOTTEN:
+    if other is None or other.gain > -MAX_FORGOTTEN:
         return ""
     return (
         f"It makes other music {_percent(-other.gain)} worse: use a lora_scale below 1 for prompts far from this style."

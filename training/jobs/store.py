@@ -56,7 +56,11 @@ class Jobs:
             record = self._read_job(request.job_id)
         except NotFound:
             return None
-        if record.request.model_dump() != request.model_dump():
+        before = record.request
+        if before.segment_on == "time" and request.segment_on is None:
+            # Earlier versions stored this default of theirs where a request named none.
+            before = before.model_copy(update={"segment_on": None})
+        if before.model_dump() != request.model_dump():
             raise Refusal(409, f"job_id: {request.job_id} exists with another request; choose another job_id")
         return record
 
@@ -155,6 +159,12 @@ class Jobs:
         for record in sorted(found, key=lambda record: record.created_at, reverse=True):
             if producer in (None, record.producer_id) and state in (None, record.state):
                 yield record
+
+    def latest(self) -> Iterator[JobRecord]:
+        """The jobs whose records were written last, newest first. Only the records that are asked for are read."""
+        for entry in sorted(self.storage.list("jobs/"), key=lambda entry: entry.modified, reverse=True):
+            with contextlib.suppress(NotFound, Damaged):
+                yield self._read_cached(entry)
 
     def open(self) -> list[JobRecord]:
         """The jobs that have not ended, in the order in which they were queued."""

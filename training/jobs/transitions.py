@@ -121,11 +121,12 @@ def _set_by(event: Event, record: JobRecord) -> dict[str, Any]:
         case "finish":
             return {"updated_at": now, "seconds_left": 0.0}
         case "stop" | "fail":
-            return {"updated_at": now, "seconds_left": None}
+            return {"updated_at": now, "seconds_left": None, "progress": None}
         case "desert":
             error = f"the process that worked on the job ended while it was {record.state}; resume it to go on"
             deserted_in = None if record.cancelling else record.state
-            return {"error": error, "error_status": 500, "seconds_left": None, "deserted_in": deserted_in}
+            ended = {"error": error, "error_status": 500, "deserted_in": deserted_in}
+            return ended | {"seconds_left": None, "progress": None}
         case "cancel":
             return {} if record.state == "queued" else {"cancelling": True}
         case "resume":

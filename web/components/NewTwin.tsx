@@ -20,7 +20,7 @@ export function NewTwin({ producer, password, started }: Props) {
   const [model, setModel] = useState("");
   const [rights, setRights] = useState(false);
   const [profile, setProfile] = useState<NonNullable<TrainRequest["profile"]> | "">("");
-  const [onBeat, setOnBeat] = useState(false);
+  const [segmentOn, setSegmentOn] = useState<NonNullable<TrainRequest["segment_on"]> | "">("");
   const [tags, setTags] = useState(false);
   const [steps, setSteps] = useState("");
   const [over, setOver] = useState(false);
@@ -94,7 +94,7 @@ export function NewTwin({ producer, password, started }: Props) {
       })),
       ...(model ? { model_name: model } : {}),
       ...(profile ? { profile } : {}),
-      ...(onBeat ? { segment_on: "beat" as const } : {}),
+      ...(segmentOn ? { segment_on: segmentOn } : {}),
       ...(steps ? { max_steps: Number(steps) } : {}),
       tag_before_train: tags,
       rights_confirmed: rights,
@@ -176,10 +176,12 @@ export function NewTwin({ producer, password, started }: Props) {
           <option value="contract">Mono at 44.1 kHz: small and quick</option>
           <option value="native">The model&rsquo;s own: where width and air belong to the sound</option>
         </select>
-        <label className="check">
-          <input type="checkbox" checked={onBeat} onChange={(event) => setOnBeat(event.target.checked)} />
-          Cut on bars, for loops and music made on a grid
-        </label>
+        <label htmlFor={`${id}cuts`}>Cuts</label>
+        <select id={`${id}cuts`} value={segmentOn} onChange={(event) => setSegmentOn(event.target.value as typeof segmentOn)}>
+          <option value="">Automatic: on bars if the model was trained on bars</option>
+          <option value="beat">On bars: for loops and music made on a grid</option>
+          <option value="time">Every 15 s: for music without a steady beat</option>
+        </select>
         <label className="check">
           <input type="checkbox" checked={tags} onChange={(event) => setTags(event.target.checked)} />
           Have Gemini describe each segment, for prompts that name a sound

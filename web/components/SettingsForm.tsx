@@ -2,7 +2,7 @@
 
 import { useId, type FormEvent, type RefObject } from "react";
 import type { Backend, Twin } from "@/lib/client";
-import type { Settings } from "@/lib/settings";
+import { defaultBpm, type Settings } from "@/lib/settings";
 import { TempoAndKey } from "./TempoAndKey";
 
 type Props = {
@@ -123,7 +123,7 @@ export function SettingsForm({ settings, change, submit, twins, backends, whole,
             bpm={settings.bpm}
             setBpm={(bpm) => change({ bpm })}
             step={1}
-            noBpm="any"
+            noBpm={String(defaultBpm(settings, twins) ?? "any")}
             tone={settings.key}
             setTone={(key) => change({ key })}
             noTone="Any"

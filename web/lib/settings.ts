@@ -1,4 +1,4 @@
-import type { GenerateRequest } from "./client";
+import type { GenerateRequest, Twin } from "./client";
 
 export const FORMATS = ["wav", "flac", "mp3", "opus"] as const;
 export const KEYS = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"].flatMap((note) => [
@@ -52,6 +52,13 @@ export function bodyOf(settings: Settings): GenerateRequest {
         ? { lora_id: twin }
         : {}),
   };
+}
+
+/** The tempo where neither the form nor the prompt states one: that of the stronger twin that has one, else null. */
+export function defaultBpm({ twin, second, mix }: Settings, twins: Pick<Twin, "lora_id" | "bpm">[]): number | null {
+  const strongestFirst = mix > 50 ? [second, twin] : [twin, second];
+  const tempos = strongestFirst.map((name) => twins.find((known) => known.lora_id === name)?.bpm ?? null);
+  return tempos.find((bpm) => bpm !== null) ?? null;
 }
 
 /** Who plays, in words. */

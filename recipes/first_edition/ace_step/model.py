@@ -13,7 +13,7 @@ from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscret
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from models.traits import TRAITS_FILE
+from models.checkpoints import TRAITS_FILE
 
 from ..clips import LONG_SECONDS, LOOP_SECONDS, VALIDATION_CLIPS, Clip, Library, draw, for_training, phrase_starts
 from ..data import SAMPLE_RATE, TRAINING

@@ -19,9 +19,9 @@ from transformers import (
     T5EncoderModel,
 )
 
+from models.checkpoints import TRAITS_FILE
 from models.musicgen.pattern import delay, delays
 from models.musicgen.text import caption
-from models.traits import TRAITS_FILE
 
 from ..clips import LONG_SECONDS, LOOP_SECONDS, VALIDATION_CLIPS, Clip, Library, draw, for_training, phrase_starts
 from ..data import SAMPLE_RATE, TRAINING, song_number

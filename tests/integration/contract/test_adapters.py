@@ -15,7 +15,7 @@ from tests.api import Api, beat, both_backends, checked, error_of
 from tests.conftest import Twin
 
 LORA_KEYS = {
-    *("lora_id", "producer_id", "model_name", "backend", "version", "rank", "base", "usable", "reason"),
+    *("lora_id", "producer_id", "model_name", "backend", "version", "rank", "base", "bpm", "usable", "reason"),
     *("created_at", "bytes", "sha256"),
 }
 

@@ -21,6 +21,7 @@ from storage import Storage, keys
 from tests.api import beat
 from training.jobs.admission import Admission
 from training.jobs.record import JobRecord
+from training.jobs.store import Jobs
 from training.pace import Paces
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
@@ -76,3 +77,18 @@ def test_the_time_is_that_of_earlier_jobs(client: TestClient, store: Storage) ->
 def test_a_job_whose_length_is_not_known_is_admitted(client: TestClient, store: Storage) -> None:
     told = submit(client, store, upload_paths=None, upload_urls=["https://example.com/a.wav"])
     assert told.job_id and told.total_steps is None and told.estimated_seconds is None
+
+
+def test_a_request_that_is_sent_again_is_not_estimated_again(
+    client: TestClient, store: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert submit(client, store, job_id="one").total_steps == 150
+
+    async def fail(*_: Any) -> int:
+        raise AssertionError
+
+    monkeypatch.setattr("api.middleware.task_submission.estimated_steps", fail)
+    again = submit(client, store, job_id="one")
+    assert (again.job_id, again.total_steps) == ("one", None)
+    Jobs(store).update("one", total_steps=120)
+    assert submit(client, store, job_id="one").total_steps == 120

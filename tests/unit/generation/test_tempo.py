@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Iterator, Mapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from starlette.datastructures import Headers
 
 from adapters.adapter_file import Header
 from adapters.serialization import encode
 from adapters.weights import LoraPair, linear_layers
+from api.routes.handler import Front, Inputs
+from api.routes.twins import list_all
 from cli import library_and_runners
 from contract import GenerateRequest
 from core.settings import settings
@@ -76,6 +80,22 @@ def test_a_blend_takes_the_tempo_of_its_strongest_twin_that_has_one(generation: 
     assert tempo(fast=0.3, slow=-0.7) == "150"
 
 
+@pytest.mark.parametrize("words", ["slow ballad, 70 bpm", "70 BPM ballad", "tempo: 70", "70 beats per minute"])
+def test_a_tempo_in_the_prompt_is_not_contradicted(generation: Generation, words: str) -> None:
+    assert _track(generation, lora_id="ada:fast", prompt=words)[1] == ""
+    assert _track(generation, lora_id="ada:fast", prompt=words, bpm=90)[1] == "90"
+
+
+def test_other_numbers_in_the_prompt_are_no_tempo(generation: Generation) -> None:
+    assert _track(generation, lora_id="ada:fast", prompt="90s house, 808, up-tempo")[1] == "150"
+
+
 @pytest.mark.parametrize("body", [{}, {"lora_id": "ada:old"}, {"lora_id": "ada:fast", "lora_scale": 0}])
 def test_nothing_else_has_a_default_tempo(generation: Generation, body: dict[str, Any]) -> None:
     assert _track(generation, **body)[1] == ""
+
+
+def test_the_default_tempo_is_listed(generation: Generation) -> None:
+    front = SimpleNamespace(library=generation.library, runners=generation.runners, settings=generation.settings)
+    answer = asyncio.run(list_all(cast(Front, front), Inputs({}, {}, Headers(), None)))
+    assert {twin.model_name: twin.bpm for twin in answer.loras} == {"fast": 150, "slow": 80, "old": None}

@@ -51,9 +51,36 @@ def test_traits_are_no_part_of_a_checkpoints_digest(tmp_path: Path) -> None:
     _write(folder)
     before = resolve(str(folder), "x", _write).sha256
     assert Traits.of(folder) == Traits(clock=False, loudness=-14.0, max_true_peak=-1.0)
-    (folder / "training.json").write_text('{"clock": true}')
+    (folder / "producer_twin.json").write_text('{"clock": true}')
     assert resolve(str(folder), "x", _write).sha256 == before
     assert Traits.of(folder) == Traits(clock=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"epochs": 3}', "epochs: "),
+        ('{"clock": "yes"}', "clock: "),
+        ('{"clock": 1}', "clock: "),
+        ('{"loudness": true}', "loudness: "),
+        ('{"loudness": NaN}', "loudness: "),
+        ('{"level_channels": 2.5}', "level_channels: "),
+        ('{"level_channels": -1}', "level_channels: "),
+        ("[]", "object"),
+        ("{", "JSON"),
+    ],
+)
+def test_traits_that_cannot_be_used_are_named(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "producer_twin.json").write_text(text)
+    with pytest.raises(CheckpointError) as caught:
+        Traits.of(tmp_path)
+    assert problem in str(caught.value) and str(tmp_path / "producer_twin.json") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_whole_numbers_are_levels_too(tmp_path: Path) -> None:
+    (tmp_path / "producer_twin.json").write_text('{"loudness": -20, "level_channels": 4}')
+    assert Traits.of(tmp_path) == Traits(loudness=-20.0, level_channels=4)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

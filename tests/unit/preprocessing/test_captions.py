@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.captions import DEFAULT_TEXT, Caption, ClipInfo, caption
+from preprocessing.captions import DEFAULT_TEXT, Caption, ClipInfo, caption, restored_caption
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,30 @@ def test_any_metadata_makes_one_line(metadata: dict[str, Any]) -> None:
     assert made.text
     assert made.text.isprintable()
     assert made.bpm is None or 30 <= made.bpm <= 300
+
+
+LINE = "piano, slow"
+HEARD = caption(ClipInfo(metadata={"mood": "slow", "title": "One"}, tags=LINE, tags_source="tagger"))
+
+
+@pytest.mark.parametrize("clip", [ClipInfo(tags=LINE), ClipInfo(tags=f" {LINE}\n")])
+def test_a_stored_caption_stays_while_its_text_file_is_unchanged(clip: ClipInfo) -> None:
+    found = restored_caption(clip, HEARD)
+    assert found == HEARD
+    assert found.sources == {"text": {"slow": "metadata", "piano": "tagger", "One": "metadata"}}
+
+
+@pytest.mark.parametrize("line", ["piano, slow, warm", "organ", ""])
+def test_an_edited_text_file_makes_a_new_caption(line: str) -> None:
+    found = restored_caption(ClipInfo(tags=line), HEARD)
+    assert found == caption(ClipInfo(tags=line))
+    assert set(found.sources["text"].values()) <= {"text"}
+
+
+def test_a_caption_of_an_earlier_version_stays() -> None:
+    clip = ClipInfo(metadata={"title": "One", "bpm": 90})
+    stored = Caption("instrumental beat, One", 90)
+    found = restored_caption(clip, stored)
+    assert found == stored
+    assert found.sources == {"text": {"One": "metadata"}, "bpm": "metadata"}
+    assert restored_caption(clip, None) == caption(clip)

@@ -14,6 +14,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from preprocessing import analysis
 from preprocessing.analysis import analyse
 from preprocessing.duplicates import duplicates
 from preprocessing.features import RATE as ANALYSED_RATE
@@ -92,6 +93,19 @@ def test_the_same_song_twice(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "8.wav", np.zeros((20 * RATE, 1)), RATE)
     prints = [analyse(path).fingerprint for path in sorted(tmp_path.iterdir())]
     assert duplicates(prints) == [None, None, 0, None, 0, 0, None, None, None]
+
+
+def test_a_long_recording_that_opens_with_a_song_is_no_copy_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysis, "MAX_ANALYSED_SECONDS", 20)  # the fingerprint covers no more
+    song, rest = rendered(SONG)[: 18 * ANALYSED_RATE], rendered(OTHER)
+    sounds = [song, np.concatenate([song, rest, rest]), np.concatenate([song, rest])]
+    for number, samples in enumerate([*sounds, sounds[1]]):
+        soundfile.write(tmp_path / f"{number}.wav", samples, ANALYSED_RATE)
+    found = [analyse(path) for path in sorted(tmp_path.iterdir())]
+    firsts = duplicates([each.fingerprint for each in found], [each.unfingerprinted for each in found])
+    assert firsts == [None, None, None, 1]
 
 
 def test_songs_without_a_fingerprint_are_not_each_others_duplicates() -> None:

@@ -1,8 +1,9 @@
-"""The stages of making a dataset: what is counted, and the seconds that are left."""
+"""The stages of making a dataset: counts of finished items, and the seconds that are left."""
 
 from __future__ import annotations
 
 import time
+from collections import UserList
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,21 @@ def test_seconds_left_are_by_the_cost_of_the_items(monkeypatch: pytest.MonkeyPat
         (2, 2, 0.0),
     ]
     assert told[0][0] == Progress(stage="analysing", done=0, total=2, unit="songs")
+
+
+def test_each_cost_is_read_once() -> None:
+    reads = 0
+
+    class Costs(UserList[float]):
+        def __getitem__(self, index: Any) -> Any:
+            nonlocal reads
+            found = self.data[index]
+            reads += len(found) if isinstance(index, slice) else 1
+            return found
+
+    for _ in StageMeter("cutting", "songs", Costs([1.0] * 100), lambda *_: None).over(range(100)):
+        pass
+    assert reads <= 101  # the last read finds the end
 
 
 def test_a_dataset_tells_each_stage_from_its_beginning_to_its_end(store: Storage, tmp_path: Path) -> None:

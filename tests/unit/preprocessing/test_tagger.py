@@ -150,6 +150,7 @@ def test_a_dataset_says_what_was_heard(store: Storage, techno: list[str], tmp_pa
         assert text_of(clip).lyrics == ""
     again = restore(made.record, store, tmp_path / "again")
     assert [clip.caption for clip in again.clips] == [clip.caption for clip in made.clips]
+    assert [clip.caption.sources for clip in again.clips] == [clip.caption.sources for clip in made.clips]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,8 @@ def test_a_song_of_which_nothing_is_known(store: Storage, techno: list[str], tmp
     )
     known, unknown = (file["warnings"] for file in made.record["files"])
     assert not any("little is known" in warning for warning in known)
-    assert any("little is known" in warning for warning in unknown)
+    (warning,) = (warning for warning in unknown if "little is known" in warning)
+    assert "heard" not in warning and "Genre" in warning
     assert made.record["tagging"] is None
 
 

@@ -22,6 +22,7 @@ from core.settings import Settings
 from preprocessing import tag as tagging
 from preprocessing.captions import Caption, Tags
 from preprocessing.dataset import prepare
+from preprocessing.sources import check_sources
 from preprocessing.tag import Tagging, require_key, uses_gemini
 from storage import Storage, keys, open_storage
 
@@ -261,8 +262,16 @@ def test_who_tags(tagger: Any, asked: bool, used: bool) -> None:
     request = TrainRequest(producer_id="p", upload_paths=["/data/uploads/p/u/a.wav"], tag_before_train=asked)
     assert uses_gemini(request, Settings(tagger=tagger, gemini_api_key="x")) is used
     if used:
-        with pytest.raises(Refusal, match="GEMINI_API_KEY"):
+        with pytest.raises(Refusal, match="GEMINI_API_KEY") as refusal:
             uses_gemini(request, Settings(tagger=tagger, gemini_api_key=None))
+        assert ("TAGGER=gemini" in refusal.value.message) == (tagger == "gemini")
+        assert ("tag_before_train" in refusal.value.message) == (tagger is None)
+
+
+@pytest.mark.parametrize(("tagger", "asked"), [(None, True), ("gemini", False)])
+def test_a_stored_dataset_needs_no_key(tagger: Any, asked: bool, tmp_path: Path) -> None:
+    request = TrainRequest(producer_id="p", dataset_job_id="j", tag_before_train=asked)
+    check_sources(request, open_storage(tmp_path.as_uri()), Settings(tagger=tagger, gemini_api_key=None))
 
 
 def test_without_a_key_it_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""What is heard of a twin: distances to the producer's music, and what was lost."""
+"""The comparison by ear: distances to the producer's music, and losses of rhythm and harmony."""
 
 from __future__ import annotations
 

@@ -48,7 +48,8 @@ def test_songs_are_trained_on_at_one_loudness_with_their_dynamics(
     store.put("uploads/p/u/one.wav", written(quiet_then_loud))
     store.put("uploads/p/u/two.wav", written(tone(14, level=0.01)[::-1]))
     paths = ["/data/uploads/p/u/one.wav", "/data/uploads/p/u/two.wav"]
-    made = make(store, tmp_path, upload_paths=paths, traits=Traits(loudness=-20.0))
+    traits = Traits(loudness=-20.0)
+    made = make(store, tmp_path, upload_paths=paths, traits=traits)
     first, second, other = _trained_on(made, model)
     song = np.concatenate([first, second])
     # Measured on one channel, because both are the same.
@@ -58,11 +59,12 @@ def test_songs_are_trained_on_at_one_loudness_with_their_dynamics(
     record = json.loads(store.get(keys.dataset_record("p", "j")))
     found = record["files"][0]["training_level"]
     assert found["loudness"] + found["gain"] == pytest.approx(-20, abs=0.01)
-    again = restore(record, store, tmp_path / "again")
+    again = restore(record, store, tmp_path / "again", traits=traits)
     assert [clip.gain for clip in again.clips] == [clip.gain for clip in made.clips]
     for part in record["segments"]:  # as those of earlier versions
         del part["gain"]
-    assert [clip.gain for clip in restore(record, store, tmp_path / "earlier").clips] == [0, 0, 0]
+    earlier = restore(record, store, tmp_path / "earlier", traits=traits)
+    assert [clip.gain for clip in earlier.clips] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("limit", [-1.0, 3.0])
@@ -74,3 +76,19 @@ def test_peaks_limit_the_gain(limit: float, store: Storage, tmp_path: Path, mode
     made = make(store, tmp_path, upload_paths=["/data/uploads/p/u/one.wav"], traits=traits, profile="native")
     (clip,) = _trained_on(made, model)
     assert true_peak(clip, model.sample_rate) == pytest.approx(limit, abs=0.2)
+
+
+@pytest.mark.parametrize("first", [Traits(max_true_peak=6.0), Traits(loudness=-40.0)])
+def test_a_stored_dataset_has_the_gains_of_the_checkpoint_that_is_trained_on(
+    first: Traits, store: Storage, tmp_path: Path
+) -> None:
+    song = tone(20, level=0.05)
+    song[5 * RATE : 5 * RATE + 20] = 0.9
+    store.put("uploads/p/u/one.wav", written(song))
+    path = ["/data/uploads/p/u/one.wav"]
+    made = make(store, tmp_path, "j", upload_paths=path, traits=first)
+    other = make(store, tmp_path, "k", upload_paths=path)
+    again = restore(made.record, store, tmp_path / "again")
+    wanted = [clip.gain for clip in other.clips]
+    assert [clip.gain for clip in again.clips] == pytest.approx(wanted, abs=0.011)
+    assert [clip.gain for clip in made.clips] != pytest.approx(wanted, abs=1)

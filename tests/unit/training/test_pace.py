@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contract import TrainRequest
+from preprocessing.decode import probe
 from runners import TABLE
 from storage import Storage, Unavailable, keys
 from tests.api import beat
@@ -60,11 +62,40 @@ def test_a_server_learns_from_storage_and_goes_on_without_it(store: Storage, mon
         def fail(*_: Any) -> Any:
             raise Unavailable(503, "storage is away")
 
-        monkeypatch.setattr(Jobs, "all", fail)
+        monkeypatch.setattr(Jobs, "latest", fail)
         paces._learned_at -= 3600
         assert await paces.current() == {"ace_step": Pace(0.5, 30.0)}
 
     asyncio.run(twice())
+
+
+def test_only_the_newest_records_are_read(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    get = store.get_with_etag
+
+    def noted(key: str, max_bytes: int | None = None) -> tuple[bytes, str]:
+        read.append(key)
+        return get(key, max_bytes)
+
+    def write(number: int, **changes: Any) -> None:
+        store.put(keys.job_record(f"j{number}"), record(number, **changes).encode())
+
+    async def learned() -> None:
+        paces = Paces(Jobs(store), ["ace_step", "musicgen"])
+        for number in range(150):
+            write(number, speed=1.0, backend="musicgen" if number == 149 else "ace_step")
+        monkeypatch.setattr(store, "get_with_etag", noted)
+        first = await paces.current()
+        assert first["ace_step"].seconds_per_step == 1.0 and len(read) == 100
+        # Newer jobs count, and the pace of a backend that has none of them stays.
+        for number in range(150, 250):
+            write(number, speed=4.0)
+        paces._learned_at -= 3600
+        second = await paces.current()
+        assert second["ace_step"].seconds_per_step == 0.25 and len(read) == 200
+        assert second["musicgen"] == first["musicgen"]
+
+    asyncio.run(learned())
 
 
 def test_steps_are_estimated_from_the_files_that_will_be_trained_on(store: Storage) -> None:
@@ -75,8 +106,11 @@ def test_steps_are_estimated_from_the_files_that_will_be_trained_on(store: Stora
         store.put(key, beat(60, number=min(number, 2)))  # the last two are the same file
         paths.append(keys.to_path(key))
 
+    async def length(file: Path) -> float:
+        return probe(file).seconds
+
     def steps(**changes: Any) -> int | None:
-        return estimated_steps(TrainRequest(producer_id="ada", **changes), backend, store)
+        return asyncio.run(estimated_steps(TrainRequest(producer_id="ada", **changes), backend, store, length))
 
     # One of three songs is held out.
     assert steps(upload_paths=paths) == steps_for(120, "ace_step") == 300
@@ -85,3 +119,15 @@ def test_steps_are_estimated_from_the_files_that_will_be_trained_on(store: Stora
     broken = keys.upload("ada", "songs", "broken.wav")
     store.put(broken, b"RIFF")
     assert steps(upload_paths=[*paths, keys.to_path(broken)]) is None
+
+
+def test_an_estimate_that_takes_too_long_is_given_up(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(file: Path) -> float:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    key = keys.upload("ada", "songs", "a.wav")
+    store.put(key, b"RIFF")
+    request = TrainRequest(producer_id="ada", upload_paths=[keys.to_path(key)])
+    monkeypatch.setattr("training.estimate._MAX_SECONDS", 0.05)
+    assert asyncio.run(estimated_steps(request, TABLE["ace_step"], store, never)) is None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from storage import NotFound
-from training.evaluation import page, ratings, verdict
+from training.evaluation import page, ratings
 from training.evaluation.song_names import song_names
 
 EVIL = '</title></svg></style><script>alert("x")</script><img src=x onerror=alert(1)>'
@@ -156,6 +156,8 @@ def test_each_song_has_its_gain_tempo_key_and_caption_with_their_sources() -> No
     assert "Dawn 3:07" in text and "+4.3 % good" in text and "not measured" in text
     assert "95.0 or 190.1 bpm (measured, 96 % sure) fair" in text
     assert "A minor (measured, but too unsure to be used, 31 % sure) bad" in text
+    unread = plain(render(data=data(song(0, "Dawn", tempo=songs["by_song"][0]["tempo"] | {"source": None}))))
+    assert "bpm (measured, and not used: the stated value could not be read, 96 % sure) bad" in unread
     assert "techno (you)" in text and "synth (the tagger heard it, 3 of 8 segments)" in text
     assert "neither genre nor instruments are known bad" in text
 
@@ -174,10 +176,6 @@ def test_the_loss_that_rose_again_is_bad() -> None:
     assert ratings.lost_again([(0, 1.0), (50, 1.1)]) is None
     good = ratings.lost_again([(0, 1.0), (50, 0.8)])
     assert good is not None and good.word == "good"
-
-
-def test_thresholds_agree_with_the_verdicts() -> None:
-    assert ratings.MIN_SECONDS == verdict.MIN_SECONDS and ratings.MIN_GAIN == verdict._MIN_GAIN
 
 
 def test_songs_are_named_by_title_tag_or_file_name_and_never_by_path() -> None:

@@ -67,6 +67,15 @@ def test_a_job_id_is_refused_for_another_request(jobs: Jobs) -> None:
     assert caught.value.status == 409
 
 
+def test_a_request_of_an_earlier_version_is_the_same_when_it_is_sent_again(jobs: Jobs) -> None:
+    jobs.create(_request(job_id="j1", segment_on="time"), "ace_step")
+    again = jobs.existing(_request(job_id="j1"))
+    assert again is not None and again.request.segment_on == "time"
+    for changes in ({"segment_on": "beat"}, {"seed": 3}):
+        with pytest.raises(Refusal):
+            jobs.existing(_request(job_id="j1", **changes))
+
+
 def test_positions_in_the_queue(jobs: Jobs) -> None:
     first, second, third = (jobs.create(_request(), "ace_step") for _ in range(3))
     assert [jobs.answer(record).queue_position for record in (first, second, third)] == [1, 2, 3]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract import TERMINAL, State, TrainRequest
+from contract import TERMINAL, Progress, State, TrainRequest
 from core.errors import Refusal
 from training.jobs.record import JobRecord
 from training.jobs.transitions import Event, JobEnded, apply
@@ -54,6 +54,14 @@ def _record(state: State = "queued", **fields: object) -> JobRecord:
 def test_an_event_leads_to_a_state(record: JobRecord, event: Event, expected: State | None) -> None:
     changes = apply(record, event, record.attempt if event in BY_WORKERS else None)
     assert changes.get("state") == expected
+
+
+@pytest.mark.parametrize("event", ["stop", "fail", "desert"])
+def test_a_job_that_has_ended_has_no_progress(event: Event) -> None:
+    progress = Progress(stage="analysing", done=1, total=3, unit="songs")
+    record = _record("preparing", progress=progress, seconds_left=5.0)
+    changes = apply(record, event, 0 if event in BY_WORKERS else None)
+    assert (changes["progress"], changes["seconds_left"]) == (None, None)
 
 
 @pytest.mark.parametrize("event", ["update", "claim", "finish", "stop"])

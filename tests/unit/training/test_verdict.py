@@ -58,6 +58,8 @@ MEASURED: dict[str, Any] = {
         ({"held_out": _comparison(0.001, 0.0001), "trained_on": _comparison(0.003)}, "weak", "0.1 %"),
         ({"heard": _heard(0.1)}, "weak", "not sound nearer"),
         ({"heard": None}, "weak", "not measured"),
+        ({"held_out": None}, "weak", "The held-out loss was not measured"),
+        ({"held_out": None, "heard": _heard(1, LOST)}, "lost", "lost rhythm"),
         ({"curve": [(0, 1.0), (50, 0.8), (100, 0.95)]}, "overfitted", "step 50"),
         ({"curve": [(0, 1.0), (50, 1.05), (100, 1.2)], "held_out": _comparison(-0.2)}, "overfitted", "step 0"),
         ({"held_out": _comparison(0.01, 0.02), "trained_on": _comparison(0.3)}, "overfitted", "30.0 %"),

@@ -1,0 +1,74 @@
+"""The page's own rules, which have to be the service's: the default steps of a training, and a twin's tempo."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import playwright
+import pytest
+
+from runners import TABLE
+from scripts.web import WEB
+from training.base import MAX_DEFAULT_STEPS, MIN_DEFAULT_STEPS, steps_for
+from training.evaluation.held_out import choose_held_out
+
+# Playwright's Node runs TypeScript; the oldest one that the app supports does not.
+NODE = Path(playwright.__file__).parent / "driver" / "node"
+RUN = """
+import { readFileSync } from "node:fs";
+const [module, name] = process.argv.slice(1);
+const called = (await import(module))[name];
+console.log(JSON.stringify(JSON.parse(readFileSync(0, "utf8")).map((parameters) => called(...parameters))));
+"""
+
+
+def call(module: str, name: str, *calls: tuple[Any, ...]) -> list[Any]:
+    """The results of a function of a module in web/lib/, which imports nothing but types."""
+    done = subprocess.run(
+        [NODE, "--input-type=module", "-e", RUN, WEB / "lib" / module, name],
+        input=json.dumps(calls),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    results: list[Any] = json.loads(done.stdout)
+    return results
+
+
+def test_the_page_estimates_the_steps_that_the_service_takes() -> None:
+    rng = random.Random(1)
+    songs = [[rng.uniform(1, 400) for _ in range(count)] for count in range(1, 41) for _ in range(5)]
+    songs += [[30.0] * 20, [30.0] * 12, [600.0, 600.0, 600.0], [500.0, 20.0, 30.0]]
+
+    def steps(lengths: list[float]) -> int:
+        # The page does not know the digests, and takes the songs as they come.
+        held_out = choose_held_out([(song, f"{song:03}", seconds) for song, seconds in enumerate(lengths)])
+        return steps_for(sum(seconds for song, seconds in enumerate(lengths) if song not in held_out), "ace_step")
+
+    training = {
+        "steps_per_second": TABLE["ace_step"].training_steps_per_second,
+        "min_steps": MIN_DEFAULT_STEPS,
+        "max_steps": MAX_DEFAULT_STEPS,
+    }
+    estimated = call("trainingSteps.ts", "trainingSteps", *[(training, lengths) for lengths in songs])
+    assert estimated == [steps(lengths) for lengths in songs]
+
+
+@pytest.mark.parametrize(
+    ("twin", "second", "mix", "bpm"),
+    [
+        ("", "", 50, None),
+        ("fast", "", 50, 150),
+        ("old", "", 50, None),
+        ("fast", "slow", 50, 150),
+        ("fast", "slow", 70, 80),
+        ("fast", "old", 70, 150),
+    ],
+)
+def test_the_page_shows_the_tempo_that_the_service_takes(twin: str, second: str, mix: int, bpm: int | None) -> None:
+    twins = [{"lora_id": "fast", "bpm": 150}, {"lora_id": "slow", "bpm": 80}, {"lora_id": "old", "bpm": None}]
+    assert call("settings.ts", "defaultBpm", ({"twin": twin, "second": second, "mix": mix}, twins)) == [bpm]
