@@ -50,11 +50,15 @@ check: .venv/test.ready
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 
+# Of one file, all tests run in one process: its fixtures are made once.
+UNIT := $(BIN)/python -m pytest tests/unit -n auto --maxprocesses=4 --dist loadfile
+
 test: check
-	$(BIN)/python -m pytest tests --ignore=tests/browser --ignore=tests/web --ignore=tests/audiocraft --ignore=tests/ray
+	$(UNIT)
+	$(BIN)/python -m pytest tests/integration tests/stress
 
 test-fast: .venv/test.ready
-	$(BIN)/python -m pytest tests/unit -m 'not slow'
+	$(UNIT) -m 'not slow'
 
 test-browser: .venv/browser.ready
 	$(BIN)/python -m pytest tests/browser

@@ -95,6 +95,7 @@ def test_no_slot_for_long_is_a_fault() -> None:
     assert slots.full_seconds() == 0.0
 
 
+@pytest.mark.slow
 def test_a_pool_that_takes_no_work_is_a_fault() -> None:
     async def live() -> list[str | None]:
         ends, pool = threading.Event(), ThreadPoolExecutor(1)

@@ -52,6 +52,7 @@ def test_a_call_returns_raises_and_takes_files(sandbox: Sandbox, tmp_path: Path)
     assert (refusal.value.status, refusal.value.message, refusal.value.wait) == (413, "file: it is too large", 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [calls.loop_for_ever, calls.sleep_for_ever])
 def test_what_does_not_end_is_ended(sandbox: Sandbox, tmp_path: Path, function: object) -> None:
     start = time.monotonic()
@@ -100,6 +101,7 @@ def test_a_template_that_cannot_start_is_the_services_fault() -> None:
     assert refusal.value.status == 503
 
 
+@pytest.mark.slow
 def test_nothing_outlives_a_caller_that_is_killed(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from core.sandbox import Limits, Sandbox\n"

@@ -162,6 +162,7 @@ def test_a_dataset_cut_on_bars_without_its_duplicate(
     assert third["analysis"]["bpm"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("clock", "body", "expected"),
     [(True, {}, "beat"), (False, {}, "time"), (True, {"segment_on": "time"}, "time")],
@@ -173,6 +174,7 @@ def test_songs_are_cut_on_bars_by_default_for_a_model_that_keeps_a_clock(
     assert made.record["files"][0]["cut_on"] == expected
 
 
+@pytest.mark.slow
 def test_the_clients_tempo_decides_the_bars(store: Storage, beat: Song, tmp_path: Path) -> None:
     paths = ["/data/uploads/p/u/one.flac"]
     body: dict[str, Any] = {
@@ -185,6 +187,7 @@ def test_the_clients_tempo_decides_the_bars(store: Storage, beat: Song, tmp_path
     assert {(clip.caption.bpm, clip.caption.key) for clip in made.clips} == {(62, "C major")}
 
 
+@pytest.mark.slow
 def test_a_dataset_comes_back_from_its_record(store: Storage, beat: Song, tmp_path: Path) -> None:
     body: dict[str, Any] = {
         "upload_paths": ["/data/uploads/p/u/one.flac"],
@@ -216,6 +219,7 @@ def full(*_: Any, **__: Any) -> Iterator[Any]:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_refused_with_507(
     store: Storage, beat: Song, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

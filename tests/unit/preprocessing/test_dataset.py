@@ -28,6 +28,7 @@ from tests.sounds import RATE, written
 from tests.unit.preprocessing.helpers import digests, make, peak_decibels, tone, with_nan
 
 
+@pytest.mark.slow
 def test_a_dataset_from_uploads(store: Storage, tmp_path: Path) -> None:
     song = tone(35.2)
     song[15 * RATE : 30 * RATE] = 0
@@ -70,6 +71,7 @@ def test_a_dataset_from_uploads(store: Storage, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_native_and_raw(store: Storage, tmp_path: Path) -> None:
     data = written(tone(17), format="MP3")
     store.put("uploads/p/u/one.wav", data)

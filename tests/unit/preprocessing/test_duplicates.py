@@ -78,6 +78,7 @@ def test_other_songs(kind: str) -> None:
     assert duplicates([fingerprint(rendered(SONG)), fingerprint(rendered(OTHERS[kind]))]) == [None, None]
 
 
+@pytest.mark.slow
 def test_the_same_song_twice(tmp_path: Path) -> None:
     song = sample_song(np.random.default_rng(5), "lofi", drums=True)
     samples = render(song, 20, RATE, 2).T

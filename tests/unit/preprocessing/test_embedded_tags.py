@@ -184,6 +184,7 @@ def peak_growth(path: Path) -> int:
     return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
+@pytest.mark.slow
 def test_a_tag_that_inflates_costs_no_memory(tmp_path: Path) -> None:
     """A compressed frame of ID3v2.4 that claims to be 1 GiB and holds 128 MiB, before a title."""
     packer = zlib.compressobj(9)

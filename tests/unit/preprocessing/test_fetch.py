@@ -182,6 +182,7 @@ def test_size_is_limited_with_and_without_content_length(base: str, tmp_path: Pa
             local_fetch([f"{base}/{path}"], tmp_path, Settings(fetch_max_bytes=10_000))
 
 
+@pytest.mark.slow
 def test_all_files_together_are_limited(base: str, tmp_path: Path) -> None:
     config = Settings(fetch_max_total_bytes=3 * len(WAV))
     local_fetch([f"{base}/beat", f"{base}/parts/tagged", f"{base}/broken"], tmp_path / "a", config)
@@ -339,6 +340,7 @@ def test_public_addresses() -> None:
     assert not any(is_public(ipaddress.ip_address(each)) for each in private)
 
 
+@pytest.mark.slow
 def test_certificates_are_checked_for_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not shutil.which("openssl"):
         pytest.skip("needs openssl to make a certificate")

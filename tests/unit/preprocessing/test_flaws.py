@@ -17,6 +17,7 @@ from tests.sounds import RATE, written
 from tests.unit.preprocessing.helpers import make, tone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raw", [True, False])
 def test_flaws_are_repaired_and_reported(raw: bool, store: Storage, tmp_path: Path) -> None:
     """A DC offset is removed; of channels that cancel each other, one is used, in stereo and mono."""

@@ -8,6 +8,7 @@ from tests.stress.fuzz import cases, is_taken
 from tests.stress.parsers import sounds
 
 
+@pytest.mark.slow
 def test_damaged_headers_are_read_or_refused(capfd: pytest.CaptureFixture[str]) -> None:
     """Anything but BadAudio is raised, and so is what takes too long."""
     parser = sounds()

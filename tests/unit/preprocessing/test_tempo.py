@@ -37,6 +37,7 @@ def test_slow_and_fast_songs(genre: str, bpm: int, key: str, tmp_path: Path) -> 
     assert (record["bpm"], record["key"]) == (bpm, key)
 
 
+@pytest.mark.slow
 def test_a_song_has_one_tempo_however_it_is_encoded(tmp_path: Path) -> None:
     song = sample_song(np.random.default_rng(3), "synthwave", bpm=95, drums=True)
     samples = render(song, 30, RATE, 2).T

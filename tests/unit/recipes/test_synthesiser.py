@@ -69,6 +69,7 @@ def test_the_tempo_is_measurable(rendered: list[tuple[Song, np.ndarray, np.ndarr
     assert np.mean(right) > 0.6
 
 
+@pytest.mark.slow
 def test_the_key_is_measurable(rendered: list[tuple[Song, np.ndarray, np.ndarray]]) -> None:
     right = [measures.same_key(measures.key(audio), (song.root, song.mode)) for song, audio, _ in rendered]
     assert np.mean(right) > 0.5

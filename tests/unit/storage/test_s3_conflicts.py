@@ -148,6 +148,7 @@ def test_an_object_that_appeared_meanwhile_stays(store: Storage, stub: Stub) -> 
     assert stub.object == (b"another's", {}) and stub.writes == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [None, (b"another's", {})])
 def test_an_object_that_changed_or_went_meanwhile(store: Storage, stub: Stub, left: Object | None) -> None:
     etag = store.put("a", b"one")
@@ -189,6 +190,7 @@ def test_a_multipart_upload_begins_anew(
     assert stub.uploads == 2
 
 
+@pytest.mark.slow
 def test_conflicts_without_end_are_503(store: Storage, stub: Stub) -> None:
     stub.conflicts = 100
     with pytest.raises(Unavailable) as refusal:

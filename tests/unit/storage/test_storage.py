@@ -200,6 +200,7 @@ def test_one_of_eight_processes_wins(place: Place) -> None:
     assert open_storage(*place).get("race") == str(winners[0]).encode() * 1000
 
 
+@pytest.mark.slow
 def test_no_increment_is_lost(store: Storage) -> None:
     """Eight threads count by compare and swap."""
     store.put("count", b"0")

@@ -56,6 +56,7 @@ def test_irregular_clicks_have_less_pulse_than_regular_ones() -> None:
     assert pulse(irregular, RATE) < 0.4 < pulse(clicks(120), RATE)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.floats(-60, 20), st.floats(-90, -50), st.integers(0, 99), st.sampled_from([70.0, 110.0, 180.0]))
 def test_neither_gain_nor_faint_noise_changes_the_pulse(gain: float, level: float, seed: int, bpm: float) -> None:

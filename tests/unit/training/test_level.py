@@ -40,6 +40,7 @@ def _trained_on(made: Dataset, model: AceStep) -> list[NDArray[np.float32]]:
     return [audio.T for audio in cache.audio[: len(made.clips)]]
 
 
+@pytest.mark.slow
 def test_songs_are_trained_on_at_one_loudness_with_their_dynamics(
     store: Storage, tmp_path: Path, model: AceStep
 ) -> None:
@@ -78,6 +79,7 @@ def test_peaks_limit_the_gain(limit: float, store: Storage, tmp_path: Path, mode
     assert true_peak(clip, model.sample_rate) == pytest.approx(limit, abs=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [Traits(max_true_peak=6.0), Traits(loudness=-40.0)])
 def test_a_stored_dataset_has_the_gains_of_the_checkpoint_that_is_trained_on(
     first: Traits, store: Storage, tmp_path: Path

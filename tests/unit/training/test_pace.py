@@ -98,6 +98,7 @@ def test_only_the_newest_records_are_read(store: Storage, monkeypatch: pytest.Mo
     asyncio.run(learned())
 
 
+@pytest.mark.slow
 def test_steps_are_estimated_from_the_files_that_will_be_trained_on(store: Storage) -> None:
     backend = TABLE["ace_step"]
     paths = []

@@ -17,6 +17,7 @@ from models.musicgen.tokens import TokenRow
 from tests.unit.models.musicgen.support import PROMPT, play, token_rows, tokens, write
 
 
+@pytest.mark.slow
 def test_a_row_is_the_same_alone_and_among_strangers(model: MusicGen) -> None:
     rows = token_rows(model)
     alone = [write(model, row)[0] for row in rows]
@@ -28,6 +29,7 @@ def test_a_row_is_the_same_alone_and_among_strangers(model: MusicGen) -> None:
     assert all(int(codes.min()) >= 0 and int(codes.max()) < 512 for codes in alone)
 
 
+@pytest.mark.slow
 def test_windows_do_not_change_what_a_row_is_beside_others(short: MusicGen) -> None:
     frames = (130, 50, 75, 51, 20)
     rows = [replace(row, frames=length) for row, length in zip(token_rows(short), frames, strict=True)]

@@ -26,6 +26,7 @@ def _clip(seconds: float, channels: int = 1) -> NDArray[np.float32]:
     return np.tile((0.4 * (kick + tone)).astype(np.float32), (channels, 1))
 
 
+@pytest.mark.slow
 def test_training_learns_a_clip(model: MusicGen) -> None:
     trainer = MusicGenTrainer(model)
     example = trainer.example(_clip(4.0), PROMPT)
