@@ -26,6 +26,7 @@ from training.base import Example, Recipe, steps_for
 TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 # Longer clips are trained on in random crops of this length.
 _CROP_SECONDS = 10.0
+_BEATS_PER_BAR = "4"  # where the clip's text does not say
 # The dropout of the text, for classifier-free guidance.
 _TEXT_DROPOUT = 0.1
 # A good learning rate at MusicGen-small's width. The best rate falls as the width grows.
@@ -86,14 +87,18 @@ class MusicGenTrainer:
         )
 
     def example(self, audio: NDArray[np.float32], text: Text) -> Example:
-        """`codes` `[K, T]` and `text` `[L, hidden]`."""
-        return {"codes": codec.encode(self.model.codec, audio), "text": self.model.encode_text(text)}
+        """`codes` `[K, T]`, `text` `[L, hidden]`, and `bar`: the frames of a bar if crops begin on one, else 0."""
+        return {
+            "codes": codec.encode(self.model.codec, audio),
+            "text": self.model.encode_text(text),
+            "bar": torch.tensor(self._bar(text)),
+        }
 
     def losses(self, examples: Sequence[Example], generators: Sequence[torch.Generator]) -> torch.Tensor:
         """The mean cross-entropy, in nats, over all codes of a random crop of each example."""
         device = self.model.device
         pairs = list(zip(examples, generators, strict=True))
-        crops = [self._cropped(example["codes"], generator).to(device) for example, generator in pairs]
+        crops = [self.crop(example, generator).to(device) for example, generator in pairs]
         frames = max(crop.shape[1] for crop in crops)
         codes = torch.stack([pad(crop, (0, frames - crop.shape[1]), value=self._pad) for crop in crops])
         # Position 0 of the delayed codes is padding that starts the sequence; each position predicts the next one.
@@ -121,7 +126,19 @@ class MusicGenTrainer:
         for layer in self.decoder.model.decoder.layers:
             layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 
-    def _cropped(self, codes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def crop(self, example: Example, generator: torch.Generator) -> torch.Tensor:
+        """A random crop of an example's codes, `[K, T]`. It begins on a bar if the example says how long a bar is."""
+        codes, bar = example["codes"], float(example["bar"])
         length = min(codes.shape[1], self._crop)
-        start = int(torch.randint(codes.shape[1] - length + 1, (), generator=generator))
+        latest = codes.shape[1] - length
+        if bar:
+            start = round(bar * int(torch.randint(int(latest / bar) + 1, (), generator=generator)))
+        else:
+            start = int(torch.randint(latest + 1, (), generator=generator))
         return codes[:, start : start + length]
+
+    def _bar(self, text: Text) -> float:
+        """The frames of a bar, for a checkpoint that counts the beats from the beginning of a track; otherwise 0."""
+        if not (self.model.traits.clock and text.bpm):
+            return 0.0
+        return int(text.time_signature or _BEATS_PER_BAR) * 60 / text.bpm * self.model.frame_rate

@@ -14,6 +14,7 @@ from contract import SamplingOptions
 from models.base import Row, Text
 from models.musicgen import MusicGen
 from models.musicgen.pattern import delay, delays
+from models.traits import Traits
 from tests.unit.models.musicgen.support import PROMPT, adapter, play
 from training.loop import train
 from training.musicgen import MusicGenTrainer
@@ -73,3 +74,23 @@ def test_text_left_out_is_what_guidance_leaves_out(model: MusicGen, monkeypatch:
     assert trainer.losses([one], [torch.Generator()]).item() == pytest.approx(
         trainer.losses([two], [torch.Generator()]).item(), abs=1e-6
     )
+
+
+@pytest.mark.parametrize(("clock", "time_signature", "bar"), [(True, None, 100), (True, "3", 75), (False, None, 0)])
+def test_crops_begin_on_a_bar_for_a_model_that_counts_beats(
+    model: MusicGen, monkeypatch: pytest.MonkeyPatch, clock: bool, time_signature: str | None, bar: int
+) -> None:
+    monkeypatch.setattr(model, "traits", Traits(clock=clock))
+    trainer = MusicGenTrainer(model)
+    example = trainer.example(_clip(2.0), Text("beat", bpm=120, time_signature=time_signature))
+    frames = torch.arange(15 * 50)
+    example["codes"] = frames.repeat(len(example["codes"]), 1)
+    starts: set[int] = set()
+    for seed in range(60):
+        crop = trainer.crop(example, torch.Generator().manual_seed(seed))
+        assert torch.equal(crop[0], frames[crop[0, 0] : crop[0, 0] + 500])
+        starts.add(int(crop[0, 0]))
+    if bar:
+        assert starts == set(range(0, 251, bar))
+    else:
+        assert len(starts) > 40
