@@ -18,7 +18,7 @@ from models.base import Text
 from recipes.synthesiser import render, sample_song
 from runners import TABLE
 from storage import keys, open_storage
-from tests.api import PATIENCE, command_of
+from tests.api import PATIENCE, command_of, trainings
 from training import ranks
 from training.devices import load_model
 from training.examples import ExampleCache, Examples
@@ -116,7 +116,7 @@ def test_a_job_can_be_resumed_when_its_processes_were_killed(tmp_path: Path) -> 
         supervisor.start(job_id)
         resumed = await until(supervisor, "training", failed.step or 0)
         assert resumed.attempt == 1
-        [own] = [each for each in psutil.Process().children(recursive=True) if job_id in command_of(each)]
+        [own] = trainings(psutil.Process())
         [other] = _ranks()
         own.kill()
         assert "SIGKILL" in str((await until(supervisor, "failed")).error)
