@@ -28,18 +28,24 @@ def file_digest(path: Path, cache: Path) -> bytes:
         status = os.fstat(file.fileno())
         if status.st_size < _MIN_BYTES:
             return hashlib.file_digest(file, "sha256").digest()
-        # The time of the last change of the inode changes with every write and rename, and no program can set it.
-        identity = f"{path.resolve()}\0{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+        has_settled = time.time() - status.st_ctime >= _MIN_AGE_SECONDS
+        identity = f"{path.resolve()}\0{_version(status)}"
         remembered = cache / hashlib.sha256(identity.encode()).hexdigest()
         with suppress(OSError):
             digest = remembered.read_bytes()
             if len(digest) == hashlib.sha256().digest_size:
                 return digest
         digest = hashlib.file_digest(file, "sha256").digest()
-        if time.time() - status.st_ctime >= _MIN_AGE_SECONDS and os.fstat(file.fileno()) == status:
+        if has_settled and _version(os.fstat(file.fileno())) == _version(status):
             with suppress(OSError):  # without a remembered digest it is only slower
                 _write(remembered, digest)
         return digest
+
+
+def _version(status: os.stat_result) -> str:
+    """What changes with the contents, unlike the time of the last access."""
+    # The time of the last change of the inode changes with every write and rename, and no program can set it.
+    return f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _write(path: Path, data: bytes) -> None:

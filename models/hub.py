@@ -6,13 +6,17 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from models.errors import CheckpointError
 from models.loading import Loading
 from models.local_cache import check_disk
 
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
+
 # Weights, configurations and tokenizers; a hub repository may hold other formats of the same weights.
-_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*silence_latent.pt")
+_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 # ACE-Step's language models, which write lyrics and plans, are larger than the rest of its repository.
 _UNUSED = ("acestep-5Hz-lm*",)
 
@@ -56,13 +60,14 @@ def download(
             wanted = filter_repo_objects(
                 info.siblings or [], allow_patterns=patterns, ignore_patterns=unused, key=lambda file: file.rfilename
             )
-            stored = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model")
-            had = _size(stored)
-            missing = sum(file.size or 0 for file in wanted) - had
+            # The contents of files by digest, whichever revisions they are in.
+            blobs = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model") / "blobs"
+            missing = sum(file.size or 0 for file in wanted if not (blobs / _digest(file)).exists())
             _check_disk(name, missing, Path(HF_HUB_CACHE))
+            had = _size(blobs)
             if loading:
-                loading.begin("downloading", missing, lambda: _size(stored) - had)
-            log.info("downloading %s (an interrupted download is resumed)", name)
+                loading.begin("downloading", missing, lambda: _size(blobs) - had)
+            log.info("downloading %s (files of an interrupted download are kept)", name)
             folder = snapshot_download(
                 repo, revision=revision, allow_patterns=patterns, ignore_patterns=unused, token=token
             )
@@ -79,6 +84,11 @@ def _check_disk(name: str, needed: int, cache: Path) -> None:
         check_disk(needed, cache, "HF_HOME")
     except CheckpointError as error:
         raise CheckpointError(f"{name}: {error}") from error
+
+
+def _digest(file: RepoSibling) -> str:
+    """The name that the hub's client gives to a file's contents."""
+    return str(file.lfs.sha256 if file.lfs else file.blob_id)
 
 
 def _size(folder: Path) -> int:

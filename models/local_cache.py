@@ -6,12 +6,14 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from models.errors import CheckpointError
 
 _DISK_HEADROOM = 1.05
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def cache_folder() -> Path:
@@ -26,26 +28,50 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
         build: writes the contents into a folder that it makes. If it fails, nothing is left of it.
 
     Raises:
-        CheckpointError: the disk is full.
+        CheckpointError: the folder cannot be written, or the disk is full.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f"{target.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not target.is_dir():
-            scratch = target.with_name(f"{target.name}.part")
-            shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
-            try:
-                build(scratch)
-                scratch.rename(target)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                raise CheckpointError(
-                    f"the disk of {target.parent} is full; make room or set XDG_CACHE_HOME"
-                ) from error
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+    if target.is_dir():  # the cache may be read-only
+        return target
+    try:
+        with _locked(target.with_name(f"{target.name}.lock")):
+            if not target.is_dir():
+                _build(target, build)
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        raise CheckpointError(f"the disk of {target.parent} is full; make room or set XDG_CACHE_HOME") from error
     return target
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Within the block no other process has the lock. The folder of `path` is made."""
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(path.open("w"))
+        except OSError as error:
+            if error.errno in _DISK_FULL:
+                raise
+            raise CheckpointError(
+                f"{path.parent} cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder that can"
+            ) from error
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(target: Path, build: Callable[[Path], None]) -> None:
+    scratch = target.with_name(f"{target.name}.part")
+    shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+    try:
+        build(scratch)
+        for path in scratch.rglob("*"):
+            if path.is_file():  # on the disk before its folder has its name, so that no power failure leaves half
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+        scratch.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def check_disk(needed: int, folder: Path, setting: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +59,7 @@ def _files(folder: Path) -> list[Path]:
         raise CheckpointError(f"{folder.name} has no *.safetensors file")
     missing = [file for file in files if not file.is_file()]
     if missing:
-        raise CheckpointError(f"{shown(missing[0])} is missing; {shown(files[0].with_name('…index.json'))} names it")
+        raise CheckpointError(f"{shown(missing[0])} is missing; download it again")
     return files
 
 
@@ -84,6 +83,8 @@ def _tensors(file: Path) -> dict[str, StoredTensor]:
             )
             for name, entry in table.items()
         }
+        if any(not offset <= tensor.start <= tensor.end for tensor in tensors.values()):
+            raise ValueError("offsets before the data, or in the wrong order")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{shown(file)} is not a safetensors file") from error
     end = max((tensor.end for tensor in tensors.values()), default=offset)
@@ -121,10 +122,13 @@ def _and_more(names: Sequence[str]) -> str:
 
 
 def write_tensors(target: Path, tensors: Mapping[str, StoredTensor]) -> None:
-    """Write a safetensors file by copying the tensors' bytes. The file is on the disk afterwards.
+    """Write a safetensors file by copying the tensors' bytes.
 
     Args:
         tensors: by their new names.
+
+    Raises:
+        CheckpointError: a file has changed since its header was read.
     """
     table: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
@@ -142,10 +146,10 @@ def write_tensors(target: Path, tensors: Mapping[str, StoredTensor]) -> None:
                 left = tensor.end - tensor.start
                 while left:
                     piece = data.read(min(left, _COPY_BYTES))
+                    if not piece:
+                        raise CheckpointError(f"{shown(tensor.file)} became shorter while it was read; try again")
                     out.write(piece)
                     left -= len(piece)
-        out.flush()
-        os.fsync(out.fileno())
 
 
 def shown(file: Path) -> str:

@@ -33,7 +33,7 @@ class Runners:
         self.proxies = proxies
         self.settings = settings
         self._states: dict[str, tuple[float, RunnerState]] = {}
-        self._began = time.monotonic()
+        self._default_silent_since: float | None = None
         self._default_settled = False
         self._under_way: Counter[str] = Counter()
 
@@ -83,17 +83,21 @@ class Runners:
     async def why_not_ready(self) -> str | None:
         """Why requests cannot be served; None if they can.
 
-        Until the default backend has been ready once, nothing else takes its place, unless it has failed to load or its
-        runner has not answered for `_LOADING_TIMEOUT_SECONDS`. From then on one ready backend suffices.
+        Until the default backend has been ready once, nothing else takes its place, unless it has failed to load, is
+        not enabled, or its runner has not answered for `_LOADING_TIMEOUT_SECONDS`. From then on one ready backend
+        suffices.
         """
+        name = self.settings.music_backend
         states = {row.name: state for row, state in await self._states_of_enabled()}
-        default = states[self.settings.music_backend]
-        waited = time.monotonic() - self._began >= _LOADING_TIMEOUT_SECONDS
-        if default.ready or (not default.loading and (default.answered or waited)):
+        default = states.get(name) or RunnerState(ready=False, reason="it is not enabled", checkpoint="")
+        now = time.monotonic()
+        since = self._default_silent_since = None if default.answered else self._default_silent_since or now
+        gone = since is not None and now - since >= _LOADING_TIMEOUT_SECONDS
+        if default.ready or gone or (default.answered and not default.loading):
             self._default_settled = True
         if self._default_settled and any(state.ready for state in states.values()):
             return None
-        return f"{self.settings.music_backend}: {default.reason}"
+        return f"{name}: {default.reason}"
 
     async def _states_of_enabled(self) -> list[tuple[Backend, RunnerState]]:
         rows = list(TABLE.enabled(self.settings).values())

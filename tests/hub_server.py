@@ -39,7 +39,10 @@ def hub(repositories: Repositories) -> Iterator[str]:
                 if path in {f"/api/models/{name}/revision/{revision}" for revision in ("v1", "main", COMMIT)} | {
                     f"/api/models/{name}"
                 }:
-                    siblings = [{"rfilename": file, "size": len(data)} for file, data in files.items()]
+                    siblings = [
+                        {"rfilename": file, "size": len(data), "blobId": hashlib.sha256(data).hexdigest()}
+                        for file, data in files.items()
+                    ]
                     return self._json({"id": name, "sha": COMMIT, "siblings": siblings})
                 if path == f"/api/models/{name}/tree/{COMMIT}":
                     return self._json(

@@ -72,6 +72,15 @@ class Fit:
         Raises:
             Stopped: a stop was requested; the checkpoint of the step before it is stored.
         """
+        try:
+            self._train()
+        finally:
+            try:
+                self._checkpoints.wait()
+            finally:
+                self._board.close()
+
+    def _train(self) -> None:
         session, history, steps, stop = self._session, self.history, self._recipe.steps, self._attempt.stop
         held_out_loss = history.held_out[-1][1] if history.held_out else None
         self._attempt.update(state="training", step=session.step, total_steps=steps, held_out_loss=held_out_loss)
@@ -80,31 +89,27 @@ class Fit:
             self._evaluate_step()
         began, first_step = time.monotonic(), session.step
         last_update = last_checkpoint = began
-        try:
-            while session.step < steps:
-                start = time.monotonic()
-                loss = session.advance(self._split.train.examples)
-                now = time.monotonic()
-                history.losses.append(loss)
-                history.seconds += now - start
-                speed = (session.step - first_step) / (now - began)
-                self._board.add(session.step, loss_training=loss, speed_steps_per_second=speed)
-                self._evaluate_step()
-                stopping, is_last = stop.requested, session.step == steps
-                if now - last_checkpoint >= self._attempt.settings.train_checkpoint_seconds or is_last or stopping:
-                    self._save_checkpoint()
-                    last_checkpoint = time.monotonic()
-                if now - last_update >= _MIN_SECONDS_BETWEEN_UPDATES or is_last or stopping:
-                    last_update = now
-                    seconds_left = round((steps - session.step) / speed, 1)
-                    self._attempt.try_update(
-                        step=session.step, loss=loss, steps_per_second=round(speed, 3), seconds_left=seconds_left
-                    )
-                if stopping and not is_last:
-                    raise Stopped
-        finally:
-            self._board.close()
-            self._checkpoints.wait()
+        while session.step < steps:
+            start = time.monotonic()
+            loss = session.advance(self._split.train.examples)
+            now = time.monotonic()
+            history.losses.append(loss)
+            history.seconds += now - start
+            speed = (session.step - first_step) / (now - began)
+            self._board.add(session.step, loss_training=loss, speed_steps_per_second=speed)
+            self._evaluate_step()
+            stopping, is_last = stop.requested, session.step == steps
+            if now - last_checkpoint >= self._attempt.settings.train_checkpoint_seconds or is_last or stopping:
+                self._save_checkpoint()
+                last_checkpoint = time.monotonic()
+            if now - last_update >= _MIN_SECONDS_BETWEEN_UPDATES or is_last or stopping:
+                last_update = now
+                seconds_left = round((steps - session.step) / speed, 1)
+                self._attempt.try_update(
+                    step=session.step, loss=loss, steps_per_second=round(speed, 3), seconds_left=seconds_left
+                )
+            if stopping and not is_last:
+                raise Stopped
 
     def _evaluate_step(self) -> None:
         """Measure the held-out loss and make a preview, at the steps that are due for it."""

@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
+
+import torch
 
 from core.processes import set_name
 from core.settings import ROOT, settings
@@ -15,6 +18,7 @@ from preprocessing.isolation import ANALYSIS, DECODING
 from runners import TABLE
 from training import run
 from training.jobs.fork import PROCESS_NAME
+from training.jobs.launch import command
 
 _MAX_MESSAGE_BYTES = 4096
 _SILENCE_SAMPLES = 22_050
@@ -42,5 +46,8 @@ def serve(client: socket.socket) -> int:
         return 1
     job_id, attempt = json.loads(message)
     os.chdir(ROOT)
+    if torch.cuda._is_in_bad_fork():
+        # Where NVML cannot be loaded, libraries have asked CUDA itself, which is then of no use in this process.
+        os.execv(sys.executable, command(job_id, attempt))  # nosec B606
     set_name(PROCESS_NAME)
     return run.run_attempt(job_id, attempt)

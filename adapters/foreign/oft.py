@@ -39,7 +39,7 @@ def convert_oft(
         converted["oft_input"] = _of_peft(found["oft_R"], scaling, name_in_file, into)
     elif "oft_blocks" in found:
         constraint = scaling.alphas.get(name_in_file, 0.0) * out
-        converted["oft_output"] = _of_lycoris(found["oft_blocks"], constraint, name_in_file)
+        converted["oft_output"] = _of_lycoris(found["oft_blocks"], constraint, name_in_file, out)
     else:
         converted |= {part: found[part] for part in rotations}
     rescale = found.get("rescale", found.get("oft_rescale"))
@@ -55,6 +55,7 @@ def _of_peft(vectors: Tensor, scaling: Scaling, name_in_file: str, into: int) ->
     size = (1 + isqrt(1 + 8 * vectors.shape[-1])) // 2
     if vectors.ndim != 2 or size * (size - 1) // 2 != vectors.shape[1]:
         raise InvalidAdapter(f"{name_in_file}: its OFT of {tuple(vectors.shape)} is no triangle of a matrix")
+    _check_blocks(max(1, into // size) if len(vectors) == 1 else len(vectors), size, into, name_in_file)
     rows, columns = torch.triu_indices(size, size, 1)
     skew = vectors.new_zeros(len(vectors), size, size)
     skew[:, rows, columns] = vectors
@@ -63,15 +64,24 @@ def _of_peft(vectors: Tensor, scaling: Scaling, name_in_file: str, into: int) ->
     return rotation.expand(into // size, -1, -1) if len(rotation) == 1 else rotation
 
 
-def _of_lycoris(blocks: Tensor, constraint: float, name_in_file: str) -> Tensor:
+def _of_lycoris(blocks: Tensor, constraint: float, name_in_file: str, out: int) -> Tensor:
     """The rotations of outputs from `[blocks, size, size]`, whose skew-symmetric part is at most `constraint` long."""
     if blocks.ndim != 3 or blocks.shape[1] != blocks.shape[2]:
         raise InvalidAdapter(f"{name_in_file}: its OFT of {tuple(blocks.shape)} has no square blocks")
+    _check_blocks(len(blocks), blocks.shape[1], out, name_in_file)
     skew = blocks - blocks.mT
     length = float(skew.norm()) + 1e-8
     if 0 < constraint < length:
         skew = skew * (constraint / length)
     return _cayley(skew).mT
+
+
+def _check_blocks(count: int, size: int, width: int, name_in_file: str) -> None:
+    """Check the blocks before anything is computed from them: the time that takes grows with the cube of their size."""
+    if count * size != width:
+        raise InvalidAdapter(
+            f"{name_in_file}: its parts do not fit together: {count} blocks of {size} are not for a layer of {width}"
+        )
 
 
 def _cayley(skew: Tensor) -> Tensor:

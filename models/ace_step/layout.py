@@ -53,6 +53,9 @@ def locate(checkpoint: Checkpoint) -> Parts:
             sampling=sampling,
         )
     model = _original_model(folder)
+    if checkpoint.from_hub:  # of the commit that is there; checkpoints in diffusers' layout do without
+        repo = checkpoint.name.partition("@")[0]
+        hub.download(f"{repo}@{folder.name}", files=[f"*{original.SILENCE_FILE}"])
     variant = _name(checkpoint) if model == folder else model.name
     vae, text_encoder = (_beside(model, name, checkpoint) for name in ("vae", _TEXT_ENCODER))
     converted = original.converted(model, checkpoint.sha256, variant)

@@ -26,7 +26,7 @@ def measure_base(
 ) -> NDArray[np.float64]:
     """The result of `losses.measure` for the base model, `[examples]`."""
     file = _file(examples, seed)
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, EOFError):  # EOFError: an empty file
         kept: NDArray[np.float64] = np.load(file, allow_pickle=False)
         if kept.shape == (len(examples),):
             os.utime(file)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import socket
 from contextlib import ExitStack
 
+from core.errors import Refusal
 from core.template import Child, Template
 from core.template.client import PID, STATUS
-from training.jobs.launch import TrainingProcess, reason_of
+from training.jobs.launch import SubprocessLauncher, TrainingProcess, reason_of
+
+log = logging.getLogger("producer_twin.training")
 
 # The name of a job's process, whose command line is the template's.
 PROCESS_NAME = "training"
@@ -22,6 +26,9 @@ _ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 
 class ForkLauncher:
     """Forks a process for each attempt. The first attempt starts the template, and waits for its imports.
+
+    Where the template does not start, as when a library starts a thread when it is imported, an attempt's process is a
+    new interpreter.
 
     Args:
         prepare: `module:function`, which imports the libraries in the template.
@@ -38,6 +45,10 @@ class ForkLauncher:
         self._open += 1
         try:
             child, status = await self._fork(json.dumps([job_id, attempt]).encode())
+        except Refusal as refusal:
+            self._ended()
+            log.warning("%s; job %s imports for itself", refusal.message, job_id)
+            return await SubprocessLauncher().start(job_id, attempt)
         except BaseException:
             self._ended()
             raise

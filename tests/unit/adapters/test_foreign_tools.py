@@ -126,6 +126,9 @@ def test_oft_of_lycoris(model: AceStep, constraint: float, rescaled: bool) -> No
         ({"oft_blocks": torch.ones(4, 16, 16), "lora_A.weight": torch.ones(2, 64)}, "OFT"),
         ({"oft_blocks": torch.zeros(4, 16, 16)}, "change nothing"),
         ({"oft_r": torch.ones(4, 4)}, "early PEFT"),
+        # Larger than the layer, and refused before the rotation is computed, which would take long.
+        ({"oft_R.weight": torch.ones(1, 3000 * 2999 // 2)}, "1 blocks of 3000 are not for a layer of 64"),
+        ({"oft_blocks": torch.ones(1, 2000, 2000)}, "1 blocks of 2000 are not for a layer of 64"),
     ],
 )
 def test_oft_that_cannot_be_used(model: AceStep, parts: dict[str, torch.Tensor], reason: str) -> None:

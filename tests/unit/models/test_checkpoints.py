@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -129,6 +131,22 @@ def test_a_revision_is_downloaded_from_the_hub_once(tmp_path: Path) -> None:
     assert "did not serve it" in _resolved_from_hub(tmp_path, endpoint, "some/other@v1").stderr
 
 
+@pytest.mark.slow
+def test_the_bytes_of_a_download_are_those_of_the_files_that_are_not_there(tmp_path: Path) -> None:
+    code = (
+        "from models import hub; from models.loading import Loading; l = Loading()\n"
+        "hub.download('some/model', loading=l); print(l.now().total_bytes, l.now().bytes)"
+    )
+    blobs = tmp_path / "hub" / "models--some--model" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / "of-another-revision").write_bytes(b"w" * 100_000)
+    index = _FILES["model_index.json"]
+    (blobs / hashlib.sha256(index).hexdigest()).write_bytes(index)
+    with hub({"some/model": _FILES}) as endpoint:
+        done = run_with_hub(endpoint, tmp_path, code)
+    assert done.stdout.split() == ["5000", "5000"], done.stderr
+
+
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="GB are free; make room or set HF_HOME"):
         check_disk(10**18, tmp_path / "hub", "HF_HOME")
@@ -150,6 +168,30 @@ def test_a_build_that_was_killed_is_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "it.part" / "half").write_text("")
     built = build_once(tmp_path / "it", _write)
     assert sorted(path.name for path in built.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_what_is_built_is_found_where_nothing_can_be_written(tmp_path: Path) -> None:
+    _write(tmp_path / "it")
+    (tmp_path / "it.lock").mkdir()  # it cannot be opened, as in a read-only folder
+    assert build_once(tmp_path / "it", _write) == tmp_path / "it"
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("not a folder")
+    with pytest.raises(CheckpointError, match=r"cache/tiny cannot be written .*; set XDG_CACHE_HOME"):
+        build_once(tmp_path / "cache" / "tiny" / "it", _write)
+
+
+def test_all_of_it_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: set[str] = set()
+
+    def flush(descriptor: int) -> None:
+        assert not (tmp_path / "it").exists()
+        flushed.add(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+
+    monkeypatch.setattr("models.local_cache.os.fsync", flush)
+    build_once(tmp_path / "it", _write)
+    assert flushed == {"config.json", "model.safetensors"}
 
 
 @pytest.mark.slow

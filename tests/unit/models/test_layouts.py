@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from models.ace_step import AceStep
 from models.checkpoints import CheckpointError, resolve
 from models.local_cache import cache_folder
+from models.weight_files import stored_tensors, write_tensors
 from tests import checkpoint_layouts as layouts
 from tests.hub_server import files_of, hub, run_with_hub
 from training.ace_step import AceStepTrainer
@@ -95,6 +97,21 @@ def test_a_hub_id(variant: str, tmp_path: Path) -> None:
         done = run_with_hub(endpoint, tmp_path / "home", code)
     assert done.stdout.split() == ["1.0" if "shift1" in variant else "3.0", "True"], done.stderr
     assert run_with_hub(endpoint, tmp_path / "home", code).stdout == done.stdout, "without the hub, from what is there"
+
+
+@pytest.mark.slow
+def test_a_checkpoint_in_diffusers_layout_needs_no_silence_file(tmp_path: Path) -> None:
+    """Converters leave a copy of it there, which installations without a network may lack."""
+    files = files_of(layouts.diffusers_layout(tmp_path / "given")) | {"silence_latent.pt": b"a copy"}
+    code = (
+        "import torch; from models.ace_step import AceStep; from models.checkpoints import resolve\n"
+        "checkpoint = resolve('someone/model', 'ace_step', print)\n"
+        "AceStep.load(checkpoint, torch.device('cpu'), torch.float32)\n"
+        "print(*(path.name for path in checkpoint.folder.glob('*.pt')))"
+    )
+    with hub({"someone/model": files}) as endpoint:
+        done = run_with_hub(endpoint, tmp_path / "home", code)
+    assert done.returncode == 0 and not done.stdout.split(), done.stderr
 
 
 VARIANTS: dict[str, tuple[dict[str, Any], tuple[int, float, float, bool]]] = {
@@ -259,3 +276,19 @@ def test_a_wider_transformer_than_its_encoder(tmp_path: Path, model: AceStep) ->
     assert load_file(tmp_path / "given/acestep-v15-turbo/model.safetensors")[
         "decoder.condition_embedder.weight"
     ].shape == (64, 32)
+
+
+def test_a_file_that_becomes_shorter_while_it_is_converted_is_named(tmp_path: Path) -> None:
+    model = layouts.original_layout(tmp_path / "given")
+    tensors = stored_tensors(model)
+    _cut("model.safetensors")(model)
+    with pytest.raises(CheckpointError, match=r"acestep-v15-turbo/model\.safetensors became shorter"):
+        write_tensors(tmp_path / "new.safetensors", tensors)
+
+
+@pytest.mark.parametrize("offsets", [[4, 0], [-8, 4]])
+def test_a_tensor_that_ends_before_it_begins_is_no_tensor(tmp_path: Path, offsets: list[int]) -> None:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": offsets}}).encode()
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
+    with pytest.raises(CheckpointError, match="is not a safetensors file"):
+        stored_tensors(tmp_path)

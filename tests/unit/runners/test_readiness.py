@@ -83,3 +83,26 @@ def test_a_runner_that_does_not_answer_is_given_time_to_start(monkeypatch: pytes
     assert "does not answer" in str(_reason(front))
     monkeypatch.setattr(clients, "_LOADING_TIMEOUT_SECONDS", 0.0)
     assert _reason(front) is None
+
+
+def test_a_runner_that_misses_one_answer_of_a_long_load_is_still_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("runners.clients.time.monotonic", lambda: now[0])
+    front, default, _ = _front(LOADING, READY)
+    for state in (LOADING, None, LOADING, None):
+        default.state = state
+        now[0] += 90
+        assert _reason(front)
+    now[0] += 60
+    assert _reason(front) is None
+
+
+@pytest.mark.parametrize(
+    "settings", [{"music_backend": "musicgen", "allow_noncommercial": False}, {"music_backend": "x"}]
+)
+def test_a_default_backend_that_is_not_enabled_does_not_hold_up_the_others(settings: dict[str, Any]) -> None:
+    proxies = {"ace_step": Proxy(LOADING), "musicgen": Proxy(LOADING)}
+    front = Runners(proxies, Settings(**settings))
+    assert _reason(front) == f"{settings['music_backend']}: it is not enabled"
+    proxies["ace_step"].state = READY
+    assert _reason(front) is None

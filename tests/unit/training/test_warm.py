@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 
 import pytest
+import torch
 
 from core.settings import ROOT
+from training.jobs.fork import ForkLauncher
 
 _PROGRAM = """
 import json, os
@@ -44,3 +48,39 @@ def test_the_template_starts_no_threads_and_asks_no_device() -> None:
         check=True,
     )
     assert json.loads(result.stdout.splitlines()[-1]) == [1, False, []]
+
+
+@pytest.mark.slow
+def test_without_a_template_a_job_is_a_new_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that starts a thread when it is imported keeps the template from starting."""
+    monkeypatch.setattr("training.jobs.launch.command", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
+
+    async def run() -> str | None:
+        launcher = ForkLauncher("tests.forked_work:load_with_a_thread")
+        try:
+            return await (await launcher.start("job", 0)).wait()
+        finally:
+            launcher.close()
+
+    assert asyncio.run(run()) == "the training process ended with status 3; its log says more"
+
+
+@pytest.mark.slow
+def test_a_job_imports_for_itself_where_cuda_was_asked_in_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where NVML is missing; CUDA cannot be used in a fork of that process."""
+    from training import warm
+
+    executed: list[list[str]] = []
+
+    def execute(path: str, arguments: list[str]) -> None:
+        executed.append(arguments)
+        raise SystemExit
+
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    monkeypatch.setattr(os, "execv", execute)
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.send(b'["job", 2]')
+        with pytest.raises(SystemExit):
+            warm.serve(theirs)
+    assert executed == [[sys.executable, "-m", "training.run", "job", "2"]]
