@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -16,34 +16,56 @@ def offload(modules: Iterable[torch.nn.Module], device: torch.device) -> None:
     Args:
         modules: where one is part of another, the inner one first.
     """
-    done: set[int] = set()
+    followed: set[int] = set()
     for module in modules:
         _fold_weight_norms(module)
-        tensors = [each for each in (*module.parameters(), *module.buffers()) if id(each) not in done]
-        done |= {id(each) for each in tensors}
-        _Weights(tensors, device).follow(module)
+        weights = _Weights(module, device, followed)
+        module.register_forward_pre_hook(weights.load)
+        module.register_forward_hook(weights.unload, always_call=True)
+        followed |= {id(part) for part in module.modules()}
 
 
 class _Weights:
-    """The tensors of a module, of which there is a copy on the device while it runs."""
+    """The parameters and buffers of a module, which are replaced by copies on the device while it runs.
 
-    def __init__(self, tensors: Sequence[Tensor], device: torch.device) -> None:
-        self._tensors, self._device = tensors, device
-        pinned = device.type == "cuda" and torch.cuda.is_available()
-        self._host = [tensor.data.cpu().pin_memory() if pinned else tensor.data.cpu() for tensor in tensors]
-        self._unload()
+    Args:
+        without: ids of the submodules that are left out.
+    """
 
-    def follow(self, module: torch.nn.Module) -> None:
-        module.register_forward_pre_hook(self._load)
-        module.register_forward_hook(self._unload, always_call=True)
+    def __init__(self, module: torch.nn.Module, device: torch.device, without: set[int]) -> None:
+        self._device = device
+        stores: list[dict[str, Any]] = [
+            store for part in module.modules() if id(part) not in without for store in (part._parameters, part._buffers)
+        ]
+        places = [(store, name, tensor) for store in stores for name, tensor in store.items() if tensor is not None]
+        # Tied weights are one tensor in several places.
+        hosts = {id(tensor): _on_host(tensor, device) for _, _, tensor in places}
+        self._places = [(store, name, hosts[id(tensor)]) for store, name, tensor in places]
+        self.unload()
 
-    def _load(self, *_: Any) -> None:
-        for tensor, host in zip(self._tensors, self._host, strict=True):
-            tensor.data = host.to(self._device, non_blocking=True)
+    def load(self, *_: Any) -> None:
+        copies: dict[int, Tensor] = {}
+        for store, name, host in self._places:
+            if id(host) not in copies:
+                copy = host.to(self._device, non_blocking=True)
+                copies[id(host)] = _frozen(copy) if isinstance(host, torch.nn.Parameter) else copy
+            store[name] = copies[id(host)]
 
-    def _unload(self, *_: Any) -> None:
-        for tensor, host in zip(self._tensors, self._host, strict=True):
-            tensor.data = host
+    def unload(self, *_: Any) -> None:
+        for store, name, host in self._places:
+            store[name] = host
+
+
+def _on_host(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor in the CPU's memory, pinned if the device is a GPU."""
+    host = tensor.detach().cpu()
+    if device.type == "cuda" and torch.cuda.is_available():
+        host = host.pin_memory()
+    return _frozen(host) if isinstance(tensor, torch.nn.Parameter) else host
+
+
+def _frozen(tensor: Tensor) -> torch.nn.Parameter:
+    return torch.nn.Parameter(tensor, requires_grad=False)
 
 
 def _fold_weight_norms(root: torch.nn.Module) -> None:
@@ -51,3 +73,4 @@ def _fold_weight_norms(root: torch.nn.Module) -> None:
     for module in root.modules():
         if hasattr(module, "weight_g"):
             remove_weight_norm(module)
+            module.requires_grad_(False)

@@ -127,7 +127,8 @@ def _run(group: str, check: Check, subject: Subject, late: bool) -> Result:
     except Exception as error:
         log.exception("%s", check.name)
         status, note = "fail", f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}"
-    gc.collect()
-    free_cached_memory()
     took = round(time.monotonic() - began, 1)
+    if status != "skipped":
+        gc.collect()
+        free_cached_memory()
     return Result(group, check.name, status, figure, str(check.bound), note, check.advice, took)

@@ -7,6 +7,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import diffusers
+import transformers
+
 from models.checkpoints import Checkpoint, resolve
 from models.device import pick_device, pick_dtype
 from models.tiny import ace_step as tiny_ace_step
@@ -57,6 +60,9 @@ def verify(backend: str, name: str, device: str, dtype: str, seconds: float, out
         seconds: after which no further check begins.
     """
     began = time.monotonic()
+    for library in (diffusers.utils.logging, transformers.utils.logging):
+        library.disable_progress_bar()
+        library.set_verbosity_error()
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix="work-") as folder:
         work = Path(folder)

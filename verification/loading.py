@@ -1,4 +1,4 @@
-"""Checks of loading: how long it takes, and how much memory."""
+"""Checks of loading: how long it takes, how much memory, and the latent of silence."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ _MAX_LOADING_RATIO, _MAX_SERVING_RATIO = 1.15, 1.6
 def loading_seconds(subject: Subject) -> float:
     """The time until the checkpoint is on the device; an authors' layout is converted meanwhile."""
     return seconds_of(lambda: subject.ace_step, subject.device)
+
+
+def deviation_of_silence(subject: Subject) -> float:
+    return float(subject.ace_step.pipeline.condition_encoder.silence_latent.float().std())
 
 
 def peak_of_loading(subject: Subject) -> float:
@@ -53,6 +57,12 @@ CHECKS: Sequence[Check] = (
         loading_seconds,
         "Use a faster disk, or wait for the conversion, which is done once",
         Bound(high=180),
+    ),
+    Check(
+        "deviation of silence_latent",
+        deviation_of_silence,
+        "Without it the music is wrong: download the checkpoint again, or convert it again",
+        Bound(low=1e-3),
     ),
     Check(
         "peak GPU memory of loading / weights",

@@ -18,7 +18,7 @@ from models.ace_step.original import ENCODER_PREFIX, NAMES, PREFIXES, SILENCE_FI
 from models.checkpoints import Checkpoint
 from models.tiny import ace_step as tiny_ace_step
 from models.tiny import musicgen as tiny_musicgen
-from models.weight_files import stored_tensors, write_tensors
+from models.weight_files import StoredTensor, stored_tensors, write_tensors
 from verification import sizes
 
 TINY_ACE_STEP, TINY_MUSICGEN = "tiny-ace-step", "tiny-musicgen"
@@ -85,7 +85,8 @@ def _musicgen(folder: Path) -> None:
 def to_original_layout(source: Path, model: Path) -> None:
     """Move `transformer` and `condition_encoder` of diffusers' layout in `source` to the authors' layout in `model`."""
     model.mkdir()
-    tensors, settings = {}, {}
+    tensors: dict[str, StoredTensor] = {}
+    settings: dict[str, Any] = {}
     for prefix, part in PREFIXES.items():
         config = json.loads((source / part / "config.json").read_text())
         if part == "condition_encoder":

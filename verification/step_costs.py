@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
 from contract import SamplingOptions
-from models.base import Row, Text, run_to_end
+from models.base import Batch, Row, Text, run_to_end
 from verification.check import Bound, Check, Measured
 from verification.latents import row
 from verification.measure import median_seconds
 from verification.subject import Subject
 
 _ROWS = (1, 2, 4, 8)
+_TOKENS = 8
 _SECONDS = (5.0, 10.0, 20.0, 30.0)
 _WITHIN_TWICE = Bound(0.5, 2)
 
@@ -28,7 +30,7 @@ def overhead_of_ace_step(subject: Subject) -> Measured:
         request = row(seconds)
         run = model.begin(request)
         pack, times = model.batch([run]).pack, torch.full((1,), 0.5, device=model.device)
-        steps[model.plan(request).cost] = lambda pack=pack, run=run, times=times: pack.velocities([run.latents], times)
+        steps[model.plan(request).cost] = partial(pack.velocities, [run.latents], times)
     return _relative(steps, model.overhead, subject.device)
 
 
@@ -39,8 +41,13 @@ def overhead_of_musicgen(subject: Subject) -> Measured:
     for count in _ROWS:
         rows = [Row(Text("beat"), 10.0, SamplingOptions(seed=seed)) for seed in range(count)]
         batch = model.batch([model.begin(each) for each in rows])
-        steps[float(count)] = lambda batch=batch: [run_to_end(batch.step()) for _ in range(8)]
+        steps[float(count)] = partial(_tokens, batch)
     return _relative(steps, model.overhead, subject.device)
+
+
+def _tokens(batch: Batch) -> None:
+    for _ in range(_TOKENS):
+        run_to_end(batch.step())
 
 
 def _relative(steps: Mapping[float, Callable[[], object]], constant: float, device: torch.device) -> Measured:

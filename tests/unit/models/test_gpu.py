@@ -136,8 +136,16 @@ def test_training_goes_forward(ace: AceStep, saving: bool) -> None:
     assert len(launched.waits) <= 1
 
 
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers that training draws on the CPU and looks at, which fake tensors have not."""
+    monkeypatch.setattr(torch, "randint", lambda *_, **__: 0)
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: 0.1)
+    monkeypatch.setattr(AceStepTrainer, "_time", lambda *_: 0.5)
+
+
 @pytest.mark.parametrize("guided", [False, True])
-def test_a_training_step_waits_for_nothing_before_its_loss(ace: AceStep, guided: bool) -> None:
+def test_a_training_step_waits_for_nothing_before_its_loss(ace: AceStep, guided: bool, drawn: None) -> None:
     ace.pipeline.is_turbo = not guided
     trainer = AceStepTrainer(ace)
     with torch.device("cpu"):
@@ -147,17 +155,17 @@ def test_a_training_step_waits_for_nothing_before_its_loss(ace: AceStep, guided:
             "condition": torch.empty(1, 9, 32, dtype=ace.dtype),
         }
         generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
-    with torch.enable_grad(), Launched() as launched:
+    with torch.device("cpu"), torch.enable_grad(), Launched() as launched:
         losses = trainer.losses([example] * 3, generators)
     assert losses.device.type == "cuda" and launched.waits == []
 
 
-def test_a_training_step_of_musicgen_waits_for_nothing_before_its_loss(music: MusicGen) -> None:
+def test_a_training_step_of_musicgen_waits_for_nothing_before_its_loss(music: MusicGen, drawn: None) -> None:
     trainer = MusicGenTrainer(music)
     with torch.device("cpu"):
         example = {"codes": torch.empty(4, 60, dtype=torch.long), "text": torch.empty(9, 128, dtype=music.dtype)}
         generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
-    with torch.enable_grad(), Launched() as launched:
+    with torch.device("cpu"), torch.enable_grad(), Launched() as launched:
         losses = trainer.losses([example] * 3, generators)
     assert losses.device.type == "cuda" and launched.waits == []
 

@@ -45,7 +45,7 @@ def int8(checkpoint: Checkpoint) -> AceStep:
 
 def _difference(one: Any, other: Any) -> float:
     one, other = (torch.as_tensor(each).double() for each in (one, other))
-    return float((one - other).norm() / other.norm())
+    return float(((one - other).norm() / other.norm()).detach())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -90,13 +90,13 @@ def test_quantised_layers_are_an_eighth_of_their_bits(int8: AceStep, checkpoint:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ace_step", "musicgen"])
 def test_int8_rows_with_twins_are_the_same_in_any_batch(kind: str, checkpoint: Checkpoint) -> None:
-    load: Callable[[MemoryMode], Model[Any]] = {
+    load: dict[str, Callable[[MemoryMode], Model[Any]]] = {
         "ace_step": lambda memory: AceStep.load(checkpoint, CPU, torch.float32, memory),
         "musicgen": lambda memory: MusicGen.load(
             resolve("starter", "musicgen_test", musicgen.build), CPU, torch.float32, memory
         ),
-    }[kind]
-    model, whole = load(INT8), load(MemoryMode())
+    }
+    model, whole = load[kind](INT8), load[kind](MemoryMode())
     rows = [
         Row(Text("beat"), 1.0 + seed / 2, SamplingOptions(seed=seed, temperature=0), adapters=adapters)
         for seed, adapters in enumerate(
