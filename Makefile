@@ -2,6 +2,7 @@
 # make test     set up if needed, then lint, type check and test; make check: without the tests
 # make test-fast  the unit tests but the slow ones
 # make audit    dangerous code, licences; make advisories: known holes in what is installed (asks PyPI)
+# make verify-gpu VERIFY="--random 2B"   prove this machine and a checkpoint (docs/gpu.md)
 # make web      set up, build and run the Next.js app on $WEB_PORT, with a service of its own unless MUSIC_SERVICE_URL is set
 # make test-web its checks and tests, in Chromium too
 # make demo     upload, train, generate with and without the twin, draw both
@@ -14,11 +15,11 @@ export WEB_PORT
 WEB := $(shell find web/app web/components web/lib -type f ! -name schema.d.ts) web/next.config.ts web/tsconfig.json
 BIN := .venv/bin
 # Compiled at set-up, so that the first start does not do it.
-PACKAGES := adapters api contract core generation models preprocessing runners storage training
+PACKAGES := adapters api contract core generation models preprocessing runners storage training verification
 
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup serve test test-fast check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks demo bento clean
+.PHONY: setup serve test test-fast check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks verify-gpu demo bento clean
 
 setup: .venv/serve.ready
 
@@ -100,6 +101,10 @@ advisories: .venv/audit.ready
 
 benchmarks: .venv/test.ready
 	$(BIN)/python -m benchmarks
+
+VERIFY ?= --random 2B
+verify-gpu: .venv/serve.ready
+	$(BIN)/python -m verification $(VERIFY)
 
 contract-fuzz: .venv/serve.ready requirements/fuzz.txt
 	test -x .venv/fuzz/bin/st || $(PYTHON) -m venv .venv/fuzz

@@ -5,6 +5,7 @@ python cli.py --task resume --job-id <the id that an interrupted training printe
 python cli.py --task migrate --from /old/data
 python cli.py --task generate --prompt "808 trap beat" --lora-id my_producer:nawfside_lora --duration 30
 python cli.py --task clean
+python cli.py --task doctor                          # check the machine and the checkpoints of the settings
 python cli.py --task import --paths audiocraft_checkpoint/ --out musicgen/    # then MUSICGEN_MODEL=musicgen/
 """
 
@@ -54,6 +55,7 @@ class Task(StrEnum):
     migrate = "migrate"
     clean = "clean"
     import_ = "import"
+    doctor = "doctor"
 
 
 def main(
@@ -81,7 +83,7 @@ def main(
         Path | None,
         typer.Option(
             help="generate: the file (track.wav); its extension is the format, and its folder is track. "
-            "import: a new folder."
+            "import: a new folder; doctor: the folder of its pages (build/doctor)."
         ),
     ] = None,
     text_encoder: Annotated[
@@ -89,7 +91,8 @@ def main(
     ] = None,
     source: Annotated[Path | None, typer.Option("--from", help="migrate: the /data folder to take over.")] = None,
 ) -> None:
-    """Train or resume a twin, generate a track, migrate a /data folder, remove old files, import a MusicGen."""
+    """Train or resume a twin, generate a track, migrate a /data folder, remove old files, import a MusicGen, or check
+    the machine."""
     logging.basicConfig(level=logging.WARNING)
     # A file's name may contain characters that the terminal's encoding lacks.
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -111,6 +114,8 @@ def main(
                 clean(storage)
             case Task.import_:
                 import_musicgen(paths, out, text_encoder)
+            case Task.doctor:
+                doctor(out, backend)
     except Refusal as refusal:
         say(refusal.message, "error:", "red")
         raise typer.Exit(1) from None
@@ -220,6 +225,26 @@ def import_musicgen(paths: list[str] | None, out: Path | None, text_encoder: str
     except CheckpointError as error:
         raise Refusal(400, str(error)) from None
     print(printable(f"{out}: serve it with MUSICGEN_MODEL={out.resolve()}"))
+
+
+def doctor(out: Path | None, backend: str | None) -> None:
+    """Make the checks of docs/gpu.md with the checkpoints of the settings, or with that of one backend."""
+    from models.checkpoints import CheckpointError
+    from runners import TABLE
+    from verification.command import MINUTES, verify
+
+    config = settings()
+    names = [TABLE.choose(backend, config).name] if backend else list(TABLE.enabled(config))
+    failed = []
+    for name in names:
+        checkpoint, folder = TABLE[name].checkpoint_name(config), expand(out or Path("build") / "doctor") / name
+        try:
+            status = verify(name, checkpoint, config.device, config.dtype, MINUTES * 60, folder)
+        except (CheckpointError, ValueError) as error:
+            raise Refusal(400, str(error)) from None
+        failed += [name] if status else []
+    if failed:
+        raise Refusal(500, f"{', '.join(failed)}: a check failed; its page says what to do")
 
 
 def library_and_runners(storage: Storage) -> tuple[Library, Runners]:

@@ -25,6 +25,7 @@ from transformers import MusicgenDecoderConfig, MusicgenForCausalLM
 from adapters.batched_lora import Pairs
 from adapters.weights import LoraPair, linear_layers
 from models.ace_step import attention, packed
+from models.int8_linear import quantise
 from models.musicgen.decoder import Decoder, begin_row
 
 # Operations that move no data, and so launch no kernel.
@@ -108,9 +109,11 @@ def pairs(root: torch.nn.Module, targets: tuple[str, ...]) -> Pairs:
     }
 
 
-def ace_step(seconds: Sequence[float], targets: tuple[str, ...] = (), **sizes: int) -> Launched:
+def ace_step(seconds: Sequence[float], targets: tuple[str, ...] = (), int8: bool = False, **sizes: int) -> Launched:
     """One step of rows of those lengths through ACE-Step's transformer."""
     transformer = AceStepTransformer1DModel(**{**SIZES_2B, **sizes}).eval().requires_grad_(False)
+    if int8:
+        quantise(transformer.layers)
     adapted = pairs(transformer, targets)
     frames = [round(25 * each) for each in seconds]
     first = packed.stream(transformer, torch.empty(1, frames[0], 128), torch.empty(1, 256, 2048), adapted)
@@ -145,6 +148,7 @@ def main() -> None:
             "of 8 rows, 8 adapters on attention": ace_step([10.0] * 8, ACE_STEP[:4]),
             "of 8 rows, 8 adapters on attention and MLP": ace_step([10.0] * 8, ACE_STEP),
             "the same, of 10 to 83 s": ace_step(mixed, ACE_STEP),
+            "ACE-Step 2B with int8 weights, a step of one row": ace_step([60.0], int8=True),
             "MusicGen-small, a token's logits for one row": musicgen(1),
             "for 8 rows, 8 adapters on attention": musicgen(8, MUSICGEN),
         }

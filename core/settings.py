@@ -87,6 +87,16 @@ class ModelSettings(SettingsGroup):
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="Whether layers are compiled with `torch.compile`: `on`, `off`, or `auto`, on a GPU only."
     )
+    offload: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether ACE-Step's encoders and codec, and MusicGen's text encoder, stay in the CPU's memory "
+        "until they run: `on`, `off`, or `auto`, on a GPU that is too small for all weights and 4 GiB.",
+    )
+    quantization: Literal["none", "int8"] = Field(
+        "none",
+        description="`int8` stores the weights of the layers in 8 bits, in serving and in training; twins stay as they "
+        "are.",
+    )
 
 
 class GenerationSettings(SettingsGroup):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from adapters.merged_weights import MergedWeights
     from adapters.weights import AdapterWeights
     from models.checkpoints import Checkpoint
+    from models.memory import MemoryMode
 
 # The result of one row: its audio, float32 `[channels, samples]` within ±1, or the error with which it failed.
 Track = NDArray[np.float32] | Exception
@@ -118,8 +119,12 @@ class Model(Protocol[R]):
     def dtype(self) -> torch.dtype: ...
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Self:
-        """Load a checkpoint with `from_pretrained`. Raises `CheckpointError` if it is not one of this backend."""
+    def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, memory: MemoryMode = ...) -> Self:
+        """Load a checkpoint with `from_pretrained`. Raises `CheckpointError` if it is not one of this backend.
+
+        Args:
+            memory: by default all of it is on the device, in `dtype`.
+        """
         ...
 
     def compile(self) -> None:

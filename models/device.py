@@ -37,6 +37,14 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
     return _DTYPES[wanted]
 
 
+def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy a tensor of the CPU to the device, to a GPU through pinned memory, so that nothing waits for it."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    pinned = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)
+    return pinned.copy_(tensor).to(device, non_blocking=True)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the device or the machine ran out of memory, so that a smaller batch may fit."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

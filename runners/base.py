@@ -188,6 +188,7 @@ class Runner:
         from models.checkpoints import CheckpointError, resolve
         from models.device import pick_device, pick_dtype
         from models.loading import Loading
+        from models.memory import MemoryMode
         from runners.adapter_cache import AdapterCache
         from runners.scheduler import Scheduler
         from runners.sweep import start_sweeping
@@ -201,7 +202,9 @@ class Runner:
             device = pick_device(config.device)
             checkpoint = resolve(row.checkpoint_name(config), row.name, row.load_tiny(), config.hf_token, loading)
             loading.begin("loading", checkpoint.weight_bytes)
-            model = row.load_model_class().load(checkpoint, device, pick_dtype(config.dtype, device))
+            model = row.load_model_class().load(
+                checkpoint, device, pick_dtype(config.dtype, device), MemoryMode(config.offload, config.quantization)
+            )
             if compilation.should_compile(config.compile, device):
                 model.compile()
         except (CheckpointError, ValueError) as error:

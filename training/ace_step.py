@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.ace_step import conditions, packed
 from models.ace_step.model import AceStep
 from models.base import Text
+from models.device import send
 from training.base import Example, Prediction, Recipe, steps_for
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "gate_proj", "up_proj", "down_proj")
@@ -86,8 +87,8 @@ class AceStepTrainer:
         for example, generator in zip(examples, generators, strict=True):
             x0, start = self._window(example, generator)
             t = self._time(generator) if time is None else time
-            noise = torch.randn(x0.shape, generator=generator).to(x0.device)
-            condition = example["condition"].to(self.model.device)
+            noise = send(torch.randn(x0.shape, generator=generator), x0.device)
+            condition = send(example["condition"], self.model.device)
             drops = time is None and not self.turbo
             if drops and torch.rand((), generator=generator) < _CONDITION_DROPOUT:
                 condition = conditions.null(pipeline, condition)
@@ -106,10 +107,10 @@ class AceStepTrainer:
     def _window(self, example: Example, generator: torch.Generator) -> tuple[torch.Tensor, int]:
         """Latents `[1, T, C]` of a random window of the clip, sampled from the VAE's posterior, and the first frame."""
         device = self.model.device
-        mean, deviation = example["mean"].to(device), example["deviation"].to(device)
+        mean, deviation = send(example["mean"], device), send(example["deviation"], device)
         length = min(mean.shape[1], conditions.frames(self.model.pipeline, _WINDOW_SECONDS))
         start = int(torch.randint(mean.shape[1] - length + 1, (), generator=generator))
-        draw = torch.randn((1, length, mean.shape[2]), generator=generator).to(device)
+        draw = send(torch.randn((1, length, mean.shape[2]), generator=generator), device)
         span = slice(start, start + length)
         return mean[:, span] + deviation[:, span] * draw, start
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runners import TABLE
-
 if TYPE_CHECKING:
     import torch
 
@@ -71,6 +69,9 @@ class Prediction:
 
 def steps_for(seconds: float, backend: str) -> int:
     """The default number of steps for that many seconds of music, by the backend's row in the runner table."""
+    # Imported here because it brings the server's libraries, which a loop with a recipe of its own does not need.
+    from runners import TABLE
+
     steps_per_second = TABLE[backend].training_steps_per_second
     assert steps_per_second is not None
     return int(min(MAX_DEFAULT_STEPS, max(MIN_DEFAULT_STEPS, seconds * steps_per_second)))

@@ -12,6 +12,7 @@ from core.settings import Settings
 from models.base import Model
 from models.checkpoints import Checkpoint, resolve
 from models.device import pick_device, pick_dtype
+from models.memory import MemoryMode
 from runners import Backend
 
 log = logging.getLogger("producer_twin.training")
@@ -45,7 +46,8 @@ def load_model(
     dtype = pick_dtype(config.dtype, device)
     if dtype is torch.float16:
         dtype = torch.bfloat16  # float16 gradients overflow
-    return base, backend.load_model_class().load(base, device, dtype)
+    memory = MemoryMode(config.offload, config.quantization)
+    return base, backend.load_model_class().load(base, device, dtype, memory)
 
 
 def limit_memory(

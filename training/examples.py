@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from adapters.weights import linear_layers
 from models.base import Model, Text
 from models.checkpoints import Checkpoint, cache_folder
 from training.base import Example, Trainer
@@ -37,7 +38,9 @@ class ExampleCache:
 
     def __init__(self, trainer: Trainer, model: Model, checkpoint: Checkpoint) -> None:
         self._trainer = trainer
-        version = f"{checkpoint.sha256} {model.device.type} {model.dtype} {_code_digest(trainer, model)}"
+        # Of quantised layers the base model's losses, which are kept beside the examples, are others.
+        layers = sorted({type(layer).__name__ for layer in linear_layers(model.adapted).values()})
+        version = f"{checkpoint.sha256} {model.device.type} {model.dtype} {layers} {_code_digest(trainer, model)}"
         self._folder = cache_folder() / "examples" / f"{model.backend}-{_digest(version.encode())[:16]}"
         self._folder.mkdir(parents=True, exist_ok=True)
 

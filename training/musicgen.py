@@ -18,6 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 from models.base import Text
+from models.device import send
 from models.musicgen import codec
 from models.musicgen.model import MusicGen
 from models.musicgen.pattern import delay, delays
@@ -98,15 +99,15 @@ class MusicGenTrainer:
         """The mean cross-entropy, in nats, over all codes of a random crop of each example."""
         device = self.model.device
         pairs = list(zip(examples, generators, strict=True))
-        crops = [self.crop(example, generator).to(device) for example, generator in pairs]
+        crops = [send(self.crop(example, generator), device) for example, generator in pairs]
         frames = max(crop.shape[1] for crop in crops)
         codes = torch.stack([pad(crop, (0, frames - crop.shape[1]), value=self._pad) for crop in crops])
         # Position 0 of the delayed codes is padding that starts the sequence; each position predicts the next one.
         delayed = delay(codes, self._delays, self._pad)
-        texts = [example["text"].to(device) for example in examples]
+        texts = [send(example["text"], device) for example in examples]
         mask = pad_sequence([text.new_ones(text.shape[0], dtype=torch.long) for text in texts], batch_first=True)
         kept = torch.tensor([torch.rand((), generator=generator) >= _TEXT_DROPOUT for generator in generators])
-        states = pad_sequence(texts, batch_first=True) * kept.to(device)[:, None, None]
+        states = pad_sequence(texts, batch_first=True) * send(kept, device)[:, None, None]
         logits = self.decoder(
             input_ids=delayed[..., :-1].flatten(0, 1),
             encoder_hidden_states=states,

@@ -22,10 +22,15 @@ from models.ace_step.timbre import SilentTimbre
 from models.checkpoints import Checkpoint
 from models.convolutions import guard_convolutions
 from models.errors import CheckpointError
+from models.int8_linear import quantise
+from models.memory import WHOLE, MemoryMode, weight_bytes
+from models.offloading import offload
 from models.weight_files import check_tensors, stored_tensors
 
 
-def load(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> tuple[AceStepPipeline, Parts]:
+def load(
+    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, memory: MemoryMode = WHOLE
+) -> tuple[AceStepPipeline, Parts]:
     """Load the pipeline, frozen, with faster modules that compute the same, and tell where its parts are.
 
     Raises:
@@ -40,16 +45,34 @@ def load(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> tu
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{checkpoint.name}: not an ACE-Step checkpoint: {reason}") from error
-    pipeline.to(device)
-    for part in (pipeline.vae, pipeline.text_encoder, pipeline.condition_encoder, pipeline.transformer):
+    transformer, once = pipeline.transformer, (pipeline.text_encoder, pipeline.condition_encoder, pipeline.vae)
+    for part in (transformer, *once):
         part.requires_grad_(False).eval()
+    if memory.quantization == "int8":
+        quantise(transformer.layers)
+    transformer.to(device)
+    offloads = memory.offloads(device, weight_bytes([transformer, *once]))
+    if not offloads:
+        for part in once:
+            part.to(device)
     use_fast_snake(pipeline.vae)
-    guard_convolutions(pipeline.vae)
+    if device.type == "cpu":
+        guard_convolutions(pipeline.vae)
     pipeline.text_encoder.config.use_cache = False  # prompts are encoded in one pass
     fuse_norms(pipeline.transformer)
     fuse_norms(pipeline.condition_encoder)
     pipeline.condition_encoder.timbre_encoder = SilentTimbre(pipeline)
+    if offloads:
+        offload_parts(pipeline, device)
     return pipeline, parts
+
+
+def offload_parts(pipeline: AceStepPipeline, device: torch.device) -> None:
+    """Keep all but the transformer in the CPU's memory until it runs."""
+    # Lyrics are encoded by the embeddings alone.
+    embeddings = pipeline.text_encoder.get_input_embeddings()
+    vae = pipeline.vae
+    offload([embeddings, pipeline.text_encoder, pipeline.condition_encoder, vae.encoder, vae.decoder], device)
 
 
 def _load(parts: Parts, dtype: torch.dtype) -> AceStepPipeline:

@@ -11,7 +11,7 @@ from models.ace_step import original
 from models.checkpoints import Checkpoint
 from models.errors import CheckpointError
 
-_TEXT_ENCODER = "Qwen3-Embedding-0.6B"
+TEXT_ENCODER = "Qwen3-Embedding-0.6B"
 # The repository whose codec and text encoder all variants share.
 _SHARED = "ACE-Step/Ace-Step1.5"
 
@@ -57,7 +57,7 @@ def locate(checkpoint: Checkpoint) -> Parts:
         repo = checkpoint.name.partition("@")[0]
         hub.download(f"{repo}@{folder.name}", files=[f"*{original.SILENCE_FILE}"])
     variant = _name(checkpoint) if model == folder else model.name
-    vae, text_encoder = (_beside(model, name, checkpoint) for name in ("vae", _TEXT_ENCODER))
+    vae, text_encoder = (_beside(model, name, checkpoint) for name in ("vae", TEXT_ENCODER))
     converted = original.converted(model, checkpoint.sha256, variant)
     transformer, condition_encoder = converted / "transformer", converted / "condition_encoder"
     return Parts(transformer, condition_encoder, vae, text_encoder, text_encoder, variant, sampling)

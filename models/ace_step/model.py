@@ -20,6 +20,7 @@ from models.base import Model, Plan, Row, run_to_end
 from models.checkpoints import Checkpoint
 from models.compilation import compile_function
 from models.loudness import normalise
+from models.memory import WHOLE, MemoryMode
 from models.traits import DEFAULT_TRAITS, Traits
 
 # diffusers' name → the original model's name, which adapter files use.
@@ -44,8 +45,8 @@ class AceStep(Model[Run]):
         self.channels: int = pipeline.vae.config.audio_channels
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Self:
-        pipeline, parts = load(checkpoint, device, dtype)
+    def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, memory: MemoryMode = WHOLE) -> Self:
+        pipeline, parts = load(checkpoint, device, dtype, memory)
         return cls(
             pipeline, Defaults.of(bool(pipeline.is_turbo), parts.variant, parts.sampling), Traits.of(checkpoint.folder)
         )

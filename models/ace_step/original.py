@@ -26,11 +26,11 @@ from models.weight_files import StoredTensor, check_tensors, stored_tensors, wri
 
 SILENCE_FILE = "silence_latent.pt"
 _SILENCE = "silence_latent"
-_PREFIXES = {"decoder.": "transformer", "encoder.": "condition_encoder"}
+PREFIXES = {"decoder.": "transformer", "encoder.": "condition_encoder"}
 _UNUSED_PREFIXES = ("tokenizer.", "detokenizer.")
 _NULL_CONDITION = "null_condition_emb"
 # The authors' name of a module → diffusers'.
-_NAMES = {
+NAMES = {
     ".q_proj.": ".to_q.",
     ".k_proj.": ".to_k.",
     ".v_proj.": ".to_v.",
@@ -41,7 +41,7 @@ _NAMES = {
     "proj_out.1.": "proj_out_conv.",
 }
 # Settings that XL has for its condition encoder, which is narrower than its transformer.
-_ENCODER_PREFIX = "encoder_"
+ENCODER_PREFIX = "encoder_"
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 Stored = Mapping[str, StoredTensor]
@@ -95,9 +95,9 @@ def _transformer(settings: Mapping[str, Any], variant: str) -> Any:
 def _condition_encoder(settings: Mapping[str, Any]) -> Any:
     """The condition encoder without memory for its weights."""
     own = {
-        name.removeprefix(_ENCODER_PREFIX): value
+        name.removeprefix(ENCODER_PREFIX): value
         for name, value in settings.items()
-        if name.startswith(_ENCODER_PREFIX) and value is not None
+        if name.startswith(ENCODER_PREFIX) and value is not None
     }
     # Those of the transformer's layers; the encoders' alternate.
     wanted = {name: value for name, value in {**settings, **own}.items() if name != "layer_types"}
@@ -113,11 +113,11 @@ def _arguments(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _by_part(stored: Stored) -> dict[str, dict[str, StoredTensor]]:
     """The tensors by part, under diffusers' names."""
-    parts: dict[str, dict[str, StoredTensor]] = {name: {} for name in _PREFIXES.values()}
+    parts: dict[str, dict[str, StoredTensor]] = {name: {} for name in PREFIXES.values()}
     for name, tensor in stored.items():
-        prefix = next((each for each in _PREFIXES if name.startswith(each)), None)
+        prefix = next((each for each in PREFIXES if name.startswith(each)), None)
         if prefix:
-            parts[_PREFIXES[prefix]][_renamed(name.removeprefix(prefix))] = tensor
+            parts[PREFIXES[prefix]][_renamed(name.removeprefix(prefix))] = tensor
         elif name == _NULL_CONDITION:
             parts["condition_encoder"][name] = tensor
         elif not name.startswith(_UNUSED_PREFIXES):
@@ -126,7 +126,7 @@ def _by_part(stored: Stored) -> dict[str, dict[str, StoredTensor]]:
 
 
 def _renamed(name: str) -> str:
-    for theirs, ours in _NAMES.items():
+    for theirs, ours in NAMES.items():
         name = name.replace(theirs, ours)
     return name
 

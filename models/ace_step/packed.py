@@ -23,6 +23,7 @@ from adapters.weights import LoraPair
 from models.ace_step.attention import KeyValue, attention
 from models.ace_step.layer import FUSED, UNCOMPILED, Layer, LayerFunctions, forward, prepare_layer, rms_norm
 from models.base import run_to_end
+from models.device import send
 from models.fused_linear import FusedLinear, fuse_pairs
 
 # Share of padding tokens up to which larger, and so fewer, blocks are preferred.
@@ -131,7 +132,7 @@ class Pack:
         device, dtype = streams[0].context.device, streams[0].context.dtype
         owners = [stream for stream, count in enumerate(blocks) for _ in range(count)]
         # The stream of each block, None if each stream has one block.
-        self.owner = None if len(owners) == len(streams) else torch.tensor(owners, device=device)
+        self.owner = None if len(owners) == len(streams) else send(torch.tensor(owners, device="cpu"), device)
         self._blocks = len(owners)
         self.rotary = self._rotary(blocks, device, dtype)
         heads = transformer.layers[0].self_attn.heads
@@ -169,7 +170,7 @@ class Pack:
         """`velocities`, with a pause after each layer."""
         dit = self.transformer
         if not isinstance(timesteps, Tensor):
-            timesteps = torch.tensor(timesteps, device=self._frames.device, dtype=torch.float32)
+            timesteps = send(torch.tensor(timesteps, dtype=torch.float32, device="cpu"), self._frames.device)
         times = self._time("time_embed", dit.time_embed, timesteps.to(self._frames.dtype))
         embedding, modulation = (one + two for one, two in zip(times, self._r_embedding, strict=True))
         modulations = self._scale_shift + modulation

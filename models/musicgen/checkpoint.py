@@ -6,11 +6,17 @@ import torch
 from transformers import AutoTokenizer, MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
 from models.checkpoints import Checkpoint, CheckpointError
+from models.int8_linear import quantise
+from models.memory import WHOLE, MemoryMode, weight_bytes
+from models.offloading import offload
 from models.weight_files import stored_tensors
+
+# The codec is too small to be worth it.
+_OFFLOADED = "text_encoder"
 
 
 def load(
-    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
+    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, memory: MemoryMode = WHOLE
 ) -> tuple[MusicgenForConditionalGeneration, PreTrainedTokenizerBase]:
     """Load the model, frozen, and its tokenizer.
 
@@ -37,9 +43,17 @@ def load(
         raise CheckpointError(f"{checkpoint.name}: not a MusicGen checkpoint but a {model.config.model_type} one")
     if info["missing_keys"]:
         raise CheckpointError(f"{checkpoint.name}: it lacks the tensor {min(info['missing_keys'])}; download it again")
-    module: torch.nn.Module = model.requires_grad_(False).eval()
-    module.to(device)
-    module.get_submodule("decoder").to(dtype)
+    model.requires_grad_(False).eval()
+    decoder: torch.nn.Module = model.decoder
+    decoder.to(dtype)
+    if memory.quantization == "int8":
+        quantise(decoder.get_submodule("model.decoder.layers"))
+    offloads = memory.offloads(device, weight_bytes([model]))
+    for name, part in model.named_children():
+        if not (offloads and name == _OFFLOADED):
+            part.to(device)
+    if offloads:
+        offload([model.get_submodule(_OFFLOADED)], device)
     return model, tokenizer
 
 

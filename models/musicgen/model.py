@@ -16,6 +16,7 @@ from models.base import Model, Plan, Row, Text, run_to_end
 from models.checkpoints import Checkpoint
 from models.compilation import compile_function
 from models.loudness import normalise
+from models.memory import WHOLE, MemoryMode
 from models.musicgen import codec
 from models.musicgen.checkpoint import load
 from models.musicgen.layer import forward
@@ -59,8 +60,8 @@ class MusicGen(Model[Run]):
         self.channels: int = model.decoder.config.audio_channels
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Self:
-        return cls(*load(checkpoint, device, dtype), Traits.of(checkpoint.folder))
+    def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, memory: MemoryMode = WHOLE) -> Self:
+        return cls(*load(checkpoint, device, dtype, memory), Traits.of(checkpoint.folder))
 
     @property
     def device(self) -> torch.device:

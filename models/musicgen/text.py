@@ -31,7 +31,7 @@ def encode(model: MusicgenForConditionalGeneration, tokenizer: PreTrainedTokeniz
 
     Texts are encoded one at a time: padded to the length of another, their states would differ in the last bits.
     """
-    tokens = tokenizer(caption(text), return_tensors="pt").input_ids.to(model.device)
+    tokens = tokenizer(caption(text), return_tensors="pt").input_ids.to(model.decoder.device)
     states = model.text_encoder(input_ids=tokens).last_hidden_state[0]
     if hasattr(model, "enc_to_dec_proj"):
         states = model.enc_to_dec_proj(states)

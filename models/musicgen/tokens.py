@@ -107,7 +107,7 @@ class Run:
         self.state = begin_row(model.decoder, row.text, row.pairs, row.weights)
         # Drawn on the CPU, so that a seed gives the same music on every device.
         self.generator = torch.Generator().manual_seed(row.seed) if row.temperature else None
-        self.codes = torch.full((len(self.windows.delays), row.frames), _UNKNOWN, device=model.device)
+        self.codes = torch.full((len(self.windows.delays), row.frames), _UNKNOWN, device=model.decoder.device)
         self.broken = False
         self._open(0)
 
@@ -173,7 +173,7 @@ class Batch:
         self.runs = runs
         max_positions = max(run.max_positions for run in runs)
         self._decoder = Decoder(model.decoder, [run.state for run in runs], max_positions, step_layer)
-        device = model.device
+        device = model.decoder.device
         shape = (len(runs), len(runs[0].windows.delays), max_positions)
         self._positions = torch.full(shape, runs[0].pad, device=device)
         for row in range(len(runs)):

@@ -41,7 +41,7 @@ def build(folder: Path) -> None:
         torch.manual_seed(_SEED)
         tokenizer = _tokenizer()
         model = MusicgenForConditionalGeneration(_config(len(tokenizer)))
-        _spread(model)
+        spread(model)
     model.generation_config = GenerationConfig(
         do_sample=True,
         guidance_scale=3.0,
@@ -81,7 +81,7 @@ def _config(vocabulary: int) -> MusicgenConfig:
     )
 
 
-def _spread(model: MusicgenForConditionalGeneration) -> None:
+def spread(model: MusicgenForConditionalGeneration) -> None:
     """Random weights at the scales of a trained model's."""
     codec: Any = model.audio_encoder
     with torch.no_grad():

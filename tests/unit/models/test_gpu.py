@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,12 +19,15 @@ from benchmarks import operations
 from benchmarks.operations import Launched
 from contract import SamplingOptions
 from models.ace_step import AceStep, packed
+from models.ace_step.checkpoint import offload_parts
+from models.ace_step.decoding import decode
 from models.ace_step.sampling import Defaults
 from models.base import Model, Row, Text, run_to_end
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
 from models.tiny import ace_step, musicgen
 from training.ace_step import AceStepTrainer
+from training.musicgen import MusicGenTrainer
 
 pytestmark = pytest.mark.slow
 
@@ -130,6 +134,53 @@ def test_training_goes_forward(ace: AceStep, saving: bool) -> None:
     assert all(each.requires_grad and each.device.type == "cuda" for each in velocities)
     # Which blocks are a stream's own: once for a batch.
     assert len(launched.waits) <= 1
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers that training draws on the CPU and looks at, which fake tensors have not."""
+    monkeypatch.setattr(torch, "randint", lambda *_, **__: 0)
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: 0.1)
+    monkeypatch.setattr(AceStepTrainer, "_time", lambda *_: 0.5)
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_a_training_step_waits_for_nothing_before_its_loss(ace: AceStep, guided: bool, drawn: None) -> None:
+    ace.pipeline.is_turbo = not guided
+    trainer = AceStepTrainer(ace)
+    with torch.device("cpu"):
+        example = {
+            "mean": torch.empty(1, 60, 8),
+            "deviation": torch.empty(1, 60, 8),
+            "condition": torch.empty(1, 9, 32, dtype=ace.dtype),
+        }
+        generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    with torch.device("cpu"), torch.enable_grad(), Launched() as launched:
+        losses = trainer.losses([example] * 3, generators)
+    assert losses.device.type == "cuda" and launched.waits == []
+
+
+def test_a_training_step_of_musicgen_waits_for_nothing_before_its_loss(music: MusicGen, drawn: None) -> None:
+    trainer = MusicGenTrainer(music)
+    with torch.device("cpu"):
+        example = {"codes": torch.empty(4, 60, dtype=torch.long), "text": torch.empty(9, 128, dtype=music.dtype)}
+        generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    with torch.device("cpu"), torch.enable_grad(), Launched() as launched:
+        losses = trainer.losses([example] * 3, generators)
+    assert losses.device.type == "cuda" and launched.waits == []
+
+
+def test_offloaded_parts_run_on_the_gpu(ace: AceStep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda device: None)
+    offload_parts(ace.pipeline, CUDA)
+    assert next(ace.pipeline.text_encoder.parameters()).device.type == "cpu"
+    row = Row(Text("beat", lyrics="la la"), 1.0, SamplingOptions(seed=1))
+    run = ace.begin(row)
+    assert run.latents.device.type == "cuda" == run.streams[0].context.device.type
+    trained = AceStepTrainer(ace).example(np.zeros((2, 48_000), np.float32), Text("beat"))
+    assert {tensor.device.type for tensor in trained.values()} == {"cuda"}
+    audio = run_to_end(decode(ace.pipeline.vae, run.latents))
+    assert audio.device.type == "cuda" and next(ace.pipeline.vae.parameters()).device.type == "cpu"
 
 
 @pytest.mark.parametrize(
