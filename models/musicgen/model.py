@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
 from adapters.batched_lora import batch_key, blend, check_adapters
+from contract.tasks import Task
 from models.base import Model, Plan, Row, Text, run_to_end
 from models.checkpoints import Checkpoint
 from models.compilation import compile_function
 from models.loudness import normalise
 from models.musicgen import codec
 from models.musicgen.checkpoint import load
+from models.musicgen.continuation import Continuation
 from models.musicgen.layer import forward
 from models.musicgen.sampling import Sampling
 from models.musicgen.text import encode
@@ -27,6 +29,7 @@ from models.traits import DEFAULT_TRAITS, Traits
 # The cost of a step beyond its rows, in rows: mostly reading the weights. The scheduler starts with these estimates.
 _OVERHEAD = {"cpu": 15.0}
 _OVERHEAD_ON_GPU = 200.0
+_TASKS: frozenset[Task] = frozenset({"text", "extend"})
 # Lower temperatures are taken as 0: the likeliest code is practically certain, and logits divided by them overflow.
 _MIN_TEMPERATURE = 0.01
 
@@ -63,6 +66,10 @@ class MusicGen(Model[Run]):
         return cls(*load(checkpoint, device, dtype), Traits.of(checkpoint.folder))
 
     @property
+    def tasks(self) -> frozenset[Task]:
+        return _TASKS
+
+    @property
     def device(self) -> torch.device:
         device: torch.device = self.model.decoder.device
         return device
@@ -94,11 +101,14 @@ class MusicGen(Model[Run]):
 
     def plan(self, row: Row) -> Plan:
         check_adapters(self.adapted, row.adapters)
-        return Plan(steps=Windows.of(self.model).steps(self._frames(row)), cost=1.0, batch_key=batch_key(row.adapters))
+        continuation = self._continuation(row)
+        steps = Windows.of(self.model).steps(self._frames(row), prompt=continuation.prompt if continuation else 0)
+        return Plan(steps=steps, cost=1.0, batch_key=batch_key(row.adapters))
 
     def token_row(self, row: Row) -> TokenRow:
         """The row with its text encoded, its adapters blended, and the checkpoint's options where it sets none."""
         options = row.options
+        continuation = self._continuation(row)
         temperature = self.sampling.temperature if options.temperature is None else options.temperature
         return TokenRow(
             text=self.encode_text(row.text),
@@ -109,6 +119,7 @@ class MusicGen(Model[Run]):
             top_k=self.sampling.top_k,
             pairs=blend(row.adapters),
             weights=self.merged.get(row.adapters),
+            prompt=continuation.codes(self.codec) if continuation else None,
         )
 
     def begin(self, row: Row) -> Run:
@@ -125,6 +136,8 @@ class MusicGen(Model[Run]):
         if run.broken:
             raise FloatingPointError("the model's logits are not finite")
         wave = yield from codec.decode(self.codec, run.codes, self.channels)
+        if continuation := self._continuation(row):
+            return continuation.joined(wave)
         return normalise(wave[:, : round(row.seconds * self.sample_rate)])
 
     def reconstruct(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -137,5 +150,10 @@ class MusicGen(Model[Run]):
         yield from batch.step()
         return batch.logits
 
+    def _continuation(self, row: Row) -> Continuation | None:
+        return Continuation.of(row, Windows.of(self.model), self.sample_rate, self.sample_rate // self.frame_rate)
+
     def _frames(self, row: Row) -> int:
+        if continuation := self._continuation(row):
+            return continuation.frames
         return math.ceil(row.seconds * self.frame_rate)

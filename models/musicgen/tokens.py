@@ -36,12 +36,13 @@ class TokenRow:
 
     Attributes:
         text: the encoded text, `[L, hidden]`.
-        frames: number of frames to write.
+        frames: number of frames, those of the prompt included.
         seed: seed of the random generator.
         guidance: classifier-free guidance scale.
         temperature: sampling temperature; 0 takes the likeliest code.
         top_k: number of the likeliest codes from which one is drawn.
         pairs, weights: its adapters, as LoRA pairs and as merged weights, by layer.
+        prompt: codes of the first frames, `[K, P]`, at most as many as a window takes over from the previous one.
     """
 
     text: Tensor
@@ -52,6 +53,11 @@ class TokenRow:
     top_k: int = 250
     pairs: Pairs = field(default_factory=dict)
     weights: Weights = field(default_factory=dict)
+    prompt: Tensor | None = None
+
+    @property
+    def prompt_frames(self) -> int:
+        return 0 if self.prompt is None else self.prompt.shape[-1]
 
 
 @dataclass(frozen=True)
@@ -76,12 +82,16 @@ class Windows:
         length = min(trained, config.max_position_embeddings - 1 - max(by))
         return cls(length, round(length * _OVERLAP), by)
 
-    def steps(self, frames: int, start: int = 0) -> int:
-        """Number of steps of the window that starts at frame `start` of a track, and of all windows after it."""
+    def steps(self, frames: int, start: int = 0, prompt: int = 0) -> int:
+        """Number of steps of the window that starts at frame `start` of a track, and of all windows after it.
+
+        Args:
+            prompt: number of the track's first frames that are known.
+        """
         steps = 0
         while True:
             end = min(frames, start + self.length)
-            steps += end - start - (self.overlap if start else 0) + max(self.delays)
+            steps += end - start - (self.overlap if start else prompt) + max(self.delays)
             if end == frames:
                 return steps
             start += self.length - self.overlap
@@ -108,6 +118,8 @@ class Run:
         # Drawn on the CPU, so that a seed gives the same music on every device.
         self.generator = torch.Generator().manual_seed(row.seed) if row.temperature else None
         self.codes = torch.full((len(self.windows.delays), row.frames), _UNKNOWN, device=model.device)
+        if row.prompt is not None:
+            self.codes[:, : row.prompt_frames] = row.prompt
         self.broken = False
         self._open(0)
 
@@ -151,7 +163,7 @@ class Run:
         """Start the window at frame `start`."""
         self._start, self._end = start, min(self.row.frames, start + self.windows.length)
         self.positions = delay(self.codes[:, self._start : self._end], self.windows.delays, self.pad)
-        self.next = self.known = 1 + (self.windows.overlap if start else 0)
+        self.next = self.known = 1 + (self.windows.overlap if start else self.row.prompt_frames)
 
 
 class Batch:

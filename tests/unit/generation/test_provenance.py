@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from contract import OutputFormat
 from core.settings import Settings
 from generation.content_credentials import ManifestSigner, signer_of
-from generation.encode import encode
+from generation.encode import Sound, encode
 from generation.provenance import Provenance
 from runners.messages import TrackAnswer
 
@@ -39,7 +39,7 @@ def track() -> TrackAnswer:
 
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_every_format_has_provenance_tags(output_format: OutputFormat) -> None:
-    file, rate = encode(track(), output_format, PROVENANCE)
+    file, rate = encode(Sound.of(track()), output_format, PROVENANCE)
     with soundfile.SoundFile(io.BytesIO(file)) as sound:
         assert (sound.comment, sound.genre) == (LINE, "AI-generated")
         assert sound.date == ("2026" if output_format == "mp3" else "2026-11-24T12:30:00+00:00")
@@ -111,7 +111,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     ("output_format", "media_type"), [("wav", "audio/wav"), ("flac", "audio/flac"), ("mp3", "audio/mpeg")]
 )
 def test_a_signed_manifest(output_format: OutputFormat, media_type: str, certificate: tuple[Path, Path]) -> None:
-    file, _ = encode(track(), output_format, PROVENANCE)
+    file, _ = encode(Sound.of(track()), output_format, PROVENANCE)
     signed = ManifestSigner(*certificate).sign(file, output_format, PROVENANCE)
     with c2pa.Reader(media_type, io.BytesIO(signed)) as reader:
         store = json.loads(reader.json())
@@ -135,7 +135,7 @@ def test_a_signed_manifest(output_format: OutputFormat, media_type: str, certifi
 
 
 def test_opus_has_no_manifest(certificate: tuple[Path, Path]) -> None:
-    file, _ = encode(track(), "opus", PROVENANCE)
+    file, _ = encode(Sound.of(track()), "opus", PROVENANCE)
     assert ManifestSigner(*certificate).sign(file, "opus", PROVENANCE) == file
 
 
