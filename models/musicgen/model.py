@@ -21,6 +21,7 @@ from models.musicgen import codec
 from models.musicgen.checkpoint import load
 from models.musicgen.continuation import Continuation
 from models.musicgen.layer import forward
+from models.musicgen.melody import Melody
 from models.musicgen.sampling import Sampling
 from models.musicgen.text import encode
 from models.musicgen.tokens import Batch, Run, TokenRow, Windows
@@ -40,6 +41,7 @@ class MusicGen(Model[Run]):
     Attributes:
         model: transformers' model: `text_encoder`, `decoder` and `audio_encoder`.
         tokenizer: the text encoder's.
+        melody: the conditioner of a melody checkpoint; None for others.
         sampling: the checkpoint's sampling options.
     """
 
@@ -50,9 +52,11 @@ class MusicGen(Model[Run]):
         model: MusicgenForConditionalGeneration,
         tokenizer: PreTrainedTokenizerBase,
         traits: Traits = DEFAULT_TRAITS,
+        melody: Melody | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
+        self.melody = melody
         self.traits = traits
         self._step_layer: Callable[..., torch.Tensor] = forward
         self.sampling = Sampling.of(model.generation_config)
@@ -63,11 +67,12 @@ class MusicGen(Model[Run]):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Self:
-        return cls(*load(checkpoint, device, dtype), Traits.of(checkpoint.folder))
+        model, tokenizer, melody = load(checkpoint, device, dtype)
+        return cls(model, tokenizer, Traits.of(checkpoint.folder), melody)
 
     @property
     def tasks(self) -> frozenset[Task]:
-        return _TASKS
+        return _TASKS | {"melody"} if self.melody else _TASKS
 
     @property
     def device(self) -> torch.device:
@@ -110,8 +115,9 @@ class MusicGen(Model[Run]):
         options = row.options
         continuation = self._continuation(row)
         temperature = self.sampling.temperature if options.temperature is None else options.temperature
+        text = self.encode_text(row.text)
         return TokenRow(
-            text=self.encode_text(row.text),
+            text=text,
             frames=self._frames(row),
             seed=options.seed,
             guidance=self.sampling.guidance if options.guidance is None else options.guidance,
@@ -120,6 +126,7 @@ class MusicGen(Model[Run]):
             pairs=blend(row.adapters),
             weights=self.merged.get(row.adapters),
             prompt=continuation.codes(self.codec) if continuation else None,
+            prefixes=self._prefixes(row, text),
         )
 
     def begin(self, row: Row) -> Run:
@@ -152,6 +159,14 @@ class MusicGen(Model[Run]):
 
     def _continuation(self, row: Row) -> Continuation | None:
         return Continuation.of(row, Windows.of(self.model), self.sample_rate, self.sample_rate // self.frame_rate)
+
+    def _prefixes(self, row: Row, text: torch.Tensor) -> list[torch.Tensor]:
+        if self.melody is None:
+            return []
+        recording = row.edit.source.samples if row.edit and row.edit.task == "melody" else None
+        hop = self.sample_rate // self.frame_rate
+        starts = [frame * hop for frame in Windows.of(self.model).starts(self._frames(row))]
+        return self.melody.prefixes(text, recording, starts)
 
     def _frames(self, row: Row) -> int:
         if continuation := self._continuation(row):

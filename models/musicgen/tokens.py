@@ -42,6 +42,8 @@ class TokenRow:
         temperature: sampling temperature; 0 takes the likeliest code.
         top_k: number of the likeliest codes from which one is drawn.
         pairs, weights: its adapters, as LoRA pairs and as merged weights, by layer.
+        prefixes: for each window the states in front of its positions, `[2, n, hidden]`, conditional and unconditional, in
+            checkpoints without cross-attention.
         prompt: codes of the first frames, `[K, P]`, at most as many as a window takes over from the previous one.
     """
 
@@ -54,6 +56,7 @@ class TokenRow:
     pairs: Pairs = field(default_factory=dict)
     weights: Weights = field(default_factory=dict)
     prompt: Tensor | None = None
+    prefixes: Sequence[Tensor] = ()
 
     @property
     def prompt_frames(self) -> int:
@@ -81,6 +84,11 @@ class Windows:
         trained = round(_WINDOW_SECONDS * model.audio_encoder.config.frame_rate)
         length = min(trained, config.max_position_embeddings - 1 - max(by))
         return cls(length, round(length * _OVERLAP), by)
+
+    def starts(self, frames: int) -> list[int]:
+        """The first frame of each window of a track."""
+        stride = self.length - self.overlap
+        return [number * stride for number in range(1 + max(0, -(-(frames - self.length) // stride)))]
 
     def steps(self, frames: int, start: int = 0, prompt: int = 0) -> int:
         """Number of steps of the window that starts at frame `start` of a track, and of all windows after it.
@@ -162,6 +170,8 @@ class Run:
     def _open(self, start: int) -> None:
         """Start the window at frame `start`."""
         self._start, self._end = start, min(self.row.frames, start + self.windows.length)
+        if self.row.prefixes:
+            self.state.prefix = self.row.prefixes[start // (self.windows.length - self.windows.overlap)]
         self.positions = delay(self.codes[:, self._start : self._end], self.windows.delays, self.pad)
         self.next = self.known = 1 + (self.windows.overlap if start else self.row.prompt_frames)
 
@@ -201,8 +211,8 @@ class Batch:
     @torch.inference_mode()
     def step(self) -> Interruptible:
         for row, run in enumerate(self.runs):
-            # A window that begins with the end of the previous one: read it, but for its last position.
-            if run.window_is_new and run.known > 1:
+            # A window that begins with known codes, or behind a prefix: read them, but for the last position.
+            if run.window_is_new and (run.known > 1 or run.state.prefix is not None):
                 self._decoder.read(row, run.positions[:, : run.known - 1])
                 yield
         at = self._next - 1

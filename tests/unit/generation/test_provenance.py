@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -52,6 +53,13 @@ def test_every_format_has_provenance_tags(output_format: OutputFormat) -> None:
 
 def test_the_provenance_of_the_base_model_has_no_twin() -> None:
     assert "twin=" not in Provenance("musicgen", "starter", 1, made_at=MADE).comment()
+
+
+def test_the_provenance_of_an_edit_has_its_task_and_sources() -> None:
+    edit = Provenance(
+        "ace_step", "starter", 1, task="repaint", source="/data/uploads/ada/j/a;b ü.wav", reference="sha256:00", made_at=MADE
+    )
+    assert "; task=repaint; source=/data/uploads/ada/j/a%3Bb%20%C3%BC.wav; reference=sha256:00; seed=1" in edit.comment()
 
 
 @pytest.fixture
@@ -132,6 +140,18 @@ def test_a_signed_manifest(output_format: OutputFormat, media_type: str, certifi
     changed[len(signed) - len(file) // 4] ^= 1
     with c2pa.Reader(media_type, io.BytesIO(bytes(changed))) as reader:
         assert json.loads(reader.json())["validation_state"] == "Invalid"
+
+
+def test_a_manifest_says_that_a_part_is_the_sources(certificate: tuple[Path, Path]) -> None:
+    for task, expected in (("repaint", "/compositeWithTrainedAlgorithmicMedia"), ("cover", "/trainedAlgorithmicMedia")):
+        provenance = replace(PROVENANCE, task=task, source="/data/outputs/base/a.wav")
+        file, _ = encode(Sound.of(track()), "wav", provenance)
+        with c2pa.Reader("audio/wav", io.BytesIO(ManifestSigner(*certificate).sign(file, "wav", provenance))) as reader:
+            store = json.loads(reader.json())
+        assert store["validation_state"] == "Valid"
+        assertions = store["manifests"][store["active_manifest"]]["assertions"]
+        (action,) = next(one for one in assertions if "actions" in one["label"])["data"]["actions"]
+        assert action["digitalSourceType"].endswith(expected) and f"task={task}" in action["description"]
 
 
 def test_opus_has_no_manifest(certificate: tuple[Path, Path]) -> None:
