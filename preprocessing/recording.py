@@ -21,6 +21,7 @@ from preprocessing.segment import mix
 
 MAX_RECORDING_CHANNELS = 2
 MIN_RECORDING_SECONDS = 0.1
+EXCERPT_SECONDS = 10
 _FLAC_SUBTYPES: dict[SampleFormat, str] = {"int16": "PCM_16", "int24": "PCM_24", "float32": "PCM_24"}
 
 
@@ -34,6 +35,8 @@ class Target:
         max_seconds: a longer recording is refused.
         before: seconds of silence to put in front of it.
         after: seconds of silence to put behind it.
+        excerpt: of a recording of more than thirty seconds, take ten of its front, from its first third on, and of its
+            end, as models do that hear a reference.
     """
 
     sample_rate: int
@@ -41,6 +44,7 @@ class Target:
     max_seconds: float
     before: float = 0.0
     after: float = 0.0
+    excerpt: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,16 +116,33 @@ def _write_flac(flac: io.FileIO, mixed: IO[bytes], converted: Converted, target:
     rate, channels = target.sample_rate, target.channels
     total = round((target.before + converted.seconds + target.after) * rate)
     silence = round(target.before * rate)
-    mixed.seek(0)
     subtype = _FLAC_SUBTYPES[converted.sample_format]
     with soundfile.SoundFile(flac, "w", rate, channels, subtype, format="FLAC") as file:
+        if target.excerpt:
+            for start, frames in _excerpt(mixed.seek(0, io.SEEK_END) // (channels * 4), rate):
+                _copy(mixed, file, start, frames, converted.peak)
+            return
         _write_silence(file, silence)
-        left = total - silence
-        while left and (data := mixed.read(min(left, BLOCK_FRAMES) * channels * 4)):
-            samples = np.frombuffer(data, np.float32).reshape(-1, channels)
-            file.write(samples / np.float32(converted.peak))
-            left -= len(samples)
-        _write_silence(file, left)
+        _write_silence(file, _copy(mixed, file, 0, total - silence, converted.peak))
+
+
+def _excerpt(frames: int, rate: int) -> list[tuple[int, int]]:
+    """The parts of a recording that a reference has: the first frame of each, and its number of frames."""
+    part = EXCERPT_SECONDS * rate
+    if frames <= 3 * part:
+        return [(0, frames)]
+    return [(0, part), (frames // 3, part), (frames - part, part)]
+
+
+def _copy(mixed: IO[bytes], file: soundfile.SoundFile, start: int, frames: int, peak: float) -> int:
+    """Write frames of the mixed recording to the file. Returns how many it lacks."""
+    size = file.channels * 4
+    mixed.seek(start * size)
+    while frames and (data := mixed.read(min(frames, BLOCK_FRAMES) * size)):
+        samples = np.frombuffer(data, np.float32).reshape(-1, file.channels)
+        file.write(samples / np.float32(peak))
+        frames -= len(samples)
+    return frames
 
 
 def _write_silence(file: soundfile.SoundFile, frames: int) -> None:

@@ -14,7 +14,6 @@ from preprocessing.recording import Target
 from runners import Backend
 from runners.messages import EditRequest, RunnerState
 
-# A longer reference adds nothing: the model hears ten seconds of its front, middle and end.
 MAX_REFERENCE_SECONDS = 600.0
 
 
@@ -56,7 +55,7 @@ async def prepare_edit(
     if before + after >= longest:
         field = "before" if before else "after"
         raise Refusal(400, f"{field}: {backend.name} makes tracks of at most {longest:g} s; ask for less")
-    target = _target(state, longest - before - after, before, after)
+    target = Target(*_form(state), longest - before - after, before, after)
     source = await recordings.source(request.source, sent, target)
     window = window_of(request, source.seconds)
     shares = {"strength": request.strength, "noise_strength": request.noise_strength}
@@ -79,9 +78,11 @@ async def prepare_reference(
     """Decode the recording that the track follows, if there is one. Raises Refusal: 400, 404, 507."""
     if request.reference is None and sent.reference is None:
         return None
-    return await recordings.reference(request.reference, sent.reference, _target(state, MAX_REFERENCE_SECONDS))
+    target = Target(*_form(state), MAX_REFERENCE_SECONDS, excerpt=True)
+    return await recordings.reference(request.reference, sent.reference, target)
 
 
-def _target(state: RunnerState, max_seconds: float, before: float = 0.0, after: float = 0.0) -> Target:
-    assert state.sample_rate and state.channels  # known, since the runner is ready
-    return Target(state.sample_rate, state.channels, max_seconds, before, after)
+def _form(state: RunnerState) -> tuple[int, int]:
+    """The model's sample rate and channels, which are known when the runner is ready."""
+    assert state.sample_rate and state.channels
+    return state.sample_rate, state.channels

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import tempfile
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ Samples = NDArray[np.float32]  # (frames, channels); full scale is ±1
 OF_PRODUCER = "producer:"
 # Decoding takes a core and, for ten minutes, some hundred megabytes of the disk for temporary files.
 _AT_ONCE = 2
+# Of references, the most recently used are kept, of some megabytes each.
+_MAX_REFERENCES = 16
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,9 @@ class Source(Recording):
 @dataclass(frozen=True)
 class _File:
     place: Path | io.FileIO
-    name: str
-    owner: str | None
+    name: str = ""
+    owner: str | None = None
+    etag: str = ""
 
 
 class Recordings:
@@ -103,6 +107,7 @@ class Recordings:
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
         self.storage: Storage = outbox.storage
+        self._references: OrderedDict[tuple[str, str, Target], Audio] = OrderedDict()
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def source(self, path: str | None, sent: io.FileIO | None, target: Target) -> Source:
@@ -127,7 +132,14 @@ class Recordings:
             Refusal: as `source`.
         """
         async with self._opened("reference", name, sent) as file:
-            audio, _ = await self._converted("reference", file, target)
+            content = (file.name, file.etag, target)
+            audio = self._references.pop(content, None)
+            if audio is None:
+                audio, _ = await self._converted("reference", file, target)
+        if file.etag:
+            self._references[content] = audio
+            while len(self._references) > _MAX_REFERENCES:
+                self._references.popitem(last=False)
         return Recording(audio, _name(file, audio), file.owner)
 
     async def _converted(
@@ -146,7 +158,7 @@ class Recordings:
         if sent is not None and name is not None:
             raise Refusal(400, f"{field}: send a path or a file, not both")
         if sent is not None:
-            yield _File(sent, "", None)
+            yield _File(sent)
             return
         if name is None:
             raise Refusal(
@@ -154,6 +166,7 @@ class Recordings:
             )
         key = await asyncio.to_thread(self._key, field, name)
         missing = Refusal(404, f"{field}: {shown(name)} does not exist; send a path that was answered")
+        entry = await asyncio.to_thread(self.storage.stat, key)
         with tempfile.TemporaryDirectory(prefix="source-") as folder:
             place = self.outbox.waiting(key) or await asyncio.to_thread(self.storage.local, key)
             try:
@@ -165,7 +178,7 @@ class Recordings:
                     raise missing
             except NotFound:
                 raise missing from None
-            yield _File(place, keys.to_path(key), _owner(key))
+            yield _File(place, keys.to_path(key), _owner(key), entry.etag if entry else "")
 
     def _key(self, field: str, name: str) -> str:
         """The storage key that a request names. What the principal may not see does not exist.

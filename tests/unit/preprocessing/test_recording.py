@@ -80,6 +80,16 @@ def test_silence_is_added_where_a_recording_is_extended(tmp_path: Path) -> None:
     assert np.abs(samples[24_000:72_000] - chord(1, 48_000)).max() < 1e-4
 
 
+def test_a_long_reference_is_its_front_middle_and_end(tmp_path: Path) -> None:
+    wave = np.repeat(np.linspace(-0.9, 0.9, 45 * 8_000)[:, None], 1, axis=1)
+    target = Target(8_000, 1, 60.0, excerpt=True)
+    _, samples, _ = converted(written(wave, 8_000, subtype="PCM_24"), tmp_path, target)
+    parts = [wave[: 10 * 8_000], wave[15 * 8_000 : 25 * 8_000], wave[35 * 8_000 :]]
+    assert samples.shape == (30 * 8_000, 1) and np.abs(samples - np.concatenate(parts)).max() < 1e-5
+    _, short, _ = converted(written(wave[: 8_000 * 29], 8_000), tmp_path, target)
+    assert len(short) == 29 * 8_000
+
+
 def test_samples_over_full_scale_are_turned_down_for_the_model_alone(tmp_path: Path) -> None:
     loud = chord(1, 48_000, level=3.0)
     found, samples, own = converted(written(loud, 48_000, subtype="FLOAT"), tmp_path)
