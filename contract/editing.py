@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from contract.base import Request
 from contract.tasks import TRACK_NAMES, Task, TrackName
 
 LANGUAGE_PATTERN = "^([a-z]{2,3}|unknown)$"
 
-VocalLanguage = Annotated[str, StringConstraints(to_lower=True, pattern=LANGUAGE_PATTERN)]
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+VocalLanguage = Annotated[str, BeforeValidator(_lower), StringConstraints(pattern=LANGUAGE_PATTERN)]
 
 # The fields of each task; `source` is required of all of these tasks, and may be a file of the form.
 TASK_FIELDS: dict[Task, tuple[str, ...]] = {

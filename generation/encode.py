@@ -147,4 +147,4 @@ def _as_stored(
 
 
 def _as_floats(samples: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.float32]:
-    return samples if samples.dtype == np.float32 else samples * np.float32(1 / 32768)
+    return samples.astype(np.float32, copy=False) * np.float32(1 if samples.dtype == np.float32 else 1 / 32768)

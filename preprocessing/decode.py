@@ -62,9 +62,9 @@ def blocks(path: Path) -> Iterator[Samples]:
 @contextmanager
 def decoding(file: Path | io.FileIO) -> Iterator[tuple[AudioInfo, Iterator[Samples]]]:
     """The file's form and its samples, as `probe` and `blocks` have them. Raises BadAudio."""
-    with nullcontext(file) if isinstance(file, io.FileIO) else file.open("rb", buffering=0) as opened:
-        with _opened(opened) as song:
-            yield song.info(), song.blocks()
+    source = nullcontext(file) if isinstance(file, io.FileIO) else file.open("rb", buffering=0)
+    with source as opened, _opened(opened) as song:
+        yield song.info(), song.blocks()
 
 
 def check_ends(file: io.FileIO | io.BytesIO) -> AudioInfo:

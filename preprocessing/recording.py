@@ -90,14 +90,16 @@ def convert(file: Path | io.FileIO, target: Target, flac: io.FileIO, kept: io.Fi
         for block, last in _marked(blocks):
             frames += len(block)
             if frames > target.max_seconds * info.sample_rate + 1:
-                raise BadAudio(f"it is longer than the {target.max_seconds:g} s that can be used; cut it, or ask for less")
+                raise BadAudio(
+                    f"it is longer than the {target.max_seconds:g} s that can be used; cut it, or ask for less"
+                )
             if kept is not None:
-                kept.write(np.ascontiguousarray(block))
+                kept.write(block.tobytes())
             part = mix(block, target.channels) if len(block) else end
             if info.sample_rate != target.sample_rate:
                 part = stream.resample_chunk(np.ascontiguousarray(part), last=last)
             peak = max(peak, float(np.abs(part).max(initial=0)))
-            mixed.write(np.ascontiguousarray(part))
+            mixed.write(part.tobytes())
         converted = Converted(info.sample_rate, info.channels, info.sample_format, frames, peak)
         if converted.seconds < MIN_RECORDING_SECONDS:
             raise BadAudio(f"it is {converted.seconds:.2g} s long; at least {MIN_RECORDING_SECONDS:g} s can be used")

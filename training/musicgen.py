@@ -111,7 +111,7 @@ class MusicGenTrainer:
             ]
         )
 
-    def _predict(self, delayed: torch.Tensor, texts: Sequence[torch.Tensor], kept: torch.Tensor) -> torch.Tensor:
+    def _predict(self, delayed: torch.Tensor, texts: list[torch.Tensor], kept: torch.Tensor) -> torch.Tensor:
         """The logits `[rows × K, P, V]` for codes `[rows, K, P]`."""
         mask = pad_sequence([text.new_ones(text.shape[0], dtype=torch.long) for text in texts], batch_first=True)
         states = pad_sequence(texts, batch_first=True) * kept[:, None, None]
@@ -123,7 +123,7 @@ class MusicGenTrainer:
         ).logits
         return logits
 
-    def _predict_melody(self, delayed: torch.Tensor, texts: Sequence[torch.Tensor], kept: torch.Tensor) -> torch.Tensor:
+    def _predict_melody(self, delayed: torch.Tensor, texts: list[torch.Tensor], kept: torch.Tensor) -> torch.Tensor:
         """The same where the text stands before the codes, row by row: padding between them would move the codes."""
         assert self.model.melody is not None
         logits = []

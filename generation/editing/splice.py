@@ -31,15 +31,21 @@ def splice(source: Source, track: Sound, window: Window) -> Sound:
     made = mix(_resampled(track, start, end, rate), own.shape[1]) * np.float32(source.peak)
     head, tail = own[: max(0, start - lead)], own[end - lead :]
     fade = min(round(CROSSFADE_SECONDS * rate), (end - start) // 2)
-    if fade:
-        rising = np.sin((np.arange(fade, dtype=np.float32) + 0.5) * (np.pi / 2 / fade))[:, None]
-        falling = rising[::-1]
-        if len(head):
-            made[:fade] = made[:fade] * rising + _following(own, start - lead, fade) * falling
-        if len(tail):
-            preceding = _following(own[::-1], len(own) - (end - lead), fade)[::-1]
-            made[-fade:] = made[-fade:] * falling + preceding * rising
+    if fade and len(head):
+        made[:fade] = _cross_fade(_following(own, start - lead, fade), made[:fade])
+    if fade and len(tail):
+        preceding = _following(own[::-1], len(own) - (end - lead), fade)[::-1]
+        made[-fade:] = _cross_fade(made[-fade:], preceding)
     return Sound((head, made, tail), rate, source.sample_format)
+
+
+def _cross_fade(before: Samples, after: Samples) -> Samples:
+    """Fade from one sound to the other at equal power, however alike they are."""
+    angle = ((np.arange(len(before), dtype=np.float32) + 0.5) * (np.pi / 2 / len(before)))[:, None]
+    energy = float(np.sqrt((before**2).sum() * (after**2).sum()))
+    likeness = max(0.0, float((before * after).sum()) / energy) if energy else 0.0
+    faded = before * np.cos(angle) + after * np.sin(angle)
+    return (faded / np.sqrt(1 + likeness * np.sin(2 * angle))).astype(np.float32)
 
 
 def _following(samples: Samples, at: int, count: int) -> Samples:

@@ -42,8 +42,8 @@ class TokenRow:
         temperature: sampling temperature; 0 takes the likeliest code.
         top_k: number of the likeliest codes from which one is drawn.
         pairs, weights: its adapters, as LoRA pairs and as merged weights, by layer.
-        prefixes: for each window the states in front of its positions, `[2, n, hidden]`, conditional and unconditional, in
-            checkpoints without cross-attention.
+        prefixes: for each window the states in front of its positions, `[2, n, hidden]`, conditional and unconditional;
+            only in checkpoints without cross-attention.
         prompt: codes of the first frames, `[K, P]`, at most as many as a window takes over from the previous one.
     """
 

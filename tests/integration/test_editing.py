@@ -133,14 +133,14 @@ def test_a_form_has_the_files(service: Api, uploads: dict[str, str]) -> None:
     song = service.file(uploads["PCM_24"]).read_bytes()
     fields = {"prompt": "dark trap", "seed": "7", "task": "repaint", "start": "1", "end": "2"}
     files = {"source": ("song.wav", song), "reference": ("other.wav", beat(2))}
-    answer = service.client.post(
-        "/generate/form", data=fields, files=files, headers={"accept": "audio/wav"} | AS_ADA
-    )
+    answer = service.client.post("/generate/form", data=fields, files=files, headers={"accept": "audio/wav"} | AS_ADA)
     assert answer.status_code == 200, answer.text
     (result, sound), (own, _) = samples_of(answer.content, "int32"), samples_of(song, "int32")
     assert sound.subtype == "PCM_24" and np.array_equal(result[:RATE], own[:RATE])
     assert "source=sha256:" in sound.comment and answer.headers["x-output-path"].startswith("/data/outputs/base/")
-    by_path = service.client.post("/generate/form", files={"x": (None, "")}, data=fields | {"source": uploads["PCM_24"]})
+    by_path = service.client.post(
+        "/generate/form", files={"x": (None, "")}, data=fields | {"source": uploads["PCM_24"]}
+    )
     assert np.array_equal(samples_of(audio_of(checked(by_path)), "int32")[0][:RATE], own[:RATE])
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from contract import OutputFormat
+from contract import OutputFormat, Task
 from core.settings import Settings
 from generation.content_credentials import ManifestSigner, signer_of
 from generation.encode import Sound, encode
@@ -57,9 +57,17 @@ def test_the_provenance_of_the_base_model_has_no_twin() -> None:
 
 def test_the_provenance_of_an_edit_has_its_task_and_sources() -> None:
     edit = Provenance(
-        "ace_step", "starter", 1, task="repaint", source="/data/uploads/ada/j/a;b ü.wav", reference="sha256:00", made_at=MADE
+        "ace_step",
+        "starter",
+        1,
+        task="repaint",
+        source="/data/uploads/ada/j/a;b ü.wav",
+        reference="sha256:00",
+        made_at=MADE,
     )
-    assert "; task=repaint; source=/data/uploads/ada/j/a%3Bb%20%C3%BC.wav; reference=sha256:00; seed=1" in edit.comment()
+    assert (
+        "; task=repaint; source=/data/uploads/ada/j/a%3Bb%20%C3%BC.wav; reference=sha256:00; seed=1" in edit.comment()
+    )
 
 
 @pytest.fixture
@@ -143,7 +151,11 @@ def test_a_signed_manifest(output_format: OutputFormat, media_type: str, certifi
 
 
 def test_a_manifest_says_that_a_part_is_the_sources(certificate: tuple[Path, Path]) -> None:
-    for task, expected in (("repaint", "/compositeWithTrainedAlgorithmicMedia"), ("cover", "/trainedAlgorithmicMedia")):
+    expected_of: dict[Task, str] = {
+        "repaint": "/compositeWithTrainedAlgorithmicMedia",
+        "cover": "/trainedAlgorithmicMedia",
+    }
+    for task, expected in expected_of.items():
         provenance = replace(PROVENANCE, task=task, source="/data/outputs/base/a.wav")
         file, _ = encode(Sound.of(track()), "wav", provenance)
         with c2pa.Reader("audio/wav", io.BytesIO(ManifestSigner(*certificate).sign(file, "wav", provenance))) as reader:

@@ -33,15 +33,18 @@ def converted(data: bytes, tmp_path: Path, target: Target = TARGET) -> tuple[Con
 
 
 @pytest.mark.parametrize(
-    ("subtype", "sample_format", "scale"),
-    [("PCM_16", "int16", 2**15), ("PCM_24", "int24", 2**23), ("FLOAT", "float32", None)],
+    ("container", "subtype", "sample_format"),
+    [
+        ("WAV", "PCM_16", "int16"),
+        ("WAV", "PCM_24", "int24"),
+        ("WAV", "FLOAT", "float32"),
+        ("FLAC", "PCM_16", "int16"),
+        ("FLAC", "PCM_24", "int24"),
+    ],
 )
-@pytest.mark.parametrize("container", ["WAV", "FLAC"])
 def test_the_files_own_samples_are_kept_to_the_bit(
-    container: str, subtype: str, sample_format: str, scale: int | None, tmp_path: Path
+    container: str, subtype: str, sample_format: str, tmp_path: Path
 ) -> None:
-    if container == "FLAC" and scale is None:
-        pytest.skip("FLAC has no floats")
     sound = np.random.default_rng(1).uniform(-1, 1, (30_000, 2))
     data = written(sound, format=container, subtype=subtype)
     found, _, own = converted(data, tmp_path)
@@ -103,7 +106,7 @@ def test_samples_over_full_scale_are_turned_down_for_the_model_alone(tmp_path: P
         (written(chord(1, channels=6)), "6 channels"),
         (written(chord(0.05)), "at least 0.1 s"),
         (written(chord(61, 8_000, 1), 8_000), "longer than the 60 s"),
-        (b"no sound", ""),
+        (b"no sound", "not"),
     ],
 )
 def test_recordings_that_cannot_be_used(data: bytes, reason: str, tmp_path: Path) -> None:

@@ -81,8 +81,7 @@ def test_drawn_codes_are_those_of_stock_generate(melody: MusicGen, monkeypatch: 
 
 
 def test_the_melody_acts(melody: MusicGen) -> None:
-    options = {"temperature": 0}
-    one, other = along(tune(1, 220), 0.5, **options), along(tune(1, 330), 0.5, **options)
+    one, other = (along(tune(1, pitch), 0.5, temperature=0) for pitch in (220, 330))
     text = Row(PROMPT, 0.5, SamplingOptions(seed=1, temperature=0))
     codes = [codes_of(melody, row) for row in (one, other, text)]
     assert not torch.equal(codes[0], codes[1]) and not torch.equal(codes[0], codes[2])
