@@ -147,4 +147,5 @@ def _as_stored(
 
 
 def _as_floats(samples: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.float32]:
-    return samples.astype(np.float32, copy=False) * np.float32(1 if samples.dtype == np.float32 else 1 / 32768)
+    floats = samples.astype(np.float32, copy=False)
+    return floats if samples.dtype == np.float32 else floats * np.float32(1 / 32768)
