@@ -19,7 +19,7 @@ from tests import checkpoint_layouts as layouts
 from tests.hub_server import files_of, hub, run_with_hub
 from training.ace_step import AceStepTrainer
 
-PARTS = ("transformer", "condition_encoder", "vae", "text_encoder")
+PARTS = ("transformer", "condition_encoder", "vae", "text_encoder", "audio_tokenizer", "audio_token_detokenizer")
 
 
 @pytest.fixture(autouse=True)
