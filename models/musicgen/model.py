@@ -72,7 +72,8 @@ class MusicGen(Model[Run]):
 
     @property
     def tasks(self) -> frozenset[Task]:
-        return _TASKS | {"melody"} if self.melody else _TASKS
+        tasks = _TASKS | {"melody"} if self.melody else _TASKS
+        return tasks if self.traits.tasks is None else tasks & {"text", *self.traits.tasks}
 
     @property
     def device(self) -> torch.device:
