@@ -15,6 +15,7 @@ from core.errors import Refusal
 from models.ace_step import AceStep
 from models.ace_step.injection import FADE_FRAMES
 from models.base import Edit, Row, run_to_end
+from models.checkpoints import Checkpoint
 from models.traits import Traits
 from tests.random_adapters import random_adapter
 from tests.unit.models.ace_step.support import (
@@ -180,4 +181,12 @@ def test_tasks_follow_the_checkpoint(model: AceStep) -> None:
     base.pipeline.audio_tokenizer = None
     assert "cover" not in base.tasks
     trained = AceStep(model.pipeline, TURBO, Traits(tasks=("repaint", "lego"), reference=False))
+    with pytest.raises(Refusal, match="follows none"):
+        trained.plan(row("text", reference=True))
     assert trained.tasks == {"text", "repaint"} and not trained.takes_reference and turbo.takes_reference
+
+
+def test_half_precision(checkpoint: Checkpoint) -> None:
+    half = AceStep.load(checkpoint, torch.device("cpu"), torch.bfloat16)
+    for each, track in zip(rows := mixed_rows(half)[1:4], half.generate(rows), strict=True):
+        assert isinstance(track, np.ndarray) and track.std() > 0, each.edit
