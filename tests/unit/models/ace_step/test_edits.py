@@ -188,5 +188,5 @@ def test_tasks_follow_the_checkpoint(model: AceStep) -> None:
 
 def test_half_precision(checkpoint: Checkpoint) -> None:
     half = AceStep.load(checkpoint, torch.device("cpu"), torch.bfloat16)
-    for each, track in zip(rows := mixed_rows(half)[1:4], half.generate(rows), strict=True):
-        assert isinstance(track, np.ndarray) and track.std() > 0, each.edit
+    for track in half.generate([row("repaint"), row("extend", 1.2), row("cover", 2.0, reference=True)]):
+        assert isinstance(track, np.ndarray) and track.std() > 0
