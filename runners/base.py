@@ -270,14 +270,14 @@ class Runner:
 
 def _row(request: TrackRequest, adapters: list[AdapterWeights]) -> Row:
     strengths = [ref.strength for ref in request.adapters]
-    edit = request.edit
+    edit, reference = request.edit, request.reference
     return Row(
         request.text,
         request.seconds,
         request.options,
         list(zip(adapters, strengths, strict=True)),
-        edit and Edit(**{**dict(edit), "source": _recording(edit.source)}),
-        request.reference and _recording(request.reference),
+        Edit(**{**dict(edit), "source": _recording(edit.source)}) if edit else None,
+        _recording(reference) if reference else None,
     )
 
 

@@ -36,7 +36,8 @@ def encode(vae: AutoencoderOobleck, audio: NDArray[np.float32], frames: int) -> 
         mean: Tensor = vae.encode(part.to(vae.device, vae.dtype)).latent_dist.mean
         return mean
 
-    encoded = yield from encode_in_chunks(samples, _encoder_field(vae.config.downsampling_ratios), vae.hop_length, latents)
+    receptive_field = _encoder_receptive_field(vae.config.downsampling_ratios)
+    encoded = yield from encode_in_chunks(samples, receptive_field, vae.hop_length, latents)
     return encoded.transpose(1, 2)
 
 
@@ -47,15 +48,15 @@ def decode(vae: AutoencoderOobleck, latents: Tensor) -> Generator[None, None, Te
     if _decodes_whole(vae):
         yield
         return vae.decode(z).sample[0]
-    field = _decoder_field(vae.config.downsampling_ratios)
-    return (yield from decode_in_chunks(z, field, vae.hop_length, lambda part: vae.decode(part).sample[0]))
+    receptive_field = _decoder_receptive_field(vae.config.downsampling_ratios)
+    return (yield from decode_in_chunks(z, receptive_field, vae.hop_length, lambda part: vae.decode(part).sample[0]))
 
 
 def decode_span(vae: AutoencoderOobleck, latents: Tensor, start: int, end: int) -> Generator[None, None, Tensor]:
     """The part of `decode(latents)` from frame `start` to `end`. Latents that do not influence it are not decoded."""
-    field = latents.shape[1] if _decodes_whole(vae) else _decoder_field(vae.config.downsampling_ratios)
-    first = max(0, start - field)
-    audio = yield from decode(vae, latents[:, first : end + field])
+    margin = latents.shape[1] if _decodes_whole(vae) else _decoder_receptive_field(vae.config.downsampling_ratios)
+    first = max(0, start - margin)
+    audio = yield from decode(vae, latents[:, first : end + margin])
     return audio[:, (start - first) * vae.hop_length : (end - first) * vae.hop_length]
 
 
@@ -64,7 +65,7 @@ def _decodes_whole(vae: AutoencoderOobleck) -> bool:
     return any(stride % 2 for stride in vae.config.downsampling_ratios)
 
 
-def _decoder_field(strides: Sequence[int]) -> int:
+def _decoder_receptive_field(strides: Sequence[int]) -> int:
     """The decoder's receptive field in latent frames on either side."""
     frames, rate = float(_CONVOLUTION), 1
     for stride in reversed(strides):
@@ -74,7 +75,7 @@ def _decoder_field(strides: Sequence[int]) -> int:
     return math.ceil(frames + _CONVOLUTION / rate)
 
 
-def _encoder_field(strides: Sequence[int]) -> int:
+def _encoder_receptive_field(strides: Sequence[int]) -> int:
     """The encoder's receptive field in latent frames on either side."""
     frames, rate = 1.0, 1
     for stride in reversed(strides):

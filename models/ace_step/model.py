@@ -91,6 +91,8 @@ class AceStep(Model[Run]):
         check_adapters(self.adapted, row.adapters)
         if row.edit and row.edit.task not in self.tasks:
             raise Refusal(409, f"task: the checkpoint of {self.backend} cannot {row.edit.task}")
+        if row.reference and not self.takes_reference:
+            raise Refusal(409, f"reference: the checkpoint of {self.backend} follows none")
         tokens = -(-conditions.frames(self.pipeline, row.seconds) // self.pipeline.transformer.patch_size)
         return Plan(
             steps=len(sampling.times(row, self.defaults)) - 1,

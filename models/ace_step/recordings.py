@@ -72,7 +72,9 @@ class RecordingEncoder:
         source = structure = timbre = None
         if edit := row.edit:
             digest, length = edit.source.sha256, frames(self._pipeline, row.seconds)
-            source = yield from self._keep(("source", digest, length), lambda: self._latents(edit.source.samples, length))
+            source = yield from self._keep(
+                ("source", digest, length), lambda: self._latents(edit.source.samples, length)
+            )
             if edit.task == "cover":
                 latents = source
                 structure = yield from self._keep(("structure", digest, length), lambda: self._structure(latents))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from models.ace_step import conditions, packed, tasks
 from models.ace_step.injection import Injection, noised
 from models.ace_step.layer import UNCOMPILED, LayerFunctions
 from models.ace_step.recordings import NO_RECORDINGS, Encoded
-from models.base import Interruptible, Row
+from models.base import Edit, Interruptible, Row
 
 # Parameters of the authors' adaptive projected guidance (APG).
 _MOMENTUM = -0.75
@@ -108,12 +109,10 @@ class Run:
             return [packed.stream(transformer, context, each, pairs, weights) for each in both]
 
         steps = len(self.times) - 1
-        self._edited_steps = 0
+        self._edited_steps = edited_steps(edit, steps)
         self._edited_streams: list[packed.Stream] = []
         self._text_streams: list[packed.Stream] = []
         self._injection: Injection | None = None
-        if edit:
-            self._edited_steps = int(round(steps * edit.strength, 6)) if edit.task == "cover" else steps
         if edit and self._edited_steps:
             latents = encoded.structure if edit.task == "cover" else encoded.source
             assert latents is not None
@@ -209,6 +208,14 @@ def times(row: Row, defaults: Defaults) -> list[float]:
         level = 1 - row.edit.noise_strength
         result = result[min(range(len(result) - 1), key=lambda step: abs(result[step] - level)) :]
     return result
+
+
+def edited_steps(edit: Edit | None, steps: int) -> int:
+    """The number of steps that are conditioned on the source. A cover leaves it when its share of them is done."""
+    if edit is None:
+        return 0
+    # Rounded first, so that no rounding error takes a step away.
+    return math.floor(round(steps * edit.strength, 6)) if edit.task == "cover" else steps
 
 
 def streams(row: Row, defaults: Defaults) -> int:

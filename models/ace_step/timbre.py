@@ -42,6 +42,4 @@ def keep_silent_timbre(pipeline: AceStepPipeline) -> None:
     """
     encoder = pipeline.condition_encoder
     length = math.ceil(REFERENCE_SECONDS * pipeline.latents_per_second)
-    encoder.register_buffer(
-        "silent_timbre", timbre_of(pipeline, encoder.silence_latent[:, :length]), persistent=False
-    )
+    encoder.register_buffer("silent_timbre", timbre_of(pipeline, encoder.silence_latent[:, :length]), persistent=False)

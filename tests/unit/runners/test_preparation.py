@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, cast
 
 import pytest
@@ -17,7 +18,7 @@ PIECES = 10
 
 
 class Encoding(Counting):
-    """A row whose prompt begins with `edit` has a recording of ten pieces; that of `edit broken` fails at the second."""
+    """A row whose prompt begins with `edit` has a recording of ten pieces; `edit broken` fails after two."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -78,7 +79,7 @@ def test_rows_that_it_is_to_join_wait_for_one_piece_at_a_time() -> None:
     _all(each)
     pieces = [index for index, batch in enumerate(model.work) if batch == ["piece of edit"]]
     assert len(pieces) == PIECES and max(pieces) <= (LAYERS + 1) * PIECES
-    assert all(later - earlier == LAYERS + 1 for earlier, later in zip(pieces, pieces[1:], strict=False))
+    assert {later - earlier for earlier, later in pairwise(pieces[1:])} == {LAYERS + 1}
     together = [index for index, batch in enumerate(model.work) if batch == ["edit", "first"]]
     assert len(together) >= 8 * LAYERS and min(together) > max(pieces)
 

@@ -34,13 +34,13 @@ def recording(seconds: float, seed: int = 0, rate: int = 48_000) -> Recording:
 
 
 def edit(task: Task, seconds: float, seed: int = 0, **options: Any) -> Edit:
-    """An edit of a new source. What repaint and lego generate is its third quarter; what extend does, its last third."""
+    """An edit of a new source: of its third quarter for repaint and lego, of its last third for extend."""
     source = recording(seconds, seed)
     start, end = 0.0, seconds
     if task in ("repaint", "lego"):
-        start, end = seconds / 2, seconds * 3 / 4
+        start, end = round(seconds / 2, 3), round(seconds * 3 / 4, 3)
     elif task == "extend":
-        start = seconds * 2 / 3
+        start = round(seconds * 2 / 3, 3)
         source.samples[:, round(start * 48_000) :] = 0
     tracks = {"lego": ("drums",), "extract": ("backing_vocals",), "complete": ("bass", "keyboard")}.get(task, ())
     return Edit(task, source, start, end, **{"tracks": tracks, **options})
