@@ -72,7 +72,7 @@ class MusicGen(Model[Run]):
 
     @property
     def tasks(self) -> frozenset[Task]:
-        tasks = _TASKS | {"melody"} if self.melody else _TASKS
+        tasks: frozenset[Task] = _TASKS | {"melody"} if self.melody else _TASKS
         return tasks if self.traits.tasks is None else tasks & {"text", *self.traits.tasks}
 
     @property
