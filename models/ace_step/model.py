@@ -102,7 +102,10 @@ class AceStep(Model[Run]):
         )
 
     def prepare(self, row: Row) -> Interruptible:
-        yield from self._recordings.encode(row)
+        for _ in self._recordings.encode(row):
+            if self.device.type != "cpu":  # otherwise the queued work would delay, and mistime, the next batch
+                torch.accelerator.synchronize(self.device)
+            yield
 
     def begin(self, row: Row) -> Run:
         encoded = run_to_end(self._recordings.encode(row))
