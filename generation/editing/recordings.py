@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 import numpy as np
@@ -91,10 +91,12 @@ class Source(Recording):
 
 @dataclass(frozen=True)
 class _File:
+    """A file to decode; its name and its etag identify its content, which is unknown if there is no etag."""
+
     place: Path | io.FileIO
-    name: str = ""
-    owner: str | None = None
-    etag: str = ""
+    name: str
+    owner: str | None
+    etag: str
 
 
 class Recordings:
@@ -123,7 +125,7 @@ class Recordings:
                 # The mapping outlives the file's descriptor.
                 samples = np.memmap(kept, np.float32, "r", shape=shape)
         form = (converted.sample_rate, converted.sample_format, converted.peak)
-        return Source(audio, _name(file, audio), file.owner, samples, *form)
+        return Source(audio, file.name, file.owner, samples, *form)
 
     async def reference(self, name: str | None, sent: io.FileIO | None, target: Target) -> Recording:
         """The recording that a track follows: a path, a producer's newest upload, or a file that was sent.
@@ -140,7 +142,7 @@ class Recordings:
             self._references[content] = audio
             while len(self._references) > _MAX_REFERENCES:
                 self._references.popitem(last=False)
-        return Recording(audio, _name(file, audio), file.owner)
+        return Recording(audio, file.name, file.owner)
 
     async def _converted(
         self, field: str, file: _File, target: Target, kept: io.FileIO | None = None
@@ -158,7 +160,8 @@ class Recordings:
         if sent is not None and name is not None:
             raise Refusal(400, f"{field}: send a path or a file, not both")
         if sent is not None:
-            yield _File(sent)
+            digest = await asyncio.to_thread(_digest, sent)
+            yield _File(sent, f"sha256:{digest}", None, digest)
             return
         if name is None:
             raise Refusal(
@@ -216,5 +219,6 @@ def _owner(key: str) -> str | None:
     return parts[2] if parts[:2] == ["outputs", "twins"] and len(parts) > 2 else None
 
 
-def _name(file: _File, audio: Audio) -> str:
-    return file.name or f"sha256:{audio.sha256}"
+def _digest(file: io.FileIO) -> str:
+    file.seek(0)
+    return file_digest(file, "sha256").hexdigest()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import tempfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import soundfile
 from core import principal
 from core.errors import Refusal
 from core.principal import Principal
-from generation.editing.recordings import Recordings
+from generation.editing.recordings import Recording, Recordings
 from generation.outbox import Outbox
 from preprocessing.recording import Target
 from storage import Storage, keys
@@ -47,6 +49,19 @@ def test_a_reference_is_decoded_once_for_as_long_as_it_is_the_same(recordings: R
     store.put(keys.from_path(UPLOAD), written(chord(2.0)))
     changed = asyncio.run(recordings.reference(UPLOAD, None, TARGET)).audio
     assert changed.sha256 != first.sha256
+
+
+def test_files_that_are_sent(recordings: Recordings) -> None:
+    def sent(path: str | None = None) -> Recording:
+        with tempfile.TemporaryFile(buffering=0) as file:
+            file.write(SONG)
+            return asyncio.run(recordings.reference(path, file, TARGET))
+
+    found = sent()
+    assert (found.name, found.owner) == (f"sha256:{sha256(SONG).hexdigest()}", None)
+    assert sent().audio is found.audio
+    with pytest.raises(Refusal, match="reference: send a path or a file"):
+        sent(UPLOAD)
 
 
 def test_a_producers_newest_upload(recordings: Recordings, store: Storage) -> None:
