@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self, TypeVar
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract import SamplingOptions
+from contract.tasks import Task, TrackName
 from models.traits import DEFAULT_TRAITS, Traits
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Text:
         bpm: beats per minute.
         key: such as `A minor`.
         time_signature: the numerator, such as `4`.
+        vocal_language: of the lyrics, an ISO 639 code such as `ja`; the model's default if not given.
     """
 
     prompt: str
@@ -44,6 +46,51 @@ class Text:
     bpm: int | None = None
     key: str | None = None
     time_signature: str | None = None
+    vocal_language: str | None = None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Audio that a row is conditioned on, at the model's sample rate and channels.
+
+    Attributes:
+        samples: `[channels, samples]` within ±1.
+        sha256: identifies the content, as a key of caches.
+    """
+
+    samples: NDArray[np.float32] = field(compare=False, repr=False)
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A task that starts from a source recording.
+
+    Attributes:
+        task: any but `text`.
+        source: as long as the row. For extend it is padded with silence where it is extended.
+        start: of the window that is generated, in seconds of the source; 0 for tasks that generate the whole.
+        end: of the window, in seconds.
+        strength: of a cover: the share of the steps that are conditioned on the source.
+        noise_strength: of a cover: 0 starts from noise, 1 from the source.
+        injected_share: of repaint and extend: the share of the steps after which the source still replaces the latents
+            outside the window.
+        tracks: those that lego, extract and complete generate.
+    """
+
+    task: Task
+    source: Recording
+    start: float
+    end: float
+    strength: float = 1.0
+    noise_strength: float = 0.0
+    injected_share: float = 0.5
+    tracks: tuple[TrackName, ...] = ()
+
+    @property
+    def keeps_outside(self) -> bool:
+        """Whether the source outside the window stays as it is."""
+        return self.task in ("repaint", "extend")
 
 
 @dataclass(frozen=True)
@@ -55,12 +102,16 @@ class Row:
         seconds: duration.
         options: how it is sampled.
         adapters: each with its strength; empty for the base model.
+        edit: the task and its source; None for text alone.
+        reference: audio whose timbre the row follows.
     """
 
     text: Text
     seconds: float
     options: SamplingOptions
     adapters: Sequence[tuple[AdapterWeights, float]] = ()
+    edit: Edit | None = None
+    reference: Recording | None = None
 
 
 # Work that can be interrupted: at each `yield` the scheduler may run another batch first.
@@ -75,11 +126,13 @@ class Plan:
         steps: number of steps.
         cost: cost of one step, in a unit of the model's own, such as tokens.
         batch_key: only rows with equal keys can share a batch. `None` is the key of all rows without restrictions.
+        encoded_seconds: duration of recordings that `Model.prepare` has to encode; 0 if it need not be called.
     """
 
     steps: int
     cost: float
     batch_key: Hashable = None
+    encoded_seconds: float = 0.0
 
 
 class Run(Protocol):
@@ -111,6 +164,16 @@ class Model(Protocol[R]):
     sample_rate: int
     channels: int
     traits: Traits = DEFAULT_TRAITS
+
+    @property
+    def tasks(self) -> frozenset[Task]:
+        """The tasks that the loaded checkpoint can do."""
+        return frozenset({"text"})
+
+    @property
+    def takes_reference(self) -> bool:
+        """Whether rows may have a `reference`."""
+        return False
 
     @property
     def device(self) -> torch.device: ...
@@ -158,6 +221,10 @@ class Model(Protocol[R]):
     def has_room(self, row: Row) -> bool:
         """Whether there is memory for the weights that the row's adapters are merged into. Thread-safe."""
         return self.merged.has_room(row.adapters)
+
+    def prepare(self, row: Row) -> Interruptible:
+        """Encode a row's recordings, so that `begin` need not do it without a pause. The model keeps the results."""
+        yield from ()
 
     def begin(self, row: Row) -> R:
         """Compute a row's inputs that all steps share, such as its text encoding. Raises if the row is invalid."""

@@ -69,11 +69,17 @@ class Runners:
                 sample_rate=state.sample_rate,
                 channels=state.channels,
                 max_duration_seconds=row.longest(self.settings),
+                tasks=state.tasks,
+                takes_reference=state.takes_reference,
                 default=row.name == self.settings.music_backend,
                 under_way=self._under_way[row.name],
             )
             for row, state in await self._states_of_enabled()
         ]
+
+    async def states(self) -> dict[str, RunnerState]:
+        """The state of each enabled backend, by name."""
+        return {row.name: state for row, state in await self._states_of_enabled()}
 
     async def largest_adapter(self) -> int:
         """The maximum size in bytes of an adapter file for any model; unbounded until a runner is ready."""
@@ -88,7 +94,7 @@ class Runners:
         suffices.
         """
         name = self.settings.music_backend
-        states = {row.name: state for row, state in await self._states_of_enabled()}
+        states = await self.states()
         default = states.get(name) or RunnerState(ready=False, reason="it is not enabled", checkpoint="")
         now = time.monotonic()
         since = self._default_silent_since = None if default.answered else self._default_silent_since or now

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from adapters.adapter_file import Header
 from contract import SamplingOptions
 from contract.backends import BackendLoading
+from contract.tasks import Task, TrackName
 from models.base import Text
 
 # Bytes travel as base64 where the runner is on another machine, since messages are JSON there.
@@ -31,6 +32,33 @@ class AdapterRef(BaseModel):
     strength: float = 1.0
 
 
+class Audio(BaseModel):
+    """A recording, at the model's sample rate and channels.
+
+    Attributes:
+        flac: a FLAC file.
+        sha256: identifies the content, as a key of caches.
+    """
+
+    model_config = _BYTES_AS_BASE64
+
+    flac: bytes
+    sha256: str
+
+
+class EditRequest(BaseModel):
+    """A task that starts from a source recording: see `models.base.Edit`."""
+
+    task: Task
+    source: Audio
+    start: float
+    end: float
+    strength: float = 1.0
+    noise_strength: float = 0.0
+    injected_share: float = 0.5
+    tracks: tuple[TrackName, ...] = ()
+
+
 class TrackRequest(BaseModel):
     """A request for one track, which becomes one row of a batch.
 
@@ -41,6 +69,8 @@ class TrackRequest(BaseModel):
         timeout: seconds after which the runner gives the track up.
         adapters: empty for the base model.
         queue_key: the name by which `Runner.queue_position` finds the track.
+        edit: the task and its source; None for text alone.
+        reference: audio whose timbre the track follows.
     """
 
     text: Text
@@ -49,6 +79,8 @@ class TrackRequest(BaseModel):
     timeout: float
     adapters: list[AdapterRef] = []
     queue_key: str = ""
+    edit: EditRequest | None = None
+    reference: Audio | None = None
 
 
 class TrackAnswer(BaseModel):
@@ -107,6 +139,8 @@ class RunnerState(BaseModel):
         sample_rate: in Hz; known when ready.
         channels: known when ready.
         largest_adapter: the maximum size in bytes of an adapter file for the model; known when ready.
+        tasks: those that the checkpoint can do; known when ready.
+        takes_reference: whether tracks may follow a reference recording; known when ready.
     """
 
     ready: bool
@@ -119,6 +153,8 @@ class RunnerState(BaseModel):
     sample_rate: int | None = None
     channels: int | None = None
     largest_adapter: int | None = None
+    tasks: list[Task] = []
+    takes_reference: bool = False
 
 
 class ConvertRequest(BaseModel):

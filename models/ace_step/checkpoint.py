@@ -9,7 +9,11 @@ from typing import Any
 import torch
 from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscreteScheduler
 from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
-from diffusers.pipelines.ace_step import AceStepConditionEncoder
+from diffusers.pipelines.ace_step import (
+    AceStepAudioTokenDetokenizer,
+    AceStepAudioTokenizer,
+    AceStepConditionEncoder,
+)
 from diffusers.utils import logging
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -18,7 +22,7 @@ from models.ace_step.layout import Parts, locate
 from models.ace_step.original import check_silence
 from models.ace_step.sampling import is_turbo
 from models.ace_step.snake import use_fast_snake
-from models.ace_step.timbre import SilentTimbre
+from models.ace_step.timbre import keep_silent_timbre
 from models.checkpoints import Checkpoint
 from models.convolutions import guard_convolutions
 from models.errors import CheckpointError
@@ -45,13 +49,16 @@ def load(
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{checkpoint.name}: not an ACE-Step checkpoint: {reason}") from error
-    transformer, once = pipeline.transformer, (pipeline.text_encoder, pipeline.condition_encoder, pipeline.vae)
-    for part in (transformer, *once):
+    transformer, tokens = pipeline.transformer, (pipeline.audio_tokenizer, pipeline.audio_token_detokenizer)
+    once = (pipeline.text_encoder, pipeline.condition_encoder, pipeline.vae)
+    always = [part for part in (transformer, *tokens) if part is not None]
+    for part in (*always, *once):
         part.requires_grad_(False).eval()
     if memory.quantization == "int8":
         quantise(transformer.layers)
-    transformer.to(device)
-    offloads = memory.offloads(device, weight_bytes([transformer, *once]))
+    for part in always:
+        part.to(device)
+    offloads = memory.offloads(device, weight_bytes([*always, *once]))
     if not offloads:
         for part in once:
             part.to(device)
@@ -61,18 +68,20 @@ def load(
     pipeline.text_encoder.config.use_cache = False  # prompts are encoded in one pass
     fuse_norms(pipeline.transformer)
     fuse_norms(pipeline.condition_encoder)
-    pipeline.condition_encoder.timbre_encoder = SilentTimbre(pipeline)
+    keep_silent_timbre(pipeline)
     if offloads:
         offload_parts(pipeline, device)
     return pipeline, parts
 
 
 def offload_parts(pipeline: AceStepPipeline, device: torch.device) -> None:
-    """Keep all but the transformer in the CPU's memory until it runs."""
+    """Keep the text encoder, the condition encoder's parts and the codec in the CPU's memory until they run."""
     # Lyrics are encoded by the embeddings alone.
     embeddings = pipeline.text_encoder.get_input_embeddings()
-    vae = pipeline.vae
-    offload([embeddings, pipeline.text_encoder, pipeline.condition_encoder, vae.encoder, vae.decoder], device)
+    # Of the condition encoder, its own few tensors stay on the device, and its parts are called one by one.
+    encoder, vae = pipeline.condition_encoder.to(device), pipeline.vae
+    parts = [encoder.lyric_encoder, encoder.timbre_encoder, encoder.text_projector]
+    offload([embeddings, pipeline.text_encoder, *parts, vae.encoder, vae.decoder], device)
 
 
 def _load(parts: Parts, dtype: torch.dtype) -> AceStepPipeline:
@@ -81,8 +90,12 @@ def _load(parts: Parts, dtype: torch.dtype) -> AceStepPipeline:
         ("transformer", AceStepTransformer1DModel),
         ("condition_encoder", AceStepConditionEncoder),
         ("vae", AutoencoderOobleck),
+        ("audio_tokenizer", AceStepAudioTokenizer),
+        ("audio_token_detokenizer", AceStepAudioTokenDetokenizer),
     ):
         folder = getattr(parts, name)
+        if folder is None:
+            continue
         with torch.device("meta"):
             _check(folder, kind.from_config(kind.load_config(folder)))
         # As text, since libraries write the name into their files.
