@@ -16,6 +16,7 @@ from contract.base import (
     Request,
     Version,
     is_id,
+    is_subject,
     is_version,
 )
 from contract.datasets import DatasetAnswer, DatasetFile
@@ -47,7 +48,17 @@ from contract.jobs import (
     VerdictAnswer,
     VerdictWord,
 )
-from contract.producers import ProducerAnswer, ProducerDeletedAnswer
+from contract.producers import (
+    ProducerAnswer,
+    ProducerDeletedAnswer,
+    ProducerRecordAnswer,
+    ProducerRequest,
+    ProducersAnswer,
+    TwinUsage,
+    TwinVisibility,
+    UsageAnswer,
+    Visibility,
+)
 from contract.sampling import SamplingOptions
 from contract.training import (
     MAX_FILES,
@@ -120,6 +131,9 @@ __all__ = [
     "Preview",
     "ProducerAnswer",
     "ProducerDeletedAnswer",
+    "ProducerRecordAnswer",
+    "ProducerRequest",
+    "ProducersAnswer",
     "Progress",
     "QueueAnswer",
     "ReportAnswer",
@@ -138,14 +152,19 @@ __all__ = [
     "TrainAnswer",
     "TrainRequest",
     "TrainingDefaults",
+    "TwinUsage",
+    "TwinVisibility",
     "UploadFields",
     "UploadLinkAnswer",
     "UploadLinkRequest",
+    "UsageAnswer",
     "VerdictAnswer",
     "VerdictWord",
     "Version",
     "VersionAnswer",
     "VersionsAnswer",
+    "Visibility",
     "is_id",
+    "is_subject",
     "is_version",
 ]

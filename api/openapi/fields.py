@@ -65,6 +65,11 @@ FIELDS: dict[str, dict[str, str]] = {
         "output_format": "wav has 16 bits; the format that Accept names if left out",
         "response": "base64: the audio in the answer; url: a link to it, for tracks of any length",
     },
+    "ProducerRequest": {
+        "display_name": "A name for people; the one before stays if left out",
+        "twins": "Who may generate with a twin, by model_name: private (the owner; the default), link (who sends its "
+        "link in x-twin-link), public. Others stay as they are; a twin that changes to link gets a new one",
+    },
     "RollbackRequest": {"version": "A version that /loras/{lora_id}/versions lists"},
     "ImportFields": {
         "producer_id": _PRODUCER,

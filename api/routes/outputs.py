@@ -91,9 +91,15 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
 
 
 def _may_fetch(key: str) -> bool:
-    """Whether the principal may fetch the object. A twin's track is its producer's; a base model's is open to all."""
-    root, kind, producer, *_ = [*key.split("/"), "", ""]
-    return (root, kind) != ("outputs", "twins") or principal.sees(producer)
+    """Whether the principal may fetch the object.
+
+    A track in `made` is its maker's. One that was made without sign-in is the twin's producer's; a base model's is open
+    to all.
+    """
+    root, kind, owner, *_ = [*key.split("/"), "", ""]
+    if (root, kind) == ("outputs", "made"):
+        return principal.current().hears(owner)
+    return (root, kind) != ("outputs", "twins") or principal.sees(owner)
 
 
 def media_type(key: str) -> str:

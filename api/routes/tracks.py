@@ -12,7 +12,7 @@ from api.routes import outputs
 from api.routes.examples import GENERATED, TWIN
 from api.routes.handler import Front, Inputs
 from api.routes.negotiation import audio_format
-from api.routes.route import ANY_SCOPE, GENERATE, REQUEST_ID_PATTERN, Parameter, Route
+from api.routes.route import ANY_SCOPE, GENERATE, REQUEST_ID_PATTERN, TWIN_LINK, Parameter, Route
 from contract import FORMATS, GenerateAnswer, GenerateLinkAnswer, GenerateRequest, OutputFormat, QueueAnswer
 from generation.encode import MEDIA_TYPES
 
@@ -79,6 +79,7 @@ ROUTES = (
                 {"type": "string", "pattern": REQUEST_ID_PATTERN},
                 location="header",
             ),
+            TWIN_LINK,
         ),
         answer=(GenerateAnswer, GenerateLinkAnswer),
         answer_example={"audio_base64": "UklGRi4AAABXQVZFZm10…"} | GENERATED,
