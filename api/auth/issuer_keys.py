@@ -87,6 +87,10 @@ class IssuerKeys:
         self._fetched_at = float("-inf")
         self._keys: tuple[IssuerKey, ...] | None = None
 
+    def prefetch(self) -> None:
+        """Begin to fetch the keys, so that the first request need not wait for them."""
+        self._begin_fetch(FIRST_KEYS_PAUSE)
+
     async def find(self, algorithm: str, key_id: str | None) -> jwt.PyJWK | None:
         """The key with this id that signs with this algorithm; without an id, the only one that does.
 

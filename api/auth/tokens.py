@@ -45,6 +45,7 @@ class TokenVerifier:
     def of(cls, settings: Settings) -> TokenVerifier:
         assert settings.auth_issuer and settings.auth_audience
         keys = IssuerKeys(settings.auth_issuer, settings.auth_jwks_url)
+        keys.prefetch()
         return cls(settings.auth_issuer, settings.auth_audience, keys, settings.auth_jwt_secret)
 
     async def verify(self, token: str) -> Claims:
