@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from starlette.types import Message
 
@@ -44,7 +45,7 @@ async def measure(issuer: Issuer, folder: Path, rounds: int) -> list[Figure]:
     key = keys.create(storage, "benchmark", ["generate"])
     sign_in, ring = SignIn(storage, settings), KeyRing(storage)
     app = Access(Served(), settings, lambda: ring, RequestLimits(settings), sign_in=lambda: sign_in)
-    claims = {"email": "ada@example.com", "app_metadata": {"provider": "email"}, "session_id": "0" * 36}
+    claims: dict[str, Any] = {"email": "ada@example.com", "app_metadata": {"provider": "email"}, "session_id": "0" * 36}
     tokens = {name: issuer.token(algorithm=name, **claims) for name in ("RS256", "ES256", "EdDSA")}
     tokens["HS256"] = issuer.token(algorithm="HS256", key=SECRET.encode(), **claims)
     verifier: TokenVerifier = sign_in.verifier

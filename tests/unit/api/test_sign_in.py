@@ -85,10 +85,12 @@ def test_a_claim_of_another_form_names_no_producer(
 
 
 def test_an_administrator_sees_every_producer(issuer: Issuer, service: Service) -> None:
-    for role in ("admin", ["editor", "admin"]):
+    roles: tuple[Any, ...] = ("admin", ["editor", "admin"])
+    for role in roles:
         who = service.principal(issuer.token(app_metadata={"role": role}), "/metrics")
         assert who.producers is None
-    for role in ("administrator", "Admin", {"admin": True}, ["admins"], True):
+    others: tuple[Any, ...] = ("administrator", "Admin", {"admin": True}, ["admins"], True)
+    for role in others:
         assert service.status(issuer.token(app_metadata={"role": role}), "/metrics") == 403
     # Users write this one themselves.
     assert service.status(issuer.token(user_metadata={"role": "admin"}), "/metrics") == 403
@@ -96,7 +98,8 @@ def test_an_administrator_sees_every_producer(issuer: Issuer, service: Service) 
 
 def test_claims_have_the_names_of_the_settings(issuer: Issuer, store: Storage) -> None:
     service = Service(issuer, store, auth_producers_claim="https://twin.example/of", auth_role_claim="groups")
-    assert service.principal(issuer.token(**{"https://twin.example/of": ["ada"]})).sees("ada")
+    named: dict[str, Any] = {"https://twin.example/of": ["ada"]}
+    assert service.principal(issuer.token(**named)).sees("ada")
     assert service.principal(issuer.token(groups=["admin"])).producers is None
 
 
