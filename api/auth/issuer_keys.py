@@ -61,10 +61,12 @@ class IssuerKey:
     Attributes:
         key_id: None if the issuer gives it none.
         algorithm: the only one that it is used with.
+        members: the public members of the key as it was fetched.
     """
 
     key_id: str | None
     algorithm: str
+    members: tuple[str, ...]
     key: jwt.PyJWK
 
 
@@ -133,11 +135,16 @@ class IssuerKeys:
 
     def _refresh(self) -> None:
         try:
-            keys = usable_keys(fetch_jwks(self.issuer, self.jwks_url))
+            keys = self._with_known(usable_keys(fetch_jwks(self.issuer, self.jwks_url)))
         except Exception as error:  # noqa: BLE001 - whatever the issuer sends, the keys known go on
             log.warning("the keys of %s could not be fetched: %s", self.issuer, shown(str(error)))
             return
         self._keys, self._fetched_at = keys, self._clock()
+
+    def _with_known(self, keys: tuple[IssuerKey, ...]) -> tuple[IssuerKey, ...]:
+        """The keys, of which those that are known already are the same objects as before."""
+        known = {(each.key_id, each.algorithm, each.members): each for each in self._keys or ()}
+        return tuple(known.get((each.key_id, each.algorithm, each.members), each) for each in keys)
 
 
 def fetch_jwks(issuer: str, jwks_url: str | None) -> bytes:
@@ -176,12 +183,13 @@ def _usable(entry: dict[str, Any]) -> IssuerKey | None:
         return None
     try:
         # Only public members: neither a private part nor an address of another key is read.
-        key = jwt.PyJWK({name: entry[name] for name in members}, algorithm)
+        public = {name: entry[name] for name in members}
+        key = jwt.PyJWK(public, algorithm)
     except (jwt.PyJWTError, KeyError, TypeError, ValueError):
         return None
     if algorithm == "RS256" and not MIN_RSA_BITS <= key.key.key_size <= MAX_RSA_BITS:
         return None
-    return IssuerKey(key_id, algorithm, key)
+    return IssuerKey(key_id, algorithm, tuple(public.values()), key)
 
 
 def _discovered(client: httpx.Client, issuer: str, deadline: float) -> str:
@@ -207,9 +215,8 @@ def _get(client: httpx.Client, url: str, deadline: float) -> bytes | None:
             return None
         if response.status_code != 200:
             raise FetchError(f"{url} answers {response.status_code}")
-        if response.headers.get("content-encoding", "identity") != "identity":
-            raise FetchError(f"{url} answers in a compressed form")
         data = bytearray()
+        # The bytes as they came: a small compressed answer could be huge.
         for chunk in response.iter_raw():
             data += chunk
             if len(data) > MAX_BYTES:

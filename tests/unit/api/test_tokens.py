@@ -191,10 +191,41 @@ def test_clocks_may_differ_a_little() -> None:
 
 def test_a_token_that_was_valid_is_refused_once_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "CLOCK_SKEW_SECONDS", 0)
-    token = ISSUER.token(exp=_now(1))
-    assert verified(token)
-    time.sleep(2)
-    assert "expired" in refusal(token)
+    verifier = TokenVerifier(ISSUER.url, AUDIENCE, KnownKeys(ISSUER.keys))
+    token = ISSUER.token(exp=_now(2))
+    assert asyncio.run(verifier.verify(token)) == asyncio.run(verifier.verify(token))
+    time.sleep(3)
+    with pytest.raises(InvalidToken, match="expired"):
+        asyncio.run(verifier.verify(token))
+
+
+def test_a_token_that_was_valid_is_refused_once_its_key_is_withdrawn_or_replaced() -> None:
+    keys = KnownKeys(ISSUER.keys)
+    verifier = TokenVerifier(ISSUER.url, AUDIENCE, keys)
+    token = ISSUER.token()
+    assert asyncio.run(verifier.verify(token))
+    for others in ([], [public_jwk(private_key("RS256", 1), kid="RS256-0")]):
+        keys._keys = usable_keys(json.dumps({"keys": others}).encode())
+        with pytest.raises(InvalidToken, match=r"no such key|signature"):
+            asyncio.run(verifier.verify(token))
+    keys._keys = usable_keys(json.dumps({"keys": ISSUER.keys}).encode())
+    assert asyncio.run(verifier.verify(token))
+
+
+def test_a_token_that_is_remembered_opens_nothing_for_others_like_it() -> None:
+    verifier = TokenVerifier(ISSUER.url, AUDIENCE, KnownKeys(ISSUER.keys))
+    token = ISSUER.token()
+    assert asyncio.run(verifier.verify(token))
+    for other in (token[:-4] + "AAAA", token + "?", _renamed(token, typ="at+jwt")):
+        with pytest.raises(InvalidToken):
+            asyncio.run(verifier.verify(other))
+
+
+def test_few_tokens_are_remembered() -> None:
+    verifier = TokenVerifier(ISSUER.url, AUDIENCE, KnownKeys(ISSUER.keys), remembered=3)
+    for number in range(10):
+        assert asyncio.run(verifier.verify(ISSUER.token(f"user-{number}")))
+    assert len(verifier._verified) == 3
 
 
 KEYS: dict[str, dict[str, Any]] = {
