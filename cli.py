@@ -6,6 +6,7 @@ python cli.py --task migrate --from /old/data
 python cli.py --task generate --prompt "808 trap beat" --lora-id my_producer:nawfside_lora --duration 30
 python cli.py --task clean
 python cli.py --task doctor                          # check the machine and the checkpoints of the settings
+python cli.py --task claim --producer-id my_producer --owner <the user's id at AUTH_ISSUER>
 python cli.py --task import --paths audiocraft_checkpoint/ --out musicgen/    # then MUSICGEN_MODEL=musicgen/
 """
 
@@ -28,7 +29,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from contract import FORMATS, GenerateRequest, TrainRequest
+from contract import FORMATS, ID_RULE, GenerateRequest, TrainRequest, is_id, is_subject
 from contract.validation import validated
 from core.errors import Refusal
 from core.plain_json import decode_object
@@ -54,13 +55,14 @@ class Task(StrEnum):
     generate = "generate"
     migrate = "migrate"
     clean = "clean"
+    claim = "claim"
     import_ = "import"
     doctor = "doctor"
 
 
 def main(
     task: Annotated[Task, typer.Option(help="What to do.")],
-    producer_id: Annotated[str | None, typer.Option(help="train: the producer's id.")] = None,
+    producer_id: Annotated[str | None, typer.Option(help="train, claim: the producer's id.")] = None,
     paths: Annotated[
         list[str] | None,
         typer.Option(
@@ -89,10 +91,13 @@ def main(
     text_encoder: Annotated[
         str | None, typer.Option(help="import: a folder or hub id of the T5, if not the one that is named in there.")
     ] = None,
+    owner: Annotated[
+        str | None, typer.Option(help="claim: the user who is to own the producer, as the claim `sub` names them.")
+    ] = None,
     source: Annotated[Path | None, typer.Option("--from", help="migrate: the /data folder to take over.")] = None,
 ) -> None:
-    """Train or resume a twin, generate a track, migrate a /data folder, remove old files, import a MusicGen, or check
-    the machine."""
+    """Train or resume a twin, generate a track, migrate a /data folder, remove old files, give a producer an owner,
+    import a MusicGen, or check the machine."""
     logging.basicConfig(level=logging.WARNING)
     # A file's name may contain characters that the terminal's encoding lacks.
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -112,6 +117,8 @@ def main(
                 migrate(storage, source)
             case Task.clean:
                 clean(storage)
+            case Task.claim:
+                claim(storage, producer_id, owner)
             case Task.import_:
                 import_musicgen(paths, out, text_encoder)
             case Task.doctor:
@@ -208,6 +215,21 @@ def clean(storage: Storage) -> None:
 
     removed = retention.clean(storage, Jobs(storage), settings())
     print("; ".join(f"{kind}: {count} removed" for kind, count in removed.items()) or "there was nothing to remove")
+
+
+def claim(storage: Storage, producer: str | None, subject: str | None) -> None:
+    """Make a user the owner of a producer, whoever was it before."""
+    from storage.producers import Owner, Producers
+
+    issuer = settings().auth_issuer
+    if issuer is None:
+        raise Refusal(400, "AUTH_ISSUER: set it to the issuer of the user's tokens, as the service has it")
+    if producer is None or not is_id(producer):
+        raise Refusal(400, f"--producer-id: it must be {ID_RULE}")
+    if not subject or not is_subject(subject):
+        raise Refusal(400, "--owner: name the user as the claim sub of their tokens does")
+    Producers(storage).assign(producer, Owner(issuer, subject))
+    print(f"{producer} is now {subject}'s")
 
 
 def import_musicgen(paths: list[str] | None, out: Path | None, text_encoder: str | None) -> None:

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from adapters.library import Library
 from api.auth.access import Access
 from api.auth.keys import KeyRing
+from api.auth.sign_in import SignIn
 from api.capacity.liveness import Liveness
 from api.capacity.request_limits import RequestLimits
 from api.capacity.thread_pools import ACCESS, RECORDS, SLOW
@@ -51,6 +52,7 @@ from preprocessing.isolation import DECODING
 from runners import TABLE
 from runners.clients import Runners
 from storage import open_storage
+from storage.producers import Producers
 from storage.retrying import RetryingStorage
 from training.jobs.admission import Admission
 from training.jobs.retention import keep_clean
@@ -77,6 +79,8 @@ class Front:
         DECODING.start()
         self.storage = RetryingStorage(direct, _STORAGE_RETRY_SECONDS)
         self.key_ring = KeyRing(direct, self.settings.guest_key)
+        self.producers = Producers(direct)
+        self.sign_in = SignIn(direct, self.settings) if self.settings.auth_issuer else None
         self.liveness = Liveness({"slow work": SLOW, "API keys": ACCESS, "records": RECORDS})
         self.jobs = Jobs(direct)
         self.paces = Paces(self.jobs, TABLE.enabled(self.settings))
@@ -140,10 +144,15 @@ def _compose() -> bentoml.Service[Any]:
     service.add_asgi_middleware(RequestLog)
     service.add_asgi_middleware(GracefulShutdown, seconds=settings().stop_seconds)
     service.add_asgi_middleware(ErrorFormat)
-    service.add_asgi_middleware(Routing)
+    service.add_asgi_middleware(Routing, sign_in=settings().auth_issuer is not None)
     cors = bool(service.config.get("http", {}).get("cors", {}).get("enabled"))
     service.add_asgi_middleware(
-        Access, settings=settings(), key_ring=lambda: bentoml.get_current_service().key_ring, limits=LIMITS, cors=cors
+        Access,
+        settings=settings(),
+        key_ring=lambda: bentoml.get_current_service().key_ring,
+        limits=LIMITS,
+        cors=cors,
+        sign_in=lambda: bentoml.get_current_service().sign_in,
     )
     service.add_asgi_middleware(BodyLimits, settings=settings())
     service.add_asgi_middleware(CancelOnDisconnect, applies=lambda scope: route_of(scope).cancelled_on_disconnect)

@@ -16,6 +16,7 @@ from contract.base import (
     Request,
     Version,
     is_id,
+    is_subject,
     is_version,
 )
 from contract.datasets import DatasetAnswer, DatasetFile
@@ -49,7 +50,17 @@ from contract.jobs import (
     VerdictAnswer,
     VerdictWord,
 )
-from contract.producers import ProducerAnswer, ProducerDeletedAnswer
+from contract.producers import (
+    ProducerAnswer,
+    ProducerDeletedAnswer,
+    ProducerRecordAnswer,
+    ProducerRequest,
+    ProducersAnswer,
+    TwinUsage,
+    TwinVisibility,
+    UsageAnswer,
+    Visibility,
+)
 from contract.sampling import SamplingOptions
 from contract.tasks import TASKS, TRACK_NAMES, Task, TrackName
 from contract.training import (
@@ -130,6 +141,9 @@ __all__ = [
     "Preview",
     "ProducerAnswer",
     "ProducerDeletedAnswer",
+    "ProducerRecordAnswer",
+    "ProducerRequest",
+    "ProducersAnswer",
     "Progress",
     "QueueAnswer",
     "ReportAnswer",
@@ -150,14 +164,19 @@ __all__ = [
     "TrainAnswer",
     "TrainRequest",
     "TrainingDefaults",
+    "TwinUsage",
+    "TwinVisibility",
     "UploadFields",
     "UploadLinkAnswer",
     "UploadLinkRequest",
+    "UsageAnswer",
     "VerdictAnswer",
     "VerdictWord",
     "Version",
     "VersionAnswer",
     "VersionsAnswer",
+    "Visibility",
     "is_id",
+    "is_subject",
     "is_version",
 ]

@@ -15,6 +15,8 @@ _ID = re.compile(ID_PATTERN)
 VERSION_PATTERN = r"^[0-9a-f]{16}$"
 _VERSION = re.compile(VERSION_PATTERN)
 
+MAX_SUBJECT = 255
+
 # The pattern in words, for messages.
 ID_RULE = "1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot"
 
@@ -32,6 +34,11 @@ def is_id(text: str) -> bool:
 def is_version(text: str) -> bool:
     """Whether `text` has the form of a twin's version."""
     return bool(_VERSION.fullmatch(text))
+
+
+def is_subject(text: str) -> bool:
+    """Whether `text` has the form of a user's id at an issuer (`sub` of OpenID Connect Core 1.0, section 2)."""
+    return 0 < len(text) <= MAX_SUBJECT and text.isascii() and text.isprintable() and bool(text.strip())
 
 
 def _both_spellings(name: str) -> AliasChoices:

@@ -31,6 +31,10 @@ class Principal:
         requests_per_minute: its rate limit; None means no limit.
         jobs_at_once: the number of training jobs it may have under way; None means no limit.
         visitor: the address of the end user for whom a web app with this API key asks; limits then hold per visitor.
+        subject: the user's id at the sign-in issuer (`sub`); None if it is no signed-in user.
+        may_claim: it may claim producer ids that are free.
+        tracks: its folder in `outputs/made/`; None without sign-in, where a track is its twin's producer's.
+        links: the secrets of twin links that came with the request.
     """
 
     name: str
@@ -39,9 +43,17 @@ class Principal:
     requests_per_minute: int | None = None
     jobs_at_once: int | None = None
     visitor: str | None = None
+    subject: str | None = None
+    may_claim: bool = False
+    tracks: str | None = None
+    links: frozenset[str] = frozenset()
 
     def sees(self, producer: str) -> bool:
         return self.producers is None or producer in self.producers
+
+    def hears(self, tracks: str) -> bool:
+        """Whether it may fetch the tracks of this folder of `outputs/made/`."""
+        return self.producers is None or tracks in (self.tracks, SHARED_TRACKS)
 
     @property
     def askers(self) -> list[str]:
@@ -49,6 +61,8 @@ class Principal:
         return [self.name] if self.visitor is None else [self.name, f"{self.name}, visitor {self.visitor}"]
 
 
+# The folder in `outputs/made/` of tracks that nobody signed in for: everybody who has a track's path may fetch it.
+SHARED_TRACKS = "anonymous"
 LOCAL = Principal("this machine")
 NOBODY = Principal("nobody", frozenset(), frozenset())
 # Outside a request, on the command line and in a job, the service acts for itself.
@@ -79,5 +93,9 @@ def sees(producer: str) -> bool:
 def check_producer(producer: str) -> None:
     """Raise Refusal (403) if the current principal may not write for the producer, whether or not it exists."""
     note(producer_id=shown(producer))
-    if not sees(producer):
-        raise Refusal(403, f"producer_id: this API key is not for {shown(producer)}; use that producer's")
+    if sees(producer):
+        return
+    if current().subject is not None:
+        claim = "claim a free id with PUT /producers/{producer_id}"
+        raise Refusal(403, f"producer_id: {shown(producer)} is not yours; {claim}")
+    raise Refusal(403, f"producer_id: this API key is not for {shown(producer)}; use that producer's")

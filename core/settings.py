@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.urls import is_https_or_loopback
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -157,6 +159,64 @@ class AccessSettings(SettingsGroup):
     )
 
 
+class SignInSettings(SettingsGroup):
+    """Sign-in"""
+
+    auth_issuer: str | None = Field(
+        None,
+        description="URL of the OpenID Connect issuer whose tokens are accepted, exactly as their claim `iss` has it; "
+        "Supabase's is `https://<ref>.supabase.co/auth/v1`. Unset, there is no sign-in.",
+    )
+    auth_audience: str | None = Field(
+        None, description="Audience that a token must be for, `authenticated` for Supabase; needed with `AUTH_ISSUER`."
+    )
+    auth_jwks_url: str | None = Field(
+        None,
+        description="URL of the issuer's public keys; unset, the one in its discovery document, which must be of the "
+        "issuer's host.",
+    )
+    auth_jwt_secret: str | None = Field(
+        None,
+        description="Secret, of 32 bytes at least, of tokens that are signed with HS256, as older Supabase projects "
+        "do; unset, such tokens are refused.",
+    )
+    auth_producers_claim: str = Field(
+        "app_metadata.producer_ids",
+        description="Claim that lists the producers of a user, a name or a path with dots; for a token without it, "
+        "they are the producers that the user claimed.",
+    )
+    auth_role_claim: str = Field(
+        "app_metadata.role", description="Claim whose value `admin`, alone or in a list, makes a user an administrator."
+    )
+
+    @field_validator("auth_issuer", "auth_jwks_url")
+    @classmethod
+    def _safe_url(cls, url: str | None) -> str | None:
+        if url is not None and not is_https_or_loopback(url):
+            raise ValueError("AUTH_ISSUER and AUTH_JWKS_URL must be https://…, or http:// on this machine for tests")
+        return url
+
+    @field_validator("auth_jwt_secret")
+    @classmethod
+    def _long_secret(cls, secret: str | None) -> str | None:
+        if secret is not None and len(secret.encode()) < 32:
+            raise ValueError("AUTH_JWT_SECRET must have 32 bytes at least")
+        return secret
+
+    @field_validator("auth_producers_claim", "auth_role_claim")
+    @classmethod
+    def _issuer_writes_it(cls, claim: str) -> str:
+        if claim.partition(".")[0] == "user_metadata":
+            raise ValueError("Supabase lets users write user_metadata themselves: use a claim in app_metadata")
+        return claim
+
+    @model_validator(mode="after")
+    def _issuer_has_audience(self) -> Self:
+        if self.auth_issuer and not self.auth_audience:
+            raise ValueError("AUTH_ISSUER needs AUTH_AUDIENCE: without it, tokens for other services are accepted")
+        return self
+
+
 class RequestSettings(SettingsGroup):
     """Limits on requests"""
 
@@ -281,6 +341,7 @@ class Settings(
     ObservabilitySettings,
     RemoteSettings,
     RequestSettings,
+    SignInSettings,
     AccessSettings,
     GenerationSettings,
     ModelSettings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,10 @@ from models.base import Text
 from runners import TABLE, Backend
 from runners.clients import Runners
 from runners.messages import AdapterRef, RunnerState, TrackAnswer, TrackRequest
-from storage import keys
+from storage import Unavailable, keys, usage
+from storage.producers import Producers
+
+log = logging.getLogger("producer_twin.front")
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class Generation:
         self.library = library
         self.settings = settings
         self.signer = signer_of(settings)
+        self.producers = Producers(library.storage)
         self.queue_positions = QueuePositions(runners, settings)
         self.recordings = Recordings(outbox)
 
@@ -133,8 +138,10 @@ class Generation:
             raise self._too_large(request, seconds)
         # What is made of a producer's recording is the producer's, unless a twin of another one plays it.
         producer = twins[0][0].header.producer_id if twins else edit.source.owner if edit else None
-        key = keys.output(producer, str(uuid.uuid4()), request.output_format)
+        key = keys.output(producer, str(uuid.uuid4()), request.output_format, principal.current().tracks)
         await asyncio.to_thread(self.outbox.put, key, file)
+        if self.settings.auth_issuer:
+            await asyncio.to_thread(self._count_uses, twins, track.seconds)
         metrics.MUSIC.labels(backend.name).inc(track.seconds)
         return Generated(
             file=file,
@@ -162,12 +169,26 @@ class Generation:
         return None
 
     async def _twins(self, request: GenerateRequest) -> Sequence[list[StoredAdapter]]:
-        """The files of each requested twin. Another producer's twin counts as missing."""
+        """The files of each requested twin. Another producer's twin counts as missing, unless it is open."""
         for lora_id in request.strengths:
-            if not principal.sees(lora_id.partition(":")[0]):
+            if not principal.sees(lora_id.partition(":")[0]) and not await self._is_open(lora_id):
                 raise twin_not_found(lora_id)
         lookups = [asyncio.to_thread(self.library.find_or_recall, lora_id) for lora_id in request.strengths]
         return await asyncio.gather(*lookups)
+
+    async def _is_open(self, lora_id: str) -> bool:
+        """Whether the principal may generate with another producer's twin; an earlier version of it is never open."""
+        if not self.settings.auth_issuer or "@" in lora_id:
+            return False
+        return await asyncio.to_thread(self.producers.is_open, lora_id, principal.current().links)
+
+    def _count_uses(self, twins: Sequence[list[StoredAdapter]], seconds: float) -> None:
+        """Count a track for each of its twins. A full storage loses the count, not the track."""
+        for found in twins:
+            try:
+                self.outbox.put(*usage.new_event(found[0].header.lora_id, seconds))
+            except Unavailable as error:
+                log.warning("a use of %s was not counted: %s", found[0].header.lora_id, error.message)
 
     async def _backend(self, request: GenerateRequest, twins: Sequence[list[StoredAdapter]]) -> Backend:
         headers = [found[0].header for found in twins]

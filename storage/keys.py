@@ -133,6 +133,39 @@ def key_required() -> str:
     return "access/key_required"
 
 
+# Producers, where users sign in.
+def producer_records() -> str:
+    return "producers/"
+
+
+def producer_record(producer: str) -> str:
+    """The owner of a producer and the visibility of their twins; see storage.producers."""
+    return f"producers/{producer}.json"
+
+
+def owned_producers(owner: str) -> str:
+    """The folder of an owner's marks, one for each of their producers; `owner` is a digest."""
+    return f"producer_owners/{owner}/"
+
+
+def owned_producer(owner: str, producer: str) -> str:
+    return f"producer_owners/{owner}/{producer}"
+
+
+def usage_counts(producer: str) -> str:
+    """The uses of a producer's twins by month; see storage.usage."""
+    return f"usage/{producer}/counts.json"
+
+
+def usage_events(producer: str) -> str:
+    """The folder of the uses that are not in the counts yet."""
+    return f"usage/{producer}/events/"
+
+
+def usage_event(producer: str, month: str, model: str, name: str) -> str:
+    return f"usage/{producer}/events/{month}/{model}/{name}"
+
+
 # Twins and tracks.
 def lora(producer: str, model: str) -> str:
     return f"loras/{producer}_{model}.safetensors"
@@ -183,8 +216,10 @@ def lora_lease(producer: str) -> str:
     return f"lora_turns/{producer}.json"
 
 
-def output(producer: str | None, name: str, extension: str) -> str:
-    """A generated track: a twin's, or the base model's if `producer` is None."""
+def output(producer: str | None, name: str, extension: str, maker: str | None = None) -> str:
+    """A generated track: its maker's; without a maker, the twin's, or the base model's if `producer` is None."""
+    if maker:
+        return f"outputs/made/{maker}/{name}.{extension}"
     return f"outputs/twins/{producer}/{name}.{extension}" if producer else f"outputs/base/{name}.{extension}"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderOobleck
 
-from models.ace_step.decoding import decode
+from models.ace_step.codec import decode
 from models.ace_step.layout import locate
 from models.base import run_to_end
 from verification.check import Bound, Check, Measured

@@ -1,4 +1,4 @@
-"""Authentication, scopes and limits of requests. Until the first API key is made, only this machine is served.
+"""Authentication, scopes and limits of requests. Without sign-in and API keys, only this machine is served.
 
 Every request gets a principal here. Handlers ask it which producers it may see and change (core.principal). Objects of
 other producers are answered as if they did not exist.
@@ -11,21 +11,23 @@ import base64
 import binascii
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.auth.keys import Key, KeyRing
+from api.auth.keys import PREFIX, Key, KeyRing
 from api.auth.origin import address_of, normalised, why_not_local
 from api.auth.rates import Rates
+from api.auth.sign_in import SignIn
 from api.capacity.request_limits import RequestLimits
 from api.capacity.thread_pools import ACCESS
 from api.routes.table import route_of
 from core.asgi.responses import error_response
 from core.errors import Refusal
 from core.logs import note
-from core.principal import LOCAL, NOBODY, Principal, acting
+from core.principal import LOCAL, NOBODY, SHARED_TRACKS, Principal, acting
 from core.settings import Settings
 from storage import Unavailable
 
@@ -35,9 +37,14 @@ _NO_KEY_YET = (
     "(or set ALLOW_ANONYMOUS=true)"
 )
 _WANTS_KEY = "authorization: send an API key as `Authorization: Bearer <key>`"
+_WANTS_TOKEN = "authorization: sign in and send the token, or send an API key, as `Authorization: Bearer …`"  # nosec B105
 
 # The address of the visitor for whom the holder of a key with `names_visitors` asks; ignored with other keys.
 VISITOR_HEADER = "x-visitor-address"
+# The secrets of twin links, separated by commas; ignored without sign-in.
+LINK_HEADER = "x-twin-link"
+_MAX_LINKS = 8  # as many as twins in a blend
+_MAX_LINK_CHARACTERS = 64
 # The rate limit of all visitors of such a key together, as a multiple of one visitor's.
 _VISITORS_RATIO = 20
 # If storage takes longer than this to return the keys, those that were last read count.
@@ -51,6 +58,7 @@ class Access:
         key_ring: returns the API keys, once the service has started.
         limits: the slots for concurrent requests.
         cors: the app answers CORS preflights.
+        sign_in: returns what makes principals of tokens, once the service has started; None if users cannot sign in.
     """
 
     def __init__(
@@ -60,12 +68,14 @@ class Access:
         key_ring: Callable[[], KeyRing],
         limits: RequestLimits,
         cors: bool = False,
+        sign_in: Callable[[], SignIn | None] = lambda: None,
     ) -> None:
         self.app = app
         self.settings = settings
         self.key_ring = key_ring
         self.limits = limits
         self.cors = cors
+        self.sign_in = sign_in
         self.rates = Rates()
         self._refresh: Future[None] | None = None
 
@@ -82,12 +92,14 @@ class Access:
                 self._check_rate(self._anonymous(scope))
                 await self._answer_options(scope, receive, send)
                 return
-            principal = await self._identify(scope)
+            principal, sign_in = await self._identify(scope), self.sign_in()
             note(principal=principal.name)
             if principal.visitor is not None:
                 note(visitor=principal.visitor)
             self._check_rate(principal)
             _check_scope(principal, route.scopes)
+            if sign_in:  # after the rate is checked, since it may read storage
+                principal = await sign_in.with_owned_producers(principal, fresh=route.writes)
             give_back = self.limits.take(route.stream, principal.askers, limited=principal is not LOCAL)
         except Refusal as refusal:
             headers = {"www-authenticate": route.challenge} if refusal.status == 401 else {}
@@ -116,14 +128,22 @@ class Access:
 
     async def _identify(self, scope: Scope) -> Principal:
         """Raises Refusal (400, 401, 503)."""
-        headers, key_ring = Headers(scope=scope), self.key_ring()
+        headers, key_ring, sign_in = Headers(scope=scope), self.key_ring(), self.sign_in()
+        given = headers.getlist("authorization")
+        token = _token(given) if given else None
+        if sign_in and token is not None and not token.startswith(f"{PREFIX}_"):
+            return await sign_in.principal(token, _links(headers))
         await self._refresh_keys(key_ring)
-        if given := headers.getlist("authorization"):
-            token = _token(given)
+        if given:
             key = None if token is None else key_ring.find(token)
             if key is None:
                 raise Refusal(401, "authorization: this is no API key of this service; it may have been revoked")
-            return self._principal_of(key, _visitor(headers) if key.names_visitors else None)
+            return self._principal_of(key, _visitor(headers) if key.names_visitors else None, headers)
+        if sign_in:
+            # No rights come from the sender's machine: a web app on it sends requests of people who are not signed in.
+            if not self.settings.allow_anonymous:
+                raise Refusal(401, _WANTS_TOKEN)
+            return self._guest(scope, headers)
         if key_ring.needed and not self.settings.allow_anonymous:
             raise Refusal(401, _WANTS_KEY)
         why = why_not_local(scope)
@@ -153,8 +173,18 @@ class Access:
         limit = self.settings.key_requests_per_minute
         return Principal(f"anonymous at {address_of(scope)}", requests_per_minute=limit)
 
-    def _principal_of(self, key: Key, visitor: str | None) -> Principal:
-        config = self.settings
+    def _guest(self, scope: Scope, headers: Headers) -> Principal:
+        """Somebody who has not signed in, where others have: may generate with the base model and open twins."""
+        return replace(
+            self._anonymous(scope),
+            scopes=frozenset({"generate"}),
+            producers=frozenset(),
+            tracks=SHARED_TRACKS,
+            links=_links(headers),
+        )
+
+    def _principal_of(self, key: Key, visitor: str | None, headers: Headers) -> Principal:
+        config, has_sign_in = self.settings, self.sign_in() is not None
         return Principal(
             f"key {key.id}",
             frozenset(key.scopes),
@@ -162,6 +192,9 @@ class Access:
             key.requests_per_minute or config.key_requests_per_minute,
             config.key_jobs_at_once if key.jobs_at_once is None else key.jobs_at_once,
             visitor,
+            may_claim=key.producers is None,
+            tracks=f"key-{key.id}" if has_sign_in else None,
+            links=_links(headers) if has_sign_in else frozenset(),
         )
 
     def _check_rate(self, principal: Principal) -> None:
@@ -176,15 +209,20 @@ class Access:
 
 
 def _check_scope(principal: Principal, needed: frozenset[str]) -> None:
-    """Raise Refusal (403) unless the principal has one of the scopes."""
-    if not principal.scopes & needed:
-        raise Refusal(403, f"authorization: this API key lacks the scope {' or '.join(sorted(needed))}")
+    """Raise Refusal (401, 403) unless the principal has one of the scopes."""
+    if principal.scopes & needed:
+        return
+    if principal.subject is not None:
+        raise Refusal(403, "authorization: this is for administrators")
+    if principal.tracks == SHARED_TRACKS:
+        raise Refusal(401, _WANTS_TOKEN)
+    raise Refusal(403, f"authorization: this API key lacks the scope {' or '.join(sorted(needed))}")
 
 
 def _without_secrets(scope: Scope) -> Scope:
     """The scope without secret headers, since BentoML stores a task's headers in its database."""
     scope = dict(scope, headers=list(scope["headers"]))
-    for name in ("authorization", VISITOR_HEADER):
+    for name in ("authorization", VISITOR_HEADER, LINK_HEADER):
         del MutableHeaders(scope=scope)[name]
     return scope
 
@@ -204,8 +242,16 @@ def _visitor(headers: Headers) -> str | None:
     return address
 
 
+def _links(headers: Headers) -> frozenset[str]:
+    """The secrets of twin links."""
+    given = [
+        each.strip() for value in headers.getlist(LINK_HEADER) for each in value.split(",", _MAX_LINKS)[:_MAX_LINKS]
+    ]
+    return frozenset(each for each in given[:_MAX_LINKS] if 0 < len(each) <= _MAX_LINK_CHARACTERS)
+
+
 def _token(headers: list[str]) -> str | None:
-    """The API key in `Authorization`: as Bearer, or, for people with a browser, as the password of Basic.
+    """The API key or token in `Authorization`: as Bearer, or, for people with a browser, as the password of Basic.
 
     None unless there is exactly one such header, and it is well-formed.
     """

@@ -85,7 +85,8 @@ class BodyLimits:
             await error_response(*refusals[body.broken_off])(scope, receive, send)
 
     def _refusal(self, headers: Headers, route: Route, limit: int) -> tuple[int, str] | None:
-        if self.password and route.writes and not self._is_password(headers.get(PASSWORD_HEADER, "")):
+        needs_password = self.password and route.writes and principal.current().subject is None
+        if needs_password and not self._is_password(headers.get(PASSWORD_HEADER, "")):
             return 401, f"{PASSWORD_HEADER}: send the password of this service in this header"
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > limit:

@@ -21,9 +21,9 @@ from contract import ID_PATTERN, ID_RULE, ErrorAnswer
 
 _REFUSALS = {
     400: "A field is missing, unknown or wrong; nothing was written",
-    401: "The API key or the password is missing or wrong",
-    403: "The API key lacks a scope, or is for other producers",
-    404: "It does not exist, or the API key may not see it",
+    401: "The API key, the token or the password is missing or wrong",
+    403: "The API key or the user lacks a right, or is for other producers",
+    404: "It does not exist, or the client may not see it",
     408: "The body came too slowly",
     409: "It conflicts with something that exists, or with its state",
     413: "The body, the file or the track is too large",
@@ -79,7 +79,11 @@ def document() -> Json:
             "schemas": components,
             "responses": {str(status): _refusal(about) for status, about in _REFUSALS.items()},
             "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "description": "An API key, if the service has any"},
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key, if the service has any, or the token of a signed-in user",
+                },
                 "password": {"type": "apiKey", "in": "header", "name": "x-train-password"},
             },
         },

@@ -78,6 +78,11 @@ FIELDS: dict[str, dict[str, str]] = {
         "reference": "A recording whose timbre is followed: a path, or producer:<id> for that producer's newest upload",
         "vocal_language": "The language of the lyrics as an ISO 639 code, such as ja; the model's default if left out",
     },
+    "ProducerRequest": {
+        "display_name": "A name for people; the one before stays if left out",
+        "twins": "Who may generate with a twin, by model_name: private (the owner; the default), link (who sends its "
+        "link in x-twin-link), public. Others stay as they are; a twin that changes to link gets a new one",
+    },
     "RollbackRequest": {"version": "A version that /loras/{lora_id}/versions lists"},
     "ImportFields": {
         "producer_id": _PRODUCER,

@@ -11,12 +11,14 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.responses import Response
 
 from adapters.library import Library
+from api.auth.sign_in import SignIn
 from api.routes.overview import Overview
 from core.settings import Settings
 from generation.outbox import Outbox
 from generation.pipeline import Generation
 from runners.clients import Runners
 from storage import Storage
+from storage.producers import Producers
 from training.jobs.admission import Admission
 from training.jobs.record import JobRecord
 from training.jobs.store import Jobs
@@ -34,6 +36,8 @@ class Front(Protocol):
     jobs: Jobs
     admission: Admission
     library: Library
+    producers: Producers
+    sign_in: SignIn | None
     outbox: Outbox
     settings: Settings
     paces: Paces

@@ -14,7 +14,7 @@ from api.capacity.thread_pools import to_record_thread
 from api.routes.forms import received_form
 from api.routes.handler import Front, Inputs
 from api.routes.route import Route
-from contract import is_id
+from contract import ID_RULE, is_id
 from contract.validation import invalid, validated
 from core import principal
 from core.errors import Refusal
@@ -37,7 +37,7 @@ async def parsed_inputs(
     Raises:
         Refusal: 400, 404, 415, 507; 500 or 503 if the job's record cannot be read.
     """
-    _check_owner(path)
+    await _check_owner(front, route, path)
     record = await _job(front.jobs, path["job_id"], route) if "job_id" in path else None
     query = _query(route, request.query_params)
     if route.form:
@@ -64,18 +64,25 @@ async def json_body(request: Request, model: type[T]) -> T:
         raise invalid(error) from None
 
 
-def _check_owner(path: Mapping[str, str]) -> None:
+async def _check_owner(front: Front, route: Route, path: Mapping[str, str]) -> None:
     """Raise Refusal (404) unless the principal may see the producer or the twin that the path names."""
-    if (producer := path.get("producer_id")) is not None and not _may_see(producer):
-        raise Refusal(404, f"producer_id: nothing is stored for {shown(producer)}")
+    if (producer := path.get("producer_id")) is not None:
+        if route.takes == "any" and not is_id(producer):
+            raise Refusal(400, f"producer_id: it must be {ID_RULE}")
+        if not is_id(producer) or (route.takes != "any" and not principal.sees(producer)):
+            raise Refusal(404, f"producer_id: nothing is stored for {shown(producer)}")
     if (lora_id := path.get("lora_id")) is not None:
         owner, _, model = lora_id.partition(":")
-        if not is_id(model) or not _may_see(owner):
+        if not is_id(owner) or not is_id(model) or not await _may_see_twin(front, route, lora_id):
             raise Refusal(404, f"lora_id: there is no twin {shown(lora_id)}")
 
 
-def _may_see(producer: str) -> bool:
-    return is_id(producer) and principal.sees(producer)
+async def _may_see_twin(front: Front, route: Route, lora_id: str) -> bool:
+    if principal.sees(lora_id.partition(":")[0]):
+        return True
+    if route.takes != "open" or front.sign_in is None:
+        return False
+    return await to_record_thread(front.producers.is_open, lora_id, principal.current().links)
 
 
 async def _job(jobs: Jobs, job_id: str, route: Route) -> JobRecord | None:

@@ -12,11 +12,11 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from api.capacity.parsing import Parser
 from api.capacity.thread_pools import to_record_thread
 from contract import OutputFormat
-from core import principal
 from core.errors import Refusal
 from core.sandbox import Exceeded, Limits
 from core.settings import Settings
 from core.text import shown
+from generation.access import may_fetch
 from generation.encode import MEDIA_TYPES, transcode
 from generation.outbox import Outbox
 from preprocessing.isolation import DECODING
@@ -41,7 +41,7 @@ async def serve(key: str, storage: Storage, outbox: Outbox, settings: Settings) 
     Raises:
         Refusal: 404; 500, the object is empty.
     """
-    if keys.is_key(key) and _may_fetch(key):
+    if keys.is_key(key) and may_fetch(key):
         if path := outbox.waiting(key):
             return FileResponse(path, media_type=media_type(key))
         entry = await to_record_thread(storage.stat, key)
@@ -63,7 +63,7 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
         Refusal: 400, the track is stored lossily; 404; 409, it takes too long; 500, it is damaged.
     """
     missing = Refusal(404, f"there is nothing at {keys.PATH_PREFIX}{shown(key)}")
-    if not (keys.is_key(key) and _may_fetch(key)):
+    if not (keys.is_key(key) and may_fetch(key)):
         raise missing
     stored = PurePosixPath(key)
     with tempfile.TemporaryDirectory(prefix="convert-") as folder:
@@ -88,12 +88,6 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
     name = f"{stored.stem}.{output_format}"
     headers = {"content-disposition": f'attachment; filename="{name}"'}
     return Response(converted, media_type=MEDIA_TYPES[output_format], headers=headers)
-
-
-def _may_fetch(key: str) -> bool:
-    """Whether the principal may fetch the object. A twin's track is its producer's; a base model's is open to all."""
-    root, kind, producer, *_ = [*key.split("/"), "", ""]
-    return (root, kind) != ("outputs", "twins") or principal.sees(producer)
 
 
 def media_type(key: str) -> str:

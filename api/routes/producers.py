@@ -1,4 +1,4 @@
-"""A producer: the storage that they use, and its deletion."""
+"""A producer: the storage that they use, and its deletion; where users sign in, its owner and its twins' visibility."""
 
 from __future__ import annotations
 
@@ -6,27 +6,116 @@ import asyncio
 from collections import Counter
 
 from adapters.library import Library
-from api.routes.examples import UPLOAD
+from api.auth.keys import read_keys
+from api.capacity.thread_pools import to_record_thread
+from api.routes.examples import TWIN, UPLOAD
 from api.routes.handler import Front, Inputs
 from api.routes.route import TRAIN, Route
-from contract import TERMINAL, ProducerAnswer, ProducerDeletedAnswer
+from contract import (
+    TERMINAL,
+    ProducerAnswer,
+    ProducerDeletedAnswer,
+    ProducerRecordAnswer,
+    ProducerRequest,
+    ProducersAnswer,
+    UsageAnswer,
+)
+from core import principal
 from core.errors import Refusal
 from core.settings import Settings
-from storage import Storage, keys
+from storage import AlreadyExists, Storage, keys
 from storage.ownership import objects_of_job, objects_of_producer
+from storage.producers import ProducerRecord, Producers
+from storage.usage import delete_usage, usage_of
 from training.jobs.deletion import damaged_jobs, records_of
 from training.jobs.store import Jobs
 
 
-async def usage(front: Front, inputs: Inputs[None]) -> ProducerAnswer:
-    return await asyncio.to_thread(_usage, inputs.path["producer_id"], front.storage, front.settings)
+async def stored(front: Front, inputs: Inputs[None]) -> ProducerAnswer:
+    return await asyncio.to_thread(_stored, inputs.path["producer_id"], front.storage, front.settings)
 
 
 async def delete(front: Front, inputs: Inputs[None]) -> ProducerDeletedAnswer:
     return await asyncio.to_thread(delete_all, inputs.path["producer_id"], front.storage, front.jobs, front.library)
 
 
-def _usage(producer: str, storage: Storage, settings: Settings) -> ProducerAnswer:
+async def list_all(front: Front, inputs: Inputs[None]) -> ProducersAnswer:
+    return ProducersAnswer(producers=await to_record_thread(_records, front.producers))
+
+
+async def put(front: Front, inputs: Inputs[ProducerRequest]) -> ProducerRecordAnswer:
+    """Claim a producer's id if it is free; then set what the body names."""
+    producer, who = inputs.path["producer_id"], principal.current()
+    if not who.may_claim:
+        principal.check_producer(producer)
+    record = await asyncio.to_thread(_claimed_and_changed, front, producer, inputs.body)
+    if front.sign_in and who.subject is not None:
+        front.sign_in.owned.forget(front.sign_in.owner(who.subject))
+    return record
+
+
+async def usage(front: Front, inputs: Inputs[None]) -> UsageAnswer:
+    producer = inputs.path["producer_id"]
+    return UsageAnswer(producer_id=producer, usage=await asyncio.to_thread(usage_of, front.storage, producer))
+
+
+def _records(producers: Producers) -> list[ProducerRecordAnswer]:
+    """The records of the principal's producers, and of those that have none."""
+    own = principal.current().producers
+    if own is None:
+        return [_answer(record) for record in producers.all()]
+    found = []
+    for producer in sorted(own):
+        record = producers.find_intact(producer)
+        found.append(_answer(record) if record else _without_record(producer))
+    return found
+
+
+def _claimed_and_changed(front: Front, producer: str, changes: ProducerRequest) -> ProducerRecordAnswer:
+    """Raises Refusal: 409, the id is not free."""
+    taken = Refusal(409, f"producer_id: {producer} is taken; choose another id")
+    if not principal.sees(producer) and (front.producers.find(producer) or _in_use(front, producer)):
+        raise taken
+    subject = principal.current().subject
+    owner = front.sign_in.owner(subject) if front.sign_in and subject is not None else None
+    record = front.producers.change(producer, changes.twins, changes.display_name)
+    if record is None:
+        try:
+            front.producers.claim(producer, owner)
+        except AlreadyExists:
+            raise taken from None
+        record = front.producers.change(producer, changes.twins, changes.display_name)
+    if record is None:
+        raise Refusal(409, f"producer_id: {producer} was deleted meanwhile; try again")
+    return _answer(record)
+
+
+def _in_use(front: Front, producer: str) -> bool:
+    """Whether the id is that of a producer from before there was sign-in, or of an API key."""
+    if any(front.storage.holds(folder) for folder in keys.producer_folders(producer).values()):
+        return True
+    if any(producer in (key.producers or ()) for key in read_keys(front.storage)):
+        return True
+    if any(True for _ in front.library.all(producer)) or any(True for _ in front.library.names.of_producer(producer)):
+        return True
+    return any(True for _ in front.jobs.all(producer))
+
+
+def _answer(record: ProducerRecord) -> ProducerRecordAnswer:
+    return ProducerRecordAnswer(
+        producer_id=record.producer_id,
+        owner=record.owner,
+        display_name=record.display_name,
+        twins=record.twins,
+        created_at=record.created_at,
+    )
+
+
+def _without_record(producer: str) -> ProducerRecordAnswer:
+    return ProducerRecordAnswer(producer_id=producer, owner=None, display_name=None, twins={}, created_at=None)
+
+
+def _stored(producer: str, storage: Storage, settings: Settings) -> ProducerAnswer:
     """The producer's bytes by kind, and the limit."""
     by: Counter[str] = Counter()
     objects = 0
@@ -80,6 +169,9 @@ def delete_all(producer: str, storage: Storage, jobs: Jobs, library: Library) ->
             remove(key)
     for owner in library.names.of_producer(producer):
         remove(owner)
+    # Until here the id is not free, so that nobody who claims it gets objects of the one before.
+    gone += delete_usage(storage, producer)
+    gone += Producers(storage).delete(producer)
     if not gone:
         raise Refusal(404, f"producer_id: nothing is stored for {producer}")
     for lease in (keys.training_lease(producer), keys.lora_lease(producer)):
@@ -87,14 +179,63 @@ def delete_all(producer: str, storage: Storage, jobs: Jobs, library: Library) ->
     return ProducerDeletedAnswer(producer_id=producer, deleted=[keys.to_path(key) for key in gone], bytes=size)
 
 
+_RECORD_EXAMPLE = {
+    "producer_id": "ada",
+    "owner": "2f0d6c1e-6a35-4f0a-9a51-0f4f7f9f3a57",
+    "display_name": "Ada",
+    "twins": {"night": {"visibility": "link", "link": "Jt4bq9m0v7Yw1zXk3c8R5u2s6a_HdGfE"}},
+    "created_at": "2026-11-24T19:00:00Z",
+}
 ROUTES = (
+    Route(
+        "GET",
+        "/producers",
+        "producers",
+        "List the producers that are the caller's, with their owner and who may generate with their twins",
+        TRAIN,
+        list_all,
+        answer=(ProducersAnswer,),
+        answer_example={"producers": [_RECORD_EXAMPLE]},
+        sign_in=True,
+    ),
+    Route(
+        "PUT",
+        "/producers/{producer_id}",
+        "producers",
+        "Claim a producer's id that is free; set its display name, and who may generate with its twins",
+        TRAIN,
+        put,
+        takes="any",
+        body=ProducerRequest,
+        body_example={"display_name": "Ada", "twins": {"night": "link"}},
+        body_required=False,
+        answer=(ProducerRecordAnswer,),
+        answer_example=_RECORD_EXAMPLE,
+        errors=(409, 507),
+        writes=True,
+        sign_in=True,
+    ),
+    Route(
+        "GET",
+        "/producers/{producer_id}/usage",
+        "producers",
+        "How often the producer's twins were used, by month",
+        TRAIN,
+        usage,
+        answer=(UsageAnswer,),
+        answer_example={
+            "producer_id": "ada",
+            "usage": [{"month": "2026-11", "lora_id": TWIN, "tracks": 12, "seconds": 540.0}],
+        },
+        sign_in=True,
+    ),
     Route(
         "GET",
         "/producers/{producer_id}",
         "producers",
         "The storage that a producer uses, and the limit",
         TRAIN,
-        usage,
+        stored,
         answer=(ProducerAnswer,),
         answer_example={
             "producer_id": "ada",

@@ -46,6 +46,8 @@ class Route:
         method: a GET route answers HEAD as well.
         path: a template with parameters in braces. `{path}` may hold slashes; `{producer_id}`, `{job_id}` and
             `{lora_id}` are checked, also for whether the principal may see them, before the handler is called.
+        takes: which producer or twin the path may name: the principal's `own`; also a twin that is `open` to it; or
+            `any`, which the handler checks.
         tag: its section of the OpenAPI document: `producers`, `artists`, `twins` or `operators`.
         summary: one line, for the OpenAPI document.
         scopes: an API key needs one of them; None means that no key is needed.
@@ -67,16 +69,18 @@ class Route:
         stream: its answer may take long, and takes a slot for streams.
         quiet: it is left out of the access log, since monitoring calls it every few seconds.
         challenge: the value of `WWW-Authenticate` in a 401.
+        sign_in: it exists only where users can sign in.
         web_app: the web app forwards requests to it, with its own API key.
         documented: it is in the OpenAPI document.
     """
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     tag: str
     summary: str
     scopes: frozenset[Scope] | None
     handler: Handler | None = None
+    takes: Literal["own", "open", "any"] = "own"
     body: type[BaseModel] | None = None
     body_example: Mapping[str, Any] | None = None
     body_required: bool = True
@@ -96,6 +100,7 @@ class Route:
     stream: bool = False
     quiet: bool = False
     challenge: str = "Bearer"
+    sign_in: bool = False
     web_app: bool = False
     documented: bool = True
 
@@ -105,4 +110,9 @@ class Route:
         return self.path.partition("/{")[0]
 
 
+TWIN_LINK = Parameter(
+    "x-twin-link",
+    "The secrets of twins that their owners share by link, separated by commas.",
+    location="header",
+)
 OF_PRODUCER = Parameter("producer_id", "List this producer's only.", {"type": "string", "pattern": ID_PATTERN})

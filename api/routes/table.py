@@ -40,12 +40,12 @@ class RouteMatch:
     Attributes:
         route: `NO_ROUTE` if the path is unknown or has no such method.
         path: the values of the path's parameters.
-        methods: all methods of the path; empty if the path is unknown.
+        methods: the routes of the path by method; empty if the path is unknown.
     """
 
     route: Route = NO_ROUTE
     path: Mapping[str, str] = field(default_factory=dict)
-    methods: tuple[str, ...] = ()
+    methods: Mapping[str, Route] = field(default_factory=dict)
 
 
 class Table:
@@ -66,10 +66,10 @@ class Table:
 
     def find(self, method: str, path: str) -> RouteMatch:
         if methods := self._exact.get(path):
-            return RouteMatch(methods.get(method, NO_ROUTE), {}, tuple(methods))
+            return RouteMatch(methods.get(method, NO_ROUTE), {}, methods)
         for pattern, methods in self._templates.get(_first(path), ()):
             if match := pattern.fullmatch(path):
-                return RouteMatch(methods.get(method, NO_ROUTE), match.groupdict(), tuple(methods))
+                return RouteMatch(methods.get(method, NO_ROUTE), match.groupdict(), methods)
         return RouteMatch()
 
 

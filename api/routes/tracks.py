@@ -13,7 +13,7 @@ from api.routes.examples import GENERATED, TWIN
 from api.routes.forms import on_disk
 from api.routes.handler import Front, Inputs
 from api.routes.negotiation import audio_format
-from api.routes.route import ANY_SCOPE, GENERATE, REQUEST_ID_PATTERN, Parameter, Route
+from api.routes.route import ANY_SCOPE, GENERATE, REQUEST_ID_PATTERN, TWIN_LINK, Parameter, Route
 from contract import (
     FORMATS,
     GenerateAnswer,
@@ -103,7 +103,7 @@ ROUTES = (
         GENERATE,
         body=GenerateRequest,
         body_example={"prompt": "808 trap beat, dark synth", "lora_id": TWIN, "duration_seconds": 30, "seed": 7},
-        parameters=(_REQUEST_ID,),
+        parameters=(_REQUEST_ID, TWIN_LINK),
         answer=(GenerateAnswer, GenerateLinkAnswer),
         answer_example={"audio_base64": "UklGRi4AAABXQVZFZm10…"} | GENERATED,
         files=_AUDIO,
@@ -121,7 +121,7 @@ ROUTES = (
         form=GenerateForm,
         form_files=("source", "reference"),
         form_files_required=False,
-        parameters=(_REQUEST_ID,),
+        parameters=(_REQUEST_ID, TWIN_LINK),
         answer=(GenerateAnswer, GenerateLinkAnswer),
         answer_example={"audio_base64": "UklGRi4AAABXQVZFZm10…"} | GENERATED,
         files=_AUDIO,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime
+from functools import cache
 
 from starlette.responses import Response
 
@@ -17,7 +19,7 @@ from api.imports.conversion import convert
 from api.routes.examples import IMPORTED, TWIN, TWIN_ROW, VERSION
 from api.routes.forms import on_disk
 from api.routes.handler import Front, Inputs
-from api.routes.route import ANY_SCOPE, OF_PRODUCER, TRAIN, Parameter, Route
+from api.routes.route import ANY_SCOPE, OF_PRODUCER, TRAIN, TWIN_LINK, Parameter, Route
 from contract import (
     VERSION_PATTERN,
     DeletedAnswer,
@@ -39,6 +41,7 @@ from core.text import shown
 from preprocessing.isolation import DECODING, refusing
 from runners import TABLE
 from runners.messages import ConvertRequest
+from storage import Damaged
 from storage.ownership import check_quota
 
 # Enough to read and unpack an adapter of the largest size.
@@ -47,8 +50,18 @@ _IMPORTS = Gate(at_once=2, each=1)
 
 
 async def list_all(front: Front, inputs: Inputs[None]) -> LorasAnswer:
+    """The principal's own twins, and those of others that are open to it."""
     stored = front.library.all(inputs.query.get("producer_id"))
-    found = await to_record_thread(lambda: [twin for twin in stored if principal.sees(twin.header.producer_id)])
+
+    record_of = cache(lambda producer: front.producers.find_intact(producer))
+
+    def is_listed(header: Header) -> bool:
+        if principal.sees(header.producer_id):
+            return True
+        record = record_of(header.producer_id) if front.sign_in else None
+        return record is not None and record.is_open(header.model_name, principal.current().links)
+
+    found = await to_record_thread(lambda: [twin for twin in stored if is_listed(twin.header)])
     return LorasAnswer(loras=[await _row(front, twin) for twin in found])
 
 
@@ -58,6 +71,11 @@ async def inspect(front: Front, inputs: Inputs[None]) -> LoraAnswer:
 
 
 async def delete(front: Front, inputs: Inputs[None]) -> DeletedAnswer:
+    if front.sign_in:
+        producer, _, model = inputs.path["lora_id"].partition(":")
+        # A twin that is made later under the same name is another one, and begins as private.
+        with suppress(Damaged):
+            await asyncio.to_thread(front.producers.change, producer, {model: "private"})
     await asyncio.to_thread(front.library.delete, inputs.path["lora_id"])
     return DeletedAnswer(lora_id=inputs.path["lora_id"], deleted=True)
 
@@ -188,7 +206,7 @@ ROUTES = (
         "List the twins",
         ANY_SCOPE,
         list_all,
-        parameters=(OF_PRODUCER,),
+        parameters=(OF_PRODUCER, TWIN_LINK),
         answer=(LorasAnswer,),
         answer_example={"loras": [TWIN_ROW]},
         web_app=True,
@@ -214,6 +232,8 @@ ROUTES = (
         "A twin",
         ANY_SCOPE,
         inspect,
+        takes="open",
+        parameters=(TWIN_LINK,),
         answer=(LoraAnswer,),
         answer_example=TWIN_ROW,
         web_app=True,

@@ -20,6 +20,7 @@ from core import principal
 from core.disk import temporary_space
 from core.errors import Refusal
 from core.text import shown
+from generation.access import may_fetch
 from generation.encode import SAMPLE_BYTES
 from generation.outbox import Outbox
 from preprocessing.decoders import SampleFormat
@@ -55,7 +56,7 @@ class Recording:
     Attributes:
         audio: at the model's rate and channels.
         name: for the provenance: its path, or its digest if it was sent.
-        owner: the producer whose it is; None for a base model's track and for a file that was sent.
+        owner: the producer whose it is; None for a file that was sent, and for a track of the base model or of a user.
     """
 
     audio: Audio
@@ -193,9 +194,9 @@ class Recordings:
             return self._newest_upload(name)
         key = keys.from_path(name, field)
         root, kind, *rest = [*key.split("/"), ""]
-        owner = _owner(key)
-        is_track = root == "outputs" and kind in ("base", "twins") and len(rest) > 1
-        if not (is_track or (root == "uploads" and len(rest) > 2)) or (owner and not principal.sees(owner)):
+        is_track = root == "outputs" and kind in ("base", "twins", "made") and len(rest) > 1
+        is_upload = root == "uploads" and len(rest) > 2 and principal.sees(kind)
+        if not ((is_track and may_fetch(key)) or is_upload):
             raise Refusal(404, f"{field}: {shown(name)} does not exist; send a path that was answered")
         if root == "uploads" and field == "source" and not principal.current().scopes & {"train", "admin"}:
             raise Refusal(403, f"{field}: this API key may not read uploads; send the file itself to /generate/form")
@@ -212,7 +213,7 @@ class Recordings:
 
 
 def _owner(key: str) -> str | None:
-    """The producer that the object belongs to; None for a base model's track."""
+    """The producer that the object belongs to; None for a track of the base model or of a user."""
     parts = key.split("/")
     if parts[0] == "uploads":
         return parts[1]

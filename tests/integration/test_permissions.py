@@ -1,6 +1,8 @@
 """Who may use which route, as a table: every route, asked by every kind of client, for its own producer and another's.
 
-`permissions.json` holds the status codes. After a change that is meant, write it anew and read the difference:
+`permissions.json` holds the status codes of a service without sign-in, `permissions_signed_in.json` those of one whose
+users sign in, and which serves anonymous people too. After a change that is meant, write both anew and read the
+difference:
 
     python -m tests.integration.test_permissions
 """
@@ -18,19 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
-from safetensors.numpy import save
 
-from adapters.adapter_file import Header
 from api.auth import keys as api_keys
 from contract import TrainRequest
 from scripts.serving import tiny_checkpoints
 from storage import Storage, keys, open_storage
-from tests.adapter_files import seal
+from storage.producers import Owner, Producers
 from tests.api import Api, beat, running, wait_until
+from tests.issuer import AUDIENCE, Issuer, served_issuer
+from tests.signed_in import store_twin
 from training.jobs.store import Jobs
 
 SNAPSHOT = Path(__file__).with_name("permissions.json")
+SIGNED_IN_SNAPSHOT = Path(__file__).with_name("permissions_signed_in.json")
 SONG = beat(1, rate=8000, channels=1)
 PRODUCERS = {"own": "ada", "other": "bob"}
 Table = dict[str, dict[str, int]]
@@ -42,7 +44,8 @@ class Ask:
 
     Attributes:
         route: as the OpenAPI document names it.
-        url: where it differs from the route; `{p}` stands for the producer's id.
+        url: where it differs from the route; `{p}` stands for the producer's id, `{m}` for the folder of the tracks
+            that their user made.
         body: its JSON, in which `{p}` stands for the producer's id.
         form: the fields of a multipart form, which has a file that is none of those that are taken.
         file: the field of that file.
@@ -55,8 +58,8 @@ class Ask:
     form: dict[str, str] = field(default_factory=dict)
     file: str = "file"
 
-    def sent(self, client: httpx.Client, producer: str, headers: dict[str, str]) -> int:
-        url = (self.url or self.route).replace("{p}", producer)
+    def sent(self, client: httpx.Client, producer: str, headers: dict[str, str], issuer: str) -> int:
+        url = (self.url or self.route).replace("{p}", producer).replace("{m}", tracks_of(producer, issuer))
         if self.form:
             data = {name: value.replace("{p}", producer) for name, value in self.form.items()}
             files = {self.file: ("x.txt", b"neither a sound nor an adapter")}
@@ -65,8 +68,17 @@ class Ask:
         return client.request(self.method, url, json=body, headers=headers).status_code
 
 
+def user_of(producer: str, issuer: str) -> Owner:
+    return Owner(issuer, f"{producer}-sub")
+
+
+def tracks_of(producer: str, issuer: str) -> str:
+    return f"user-{user_of(producer, issuer).digest}"
+
+
 _TRAIN = {"producer_id": "{p}", "upload_paths": ["/data/uploads/{p}/takes/gone.wav"], "max_steps": 1}
 _UPLOAD = {"producer_id": "{p}", "content_base64": "bm8gc291bmQ="}
+_PUBLIC = {"prompt": "x", "lora_id": "{p}:open", "duration_seconds": 1}
 ASKS = (
     Ask("POST", "/store-upload", body=_UPLOAD),
     Ask("POST", "/uploads", form={"producer_id": "{p}"}),
@@ -104,7 +116,10 @@ ASKS = (
     Ask("POST", "/loras/{lora_id}/rollback", "/loras/{p}:night/rollback", {"version": "1" * 16}),
     Ask("POST", "/loras/{lora_id}/retrain", "/loras/{p}:night/retrain", {}),
     Ask("GET", "/loras/{lora_id}/file", "/loras/{p}:night/file"),
+    Ask("GET", "/producers"),
     Ask("GET", "/producers/{producer_id}", "/producers/{p}"),
+    Ask("PUT", "/producers/{producer_id}", "/producers/{p}", {}),
+    Ask("GET", "/producers/{producer_id}/usage", "/producers/{p}/usage"),
     Ask("DELETE", "/producers/{producer_id}", "/producers/{p}"),
     Ask("GET", "/status"),
     Ask("GET", "/metrics"),
@@ -136,14 +151,17 @@ OTHERS = (
     Ask("GET", "/loras/import"),
     Ask("PATCH", "/loras/{lora_id}", "/loras/{p}:night", {}),
     Ask("GET", "/loras/{lora_id}/rollback", "/loras/{p}:night/rollback"),
-    Ask("PUT", "/producers/{producer_id}", "/producers/{p}", {}),
     Ask("DELETE", "/metrics"),
+    Ask("POST", "/generate with a public twin", "/generate", _PUBLIC),
+    Ask("GET", "/loras/{lora_id} of a public twin", "/loras/{p}:open"),
+    Ask("GET", "/loras/{lora_id}/file of a public twin", "/loras/{p}:open/file"),
+    Ask("GET", "/data/outputs/{path} that a user made", "/data/outputs/made/{m}/track.wav"),
 )
 
 
-def seed(storage: Storage) -> None:
+def seed(storage: Storage, issuer: str = "https://issuer.example") -> None:
     """Everything that a producer can have, for both, as if nothing had been deleted."""
-    jobs = Jobs(storage)
+    jobs, producers = Jobs(storage), Producers(storage)
     for producer in PRODUCERS.values():
         job = f"{producer}-job"
         path = keys.upload(producer, "takes", "a.wav")
@@ -154,10 +172,11 @@ def seed(storage: Storage) -> None:
         storage.put(keys.output(producer, "track", "wav"), SONG)
         storage.put(keys.report(job), json.dumps(report).encode())
         storage.put(keys.preview(job, "step_8.mp3"), b"as good as a sound")
-        header = Header(producer, "night", "ace_step", "x", "0" * 64, 1, job, "2026-01-01T00:00:00+00:00", "1" * 64)
-        tensors = save({"base_model.model.x.lora_A.weight": np.zeros((1, 1), np.float32)}, header.to_metadata())
-        storage.put(keys.lora(producer, "night"), seal(tensors))
-        storage.put(keys.lora_owner(producer, "night"), header.lora_id.encode())
+        storage.put(keys.output(None, "track", "wav", tracks_of(producer, issuer)), SONG)
+        for model in ("night", "open"):
+            store_twin(storage, producer, model, job)
+        producers.assign(producer, user_of(producer, issuer))
+        producers.change(producer, {"open": "public"})
         if storage.stat(keys.job_record(job)) is None:
             wanted = TrainRequest(producer_id=producer, upload_paths=[keys.to_path(path)], job_id=job, model_name="x")
             jobs.create(wanted, "ace_step")
@@ -168,20 +187,31 @@ def seed(storage: Storage) -> None:
             storage.put(keys.job_record(job), json.dumps(stored | {"state": "done"}).encode())
 
 
-def measured(api: Api, storage: Storage) -> Table:
-    """The status codes, by request and client."""
-    table: Table = {f"{ask.method} {ask.route} ({whose})": {} for ask in (*ASKS, *OTHERS) for whose in PRODUCERS}
+class Measured:
+    """The status codes, by request and client.
 
-    def ask_all(who: str, headers: dict[str, str]) -> None:
+    Attributes:
+        table: as the snapshots have it.
+    """
+
+    def __init__(self, api: Api, storage: Storage, issuer: str = "https://issuer.example") -> None:
+        self.api, self.storage, self.issuer = api, storage, issuer
+        names = [f"{ask.method} {ask.route} ({whose})" for ask in (*ASKS, *OTHERS) for whose in PRODUCERS]
+        self.table: Table = {name: {} for name in names}
+
+    def ask_all(self, who: str, headers: dict[str, str]) -> None:
         for ask in (*ASKS, *OTHERS):
             for whose, producer in PRODUCERS.items():
-                status = ask.sent(api.client, producer, headers)
-                table[f"{ask.method} {ask.route} ({whose})"][who] = status
+                status = ask.sent(self.api.client, producer, headers, self.issuer)
+                self.table[f"{ask.method} {ask.route} ({whose})"][who] = status
                 if ask.method == "DELETE":
-                    seed(storage)
+                    seed(self.storage, self.issuer)
 
-    ask_all("this machine, no keys", {})
-    ask_all("elsewhere, no keys", {"x-forwarded-for": "203.0.113.7"})
+
+def measured(api: Api, storage: Storage) -> Table:
+    found = Measured(api, storage)
+    found.ask_all("this machine, no keys", {})
+    found.ask_all("elsewhere, no keys", {"x-forwarded-for": "203.0.113.7"})
     made = {
         "key: generate": api_keys.create(storage, "g", ["generate"]),
         "key: train": api_keys.create(storage, "t", ["train"]),
@@ -197,19 +227,45 @@ def measured(api: Api, storage: Storage) -> Table:
     # The server reads its keys anew within some seconds.
     wait_until(lambda: api.client.get("/backends").status_code == 401)
     wait_until(lambda: api.client.get("/backends", headers=admin).status_code == 200)
-    ask_all("no key", {})
+    found.ask_all("no key", {})
     for who, token in made.items():
         visitor = {"x-visitor-address": "203.0.113.7"} if who == "key: web app" else {}
-        ask_all(who, {"authorization": f"Bearer {token}"} | visitor)
-    return table
+        found.ask_all(who, {"authorization": f"Bearer {token}"} | visitor)
+    return found.table
+
+
+def measured_signed_in(api: Api, storage: Storage, issuer: Issuer) -> Table:
+    found = Measured(api, storage, issuer.url)
+    found.ask_all("local", {})
+    found.ask_all("anonymous", {"x-forwarded-for": "203.0.113.7"})
+    tokens = {
+        "key: generate and train": api_keys.create(storage, "gt", ["generate", "train"]),
+        "key: admin, own": api_keys.create(storage, "ao", ["admin"], ["ada"]),
+        "token: owner": issuer.token("ada-sub"),
+        "token: owner by claim": issuer.token("team", app_metadata={"producer_ids": ["ada"]}),
+        "token: another": issuer.token("eve-sub"),
+        "token: admin": issuer.token("root", app_metadata={"role": "admin"}),
+        "token: expired": issuer.token("ada-sub", exp=1),
+    }
+    # The server reads its keys anew within some seconds.
+    key = {"authorization": f"Bearer {tokens['key: admin, own']}"}
+    wait_until(lambda: api.client.get("/backends", headers=key).status_code == 200)
+    for who, token in tokens.items():
+        found.ask_all(who, {"authorization": f"Bearer {token}"})
+    return found.table
 
 
 @contextmanager
-def a_service(folder: Path, tiny: dict[str, str]) -> Iterator[tuple[Api, Storage]]:
-    (folder / "data").mkdir()
+def a_service(folder: Path, tiny: dict[str, str], issuer: Issuer | None = None) -> Iterator[tuple[Api, Storage]]:
+    (folder / "data").mkdir(parents=True)
     storage = open_storage((folder / "data").as_uri())
-    seed(storage)
-    with running(folder, tiny | {"KEY_REQUESTS_PER_MINUTE": "100000"}, ("ace_step",)) as api:
+    signs_in: dict[str, str] = {}
+    if issuer:
+        signs_in = {"AUTH_ISSUER": issuer.url, "AUTH_AUDIENCE": AUDIENCE, "ALLOW_ANONYMOUS": "true"}
+        seed(storage, issuer.url)
+    else:
+        seed(storage)
+    with running(folder, tiny | {"KEY_REQUESTS_PER_MINUTE": "100000"} | signs_in, ("ace_step",)) as api:
         yield api, storage
 
 
@@ -220,7 +276,17 @@ def test_permissions_are_those_of_the_snapshot(tmp_path: Path, tiny: dict[str, s
         }
         assert {f"{ask.method} {ask.route}" for ask in ASKS} == documented, "a route is missing here"
         found = measured(api, storage)
-    expected: Table = json.loads(SNAPSHOT.read_text())
+    check(found, SNAPSHOT)
+
+
+def test_permissions_where_users_sign_in_are_those_of_the_snapshot(tmp_path: Path, tiny: dict[str, str]) -> None:
+    with served_issuer() as issuer, a_service(tmp_path, tiny, issuer) as (api, storage):
+        found = measured_signed_in(api, storage, issuer)
+    check(found, SIGNED_IN_SNAPSHOT)
+
+
+def check(found: Table, snapshot: Path) -> None:
+    expected: Table = json.loads(snapshot.read_text())
     assert found.keys() == expected.keys()
     changed = {
         f"{ask}, {who}": (status, found[ask][who])
@@ -239,5 +305,8 @@ def _text(table: Table) -> str:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as store:
         os.environ["BENTOML_HOME"] = store
-        with a_service(Path(name), tiny_checkpoints(Path(name))) as (api, storage):
+        tiny_ones = tiny_checkpoints(Path(name))
+        with a_service(Path(name, "plain"), tiny_ones) as (api, storage):
             SNAPSHOT.write_text(_text(measured(api, storage)))
+        with served_issuer() as issuer, a_service(Path(name, "signed-in"), tiny_ones, issuer) as (api, storage):
+            SIGNED_IN_SNAPSHOT.write_text(_text(measured_signed_in(api, storage, issuer)))

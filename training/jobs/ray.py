@@ -33,7 +33,14 @@ _HEAD_TIMEOUT_SECONDS = 120.0
 # Resources with a field of their own in Ray's API.
 _RESOURCE_FIELDS = {"CPU": "entrypoint_num_cpus", "GPU": "entrypoint_num_gpus", "memory": "entrypoint_memory"}
 # Never sent, since Ray's dashboard shows the environment of its jobs.
-_SECRETS = {"hf_token", "gemini_api_key", "nawfside_app_password", "c2pa_certificate", "c2pa_private_key"}
+_SECRETS = {
+    "hf_token",
+    "gemini_api_key",
+    "nawfside_app_password",
+    "auth_jwt_secret",
+    "c2pa_certificate",
+    "c2pa_private_key",
+}
 # Sent beside our settings. Ray sets OMP_NUM_THREADS to 1 if it is not sent.
 _OTHER_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "AWS_REGION", "AWS_DEFAULT_REGION")
 

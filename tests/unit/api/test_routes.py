@@ -68,6 +68,24 @@ def test_unknown_paths_and_methods_are_refused_before_a_key_is_asked_for(
     assert document["error"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allowed"),
+    [
+        ("GET", "/producers", 404, None),
+        ("PUT", "/producers/a", 405, "GET, HEAD, DELETE"),
+        ("GET", "/producers/a/usage", 404, None),
+        ("OPTIONS", "/producers", 404, None),
+    ],
+)
+def test_routes_of_users_who_sign_in_exist_only_where_they_can(
+    method: str, path: str, status: int, allowed: str | None
+) -> None:
+    served = Served()
+    found, headers, _ = answer(Routing(served), scope(path, method))
+    assert (found, headers.get("allow"), served.asked) == (status, allowed, [])
+    assert answer(Routing(served, sign_in=True), scope(path, method))[0] == 200
+
+
 def test_a_route_has_its_parameters() -> None:
     assert TABLE.find("GET", "/jobs/a/previews/b.mp3").path == {"job_id": "a", "name": "b.mp3"}
     assert TABLE.find("GET", "/data/outputs/twins/a/b.wav").path == {"path": "twins/a/b.wav"}

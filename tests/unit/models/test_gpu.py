@@ -20,7 +20,7 @@ from benchmarks.operations import Launched
 from contract import SamplingOptions
 from models.ace_step import AceStep, packed
 from models.ace_step.checkpoint import offload_parts
-from models.ace_step.decoding import decode
+from models.ace_step.codec import decode
 from models.ace_step.sampling import Defaults
 from models.base import Model, Row, Text, run_to_end
 from models.checkpoints import resolve
