@@ -100,7 +100,8 @@ def _models(schemas: Json, names: set[str]) -> str:
         '    """Base class of answers."""\n',
         '    model_config = ConfigDict(extra="allow")\n\n',
     ]
-    for name in sorted(names):
+    # A class stands after those that it refers to, as pydantic needs them when it is made.
+    for name in sorted(names, key=lambda name: (len(_referred(schemas[name], schemas)), name)):
         schema = schemas[name]
         parts += [f"class {name}(Answer):", *_docstring(schema)]
         for field, of in schema["properties"].items():

@@ -16,56 +16,6 @@ class Answer(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-class AnalysisAnswer(Answer):
-    """`GET /uploads/analysis`: one file, with the fields of a dataset's record (docs/preprocessing.md).
-
-    `bpm` and `key` are null if the sound has none, and each confidence is from 0 to 1. `bpm_alternative` is the
-    second most probable tempo, often twice or half of `bpm`; null if `bpm` is sure. `peak` is in dBFS, `loudness`
-    in LUFS, `clipped` in samples, `silent` in seconds. `warnings`: problems of the sound, a sentence each.
-    `embedded`: the tags inside the file.
-    """
-
-    path: str
-    format: str
-    sample_rate: int
-    channels: int
-    seconds: float
-    bpm: float | None = None
-    bpm_confidence: float | None = None
-    bpm_alternative: float | None = None
-    bpm_alternative_confidence: float | None = None
-    key: str | None = None
-    key_confidence: float | None = None
-    peak: float | None = None
-    loudness: float | None = None
-    clipped: int
-    silent: float
-    warnings: list[str]
-    embedded: EmbeddedTags
-
-
-class BackendAnswer(Answer):
-    """A row of `GET /backends`.
-
-    `under_way` counts the tracks of this front that are generated or wait. `training` is null if the number of
-    steps does not follow from the length of the music.
-    """
-
-    name: str
-    ready: bool
-    reason: str | None = None
-    loading: BackendLoading | None = None
-    checkpoint: str
-    licence: str
-    commercial_use: bool
-    sample_rate: int | None = None
-    channels: int | None = None
-    max_duration_seconds: float
-    default: bool
-    under_way: int
-    training: TrainingDefaults | None = None
-
-
 class BackendLoading(Answer):
     """The stage in which a model is being loaded, and its bytes and seconds where they are known."""
 
@@ -73,22 +23,6 @@ class BackendLoading(Answer):
     bytes: int | None = None
     total_bytes: int | None = None
     seconds_left: float | None = None
-
-
-class BackendsAnswer(Answer):
-    """`GET /backends`."""
-
-    backends: list[BackendAnswer]
-
-
-class DatasetAnswer(Answer):
-    """`GET /datasets/{producer_id}`: the record as it is stored, which has further fields."""
-
-    producer_id: str
-    job_id: str
-    rights_confirmed: bool = False
-    files: list[DatasetFile]
-    segments: list[dict[str, Any]]
 
 
 class DatasetFile(Answer):
@@ -161,45 +95,11 @@ class ImportAnswer(Answer):
     notes: list[str]
 
 
-class JobAnswer(Answer):
-    """`GET /jobs/{job_id}`: always with these fields, `null` if not known yet.
-
-    `seconds_left` is until the last step while the job trains, and until the end of the stage while it has
-    `progress`.
-    """
-
-    job_id: str
-    task_id: str | None = None
-    producer_id: str
-    model_name: str
-    backend: str
-    state: Literal["queued", "preparing", "tagging", "training", "evaluating", "done", "failed", "cancelled"] | str
-    step: int | None = None
-    total_steps: int | None = None
-    loss: float | None = None
-    held_out_loss: float | None = None
-    steps_per_second: float | None = None
-    seconds_left: float | None = None
-    queue_position: int | None = None
-    created_at: datetime
-    updated_at: datetime
-    error: str | None = None
-    result: TrainAnswer | None = None
-    previews: list[Preview]
-    progress: Progress | None = None
-
-
 class JobDeletedAnswer(Answer):
     """`DELETE /jobs/{job_id}`: the paths that were deleted."""
 
     job_id: str
     deleted: list[str]
-
-
-class JobsAnswer(Answer):
-    """`GET /jobs`."""
-
-    jobs: list[JobAnswer]
 
 
 class LoraAnswer(Answer):
@@ -221,12 +121,6 @@ class LoraAnswer(Answer):
     created_at: datetime
     bytes: int
     sha256: str
-
-
-class LorasAnswer(Answer):
-    """`GET /loras`."""
-
-    loras: list[LoraAnswer]
 
 
 class Preview(Answer):
@@ -280,15 +174,6 @@ class QueueAnswer(Answer):
     ahead: int | None = None
     progress: float | None = None
     seconds_left: float | None = None
-
-
-class ReportAnswer(Answer):
-    """`GET /jobs/{job_id}/report.json`: the report as it is stored, which has further fields."""
-
-    job_id: str
-    complete: bool
-    verdict: VerdictAnswer | None = None
-    unmeasured: list[str]
 
 
 class RetrainAnswer(Answer):
@@ -396,8 +281,123 @@ class VersionAnswer(Answer):
     partial: str | None = None
 
 
+class AnalysisAnswer(Answer):
+    """`GET /uploads/analysis`: one file, with the fields of a dataset's record (docs/preprocessing.md).
+
+    `bpm` and `key` are null if the sound has none, and each confidence is from 0 to 1. `bpm_alternative` is the
+    second most probable tempo, often twice or half of `bpm`; null if `bpm` is sure. `peak` is in dBFS, `loudness`
+    in LUFS, `clipped` in samples, `silent` in seconds. `warnings`: problems of the sound, a sentence each.
+    `embedded`: the tags inside the file.
+    """
+
+    path: str
+    format: str
+    sample_rate: int
+    channels: int
+    seconds: float
+    bpm: float | None = None
+    bpm_confidence: float | None = None
+    bpm_alternative: float | None = None
+    bpm_alternative_confidence: float | None = None
+    key: str | None = None
+    key_confidence: float | None = None
+    peak: float | None = None
+    loudness: float | None = None
+    clipped: int
+    silent: float
+    warnings: list[str]
+    embedded: EmbeddedTags
+
+
+class DatasetAnswer(Answer):
+    """`GET /datasets/{producer_id}`: the record as it is stored, which has further fields."""
+
+    producer_id: str
+    job_id: str
+    rights_confirmed: bool = False
+    files: list[DatasetFile]
+    segments: list[dict[str, Any]]
+
+
+class LorasAnswer(Answer):
+    """`GET /loras`."""
+
+    loras: list[LoraAnswer]
+
+
+class ReportAnswer(Answer):
+    """`GET /jobs/{job_id}/report.json`: the report as it is stored, which has further fields."""
+
+    job_id: str
+    complete: bool
+    verdict: VerdictAnswer | None = None
+    unmeasured: list[str]
+
+
 class VersionsAnswer(Answer):
     """`GET /loras/{id}/versions`."""
 
     lora_id: str
     versions: list[VersionAnswer]
+
+
+class BackendAnswer(Answer):
+    """A row of `GET /backends`.
+
+    `under_way` counts the tracks of this front that are generated or wait. `training` is null if the number of
+    steps does not follow from the length of the music.
+    """
+
+    name: str
+    ready: bool
+    reason: str | None = None
+    loading: BackendLoading | None = None
+    checkpoint: str
+    licence: str
+    commercial_use: bool
+    sample_rate: int | None = None
+    channels: int | None = None
+    max_duration_seconds: float
+    default: bool
+    under_way: int
+    training: TrainingDefaults | None = None
+
+
+class BackendsAnswer(Answer):
+    """`GET /backends`."""
+
+    backends: list[BackendAnswer]
+
+
+class JobAnswer(Answer):
+    """`GET /jobs/{job_id}`: always with these fields, `null` if not known yet.
+
+    `seconds_left` is until the last step while the job trains, and until the end of the stage while it has
+    `progress`.
+    """
+
+    job_id: str
+    task_id: str | None = None
+    producer_id: str
+    model_name: str
+    backend: str
+    state: Literal["queued", "preparing", "tagging", "training", "evaluating", "done", "failed", "cancelled"] | str
+    step: int | None = None
+    total_steps: int | None = None
+    loss: float | None = None
+    held_out_loss: float | None = None
+    steps_per_second: float | None = None
+    seconds_left: float | None = None
+    queue_position: int | None = None
+    created_at: datetime
+    updated_at: datetime
+    error: str | None = None
+    result: TrainAnswer | None = None
+    previews: list[Preview]
+    progress: Progress | None = None
+
+
+class JobsAnswer(Answer):
+    """`GET /jobs`."""
+
+    jobs: list[JobAnswer]

@@ -24,9 +24,7 @@ def list_all(context: typer.Context, producer: Producer = None, json: Json = Fal
     if json:
         print_json(found)
     else:
-        rows = [
-            (each.lora_id, each.backend, each.version, f"{each.created_at:%Y-%m-%d}", each.reason) for each in found
-        ]
+        rows = [(twin.lora_id, twin.backend, twin.version, day(twin.created_at), twin.reason) for twin in found]
         print_table(("twin", "backend", "version", "made", "note"), rows)
 
 
@@ -58,13 +56,7 @@ def versions(context: typer.Context, lora_id: LoraId, json: Json = False) -> Non
         print_json(found)
     else:
         rows = [
-            (
-                each.version,
-                f"{each.created_at:%Y-%m-%d %H:%M}",
-                each.job_id,
-                "current" if each.current else each.partial,
-            )
-            for each in found
+            (row.version, day(row.created_at), row.job_id, "current" if row.current else row.partial) for row in found
         ]
         print_table(("version", "made", "job", "note"), rows)
 
