@@ -5,6 +5,7 @@
 # make verify-gpu VERIFY="--random 2B"   prove this machine and a checkpoint (docs/gpu.md)
 # make web      set up, build and run the Next.js app on $WEB_PORT, with a service of its own unless MUSIC_SERVICE_URL is set
 # make test-web its checks and tests, in Chromium too
+# make python-client  the Python client: its generated files, and its wheel
 # make demo     upload, train, generate with and without the twin, draw both
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ PACKAGES := adapters api contract core generation models preprocessing runners s
 
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup serve test test-fast check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks verify-gpu demo bento clean
+.PHONY: setup serve test test-fast check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks verify-gpu demo bento python-client clean
 
 setup: .venv/serve.ready
 
@@ -119,6 +120,12 @@ web/openapi.json: $(wildcard api/openapi/*.py api/routes/*.py contract/*.py) .ve
 
 web/lib/server/routes.json: $(wildcard api/openapi/*.py api/routes/*.py) .venv/serve.ready
 	$(BIN)/python -m api.openapi.web_routes > $@
+
+# Brings the generated files up to date, and builds the wheel into build/python-client/.
+python-client: .venv/test.ready
+	$(BIN)/python -m clients.python.generate
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--wheel-dir build/python-client clients/python
 
 web/node_modules/.ready: web/package.json web/package-lock.json
 	@node -e 'if (process.versions.node.split(".")[0] < 20) { console.error("Node 20 or newer is needed"); process.exit(1) }'

@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from adapters.library import Library
+from api.acestep.body_token import BodyToken
+from api.acestep.tasks import AceStepTasks
 from api.auth.access import Access
 from api.auth.keys import KeyRing
 from api.auth.sign_in import SignIn
@@ -92,6 +94,7 @@ class Front:
         self.outbox = Outbox(direct, self.settings.storage_url, outbox_folder())
         keep_clean(self.storage, self.jobs, self.settings)
         self.generation = Generation(self.runners, self.library, self.outbox, self.settings)
+        self.acestep_tasks = AceStepTasks(self.storage)
 
     @bentoml.on_startup
     async def use_own_threads(self) -> None:
@@ -145,6 +148,7 @@ def _compose() -> bentoml.Service[Any]:
     service.add_asgi_middleware(GracefulShutdown, seconds=settings().stop_seconds)
     service.add_asgi_middleware(ErrorFormat)
     service.add_asgi_middleware(Routing, sign_in=settings().auth_issuer is not None)
+    service.add_asgi_middleware(BodyToken, seconds=settings().body_silence_seconds)
     cors = bool(service.config.get("http", {}).get("cors", {}).get("enabled"))
     service.add_asgi_middleware(
         Access,

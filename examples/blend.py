@@ -2,7 +2,7 @@
 
     python blend.py ada:night bob:dawn --weights 1 0.5
 
-Needs Python 3.11 and httpx, and a running service with two twins of one backend.
+Needs the package producer-twin (`pip install ./clients/python`), and a running service with two twins of one backend.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import httpx
+from producer_twin import ProducerTwin, ProducerTwinError
+from producer_twin.requests import BlendPart, GenerateOptions
 
 
 def main() -> None:
@@ -28,25 +29,27 @@ def main() -> None:
 
     first, second = options.twins
     # Weights are shares: only their proportions count, so that a blend is as strong as one twin.
-    blend = [{"lora_id": twin, "weight": weight} for twin, weight in zip(options.twins, options.weights, strict=True)]
-    wanted = {"first.wav": {"lora_id": first}, "second.wav": {"lora_id": second}, "blend.wav": {"loras": blend}}
-    common = {
-        "prompt": options.prompt,
+    blend: list[BlendPart] = [
+        {"lora_id": twin, "weight": weight} for twin, weight in zip(options.twins, options.weights, strict=True)
+    ]
+    wanted: dict[str, GenerateOptions] = {
+        "first.wav": {"lora_id": first},
+        "second.wav": {"lora_id": second},
+        "blend.wav": {"loras": blend},
+    }
+    common: GenerateOptions = {
         "duration_seconds": options.seconds,
         "seed": options.seed,
         "lora_scale": options.scale,
     }
-    headers = {"accept": "audio/wav"} | ({"authorization": f"Bearer {options.key}"} if options.key else {})
-    options.out.mkdir(parents=True, exist_ok=True)
-    with httpx.Client(base_url=options.url, headers=headers, timeout=httpx.Timeout(30, read=None)) as service:
+    with ProducerTwin(options.url, options.key) as studio:
         for name, twins in wanted.items():
-            answer = service.post("/generate", json=common | twins)
-            if answer.is_error:
-                # Every error is {"error": "one sentence"}.
-                raise SystemExit(f"{name}: {answer.status_code} {answer.json()['error']}")
-            (options.out / name).write_bytes(answer.content)
-            print(options.out / name)
+            settings: GenerateOptions = {**common, **twins}
+            print(studio.generate(options.prompt, **settings).save(options.out / name))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ProducerTwinError as error:
+        raise SystemExit(str(error)) from None

@@ -223,6 +223,16 @@ def output(producer: str | None, name: str, extension: str, maker: str | None = 
     return f"outputs/twins/{producer}/{name}.{extension}" if producer else f"outputs/base/{name}.{extension}"
 
 
+# Tasks of ACE-Step's API (api.acestep.tasks).
+def acestep_task(task: str) -> str:
+    return f"acestep_tasks/{task}.json"
+
+
+def acestep_server(server: str) -> str:
+    """The heartbeat of a process that makes the tracks of tasks."""
+    return f"acestep_servers/{server}"
+
+
 def _fault(key: str, last_may_be_empty: bool = False) -> str | None:
     """What is wrong with a key; None if nothing is."""
     try:

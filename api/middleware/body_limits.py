@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.routes.forms import FORM_TYPES
 from api.routes.route import Route
 from api.routes.table import route_of
 from core import metrics, principal
@@ -92,7 +93,7 @@ class BodyLimits:
         if not length.isdigit() or int(length) > limit:
             return 413, _too_large(route, limit)
         kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-        if route.body and kind != "application/json":
+        if route.body and kind != "application/json" and not (route.accepts_forms and kind in FORM_TYPES):
             return 415, "content-type: send application/json"
         return None
 

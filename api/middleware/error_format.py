@@ -1,4 +1,4 @@
-"""Gives every error of every layer the one format `{"error": "one sentence"}`."""
+"""Gives every error of every layer its route's format, which is `{"error": "one sentence"}` for almost all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from http import HTTPStatus
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.routes.table import route_of
 from contract.validation import describe_validation
 from core.asgi.responses import error_response, method_not_allowed, no_such_path
 
@@ -51,7 +52,7 @@ class ErrorFormat:
             log.exception("%s %s failed (incident %s)", scope["method"], scope["path"], incident)
             if not answered:
                 sentence = f"the service failed at this request (incident {incident})"
-                await error_response(500, sentence)(scope, receive, send)
+                await error_response(500, sentence, field=route_of(scope).error_field)(scope, receive, send)
             return
         # Not before the app has returned: Starlette sends a bare 500, and raises the exception afterwards.
         if start is not None and ended:
@@ -67,7 +68,7 @@ def _answer(start: Message, body: bytes, scope: Scope) -> Response:
         if name.lower() not in (b"content-length", b"content-type")
     }
     status = 400 if status == 422 else status
-    return error_response(status, _sentence(status, body, scope), headers)
+    return error_response(status, _sentence(status, body, scope), headers, field=route_of(scope).error_field)
 
 
 def _sentence(status: int, body: bytes, scope: Scope) -> str:

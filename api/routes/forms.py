@@ -14,11 +14,36 @@ from starlette.requests import ClientDisconnect, Request
 from api.routes.route import Route
 from core.disk import temporary_space
 from core.errors import Refusal
+from core.text import shown
 
 # The longest field is the lyrics.
 _MAX_FIELD_BYTES = 2**15
 _MAX_FIELDS = 64
+# Of a form without files.
+_MAX_PLAIN_FIELD_BYTES = 2**16
+_MAX_PLAIN_FIELDS = 100
 _MAX_FILES = 8
+
+
+FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
+
+
+async def form_fields(request: Request) -> dict[str, str] | None:
+    """The fields of a form without files; None if the body is no form.
+
+    Raises:
+        Refusal: 400 for a malformed form, or a form with a file.
+    """
+    if _content_type(request) not in FORM_TYPES:
+        return None
+    data = await _received(request, _MAX_PLAIN_FIELDS, _MAX_PLAIN_FIELD_BYTES)
+    try:
+        for name, value in data.multi_items():
+            if isinstance(value, UploadFile):
+                raise Refusal(400, f"{shown(name)}: this route takes no files; leave it out")
+        return {name: value for name, value in data.multi_items() if isinstance(value, str)}
+    finally:
+        await data.close()
 
 
 @asynccontextmanager
@@ -30,20 +55,23 @@ async def received_form(
     Raises:
         Refusal: 400 for a malformed form, 415 for another content type, 507 where the disk for temporary files is full.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "multipart/form-data":
+    if _content_type(request) != "multipart/form-data":
         raise Refusal(415, "content-type: send multipart/form-data")
-    data = await _received(request)
+    data = await _received(request, _MAX_FIELDS, _MAX_FIELD_BYTES)
     try:
         yield _parts(data, route)
     finally:
         await data.close()
 
 
-async def _received(request: Request) -> FormData:
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _received(request: Request, max_fields: int, max_field_bytes: int) -> FormData:
     try:
         with temporary_space():
-            return await request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
+            return await request.form(max_files=_MAX_FILES, max_fields=max_fields, max_part_size=max_field_bytes)
     except HTTPException as error:
         raise Refusal(400, f"the body is not a valid form: {str(error.detail).rstrip('.')}") from error
     except ClientDisconnect:

@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.responses import Response
 
 from adapters.library import Library
+from api.acestep.tasks import AceStepTasks
 from api.auth.sign_in import SignIn
 from api.routes.overview import Overview
 from core.settings import Settings
@@ -42,6 +43,7 @@ class Front(Protocol):
     settings: Settings
     paces: Paces
     training: Any
+    acestep_tasks: AceStepTasks
 
     @property  # read-only, so that the front's may be the narrower RetryingStorage
     def storage(self) -> Storage: ...

@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from starlette.requests import ClientDisconnect, Request
 
 from api.capacity.thread_pools import to_record_thread
-from api.routes.forms import received_form
+from api.routes.forms import form_fields, received_form
 from api.routes.handler import Front, Inputs
 from api.routes.route import Route
 from contract import ID_RULE, is_id
@@ -45,8 +45,16 @@ async def parsed_inputs(
             body = validated(route.form, fields)
             yield Inputs(path, query, request.headers, body, files, record)
     else:
-        json = await json_body(request, route.body) if route.body else None
-        yield Inputs(path, query, request.headers, json, record=record)
+        yield Inputs(path, query, request.headers, await _body(route, request), record=record)
+
+
+async def _body(route: Route, request: Request) -> BaseModel | None:
+    """The body as the route's model; None if the route has no body."""
+    if route.body is None:
+        return None
+    if route.accepts_forms and (fields := await form_fields(request)) is not None:
+        return validated(route.body, fields)
+    return await json_body(request, route.body)
 
 
 async def json_body(request: Request, model: type[T]) -> T:

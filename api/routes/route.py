@@ -53,6 +53,8 @@ class Route:
         scopes: an API key needs one of them; None means that no key is needed.
         handler: the function that answers; None where BentoML serves the route.
         body: the JSON body, with an example of it.
+        accepts_forms: the body's fields may come as a form instead, which has no files.
+        token_in_body: the body's field `ai_token` may hold the API key.
         form: the fields of a multipart form, beside its files.
         form_files: the fields of its files.
         form_files_required: each of these must have a file.
@@ -60,6 +62,7 @@ class Route:
         allows_other_query: unknown query parameters are ignored; by default they are refused.
         answer: the models of the JSON answer (200); several are alternatives. The example is of the first.
         files: the media types of an answer that is not JSON.
+        error_field: the field of an error's sentence in the JSON answer.
         errors: its own error statuses. Those of every route, and those that follow from its body (400, 408, 413, 415),
             query (400) and path parameters (404), are added.
         writes: it changes stored objects or belongs to a training, so that it needs the password if one is set.
@@ -84,6 +87,8 @@ class Route:
     body: type[BaseModel] | None = None
     body_example: Mapping[str, Any] | None = None
     body_required: bool = True
+    accepts_forms: bool = False
+    token_in_body: bool = False
     form: type[BaseModel] | None = None
     form_files: tuple[str, ...] = ("file",)
     form_files_required: bool = True
@@ -92,6 +97,7 @@ class Route:
     answer: tuple[type[BaseModel], ...] = ()
     answer_example: Mapping[str, Any] | None = None
     files: tuple[str, ...] = ()
+    error_field: str = "error"
     errors: tuple[int, ...] = ()
     writes: bool = False
     accepts_damaged_job: bool = False

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import Scope
 
+from api.acestep import routes as acestep
 from api.routes import backends, datasets, jobs, operations, producers, tracks, training, twins, uploads
 from api.routes.route import ADMIN, Route
 
@@ -25,6 +26,7 @@ ROUTES: tuple[Route, ...] = (
     *twins.ROUTES,
     *producers.ROUTES,
     *operations.ROUTES,
+    *acestep.ROUTES,
 )
 # Stands in for the route of a request that matches none.
 NO_ROUTE = Route("GET", "other", "", "", ADMIN)

@@ -25,7 +25,7 @@ def run(command: list[str | Path], folder: Path) -> str:
     done = subprocess.run(
         [str(part) for part in command],
         cwd=folder,
-        env=os.environ | {"NO_PROXY": "127.0.0.1"},
+        env=os.environ | {"NO_PROXY": "127.0.0.1", "PYTHONPATH": str(ROOT / "clients" / "python" / "src")},
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -27,7 +27,7 @@ def clean(storage: Storage, jobs: Jobs, settings: Settings) -> dict[str, int]:
     for kind, days, folders in (
         ("uploads", settings.keep_uploads_days, ["uploads/"]),
         ("datasets", settings.keep_datasets_days, ["datasets/", "training_data/", "job_data/", "tag_cache/"]),
-        ("outputs", settings.keep_outputs_days, ["outputs/"]),
+        ("outputs", settings.keep_outputs_days, ["outputs/", "acestep_tasks/", "acestep_servers/"]),
     ):
         if days is None:
             continue

@@ -13,7 +13,10 @@ from core.settings import ROOT
 
 PAGES = sorted(
     page
-    for pattern in ("*.md", "docs/*.md", "examples/*.md", "web/*.md", "models/starter/*.md", "recipes/**/*.md")
+    for pattern in (
+        *("*.md", "docs/*.md", "examples/*.md", "web/*.md", "clients/*/*.md"),
+        *("models/starter/*.md", "recipes/**/*.md"),
+    )
     for page in ROOT.glob(pattern)
 )
 # The changelog names commands as they were.

@@ -1,0 +1,231 @@
+"""ACE-Step's tasks: tracks that are made after the answer to the request, and asked for later.
+
+Records are in storage, so that every replica answers for every task. The process that accepted a task makes its tracks.
+While it has any, it renews a heartbeat in storage: a task whose process has ended is answered as failed, by whichever
+replica is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from api.capacity.thread_pools import to_record_thread
+from contract import GenerateRequest, is_id
+from core import logs, principal
+from core.errors import Refusal
+from generation.pipeline import Generation
+from storage import AlreadyExists, NotFound, Storage, keys, records
+
+log = logging.getLogger("producer_twin.acestep")
+
+MAX_TRACKS = 200
+MAX_TRACKS_OF_ONE = 64
+_HEARTBEAT_SECONDS = 5.0
+_DEAD_AFTER = timedelta(seconds=60)
+_AVERAGED = 50
+_WAITING_SECONDS = 1800.0
+_LOST = "the server that made it has ended; send the request again"
+
+State = Literal["queued", "succeeded", "failed"]
+
+
+class TaskTrack(BaseModel):
+    """A finished track: its path in storage, its seed, and its length in seconds."""
+
+    path: str
+    seed: int
+    seconds: float
+
+
+class TaskRecord(BaseModel):
+    """The stored state of a task.
+
+    Attributes:
+        owner: the name of the principal that sent the task; no other may see it.
+        server: the process that makes its tracks.
+        request: the first take's, of which the others differ in their seed.
+        model: the name of the checkpoint.
+    """
+
+    task_id: str
+    owner: str
+    server: str
+    state: State
+    created_at: datetime
+    request: dict[str, Any]
+    model: str
+    tracks: list[TaskTrack] = []
+    error: str | None = None
+
+
+class AceStepTasks:
+    """The tasks of this process, and the records of all."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._server = uuid.uuid4().hex
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._tracks: Counter[str] = Counter()
+        self._heart: asyncio.Task[None] | None = None
+        self._counts: Counter[str] = Counter()
+        self._seconds: deque[float] = deque(maxlen=_AVERAGED)
+
+    async def release(self, takes: Sequence[GenerateRequest], model: str, generation: Generation) -> tuple[str, int]:
+        """Start to make the takes. Returns the task's id, and its place among this process's tasks.
+
+        Raises:
+            Refusal: 429, too many tracks wait; 503 or 507, the task cannot be stored.
+        """
+        owner = principal.current().name
+        if self._tracks.total() + len(takes) > MAX_TRACKS or self._tracks[owner] + len(takes) > MAX_TRACKS_OF_ONE:
+            raise Refusal(429, "too many tracks are being made; query the tasks that you have released, and wait", 10)
+        self._tracks[owner] += len(takes)
+        record = TaskRecord(
+            task_id=str(uuid.uuid4()),
+            owner=owner,
+            server=self._server,
+            state="queued",
+            created_at=datetime.now(UTC),
+            request=takes[0].model_dump(mode="json", exclude_unset=True),
+            model=model,
+        )
+        try:
+            if self._heart is None or self._heart.done():
+                await to_record_thread(self._beat)
+                self._heart = asyncio.create_task(self._keep_beating())
+            await to_record_thread(self._store, record)
+        except BaseException:
+            self._let_go(owner, len(takes))
+            raise
+        self._counts["total"] += 1
+        self._running[record.task_id] = asyncio.create_task(self._run(record, takes, generation))
+        return record.task_id, len(self._running)
+
+    async def find(self, task_id: str) -> TaskRecord | None:
+        """The task's record; None if there is none, or it is another principal's."""
+        if not is_id(task_id):
+            return None
+        record = await to_record_thread(self._read, task_id)
+        if record is None or record.owner != principal.current().name:
+            return None
+        if record.state == "queued" and await to_record_thread(self._is_lost, record):
+            # It may have ended between the two reads.
+            record = await to_record_thread(self._read, task_id)
+            if record and record.state == "queued":
+                return record.model_copy(update={"state": "failed", "error": _LOST})
+        return record
+
+    def statistics(self) -> dict[str, Any]:
+        """The counts of this process's tasks since it started, and how long the last of them took on average."""
+        running = len(self._running)
+        return {
+            "jobs": {
+                "total": self._counts["total"],
+                "queued": 0,
+                "running": running,
+                "succeeded": self._counts["succeeded"],
+                "failed": self._counts["failed"],
+            },
+            "queue_size": running,
+            "queue_maxsize": MAX_TRACKS,
+            "avg_job_seconds": round(sum(self._seconds) / len(self._seconds), 2) if self._seconds else 0.0,
+        }
+
+    async def _run(self, record: TaskRecord, takes: Sequence[GenerateRequest], generation: Generation) -> None:
+        start = time.monotonic()
+        made = [self._make(f"{record.task_id}-{number}", take, generation) for number, take in enumerate(takes)]
+        try:
+            found = await asyncio.gather(*made, return_exceptions=True)
+        finally:
+            self._let_go(record.owner, len(takes))
+        record.tracks = [each for each in found if isinstance(each, TaskTrack)]
+        errors = [each for each in found if isinstance(each, BaseException)]
+        record.state = "failed" if errors else "succeeded"
+        record.error = self._reason(errors[0], record) if errors else None
+        self._counts[record.state] += 1
+        self._seconds.append(time.monotonic() - start)
+        try:
+            await asyncio.to_thread(self._store, record)
+        except Refusal as refusal:  # the task is then answered as one whose process has ended
+            log.warning("the end of task %s was not stored: %s", record.task_id, refusal)
+        finally:
+            self._running.pop(record.task_id, None)
+
+    def _reason(self, error: BaseException, record: TaskRecord) -> str:
+        if isinstance(error, Refusal):
+            return error.message
+        log.error("task %s failed", record.task_id, exc_info=error)
+        return f"the service failed at task {record.task_id}"
+
+    async def _make(self, request_id: str, take: GenerateRequest, generation: Generation) -> TaskTrack:
+        """One take; it has a request id of its own, under which `/queue/{request_id}` knows it.
+
+        Where the runner's queue is full, the take waits here for as long as the runner says.
+        """
+        end = time.monotonic() + _WAITING_SECONDS
+        while True:
+            try:
+                with logs.request(request_id):
+                    track = await generation.generate(take, as_base64=False)
+                return TaskTrack(path=track.path, seed=track.seed, seconds=track.seconds)
+            except Refusal as refusal:
+                if refusal.status != 503 or refusal.wait is None or time.monotonic() > end:
+                    raise
+                await asyncio.sleep(refusal.wait)
+
+    def _let_go(self, owner: str, takes: int) -> None:
+        self._tracks[owner] -= takes
+        if not self._tracks[owner]:
+            del self._tracks[owner]
+
+    async def _keep_beating(self) -> None:
+        while True:
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+            try:
+                if not self._running:
+                    self._heart = None
+                    await to_record_thread(self._storage.delete, keys.acestep_server(self._server))
+                    return
+                await to_record_thread(self._beat)
+            except Refusal as refusal:
+                log.warning("the heartbeat of ACE-Step's tasks was not stored: %s", refusal)
+
+    def _beat(self) -> None:
+        self._storage.put(keys.acestep_server(self._server), datetime.now(UTC).isoformat().encode())
+
+    def _read(self, task_id: str) -> TaskRecord | None:
+        try:
+            return records.read(self._storage, keys.acestep_task(task_id), _parse)[0]
+        except NotFound:
+            return None
+
+    def _store(self, record: TaskRecord) -> None:
+        try:
+            self._storage.put(
+                keys.acestep_task(record.task_id),
+                record.model_dump_json().encode(),
+                if_absent=record.state == "queued",
+            )
+        except AlreadyExists:  # a retry after an answer that was lost
+            return
+
+    def _is_lost(self, record: TaskRecord) -> bool:
+        """Whether the process that made the task has ended."""
+        if record.server == self._server:
+            return record.task_id not in self._running
+        beat = self._storage.stat(keys.acestep_server(record.server))
+        newest = beat.modified if beat else record.created_at
+        return datetime.now(UTC) - newest > _DEAD_AFTER
+
+
+def _parse(data: bytes, key: str) -> TaskRecord:
+    return TaskRecord.model_validate_json(data)

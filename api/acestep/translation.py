@@ -1,0 +1,193 @@
+"""Translates ACE-Step's `/release_task` to requests of `POST /generate`."""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from api.acestep.fields import Fields
+from api.acestep.samples import SAMPLES
+from contract import GenerateRequest
+from contract.validation import validated
+from core.errors import Refusal
+from core.text import shown
+
+MAX_BATCH = 8
+DEFAULT_BATCH = 2
+_SEEDS = 2**32
+
+# ACE-Step's names of fields that are passed on, by the service's names.
+_PASSED = {
+    "lyrics": "lyrics",
+    "bpm": "bpm",
+    "key": "key_scale",
+    "time_signature": "time_signature",
+    "duration_seconds": "audio_duration",
+    "steps": "inference_steps",
+    "guidance": "guidance_scale",
+    "shift": "shift",
+    "lora_id": "lora_id",
+    "lora_scale": "lora_scale",
+}
+_FORMATS = ("mp3", "wav", "flac", "opus")
+_NO_LANGUAGE_MODEL = "there is no language model here"
+# Fields of ACE-Step that have no effect here, and why.
+_WITHOUT_EFFECT = {
+    **dict.fromkeys(
+        (
+            *("thinking", "use_format", "use_cot_caption", "use_cot_language", "use_cot_metas", "constrained_decoding"),
+            *("constrained_decoding_debug", "allow_lm_batch", "lm_model_path", "lm_backend", "lm_temperature"),
+            *("lm_cfg_scale", "lm_negative_prompt", "lm_top_k", "lm_top_p", "lm_repetition_penalty"),
+            *("lm_batch_chunk_size", "audio_code_string", "temperature"),
+        ),
+        _NO_LANGUAGE_MODEL,
+    ),
+    "vocal_language": "the model takes the language from the lyrics",
+    "infer_method": "the sampler is Euler's",
+    "timesteps": "timesteps follow from inference_steps and shift",
+    "use_adg": "guidance is adaptive projected guidance",
+    "cfg_interval_start": "guidance holds for all steps",
+    "cfg_interval_end": "guidance holds for all steps",
+    "instruction": "it follows from task_type",
+    "repainting_start": "text2music has no source",
+    "repainting_end": "text2music has no source",
+    "audio_cover_strength": "text2music has no source",
+}
+_SOURCES = ("src_audio_path", "reference_audio_path", "src_audio", "ctx_audio", "reference_audio", "ref_audio")
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A task of ACE-Step.
+
+    Attributes:
+        takes: a request for each track of the batch.
+        ignored: why a field that was sent has no effect, by the field's name.
+    """
+
+    takes: list[GenerateRequest]
+    ignored: dict[str, str]
+
+
+def translate(body: Mapping[str, Any], models: Mapping[str, str]) -> Translation:
+    """The requests for a task.
+
+    Args:
+        models: the backends by the names of their checkpoints, and by their own.
+
+    Raises:
+        Refusal: 400, which names ACE-Step's field.
+    """
+    fields, ignored = Fields(body), dict[str, str]()
+    fields.get("ai_token")  # api.acestep.body_token reads it
+    _check_task(fields)
+    wanted: dict[str, Any] = {ours: fields.get(theirs) for ours, theirs in _PASSED.items()}
+    wanted["prompt"] = _prompt(fields, wanted, ignored)
+    wanted["output_format"] = _format(fields, ignored)
+    _choose_model(fields, wanted, models, ignored)
+    if (loras := fields.get("loras")) is not None:
+        wanted["loras"] = _parsed(loras, "loras")
+    if _is_unset(wanted["duration_seconds"]):
+        del wanted["duration_seconds"]
+    seeds = _seeds(fields)
+    for name, reason in _WITHOUT_EFFECT.items():
+        if fields.get(name) is not None:
+            ignored[name] = reason
+    ignored |= dict.fromkeys(sorted(map(shown, fields.unread)), "it is not a field of this API")
+    try:
+        request = validated(GenerateRequest, wanted)
+    except Refusal as refusal:
+        raise Refusal(refusal.status, _in_their_words(refusal.message)) from None
+    return Translation([request.model_copy(update={"seed": seed}) for seed in seeds], ignored)
+
+
+def _check_task(fields: Fields) -> None:
+    task = fields.get("task_type")
+    if task not in (None, "text2music"):
+        raise Refusal(400, f"task_type: {shown(str(task))} is not served by this API yet; use text2music")
+    for name in _SOURCES:
+        if fields.get(name) is not None:
+            raise Refusal(400, f"{name}: this API does not take audio yet; leave it out, and use task_type text2music")
+
+
+def _prompt(fields: Fields, wanted: dict[str, Any], ignored: dict[str, str]) -> Any:
+    """The prompt: the request's own, or that of a random sample, whose other fields then fill the request's gaps."""
+    prompt, query, sampled = fields.get("prompt"), fields.get("sample_query"), fields.flag("sample_mode", False)
+    if prompt is None and query is not None:
+        ignored["sample_query"] = f"{_NO_LANGUAGE_MODEL}; it is used as the prompt"
+        return query
+    if query is not None:
+        ignored["sample_query"] = f"{_NO_LANGUAGE_MODEL}; the prompt is used"
+    if prompt is None and sampled:
+        sample = random.choice(SAMPLES)
+        for ours, theirs in _PASSED.items():
+            if wanted[ours] is None and theirs in sample:
+                wanted[ours] = sample[theirs]
+        return sample["caption"]
+    return prompt
+
+
+def _format(fields: Fields, ignored: dict[str, str]) -> str:
+    wanted = fields.get("audio_format")
+    name = str(wanted or "mp3").lower()
+    if name not in _FORMATS:
+        ignored["audio_format"] = f"{shown(name)} is not made here; the tracks are mp3"
+        return "mp3"
+    return name
+
+
+def _choose_model(fields: Fields, wanted: dict[str, Any], models: Mapping[str, str], ignored: dict[str, str]) -> None:
+    """`model` is a checkpoint; `checkpoint+producer:model` names a twin too, for clients without `lora_id`."""
+    name, plus, lora_id = str(fields.get("model") or "").partition("+")
+    if plus and wanted["lora_id"] is None:
+        wanted["lora_id"] = lora_id
+    if name in models and wanted["lora_id"] is None:
+        wanted["backend_override"] = models[name]
+    elif name and name not in models:
+        ignored["model"] = f"{shown(name)} is not served here; /acestep/v1/models lists the models"
+
+
+def _seeds(fields: Fields) -> list[int]:
+    """A seed for each track. With one seed the tracks have it and those after it; several go to the first tracks."""
+    size = fields.number("batch_size", DEFAULT_BATCH)
+    if not 1 <= size <= MAX_BATCH:
+        raise Refusal(400, f"batch_size: {size} is not from 1 to {MAX_BATCH}")
+    sent = fields.get("seed")
+    if fields.flag("use_random_seed", True) or sent is None:
+        return [secrets.randbelow(_SEEDS) for _ in range(size)]
+    try:
+        seeds = [int(part) for part in str(sent).split(",") if part.strip()]
+    except ValueError:
+        seeds = []
+    if not seeds or any(not -1 <= seed < _SEEDS for seed in seeds):
+        raise Refusal(400, f"seed: {shown(str(sent))} is not a number from 0 to {_SEEDS - 1}, or several with commas")
+    seeds = [secrets.randbelow(_SEEDS) if seed == -1 else seed for seed in seeds]
+    return [*seeds[:size], *((seeds[-1] + 1 + more) % _SEEDS for more in range(size - len(seeds)))]
+
+
+def _is_unset(seconds: Any) -> bool:
+    """ACE-Step's clients send 0 or -1 for a length of the model's choice."""
+    try:
+        return seconds is None or float(seconds) <= 0
+    except (TypeError, ValueError):
+        return False
+
+
+def _parsed(value: Any, name: str) -> Any:
+    """A value that forms send as JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise Refusal(400, f"{name}: it is not valid JSON") from None
+
+
+def _in_their_words(sentence: str) -> str:
+    """The sentence with ACE-Step's name of the field that it begins with."""
+    field, colon, rest = sentence.partition(":")
+    return f"{_PASSED.get(field, field)}{colon}{rest}"

@@ -1,0 +1,103 @@
+"""Tracks: make, follow in the queue, save."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Unpack
+
+import httpx
+from pydantic import PrivateAttr
+
+from producer_twin._async.resource import AsyncResource
+from producer_twin._async.transport import NO_READ_TIMEOUT
+from producer_twin._files import OnProgress, written
+from producer_twin._paths import output_path, path_of
+from producer_twin.models import GenerateLinkAnswer, QueueAnswer
+from producer_twin.requests import GenerateOptions
+
+if TYPE_CHECKING:
+    from producer_twin._async.client import AsyncProducerTwin
+
+_FORMATS = {".wav": "wav", ".flac": "flac", ".mp3": "mp3", ".opus": "opus", ".ogg": "opus"}
+
+
+class AsyncTrack(GenerateLinkAnswer):
+    """A track that the service has made and stored. Its audio is fetched when it is asked for."""
+
+    _client: AsyncProducerTwin = PrivateAttr()
+
+    async def save(self, path: str | os.PathLike[str], on_progress: OnProgress | None = None) -> Path:
+        """Write the audio to a file; the service converts it to the format that the extension names."""
+        return await self._client.tracks.save(self.output_path, path, on_progress)
+
+    async def read(self) -> bytes:
+        """The audio file as it is stored."""
+        return await self._client.tracks.read(self.output_path)
+
+
+class AsyncTracks(AsyncResource):
+    """The tracks."""
+
+    async def generate(
+        self, prompt: str, *, request_id: str | None = None, **options: Unpack[GenerateOptions]
+    ) -> AsyncTrack:
+        """Make a track.
+
+        Args:
+            prompt: a description of the music.
+            request_id: an id of your choice, such as a UUID, for `queue`.
+            options: the fields of `POST /generate`.
+        """
+        answer = await self._transport.send(
+            "POST",
+            "/generate",
+            json={"prompt": prompt, **options, "response": "url"},
+            headers={"x-request-id": request_id} if request_id else {},
+            timeout=NO_READ_TIMEOUT,
+        )
+        track = AsyncTrack.model_validate_json(answer.content)
+        track._client = self._client
+        return track
+
+    async def queue(self, request_id: str) -> QueueAnswer:
+        """The queue position of a track that is being made."""
+        answer = await self._transport.send("GET", path_of("/queue/{request_id}", request_id=request_id))
+        return QueueAnswer.model_validate_json(answer.content)
+
+    async def read(self, stored: str, *, format: str | None = None) -> bytes:
+        """The audio file of a stored track, by its `output_path`.
+
+        Args:
+            format: convert a track that is stored as WAV or FLAC to wav, flac, mp3 or opus.
+        """
+        async with self._opened(stored, format) as answer:
+            return await answer.aread()
+
+    async def save(self, stored: str, path: str | os.PathLike[str], on_progress: OnProgress | None = None) -> Path:
+        """Write a stored track to a file; the service converts it to the format that the extension names.
+
+        Args:
+            stored: the track's `output_path`.
+        """
+        target = Path(path)
+        wanted = _FORMATS.get(target.suffix.lower())
+        is_stored = wanted == _FORMATS.get(PurePosixPath(stored).suffix)
+        async with self._opened(stored, None if is_stored else wanted) as answer:
+            length = int(answer.headers["content-length"]) if "content-length" in answer.headers else None
+            done = 0
+            with written(target) as file:
+                async for chunk in answer.aiter_bytes():
+                    file.write(chunk)
+                    done += len(chunk)
+                    if on_progress:
+                        on_progress(done, length)
+        return target
+
+    @asynccontextmanager
+    async def _opened(self, stored: str, format: str | None) -> AsyncIterator[httpx.Response]:
+        options = {"params": {"format": format}} if format else {}
+        async with self._transport.stream(output_path(stored), timeout=NO_READ_TIMEOUT, **options) as answer:
+            yield answer

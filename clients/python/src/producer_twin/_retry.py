@@ -1,0 +1,67 @@
+"""When a request is sent again, and after which time."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+# The service did nothing (429, 503), or a proxy did not reach it (502).
+RETRIED_STATUSES = frozenset({429, 502, 503})
+# The connection was not made, so that the service did not see the request.
+_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often and how long the client tries again.
+
+    Attributes:
+        attempts: how often a request is sent at most.
+        base_seconds: the first pause where the service names none; each further one is twice as long, up to
+            `max_seconds`, and up to half of it is random.
+        max_seconds: the longest pause. If the service asks for a longer one, its error is raised at once.
+    """
+
+    attempts: int = 4
+    base_seconds: float = 0.5
+    max_seconds: float = 60.0
+
+    def pause_after_error(self, attempt: int, error: httpx.TransportError, repeatable: bool) -> float | None:
+        """The seconds until the next attempt; None if there is none.
+
+        Args:
+            attempt: 1 for the first.
+            repeatable: whether the request may reach the service twice.
+        """
+        if attempt >= self.attempts or not (repeatable or isinstance(error, _UNSENT)):
+            return None
+        return self._backoff(attempt)
+
+    def pause_after_answer(self, attempt: int, answer: httpx.Response) -> float | None:
+        """The seconds until the next attempt; None if there is none."""
+        if attempt >= self.attempts or answer.status_code not in RETRIED_STATUSES:
+            return None
+        wanted = retry_after(answer)
+        if wanted is None:
+            return self._backoff(attempt)
+        return wanted if wanted <= self.max_seconds else None
+
+    def _backoff(self, attempt: int) -> float:
+        seconds = min(self.base_seconds * 2 ** (attempt - 1), self.max_seconds)
+        return seconds * random.uniform(0.5, 1)
+
+
+def retry_after(answer: httpx.Response) -> float | None:
+    """The seconds of `Retry-After`, which is a number or a date."""
+    value = answer.headers.get("retry-after", "").strip()
+    if value.isdigit():
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

@@ -1,0 +1,57 @@
+"""The exceptions of the client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+
+if TYPE_CHECKING:
+    from producer_twin.models import JobAnswer
+
+
+class ProducerTwinError(Exception):
+    """Base class of the client's exceptions."""
+
+
+class ApiError(ProducerTwinError):
+    """The service refused the request.
+
+    Attributes:
+        status: the HTTP status.
+        message: the service's sentence, which names the field and the remedy.
+        retry_after: the seconds after which the service may be asked again, if it said so.
+        request_id: the id under which the service's log has the request.
+    """
+
+    def __init__(self, status: int, message: str, retry_after: float | None = None, request_id: str | None = None):
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+        self.retry_after = retry_after
+        self.request_id = request_id
+
+
+class Unreachable(ProducerTwinError):
+    """The service could not be reached, or the connection to it was lost."""
+
+
+class JobFailed(ProducerTwinError):
+    """A training ended without a twin, or was cancelled.
+
+    Attributes:
+        job: its record.
+    """
+
+    def __init__(self, job: JobAnswer):
+        super().__init__(f"job {job.job_id} {job.state}" + (f": {job.error}" if job.error else ""))
+        self.job = job
+
+
+def error_of(answer: httpx.Response, retry_after: float | None) -> ApiError:
+    """The exception for an error answer whose body has been read."""
+    try:
+        message = str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):  # a proxy in between answered
+        message = answer.text.strip()[:500] or answer.reason_phrase
+    return ApiError(answer.status_code, message, retry_after, answer.headers.get("x-request-id"))

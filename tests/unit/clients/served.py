@@ -1,0 +1,54 @@
+"""Stands in for the service: answers each route with its example, and records the requests."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from typing import Any
+
+import httpx
+
+from api.routes.examples import GENERATED, JOB
+from api.routes.route import Route
+from api.routes.table import NO_ROUTE, TABLE
+
+FIELD = re.compile(r'name="(\w+)"')
+FILE = b"the content of a file"
+
+
+class ServedExamples:
+    """A handler for `httpx.MockTransport`.
+
+    Attributes:
+        fields: of each route that was asked for, the names of the parameters, body fields and headers that were sent.
+    """
+
+    def __init__(self) -> None:
+        self.fields: defaultdict[Route, set[str]] = defaultdict(set)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        route = TABLE.find(request.method, request.url.path).route
+        assert route is not NO_ROUTE, f"there is no {request.method} {request.url.path}"
+        sent = self.fields[route]
+        sent |= set(request.url.params)
+        sent |= {each.name for each in route.parameters if each.location == "header" and each.name in request.headers}
+        if route.body and request.content:
+            sent |= set(json.loads(request.content))
+        if route.form:
+            sent |= set(FIELD.findall(request.read().decode(errors="replace")))
+        return _answer(route)
+
+
+def _answer(route: Route) -> httpx.Response:
+    if route.path == "/generate":
+        return httpx.Response(200, json={"url": GENERATED["output_path"], **GENERATED})
+    if route.path.endswith("/events"):
+        return httpx.Response(200, text=event("1", JOB) + event("2", JOB | {"state": "done"}))
+    if route.answer:
+        return httpx.Response(200, json=route.answer_example)
+    return httpx.Response(200, content=b"{}" if route.path == "/docs.json" else FILE)
+
+
+def event(id: str, record: dict[str, Any]) -> str:
+    return f"id: {id}\ndata: {json.dumps(record)}\n\n"
