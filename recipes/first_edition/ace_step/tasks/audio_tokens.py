@@ -24,6 +24,7 @@ from ..levels import LEVELS
 from .harmony import outline
 from .pieces import Piece, load_piece
 
+TOKENIZER, DETOKENIZER = "audio_tokenizer", "audio_token_detokenizer"
 TOKEN_FRAMES = 30
 """Latent frames to a token: 5 tokens a second, like the original's."""
 CODE_LEVELS = (8,) * 8
@@ -74,16 +75,32 @@ class AudioTokens(nn.Module):
         return quantiser.project_out(codes + (quantiser._quantize(codes) - codes).detach())
 
 
-@torch.no_grad()
-def read_outline(
-    tokenizer: AceStepAudioTokenizer,
-    detokenizer: AceStepAudioTokenDetokenizer,
-    latents: torch.Tensor,
-    silence: torch.Tensor,
-) -> torch.Tensor:
-    """The context of a cover of `latents` `[B, T, LATENT]`, as the pipeline makes it, `[B, T, LATENT]`."""
-    codes, _ = tokenizer.tokenize(latents, silence)
-    return detokenizer(codes)[:, : latents.shape[1]]
+class OutlineReader:
+    """The trained audio tokens, frozen, as the pipeline uses them.
+
+    Args:
+        runs: where `train_audio_tokens` wrote them.
+    """
+
+    def __init__(self, runs: Path) -> None:
+        tokenizer = AceStepAudioTokenizer.from_pretrained(runs / TOKENIZER)
+        detokenizer = AceStepAudioTokenDetokenizer.from_pretrained(runs / DETOKENIZER)
+        self.tokenizer, self.detokenizer = (part.requires_grad_(False).eval() for part in (tokenizer, detokenizer))
+
+    @classmethod
+    def find(cls, runs: Path) -> OutlineReader | None:
+        """None while the audio tokens are still to be trained."""
+        return cls(runs) if (runs / DETOKENIZER).exists() else None
+
+    @torch.no_grad()
+    def __call__(self, latents: torch.Tensor, silence: torch.Tensor) -> torch.Tensor:
+        """The context of a cover of latents `[T, LATENT]`, as the pipeline makes it, `[T, LATENT]`.
+
+        Args:
+            silence: latents of silence, `[1, length, LATENT]`, which fill the last token.
+        """
+        codes, _ = self.tokenizer.tokenize(latents[None], silence)
+        return self.detokenizer(codes)[0, : len(latents)]
 
 
 def train_audio_tokens(runs: Path, steps: int, device: str) -> None:
@@ -105,8 +122,10 @@ def train_audio_tokens(runs: Path, steps: int, device: str) -> None:
             with training:
                 print(json.dumps({"step": step + 1, **validation(tokens, library)}), flush=True)
     load_average(tokens, runs / "audio_tokens.pt")
-    tokens.tokenizer.save_pretrained(runs / "audio_tokenizer")
-    tokens.detokenizer.save_pretrained(runs / "audio_token_detokenizer")
+    tokens.tokenizer.save_pretrained(runs / TOKENIZER)
+    partial = runs / f"{DETOKENIZER}.partial"
+    tokens.detokenizer.save_pretrained(partial)
+    partial.rename(runs / DETOKENIZER)  # at once, as the training of the tasks looks for it
 
 
 def _batch(clips: list[Piece], rng: np.random.Generator | None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from ...clips import LONG_SECONDS, LOOP_SECONDS, Library, draw, for_training
 from ...prompts import loose_text
 from ..latents import frames
 from ..model import DRUMLESS_SHARE, LONG_SHARE, LOOP_LENGTHS, SECONDS_PER_STEP, cut
+from .audio_tokens import OutlineReader
 from .pieces import Piece
 from .prompts import bare_text, source_text, task_prompt
 from .timbre import reference_of
@@ -63,30 +63,35 @@ class Example:
         weights = OUTSIDE_WEIGHT + (1 - OUTSIDE_WEIGHT) * self.window
         return weights / weights.mean()
 
-    def context(self, clock: torch.Tensor, outline: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    def context(self, silence: torch.Tensor, outline: OutlineReader | None) -> torch.Tensor:
         """The transformer's context as the pipeline makes it, `[T, 2 * LATENT]`.
 
         Args:
-            clock: latents of silence, `[T, LATENT]`.
-            outline: latents `[T, LATENT]` through the audio tokens.
+            silence: its latents, which are the clock, `[1, length, LATENT]`.
+            outline: reads the source of covers.
         """
+        clock = silence[0, : len(self.window)]
         window = self.window[:, None].expand_as(clock)
         source = clock if self.source is None else self.source
         if self.task == "cover":
-            source = outline(source)
+            if outline is None:
+                raise ValueError("train the audio tokens before covers")
+            source = outline(source, silence)
         if self.task in ("repaint", "extend"):
             source = torch.where(window > 0, clock, source)
         return torch.cat([source, window], -1)
 
 
-def draw_batch(library: Library[Piece], rng: np.random.Generator) -> list[Example]:
-    """Examples of one length, of `SECONDS_PER_STEP` in all."""
+def draw_batch(library: Library[Piece], rng: np.random.Generator, covers: bool = True) -> list[Example]:
+    """Examples of one length, of `SECONDS_PER_STEP` in all; repaints in place of covers if not `covers`."""
     long = rng.random() < LONG_SHARE
     seconds = float(rng.choice(LONG_SECONDS if long else LOOP_LENGTHS))
     stock = for_training(library, seconds if long else LOOP_SECONDS)
     shares = LONG_SHARES if long else SHARES
     examples = []
     for task in rng.choice(list(shares), max(1, round(SECONDS_PER_STEP / seconds)), p=list(shares.values())):
+        if task == "cover" and not covers:
+            task = "repaint"
         referred = rng.random() < REFERENCE_SHARE.get(task, 0.0) and not long
         able = [piece for piece in stock if can_do(piece, task, referred)] or stock
         (piece,) = draw(able, 1, DRUMLESS_SHARE, rng)

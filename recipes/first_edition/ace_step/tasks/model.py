@@ -6,31 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers.pipelines.ace_step import AceStepAudioTokenDetokenizer, AceStepAudioTokenizer
 
 from ...state import Checkpoints
 from ..latents import frames
 from ..model import Starter
 from ..prompts import template_parts
-from .audio_tokens import read_outline
 from .prompts import build_task_tokenizer
 from .timbre import LAYERS, PART_SECONDS, timbre_token
 
 
 class TaskStarter(Starter):
-    """The starter with a trained timbre encoder, a larger vocabulary, and audio tokens, which stay as they are.
+    """The starter with a trained timbre encoder of two layers, and a larger vocabulary."""
 
-    Args:
-        runs: holds the trained audio tokens.
-    """
-
-    def __init__(self, runs: Path) -> None:
+    def __init__(self) -> None:
         super().__init__(build_task_tokenizer(), LAYERS)
         self.condition_encoder.timbre_encoder.requires_grad_(True)
-        self.audio_tokenizer = AceStepAudioTokenizer.from_pretrained(runs / "audio_tokenizer").requires_grad_(False)
-        self.audio_token_detokenizer = AceStepAudioTokenDetokenizer.from_pretrained(
-            runs / "audio_token_detokenizer"
-        ).requires_grad_(False)
 
     @torch.no_grad()
     def start_from(self, weights: dict[str, torch.Tensor]) -> None:
@@ -50,11 +40,6 @@ class TaskStarter(Starter):
         layer = self.condition_encoder.timbre_encoder.layers[-1]
         for adding in (layer.self_attn.to_out[0], layer.mlp.down_proj):
             adding.weight.zero_()
-
-    def outline(self, latents: torch.Tensor) -> torch.Tensor:
-        """The context of a cover of latents `[T, LATENT]`."""
-        silence = self.condition_encoder.silence_latent
-        return read_outline(self.audio_tokenizer, self.audio_token_detokenizer, latents[None], silence)[0]
 
     def task_conditions(self, texts: list[str], lyrics: str, references: Sequence[torch.Tensor | None]) -> torch.Tensor:
         """As `conditions`, with a reference `[4500, LATENT]` or None for each text."""

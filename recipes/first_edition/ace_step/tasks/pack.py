@@ -12,6 +12,7 @@ from models.checkpoints import TRAITS_FILE
 
 from ...training import forget_paths, load_average
 from ..model import SAMPLING, TRAITS
+from .audio_tokens import OutlineReader
 from .model import TaskStarter
 from .training import STATE
 
@@ -24,7 +25,7 @@ TASK_TRAITS = {
 
 def pack(runs: Path, target: Path) -> None:
     """Write the averaged weights of `runs` to `target` in bfloat16, with the unpacked codec."""
-    starter = TaskStarter(runs)
+    starter, outline = TaskStarter(), OutlineReader(runs)
     load_average(starter, runs / STATE)
     pipeline = AceStepPipeline(
         vae=AutoencoderOobleck.from_pretrained(runs / "codec-unit"),
@@ -33,8 +34,8 @@ def pack(runs: Path, target: Path) -> None:
         transformer=starter.transformer,
         condition_encoder=starter.condition_encoder,
         scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
-        audio_tokenizer=starter.audio_tokenizer,
-        audio_token_detokenizer=starter.audio_token_detokenizer,
+        audio_tokenizer=outline.tokenizer,
+        audio_token_detokenizer=outline.detokenizer,
     )
     pipeline.to(torch.bfloat16).save_pretrained(target)
     forget_paths(target)
