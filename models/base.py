@@ -125,11 +125,13 @@ class Plan:
         steps: number of steps.
         cost: cost of one step, in a unit of the model's own, such as tokens.
         batch_key: only rows with equal keys can share a batch. `None` is the key of all rows without restrictions.
+        encoded_seconds: duration of recordings that `Model.prepare` has to encode; 0 if it need not be called.
     """
 
     steps: int
     cost: float
     batch_key: Hashable = None
+    encoded_seconds: float = 0.0
 
 
 class Run(Protocol):
@@ -214,6 +216,10 @@ class Model(Protocol[R]):
     def has_room(self, row: Row) -> bool:
         """Whether there is memory for the weights that the row's adapters are merged into. Thread-safe."""
         return self.merged.has_room(row.adapters)
+
+    def prepare(self, row: Row) -> Interruptible:
+        """Encode a row's recordings, so that `begin` need not do it without a pause. The model keeps the results."""
+        yield from ()
 
     def begin(self, row: Row) -> R:
         """Compute a row's inputs that all steps share, such as its text encoding. Raises if the row is invalid."""

@@ -1,16 +1,40 @@
-"""Decodes audio in overlapping chunks, with the same result as in one piece."""
+"""Encodes and decodes audio in overlapping chunks, with the same result as in one piece."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-# A decoder's memory, and how long other rows wait, grow with the chunk.
+# A codec's memory, and how long other rows wait, grow with the chunk.
 _CHUNK_FRAMES = 250
 # The overlap is computed twice, so a chunk is at least this many times as long.
 _MIN_CHUNK_OVERLAPS = 25
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Frames `start` to `end`, which are computed from frames `first` to `last`, since those influence them."""
+
+    first: int
+    start: int
+    end: int
+    last: int
+
+
+def chunks(length: int, receptive_field: int) -> Iterator[Chunk]:
+    """Split `length` frames.
+
+    Args:
+        receptive_field: number of frames on either side that influence a result. Chunks overlap by it, so that none has
+            an edge that the whole would not have.
+    """
+    size = max(_CHUNK_FRAMES, _MIN_CHUNK_OVERLAPS * receptive_field)
+    for start in range(0, length, size):
+        end = min(length, start + size)
+        yield Chunk(max(0, start - receptive_field), start, end, min(length, end + receptive_field))
 
 
 def decode_in_chunks(
@@ -19,16 +43,31 @@ def decode_in_chunks(
     """Decode `[..., T]` to `[..., T × hop]`, with a pause after each chunk.
 
     Args:
-        receptive_field: number of frames on either side of a sample that influence it. Chunks overlap by it, so that
-            none has an edge that the whole would not have.
+        receptive_field: number of frames on either side of a sample that influence it.
         hop: samples per frame.
         decode: decodes `[..., n]` to `[..., n × hop]`.
     """
-    length, parts = frames.shape[-1], []
-    chunk = max(_CHUNK_FRAMES, _MIN_CHUNK_OVERLAPS * receptive_field)
-    for start in range(0, length, chunk):
-        first, end = max(0, start - receptive_field), min(length, start + chunk)
-        audio = decode(frames[..., first : min(length, end + receptive_field)])
-        parts.append(audio[..., (start - first) * hop : (end - first) * hop])
+    parts = []
+    for chunk in chunks(frames.shape[-1], receptive_field):
+        audio = decode(frames[..., chunk.first : chunk.last])
+        parts.append(audio[..., (chunk.start - chunk.first) * hop : (chunk.end - chunk.first) * hop])
+        yield
+    return torch.cat(parts, dim=-1)
+
+
+def encode_in_chunks(
+    samples: Tensor, receptive_field: int, hop: int, encode: Callable[[Tensor], Tensor]
+) -> Generator[None, None, Tensor]:
+    """Encode `[..., T × hop]` to `[..., T]`, with a pause after each chunk.
+
+    Args:
+        receptive_field: number of frames on either side of a frame whose samples influence it.
+        hop: samples per frame.
+        encode: encodes `[..., n × hop]` to `[..., n]`.
+    """
+    parts = []
+    for chunk in chunks(samples.shape[-1] // hop, receptive_field):
+        frames = encode(samples[..., chunk.first * hop : chunk.last * hop])
+        parts.append(frames[..., chunk.start - chunk.first : chunk.end - chunk.first])
         yield
     return torch.cat(parts, dim=-1)

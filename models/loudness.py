@@ -15,7 +15,21 @@ def normalise(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     Raises:
         FloatingPointError: a sample is not finite.
     """
+    peak = _peak(audio)
+    return audio if peak < _SILENCE else (audio * np.float32(PEAK / peak)).astype(np.float32)
+
+
+def clip(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Clip `[channels, samples]` to ±1.
+
+    Raises:
+        FloatingPointError: a sample is not finite.
+    """
+    return audio if _peak(audio) <= 1 else np.clip(audio, -1, 1)
+
+
+def _peak(audio: NDArray[np.float32]) -> float:
     peak = float(np.abs(audio).max(initial=0.0))
     if not np.isfinite(peak):
         raise FloatingPointError("the model made samples that are not finite")
-    return audio if peak < _SILENCE else (audio * np.float32(PEAK / peak)).astype(np.float32)
+    return peak

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from pydantic import ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
 
+from contract.tasks import Task
 from models.checkpoints import TRAITS_FILE, CheckpointError
 
 
@@ -21,6 +22,8 @@ class Traits:
         loudness: of its clips, in LUFS. The default is what streaming services play at.
         max_true_peak: the highest true peak of a clip that its codec takes, in dBTP.
         level_channels: how many of the first channels of its latents hold loudness; 0 if none do.
+        tasks: those that it was trained for; None for all that its parts allow.
+        reference: whether it was trained to follow a reference recording; None if its parts decide.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -29,6 +32,8 @@ class Traits:
     loudness: float = -14.0
     max_true_peak: float = -1.0
     level_channels: NonNegativeInt = 0
+    tasks: tuple[Task, ...] | None = None
+    reference: bool | None = None
 
     @classmethod
     def of(cls, folder: Path) -> Traits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import io
 import logging
 import os
 import secrets
@@ -14,13 +15,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import bentoml
 import numpy as np
+import soundfile
 
+from contract.tasks import TASKS
 from core import logs, traces
 from core.errors import Refusal
 from core.settings import settings
 from models import malloc
-from models.base import Row
-from runners.messages import ConvertAnswer, ConvertRequest, QueuePosition, RunnerState, TrackAnswer, TrackRequest
+from models.base import Edit, Recording, Row
+from runners.messages import Audio, ConvertAnswer, ConvertRequest, QueuePosition, RunnerState, TrackAnswer, TrackRequest
 from runners.table import Backend
 from storage import open_storage
 
@@ -86,7 +89,8 @@ class Runner:
             try:
                 self._worker.admit()
                 async with self._adapters.hold(request.adapters) as adapters:
-                    track = await self._worker.track(_row(request, adapters), deadline, request.queue_key)
+                    row = await asyncio.to_thread(_row, request, adapters)
+                    track = await self._worker.track(row, deadline, request.queue_key)
             except Exception as error:  # noqa: BLE001 - it is the answer
                 track = error
             self._stages[request.queue_key] = "finishing"
@@ -123,6 +127,8 @@ class Runner:
             sample_rate=self._model.sample_rate if self._model else None,
             channels=self._model.channels if self._model else None,
             largest_adapter=largest_file(self._model) if self._model else None,
+            tasks=[task for task in TASKS if self._model and task in self._model.tasks],
+            takes_reference=bool(self._model and self._model.takes_reference),
         )
 
     @bentoml.api
@@ -264,4 +270,17 @@ class Runner:
 
 def _row(request: TrackRequest, adapters: list[AdapterWeights]) -> Row:
     strengths = [ref.strength for ref in request.adapters]
-    return Row(request.text, request.seconds, request.options, list(zip(adapters, strengths, strict=True)))
+    edit, reference = request.edit, request.reference
+    return Row(
+        request.text,
+        request.seconds,
+        request.options,
+        list(zip(adapters, strengths, strict=True)),
+        Edit(**{**dict(edit), "source": _recording(edit.source)}) if edit else None,
+        _recording(reference) if reference else None,
+    )
+
+
+def _recording(audio: Audio) -> Recording:
+    samples, _ = soundfile.read(io.BytesIO(audio.flac), dtype="float32", always_2d=True)
+    return Recording(np.ascontiguousarray(samples.T), audio.sha256)

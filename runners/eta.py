@@ -86,6 +86,11 @@ def _advance(simulated: Scheduler, members: list[Ticket]) -> float:
         simulated.clock += cost.of(first.plan.cost)
         simulated.tickets.remove(first)
         return cost.finishing * first.row.seconds
+    unprepared = next((each for each in members if not each.prepared), None)
+    if unprepared:
+        simulated.clock += cost.of(unprepared.plan.cost)
+        unprepared.prepared = True
+        return cost.preparing * unprepared.plan.encoded_seconds
     step = cost.of(sum(each.plan.cost for each in members))
     runs = [cast("_SimulatedRun", each.run) for each in members if each.run]
     steps = max(1, min(run.steps_left for run in runs))

@@ -10,6 +10,9 @@ A row that joins a batch spares every waiting row the overhead of separate steps
 the rows in the batch. Where one row fills the device, the overhead is small and similar rows run one after the other.
 Where the overhead is large, as with a decoder that reads its weights for each token, every row joins.
 
+A row with recordings is prepared first: they are encoded, in pieces of some seconds. Where it is to join other rows,
+these take a step after each piece.
+
 Rows with a DoRA, LoKr, LoHa or OFT adapter need a merged copy of the weights, which rows with the same adapter share.
 Those for whose copy there is no memory wait until other rows are done.
 
@@ -61,6 +64,7 @@ class Ticket:
         arrived: the scheduler's clock when the row was added.
         run: its state in the model; `None` until it starts.
         group: the batch that it is in.
+        prepared: its recordings are encoded, or it has none.
         finishing: its steps are done, and its audio is being decoded.
         alone: it no longer shares a batch, since a batch with it failed.
         deferred: it ran out of memory alone, and waits until no other row holds memory.
@@ -72,6 +76,7 @@ class Ticket:
     arrived: float
     run: Run | None = None
     group: Group | None = None
+    prepared: bool = True
     finishing: bool = False
     alone: bool = False
     deferred: bool = False
@@ -83,7 +88,7 @@ class Group:
 
     Attributes:
         tickets: the rows.
-        batch: the model's batch; `None` until its first step, and while its row is decoded.
+        batch: the model's batch; `None` until its first step, and while a row is prepared or decoded.
         work: the step under way.
         seconds: the time that the step under way has taken so far.
     """
@@ -120,6 +125,7 @@ class Scheduler:
         self._group: Group | None = None
         self._answers: list[tuple[Ticket, Track]] = []  # of the current slice
         self._changed = False  # the next slice chooses the batch anew
+        self._prepared_last = False  # the last batch that was chosen is a row that is being prepared
 
     def add(self, row: Row, deadline: float = float("inf")) -> Ticket:
         """Queue a row.
@@ -131,7 +137,8 @@ class Scheduler:
         Raises:
             Exception: the model's, if the row is invalid.
         """
-        ticket = Ticket(row, self.model.plan(row), deadline, self.clock)
+        plan = self.model.plan(row)
+        ticket = Ticket(row, plan, deadline, self.clock, prepared=not plan.encoded_seconds)
         self.tickets.append(ticket)
         self._changed = True
         return ticket
@@ -154,6 +161,8 @@ class Scheduler:
             return 0.0
         if tickets[0].finishing:
             return self.cost.finishing * tickets[0].row.seconds
+        if not tickets[0].prepared:
+            return self.cost.preparing * tickets[0].plan.encoded_seconds
         return (self.cost.pace or 0.0) * self.cost.of(sum(ticket.plan.cost for ticket in tickets))
 
     def next_batch(self) -> list[Ticket]:
@@ -161,7 +170,7 @@ class Scheduler:
         return self._members(self._ranked())
 
     def run_slice(self) -> list[tuple[Ticket, Track]]:
-        """Run one batch up to its next preemption point: for a layer of a step, or for a token.
+        """Run one batch up to its next preemption point: for a layer of a step, for a token, or for a piece of audio.
 
         Returns:
             The tickets that are done, each with its audio or its error.
@@ -184,6 +193,7 @@ class Scheduler:
                 next(group.work)
             finally:
                 group.seconds += self._timer() - start
+            self._changed |= self._prepared_last
         except StopIteration as end:
             group.work = None
             self._step_done(group, end.value)
@@ -196,18 +206,24 @@ class Scheduler:
         self._raise_limit()
         tickets = self._ranked()
         while tickets:
-            first = tickets[0]
+            members = self._members(tickets)
+            ready = [ticket for ticket in members if ticket.prepared]
+            unprepared = [ticket for ticket in members if not ticket.prepared]
+            if unprepared and not (ready and self._prepared_last):
+                self._prepared_last = True
+                return unprepared[0].group or self._regroup(unprepared[:1])
+            self._prepared_last = False
+            first = ready[0]
             if first.group and first.group.work:
                 return first.group
-            members = self._members(tickets)
-            preempted = [ticket.group for ticket in members if ticket.group and ticket.group.work]
+            preempted = [ticket.group for ticket in ready if ticket.group and ticket.group.work]
             if preempted:
                 return preempted[0]
-            if first.group and set(first.group.tickets) == set(members):
+            if first.group and set(first.group.tickets) == set(ready):
                 return first.group
-            failed = [ticket for ticket in members if not self._start(ticket)]
+            failed = [ticket for ticket in ready if not self._start(ticket)]
             if not failed:
-                return self._regroup(members)
+                return self._regroup(ready)
             tickets = [ticket for ticket in tickets if ticket not in failed]
         return None
 
@@ -278,16 +294,23 @@ class Scheduler:
         first = group.tickets[0]
         if first.finishing:
             return self.model.finish(first.run, first.row)
+        if not first.prepared:
+            return self.model.prepare(first.row)
         if group.batch is None:
             group.batch = self.model.batch([ticket.run for ticket in group.tickets])
         return group.batch.step()
 
     def _step_done(self, group: Group, result: Any) -> None:
-        costs = sum(ticket.plan.cost for ticket in group.tickets)
+        costs, first = sum(ticket.plan.cost for ticket in group.tickets), group.tickets[0]
         self.clock += self.cost.of(costs)
-        if group.tickets[0].finishing:
-            self.cost.finished(group.tickets[0].row.seconds, group.seconds)
-            self._answer(group.tickets[0], result)
+        if first.finishing:
+            self.cost.finished(first.row.seconds, group.seconds)
+            self._answer(first, result)
+            return
+        if not first.prepared:
+            self.cost.prepared(first.plan.encoded_seconds, group.seconds)
+            first.prepared = True
+            self._dissolve(group)
             return
         self.cost.stepped(costs, group.seconds)
         for ticket in [ticket for ticket in group.tickets if ticket in self.tickets]:

@@ -25,12 +25,13 @@ class StepCost:
         overhead: the cost of a step without rows, in the unit of the rows' costs.
         pace: seconds per unit of cost; `None` until steps have been timed.
         finishing: seconds to decode one second of music; 0 until a row has been decoded.
+        preparing: seconds to encode one second of a recording; 0 until one has been encoded.
     """
 
     def __init__(self, overhead: float) -> None:
         self.overhead = self._estimate = overhead
         self.pace: float | None = None
-        self.finishing = 0.0
+        self.finishing = self.preparing = 0.0
         self._warm = False
         self._n = self._x = self._y = self._xx = self._xy = 0.0
 
@@ -56,8 +57,11 @@ class StepCost:
 
     def finished(self, music: float, seconds: float) -> None:
         """Learn from the decoding of `music` seconds of audio, which took `seconds`."""
-        latest = seconds / music
-        self.finishing = (self.finishing + latest) / 2 if self.finishing else latest
+        self.finishing = _averaged(self.finishing, seconds / music)
+
+    def prepared(self, recorded: float, seconds: float) -> None:
+        """Learn from the encoding of `recorded` seconds of audio, which took `seconds`."""
+        self.preparing = _averaged(self.preparing, seconds / recorded)
 
     def _fitted(self) -> float:
         """The overhead by least squares, with the model's estimate as the point of 0 s at a cost of -overhead."""
@@ -69,3 +73,7 @@ class StepCost:
         if slope <= 0:  # further rows cost nothing measurable
             return highest
         return min(max((xx * self._y - x * self._xy) / slope, self._estimate / _MAX_ESTIMATE_RATIO), highest)
+
+
+def _averaged(average: float, latest: float) -> float:
+    return (average + latest) / 2 if average else latest

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.pipelines.ace_step import AceStepAudioTokenDetokenizer, AceStepAudioTokenizer
 from safetensors.torch import load_file, save_file
 
 from models.tiny import ace_step as tiny
@@ -58,6 +57,8 @@ def original_layout(
     }
     # The rest of the encoder's settings cannot be told apart from the transformer's in the authors' file.
     assert all(encoder[name] == config[name] for name in ("head_dim", "rope_theta", "sliding_window"))
+    tokenizer = json.loads((source / "audio_tokenizer" / "config.json").read_text())
+    own |= {name: tokenizer[name] for name in ("fsq_dim", "pool_window_size", "num_attention_pooler_hidden_layers")}
     merged = {**encoder, **config, **own, "layer_types": ["sliding_attention", "full_attention"], **settings}
     plain = {name: value for name, value in merged.items() if value is not None and not name.startswith("_")}
     (model / "config.json").write_text(json.dumps(plain))
@@ -74,26 +75,19 @@ def original_layout(
 
 
 def original_tensors(source: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint in diffusers' layout by the authors' names, and those of the audio tokenizer."""
+    """The tensors of a checkpoint in diffusers' layout by the authors' names."""
     tensors: dict[str, torch.Tensor] = {}
-    for prefix, part in (("decoder.", "transformer"), ("encoder.", "condition_encoder")):
+    for prefix, part in (
+        ("decoder.", "transformer"),
+        ("encoder.", "condition_encoder"),
+        ("tokenizer.", "audio_tokenizer"),
+        ("detokenizer.", "audio_token_detokenizer"),
+    ):
         for name, tensor in load_file(source / part / "diffusion_pytorch_model.safetensors").items():
             whole = name if name in ("null_condition_emb", "silence_latent") else prefix + name
             for ours, theirs in _NAMES.items():
                 whole = whole.replace(ours, theirs)
             tensors[whole] = tensor
-    sizes = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "head_dim": 16,
-    }
-    for prefix, module in (
-        ("tokenizer.", AceStepAudioTokenizer(**sizes, audio_acoustic_hidden_dim=8, fsq_dim=32)),
-        ("detokenizer.", AceStepAudioTokenDetokenizer(**sizes, audio_acoustic_hidden_dim=8)),
-    ):
-        tensors |= {prefix + name: tensor.clone() for name, tensor in module.state_dict().items()}
     return tensors
 
 

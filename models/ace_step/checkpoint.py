@@ -9,7 +9,11 @@ from typing import Any
 import torch
 from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscreteScheduler
 from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
-from diffusers.pipelines.ace_step import AceStepConditionEncoder
+from diffusers.pipelines.ace_step import (
+    AceStepAudioTokenDetokenizer,
+    AceStepAudioTokenizer,
+    AceStepConditionEncoder,
+)
 from diffusers.utils import logging
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -18,7 +22,7 @@ from models.ace_step.layout import Parts, locate
 from models.ace_step.original import check_silence
 from models.ace_step.sampling import is_turbo
 from models.ace_step.snake import use_fast_snake
-from models.ace_step.timbre import SilentTimbre
+from models.ace_step.timbre import keep_silent_timbre
 from models.checkpoints import Checkpoint
 from models.convolutions import guard_convolutions
 from models.errors import CheckpointError
@@ -41,14 +45,15 @@ def load(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> tu
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{checkpoint.name}: not an ACE-Step checkpoint: {reason}") from error
     pipeline.to(device)
-    for part in (pipeline.vae, pipeline.text_encoder, pipeline.condition_encoder, pipeline.transformer):
-        part.requires_grad_(False).eval()
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.requires_grad_(False).eval()
     use_fast_snake(pipeline.vae)
     guard_convolutions(pipeline.vae)
     pipeline.text_encoder.config.use_cache = False  # prompts are encoded in one pass
     fuse_norms(pipeline.transformer)
     fuse_norms(pipeline.condition_encoder)
-    pipeline.condition_encoder.timbre_encoder = SilentTimbre(pipeline)
+    keep_silent_timbre(pipeline)
     return pipeline, parts
 
 
@@ -58,8 +63,12 @@ def _load(parts: Parts, dtype: torch.dtype) -> AceStepPipeline:
         ("transformer", AceStepTransformer1DModel),
         ("condition_encoder", AceStepConditionEncoder),
         ("vae", AutoencoderOobleck),
+        ("audio_tokenizer", AceStepAudioTokenizer),
+        ("audio_token_detokenizer", AceStepAudioTokenDetokenizer),
     ):
         folder = getattr(parts, name)
+        if folder is None:
+            continue
         with torch.device("meta"):
             _check(folder, kind.from_config(kind.load_config(folder)))
         # As text, since libraries write the name into their files.

@@ -6,11 +6,15 @@ import math
 
 import torch
 from diffusers import AceStepPipeline
+from torch import Tensor
 
 from models.base import Text
 
 # The lyrics of instrumental music in ACE-Step's training data.
 INSTRUMENTAL = "[Instrumental]"
+_DEFAULT_LANGUAGE = "en"
+# The instruction of the authors' training data for music from text alone.
+TEXT_TO_MUSIC = "Fill the audio semantic mask based on the given conditions:"
 
 
 def frames(pipeline: AceStepPipeline, seconds: float) -> int:
@@ -19,40 +23,59 @@ def frames(pipeline: AceStepPipeline, seconds: float) -> int:
 
 
 @torch.no_grad()
-def encode(pipeline: AceStepPipeline, text: Text, seconds: float) -> torch.Tensor:
+def encode(
+    pipeline: AceStepPipeline,
+    text: Text,
+    seconds: float,
+    instruction: str = TEXT_TO_MUSIC,
+    timbre: Tensor | None = None,
+) -> Tensor:
     """Encode one request as `[1, L, D]`: lyrics, timbre, then text.
 
     Requests are encoded one at a time: the transformer has no mask for padded text, so in a padded batch a request's
     music would depend on the lengths of the other prompts.
+
+    Args:
+        instruction: the first line of the prompt, which names the task.
+        timbre: that of a reference recording, `[1, 1, D]`; by default that of silence.
     """
-    device = pipeline.transformer.device
-    hidden, mask, lyrics, lyrics_mask = pipeline.encode_prompt(
+    encoder = pipeline.condition_encoder
+    hidden, _, lyrics, lyrics_mask = pipeline.encode_prompt(
         prompt=text.prompt,
         lyrics="" if text.lyrics is None else text.lyrics or INSTRUMENTAL,
-        device=device,
+        device=pipeline.transformer.device,
+        vocal_language=text.vocal_language or _DEFAULT_LANGUAGE,
         audio_duration=seconds,
+        instruction=instruction,
         bpm=text.bpm,
         keyscale=text.key,
         timesignature=text.time_signature,
     )
-    condition, _ = pipeline.condition_encoder(
-        text_hidden_states=hidden,
-        text_attention_mask=mask,
-        lyric_hidden_states=lyrics,
-        lyric_attention_mask=lyrics_mask,
-        refer_audio_acoustic_hidden_states_packed=pipeline.condition_encoder.silence_latent,
-        refer_audio_order_mask=torch.zeros(1, dtype=torch.long, device=device),
+    return torch.cat(
+        [
+            encoder.lyric_encoder(inputs_embeds=lyrics, attention_mask=lyrics_mask),
+            encoder.silent_timbre if timbre is None else timbre,
+            encoder.text_projector(hidden),
+        ],
+        dim=1,
     )
-    return condition
 
 
-def context(pipeline: AceStepPipeline, length: int) -> torch.Tensor:
-    """The transformer's input beside the latents, `[1, T, 2C]`: silence as source audio, and a mask to generate all."""
+def silence(pipeline: AceStepPipeline, length: int) -> Tensor:
+    """The latents of silence, `[1, T, C]`, with which the model was trained; they are not those of zeros."""
     transformer = pipeline.transformer
-    source, _ = pipeline.prepare_src_latents(device=transformer.device, dtype=transformer.dtype, latent_length=length)
+    latents: Tensor = pipeline.prepare_src_latents(
+        device=transformer.device, dtype=transformer.dtype, latent_length=length
+    )[0]
+    return latents
+
+
+def context(pipeline: AceStepPipeline, length: int) -> Tensor:
+    """The transformer's input beside the latents, `[1, T, 2C]`: silence as source audio, and a mask to generate all."""
+    source = silence(pipeline, length)
     return torch.cat([source, torch.ones_like(source)], dim=-1)
 
 
-def null(pipeline: AceStepPipeline, condition: torch.Tensor) -> torch.Tensor:
+def null(pipeline: AceStepPipeline, condition: Tensor) -> Tensor:
     """The learned unconditional embedding, in the shape of `condition` `[1, L, D]`."""
     return pipeline.condition_encoder.null_condition_emb.to(condition).expand_as(condition)

@@ -21,6 +21,7 @@ class Parts:
     """The folders of a pipeline's parts, each with a `config.json`.
 
     Attributes:
+        audio_tokenizer: None in checkpoints without it, as is `audio_token_detokenizer`.
         variant: the name by which the authors tell their checkpoints apart, such as `acestep-v15-turbo-shift1`.
         sampling: a file with the checkpoint's own sampling options, which may be missing.
     """
@@ -30,6 +31,8 @@ class Parts:
     vae: Path
     text_encoder: Path
     tokenizer: Path
+    audio_tokenizer: Path | None
+    audio_token_detokenizer: Path | None
     variant: str
     sampling: Path
 
@@ -49,6 +52,8 @@ def locate(checkpoint: Checkpoint) -> Parts:
             vae=folder / "vae",
             text_encoder=folder / "text_encoder",
             tokenizer=folder / "tokenizer",
+            audio_tokenizer=_optional(folder / "audio_tokenizer"),
+            audio_token_detokenizer=_optional(folder / "audio_token_detokenizer"),
             variant=_name(checkpoint),
             sampling=sampling,
         )
@@ -56,8 +61,21 @@ def locate(checkpoint: Checkpoint) -> Parts:
     variant = _name(checkpoint) if model == folder else model.name
     vae, text_encoder = (_beside(model, name, checkpoint) for name in ("vae", _TEXT_ENCODER))
     converted = original.converted(model, checkpoint.sha256, variant)
-    transformer, condition_encoder = converted / "transformer", converted / "condition_encoder"
-    return Parts(transformer, condition_encoder, vae, text_encoder, text_encoder, variant, sampling)
+    return Parts(
+        transformer=converted / "transformer",
+        condition_encoder=converted / "condition_encoder",
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=text_encoder,
+        audio_tokenizer=_optional(converted / "audio_tokenizer"),
+        audio_token_detokenizer=_optional(converted / "audio_token_detokenizer"),
+        variant=variant,
+        sampling=sampling,
+    )
+
+
+def _optional(part: Path) -> Path | None:
+    return part if part.is_dir() else None
 
 
 def _name(checkpoint: Checkpoint) -> str:

@@ -11,15 +11,18 @@ from diffusers import AceStepPipeline
 from numpy.typing import NDArray
 
 from adapters.batched_lora import batch_key, check_adapters
-from models.ace_step import conditions, sampling
+from contract.tasks import Task
+from core.errors import Refusal
+from models.ace_step import codec, conditions, sampling
 from models.ace_step.checkpoint import load
-from models.ace_step.decoding import decode
 from models.ace_step.layer import UNCOMPILED, LayerFunctions
+from models.ace_step.recordings import RecordingEncoder
 from models.ace_step.sampling import Batch, Defaults, Run
-from models.base import Model, Plan, Row, run_to_end
+from models.ace_step.tasks import tasks_of, window
+from models.base import Edit, Interruptible, Model, Plan, Row, run_to_end
 from models.checkpoints import Checkpoint
 from models.compilation import compile_function
-from models.loudness import normalise
+from models.loudness import clip, normalise
 from models.traits import DEFAULT_TRAITS, Traits
 
 # diffusers' name → the original model's name, which adapter files use.
@@ -40,6 +43,7 @@ class AceStep(Model[Run]):
         self.defaults = defaults
         self.traits = traits
         self._functions = UNCOMPILED
+        self._recordings = RecordingEncoder(pipeline)
         self.sample_rate: int = pipeline.sample_rate
         self.channels: int = pipeline.vae.config.audio_channels
 
@@ -65,6 +69,14 @@ class AceStep(Model[Run]):
         transformer: torch.nn.Module = self.pipeline.transformer
         return transformer
 
+    @property
+    def tasks(self) -> frozenset[Task]:
+        return tasks_of(self.pipeline, self.defaults.guided, self.traits)
+
+    @property
+    def takes_reference(self) -> bool:
+        return self.traits.reference is not False
+
     def file_name(self, module: str) -> str:
         for diffusers, original in _ORIGINAL_NAMES.items():
             if module.endswith(diffusers):
@@ -77,15 +89,27 @@ class AceStep(Model[Run]):
 
     def plan(self, row: Row) -> Plan:
         check_adapters(self.adapted, row.adapters)
+        if row.edit and row.edit.task not in self.tasks:
+            raise Refusal(409, f"task: the checkpoint of {self.backend} cannot {row.edit.task}")
+        if row.reference and not self.takes_reference:
+            raise Refusal(409, f"reference: the checkpoint of {self.backend} follows none")
         tokens = -(-conditions.frames(self.pipeline, row.seconds) // self.pipeline.transformer.patch_size)
         return Plan(
-            steps=sampling.steps(row, self.defaults),
+            steps=len(sampling.times(row, self.defaults)) - 1,
             cost=tokens * sampling.streams(row, self.defaults),
             batch_key=batch_key(row.adapters),
+            encoded_seconds=self._recordings.seconds(row),
         )
 
+    def prepare(self, row: Row) -> Interruptible:
+        for _ in self._recordings.encode(row):
+            if self.device.type != "cpu":  # otherwise the queued work would delay, and mistime, the next batch
+                torch.accelerator.synchronize(self.device)
+            yield
+
     def begin(self, row: Row) -> Run:
-        return Run(self.pipeline, row, self.defaults, self.merged.get(row.adapters))
+        encoded = run_to_end(self._recordings.encode(row))
+        return Run(self.pipeline, row, self.defaults, self.merged.get(row.adapters), encoded)
 
     def batch(self, runs: Sequence[Run]) -> Batch:
         return Batch(self.pipeline, runs, self._functions)
@@ -97,17 +121,32 @@ class AceStep(Model[Run]):
     def finish(self, run: Run, row: Row) -> Generator[None, None, NDArray[np.float32]]:
         if not torch.isfinite(run.latents).all():
             raise FloatingPointError("the model made values that are not finite")
+        if row.edit and row.edit.keeps_outside:
+            return (yield from self._edited(run, row.edit, row.seconds))
         # Rows are decoded one at a time: padding to one length would be audible at the end.
-        audio = yield from decode(self.pipeline.vae, run.latents)
+        audio = yield from codec.decode(self.pipeline.vae, run.latents)
         samples: NDArray[np.float32] = audio[:, : round(row.seconds * self.sample_rate)].float().cpu().numpy()
         return normalise(samples)
 
-    @torch.inference_mode()
+    def _edited(self, run: Run, edit: Edit, seconds: float) -> Generator[None, None, NDArray[np.float32]]:
+        """The source with the decoded window in it, at the level of both."""
+        vae, rate = self.pipeline.vae, self.sample_rate
+        length = round(seconds * rate)
+        samples = np.zeros((self.channels, length), np.float32)
+        source = edit.source.samples[:, :length]
+        samples[:, : source.shape[1]] = source
+        end = min(length, round(edit.end * rate))
+        start = min(max(0, round(edit.start * rate)), end)
+        first, last = window(edit, run.latents.shape[1], self.pipeline.latents_per_second)
+        audio = yield from codec.decode_span(vae, run.latents, first, last)
+        offset = first * vae.hop_length
+        samples[:, start:end] = audio[:, start - offset : end - offset].float().cpu().numpy()
+        return clip(samples)
+
     def reconstruct(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
         vae = self.pipeline.vae
-        wave = torch.from_numpy(np.ascontiguousarray(audio))[None].to(self.device, vae.dtype)
-        latents = vae.encode(wave).latent_dist.mean.transpose(1, 2)
-        decoded: NDArray[np.float32] = run_to_end(decode(vae, latents)).float().cpu().numpy()
+        latents = run_to_end(codec.encode(vae, audio, -(-audio.shape[1] // vae.hop_length)))
+        decoded: NDArray[np.float32] = run_to_end(codec.decode(vae, latents)).float().cpu().numpy()
         return decoded[:, : audio.shape[1]]
 
     def response(self, row: Row) -> Generator[None, None, torch.Tensor]:

@@ -1,7 +1,7 @@
-"""Converts the transformer and the condition encoder from the authors' layout to that of diffusers.
+"""Converts a model from the authors' layout to that of diffusers.
 
 The authors publish one model with the prefixes `decoder.` (the transformer), `encoder.` (the condition encoder),
-`tokenizer.` and `detokenizer.` (for tasks that are not served), and the silence latent as a file of its own.
+`tokenizer.` and `detokenizer.` (the audio tokenizer's two halves), and the silence latent as a file of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from typing import Any
 
 import torch
 from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
-from diffusers.pipelines.ace_step import AceStepConditionEncoder
+from diffusers.pipelines.ace_step import (
+    AceStepAudioTokenDetokenizer,
+    AceStepAudioTokenizer,
+    AceStepConditionEncoder,
+)
 from safetensors.torch import save_file
 
 from models.ace_step.sampling import is_turbo
@@ -26,8 +30,14 @@ from models.weight_files import StoredTensor, check_tensors, stored_tensors, wri
 
 SILENCE_FILE = "silence_latent.pt"
 _SILENCE = "silence_latent"
-_PREFIXES = {"decoder.": "transformer", "encoder.": "condition_encoder"}
-_UNUSED_PREFIXES = ("tokenizer.", "detokenizer.")
+_PREFIXES = {
+    "decoder.": "transformer",
+    "encoder.": "condition_encoder",
+    "tokenizer.": "audio_tokenizer",
+    "detokenizer.": "audio_token_detokenizer",
+}
+# Parts without which a checkpoint can still do the other tasks.
+_OPTIONAL_PARTS = ("audio_tokenizer", "audio_token_detokenizer")
 _NULL_CONDITION = "null_condition_emb"
 # The authors' name of a module → diffusers'.
 _NAMES = {
@@ -48,7 +58,7 @@ Stored = Mapping[str, StoredTensor]
 
 
 def converted(model: Path, digest: str, variant: str) -> Path:
-    """The folder in the cache with `transformer` and `condition_encoder`. They are converted at the first call.
+    """The folder in the cache with a folder for each part, which are converted at the first call.
 
     Args:
         model: the folder with `config.json`, the weights and `silence_latent.pt`.
@@ -66,10 +76,16 @@ def converted(model: Path, digest: str, variant: str) -> Path:
 def _convert(model: Path, variant: str, folder: Path) -> None:
     try:
         settings = json.loads((model / "config.json").read_text())
-        parts = {"transformer": _transformer(settings, variant), "condition_encoder": _condition_encoder(settings)}
+        parts = {
+            "transformer": _transformer(settings, variant),
+            "condition_encoder": _encoder(AceStepConditionEncoder, settings),
+            "audio_tokenizer": _encoder(AceStepAudioTokenizer, settings),
+            "audio_token_detokenizer": _encoder(AceStepAudioTokenDetokenizer, settings),
+        }
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"config.json: {str(error).splitlines()[0]}") from error
     tensors = _by_part(stored_tensors(model))
+    parts = {name: module for name, module in parts.items() if tensors[name] or name not in _OPTIONAL_PARTS}
     check_disk(
         sum(each.end - each.start for part in tensors.values() for each in part.values()), folder, "XDG_CACHE_HOME"
     )
@@ -79,7 +95,7 @@ def _convert(model: Path, variant: str, folder: Path) -> None:
     tensors["condition_encoder"] |= stored_tensors(folder)
     for name, module in parts.items():
         shapes = {key: tensor.shape for key, tensor in module.state_dict().items()}
-        check_tensors(model, tensors[name], shapes, complete=True)
+        check_tensors(model, tensors[name], shapes, complete=name not in _OPTIONAL_PARTS)
         module.save_config(folder / name)
         write_tensors(folder / name / _WEIGHTS, {key: tensors[name][key] for key in shapes})
     silence.unlink()
@@ -92,8 +108,8 @@ def _transformer(settings: Mapping[str, Any], variant: str) -> Any:
         return AceStepTransformer1DModel(**_arguments(AceStepTransformer1DModel, wanted))
 
 
-def _condition_encoder(settings: Mapping[str, Any]) -> Any:
-    """The condition encoder without memory for its weights."""
+def _encoder(kind: type, settings: Mapping[str, Any]) -> Any:
+    """The condition encoder, or a half of the audio tokenizer, without memory for its weights."""
     own = {
         name.removeprefix(_ENCODER_PREFIX): value
         for name, value in settings.items()
@@ -102,7 +118,7 @@ def _condition_encoder(settings: Mapping[str, Any]) -> Any:
     # Those of the transformer's layers; the encoders' alternate.
     wanted = {name: value for name, value in {**settings, **own}.items() if name != "layer_types"}
     with torch.device("meta"):
-        return AceStepConditionEncoder(**_arguments(AceStepConditionEncoder, wanted))
+        return kind(**_arguments(kind, wanted))
 
 
 def _arguments(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,7 +136,7 @@ def _by_part(stored: Stored) -> dict[str, dict[str, StoredTensor]]:
             parts[_PREFIXES[prefix]][_renamed(name.removeprefix(prefix))] = tensor
         elif name == _NULL_CONDITION:
             parts["condition_encoder"][name] = tensor
-        elif not name.startswith(_UNUSED_PREFIXES):
+        else:
             raise CheckpointError(f"the tensor {name} in {tensor.file.name} has no place in the model")
     return parts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ import numpy as np
 import torch
 from diffusers import AceStepPipeline
 from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
+from torch import Tensor
 
 from adapters.batched_lora import Weights, blend
-from models.ace_step import conditions, packed
+from models.ace_step import conditions, packed, tasks
+from models.ace_step.injection import Injection, noised
 from models.ace_step.layer import UNCOMPILED, LayerFunctions
-from models.base import Interruptible, Row
+from models.ace_step.recordings import NO_RECORDINGS, Encoded
+from models.base import Edit, Interruptible, Row
 
 # Parameters of the authors' adaptive projected guidance (APG).
 _MOMENTUM = -0.75
@@ -67,40 +71,70 @@ class Run:
 
     Attributes:
         latents: `[1, T, C]`.
-        streams: its sequences through the transformer: the conditional, and with guidance the unconditional one.
         times: timesteps from 1 (noise) to 0, one more than there are steps.
         step: number of steps done.
 
     Args:
         weights: the merged weights of the row's adapters, by layer name.
+        encoded: the row's recordings.
     """
 
     @torch.inference_mode()
-    def __init__(self, pipeline: AceStepPipeline, row: Row, defaults: Defaults, weights: Weights | None = None) -> None:
+    def __init__(
+        self,
+        pipeline: AceStepPipeline,
+        row: Row,
+        defaults: Defaults,
+        weights: Weights | None = None,
+        encoded: Encoded = NO_RECORDINGS,
+    ) -> None:
         transformer = pipeline.transformer
+        edit, options = row.edit, row.options
         length = conditions.frames(pipeline, row.seconds)
-        condition = conditions.encode(pipeline, row.text, row.seconds)
-        context = conditions.context(pipeline, length)
         pairs = blend(row.adapters)
-        options = row.options
         self.guidance = defaults.guidance if options.guidance is None else options.guidance
-        self.streams = [packed.stream(transformer, context, condition, pairs, weights)]
-        if streams(row, defaults) == 2:
-            null = conditions.null(pipeline, condition)
-            self.streams.append(packed.stream(transformer, context, null, pairs, weights))
         self.momentum = MomentumBuffer(momentum=_MOMENTUM)
-        times = np.linspace(1, 0, steps(row, defaults) + 1, dtype=np.float32)
-        shift = defaults.shift if options.shift is None else options.shift
-        self.times: list[float] = (shift * times / (1 + (shift - 1) * times)).tolist()
+        self.times = times(row, defaults)
+        self.step = 0
         generator = torch.Generator().manual_seed(options.seed)
         shape = (1, length, transformer.config.audio_acoustic_hidden_dim)
         # Drawn on the CPU, so that a seed gives the same music on every device.
-        self.latents = torch.randn(shape, generator=generator).to(transformer.device, transformer.dtype)
-        self.step = 0
+        noise = torch.randn(shape, generator=generator).to(transformer.device, transformer.dtype)
+        self.latents = noise
+
+        def prepared(context: Tensor, instruction: str) -> list[packed.Stream]:
+            """The conditional stream, and with guidance the unconditional one."""
+            condition = conditions.encode(pipeline, row.text, row.seconds, instruction, encoded.timbre)
+            both = [condition, conditions.null(pipeline, condition)][: streams(row, defaults)]
+            return [packed.stream(transformer, context, each, pairs, weights) for each in both]
+
+        steps = len(self.times) - 1
+        self._edited_steps = edited_steps(edit, steps)
+        self._edited_streams: list[packed.Stream] = []
+        self._text_streams: list[packed.Stream] = []
+        self._injection: Injection | None = None
+        if edit and self._edited_steps:
+            latents = encoded.structure if edit.task == "cover" else encoded.source
+            assert latents is not None
+            self._edited_streams = prepared(tasks.context(pipeline, edit, latents), tasks.instruction(edit))
+        if self._edited_steps < steps:
+            self._text_streams = prepared(conditions.context(pipeline, length), conditions.TEXT_TO_MUSIC)
+        if edit and edit.noise_strength > 0:
+            assert encoded.source is not None
+            self.latents = noised(encoded.source, noise, self.times[0])
+        if edit and edit.keeps_outside and edit.injected_share > 0:
+            assert encoded.source is not None
+            window = tasks.window(edit, length, pipeline.latents_per_second)
+            self._injection = Injection(encoded.source, noise, window, round(steps * edit.injected_share))
 
     @property
     def steps_left(self) -> int:
         return len(self.times) - 1 - self.step
+
+    @property
+    def streams(self) -> list[packed.Stream]:
+        """The sequences through the transformer in the next step: conditional and, with guidance, unconditional."""
+        return self._edited_streams if self.step < self._edited_steps else self._text_streams
 
     def advance(self, velocities: Sequence[torch.Tensor]) -> None:
         """Take an Euler step along the conditional and, with guidance, unconditional velocity, `[1, T, C]` each."""
@@ -120,6 +154,8 @@ class Run:
         delta = self.times[self.step + 1] - self.times[self.step]
         self.latents = self.latents.add(velocity, alpha=delta).type_as(self.latents)
         self.step += 1
+        if self._injection:
+            self.latents = self._injection.apply(self.latents, self.step, self.times[self.step])
 
 
 class Batch:
@@ -133,7 +169,9 @@ class Batch:
         functions: LayerFunctions = UNCOMPILED,
     ) -> None:
         self.runs = runs
-        self.pack = packed.Pack(pipeline.transformer, [stream for run in runs for stream in run.streams], functions)
+        self._transformer, self._functions = pipeline.transformer, functions
+        self._streams = self._next_streams()
+        self._pack = packed.Pack(self._transformer, self._streams, functions)
         # The timesteps of all steps to come, `[steps, streams]`, copied once: a copy to a GPU in each step would block.
         steps = range(max(run.steps_left for run in runs))
         times = [
@@ -144,8 +182,11 @@ class Batch:
 
     @torch.inference_mode()
     def step(self) -> Interruptible:
+        streams = self._next_streams()
+        if any(now is not before for now, before in zip(streams, self._streams, strict=True)):
+            self._pack, self._streams = packed.Pack(self._transformer, streams, self._functions), streams
         latents = [run.latents for run in self.runs for _ in run.streams]
-        velocities = iter((yield from self.pack.forward(latents, self._times[self._taken])))
+        velocities = iter((yield from self._pack.forward(latents, self._times[self._taken])))
         self._taken += 1
         for run in self.runs:
             run.advance([next(velocities) for _ in run.streams])
@@ -153,9 +194,28 @@ class Batch:
         if device.type != "cpu":  # otherwise the queued steps would delay, and mistime, the next batch
             torch.accelerator.synchronize(device)
 
+    def _next_streams(self) -> list[packed.Stream]:
+        """The sequences of the next step; those of a run change where a cover leaves its source."""
+        return [stream for run in self.runs for stream in run.streams]
 
-def steps(row: Row, defaults: Defaults) -> int:
-    return row.options.steps or defaults.steps
+
+def times(row: Row, defaults: Defaults) -> list[float]:
+    """The row's timesteps from 1 (noise) to 0. A cover that starts from its source has only the last of them."""
+    shift = defaults.shift if row.options.shift is None else row.options.shift
+    even = np.linspace(1, 0, (row.options.steps or defaults.steps) + 1, dtype=np.float32)
+    result: list[float] = (shift * even / (1 + (shift - 1) * even)).tolist()
+    if row.edit and row.edit.noise_strength > 0:
+        level = 1 - row.edit.noise_strength
+        result = result[min(range(len(result) - 1), key=lambda step: abs(result[step] - level)) :]
+    return result
+
+
+def edited_steps(edit: Edit | None, steps: int) -> int:
+    """The number of steps that are conditioned on the source. A cover leaves it when its share of them is done."""
+    if edit is None:
+        return 0
+    # Rounded first, so that no rounding error takes a step away.
+    return math.floor(round(steps * edit.strength, 6)) if edit.task == "cover" else steps
 
 
 def streams(row: Row, defaults: Defaults) -> int:

@@ -7,7 +7,11 @@ from pathlib import Path
 import torch
 from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscreteScheduler
 from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
-from diffusers.pipelines.ace_step import AceStepConditionEncoder
+from diffusers.pipelines.ace_step import (
+    AceStepAudioTokenDetokenizer,
+    AceStepAudioTokenizer,
+    AceStepConditionEncoder,
+)
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
 
@@ -53,6 +57,8 @@ def build(folder: Path) -> None:
             ),
             condition_encoder=_condition_encoder(),
             scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
+            audio_tokenizer=AceStepAudioTokenizer(fsq_dim=_TEXT, **_tokenizer_sizes()),
+            audio_token_detokenizer=AceStepAudioTokenDetokenizer(**_tokenizer_sizes()),
         )
     pipeline.save_pretrained(folder, safe_serialization=True)
 
@@ -84,6 +90,18 @@ def _condition_encoder() -> AceStepConditionEncoder:
     )
     encoder.silence_latent.normal_(std=0.1)
     return encoder
+
+
+def _tokenizer_sizes() -> dict[str, int]:
+    return {
+        "hidden_size": _TEXT,
+        "intermediate_size": 2 * _TEXT,
+        "audio_acoustic_hidden_dim": _LATENT,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "sliding_window": 16,
+    }
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:

@@ -17,7 +17,7 @@ from adapters.adapter_file import InvalidAdapter
 from adapters.serialization import decode, encode, encode_tensors
 from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from contract import SamplingOptions
-from models.ace_step import AceStep, conditions, decoding
+from models.ace_step import AceStep, codec, conditions
 from models.ace_step.sampling import Batch, Defaults, Run
 from models.ace_step.snake import Snake
 from models.base import Row, Text, run_to_end
@@ -219,7 +219,7 @@ def test_audio_in_pieces_is_the_audio_as_a_whole(model: AceStep, monkeypatch: py
         whole = model.pipeline.vae.decode(latents.transpose(1, 2)).sample[0]
     monkeypatch.setattr("models.chunked_decoding._CHUNK_FRAMES", 40)
     monkeypatch.setattr("models.chunked_decoding._MIN_CHUNK_OVERLAPS", 1)
-    pieces = run_to_end(decoding.decode(model.pipeline.vae, latents))
+    pieces = run_to_end(codec.decode(model.pipeline.vae, latents))
     assert pieces.shape == whole.shape
     assert (pieces - whole).abs().max() <= 1e-5 * whole.std()
 

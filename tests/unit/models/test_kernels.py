@@ -8,7 +8,7 @@ from torch.nn.functional import linear
 from torch.nn.utils import weight_norm
 
 import models  # noqa: F401 - chooses the kernels' modes
-from models.ace_step.decoding import decode
+from models.ace_step.codec import decode
 from models.ace_step.model import AceStep
 from models.base import run_to_end
 from models.checkpoints import resolve

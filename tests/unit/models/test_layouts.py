@@ -19,7 +19,7 @@ from tests import checkpoint_layouts as layouts
 from tests.hub_server import files_of, hub, run_with_hub
 from training.ace_step import AceStepTrainer
 
-PARTS = ("transformer", "condition_encoder", "vae", "text_encoder")
+PARTS = ("transformer", "condition_encoder", "vae", "text_encoder", "audio_tokenizer", "audio_token_detokenizer")
 
 
 @pytest.fixture(autouse=True)
@@ -169,6 +169,10 @@ DAMAGED: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda f: layouts.changed(f / "model.safetensors", **{"decoder.layers.2.mlp.up_proj.weight": torch.ones(2)}),
         "layers.2.mlp.up_proj.weight, which has no place",
     ),
+    "half an audio tokenizer": (
+        _without("model.safetensors", "tokenizer.quantizer.project_in.weight"),
+        "lacks the tensor quantizer.project_in.weight",
+    ),
     "an unknown part": (
         lambda f: layouts.changed(f / "model.safetensors", **{"lm.weight": torch.ones(2)}),
         "lm.weight in model.safetensors has no place",
@@ -250,6 +254,19 @@ def test_several_models_in_one_folder_are_listed(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"several models \(acestep-v15-base, acestep-v15-turbo\)"):
         _loaded(first.parent)
     assert not _loaded(first).defaults.guided
+
+
+@pytest.mark.parametrize("layout", ["original", "diffusers"])
+def test_without_an_audio_tokenizer_there_are_no_covers(layout: str, tmp_path: Path) -> None:
+    if layout == "original":
+        folder = layouts.original_layout(tmp_path / "given")
+        names = load_file(folder / "model.safetensors")
+        halves = {name: None for name in names if name.startswith(("tokenizer.", "detokenizer."))}
+        layouts.changed(folder / "model.safetensors", **halves)
+    else:
+        folder = layouts.diffusers_layout(tmp_path / "given")
+        shutil.rmtree(folder / "audio_tokenizer")
+    assert _loaded(folder).tasks == {"text", "repaint", "extend"}
 
 
 def test_a_wider_transformer_than_its_encoder(tmp_path: Path, model: AceStep) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from adapters.adapter_file import Header
@@ -22,7 +25,7 @@ from models.base import Text
 from models.checkpoints import Checkpoint
 from runners.adapter_cache import AdapterCache
 from runners.local import LocalRunners
-from runners.messages import AdapterRef, TrackRequest
+from runners.messages import AdapterRef, Audio, EditRequest, RunnerState, TrackAnswer, TrackRequest
 from storage import Storage, keys, open_storage
 
 TWINS = 4
@@ -175,3 +178,46 @@ def test_a_track_times_out(runners: LocalRunners) -> None:
 
     runners["ace_step"]  # loads in its own thread
     asyncio.run(scenario())
+
+
+def _audio(seconds: float, subtype: str) -> tuple[np.ndarray, Audio]:
+    rng = np.random.default_rng(1)
+    samples = (rng.normal(size=(round(seconds * 48_000), 2)) * 0.1).astype(np.float32)
+    file = io.BytesIO()
+    soundfile.write(file, samples, 48_000, format="FLAC", subtype=subtype)
+    read, _ = soundfile.read(io.BytesIO(file.getvalue()), dtype="float32")
+    return read, Audio(flac=file.getvalue(), sha256=subtype)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+def test_an_edit_keeps_its_source(runners: LocalRunners, subtype: str) -> None:
+    samples, audio = _audio(2.0, subtype)
+    request = _request(seconds=2.0, timeout=60)
+    request.edit = EditRequest(task="repaint", source=audio, start=0.5, end=1.0)
+    request.reference = audio
+    # As it travels to a runner on another machine.
+    request = TrackRequest.model_validate_json(request.model_dump_json())
+
+    async def scenario() -> tuple[RunnerState, TrackAnswer]:
+        state = await runners["ace_step"].describe()
+        return state, await runners["ace_step"].generate(request)
+
+    runners["ace_step"]
+    state, answer = asyncio.run(scenario())
+    assert state.tasks == ["text", "repaint", "extend", "cover"] and state.takes_reference
+    made = np.frombuffer(answer.pcm, "<i2").reshape(-1, 2)
+    expected = np.round(samples * 32767).astype(np.int16)
+    assert made.shape == expected.shape
+    assert np.array_equal(made[:24_000], expected[:24_000]) and np.array_equal(made[48_000:], expected[48_000:])
+    assert not np.array_equal(made[24_000:48_000], expected[24_000:48_000])
+
+
+def test_a_task_that_the_checkpoint_cannot_do_is_refused(runners: LocalRunners) -> None:
+    request = _request(seconds=1.0, timeout=60)
+    request.edit = EditRequest(task="lego", source=_audio(1.0, "PCM_16")[1], start=0, end=1, tracks=("drums",))
+
+    async def scenario() -> TrackAnswer:
+        return await runners["ace_step"].generate(request)
+
+    runners["ace_step"]
+    assert asyncio.run(scenario()).status == 409
