@@ -1,6 +1,6 @@
 """Make the shipped starters: `python -m recipes.first_edition BACKEND STAGE`.
 
-    ace_step   codec, latents, model, decoder
+    ace_step   codec, latents, model, decoder; then pieces, audio_tokens, tasks, pack_tasks, evaluate_tasks
     musicgen   codec, codes, model
     and for both pack, unpack, evaluate, adapt
 
@@ -34,15 +34,20 @@ def main() -> None:
         stage = stages.add_parser(name)
         stage.add_argument("--steps", type=int, default=3000)
         stage.add_argument("--batch", type=int, default=6)
-    for name, songs in (("latents", 1440), ("codes", 6000)):
+    for name, songs in (("latents", 1440), ("codes", 6000), ("pieces", 1200)):
         stage = stages.add_parser(name)
         stage.add_argument("--songs", type=int, default=songs)
         stage.add_argument("--first", type=int, default=0, help="number of the first song")
-    stage = stages.add_parser("model")
-    stage.add_argument("--steps", type=int, default=6000)
-    stage.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
-    stage = stages.add_parser("pack")
-    stage.add_argument("--to", type=Path, help="default: the checkpoint that ships")
+    for name, steps, rate in (("model", 6000, 1.5e-3), ("tasks", 4000, 6e-4)):
+        stage = stages.add_parser(name)
+        stage.add_argument("--steps", type=int, default=steps)
+        stage.add_argument("--rate", type=float, default=rate, help="peak learning rate")
+    stages.add_parser("audio_tokens").add_argument("--steps", type=int, default=2000)
+    for name in ("pack", "pack_tasks"):
+        stages.add_parser(name).add_argument("--to", type=Path, help="default: the checkpoint that ships")
+    stage = stages.add_parser("evaluate_tasks")
+    stage.add_argument("--checkpoint", type=Path, help="default: the one that ships")
+    stage.add_argument("--cases", type=int, default=40)
     for name in ("unpack", "evaluate", "adapt"):
         stage = stages.add_parser(name)
         stage.add_argument("--checkpoint", type=Path, help="default: the one that ships")
@@ -73,9 +78,15 @@ def run(options: argparse.Namespace) -> None:
         module(stage).encode_songs(runs, options.first, options.songs, device, not options.no_compile)
     elif stage == "model":
         module("model").train_model(runs, options.steps, device, options.rate, not options.no_compile)
-    elif stage == "pack":
+    elif stage == "pieces":
+        module("tasks.pieces").encode_pieces(runs, options.first, options.songs, device, not options.no_compile)
+    elif stage == "audio_tokens":
+        module("tasks.audio_tokens").train_audio_tokens(runs, options.steps, device)
+    elif stage == "tasks":
+        module("tasks.training").train_tasks(runs, options.steps, device, options.rate, not options.no_compile)
+    elif stage in ("pack", "pack_tasks"):
         target = options.to or shipped
-        module("model").pack(runs, target)
+        module("model" if stage == "pack" else "tasks.pack").pack(runs, target)
         print(f"{target}: {sum(path.stat().st_size for path in target.rglob('*') if path.is_file()) / 1e6:.1f} MB")
     elif stage == "unpack":
         module("model").unpack(options.checkpoint or shipped, runs)
@@ -87,6 +98,11 @@ def run(options: argparse.Namespace) -> None:
         sampling = {name: int(value) if name == "steps" else float(value) for name, value in pairs}
         starter = load_starter(backend, options.checkpoint or shipped, device)
         evaluate(starter, runs / "evaluation", options.prompts, sampling)
+    elif stage == "evaluate_tasks":
+        from .checkpoint import load_starter
+
+        starter = load_starter(backend, options.checkpoint or shipped, device)
+        module("tasks.evaluate").evaluate_tasks(starter, runs / "evaluation", options.cases)
     elif stage == "adapt":
         from .adapt import adapt
         from .checkpoint import load_starter

@@ -14,7 +14,7 @@ import torch
 
 from adapters.weights import AdapterWeights
 from contract import SamplingOptions
-from models.base import Model, Row, Text
+from models.base import Edit, Model, Recording, Row, Text
 from models.checkpoints import resolve
 from runners import TABLE
 from training.base import Trainer
@@ -40,10 +40,13 @@ class LoadedStarter:
         seconds: float,
         seed: int,
         adapters: Sequence[tuple[AdapterWeights, float]] = (),
+        edit: Edit | None = None,
+        reference: Recording | None = None,
         **sampling: Any,
     ) -> np.ndarray:
         """Mono audio `[samples]` at the model's rate; `sampling` are fields of `SamplingOptions`."""
-        (track,) = self.model.generate([Row(text, seconds, SamplingOptions(seed=seed, **sampling), adapters=adapters)])
+        options = SamplingOptions(seed=seed, **sampling)
+        (track,) = self.model.generate([Row(text, seconds, options, adapters, edit, reference)])
         if isinstance(track, Exception):
             raise track
         return np.asarray(track).mean(0)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,9 @@ class Clip:
     seconds: float
     frames: torch.Tensor
     """`[T, C]`: latents in half precision, or codes."""
+
+
+C = TypeVar("C", bound=Clip)
 
 
 def seconds_of(number: int) -> float:
@@ -59,30 +63,38 @@ def write_clips(folder: Path, first: int, songs: int, encode: Callable[[np.ndarr
         print(f"{folder.name} {shard + SONGS_PER_SHARD}/{first + songs}", flush=True)
 
 
-class Library:
-    """All encoded clips; `refresh` reads new files, so that songs can be encoded during training."""
+def load_clip(row: dict[str, Any]) -> Clip:
+    """A clip from its row in a file."""
+    return Clip(Song(**json.loads(row["song"])), row["seconds"], row["frames"])
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.known, self.clips = folder, set[Path](), list[Clip]()
+
+class Library(Generic[C]):
+    """All encoded clips; `refresh` reads new files, so that songs can be encoded during training.
+
+    Args:
+        load: makes a clip from its row in a file.
+    """
+
+    def __init__(self, folder: Path, load: Callable[[dict[str, Any]], C]) -> None:
+        self.folder, self.known, self.clips, self._load = folder, set[Path](), list[C](), load
         self.refresh()
 
     def refresh(self) -> None:
         for path in sorted(set(self.folder.glob("*.pt")) - self.known):
             self.known.add(path)
-            for row in torch.load(path, weights_only=True):
-                self.clips.append(Clip(Song(**json.loads(row["song"])), row["seconds"], row["frames"]))
+            self.clips += [self._load(row) for row in torch.load(path, weights_only=True)]
 
-    def of_seconds(self, seconds: float) -> list[Clip]:
+    def of_seconds(self, seconds: float) -> list[C]:
         return [clip for clip in self.clips if clip.seconds == seconds]
 
 
-def for_training(library: Library, *seconds: float) -> list[Clip]:
+def for_training(library: Library[C], *seconds: float) -> list[C]:
     """The clips of these lengths, without the validation clips."""
     held = {id(clip) for clip in library.clips[:VALIDATION_CLIPS]}
     return [clip for length in seconds for clip in library.of_seconds(length) if id(clip) not in held]
 
 
-def draw(stock: list[Clip], count: int, drumless: float, rng: np.random.Generator) -> list[Clip]:
+def draw(stock: list[C], count: int, drumless: float, rng: np.random.Generator) -> list[C]:
     """Draw clips at random, and a share `drumless` of them from those without drums in genres that have them.
 
     Only one song in eight is such a one: too few to learn what "no drums" means in each genre.

@@ -45,9 +45,13 @@ class Training:
             optimizer.zero_grad()
         self.average.update()
         if self.checkpoints.due() or number + 1 == self.steps:
-            states = [optimizer.state_dict() for optimizer in self.optimizers]
-            weights, average = self.module.state_dict(), self.average.state_dict()
-            self.checkpoints.save({"weights": weights, "average": average, "optimizers": states, "step": number + 1})
+            self.save(number)
+
+    def save(self, number: int) -> None:
+        """Save the state after step `number`."""
+        states = [optimizer.state_dict() for optimizer in self.optimizers]
+        weights, average = self.module.state_dict(), self.average.state_dict()
+        self.checkpoints.save({"weights": weights, "average": average, "optimizers": states, "step": number + 1})
 
     def __enter__(self) -> Self:
         """Give the module its averaged weights inside the block."""

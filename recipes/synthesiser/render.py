@@ -1,7 +1,8 @@
-"""Render a song: tracks, reverb, ducking, stereo and level."""
+"""Render a song, or some of its tracks: reverb, ducking, stereo and level."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import gcd
 
@@ -17,15 +18,43 @@ from .song import Song
 PEAK = 0.8
 _PAN = {"kick": 0.0, "drums": 0.12, "bass": 0.0, "chord": -0.25, "melody": 0.2}
 """-1 is left, 1 is right."""
+TRACKS = tuple(_PAN)
 
 
 def render(song: Song, seconds: float, sample_rate: int = 48_000, channels: int = 2) -> np.ndarray:
     """Play `song`: float32 `[channels, samples]`, `round(seconds * sample_rate)` samples, peak 0.8."""
+    return render_parts(song, seconds, (TRACKS,), sample_rate, channels)[0]
+
+
+def render_parts(
+    song: Song, seconds: float, parts: Sequence[Sequence[str]], sample_rate: int = 48_000, channels: int = 2
+) -> list[np.ndarray]:
+    """Play some tracks of `song`, each part as loud as it is in the whole mix, whose peak is 0.8.
+
+    Args:
+        parts: the names in `TRACKS` of each part; all of them are the whole mix.
+
+    Returns:
+        float32 `[channels, samples]` for each part.
+    """
     if channels not in (1, 2):
         raise ValueError(f"channels must be 1 or 2, not {channels}")
-    samples = round(seconds * sample_rate)
     tracks = _tracks(song, seconds)
-    mix = _mix(song, tracks, channels)
+    mix = _fit(_mix(song, tracks, channels), seconds, sample_rate)
+    gain = PEAK / max(float(np.abs(mix).max(initial=0)), 1e-6)
+    rendered = []
+    for names in parts:
+        part = mix
+        if set(names) != set(TRACKS):
+            silenced = {name: track * np.float32(name in names) for name, track in tracks.items()}
+            part = _fit(_mix(song, silenced, channels, noise=False), seconds, sample_rate)
+        rendered.append(np.ascontiguousarray(part * gain, dtype=np.float32))
+    return rendered
+
+
+def _fit(mix: np.ndarray, seconds: float, sample_rate: int) -> np.ndarray:
+    """Resample to the rate, cut or pad to the length, and fade out."""
+    samples = round(seconds * sample_rate)
     if sample_rate != RATE:
         common = gcd(sample_rate, RATE)
         mix = resample_poly(mix, sample_rate // common, RATE // common, axis=1)
@@ -33,7 +62,7 @@ def render(song: Song, seconds: float, sample_rate: int = 48_000, channels: int 
     fade = min(samples, sample_rate // 100)
     if fade:
         mix[:, samples - fade :] *= np.linspace(1, 0, fade)
-    return np.ascontiguousarray(mix * (PEAK / max(float(np.abs(mix).max(initial=0)), 1e-6)), dtype=np.float32)
+    return mix
 
 
 def _tracks(song: Song, seconds: float) -> dict[str, np.ndarray]:
@@ -61,8 +90,8 @@ def _tracks(song: Song, seconds: float) -> dict[str, np.ndarray]:
     return tracks
 
 
-def _mix(song: Song, tracks: dict[str, np.ndarray], channels: int) -> np.ndarray:
-    """Sum of the tracks with the style's effects, `[channels, samples]` at `RATE`."""
+def _mix(song: Song, tracks: dict[str, np.ndarray], channels: int, noise: bool = True) -> np.ndarray:
+    """Sum of the tracks with the style's effects, `[channels, samples]` at `RATE`; `noise`: its crackle too."""
     style = STYLES[song.genre]
     length = len(tracks["kick"])
     pitched = np.stack([_panned(tracks, ("bass", "chord", "melody"), side) for side in _sides(channels)])
@@ -72,7 +101,7 @@ def _mix(song: Song, tracks: dict[str, np.ndarray], channels: int) -> np.ndarray
     if song.drums and style.pump:
         pitched *= _duck(song, style, length)
     mix = pitched + np.stack([_panned(tracks, ("kick", "drums"), side) for side in _sides(channels)])
-    if style.crackle:
+    if style.crackle and noise:
         mix += style.crackle * np.resize(crackle(), length)
     if style.tone:
         mix = sosfilt(butter(2, style.tone, fs=RATE, output="sos"), mix)

@@ -81,15 +81,19 @@ def build_text_encoder(vocabulary: int) -> Qwen3Model:
     )
 
 
-def build_condition_encoder() -> AceStepConditionEncoder:
-    """The condition encoder. Its timbre encoder has one layer, as it reads 30 s of latents for every prompt."""
+def build_condition_encoder(timbre_layers: int = 1) -> AceStepConditionEncoder:
+    """The condition encoder. Its timbre encoder is small, as it reads 30 s of latents.
+
+    With one layer it sees a tenth of a second only: the token that it returns is the first one, and the first layer
+    attends to its neighbours. The second layer attends to everything.
+    """
     encoder = AceStepConditionEncoder(
         hidden_size=TEXT_WIDTH,
         intermediate_size=2 * TEXT_WIDTH,
         text_hidden_dim=TEXT_WIDTH,
         timbre_hidden_dim=LATENT,
         num_lyric_encoder_hidden_layers=1,
-        num_timbre_encoder_hidden_layers=1,
+        num_timbre_encoder_hidden_layers=timbre_layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=TEXT_WIDTH // 4,

@@ -12,14 +12,25 @@ import torch
 from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscreteScheduler
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import PreTrainedTokenizerFast
 
 from models.checkpoints import TRAITS_FILE
 
-from ..clips import LONG_SECONDS, LOOP_SECONDS, VALIDATION_CLIPS, Clip, Library, draw, for_training, phrase_starts
+from ..clips import (
+    LONG_SECONDS,
+    LOOP_SECONDS,
+    VALIDATION_CLIPS,
+    Clip,
+    Library,
+    draw,
+    for_training,
+    load_clip,
+    phrase_starts,
+)
 from ..data import SAMPLE_RATE, TRAINING
 from ..prompts import start_numbers
 from ..training import Training, forget_paths, load_average, start_over
-from .architecture import CLOCK_TEMPOS, HOP, build_condition_encoder, build_text_encoder, build_transformer
+from .architecture import CLOCK_TEMPOS, HOP, LATENT, build_condition_encoder, build_text_encoder, build_transformer
 from .latents import frames
 from .levels import LEVELS
 from .prompts import build_tokenizer, format_prompt, song_prompt
@@ -51,14 +62,19 @@ VALIDATE_EVERY = 250
 
 
 class Starter(nn.Module):
-    """The three trained parts, and the loss of prompts and latents."""
+    """The three trained parts, and the loss of prompts and latents.
 
-    def __init__(self) -> None:
+    Args:
+        tokenizer: default: that of text-to-music.
+        timbre_layers: of the timbre encoder.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast | None = None, timbre_layers: int = 1) -> None:
         super().__init__()
-        self.tokenizer = build_tokenizer()
+        self.tokenizer = tokenizer or build_tokenizer()
         self.transformer = build_transformer()
         self.text_encoder = build_text_encoder(len(self.tokenizer))
-        self.condition_encoder = build_condition_encoder()
+        self.condition_encoder = build_condition_encoder(timbre_layers)
         self.condition_encoder.timbre_encoder.requires_grad_(False)
         self._no_reference: torch.Tensor | None = None
         for patches in (self.transformer.proj_in_conv, self.transformer.proj_out_conv):
@@ -100,6 +116,19 @@ class Starter(nn.Module):
         count, length, _ = latents.shape
         clock = self.condition_encoder.silence_latent[:, :length]
         context = torch.cat([clock, torch.ones_like(clock)], -1).expand(count, -1, -1)
+        error = self.squared_error(latents, noise, time, conditions, context).mean(1)
+        weight = channel_weights(error, levels_only)
+        return (error * weight).sum(1) / weight.sum()
+
+    def squared_error(
+        self,
+        latents: torch.Tensor,
+        noise: torch.Tensor,
+        time: torch.Tensor,
+        conditions: torch.Tensor,
+        context: torch.Tensor,
+    ) -> torch.Tensor:
+        """Squared error of the velocity `[B, T, LATENT]`; context `[B, T, 2 * LATENT]`, the others as for `loss`."""
         share = time.view(-1, 1, 1)
         velocity = self.transformer(
             hidden_states=(1 - share) * latents + share * noise,
@@ -109,10 +138,14 @@ class Starter(nn.Module):
             context_latents=context,
             return_dict=False,
         )[0]
-        error = (velocity.float() - (noise - latents)).square().mean(1)
-        weight = torch.full_like(error[0], 0.0 if levels_only else 1.0)
-        weight[:LEVELS] = LEVEL_WEIGHT
-        return (error * weight).sum(1) / weight.sum()
+        return (velocity.float() - (noise - latents)).square()
+
+
+def channel_weights(like: torch.Tensor, levels_only: bool) -> torch.Tensor:
+    """The weight of each latent channel in the loss, `[LATENT]`."""
+    weight = torch.full((LATENT,), 0.0 if levels_only else 1.0).to(like)
+    weight[:LEVELS] = LEVEL_WEIGHT
+    return weight
 
 
 def _in_float32(convolution: Callable[[torch.Tensor], torch.Tensor], frames: torch.Tensor) -> torch.Tensor:
@@ -129,7 +162,7 @@ def train_model(runs: Path, steps: int, device: str, rate: float, compile_it: bo
     if compile_it:
         for layer in starter.transformer.layers:
             layer.compile()
-    library = Library(runs / "latents")
+    library = Library(runs / "latents", load_clip)
     running = 0.0
     for step in range(training.first, steps):
         rng = np.random.default_rng([TRAINING, 7, step])
@@ -138,10 +171,10 @@ def train_model(runs: Path, steps: int, device: str, rate: float, compile_it: bo
         clips, latents, seconds = _draw(library, rng)
         texts = [song_prompt(clip.song, seconds, rng) for clip in clips]
         latents = latents.to(device)
-        time = _times(len(clips), rhythm)
+        time = draw_times(len(clips), rhythm)
         dropped = (torch.rand(len(clips), device=device) < PROMPT_DROPOUT).view(-1, 1, 1)
         with sdpa_kernel(SDPBackend.MATH), torch.autocast(device, torch.bfloat16):
-            conditions = starter.conditions(texts, _lyrics(rng))
+            conditions = starter.conditions(texts, draw_lyrics(rng))
             null = starter.condition_encoder.null_condition_emb.expand_as(conditions)
             conditions = torch.where(dropped, null, conditions)
             noise = torch.randn_like(latents)
@@ -159,7 +192,7 @@ def train_model(runs: Path, steps: int, device: str, rate: float, compile_it: bo
                 print(json.dumps({"step": step + 1, **validation(starter, library)}), flush=True)
 
 
-def _times(count: int, rhythm: bool) -> torch.Tensor:
+def draw_times(count: int, rhythm: bool) -> torch.Tensor:
     """Flow-matching times `[B]`: half of them biased to the noisy end, where rhythm and form are decided."""
     if rhythm:
         return 0.9 + 0.099 * torch.rand(count)
@@ -167,7 +200,7 @@ def _times(count: int, rhythm: bool) -> torch.Tensor:
     return torch.where(torch.rand(count) < 0.5, torch.rand(count), noisy).clamp(0.002, 0.999)
 
 
-def _draw(library: Library, rng: np.random.Generator) -> tuple[list[Clip], torch.Tensor, float]:
+def _draw(library: Library[Clip], rng: np.random.Generator) -> tuple[list[Clip], torch.Tensor, float]:
     """A batch of one length: clips, latents `[B, T, LATENT]`, and seconds."""
     if rng.random() < LONG_SHARE:
         seconds = float(rng.choice(LONG_SECONDS))
@@ -176,17 +209,17 @@ def _draw(library: Library, rng: np.random.Generator) -> tuple[list[Clip], torch
         seconds = float(rng.choice(LOOP_LENGTHS))
         stock = for_training(library, LOOP_SECONDS)
     clips = draw(stock, max(1, round(SECONDS_PER_STEP / seconds)), DRUMLESS_SHARE, rng)
-    return clips, torch.stack([_cut(clip, frames(seconds), rng) for clip in clips]).float(), seconds
+    return clips, torch.stack([cut(clip, frames(seconds), rng) for clip in clips]).float(), seconds
 
 
-def _cut(clip: Clip, length: int, rng: np.random.Generator) -> torch.Tensor:
+def cut(clip: Clip, length: int, rng: np.random.Generator) -> torch.Tensor:
     """Latents `[length, LATENT]` from the first beat of a random phrase."""
     starts = phrase_starts(clip, length, frames)
     start = starts[rng.integers(len(starts))]
     return clip.frames[start : start + length]
 
 
-def _lyrics(rng: np.random.Generator) -> str:
+def draw_lyrics(rng: np.random.Generator) -> str:
     """No lyrics, the usual tag for none, or now and then other words, to which the starter should be indifferent."""
     words = ("", "[Instrumental]", "la la la oh yeah", "[verse]\nlights are low tonight")
     text = format_prompt("", 10)[1]
@@ -194,7 +227,7 @@ def _lyrics(rng: np.random.Generator) -> str:
 
 
 @torch.no_grad()
-def validation(starter: Starter, library: Library) -> dict[str, float]:
+def validation(starter: Starter, library: Library[Clip]) -> dict[str, float]:
     """Loss on the validation clips, with their prompts and with other clips': the gap is the effect of prompts."""
     rng = np.random.default_rng(0)
     clips = [clip for clip in library.clips[:VALIDATION_CLIPS] if clip.seconds == LOOP_SECONDS]

@@ -23,7 +23,17 @@ from models.checkpoints import TRAITS_FILE
 from models.musicgen.pattern import delay, delays
 from models.musicgen.text import caption
 
-from ..clips import LONG_SECONDS, LOOP_SECONDS, VALIDATION_CLIPS, Clip, Library, draw, for_training, phrase_starts
+from ..clips import (
+    LONG_SECONDS,
+    LOOP_SECONDS,
+    VALIDATION_CLIPS,
+    Clip,
+    Library,
+    draw,
+    for_training,
+    load_clip,
+    phrase_starts,
+)
 from ..data import SAMPLE_RATE, TRAINING, song_number
 from ..prompts import learned_tokenizer, loose_text, number_tokens, start_numbers, within
 from ..training import Training, forget_paths, load_average, start_over
@@ -147,7 +157,7 @@ def train_model(runs: Path, steps: int, device: str, rate: float, compile_it: bo
     if compile_it:
         for layer in starter.decoder.model.decoder.layers:
             layer.compile()
-    library = Library(runs / "codes")
+    library = Library(runs / "codes", load_clip)
     weights = torch.tensor(BOOK_WEIGHTS, device=device)
     running = 0.0
     for step in range(training.first, steps):
@@ -174,7 +184,9 @@ def train_model(runs: Path, steps: int, device: str, rate: float, compile_it: bo
                 print(json.dumps({"step": step + 1, **validation(starter, library)}), flush=True)
 
 
-def _draw(library: Library, rng: np.random.Generator, blind: bool) -> tuple[list[Clip], torch.Tensor, torch.Tensor]:
+def _draw(
+    library: Library[Clip], rng: np.random.Generator, blind: bool
+) -> tuple[list[Clip], torch.Tensor, torch.Tensor]:
     """A batch of one length: clips, codes `[B, K, T]`, and the numbers of frames without a loss `[B]`."""
     if not blind and rng.random() < LONG_SHARE:
         seconds, stock = float(WINDOW_SECONDS), for_training(library, *LONG_SECONDS)
@@ -193,7 +205,7 @@ def _draw(library: Library, rng: np.random.Generator, blind: bool) -> tuple[list
 
 
 @torch.no_grad()
-def validation(starter: Starter, library: Library) -> dict[str, float]:
+def validation(starter: Starter, library: Library[Clip]) -> dict[str, float]:
     """Cross-entropy of the validation clips and of their first levels, with their own and with other clips' texts."""
     device = starter.decoder.device
     rng = np.random.default_rng(0)

@@ -1,0 +1,155 @@
+"""Audio tokens for covers: a tokenizer to 5 Hz, and a detokenizer to the outline that the transformer reads.
+
+The original's detokenizer is trained with its transformer. Ours is trained alone, and before it, to give the outline of
+`harmony.outline`: loudness in four bands and twelve pitch classes. Latents themselves would not do as its target: most
+of them vary with the phase of each tone, which 24 bits for 0.2 s cannot hold.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers.pipelines.ace_step import AceStepAudioTokenDetokenizer, AceStepAudioTokenizer
+from torch import nn
+
+from ...clips import LOOP_SECONDS, VALIDATION_CLIPS, Library
+from ...data import TRAINING
+from ...training import Training, load_average
+from ..architecture import LATENT
+from ..latents import frames
+from ..levels import LEVELS
+from .harmony import outline
+from .pieces import Piece, load_piece
+
+TOKENIZER, DETOKENIZER = "audio_tokenizer", "audio_token_detokenizer"
+TOKEN_FRAMES = 30
+"""Latent frames to a token: 5 tokens a second, like the original's."""
+CODE_LEVELS = (8,) * 8
+"""Levels of the finite scalar quantiser; 16,777,216 codes."""
+HIDDEN = 128
+LAYERS = 4
+RATE = 2e-3
+SECONDS_PER_STEP = 48.0
+VALIDATE_EVERY = 250
+_LOOP = frames(LOOP_SECONDS)
+
+
+class AudioTokens(nn.Module):
+    """Tokenizer and detokenizer, as `AceStepPipeline` loads them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        shared = {
+            "hidden_size": HIDDEN,
+            "intermediate_size": 2 * HIDDEN,
+            "audio_acoustic_hidden_dim": LATENT,
+            "pool_window_size": TOKEN_FRAMES,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": HIDDEN // 4,
+            "rope_theta": 10_000.0,
+        }
+        self.tokenizer = AceStepAudioTokenizer(
+            fsq_dim=HIDDEN,
+            fsq_input_levels=list(CODE_LEVELS),
+            num_attention_pooler_hidden_layers=LAYERS,
+            **shared,
+        )
+        self.detokenizer = AceStepAudioTokenDetokenizer(num_attention_pooler_hidden_layers=LAYERS // 2, **shared)
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """The outline `[B, T, LATENT]` of latents `[B, T, LATENT]` through the codes, with gradients."""
+        patches = latents.unflatten(1, (-1, TOKEN_FRAMES))
+        pooled = self.tokenizer.attention_pooler(self.tokenizer.audio_acoustic_proj(patches))
+        return self.detokenizer(self._quantise(pooled))
+
+    def _quantise(self, pooled: torch.Tensor) -> torch.Tensor:
+        """The tokenizer's quantiser with gradients straight through the rounding."""
+        quantiser = self.tokenizer.quantizer
+        levels = quantiser._levels.float()
+        bound = 1 + 1 / (levels - 1)
+        codes = bound * (quantiser.project_in(pooled).float() / bound).tanh()
+        return quantiser.project_out(codes + (quantiser._quantize(codes) - codes).detach())
+
+
+class OutlineReader:
+    """The trained audio tokens, frozen, as the pipeline uses them.
+
+    Args:
+        runs: where `train_audio_tokens` wrote them.
+    """
+
+    def __init__(self, runs: Path) -> None:
+        tokenizer = AceStepAudioTokenizer.from_pretrained(runs / TOKENIZER)
+        detokenizer = AceStepAudioTokenDetokenizer.from_pretrained(runs / DETOKENIZER)
+        self.tokenizer, self.detokenizer = (part.requires_grad_(False).eval() for part in (tokenizer, detokenizer))
+
+    @classmethod
+    def find(cls, runs: Path) -> OutlineReader | None:
+        """None while the audio tokens are still to be trained."""
+        return cls(runs) if (runs / DETOKENIZER).exists() else None
+
+    @torch.no_grad()
+    def __call__(self, latents: torch.Tensor, silence: torch.Tensor) -> torch.Tensor:
+        """The context of a cover of latents `[T, LATENT]`, as the pipeline makes it, `[T, LATENT]`.
+
+        Args:
+            silence: latents of silence, `[1, length, LATENT]`, which fill the last token.
+        """
+        codes, _ = self.tokenizer.tokenize(latents[None], silence)
+        return self.detokenizer(codes)[0, : len(latents)]
+
+
+def train_audio_tokens(runs: Path, steps: int, device: str) -> None:
+    """Train to `steps` steps in total, then write both to `runs`; resumes from `runs/audio_tokens.pt`."""
+    torch.manual_seed(0)
+    tokens = AudioTokens().to(device).train()
+    training = Training(tokens, runs / "audio_tokens.pt", RATE, steps)
+    library = Library(runs / "pieces", load_piece)
+    for step in range(training.first, steps):
+        rng = np.random.default_rng([TRAINING, 8, step])
+        clips = library.clips[VALIDATION_CLIPS:]
+        drawn = [clips[rng.integers(len(clips))] for _ in range(round(SECONDS_PER_STEP / LOOP_SECONDS))]
+        latents, wanted = (part.to(device) for part in _batch(drawn, rng))
+        with torch.autocast(device, torch.bfloat16):
+            outlines = tokens(latents)
+        training.step(step, (outlines.float() - wanted).square().mean())
+        if step % VALIDATE_EVERY == VALIDATE_EVERY - 1 or step + 1 == steps:
+            library.refresh()
+            with training:
+                print(json.dumps({"step": step + 1, **validation(tokens, library)}), flush=True)
+    load_average(tokens, runs / "audio_tokens.pt")
+    tokens.tokenizer.save_pretrained(runs / TOKENIZER)
+    partial = runs / f"{DETOKENIZER}.partial"
+    tokens.detokenizer.save_pretrained(partial)
+    partial.rename(runs / DETOKENIZER)  # at once, as the training of the tasks looks for it
+
+
+def _batch(clips: list[Piece], rng: np.random.Generator | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents and outlines `[B, T, LATENT]`, from a random frame of each piece on."""
+    latents, outlines = [], []
+    for clip in clips:
+        last = len(clip.frames) - _LOOP
+        start = int(rng.integers(last + 1)) if rng else 0
+        shift = int(rng.integers(TOKEN_FRAMES)) if rng else 0
+        length = _LOOP - TOKEN_FRAMES
+        wanted = outline(clip.song, clip.frames, clip.seconds)
+        latents.append(clip.frames[start + shift : start + shift + length].float())
+        outlines.append(wanted[start + shift : start + shift + length])
+    return torch.stack(latents), torch.stack(outlines)
+
+
+@torch.no_grad()
+def validation(tokens: AudioTokens, library: Library[Piece]) -> dict[str, float]:
+    """Share of the variance of loudness and of harmony that the outlines of the validation pieces explain."""
+    clips = [clip for clip in library.clips[:VALIDATION_CLIPS] if clip.seconds == LOOP_SECONDS]
+    latents, wanted = _batch(clips, None)
+    error = (tokens(latents.to(next(tokens.parameters()).device)).cpu() - wanted).square().mean((0, 1))
+    explained = 1 - error / wanted.flatten(0, 1).var(0)
+    return {
+        "loudness": round(float(explained[:LEVELS].mean()), 3),
+        "harmony": round(float(explained[LEVELS:].mean()), 3),
+    }

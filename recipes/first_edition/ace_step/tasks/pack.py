@@ -1,0 +1,43 @@
+"""Assemble the starter and its audio tokens as an `AceStepPipeline`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscreteScheduler
+
+from models.checkpoints import TRAITS_FILE
+
+from ...training import forget_paths, load_average
+from ..model import SAMPLING, TRAITS
+from .audio_tokens import OutlineReader
+from .model import TaskStarter
+from .training import STATE
+
+TASK_TRAITS = {
+    **TRAITS,
+    "tasks": ["text", "repaint", "extend", "cover", "complete", "lego", "extract"],
+    "reference": True,
+}
+
+
+def pack(runs: Path, target: Path) -> None:
+    """Write the averaged weights of `runs` to `target` in bfloat16, with the unpacked codec."""
+    starter, outline = TaskStarter(), OutlineReader(runs)
+    load_average(starter, runs / STATE)
+    pipeline = AceStepPipeline(
+        vae=AutoencoderOobleck.from_pretrained(runs / "codec-unit"),
+        text_encoder=starter.text_encoder,
+        tokenizer=starter.tokenizer,
+        transformer=starter.transformer,
+        condition_encoder=starter.condition_encoder,
+        scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
+        audio_tokenizer=outline.tokenizer,
+        audio_token_detokenizer=outline.detokenizer,
+    )
+    pipeline.to(torch.bfloat16).save_pretrained(target)
+    forget_paths(target)
+    (target / "sampling.json").write_text(json.dumps(SAMPLING, indent=2) + "\n")
+    (target / TRAITS_FILE).write_text(json.dumps(TASK_TRAITS, indent=2) + "\n")
