@@ -171,7 +171,7 @@ class Batch:
         self.runs = runs
         self._transformer, self._functions = pipeline.transformer, functions
         self._streams = self._next_streams()
-        self._pack = packed.Pack(self._transformer, self._streams, functions)
+        self.pack = packed.Pack(self._transformer, self._streams, functions)
         # The timesteps of all steps to come, `[steps, streams]`, copied once: a copy to a GPU in each step would block.
         steps = range(max(run.steps_left for run in runs))
         times = [
@@ -184,9 +184,9 @@ class Batch:
     def step(self) -> Interruptible:
         streams = self._next_streams()
         if any(now is not before for now, before in zip(streams, self._streams, strict=True)):
-            self._pack, self._streams = packed.Pack(self._transformer, streams, self._functions), streams
+            self.pack, self._streams = packed.Pack(self._transformer, streams, self._functions), streams
         latents = [run.latents for run in self.runs for _ in run.streams]
-        velocities = iter((yield from self._pack.forward(latents, self._times[self._taken])))
+        velocities = iter((yield from self.pack.forward(latents, self._times[self._taken])))
         self._taken += 1
         for run in self.runs:
             run.advance([next(velocities) for _ in run.streams])

@@ -45,7 +45,7 @@ def test_latents_in_pieces_are_those_of_the_whole(model: AceStep) -> None:
     samples = recording(5.2, 1).samples
     with torch.inference_mode():
         whole = model.pipeline.vae.encode(torch.from_numpy(samples)[None]).latent_dist.mean.transpose(1, 2)
-    work = codec.encode(model.pipeline.vae, samples, 130)
+    work = codec.encode(model.pipeline.vae, samples, 130, model.device)
     pauses = 0
     try:
         while True:
@@ -70,7 +70,7 @@ def test_a_span_is_that_of_the_whole(model: AceStep) -> None:
 def test_audio_is_padded_to_whole_frames(model: AceStep) -> None:
     for samples in (1, HOP - 1, HOP + 1):
         clip = recording(1.0).samples[:, :samples]
-        assert run_to_end(codec.encode(model.pipeline.vae, clip, 2)).shape == (1, 2, 8)
+        assert run_to_end(codec.encode(model.pipeline.vae, clip, 2, model.device)).shape == (1, 2, 8)
 
 
 def test_the_structure_in_pieces_is_that_of_the_whole(model: AceStep, monkeypatch: pytest.MonkeyPatch) -> None:
