@@ -238,6 +238,22 @@ class TrainingDefaults(Answer):
     seconds_besides: float | None = None
 
 
+class TwinUsage(Answer):
+    """A row of `GET /producers/{id}/usage`: the tracks made with a twin in a month (UTC), and their seconds."""
+
+    month: str
+    lora_id: str
+    tracks: int
+    seconds: float
+
+
+class TwinVisibility(Answer):
+    """Who may generate with a twin. `link` is its secret, for `x-twin-link`; null unless `visibility` is `link`."""
+
+    visibility: Literal["private", "link", "public"] | str
+    link: str | None = None
+
+
 class UploadLinkAnswer(Answer):
     path: str
     producer_id: str
@@ -325,6 +341,18 @@ class LorasAnswer(Answer):
     loras: list[LoraAnswer]
 
 
+class ProducerRecordAnswer(Answer):
+    """`PUT /producers/{id}`: `owner` is the user's id at the issuer, null if no user owns it. A twin that is not in
+    `twins` is private.
+    """
+
+    producer_id: str
+    owner: str | None = None
+    display_name: str | None = None
+    twins: dict[str, TwinVisibility]
+    created_at: datetime | None = None
+
+
 class ReportAnswer(Answer):
     """`GET /jobs/{job_id}/report.json`: the report as it is stored, which has further fields."""
 
@@ -332,6 +360,13 @@ class ReportAnswer(Answer):
     complete: bool
     verdict: VerdictAnswer | None = None
     unmeasured: list[str]
+
+
+class UsageAnswer(Answer):
+    """`GET /producers/{id}/usage`, the newest month first."""
+
+    producer_id: str
+    usage: list[TwinUsage]
 
 
 class VersionsAnswer(Answer):
@@ -344,8 +379,9 @@ class VersionsAnswer(Answer):
 class BackendAnswer(Answer):
     """A row of `GET /backends`.
 
-    `under_way` counts the tracks of this front that are generated or wait. `training` is null if the number of
-    steps does not follow from the length of the music.
+    `tasks` are those that the checkpoint can do, and `takes_reference` says whether tracks may follow a
+    `reference`; both are known when it is ready. `under_way` counts the tracks of this front that are generated or
+    wait. `training` is null if the number of steps does not follow from the length of the music.
     """
 
     name: str
@@ -358,9 +394,17 @@ class BackendAnswer(Answer):
     sample_rate: int | None = None
     channels: int | None = None
     max_duration_seconds: float
+    tasks: list[Literal["text", "repaint", "extend", "cover", "complete", "lego", "extract", "melody"] | str]
+    takes_reference: bool
     default: bool
     under_way: int
     training: TrainingDefaults | None = None
+
+
+class ProducersAnswer(Answer):
+    """`GET /producers`."""
+
+    producers: list[ProducerRecordAnswer]
 
 
 class BackendsAnswer(Answer):

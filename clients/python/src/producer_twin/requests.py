@@ -23,6 +23,8 @@ class BlendPart(TypedDict, total=False):
 class GenerateOptions(TypedDict, total=False):
     """`POST /generate`: a track from a prompt, in the style of a twin (`lora_id`) or between several (`loras`).
 
+    With a `task` other than `text` it starts from a `source` recording.
+
     Attributes:
         lora_id: A twin, or producer:model@version; the base model if left out.
         loras: several twins to blend, instead of lora_id.
@@ -38,7 +40,19 @@ class GenerateOptions(TypedDict, total=False):
         guidance: how closely the prompt is followed; the checkpoint's own if left out.
         shift: the shift of ACE-Step's timesteps; the checkpoint's own if left out.
         temperature: the temperature of MusicGen's sampling; the checkpoint's own if left out.
-        output_format: wav has 16 bits; the format that Accept names if left out.
+        output_format: wav has 16 bits, or those of a source that is kept; the format that Accept names if left out.
+        task: how the track comes about: from text, or from a source; /backends lists the tasks of each model.
+        source: the recording to edit: the path of a track or an upload.
+        start: where the window that is made anew starts, in seconds; 0 if left out (repaint, lego).
+        end: where that window ends, in seconds; the source's end if left out (repaint, lego).
+        before: seconds to add before the source (extend).
+        after: seconds to add after the source (extend).
+        strength: the share of the steps that follow the source; 1 if left out (cover).
+        noise_strength: 0 starts from noise, 1 from the source; 0 if left out (cover).
+        injected_share: the share of the steps that are held to the source outside the window (repaint, extend).
+        tracks: the tracks to make; one for lego and extract (complete, lego, extract).
+        reference: A recording whose timbre is followed: a path, or producer:<id> for that producer's newest upload.
+        vocal_language: the language of the lyrics as an ISO 639 code, such as ja; the model's default if left out.
     """
 
     lora_id: str | None
@@ -56,6 +70,36 @@ class GenerateOptions(TypedDict, total=False):
     shift: float | None
     temperature: float | None
     output_format: Literal["wav", "flac", "mp3", "opus"]
+    task: Literal["text", "repaint", "extend", "cover", "complete", "lego", "extract", "melody"]
+    source: str | None
+    start: float | None
+    end: float | None
+    before: float | None
+    after: float | None
+    strength: float | None
+    noise_strength: float | None
+    injected_share: float | None
+    tracks: (
+        Sequence[
+            Literal[
+                "vocals",
+                "backing_vocals",
+                "drums",
+                "bass",
+                "guitar",
+                "keyboard",
+                "percussion",
+                "strings",
+                "synth",
+                "fx",
+                "brass",
+                "woodwinds",
+            ]
+        ]
+        | None
+    )
+    reference: str | None
+    vocal_language: str | None
 
 
 class TrainOptions(TypedDict, total=False):
