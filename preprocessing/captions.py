@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from contract import LANGUAGE_PATTERN
 from core.notation import Unreadable, whole
 from core.text import printable
 from preprocessing.conditional_logit import MIN_CONFIDENCE
@@ -36,6 +37,7 @@ _TEXT_FIELDS: list[tuple[tuple[str, ...], Kind]] = [
     (("mood", "moods"), "mood"),
 ]
 _TITLE_FIELDS = ("title", "name")
+_LANGUAGE_FIELDS = ("vocallanguage", "language")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Caption:
         key: such as "A minor".
         time_signature: beats of a bar, one of "2", "3", "4", "6".
         vocal: whether somebody sings or speaks; None if that is unknown.
+        vocal_language: in which language, as an ISO 639 code such as "ja"; None if the client does not state it.
         sources: `text` has the Source of each phrase; the other fields that are not None have one Source.
     """
 
@@ -55,6 +58,7 @@ class Caption:
     key: str | None = None
     time_signature: str | None = None
     vocal: bool | None = None
+    vocal_language: str | None = None
     sources: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
@@ -151,11 +155,15 @@ def caption(clip: ClipInfo) -> Caption:
     vocal = _stated_vocal(fields)
     if vocal is not None or clip.vocal is not None:
         sources["vocal"] = "tagger" if vocal is None else "metadata"
+    language = _stated_language(fields)
+    if language is not None:
+        sources["vocal_language"] = "metadata"
     bpm = values.pop("bpm")
     return Caption(
         text,
         None if bpm is None else whole(bpm),
         vocal=clip.vocal if vocal is None else vocal,
+        vocal_language=language,
         sources=sources,
         **values,
     )
@@ -197,6 +205,13 @@ def _stated_vocal(fields: Mapping[str, Any]) -> bool | None:
     if isinstance(instrumental, bool):
         return not instrumental
     return vocals if isinstance(vocals, bool) else None
+
+
+def _stated_language(fields: Mapping[str, Any]) -> str | None:
+    """The language of the lyrics, if the client states it as a code such as `ja`; other values are ignored."""
+    stated = _first(fields, _LANGUAGE_FIELDS)
+    code = stated.strip().lower() if isinstance(stated, str) else ""
+    return code if re.fullmatch(LANGUAGE_PATTERN, code) else None
 
 
 def _tempo_or_key(name: Literal["bpm", "key"], clip: ClipInfo, parsed: ParsedMetadata) -> tuple[Any, Source | None]:

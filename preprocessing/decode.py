@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from preprocessing.containers import layout
 from preprocessing.containers.base import BadAudio, Layout, Pcm, damaged
-from preprocessing.decoders import ERRORS, Decoder, Samples, decoder
+from preprocessing.decoders import ERRORS, Decoder, SampleFormat, Samples, decoder
 from preprocessing.flaws import FlawMeter
 
 FORMATS = ("wav", "aiff", "caf", "flac", "ogg", "opus", "mp3", "m4a", "aac")
@@ -36,6 +36,7 @@ class AudioInfo:
         format: one of FORMATS; also the usual file extension.
         seconds: by the file's header; for an MP3 or AAC without an index, an estimate.
         warnings: one sentence for each flaw in the decoded part.
+        sample_format: the smallest one that holds its samples without loss.
     """
 
     format: str
@@ -43,6 +44,7 @@ class AudioInfo:
     channels: int
     seconds: float
     warnings: tuple[str, ...] = ()
+    sample_format: SampleFormat = "int16"
 
 
 def probe(path: Path) -> AudioInfo:
@@ -55,6 +57,14 @@ def blocks(path: Path) -> Iterator[Samples]:
     """The file's samples, (up to about BLOCK_FRAMES, channels) each. Raises BadAudio at the first fault."""
     with path.open("rb", buffering=0) as file, _opened(file) as song:
         yield from song.blocks()
+
+
+@contextmanager
+def decoding(file: Path | io.FileIO) -> Iterator[tuple[AudioInfo, Iterator[Samples]]]:
+    """The file's form and its samples, as `probe` and `blocks` have them. Raises BadAudio."""
+    source = nullcontext(file) if isinstance(file, io.FileIO) else file.open("rb", buffering=0)
+    with source as opened, _opened(opened) as song:
+        yield song.info(), song.blocks()
 
 
 def check_ends(file: io.FileIO | io.BytesIO) -> AudioInfo:
@@ -90,7 +100,7 @@ class _AudioFile:
 
     def info(self, warnings: tuple[str, ...] = ()) -> AudioInfo:
         seconds = sum(each.seconds for each in self._decoders())
-        return AudioInfo(self._format, self.rate, self.channels, seconds, warnings)
+        return AudioInfo(self._format, self.rate, self.channels, seconds, warnings, self.first.sample_format)
 
     def blocks(self) -> Iterator[Samples]:
         """The samples, checked for length, level and NaN."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import av
 import numpy as np
@@ -18,12 +18,22 @@ from numpy.typing import NDArray
 from preprocessing.containers.base import BadAudio, Demuxed, Frames, OggFile, Pcm, Stream, View
 
 Samples = NDArray[np.float32]  # (frames, channels); full scale is ±1
+# The smallest format of a file that holds a stream's samples without loss; int16 for lossy streams.
+SampleFormat = Literal["int16", "int24", "float32"]
 
 BLOCK_FRAMES = 65_536  # frames
 MAX_PADDING = 4_096  # frames that an encoder may add to fill its last packet
 MAX_BROKEN_SHARE = 0.1  # of the packets; MP3s with a broken frame or two are common, and play everywhere
 _BROKEN_TO_GIVE_UP = 1000  # packets beyond MAX_BROKEN_SHARE at which decoding stops early
 _READ_BYTES = 65_536
+_WIDE_SUBTYPES: dict[str, SampleFormat] = {
+    "PCM_24": "int24",
+    "PCM_32": "float32",
+    "FLOAT": "float32",
+    "DOUBLE": "float32",
+}
+# FFmpeg decodes integers of 17 to 32 bits to these; lossless codecs of 32 bits are rare.
+_WIDE_FRAMES = ("s32", "s32p")
 
 ERRORS = (soundfile.SoundFileError, av.FFmpegError, ValueError)
 
@@ -32,12 +42,14 @@ class Decoder(Protocol):
     """Decodes one stream.
 
     Attributes:
+        sample_format: the smallest one that holds its samples.
         seconds: length by the stream's header.
         exact: whether that length is reliable.
     """
 
     sample_rate: int
     channels: int
+    sample_format: SampleFormat
     seconds: float
     exact: bool
 
@@ -80,6 +92,7 @@ class _Sndfile:
         self._file = file
         self.sample_rate: int = file.samplerate
         self.channels: int = file.channels
+        self.sample_format: SampleFormat = _WIDE_SUBTYPES.get(file.subtype, "int16")
         self.exact = exact
         self._frames: int = file.frames if file.frames < 1e9 * self.sample_rate else 0
         self.seconds = self._frames / self.sample_rate
@@ -132,6 +145,7 @@ class _FFmpeg:
 
     def __init__(self, delay: int = 0) -> None:
         self._delay = delay
+        self.sample_format: SampleFormat = "int16"
         frames = self._decoded()
         first = next(frames, None)
         if first is None:
@@ -190,6 +204,8 @@ class _FFmpeg:
                     break
                 continue
             for frame in frames:
+                if frame.format.name in _WIDE_FRAMES:
+                    self.sample_format = "int24"
                 if frame.format.name == "fltp":
                     yield frame
                 else:

@@ -15,6 +15,8 @@ from preprocessing.containers.base import BadAudio
 CHECK = Limits(memory=512 * 2**20, cpu_seconds=5, seconds=20, niceness=5)
 # Reads a file's tags, whose pictures may take megabytes.
 READ_TAGS = Limits(memory=512 * 2**20, cpu_seconds=5, seconds=20, niceness=5)
+# Decodes a whole recording, of at most ten minutes, and resamples it.
+CONVERT = Limits(memory=2**30, cpu_seconds=60, seconds=180, niceness=5)
 # Analyses a song while the client waits for the answer.
 ANALYSE = Limits(memory=2**30, cpu_seconds=30, seconds=120, niceness=10)
 # Analyses a recording of hours.
@@ -40,7 +42,8 @@ def load_decoders() -> None:
     import av  # noqa: F401
     import soundfile  # noqa: F401
 
-    import preprocessing.decode  # noqa: F401
+    import preprocessing.decode
+    import preprocessing.recording  # noqa: F401
 
 
 def load_analysis() -> None:

@@ -179,7 +179,14 @@ def text_of(clip: Clip) -> Text:
     """The clip's caption as the conditioner's input; its lyrics are unknown if there is a voice."""
     caption = clip.caption
     lyrics = None if caption.vocal else ""
-    return Text(caption.text, lyrics, bpm=caption.bpm, key=caption.key, time_signature=caption.time_signature)
+    return Text(
+        caption.text,
+        lyrics,
+        bpm=caption.bpm,
+        key=caption.key,
+        time_signature=caption.time_signature,
+        vocal_language=caption.vocal_language,
+    )
 
 
 def _pieces(clip: Clip, model: Model) -> Iterator[NDArray[np.float32]]:

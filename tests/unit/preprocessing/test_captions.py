@@ -28,6 +28,9 @@ from preprocessing.captions import DEFAULT_TEXT, Caption, ClipInfo, caption, res
         ({"bpm": 9999, "genre": "x" * 900}, Caption("x" * 200)),
         ({"key": "bb min", "Time Signature": 3}, Caption(DEFAULT_TEXT, None, "Bb minor", "3")),
         ({"key": "C M"}, Caption(DEFAULT_TEXT, None, "C major")),
+        ({"vocalLanguage": " JA "}, Caption(DEFAULT_TEXT, vocal_language="ja")),
+        ({"language": "yue", "vocal_language": None}, Caption(DEFAULT_TEXT, vocal_language="yue")),
+        ({"vocal_language": "Japanese"}, Caption(DEFAULT_TEXT)),
     ],
 )
 def test_captions_by_example(metadata: dict[str, Any], expected: Caption) -> None:

@@ -181,6 +181,10 @@ def test_lyrics_are_unknown_where_somebody_sings() -> None:
     assert (lyrics(True), lyrics(False), lyrics(None)) == (None, "", "")
 
 
+def test_the_language_that_is_stated_is_trained_on() -> None:
+    assert text_of(Clip(Path(), Caption("x", vocal_language="ja"), 15.0, 0)).vocal_language == "ja"
+
+
 def test_a_song_of_which_nothing_is_known(store: Storage, techno: list[str], tmp_path: Path) -> None:
     store.put("uploads/p/u/two.wav", written(tone(3)))
     paths = [*techno, "/data/uploads/p/u/two.wav"]
