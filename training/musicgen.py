@@ -99,15 +99,9 @@ class MusicGenTrainer:
         # Position 0 of the delayed codes is padding that starts the sequence; each position predicts the next one.
         delayed = delay(codes, self._delays, self._pad)
         texts = [example["text"].to(device) for example in examples]
-        mask = pad_sequence([text.new_ones(text.shape[0], dtype=torch.long) for text in texts], batch_first=True)
         kept = torch.tensor([torch.rand((), generator=generator) >= _TEXT_DROPOUT for generator in generators])
-        states = pad_sequence(texts, batch_first=True) * kept.to(device)[:, None, None]
-        logits = self.decoder(
-            input_ids=delayed[..., :-1].flatten(0, 1),
-            encoder_hidden_states=states,
-            encoder_attention_mask=mask,
-            use_cache=False,
-        ).logits
+        predict = self._predict_melody if self.model.melody else self._predict
+        logits = predict(delayed[..., :-1], texts, kept.to(device))
         # One example at a time, since the logits of a batch in float32 take much memory.
         predicted, wanted = logits.unflatten(0, codes.shape[:2]), delayed[..., 1:]
         return torch.stack(
@@ -116,6 +110,29 @@ class MusicGenTrainer:
                 for row, target in zip(predicted, wanted, strict=True)
             ]
         )
+
+    def _predict(self, delayed: torch.Tensor, texts: list[torch.Tensor], kept: torch.Tensor) -> torch.Tensor:
+        """The logits `[rows × K, P, V]` for codes `[rows, K, P]`."""
+        mask = pad_sequence([text.new_ones(text.shape[0], dtype=torch.long) for text in texts], batch_first=True)
+        states = pad_sequence(texts, batch_first=True) * kept[:, None, None]
+        logits: torch.Tensor = self.decoder(
+            input_ids=delayed.flatten(0, 1),
+            encoder_hidden_states=states,
+            encoder_attention_mask=mask,
+            use_cache=False,
+        ).logits
+        return logits
+
+    def _predict_melody(self, delayed: torch.Tensor, texts: list[torch.Tensor], kept: torch.Tensor) -> torch.Tensor:
+        """The same where the text stands before the codes, row by row: padding between them would move the codes."""
+        assert self.model.melody is not None
+        logits = []
+        for codes, text, keep in zip(delayed, texts, kept.tolist(), strict=True):
+            (prefix,) = self.model.melody.prefixes(text, None, [0])
+            states = prefix[:1] if keep else prefix[1:]
+            row = self.decoder(input_ids=codes, encoder_hidden_states=states, use_cache=False).logits
+            logits.append(row[:, states.shape[1] :])
+        return torch.cat(logits)
 
     def save_memory(self) -> None:
         for layer in self.decoder.model.decoder.layers:

@@ -2,45 +2,72 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import torch
-from transformers import AutoTokenizer, MusicgenForConditionalGeneration, PreTrainedTokenizerBase
+from transformers import (
+    AutoTokenizer,
+    MusicgenForConditionalGeneration,
+    MusicgenMelodyFeatureExtractor,
+    MusicgenMelodyForConditionalGeneration,
+    PreTrainedTokenizerBase,
+)
 
 from models.checkpoints import Checkpoint, CheckpointError
+from models.musicgen.melody import Melody
 from models.weight_files import stored_tensors
+
+_CLASSES = {
+    "musicgen": MusicgenForConditionalGeneration,
+    "musicgen_melody": MusicgenMelodyForConditionalGeneration,
+}
 
 
 def load(
     checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
-) -> tuple[MusicgenForConditionalGeneration, PreTrainedTokenizerBase]:
-    """Load the model, frozen, and its tokenizer.
+) -> tuple[MusicgenForConditionalGeneration, PreTrainedTokenizerBase, Melody | None]:
+    """Load the model, frozen, its tokenizer, and, of a melody checkpoint, its conditioner.
 
     Only the decoder runs in `dtype`. T5 overflows in half precision, and EnCodec takes little time beside the decoder;
     MusicGen's authors keep both in float32 too.
 
     Raises:
-        CheckpointError: the folder holds no MusicGen that transformers can load, or another kind, such as melody; or a
-            file is truncated, or a tensor missing, for which the library would make up random numbers.
+        CheckpointError: the folder holds no MusicGen that transformers can load; or a file is truncated, or a tensor
+            missing, for which the library would make up random numbers.
     """
+    kind = _model_type(checkpoint.folder)
     try:
         if any(checkpoint.folder.glob("*.safetensors*")):
             stored_tensors(checkpoint.folder)  # names a file that is truncated or missing
         # Loaded from a folder, never from the hub, so there is no revision to pin.
-        model, info = MusicgenForConditionalGeneration.from_pretrained(  # nosec B615
+        model, info = _CLASSES.get(kind, MusicgenForConditionalGeneration).from_pretrained(  # nosec B615
             checkpoint.folder, dtype=torch.float32, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)  # nosec B615
+        melody = None
+        if kind == "musicgen_melody":
+            melody = Melody(model, MusicgenMelodyFeatureExtractor.from_pretrained(checkpoint.folder))  # nosec B615
     except CheckpointError as error:
         raise CheckpointError(f"{checkpoint.name}: {error}") from error
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{checkpoint.name}: not a MusicGen checkpoint: {_reason(error)}") from error
-    if model.config.model_type != "musicgen":
+    if model.config.model_type not in _CLASSES:
         raise CheckpointError(f"{checkpoint.name}: not a MusicGen checkpoint but a {model.config.model_type} one")
     if info["missing_keys"]:
         raise CheckpointError(f"{checkpoint.name}: it lacks the tensor {min(info['missing_keys'])}; download it again")
     module: torch.nn.Module = model.requires_grad_(False).eval()
     module.to(device)
     module.get_submodule("decoder").to(dtype)
-    return model, tokenizer
+    return model, tokenizer, melody
+
+
+def _model_type(folder: Path) -> str:
+    """The checkpoint's kind by its configuration; empty if that cannot be read."""
+    try:
+        return str(json.loads((folder / "config.json").read_text()).get("model_type"))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def _reason(error: Exception) -> str:

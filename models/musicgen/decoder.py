@@ -13,7 +13,7 @@ from transformers import MusicgenForCausalLM
 
 from adapters.batched_lora import Pairs, Weights, add_lora, apply_linear, stack_pairs
 from models.fused_linear import FusedLinear, fuse_pairs, fuse_weights
-from models.musicgen.layer import FUSED, LAYERS, KeyValue, compute, forward, prepare_layer
+from models.musicgen.layer import LAYERS, KeyValue, compute, forward, fused_layers, prepare_layer
 
 # On a CPU the rounding of matrix products may depend on the number of rows modulo 4, and that of attention on the
 # number of keys modulo its block. Rows and keys are padded to multiples of these, so that, with MKL in the mode that
@@ -29,17 +29,24 @@ class RowState:
     """The decoder's state of one row.
 
     Attributes:
-        text_kv: each layer's keys and values of the text, `[H, L, D]`.
+        text_kv: each layer's keys and values of the text, `[H, L, D]`; empty in checkpoints without cross-attention.
         pairs: LoRA pairs by fused layer, of the layers that run for each position.
         weights: merged weights by layer, for layers that do not use their own.
         kv_cache: each layer's keys and values of the positions read so far, `[2, 2, H, n, D]`: key and value, then
             conditional and unconditional.
+        prefix: states in front of the current window's positions, `[2, n, hidden]`, conditional and unconditional; n
+            does not change. Only in checkpoints without cross-attention, which read text and melody there.
     """
 
     text_kv: Sequence[KeyValue]
     pairs: Pairs
     weights: Weights
     kv_cache: Sequence[Tensor] = ()
+    prefix: Tensor | None = None
+
+    @property
+    def prefix_length(self) -> int:
+        return 0 if self.prefix is None else self.prefix.shape[1]
 
 
 def begin_row(model: MusicgenForCausalLM, text: Tensor, pairs: Pairs, weights: Weights) -> RowState:
@@ -52,6 +59,8 @@ def begin_row(model: MusicgenForCausalLM, text: Tensor, pairs: Pairs, weights: W
 
     keys_values = []
     for index, module in enumerate(model.model.decoder.layers):
+        if not hasattr(module, "encoder_attn"):
+            break
         attention, name = module.encoder_attn, f"{LAYERS}.{index}.encoder_attn"
         key, value = project(f"{name}.k_proj", attention.k_proj), project(f"{name}.v_proj", attention.v_proj)
         keys_values.append((_split_heads(attention, key), _split_heads(attention, value)))
@@ -62,8 +71,8 @@ def _groups(model: MusicgenForCausalLM) -> dict[str, Sequence[str]]:
     """Fused layer → its layers, for the layers that run for each position."""
     layers: dict[str, Sequence[str]] = {
         f"{LAYERS}.{index}.{name}": [f"{LAYERS}.{index}.{part}" for part in parts]
-        for index in range(len(model.model.decoder.layers))
-        for name, parts in FUSED.items()
+        for index, module in enumerate(model.model.decoder.layers)
+        for name, parts in fused_layers(module).items()
     }
     return layers | {_HEADS: [f"{_HEADS}.{index}" for index in range(len(model.lm_heads))]}
 
@@ -76,7 +85,7 @@ class Decoder:
 
     Args:
         states: one for each row.
-        max_positions: size of the KV cache.
+        max_positions: size of the KV cache, without prefixes.
         step_layer: `layer.forward`, compiled or not.
     """
 
@@ -90,6 +99,7 @@ class Decoder:
         self._model = model
         self._stack = model.model.decoder
         self._step_layer = step_layer
+        self._states = states
         self._rows = len(states)
         slots = -(-self._rows // (_ROW_MULTIPLE // 2)) * (_ROW_MULTIPLE // 2)
         self._slots = slots
@@ -107,6 +117,13 @@ class Decoder:
         heads = [f"{_HEADS}.{index}" for index in range(len(model.lm_heads))]
         self._heads = FusedLinear.of(model, heads, weights, pairs.get(_HEADS))
         self._text_kv, self._text_mask = self._stacked_texts([states[row] for row in row_of_slot], conditioned_rows)
+        prefix_lengths = [states[row].prefix_length for row in row_of_slot]
+        # The position in the KV cache of each row's position 0.
+        self._first = torch.tensor(prefix_lengths * 2, device=model.device)
+        self._longest_prefix = max(prefix_lengths)
+        max_positions += self._longest_prefix
+        if max_positions > len(self._stack.embed_positions.weights):
+            self._stack.embed_positions.make_weights(max_positions, self._stack.embed_positions.embedding_dim)
         self._kv_cache = self._stacked_caches([states[row] for row in row_of_slot], max_positions)
         for row, state in enumerate(states):
             state.kv_cache = [cache[:, row::slots] for cache in self._kv_cache]
@@ -119,9 +136,12 @@ class Decoder:
         self._offsets = torch.arange(len(embeddings), device=model.device)[:, None] * embeddings[0].num_embeddings
 
     def read(self, row: int, codes: Tensor) -> None:
-        """Read codes `[K, n]` of one row at positions 0 to n - 1, replacing whatever the row read before."""
-        count = codes.shape[-1]
-        x = self._embed(codes[None].expand(2, -1, -1), torch.arange(count, device=codes.device))
+        """Read a row's prefix, and its codes `[K, n]` at positions 0 to n - 1, instead of what the row read before."""
+        prefix, first = self._states[row].prefix, self._states[row].prefix_length
+        count = first + codes.shape[-1]
+        x = self._embed(codes[None].expand(2, -1, -1), torch.arange(first, count, device=codes.device))
+        if prefix is not None:
+            x = torch.cat([prefix + self._stack.embed_positions.weights[:first].to(x.dtype), x], dim=1)
         for layer, cache, text_kv in zip(self._layers, self._kv_cache, self._text_kv, strict=True):
             row_cache = cache[:, row :: self._slots, :, :count]
 
@@ -139,9 +159,9 @@ class Decoder:
         Returns:
             The conditional and the unconditional logits of the position that follows, float32 `[rows, K, V]`.
         """
-        positions = positions[self._row_of_slot]
+        positions = positions[self._row_of_slot] + self._first
         x = self._embed(codes[self._row_of_slot][..., None], positions[:, None])
-        length = -(-(last + 1) // _KEY_MULTIPLE) * _KEY_MULTIPLE
+        length = -(-(self._longest_prefix + last + 1) // _KEY_MULTIPLE) * _KEY_MULTIPLE
         mask = self._causal_mask[positions][:, None, None, :length]
         for layer, cache, text_kv in zip(self._layers, self._kv_cache, self._text_kv, strict=True):
             x = self._step_layer(layer, x, cache, self._all, positions, mask, text_kv, self._text_mask)
@@ -154,7 +174,13 @@ class Decoder:
         return x + self._stack.embed_positions.weights[positions].to(x.dtype)
 
     def _stacked_texts(self, states: Sequence[RowState], conditioned_rows: int) -> tuple[list[Tensor], Tensor]:
-        """Each layer's text keys and values `[2, conditioned rows, H, L, D]`, and the mask of their padding."""
+        """Each layer's text keys and values `[2, conditioned rows, H, L, D]`, and the mask of their padding.
+
+        They are empty in checkpoints without cross-attention.
+        """
+        if not states[0].text_kv:
+            empty = self._stack.layers[0].self_attn.k_proj.weight.new_zeros(2, 0, 1, 0, 1)
+            return [empty] * len(self._stack.layers), empty[0]
         lengths = [state.text_kv[0][0].shape[1] for state in states]
         first = states[0].text_kv[0][0]
         heads, _, size = first.shape

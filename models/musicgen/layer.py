@@ -29,6 +29,11 @@ FUSED = {
 _CROSS_ATTENTION = "encoder_attn."
 
 
+def fused_layers(module: Any) -> dict[str, tuple[str, ...]]:
+    """The fused layers that a decoder's layer has: those of melody checkpoints have no cross-attention."""
+    return {name: parts for name, parts in FUSED.items() if hasattr(module, name.partition(".")[0])}
+
+
 @dataclass(frozen=True)
 class Layer:
     """A layer prepared for the decoder.
@@ -37,12 +42,17 @@ class Layer:
     runs for the conditional rows only.
 
     Attributes:
-        module: transformers' `MusicgenDecoderLayer`.
+        module: transformers' `MusicgenDecoderLayer` or `MusicgenMelodyDecoderLayer`.
         linears: its fused layers by the names in `FUSED`.
     """
 
     module: Any
     linears: dict[str, FusedLinear]
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it has a cross-attention."""
+        return f"{_CROSS_ATTENTION}q_proj" in self.linears
 
     def of(self, row: int, slots: int) -> Layer:
         """The layer with the LoRA pairs of one row only, conditional and unconditional."""
@@ -71,7 +81,8 @@ def prepare_layer(
             pair = LoraPair(pair.a[:conditioned_rows], pair.b[:conditioned_rows])
         return FusedLinear.of(model, [f"{name}.{part}" for part in FUSED[fused]], weights, pair)
 
-    return Layer(model.model.decoder.layers[index], {fused: prepare(fused) for fused in FUSED})
+    module = model.model.decoder.layers[index]
+    return Layer(module, {fused: prepare(fused) for fused in fused_layers(module)})
 
 
 def forward(
@@ -116,11 +127,12 @@ def compute(
     query, new_kv = heads.split([module.self_attn.num_heads, 2 * module.self_attn.num_heads], dim=2)
     attended = attend(query.transpose(1, 2), new_kv)
     linears["self_attn.out_proj"].add_to(x, _merge_heads(attended))
-    conditioned = x[: text_kv.shape[1]]
-    query = linears["encoder_attn.q_proj"](module.encoder_attn_layer_norm(conditioned))
-    query = query.view(*conditioned.shape[:2], -1, size).transpose(1, 2)
-    attended = scaled_dot_product_attention(query, text_kv[0], text_kv[1], text_mask)
-    linears["encoder_attn.out_proj"].add_to(conditioned, _merge_heads(attended))
+    if layer.reads_text:
+        conditioned = x[: text_kv.shape[1]]
+        query = linears["encoder_attn.q_proj"](module.encoder_attn_layer_norm(conditioned))
+        query = query.view(*conditioned.shape[:2], -1, size).transpose(1, 2)
+        attended = scaled_dot_product_attention(query, text_kv[0], text_kv[1], text_mask)
+        linears["encoder_attn.out_proj"].add_to(conditioned, _merge_heads(attended))
     inner = module.activation_fn(linears["fc1"](module.final_layer_norm(x)))
     linears["fc2"].add_to(x, inner)
     return x

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBase
 
 from adapters.batched_lora import batch_key, blend, check_adapters
+from contract.tasks import Task
 from models.base import Model, Plan, Row, Text, run_to_end
 from models.checkpoints import Checkpoint
 from models.compilation import compile_function
 from models.loudness import normalise
 from models.musicgen import codec
 from models.musicgen.checkpoint import load
+from models.musicgen.continuation import Continuation
 from models.musicgen.layer import forward
+from models.musicgen.melody import Melody
 from models.musicgen.sampling import Sampling
 from models.musicgen.text import encode
 from models.musicgen.tokens import Batch, Run, TokenRow, Windows
@@ -27,6 +30,7 @@ from models.traits import DEFAULT_TRAITS, Traits
 # The cost of a step beyond its rows, in rows: mostly reading the weights. The scheduler starts with these estimates.
 _OVERHEAD = {"cpu": 15.0}
 _OVERHEAD_ON_GPU = 200.0
+_TASKS: frozenset[Task] = frozenset({"text", "extend"})
 # Lower temperatures are taken as 0: the likeliest code is practically certain, and logits divided by them overflow.
 _MIN_TEMPERATURE = 0.01
 
@@ -37,6 +41,7 @@ class MusicGen(Model[Run]):
     Attributes:
         model: transformers' model: `text_encoder`, `decoder` and `audio_encoder`.
         tokenizer: the text encoder's.
+        melody: the conditioner of a melody checkpoint; None for others.
         sampling: the checkpoint's sampling options.
     """
 
@@ -47,9 +52,11 @@ class MusicGen(Model[Run]):
         model: MusicgenForConditionalGeneration,
         tokenizer: PreTrainedTokenizerBase,
         traits: Traits = DEFAULT_TRAITS,
+        melody: Melody | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
+        self.melody = melody
         self.traits = traits
         self._step_layer: Callable[..., torch.Tensor] = forward
         self.sampling = Sampling.of(model.generation_config)
@@ -60,7 +67,13 @@ class MusicGen(Model[Run]):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Self:
-        return cls(*load(checkpoint, device, dtype), Traits.of(checkpoint.folder))
+        model, tokenizer, melody = load(checkpoint, device, dtype)
+        return cls(model, tokenizer, Traits.of(checkpoint.folder), melody)
+
+    @property
+    def tasks(self) -> frozenset[Task]:
+        tasks: frozenset[Task] = _TASKS | {"melody"} if self.melody else _TASKS
+        return tasks if self.traits.tasks is None else tasks & {"text", *self.traits.tasks}
 
     @property
     def device(self) -> torch.device:
@@ -94,14 +107,18 @@ class MusicGen(Model[Run]):
 
     def plan(self, row: Row) -> Plan:
         check_adapters(self.adapted, row.adapters)
-        return Plan(steps=Windows.of(self.model).steps(self._frames(row)), cost=1.0, batch_key=batch_key(row.adapters))
+        continuation = self._continuation(row)
+        steps = Windows.of(self.model).steps(self._frames(row), prompt=continuation.prompt if continuation else 0)
+        return Plan(steps=steps, cost=1.0, batch_key=batch_key(row.adapters))
 
     def token_row(self, row: Row) -> TokenRow:
         """The row with its text encoded, its adapters blended, and the checkpoint's options where it sets none."""
         options = row.options
+        continuation = self._continuation(row)
         temperature = self.sampling.temperature if options.temperature is None else options.temperature
+        text = self.encode_text(row.text)
         return TokenRow(
-            text=self.encode_text(row.text),
+            text=text,
             frames=self._frames(row),
             seed=options.seed,
             guidance=self.sampling.guidance if options.guidance is None else options.guidance,
@@ -109,6 +126,8 @@ class MusicGen(Model[Run]):
             top_k=self.sampling.top_k,
             pairs=blend(row.adapters),
             weights=self.merged.get(row.adapters),
+            prompt=continuation.codes(self.codec) if continuation else None,
+            prefixes=self._prefixes(row, text),
         )
 
     def begin(self, row: Row) -> Run:
@@ -125,6 +144,8 @@ class MusicGen(Model[Run]):
         if run.broken:
             raise FloatingPointError("the model's logits are not finite")
         wave = yield from codec.decode(self.codec, run.codes, self.channels)
+        if continuation := self._continuation(row):
+            return continuation.joined(wave)
         return normalise(wave[:, : round(row.seconds * self.sample_rate)])
 
     def reconstruct(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -137,5 +158,18 @@ class MusicGen(Model[Run]):
         yield from batch.step()
         return batch.logits
 
+    def _continuation(self, row: Row) -> Continuation | None:
+        return Continuation.of(row, Windows.of(self.model), self.sample_rate, self.sample_rate // self.frame_rate)
+
+    def _prefixes(self, row: Row, text: torch.Tensor) -> list[torch.Tensor]:
+        if self.melody is None:
+            return []
+        recording = row.edit.source.samples if row.edit and row.edit.task == "melody" else None
+        hop = self.sample_rate // self.frame_rate
+        starts = [frame * hop for frame in Windows.of(self.model).starts(self._frames(row))]
+        return self.melody.prefixes(text, recording, starts)
+
     def _frames(self, row: Row) -> int:
+        if continuation := self._continuation(row):
+            return continuation.frames
         return math.ceil(row.seconds * self.frame_rate)

@@ -36,12 +36,15 @@ class TokenRow:
 
     Attributes:
         text: the encoded text, `[L, hidden]`.
-        frames: number of frames to write.
+        frames: number of frames, those of the prompt included.
         seed: seed of the random generator.
         guidance: classifier-free guidance scale.
         temperature: sampling temperature; 0 takes the likeliest code.
         top_k: number of the likeliest codes from which one is drawn.
         pairs, weights: its adapters, as LoRA pairs and as merged weights, by layer.
+        prefixes: for each window the states in front of its positions, `[2, n, hidden]`, conditional and unconditional;
+            only in checkpoints without cross-attention.
+        prompt: codes of the first frames, `[K, P]`, at most as many as a window takes over from the previous one.
     """
 
     text: Tensor
@@ -52,6 +55,12 @@ class TokenRow:
     top_k: int = 250
     pairs: Pairs = field(default_factory=dict)
     weights: Weights = field(default_factory=dict)
+    prompt: Tensor | None = None
+    prefixes: Sequence[Tensor] = ()
+
+    @property
+    def prompt_frames(self) -> int:
+        return 0 if self.prompt is None else self.prompt.shape[-1]
 
 
 @dataclass(frozen=True)
@@ -76,12 +85,21 @@ class Windows:
         length = min(trained, config.max_position_embeddings - 1 - max(by))
         return cls(length, round(length * _OVERLAP), by)
 
-    def steps(self, frames: int, start: int = 0) -> int:
-        """Number of steps of the window that starts at frame `start` of a track, and of all windows after it."""
+    def starts(self, frames: int) -> list[int]:
+        """The first frame of each window of a track."""
+        stride = self.length - self.overlap
+        return [number * stride for number in range(1 + max(0, -(-(frames - self.length) // stride)))]
+
+    def steps(self, frames: int, start: int = 0, prompt: int = 0) -> int:
+        """Number of steps of the window that starts at frame `start` of a track, and of all windows after it.
+
+        Args:
+            prompt: number of the track's first frames that are known.
+        """
         steps = 0
         while True:
             end = min(frames, start + self.length)
-            steps += end - start - (self.overlap if start else 0) + max(self.delays)
+            steps += end - start - (self.overlap if start else prompt) + max(self.delays)
             if end == frames:
                 return steps
             start += self.length - self.overlap
@@ -108,6 +126,8 @@ class Run:
         # Drawn on the CPU, so that a seed gives the same music on every device.
         self.generator = torch.Generator().manual_seed(row.seed) if row.temperature else None
         self.codes = torch.full((len(self.windows.delays), row.frames), _UNKNOWN, device=model.device)
+        if row.prompt is not None:
+            self.codes[:, : row.prompt_frames] = row.prompt
         self.broken = False
         self._open(0)
 
@@ -150,8 +170,10 @@ class Run:
     def _open(self, start: int) -> None:
         """Start the window at frame `start`."""
         self._start, self._end = start, min(self.row.frames, start + self.windows.length)
+        if self.row.prefixes:
+            self.state.prefix = self.row.prefixes[start // (self.windows.length - self.windows.overlap)]
         self.positions = delay(self.codes[:, self._start : self._end], self.windows.delays, self.pad)
-        self.next = self.known = 1 + (self.windows.overlap if start else 0)
+        self.next = self.known = 1 + (self.windows.overlap if start else self.row.prompt_frames)
 
 
 class Batch:
@@ -189,8 +211,8 @@ class Batch:
     @torch.inference_mode()
     def step(self) -> Interruptible:
         for row, run in enumerate(self.runs):
-            # A window that begins with the end of the previous one: read it, but for its last position.
-            if run.window_is_new and run.known > 1:
+            # A window that begins with known codes, or behind a prefix: read them, but for the last position.
+            if run.window_is_new and (run.known > 1 or run.state.prefix is not None):
                 self._decoder.read(row, run.positions[:, : run.known - 1])
                 yield
         at = self._next - 1

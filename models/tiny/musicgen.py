@@ -22,7 +22,7 @@ from transformers import (
     T5Config,
 )
 
-_SEED = 20_230_608
+SEED = 20_230_608
 _SAMPLE_RATE = 32_000
 _CODES = 512
 _CODEBOOKS = 4
@@ -38,10 +38,10 @@ _SPECIAL = ["<pad>", "</s>", "<unk>"]
 def build(folder: Path) -> None:
     """Write the checkpoint into `folder`: 32 kHz mono, 4 codebooks at 50 frames a second, guidance 3."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_SEED)
-        tokenizer = _tokenizer()
-        model = MusicgenForConditionalGeneration(_config(len(tokenizer)))
-        _spread(model)
+        torch.manual_seed(SEED)
+        words = tokenizer()
+        model = MusicgenForConditionalGeneration(config(len(words)))
+        spread(model)
     model.generation_config = GenerationConfig(
         do_sample=True,
         guidance_scale=3.0,
@@ -51,11 +51,11 @@ def build(folder: Path) -> None:
         decoder_start_token_id=_CODES,
     )
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    words.save_pretrained(folder)
     EncodecFeatureExtractor(feature_size=1, sampling_rate=_SAMPLE_RATE, padding_side="left").save_pretrained(folder)
 
 
-def _config(vocabulary: int) -> MusicgenConfig:
+def config(vocabulary: int) -> MusicgenConfig:
     return MusicgenConfig(
         text_encoder=T5Config(vocab_size=vocabulary, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4),
         audio_encoder=EncodecConfig(
@@ -81,7 +81,7 @@ def _config(vocabulary: int) -> MusicgenConfig:
     )
 
 
-def _spread(model: MusicgenForConditionalGeneration) -> None:
+def spread(model: MusicgenForConditionalGeneration) -> None:
     """Random weights at the scales of a trained model's."""
     codec: Any = model.audio_encoder
     with torch.no_grad():
@@ -99,11 +99,11 @@ def _spread(model: MusicgenForConditionalGeneration) -> None:
             layer.codebook.embed.normal_(std=_CODE * 0.6**level)
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level tokenizer without merges, which can read any text, with T5's `</s>` at the end."""
     alphabet = _SPECIAL + sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")  # nosec B106
+    words = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(alphabet)}, merges=[]))
+    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words.decoder = decoders.ByteLevel()
+    words.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")  # nosec B106
