@@ -19,6 +19,7 @@ from contract.base import (
     is_version,
 )
 from contract.datasets import DatasetAnswer, DatasetFile
+from contract.editing import KEEPS_SOURCE, LANGUAGE_PATTERN, TASK_FIELDS, EditingFields
 from contract.generation import (
     FORMATS,
     MAX_AUDIO_BASE64,
@@ -27,6 +28,7 @@ from contract.generation import (
     MAX_PROMPT,
     BlendPart,
     GenerateAnswer,
+    GenerateForm,
     GenerateLinkAnswer,
     GenerateRequest,
     OutputFormat,
@@ -49,6 +51,7 @@ from contract.jobs import (
 )
 from contract.producers import ProducerAnswer, ProducerDeletedAnswer
 from contract.sampling import SamplingOptions
+from contract.tasks import TASKS, TRACK_NAMES, Task, TrackName
 from contract.training import (
     MAX_FILES,
     MAX_METADATA,
@@ -84,6 +87,8 @@ __all__ = [
     "FORMATS",
     "ID_PATTERN",
     "ID_RULE",
+    "KEEPS_SOURCE",
+    "LANGUAGE_PATTERN",
     "MAX_AUDIO_BASE64",
     "MAX_BLEND",
     "MAX_FILES",
@@ -92,7 +97,10 @@ __all__ = [
     "MAX_METADATA_DEPTH",
     "MAX_PROMPT",
     "STATES",
+    "TASKS",
+    "TASK_FIELDS",
     "TERMINAL",
+    "TRACK_NAMES",
     "VERSION_PATTERN",
     "AnalysisAnswer",
     "Answer",
@@ -102,9 +110,11 @@ __all__ = [
     "DatasetAnswer",
     "DatasetFile",
     "DeletedAnswer",
+    "EditingFields",
     "EmbeddedTags",
     "ErrorAnswer",
     "GenerateAnswer",
+    "GenerateForm",
     "GenerateLinkAnswer",
     "GenerateRequest",
     "Id",
@@ -134,7 +144,9 @@ __all__ = [
     "StoreUploadAnswer",
     "StoreUploadRequest",
     "SubmittedAnswer",
+    "Task",
     "TaskAnswer",
+    "TrackName",
     "TrainAnswer",
     "TrainRequest",
     "TrainingDefaults",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from contract.base import Answer
+from contract.tasks import Task
 
 LoadingStage = Literal["downloading", "checking", "loading"]
 
@@ -36,8 +39,9 @@ class TrainingDefaults(Answer):
 class BackendAnswer(Answer):
     """A row of `GET /backends`.
 
-    `under_way` counts the tracks of this front that are generated or wait. `training` is null if the number of steps
-    does not follow from the length of the music.
+    `tasks` are those that the checkpoint can do, and `takes_reference` says whether tracks may follow a `reference`;
+    both are known when it is ready. `under_way` counts the tracks of this front that are generated or wait. `training`
+    is null if the number of steps does not follow from the length of the music.
     """
 
     name: str
@@ -50,6 +54,8 @@ class BackendAnswer(Answer):
     sample_rate: int | None = None
     channels: int | None = None
     max_duration_seconds: float
+    tasks: list[Task] = Field(default_factory=list)
+    takes_reference: bool = False
     default: bool
     under_way: int
     training: TrainingDefaults | None = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from contract.base import Answer, LoraId, Request
+from contract.editing import EditingFields
 from contract.sampling import SamplingOptions
 from core.notation import KEY, MAX_BPM, MIN_BPM, TEMPO, TIME_SIGNATURE, Notation, Unreadable, quoted, whole
 
@@ -54,8 +56,11 @@ _TimeSignature = Annotated[
 ]
 
 
-class GenerateRequest(Request, SamplingOptions):
-    """`POST /generate`: a track from a prompt, in the style of a twin (`lora_id`) or between several (`loras`)."""
+class GenerateRequest(EditingFields, SamplingOptions):
+    """`POST /generate`: a track from a prompt, in the style of a twin (`lora_id`) or between several (`loras`).
+
+    With a `task` other than `text` it starts from a `source` recording.
+    """
 
     prompt: str = Field(min_length=1, max_length=MAX_PROMPT)
     lora_id: LoraId | None = None
@@ -94,6 +99,27 @@ class GenerateRequest(Request, SamplingOptions):
             return {self.lora_id: self.lora_scale}
         total = sum(abs(part.weight) for part in self.loras or ())
         return {part.lora_id: self.lora_scale * part.weight / total for part in self.loras or ()}
+
+
+class GenerateForm(GenerateRequest):
+    """`POST /generate/form`: the same fields as texts; `loras` and `tracks` are JSON, or names between commas."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_texts(cls, fields: Any) -> Any:
+        return {name: _listed(name, value) for name, value in fields.items()} if isinstance(fields, dict) else fields
+
+
+def _listed(name: str, value: Any) -> Any:
+    if name not in ("loras", "tracks") or not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        names = [part.strip() for part in value.split(",")]
+        return names if name == "tracks" else [{"lora_id": twin} for twin in names]
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{name}: it is not valid JSON") from None
 
 
 class GenerateAnswer(Answer):

@@ -24,6 +24,7 @@ _SENTENCES = {
 # The rule of a text by the last name of its field. Every other field with a pattern is an id.
 _RULES = {
     "lora_id": f"producer_id:model_name, each {ID_RULE}; @version may follow",
+    "vocal_language": "a language's ISO 639 code, such as en, ja or yue, or unknown",
     "version": "a version as /loras/{id}/versions lists them, 16 of 0-9 a-f",
 }
 

@@ -98,6 +98,13 @@ class GenerationSettings(SettingsGroup):
     generate_timeout_seconds: float = Field(
         1800.0, gt=0, description="Seconds after which a track that is not done is given up with 504."
     )
+    repaint_injected_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the steps of repaint and extend after which the source outside the window still replaces "
+        "what the model makes there, for requests without `injected_share`; more follows the source more closely.",
+    )
     hung_seconds: float = Field(
         120.0,
         gt=0,

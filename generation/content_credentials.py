@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 _SIGNABLE: tuple[OutputFormat, ...] = ("wav", "flac", "mp3")
-# IPTC's term for media that a trained model made.
-_DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+# IPTC's terms for media that a trained model made, in whole or in part.
+_MADE_WHOLE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+_MADE_IN_PART = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 _UNTRUSTED_ISSUER = "signingCredential.untrusted"
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
@@ -90,7 +91,7 @@ def signer_of(settings: Settings) -> ManifestSigner | None:
 def _manifest(provenance: Provenance) -> dict[str, Any]:
     created = {
         "action": "c2pa.created",
-        "digitalSourceType": _DIGITAL_SOURCE_TYPE,
+        "digitalSourceType": _MADE_IN_PART if provenance.keeps_source else _MADE_WHOLE,
         "softwareAgent": {"name": f"{SOFTWARE} ({provenance.backend}, {provenance.base})"},
         "description": provenance.comment(),
     }

@@ -16,13 +16,18 @@ from core.settings import Settings
 from core.tempos_in_text import tempos_in
 from generation import encode
 from generation.content_credentials import signer_of
+from generation.editing import tasks
+from generation.editing.preparation import Edit, prepare_edit, prepare_reference
+from generation.editing.recordings import NOTHING_SENT, Recordings, Sent
+from generation.editing.splice import splice
+from generation.encode import Sound
 from generation.outbox import Outbox
 from generation.provenance import Provenance
 from generation.queue_positions import QueuePositions, TrackedRequest
 from models.base import Text
 from runners import TABLE, Backend
 from runners.clients import Runners
-from runners.messages import AdapterRef, TrackAnswer, TrackRequest
+from runners.messages import AdapterRef, RunnerState, TrackAnswer, TrackRequest
 from storage import keys
 
 
@@ -70,34 +75,44 @@ class Generation:
         self.settings = settings
         self.signer = signer_of(settings)
         self.queue_positions = QueuePositions(runners, settings)
+        self.recordings = Recordings(outbox)
 
-    async def generate(self, request: GenerateRequest, as_base64: bool) -> Generated:
+    async def generate(self, request: GenerateRequest, as_base64: bool, sent: Sent = NOTHING_SENT) -> Generated:
         """Generate and store a track.
 
         Args:
             request: the validated HTTP request.
             as_base64: the file has to fit into a JSON answer.
+            sent: the files that came with it.
 
         Raises:
             Refusal: the request cannot be served; the message names the field and the remedy.
         """
         with self.queue_positions.track() as tracked:
-            return await self._generate(request, as_base64, tracked)
+            return await self._generate(request, as_base64, sent, tracked)
 
-    async def _generate(self, request: GenerateRequest, as_base64: bool, tracked: TrackedRequest) -> Generated:
+    async def _generate(
+        self, request: GenerateRequest, as_base64: bool, sent: Sent, tracked: TrackedRequest
+    ) -> Generated:
         twins = await self._twins(request)
         backend = await self._backend(request, twins)
-        seconds = self._seconds(request, backend)
+        state = await self._state(request, sent, backend)
+        edit = await self._edit(request, sent, backend, state)
+        reference = await prepare_reference(request, sent, self.recordings, state)
+        seconds = self._seconds(request, backend, edit)
         bpm = _tempo(request, twins)
+        text = Text(request.prompt, request.lyrics, bpm, request.key, request.time_signature, request.vocal_language)
         track_request = TrackRequest(
-            text=Text(request.prompt, request.lyrics, bpm, request.key, request.time_signature),
+            text=text,
             seconds=seconds,
             options=request,
             timeout=self.settings.generate_timeout_seconds,
             queue_key=tracked.queue_key,
+            edit=edit.request if edit else None,
+            reference=reference.audio if reference else None,
         )
         if as_base64:
-            await self._check_size(request, backend, seconds)
+            self._check_size(request, state, seconds, edit)
         with tracked.running_on(backend):
             track = await self._track(backend, track_request, twins, list(request.strengths.values()))
         provenance = Provenance(
@@ -106,13 +121,18 @@ class Generation:
             seed=request.seed,
             twins=tuple(f"{found[0].header.lora_id}@{found[0].header.version}" for found in twins),
             bpm=bpm,
+            task=request.task,
+            source=edit.source.name if edit else None,
+            reference=reference.name if reference else None,
         )
-        file, rate = await asyncio.to_thread(encode.encode, track, request.output_format, provenance)
+        sound = await asyncio.to_thread(_sound, track, edit)
+        file, rate = await asyncio.to_thread(encode.encode, sound, request.output_format, provenance)
         if self.signer:
             file = await asyncio.to_thread(self.signer.sign, file, request.output_format, provenance)
         if as_base64 and len(file) * 4 / 3 > MAX_AUDIO_BASE64:
-            raise self._too_large(seconds)
-        producer = twins[0][0].header.producer_id if twins else None
+            raise self._too_large(request, seconds)
+        # What is made of a producer's recording is the producer's, unless a twin of another one plays it.
+        producer = twins[0][0].header.producer_id if twins else edit.source.owner if edit else None
         key = keys.output(producer, str(uuid.uuid4()), request.output_format)
         await asyncio.to_thread(self.outbox.put, key, file)
         metrics.MUSIC.labels(backend.name).inc(track.seconds)
@@ -122,9 +142,24 @@ class Generation:
             backend=backend.name,
             seed=request.seed,
             sample_rate=rate,
-            seconds=track.seconds,
+            seconds=sound.seconds,
             key=key,
         )
+
+    async def _state(self, request: GenerateRequest, sent: Sent, backend: Backend) -> RunnerState:
+        """The runner's state. Raises Refusal (409) if its checkpoint cannot do what the request asks for."""
+        has_reference = request.reference is not None or sent.reference is not None
+        state = await self.runners.state(backend)
+        if request.task != "text" or has_reference:
+            tasks.check(request, has_reference, backend, await self.runners.states())
+        return state
+
+    async def _edit(self, request: GenerateRequest, sent: Sent, backend: Backend, state: RunnerState) -> Edit | None:
+        if request.task != "text":
+            return await prepare_edit(request, sent.source, self.recordings, backend, state, self.settings)
+        if sent.source is not None:
+            raise Refusal(400, "source: text has no such field; leave it out, or send a task such as repaint")
+        return None
 
     async def _twins(self, request: GenerateRequest) -> Sequence[list[StoredAdapter]]:
         """The files of each requested twin. Another producer's twin counts as missing."""
@@ -161,10 +196,10 @@ class Generation:
             )
         return backend
 
-    def _seconds(self, request: GenerateRequest, backend: Backend) -> float:
+    def _seconds(self, request: GenerateRequest, backend: Backend, edit: Edit | None) -> float:
         longest = backend.longest(self.settings)
         if "duration_seconds" not in request.model_fields_set:
-            return min(request.duration_seconds, longest)
+            return edit.window.length if edit else min(request.duration_seconds, longest)
         if request.duration_seconds > longest:
             raise Refusal(
                 400,
@@ -173,18 +208,21 @@ class Generation:
             )
         return request.duration_seconds
 
-    async def _check_size(self, request: GenerateRequest, backend: Backend, seconds: float) -> None:
+    def _check_size(self, request: GenerateRequest, state: RunnerState, seconds: float, edit: Edit | None) -> None:
         """Refuse a track that cannot fit into a JSON answer before minutes are spent on it."""
-        state = await self.runners.state(backend)
-        if request.output_format == "wav" and state.sample_rate and state.channels:
-            size = seconds * state.sample_rate * state.channels * 2 * 4 / 3
-            if size > MAX_AUDIO_BASE64:
-                raise self._too_large(seconds)
+        if request.output_format != "wav" or not (state.sample_rate and state.channels):
+            return
+        bytes_per_second = state.sample_rate * state.channels * encode.SAMPLE_BYTES["int16"]
+        if edit and edit.keeps_outside:
+            bytes_per_second = edit.source.bytes_per_second
+        if seconds * bytes_per_second * 4 / 3 > MAX_AUDIO_BASE64:
+            raise self._too_large(request, seconds)
 
-    def _too_large(self, seconds: float) -> Refusal:
+    def _too_large(self, request: GenerateRequest, seconds: float) -> Refusal:
+        field = "duration_seconds" if request.task == "text" else "source"
         return Refusal(
             413,
-            f"duration_seconds: {seconds:g} s are over {MAX_AUDIO_BASE64 // 2**20} MB as base64; ask for a link "
+            f"{field}: {seconds:g} s are over {MAX_AUDIO_BASE64 // 2**20} MB as base64; ask for a link "
             'with response: "url", for the bytes with the header Accept: audio/wav, or for less',
         )
 
@@ -207,6 +245,12 @@ class Generation:
                     raise
                 refusals.append(refusal)
         raise refusals[0]
+
+
+def _sound(track: TrackAnswer, edit: Edit | None) -> Sound:
+    """The track's samples; those of its source where that stays as it is."""
+    made = Sound.of(track)
+    return splice(edit.source, made, edit.window) if edit and edit.keeps_outside else made
 
 
 def _tempo(request: GenerateRequest, twins: Sequence[list[StoredAdapter]]) -> int | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import quote
 
-from contract import OutputFormat
+from contract import KEEPS_SOURCE, OutputFormat, Task
 
 SOFTWARE = "Producer Twin"
 KIND = "AI-generated"
@@ -22,6 +23,9 @@ class Provenance:
         twins: as `producer:model@version`; several for a blend, none for the base model.
         made_at: now if left out.
         bpm: the tempo that the model was asked for, by the request or by the twin's default.
+        task: how the track came about.
+        source: the path of the recording that was edited, or its digest.
+        reference: the path of the recording that the track follows, or its digest.
     """
 
     backend: str
@@ -30,6 +34,14 @@ class Provenance:
     twins: tuple[str, ...] = ()
     made_at: datetime | None = None
     bpm: int | None = None
+    task: Task = "text"
+    source: str | None = None
+    reference: str | None = None
+
+    @property
+    def keeps_source(self) -> bool:
+        """Whether a part of the file is the source's own sound."""
+        return self.task in KEEPS_SOURCE
 
     def comment(self) -> str:
         """One line of `name=value` pairs, separated by `; `."""
@@ -38,6 +50,9 @@ class Provenance:
             "base": self.base,
             **({"twin": ",".join(self.twins)} if self.twins else {}),
             **({} if self.bpm is None else {"bpm": str(self.bpm)}),
+            **({} if self.task == "text" else {"task": self.task}),
+            **({} if self.source is None else {"source": _quoted(self.source)}),
+            **({} if self.reference is None else {"reference": _quoted(self.reference)}),
             "seed": str(self.seed),
             "made": self._time().isoformat(timespec="seconds"),
         }
@@ -51,3 +66,8 @@ class Provenance:
 
     def _time(self) -> datetime:
         return self.made_at or datetime.now(UTC)
+
+
+def _quoted(name: str) -> str:
+    """A path as in a URL, so that it holds none of the comment's separators."""
+    return quote(name, safe="/:")

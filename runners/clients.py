@@ -69,11 +69,17 @@ class Runners:
                 sample_rate=state.sample_rate,
                 channels=state.channels,
                 max_duration_seconds=row.longest(self.settings),
+                tasks=state.tasks,
+                takes_reference=state.takes_reference,
                 default=row.name == self.settings.music_backend,
                 under_way=self._under_way[row.name],
             )
             for row, state in await self._states_of_enabled()
         ]
+
+    async def states(self) -> dict[str, RunnerState]:
+        """The state of each enabled backend, by name."""
+        return {row.name: state for row, state in await self._states_of_enabled()}
 
     async def largest_adapter(self) -> int:
         """The maximum size in bytes of an adapter file for any model; unbounded until a runner is ready."""
@@ -86,7 +92,7 @@ class Runners:
         Until the default backend has been ready once, nothing else takes its place, unless it has failed to load or its
         runner has not answered for `_LOADING_TIMEOUT_SECONDS`. From then on one ready backend suffices.
         """
-        states = {row.name: state for row, state in await self._states_of_enabled()}
+        states = await self.states()
         default = states[self.settings.music_backend]
         waited = time.monotonic() - self._began >= _LOADING_TIMEOUT_SECONDS
         if default.ready or (not default.loading and (default.answered or waited)):

@@ -146,14 +146,20 @@ def _operation(route: Route, schemas: dict[Any, Json]) -> Json:
         content = {"schema": schemas[route.body], "example": route.body_example}
         operation["requestBody"] = {"required": route.body_required, "content": {"application/json": content}}
     if route.form:
-        file = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
-        content = {"schema": {"allOf": [schemas[route.form], file]}}
+        content = {"schema": {"allOf": [schemas[route.form], _files(route)]}}
         operation["requestBody"] = {"required": True, "content": {"multipart/form-data": content}}
     # `{}`: neither is needed where the service has no keys, or no password.
     operation["security"] = (
         [{}, {"key": []}, {"password": []}, {"key": [], "password": []}] if route.writes else [{}, {"key": []}]
     )
     return operation
+
+
+def _files(route: Route) -> Json:
+    """The files of the route's form."""
+    files: Json = {name: {"type": "string", "format": "binary"} for name in route.form_files}
+    required = {"required": list(route.form_files)} if route.form_files_required else {}
+    return {"type": "object"} | required | {"properties": files}
 
 
 def _errors(route: Route) -> list[int]:

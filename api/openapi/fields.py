@@ -8,6 +8,7 @@ _PRODUCER = f"The producer's id: {ID_RULE}"
 _JOB = "The folder of the upload; a new UUID if left out"
 _FILENAME = "Only its last part is used"
 _FILE = "WAV, FLAC, MP3, Ogg, Opus or M4A"
+_AS_JSON = "as JSON, or names between commas"
 
 FIELDS: dict[str, dict[str, str]] = {
     "StoreUploadRequest": {
@@ -62,8 +63,20 @@ FIELDS: dict[str, dict[str, str]] = {
         "guidance": "How closely the prompt is followed; the checkpoint's own if left out",
         "shift": "The shift of ACE-Step's timesteps; the checkpoint's own if left out",
         "temperature": "The temperature of MusicGen's sampling; the checkpoint's own if left out",
-        "output_format": "wav has 16 bits; the format that Accept names if left out",
+        "output_format": "wav has 16 bits, or those of a source that is kept; the format that Accept names if left out",
         "response": "base64: the audio in the answer; url: a link to it, for tracks of any length",
+        "task": "How the track comes about: from text, or from a source; /backends lists the tasks of each model",
+        "source": "The recording to edit: the path of a track or an upload",
+        "start": "Where the window that is made anew starts, in seconds; 0 if left out (repaint, lego)",
+        "end": "Where that window ends, in seconds; the source's end if left out (repaint, lego)",
+        "before": "Seconds to add before the source (extend)",
+        "after": "Seconds to add after the source (extend)",
+        "strength": "The share of the steps that follow the source; 1 if left out (cover)",
+        "noise_strength": "0 starts from noise, 1 from the source; 0 if left out (cover)",
+        "injected_share": "The share of the steps that are held to the source outside the window (repaint, extend)",
+        "tracks": "The tracks to make; one for lego and extract (complete, lego, extract)",
+        "reference": "A recording whose timbre is followed: a path, or producer:<id> for that producer's newest upload",
+        "vocal_language": "The language of the lyrics as an ISO 639 code, such as ja; the model's default if left out",
     },
     "RollbackRequest": {"version": "A version that /loras/{lora_id}/versions lists"},
     "ImportFields": {
@@ -76,4 +89,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "max_steps": "That of the previous training if left out",
         "seed": "That of the previous training if left out",
     },
+}
+FIELDS["GenerateForm"] = FIELDS["GenerateRequest"] | {
+    name: f"{FIELDS['GenerateRequest'][name]}; {_AS_JSON}" for name in ("loras", "tracks")
 }

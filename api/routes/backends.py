@@ -52,6 +52,8 @@ ROUTES = (
                     "sample_rate": 48_000,
                     "channels": 2,
                     "max_duration_seconds": 600.0,
+                    "tasks": ["text", "repaint", "extend", "cover"],
+                    "takes_reference": True,
                     "default": True,
                     "under_way": 2,
                     "training": {

@@ -11,17 +11,21 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
+from api.routes.route import Route
 from core.disk import temporary_space
 from core.errors import Refusal
 
-_MAX_FIELD_BYTES = 4096
-_MAX_FIELDS = 16
+# The longest field is the lyrics.
+_MAX_FIELD_BYTES = 2**15
+_MAX_FIELDS = 64
 _MAX_FILES = 8
 
 
 @asynccontextmanager
-async def received_form(request: Request) -> AsyncIterator[tuple[dict[str, str], list[UploadFile]]]:
-    """The text fields, and the files of the field `file`, which are open for as long as the block lasts.
+async def received_form(
+    request: Request, route: Route
+) -> AsyncIterator[tuple[dict[str, str], dict[str, list[UploadFile]]]]:
+    """The text fields, and the files of each of the route's fields, which are open for as long as the block lasts.
 
     Raises:
         Refusal: 400 for a malformed form, 415 for another content type, 507 where the disk for temporary files is full.
@@ -31,7 +35,7 @@ async def received_form(request: Request) -> AsyncIterator[tuple[dict[str, str],
         raise Refusal(415, "content-type: send multipart/form-data")
     data = await _received(request)
     try:
-        yield _parts(data)
+        yield _parts(data, route)
     finally:
         await data.close()
 
@@ -47,20 +51,23 @@ async def _received(request: Request) -> FormData:
         raise Refusal(400, "the body ended too early") from None
 
 
-def _parts(data: FormData) -> tuple[dict[str, str], list[UploadFile]]:
-    """Raises Refusal (400): there is no file, or a file is not in the field `file`."""
+def _parts(data: FormData, route: Route) -> tuple[dict[str, str], dict[str, list[UploadFile]]]:
+    """Raises Refusal (400): a file is missing, or is in a field that takes none."""
     fields: dict[str, str] = {}
-    files = []
+    files: dict[str, list[UploadFile]] = {name: [] for name in route.form_files}
     for name, value in data.multi_items():
         if not isinstance(value, UploadFile):
             if value:  # browsers send empty fields as well
                 fields[name] = value
-        elif name == "file":
-            files.append(value)
-        else:
-            raise Refusal(400, f"{name[:64]}: it must not be a file; send the file as `file`")
-    if not files:
-        raise Refusal(400, "file: it is missing; send it")
+        elif name not in files:
+            known = " or ".join(f"`{known}`" for known in files)
+            raise Refusal(400, f"{name[:64]}: it must not be a file; send the file as {known}")
+        elif value.filename or value.size:  # browsers send files that were not chosen as well
+            files[name].append(value)
+    if route.form_files_required:
+        for name, found in files.items():
+            if not found:
+                raise Refusal(400, f"{name}: it is missing; send it")
     return fields, files
 
 

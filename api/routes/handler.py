@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -52,7 +52,7 @@ class Inputs(Generic[Body]):
         query: the parameters of the query that were sent, by their snake_case names.
         headers: of the request.
         body: the JSON body, or the fields of the form; None where the route takes neither.
-        files: the form's files, which are closed after the handler.
+        files: the form's files by their fields; they are closed after the handler.
         record: the job of `{job_id}` when the request came; None if the route has no `{job_id}`, or accepts a job whose
             record is damaged.
     """
@@ -61,7 +61,7 @@ class Inputs(Generic[Body]):
     query: Mapping[str, str]
     headers: Headers
     body: Body
-    files: Sequence[UploadFile] = ()
+    files: Mapping[str, Sequence[UploadFile]] = field(default_factory=dict)
     record: JobRecord | None = None
 
     @property

@@ -41,7 +41,7 @@ async def parsed_inputs(
     record = await _job(front.jobs, path["job_id"], route) if "job_id" in path else None
     query = _query(route, request.query_params)
     if route.form:
-        async with received_form(request) as (fields, files):
+        async with received_form(request, route) as (fields, files):
             body = validated(route.form, fields)
             yield Inputs(path, query, request.headers, body, files, record)
     else:

@@ -51,7 +51,9 @@ class Route:
         scopes: an API key needs one of them; None means that no key is needed.
         handler: the function that answers; None where BentoML serves the route.
         body: the JSON body, with an example of it.
-        form: the fields of a multipart form, beside its `file`.
+        form: the fields of a multipart form, beside its files.
+        form_files: the fields of its files.
+        form_files_required: each of these must have a file.
         parameters: the query parameters and headers that it reads.
         allows_other_query: unknown query parameters are ignored; by default they are refused.
         answer: the models of the JSON answer (200); several are alternatives. The example is of the first.
@@ -79,6 +81,8 @@ class Route:
     body_example: Mapping[str, Any] | None = None
     body_required: bool = True
     form: type[BaseModel] | None = None
+    form_files: tuple[str, ...] = ("file",)
+    form_files_required: bool = True
     parameters: tuple[Parameter, ...] = ()
     allows_other_query: bool = False
     answer: tuple[type[BaseModel], ...] = ()

@@ -10,30 +10,50 @@ from starlette.responses import JSONResponse, Response
 
 from api.routes import outputs
 from api.routes.examples import GENERATED, TWIN
+from api.routes.forms import on_disk
 from api.routes.handler import Front, Inputs
 from api.routes.negotiation import audio_format
 from api.routes.route import ANY_SCOPE, GENERATE, REQUEST_ID_PATTERN, Parameter, Route
-from contract import FORMATS, GenerateAnswer, GenerateLinkAnswer, GenerateRequest, OutputFormat, QueueAnswer
+from contract import (
+    FORMATS,
+    GenerateAnswer,
+    GenerateForm,
+    GenerateLinkAnswer,
+    GenerateRequest,
+    OutputFormat,
+    QueueAnswer,
+)
+from core.errors import Refusal
+from generation.editing.recordings import NOTHING_SENT, Sent
 from generation.encode import MEDIA_TYPES
 
 _AUDIO = tuple(MEDIA_TYPES.values())
+_REQUEST_ID = Parameter(
+    "x-request-id",
+    "An id that the client chooses, such as a UUID, for /queue/{request_id}.",
+    {"type": "string", "pattern": REQUEST_ID_PATTERN},
+    location="header",
+)
 
 
-async def generate(front: Front, request: GenerateRequest, accept: str) -> GenerateAnswer | Response:
+async def generate(
+    front: Front, request: GenerateRequest, accept: str, sent: Sent = NOTHING_SENT
+) -> GenerateAnswer | Response:
     """Make a track and answer it as the client wants it: as JSON with base64, as a link, or as the audio itself.
 
     Args:
         accept: the `Accept` header.
+        sent: the files that came with the request.
 
     Raises:
-        Refusal: 400, 404, 409, 413, 429, 503, 507.
+        Refusal: 400, 403, 404, 409, 413, 429, 503, 507.
     """
     as_link = request.response == "url"
     named = request.output_format if "output_format" in request.model_fields_set else None
     raw = None if as_link else audio_format(accept, named)
     if raw:
         request = request.model_copy(update={"output_format": raw})
-    track = await front.generation.generate(request, as_base64=not as_link and raw is None)
+    track = await front.generation.generate(request, as_base64=not as_link and raw is None, sent=sent)
     if raw:
         headers = {"x-backend": track.backend, "x-seed": str(track.seed), "x-output-path": track.path}
         return Response(track.file, media_type=track.media_type, headers=headers)
@@ -49,6 +69,17 @@ async def generate(front: Front, request: GenerateRequest, accept: str) -> Gener
         return JSONResponse(GenerateLinkAnswer(url=url, **fields).model_dump())
     encoded = await asyncio.to_thread(base64.b64encode, track.file)
     return GenerateAnswer(audio_base64=encoded.decode(), **fields)
+
+
+async def generate_from_form(front: Front, inputs: Inputs[GenerateForm]) -> GenerateAnswer | Response:
+    """`generate` with the source or the reference in the request."""
+    files = {}
+    for name, found in inputs.files.items():
+        if len(found) > 1:
+            raise Refusal(400, f"{name}: send one file a request")
+        files[name] = on_disk(found[0]) if found else None
+    accept = ", ".join(inputs.headers.getlist("accept"))
+    return await generate(front, inputs.body, accept, Sent(**files))
 
 
 async def queue_position(front: Front, inputs: Inputs[None]) -> QueueAnswer:
@@ -72,14 +103,25 @@ ROUTES = (
         GENERATE,
         body=GenerateRequest,
         body_example={"prompt": "808 trap beat, dark synth", "lora_id": TWIN, "duration_seconds": 30, "seed": 7},
-        parameters=(
-            Parameter(
-                "x-request-id",
-                "An id that the client chooses, such as a UUID, for /queue/{request_id}.",
-                {"type": "string", "pattern": REQUEST_ID_PATTERN},
-                location="header",
-            ),
-        ),
+        parameters=(_REQUEST_ID,),
+        answer=(GenerateAnswer, GenerateLinkAnswer),
+        answer_example={"audio_base64": "UklGRi4AAABXQVZFZm10…"} | GENERATED,
+        files=_AUDIO,
+        errors=(404, 409, 507),
+        cancelled_on_disconnect=True,
+        web_app=True,
+    ),
+    Route(
+        "POST",
+        "/generate/form",
+        "artists",
+        "Make a track from a recording in the request: as /generate, sent as a form",
+        GENERATE,
+        generate_from_form,
+        form=GenerateForm,
+        form_files=("source", "reference"),
+        form_files_required=False,
+        parameters=(_REQUEST_ID,),
         answer=(GenerateAnswer, GenerateLinkAnswer),
         answer_example={"audio_base64": "UklGRi4AAABXQVZFZm10…"} | GENERATED,
         files=_AUDIO,

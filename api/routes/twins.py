@@ -108,7 +108,7 @@ async def export(front: Front, inputs: Inputs[None]) -> Response:
 
 async def import_adapter(front: Front, inputs: Inputs[ImportFields]) -> ImportAnswer:
     """A twin of an adapter made elsewhere. Its adapter_config.json may be the form's second `file`."""
-    fields, files = inputs.body, inputs.files
+    fields, files = inputs.body, inputs.files["file"]
     principal.check_producer(fields.producer_id)
     size = sum(file.size or 0 for file in files)
     limit = min(unpack.MAX_BYTES, await front.runners.largest_adapter())

@@ -67,7 +67,7 @@ _RECORDINGS = Parser(ANALYSIS, ANALYSE_LONG, at_once=1, each=1)
 
 async def upload(front: Front, inputs: Inputs[UploadFields]) -> StoreUploadAnswer:
     """Store the form's file in constant memory."""
-    fields, files = inputs.body, inputs.files
+    fields, files = inputs.body, inputs.files["file"]
     if len(files) > 1:
         raise Refusal(400, "file: send one a request")
     producer, file = fields.producer_id, files[0]

@@ -84,6 +84,15 @@ def test_blend(api: Api, song: Path, tmp_path: Path) -> None:
         assert seconds(tmp_path / "tracks" / f"{name}.wav") == pytest.approx(2, abs=0.1)
 
 
+def test_edit(api: Api, song: Path, tmp_path: Path) -> None:
+    script = EXAMPLES / "edit.py"
+    printed = run([sys.executable, script, song, "--reference", song, "--url", api.server.url, "--key", KEY], tmp_path)
+    for name, expected in (("repaint", 20), ("extend", 24), ("reference", 8)):
+        assert f"{name}.wav" in printed and seconds(tmp_path / "edits" / f"{name}.wav") == pytest.approx(
+            expected, abs=0.1
+        )
+
+
 def test_the_four_requests_of_the_readme(api: Api, song: Path, tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text()
     section = text[text.index("## A twin in four requests") :]

@@ -45,6 +45,7 @@ class Ask:
         url: where it differs from the route; `{p}` stands for the producer's id.
         body: its JSON, in which `{p}` stands for the producer's id.
         form: the fields of a multipart form, which has a file that is none of those that are taken.
+        file: the field of that file.
     """
 
     method: str
@@ -52,12 +53,13 @@ class Ask:
     url: str = ""
     body: dict[str, Any] | None = None
     form: dict[str, str] = field(default_factory=dict)
+    file: str = "file"
 
     def sent(self, client: httpx.Client, producer: str, headers: dict[str, str]) -> int:
         url = (self.url or self.route).replace("{p}", producer)
         if self.form:
             data = {name: value.replace("{p}", producer) for name, value in self.form.items()}
-            files = {"file": ("x.txt", b"neither a sound nor an adapter")}
+            files = {self.file: ("x.txt", b"neither a sound nor an adapter")}
             return client.request(self.method, url, data=data, files=files, headers=headers).status_code
         body = None if self.body is None else json.loads(json.dumps(self.body).replace("{p}", producer))
         return client.request(self.method, url, json=body, headers=headers).status_code
@@ -85,6 +87,12 @@ ASKS = (
     Ask("GET", "/jobs/{job_id}/previews/{name}", "/jobs/{p}-job/previews/step_8.mp3"),
     Ask("GET", "/datasets/{producer_id}", "/datasets/{p}"),
     Ask("POST", "/generate", body={"prompt": "x", "lora_id": "{p}:night", "duration_seconds": 1}),
+    Ask(
+        "POST",
+        "/generate/form",
+        form={"prompt": "x", "lora_id": "{p}:night", "task": "repaint", "start": "1"},
+        file="source",
+    ),
     Ask("GET", "/queue/{request_id}", "/queue/{p}-track"),
     Ask("GET", "/data/outputs/{path}", "/data/outputs/twins/{p}/track.wav"),
     Ask("GET", "/backends"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,10 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from contract import OutputFormat
+from contract import OutputFormat, Task
 from core.settings import Settings
 from generation.content_credentials import ManifestSigner, signer_of
-from generation.encode import encode
+from generation.encode import Sound, encode
 from generation.provenance import Provenance
 from runners.messages import TrackAnswer
 
@@ -39,7 +40,7 @@ def track() -> TrackAnswer:
 
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_every_format_has_provenance_tags(output_format: OutputFormat) -> None:
-    file, rate = encode(track(), output_format, PROVENANCE)
+    file, rate = encode(Sound.of(track()), output_format, PROVENANCE)
     with soundfile.SoundFile(io.BytesIO(file)) as sound:
         assert (sound.comment, sound.genre) == (LINE, "AI-generated")
         assert sound.date == ("2026" if output_format == "mp3" else "2026-11-24T12:30:00+00:00")
@@ -52,6 +53,21 @@ def test_every_format_has_provenance_tags(output_format: OutputFormat) -> None:
 
 def test_the_provenance_of_the_base_model_has_no_twin() -> None:
     assert "twin=" not in Provenance("musicgen", "starter", 1, made_at=MADE).comment()
+
+
+def test_the_provenance_of_an_edit_has_its_task_and_sources() -> None:
+    edit = Provenance(
+        "ace_step",
+        "starter",
+        1,
+        task="repaint",
+        source="/data/uploads/ada/j/a;b ü.wav",
+        reference="sha256:00",
+        made_at=MADE,
+    )
+    assert (
+        "; task=repaint; source=/data/uploads/ada/j/a%3Bb%20%C3%BC.wav; reference=sha256:00; seed=1" in edit.comment()
+    )
 
 
 @pytest.fixture
@@ -111,7 +127,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     ("output_format", "media_type"), [("wav", "audio/wav"), ("flac", "audio/flac"), ("mp3", "audio/mpeg")]
 )
 def test_a_signed_manifest(output_format: OutputFormat, media_type: str, certificate: tuple[Path, Path]) -> None:
-    file, _ = encode(track(), output_format, PROVENANCE)
+    file, _ = encode(Sound.of(track()), output_format, PROVENANCE)
     signed = ManifestSigner(*certificate).sign(file, output_format, PROVENANCE)
     with c2pa.Reader(media_type, io.BytesIO(signed)) as reader:
         store = json.loads(reader.json())
@@ -134,8 +150,24 @@ def test_a_signed_manifest(output_format: OutputFormat, media_type: str, certifi
         assert json.loads(reader.json())["validation_state"] == "Invalid"
 
 
+def test_a_manifest_says_that_a_part_is_the_sources(certificate: tuple[Path, Path]) -> None:
+    expected_of: dict[Task, str] = {
+        "repaint": "/compositeWithTrainedAlgorithmicMedia",
+        "cover": "/trainedAlgorithmicMedia",
+    }
+    for task, expected in expected_of.items():
+        provenance = replace(PROVENANCE, task=task, source="/data/outputs/base/a.wav")
+        file, _ = encode(Sound.of(track()), "wav", provenance)
+        with c2pa.Reader("audio/wav", io.BytesIO(ManifestSigner(*certificate).sign(file, "wav", provenance))) as reader:
+            store = json.loads(reader.json())
+        assert store["validation_state"] == "Valid"
+        assertions = store["manifests"][store["active_manifest"]]["assertions"]
+        (action,) = next(one for one in assertions if "actions" in one["label"])["data"]["actions"]
+        assert action["digitalSourceType"].endswith(expected) and f"task={task}" in action["description"]
+
+
 def test_opus_has_no_manifest(certificate: tuple[Path, Path]) -> None:
-    file, _ = encode(track(), "opus", PROVENANCE)
+    file, _ = encode(Sound.of(track()), "opus", PROVENANCE)
     assert ManifestSigner(*certificate).sign(file, "opus", PROVENANCE) == file
 
 

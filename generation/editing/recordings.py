@@ -1,0 +1,242 @@
+"""Finds the recordings that a request names or sends, and decodes them in the sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tempfile
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from hashlib import file_digest, sha256
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract import is_id
+from core import principal
+from core.disk import temporary_space
+from core.errors import Refusal
+from core.text import shown
+from generation.encode import SAMPLE_BYTES
+from generation.outbox import Outbox
+from preprocessing.decoders import SampleFormat
+from preprocessing.isolation import CONVERT, DECODING, refusing
+from preprocessing.recording import Converted, Target, convert
+from runners.messages import Audio
+from storage import NotFound, Storage, keys
+
+Samples = NDArray[np.float32]  # (frames, channels); full scale is ±1
+
+OF_PRODUCER = "producer:"
+# Decoding takes a core and, for ten minutes, some hundred megabytes of the disk for temporary files.
+_AT_ONCE = 2
+# Of references, the most recently used are kept, of some megabytes each.
+_MAX_REFERENCES = 16
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The files that came with a request, by the fields that they stand for."""
+
+    source: io.FileIO | None = None
+    reference: io.FileIO | None = None
+
+
+NOTHING_SENT = Sent()
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording for a runner.
+
+    Attributes:
+        audio: at the model's rate and channels.
+        name: for the provenance: its path, or its digest if it was sent.
+        owner: the producer whose it is; None for a base model's track and for a file that was sent.
+    """
+
+    audio: Audio
+    name: str
+    owner: str | None
+
+
+@dataclass(frozen=True)
+class Source(Recording):
+    """A recording that is edited.
+
+    Attributes:
+        samples: the file's own.
+        sample_rate: the file's, in Hz.
+        sample_format: the smallest one that holds the samples.
+        peak: the factor by which the runner's copy is quieter.
+    """
+
+    samples: Samples
+    sample_rate: int
+    sample_format: SampleFormat
+    peak: float
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / self.sample_rate
+
+    @property
+    def bytes_per_second(self) -> int:
+        """Of a WAV file with its samples."""
+        return self.sample_rate * self.samples.shape[1] * SAMPLE_BYTES[self.sample_format]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a request names or sends.
+
+    Attributes:
+        place: the storage key, or the file that was sent.
+        name: see `Recording`.
+        owner: see `Recording`.
+        etag: with the name it identifies the content; empty if that is not in storage.
+    """
+
+    place: str | io.FileIO
+    name: str
+    owner: str | None
+    etag: str
+
+
+class Recordings:
+    """Reads sources and references.
+
+    Args:
+        outbox: its storage, and the tracks that wait for it.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+        self.storage: Storage = outbox.storage
+        self._references: OrderedDict[tuple[str, str, Target], Audio] = OrderedDict()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def source(self, path: str | None, sent: io.FileIO | None, target: Target) -> Source:
+        """The recording to edit, with the silence of `target` in the runner's copy.
+
+        Raises:
+            Refusal: 400, 403, 404; 507, the disk for temporary files is full.
+        """
+        found = await self._find("source", path, sent)
+        with temporary_space(), tempfile.TemporaryFile(buffering=0) as kept:
+            audio, converted = await self._converted("source", found, target, kept)
+            shape = (converted.frames, converted.channels)
+            # The mapping outlives the file's descriptor.
+            samples = np.memmap(kept, np.float32, "r", shape=shape)
+        form = (converted.sample_rate, converted.sample_format, converted.peak)
+        return Source(audio, found.name, found.owner, samples, *form)
+
+    async def reference(self, name: str | None, sent: io.FileIO | None, target: Target) -> Recording:
+        """The recording that a track follows: a path, a producer's newest upload, or a file that was sent.
+
+        Raises:
+            Refusal: as `source`.
+        """
+        found = await self._find("reference", name, sent)
+        content = (found.name, found.etag, target)
+        audio = self._references.pop(content, None)
+        if audio is None:
+            audio, _ = await self._converted("reference", found, target)
+        if found.etag:
+            self._references[content] = audio
+            while len(self._references) > _MAX_REFERENCES:
+                self._references.popitem(last=False)
+        return Recording(audio, found.name, found.owner)
+
+    async def _find(self, field: str, name: str | None, sent: io.FileIO | None) -> _Found:
+        if sent is not None and name is not None:
+            raise Refusal(400, f"{field}: send a path or a file, not both")
+        if sent is not None:
+            digest = await asyncio.to_thread(_digest, sent)
+            return _Found(sent, f"sha256:{digest}", None, digest)
+        if name is None:
+            raise Refusal(
+                400, f"{field}: it is missing; send the path of a track or an upload, or a file to /generate/form"
+            )
+        key = await asyncio.to_thread(self._key, field, name)
+        entry = await asyncio.to_thread(self.storage.stat, key)
+        return _Found(key, keys.to_path(key), _owner(key), entry.etag if entry else "")
+
+    async def _converted(
+        self, field: str, found: _Found, target: Target, kept: io.FileIO | None = None
+    ) -> tuple[Audio, Converted]:
+        async with self._opened(field, found) as file, self._slots:
+            with temporary_space(), tempfile.TemporaryFile(buffering=0) as flac:
+                with refusing(field):
+                    converted = await DECODING.run(CONVERT, convert, file, target, flac, kept)
+                flac.seek(0)
+                data = await asyncio.to_thread(flac.readall)
+        return Audio(flac=data, sha256=sha256(data).hexdigest()), converted
+
+    @asynccontextmanager
+    async def _opened(self, field: str, found: _Found) -> AsyncIterator[Path | io.FileIO]:
+        """The recording's file on this machine. Raises Refusal (404) if there is none."""
+        if isinstance(found.place, io.FileIO):
+            yield found.place
+            return
+        key = found.place
+        missing = _missing(field, found.name)
+        with tempfile.TemporaryDirectory(prefix="source-") as folder:
+            place = self.outbox.waiting(key) or await asyncio.to_thread(self.storage.local, key)
+            try:
+                if place is None:
+                    place = Path(folder) / "recording"
+                    with temporary_space():
+                        await asyncio.to_thread(self.storage.get_file, key, place)
+                elif not place.exists():
+                    raise missing
+            except NotFound:
+                raise missing from None
+            yield place
+
+    def _key(self, field: str, name: str) -> str:
+        """The storage key that a request names. What the principal may not see does not exist.
+
+        Raises:
+            Refusal: 400, it is malformed; 403, the API key may not read uploads; 404.
+        """
+        if name.startswith(OF_PRODUCER) and field == "reference":
+            return self._newest_upload(name)
+        key = keys.from_path(name, field)
+        root, kind, *rest = [*key.split("/"), ""]
+        owner = _owner(key)
+        is_track = root == "outputs" and kind in ("base", "twins") and len(rest) > 1
+        if not (is_track or (root == "uploads" and len(rest) > 2)) or (owner and not principal.sees(owner)):
+            raise _missing(field, name)
+        if root == "uploads" and field == "source" and not principal.current().scopes & {"train", "admin"}:
+            raise Refusal(403, f"{field}: this API key may not read uploads; send the file itself to /generate/form")
+        return key
+
+    def _newest_upload(self, name: str) -> str:
+        producer = name.removeprefix(OF_PRODUCER)
+        found = []
+        if is_id(producer) and principal.sees(producer):
+            found = list(self.storage.list(f"uploads/{producer}/"))
+        if not found:
+            raise Refusal(404, f"reference: there are no uploads of producer {shown(producer)}; upload something first")
+        return max(found, key=lambda entry: (entry.modified, entry.key)).key
+
+
+def _missing(field: str, name: str) -> Refusal:
+    return Refusal(404, f"{field}: {shown(name)} does not exist; send a path that was answered")
+
+
+def _owner(key: str) -> str | None:
+    """The producer that the object belongs to; None for a base model's track."""
+    parts = key.split("/")
+    if parts[0] == "uploads":
+        return parts[1]
+    return parts[2] if parts[:2] == ["outputs", "twins"] and len(parts) > 2 else None
+
+
+def _digest(file: io.FileIO) -> str:
+    file.seek(0)
+    return file_digest(file, "sha256").hexdigest()
