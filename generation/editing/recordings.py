@@ -91,10 +91,17 @@ class Source(Recording):
 
 
 @dataclass(frozen=True)
-class _File:
-    """A file to decode; its name and its etag identify its content, which is unknown if there is no etag."""
+class _Found:
+    """What a request names or sends.
 
-    place: Path | io.FileIO
+    Attributes:
+        place: the storage key, or the file that was sent.
+        name: see `Recording`.
+        owner: see `Recording`.
+        etag: with the name it identifies the content; empty if that is not in storage.
+    """
+
+    place: str | io.FileIO
     name: str
     owner: str | None
     etag: str
@@ -119,14 +126,14 @@ class Recordings:
         Raises:
             Refusal: 400, 403, 404; 507, the disk for temporary files is full.
         """
-        async with self._opened("source", path, sent) as file:
-            with temporary_space(), tempfile.TemporaryFile(buffering=0) as kept:
-                audio, converted = await self._converted("source", file, target, kept)
-                shape = (converted.frames, converted.channels)
-                # The mapping outlives the file's descriptor.
-                samples = np.memmap(kept, np.float32, "r", shape=shape)
+        found = await self._find("source", path, sent)
+        with temporary_space(), tempfile.TemporaryFile(buffering=0) as kept:
+            audio, converted = await self._converted("source", found, target, kept)
+            shape = (converted.frames, converted.channels)
+            # The mapping outlives the file's descriptor.
+            samples = np.memmap(kept, np.float32, "r", shape=shape)
         form = (converted.sample_rate, converted.sample_format, converted.peak)
-        return Source(audio, file.name, file.owner, samples, *form)
+        return Source(audio, found.name, found.owner, samples, *form)
 
     async def reference(self, name: str | None, sent: io.FileIO | None, target: Target) -> Recording:
         """The recording that a track follows: a path, a producer's newest upload, or a file that was sent.
@@ -134,43 +141,50 @@ class Recordings:
         Raises:
             Refusal: as `source`.
         """
-        async with self._opened("reference", name, sent) as file:
-            content = (file.name, file.etag, target)
-            audio = self._references.pop(content, None)
-            if audio is None:
-                audio, _ = await self._converted("reference", file, target)
-        if file.etag:
+        found = await self._find("reference", name, sent)
+        content = (found.name, found.etag, target)
+        audio = self._references.pop(content, None)
+        if audio is None:
+            audio, _ = await self._converted("reference", found, target)
+        if found.etag:
             self._references[content] = audio
             while len(self._references) > _MAX_REFERENCES:
                 self._references.popitem(last=False)
-        return Recording(audio, file.name, file.owner)
+        return Recording(audio, found.name, found.owner)
 
-    async def _converted(
-        self, field: str, file: _File, target: Target, kept: io.FileIO | None = None
-    ) -> tuple[Audio, Converted]:
-        with temporary_space(), tempfile.TemporaryFile(buffering=0) as flac:
-            async with self._slots:
-                with refusing(field):
-                    converted = await DECODING.run(CONVERT, convert, file.place, target, flac, kept)
-            flac.seek(0)
-            data = await asyncio.to_thread(flac.readall)
-        return Audio(flac=data, sha256=sha256(data).hexdigest()), converted
-
-    @asynccontextmanager
-    async def _opened(self, field: str, name: str | None, sent: io.FileIO | None) -> AsyncIterator[_File]:
+    async def _find(self, field: str, name: str | None, sent: io.FileIO | None) -> _Found:
         if sent is not None and name is not None:
             raise Refusal(400, f"{field}: send a path or a file, not both")
         if sent is not None:
             digest = await asyncio.to_thread(_digest, sent)
-            yield _File(sent, f"sha256:{digest}", None, digest)
-            return
+            return _Found(sent, f"sha256:{digest}", None, digest)
         if name is None:
             raise Refusal(
                 400, f"{field}: it is missing; send the path of a track or an upload, or a file to /generate/form"
             )
         key = await asyncio.to_thread(self._key, field, name)
-        missing = Refusal(404, f"{field}: {shown(name)} does not exist; send a path that was answered")
         entry = await asyncio.to_thread(self.storage.stat, key)
+        return _Found(key, keys.to_path(key), _owner(key), entry.etag if entry else "")
+
+    async def _converted(
+        self, field: str, found: _Found, target: Target, kept: io.FileIO | None = None
+    ) -> tuple[Audio, Converted]:
+        async with self._opened(field, found) as file, self._slots:
+            with temporary_space(), tempfile.TemporaryFile(buffering=0) as flac:
+                with refusing(field):
+                    converted = await DECODING.run(CONVERT, convert, file, target, flac, kept)
+                flac.seek(0)
+                data = await asyncio.to_thread(flac.readall)
+        return Audio(flac=data, sha256=sha256(data).hexdigest()), converted
+
+    @asynccontextmanager
+    async def _opened(self, field: str, found: _Found) -> AsyncIterator[Path | io.FileIO]:
+        """The recording's file on this machine. Raises Refusal (404) if there is none."""
+        if isinstance(found.place, io.FileIO):
+            yield found.place
+            return
+        key = found.place
+        missing = _missing(field, found.name)
         with tempfile.TemporaryDirectory(prefix="source-") as folder:
             place = self.outbox.waiting(key) or await asyncio.to_thread(self.storage.local, key)
             try:
@@ -182,7 +196,7 @@ class Recordings:
                     raise missing
             except NotFound:
                 raise missing from None
-            yield _File(place, keys.to_path(key), _owner(key), entry.etag if entry else "")
+            yield place
 
     def _key(self, field: str, name: str) -> str:
         """The storage key that a request names. What the principal may not see does not exist.
@@ -197,7 +211,7 @@ class Recordings:
         is_track = root == "outputs" and kind in ("base", "twins", "made") and len(rest) > 1
         is_upload = root == "uploads" and len(rest) > 2 and principal.sees(kind)
         if not ((is_track and may_fetch(key)) or is_upload):
-            raise Refusal(404, f"{field}: {shown(name)} does not exist; send a path that was answered")
+            raise _missing(field, name)
         if root == "uploads" and field == "source" and not principal.current().scopes & {"train", "admin"}:
             raise Refusal(403, f"{field}: this API key may not read uploads; send the file itself to /generate/form")
         return key
@@ -210,6 +224,10 @@ class Recordings:
         if not found:
             raise Refusal(404, f"reference: there are no uploads of producer {shown(producer)}; upload something first")
         return max(found, key=lambda entry: (entry.modified, entry.key)).key
+
+
+def _missing(field: str, name: str) -> Refusal:
+    return Refusal(404, f"{field}: {shown(name)} does not exist; send a path that was answered")
 
 
 def _owner(key: str) -> str | None:

@@ -42,6 +42,7 @@ def edit(task: Task, seconds: float, seed: int = 0, **options: Any) -> Edit:
     elif task == "extend":
         start = round(seconds * 2 / 3, 3)
         source.samples[:, round(start * 48_000) :] = 0
+        source = replace(source, sha256=f"{source.sha256}-padded")
     tracks = {"lego": ("drums",), "extract": ("backing_vocals",), "complete": ("bass", "keyboard")}.get(task, ())
     return Edit(task, source, start, end, **{"tracks": tracks, **options})
 
