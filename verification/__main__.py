@@ -14,7 +14,7 @@ import logging
 import sys
 from pathlib import Path
 
-from verification.command import MINUTES, verify
+from verification.command import GROUPS, MINUTES, verify
 from verification.random_checkpoints import NAMES_OF_SIZES
 
 
@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"])
     parser.add_argument("--minutes", type=float, default=MINUTES, help="checks that begin later are skipped")
+    parser.add_argument("--only", action="append", choices=GROUPS, help="a group of checks; may be given several times")
     parser.add_argument("--out", type=Path, default=Path("build") / "verification", help="the folder of the results")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -42,7 +43,7 @@ def main() -> int:
         )
         if name
     )
-    return verify(backend, name, options.device, options.dtype, options.minutes * 60, options.out)
+    return verify(backend, name, options.device, options.dtype, options.minutes * 60, options.out, options.only)
 
 
 if __name__ == "__main__":

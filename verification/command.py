@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import diffusers
@@ -48,16 +49,20 @@ MUSICGEN: Groups = {
 }
 # The checks of a checkpoint of 2B take less on a GPU.
 MINUTES = 10.0
+GROUPS = tuple(dict.fromkeys([*ACE_STEP, *MUSICGEN]))
 _TINY = {"ace_step": tiny_ace_step.build, "musicgen": tiny_musicgen.build}
 
 
-def verify(backend: str, name: str, device: str, dtype: str, seconds: float, out: Path) -> int:
+def verify(
+    backend: str, name: str, device: str, dtype: str, seconds: float, out: Path, only: Sequence[str] | None = None
+) -> int:
     """Verify a checkpoint, and write the results into the folder `out`. Returns the exit status.
 
     Args:
         backend: `ace_step` or `musicgen`, whose checkpoint is `name`; or `random`, where `name` is a size.
         device, dtype: as in the settings `DEVICE` and `DTYPE`.
         seconds: after which no further check begins.
+        only: groups of checks; None for all.
     """
     began = time.monotonic()
     for library in (diffusers.utils.logging, transformers.utils.logging):
@@ -73,7 +78,12 @@ def verify(backend: str, name: str, device: str, dtype: str, seconds: float, out
             is_musicgen = name in (*sizes.MUSICGEN, random_checkpoints.TINY_MUSICGEN)
         else:
             checkpoint, is_musicgen = resolve(name, backend, _TINY[backend]), backend == "musicgen"
-        return _verify(checkpoint, MUSICGEN if is_musicgen else ACE_STEP, device, dtype, seconds, began, work, out)
+        groups = {
+            group: checks
+            for group, checks in (MUSICGEN if is_musicgen else ACE_STEP).items()
+            if only is None or group in only
+        }
+        return _verify(checkpoint, groups, device, dtype, seconds, began, work, out)
 
 
 def _verify(

@@ -26,6 +26,8 @@ NAMES_OF_SIZES = (*sizes.ACE_STEP, *sizes.MUSICGEN, TINY_ACE_STEP, TINY_MUSICGEN
 
 _SEED = 20_261_129
 _SILENCE = "silence_latent"
+# Random numbers that are repeated; a prime, so that no row of a weight is that of another.
+_NUMBERS = 4_194_301
 # Settings of the condition encoder that the authors' config.json has under names of their own.
 _ENCODER_SETTINGS = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
 
@@ -50,13 +52,12 @@ def _ace_step(size: sizes.AceStepSize, folder: Path) -> None:
     """The authors' layout, in bfloat16 as published."""
     parts: dict[str, Callable[[], Any]] = {
         "transformer": lambda: sizes.transformer(size),
-        "condition_encoder": _condition_encoder,
-        "vae": sizes.vae,
+        "condition_encoder": sizes.condition_encoder,
+        "vae": lambda: sizes.vae().to(torch.bfloat16),
         TEXT_ENCODER: sizes.text_encoder,
     }
     for name, make in parts.items():
-        with sizes.in_bfloat16():
-            module = make()
+        module = make() if name == "vae" else _filled(make)
         module.save_pretrained(folder / name)
         del module
     tiny_ace_step.build(folder / "tiny")
@@ -65,10 +66,20 @@ def _ace_step(size: sizes.AceStepSize, folder: Path) -> None:
     to_original_layout(folder, folder / size.variant)
 
 
-def _condition_encoder() -> torch.nn.Module:
-    encoder = sizes.condition_encoder()
-    encoder.get_buffer(_SILENCE).normal_()
-    return encoder
+def _filled(make: Callable[[], Any]) -> Any:
+    """The module with random weights that keep the scale of their inputs; layers' own initialisation takes minutes."""
+    with sizes.in_bfloat16(), torch.device("meta"):
+        module = make()
+    module.to_empty(device="cpu")
+    numbers = torch.randn(_NUMBERS).to(torch.bfloat16)
+    for name, tensor in module.state_dict().items():
+        if tensor.ndim < 2:
+            tensor.fill_(float(name.endswith("weight")))  # of norms; biases are 0
+            continue
+        scale = 1.0 if name == _SILENCE else (tensor.numel() / len(tensor)) ** -0.5
+        for part in tensor.view(-1).split(_NUMBERS):
+            torch.mul(numbers[: len(part)], scale, out=part)
+    return module
 
 
 def _musicgen(folder: Path) -> None:
