@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import RootModel, TypeAdapter, ValidationError, model_validator
@@ -58,7 +59,7 @@ class Fields:
     def get(self, name: str) -> Any:
         """The value of a field, or None."""
         found = None
-        for spelling in dict.fromkeys((name, to_camel(name), *_ALIASES.get(name, ()))):
+        for spelling in _spellings(name):
             self.unread.discard(spelling)
             if found is None:
                 found = self._values.get(spelling)
@@ -81,6 +82,11 @@ class Fields:
             return default if value is None else int(value)
         except (TypeError, ValueError):
             raise Refusal(400, f"{name}: {shown(str(value))} is not a whole number") from None
+
+
+@cache
+def _spellings(name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((name, to_camel(name), *_ALIASES.get(name, ()))))
 
 
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:

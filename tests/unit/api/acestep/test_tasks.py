@@ -17,8 +17,11 @@ from api.acestep.tasks import AceStepTasks
 from contract import GenerateRequest
 from core.errors import Refusal
 from core.principal import Principal, acting
+from core.settings import Settings
 from generation.pipeline import Generated, Generation
 from storage import Storage, keys
+from training.jobs.retention import clean
+from training.jobs.store import Jobs
 
 TAKES = [GenerateRequest(prompt="trap", seed=seed, bpm=140) for seed in (7, 8)]
 
@@ -143,6 +146,19 @@ def test_the_heartbeat_is_renewed_and_removed(store: Storage, monkeypatch: pytes
         while list(store.list("acestep_servers/")):
             assert time.monotonic() < end
             await asyncio.sleep(0.02)
+
+    asyncio.run(run())
+
+
+def test_tasks_are_removed_with_old_tracks(store: Storage) -> None:
+    async def run() -> None:
+        service, maker = AceStepTasks(store), Maker()
+        maker.go.set()
+        task_id = await released(service, maker)
+        await ended(service, task_id)
+        assert clean(store, Jobs(store), Settings(keep_outputs_days=1.0)) == {}
+        assert clean(store, Jobs(store), Settings(keep_outputs_days=1e-9))["outputs"] >= 1
+        assert (await answered(service, task_id))["status"] == 2
 
     asyncio.run(run())
 
