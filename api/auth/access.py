@@ -43,7 +43,7 @@ _WANTS_TOKEN = "authorization: sign in and send the token, or send an API key, a
 VISITOR_HEADER = "x-visitor-address"
 # The secrets of twin links, separated by commas; ignored without sign-in.
 LINK_HEADER = "x-twin-link"
-_MAX_LINKS = 8  # as many as twins in a blend
+MAX_LINKS = 8  # as many as twins in a blend
 _MAX_LINK_CHARACTERS = 64
 # The rate limit of all visitors of such a key together, as a multiple of one visitor's.
 _VISITORS_RATIO = 20
@@ -244,10 +244,8 @@ def _visitor(headers: Headers) -> str | None:
 
 def _links(headers: Headers) -> frozenset[str]:
     """The secrets of twin links."""
-    given = [
-        each.strip() for value in headers.getlist(LINK_HEADER) for each in value.split(",", _MAX_LINKS)[:_MAX_LINKS]
-    ]
-    return frozenset(each for each in given[:_MAX_LINKS] if 0 < len(each) <= _MAX_LINK_CHARACTERS)
+    given = [each.strip() for value in headers.getlist(LINK_HEADER) for each in value.split(",", MAX_LINKS)[:MAX_LINKS]]
+    return frozenset(each for each in given[:MAX_LINKS] if 0 < len(each) <= _MAX_LINK_CHARACTERS)
 
 
 def _token(headers: list[str]) -> str | None:

@@ -41,7 +41,7 @@ class ServedExamples:
 
 
 def _answer(route: Route) -> httpx.Response:
-    if route.path == "/generate":
+    if route.path in ("/generate", "/generate/form"):
         return httpx.Response(200, json={"url": GENERATED["output_path"], **GENERATED})
     if route.path.endswith("/events"):
         return httpx.Response(200, text=event("1", JOB) + event("2", JOB | {"state": "done"}))

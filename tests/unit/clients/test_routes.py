@@ -20,6 +20,7 @@ from tests.unit.clients.served import FILE, ServedExamples
 TWIN, PATH = "ada:night", "/data/outputs/ada/track.wav"
 # The client's own: it fetches the audio when it is asked for.
 SET_BY_THE_CLIENT = {"response"}
+LINKS = ["secret"]
 TRAINING: Any = dict.fromkeys(TrainOptions.__annotations__, "x")
 
 CALLS: list[Callable[[Any, Path], Any]] = [
@@ -43,6 +44,13 @@ CALLS: list[Callable[[Any, Path], Any]] = [
     lambda client, folder: client.tracks.generate(
         "trap", request_id="mine", **dict.fromkeys(GenerateOptions.__annotations__, "x")
     ),
+    lambda client, folder: client.tracks.generate(
+        "trap",
+        source_file=folder / "beat.wav",
+        reference_file=folder / "beat.wav",
+        request_id="mine",
+        **(dict.fromkeys(GenerateOptions.__annotations__, "x") | {"tracks": ["drums"]}),
+    ),
     lambda client, folder: client.tracks.queue("mine"),
     lambda client, folder: client.tracks.read(PATH, format="mp3"),
     lambda client, folder: client.tracks.save(PATH, folder / "track.flac"),
@@ -54,7 +62,10 @@ CALLS: list[Callable[[Any, Path], Any]] = [
     lambda client, folder: client.twins.retrain(TWIN, **dict.fromkeys(RetrainOptions.__annotations__, "x")),
     lambda client, folder: client.twins.import_adapter("ada", "night", folder / "beat.wav", backend="ace_step"),
     lambda client, folder: client.twins.export(TWIN, folder / "twin.safetensors", version="0f1e2d3c4b5a6978"),
+    lambda client, folder: client.producers.list(),
+    lambda client, folder: client.producers.set("ada", display_name="Ada", twins={"night": "link"}),
     lambda client, folder: client.producers.usage("ada"),
+    lambda client, folder: client.producers.storage("ada"),
     lambda client, folder: client.producers.delete("ada"),
     lambda client, folder: client.producers.dataset("ada"),
     lambda client, folder: client.service.backends(),
@@ -74,7 +85,7 @@ def folder(tmp_path: Path) -> Path:
 
 def made_synchronously(folder: Path) -> tuple[ServedExamples, list[Any]]:
     served = ServedExamples()
-    with ProducerTwin(http=httpx.Client(transport=httpx.MockTransport(served))) as client:
+    with ProducerTwin(http=httpx.Client(transport=httpx.MockTransport(served)), twin_links=LINKS) as client:
         answers = [call(client, folder) for call in CALLS]
         return served, [list(answer) if inspect.isgenerator(answer) else answer for answer in answers]
 
@@ -84,7 +95,9 @@ def made_asynchronously(folder: Path) -> tuple[ServedExamples, list[Any]]:
 
     async def made() -> list[Any]:
         answers = []
-        async with AsyncProducerTwin(http=httpx.AsyncClient(transport=httpx.MockTransport(served))) as client:
+        async with AsyncProducerTwin(
+            http=httpx.AsyncClient(transport=httpx.MockTransport(served)), twin_links=LINKS
+        ) as client:
             for call in CALLS:
                 answer = call(client, folder)
                 answers.append([each async for each in answer] if inspect.isasyncgen(answer) else await answer)
@@ -113,7 +126,7 @@ def test_every_parameter_and_field_can_be_sent(
         for model in filter(None, (route.body, route.form)):
             known |= set(model.model_fields)
         if route.form:
-            known |= {"file"}
+            known |= set(route.form_files)
         assert served.fields[route] | (SET_BY_THE_CLIENT & known) == known, route.path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 DEFAULT_URL = "http://127.0.0.1:3000"
@@ -22,11 +23,13 @@ def base_url(url: str | None) -> str:
     return (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
 
 
-def headers(api_key: str | None, password: str | None) -> dict[bytes, bytes]:
+def headers(api_key: str | None, password: str | None, twin_links: Sequence[str] = ()) -> dict[bytes, bytes]:
     """The headers of every request. A password may have any characters, which are sent as UTF-8."""
     found = {b"user-agent": f"producer-twin-python/{package_version()}".encode()}
     if api_key := api_key or os.environ.get(API_KEY_VARIABLE):
         found[b"authorization"] = f"Bearer {api_key}".encode()
     if password := password or os.environ.get(PASSWORD_VARIABLE):
         found[b"x-train-password"] = password.encode()
+    if twin_links:
+        found[b"x-twin-link"] = ",".join(twin_links).encode()
     return found

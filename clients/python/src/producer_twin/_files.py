@@ -22,11 +22,13 @@ class FilePart:
         path: of the file.
         name: the filename that the service is told.
         on_progress: is called while the file is sent.
+        field: of the form.
     """
 
     path: Path
     name: str
     on_progress: OnProgress | None = None
+    field: str = "file"
 
     def open(self) -> BinaryIO:
         return cast(BinaryIO, _Reader(self.path, self.on_progress))

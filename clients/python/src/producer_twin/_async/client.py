@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -30,6 +30,7 @@ class AsyncProducerTwin:
         url: of the service; `PRODUCER_TWIN_URL`, or http://127.0.0.1:3000, if left out.
         api_key: `PRODUCER_TWIN_API_KEY` if left out; a service on your own machine may need none.
         password: of routes that write; `PRODUCER_TWIN_PASSWORD` if left out; most services have none.
+        twin_links: the secrets of twins that their owners share by link.
         retry: how often and how long to try again.
         http: an HTTP client of your own, such as one with a proxy; it is closed with this client.
 
@@ -43,12 +44,13 @@ class AsyncProducerTwin:
         api_key: str | None = None,
         *,
         password: str | None = None,
+        twin_links: Sequence[str] = (),
         retry: Retry | None = None,
         http: httpx.AsyncClient | None = None,
     ) -> None:
         client = http or httpx.AsyncClient()
         client.base_url = base_url(url)
-        client.headers.update(headers(api_key, password))
+        client.headers.update(headers(api_key, password, twin_links))
         client.follow_redirects = True  # tracks on S3 are answered as a link to the bucket
         self.transport = AsyncTransport(client, retry or Retry())
         self.jobs = AsyncJobs(self)
@@ -72,10 +74,17 @@ class AsyncProducerTwin:
         await self.transport.aclose()
 
     async def generate(
-        self, prompt: str, *, request_id: str | None = None, **options: Unpack[GenerateOptions]
+        self,
+        prompt: str,
+        *,
+        source_file: str | os.PathLike[str] | None = None,
+        reference_file: str | os.PathLike[str] | None = None,
+        request_id: str | None = None,
+        **options: Unpack[GenerateOptions],
     ) -> AsyncTrack:
-        """Make a track; `lora_id` names a twin. `tracks.queue` tells its progress by the `request_id`."""
-        return await self.tracks.generate(prompt, request_id=request_id, **options)
+        """Make a track, as `tracks.generate`; `lora_id` names a twin."""
+        files = {"source_file": source_file, "reference_file": reference_file}
+        return await self.tracks.generate(prompt, request_id=request_id, **files, **options)
 
     async def train(
         self,

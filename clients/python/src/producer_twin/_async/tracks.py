@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import httpx
 from pydantic import PrivateAttr
 
 from producer_twin._async.resource import AsyncResource
 from producer_twin._async.transport import NO_READ_TIMEOUT
-from producer_twin._files import OnProgress, written
+from producer_twin._files import FilePart, OnProgress, name_of, written
 from producer_twin._paths import output_path, path_of
 from producer_twin.models import GenerateLinkAnswer, QueueAnswer
 from producer_twin.requests import GenerateOptions
@@ -42,19 +43,32 @@ class AsyncTracks(AsyncResource):
     """The tracks."""
 
     async def generate(
-        self, prompt: str, *, request_id: str | None = None, **options: Unpack[GenerateOptions]
+        self,
+        prompt: str,
+        *,
+        source_file: str | os.PathLike[str] | None = None,
+        reference_file: str | os.PathLike[str] | None = None,
+        request_id: str | None = None,
+        **options: Unpack[GenerateOptions],
     ) -> AsyncTrack:
         """Make a track.
 
         Args:
             prompt: a description of the music.
+            source_file: a file to edit, instead of the path `source`.
+            reference_file: a file whose timbre is followed, instead of the path `reference`.
             request_id: an id of your choice, such as a UUID, for `queue`.
             options: the fields of `POST /generate`.
         """
+        fields = {"prompt": prompt, **options, "response": "url"}
+        sent = {"source": source_file, "reference": reference_file}
+        files = [FilePart(Path(path), name_of(path), field=name) for name, path in sent.items() if path is not None]
         answer = await self._transport.send(
             "POST",
-            "/generate",
-            json={"prompt": prompt, **options, "response": "url"},
+            "/generate/form" if files else "/generate",
+            json=None if files else fields,
+            form=_as_texts(fields) if files else None,
+            files=files,
             headers={"x-request-id": request_id} if request_id else {},
             timeout=NO_READ_TIMEOUT,
         )
@@ -101,3 +115,12 @@ class AsyncTracks(AsyncResource):
         options = {"params": {"format": format}} if format else {}
         async with self._transport.stream(output_path(stored), timeout=NO_READ_TIMEOUT, **options) as answer:
             yield answer
+
+
+def _as_texts(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a form, whose lists are JSON."""
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in fields.items()
+        if value is not None
+    }

@@ -60,7 +60,7 @@ class AsyncTransport:
         while True:
             attempt += 1
             with ExitStack() as opened:
-                parts = [("file", (part.name, opened.enter_context(part.open()))) for part in files]
+                parts = [(part.field, (part.name, opened.enter_context(part.open()))) for part in files]
                 request = self._http.build_request(
                     method,
                     path,

@@ -61,7 +61,7 @@ class Transport:
         while True:
             attempt += 1
             with ExitStack() as opened:
-                parts = [("file", (part.name, opened.enter_context(part.open()))) for part in files]
+                parts = [(part.field, (part.name, opened.enter_context(part.open()))) for part in files]
                 request = self._http.build_request(
                     method,
                     path,
