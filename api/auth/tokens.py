@@ -87,7 +87,7 @@ class TokenVerifier:
         if known and await self._is_still_valid(known):
             return known.claims
         header = _header(token)
-        algorithm, key_id = header.get("alg"), header.get("kid")
+        algorithm, key_id = str(header.get("alg")), header.get("kid")
         key = await self._key(algorithm, key_id)
         claims = self._claims(token, key, algorithm)
         _check_types(claims)
@@ -100,11 +100,11 @@ class TokenVerifier:
         not_expired: bool = time.time() < token.claims["exp"] + CLOCK_SKEW_SECONDS
         return not_expired and await self._key(token.algorithm, token.key_id) is token.key
 
-    async def _key(self, algorithm: Any, key_id: str | None) -> jwt.PyJWK | str:
+    async def _key(self, algorithm: str, key_id: str | None) -> jwt.PyJWK | str:
         """The key that verifies. Raises InvalidToken: the algorithm is not accepted, or the issuer has no such key."""
         if algorithm == "HS256" and self.secret:
             return self.secret
-        if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+        if algorithm not in ALGORITHMS:
             raise InvalidToken("it is signed with an algorithm that is not accepted")
         key = await self.keys.find(algorithm, key_id)
         if key is None:
