@@ -28,6 +28,8 @@ _SEED = 20_261_129
 _SILENCE = "silence_latent"
 # Random numbers that are repeated; a prime, so that no row of a weight is that of another.
 _NUMBERS = 4_194_301
+# Small parts, and parts with tensors that are computed when they are made.
+_INITIALISED = ("audio_tokenizer", "audio_token_detokenizer", "vae")
 # Settings of the condition encoder that the authors' config.json has under names of their own.
 _ENCODER_SETTINGS = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
 
@@ -53,11 +55,13 @@ def _ace_step(size: sizes.AceStepSize, folder: Path) -> None:
     parts: dict[str, Callable[[], Any]] = {
         "transformer": lambda: sizes.transformer(size),
         "condition_encoder": sizes.condition_encoder,
-        "vae": lambda: sizes.vae().to(torch.bfloat16),
+        "audio_tokenizer": sizes.audio_tokenizer,
+        "audio_token_detokenizer": sizes.audio_token_detokenizer,
+        "vae": sizes.vae,
         TEXT_ENCODER: sizes.text_encoder,
     }
     for name, make in parts.items():
-        module = make() if name == "vae" else _filled(make)
+        module = make().to(torch.bfloat16) if name in _INITIALISED else _filled(make)
         module.save_pretrained(folder / name)
         del module
     tiny_ace_step.build(folder / "tiny")
@@ -94,7 +98,7 @@ def _musicgen(folder: Path) -> None:
 
 
 def to_original_layout(source: Path, model: Path) -> None:
-    """Move `transformer` and `condition_encoder` of diffusers' layout in `source` to the authors' layout in `model`."""
+    """Move the parts of `PREFIXES` from diffusers' layout in `source` to the authors' layout in `model`."""
     model.mkdir()
     tensors: dict[str, StoredTensor] = {}
     settings: dict[str, Any] = {}

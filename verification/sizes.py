@@ -10,7 +10,11 @@ from typing import Any
 import torch
 from diffusers import AutoencoderOobleck
 from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
-from diffusers.pipelines.ace_step import AceStepConditionEncoder
+from diffusers.pipelines.ace_step import (
+    AceStepAudioTokenDetokenizer,
+    AceStepAudioTokenizer,
+    AceStepConditionEncoder,
+)
 from transformers import (
     EncodecConfig,
     MusicgenConfig,
@@ -70,6 +74,14 @@ def transformer(size: AceStepSize) -> torch.nn.Module:
 
 def condition_encoder() -> torch.nn.Module:
     return AceStepConditionEncoder()
+
+
+def audio_tokenizer() -> torch.nn.Module:
+    return AceStepAudioTokenizer()
+
+
+def audio_token_detokenizer() -> torch.nn.Module:
+    return AceStepAudioTokenDetokenizer()
 
 
 def vae() -> torch.nn.Module:

@@ -33,6 +33,7 @@ def analysed(api: Api, path: str) -> float:
     seconds: float = answer.json()["seconds"]
     return seconds
 
+
 # A process that has answered, or was killed, ends within this time on a busy machine.
 END_SECONDS = 20.0
 

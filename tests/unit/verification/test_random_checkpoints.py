@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers.pipelines.ace_step import AceStepAudioTokenDetokenizer, AceStepAudioTokenizer
 
 from contract import SamplingOptions
 from models.ace_step import AceStep
@@ -47,6 +50,11 @@ def test_a_checkpoint_in_the_authors_layout_is_built_and_plays(tmp_path: Path, m
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setitem(sizes.ACE_STEP, "2B", SMALL)
     monkeypatch.setattr(sizes, "condition_encoder", tiny._condition_encoder)
+    of_tokens: Any = tiny._tokenizer_sizes()
+    monkeypatch.setattr(sizes, "audio_tokenizer", partial(AceStepAudioTokenizer, fsq_dim=32, **of_tokens))
+    monkeypatch.setattr(
+        sizes, "audio_token_detokenizer", lambda: AceStepAudioTokenDetokenizer(**tiny._tokenizer_sizes())
+    )
     monkeypatch.setattr(sizes, "vae", tiny._vae)
     monkeypatch.setattr(sizes, "text_encoder", lambda: Qwen3Model(text))
     checkpoint = random_checkpoints.build("2B", tmp_path / "built")
@@ -58,6 +66,7 @@ def test_a_checkpoint_in_the_authors_layout_is_built_and_plays(tmp_path: Path, m
     model = AceStep.load(checkpoint, torch.device("cpu"), torch.float32)
     weight = model.pipeline.transformer.layers[0].mlp.gate_proj.weight
     assert 0.8 < float(weight.std() * 64**0.5) < 1.2
+    assert "cover" in model.tasks
     assert model.defaults.steps == 8 and model.pipeline.is_turbo
     [track] = model.generate([Row(Text("beat"), 0.5, SamplingOptions(seed=1))])
     assert isinstance(track, np.ndarray) and track.shape == (2, 24_000)
