@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import pytest
@@ -82,7 +82,7 @@ def test_recordings_have_a_limit_of_memory(model: AceStep, monkeypatch: pytest.M
     assert row.recorded_bytes == samples.nbytes
     monkeypatch.setattr("runners.worker.MAX_RECORDED_BYTES", 2 * samples.nbytes)
 
-    async def ask(worker: Worker) -> list[object]:
+    async def ask(worker: Worker) -> Sequence[object]:
         return await asyncio.gather(*(worker.track(row) for _ in range(3)), return_exceptions=True)
 
     async def twice() -> None:

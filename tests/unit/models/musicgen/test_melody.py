@@ -136,7 +136,7 @@ def test_a_melody_is_encoded_where_the_decoder_is(tmp_path: Path) -> None:
     for name, part in offloaded.model.named_children():
         if name != "text_encoder":
             part.to("meta")
-    offload([offloaded.model.text_encoder], torch.device("meta"))
+    offload([offloaded.model.get_submodule("text_encoder")], torch.device("meta"))
     assert offloaded.melody
     text = torch.empty(3, offloaded.model.decoder.config.hidden_size, device="meta")
     [prefix] = offloaded.melody.prefixes(text, tune(0.6, 220), [0])
