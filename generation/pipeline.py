@@ -19,7 +19,7 @@ from generation import encode
 from generation.content_credentials import signer_of
 from generation.editing import tasks
 from generation.editing.preparation import Edit, prepare_edit, prepare_reference
-from generation.editing.recordings import NOTHING_SENT, Recordings, Sent
+from generation.editing.recordings import NOTHING_SENT, Recording, Recordings, Sent
 from generation.editing.splice import splice
 from generation.encode import Sound
 from generation.outbox import Outbox
@@ -136,8 +136,7 @@ class Generation:
             file = await asyncio.to_thread(self.signer.sign, file, request.output_format, provenance)
         if as_base64 and len(file) * 4 / 3 > MAX_AUDIO_BASE64:
             raise self._too_large(request, seconds)
-        # What is made of a producer's recording is the producer's, unless a twin of another one plays it.
-        producer = twins[0][0].header.producer_id if twins else edit.source.owner if edit else None
+        producer = twins[0][0].header.producer_id if twins else _owner(edit.source if edit else None, reference)
         key = keys.output(producer, str(uuid.uuid4()), request.output_format, principal.current().tracks)
         await asyncio.to_thread(self.outbox.put, key, file)
         if self.settings.auth_issuer:
@@ -266,6 +265,11 @@ class Generation:
                     raise
                 refusals.append(refusal)
         raise refusals[0]
+
+
+def _owner(*recordings: Recording | None) -> str | None:
+    """The producer of the first recording that has one: what is made of their recording, or follows it, is theirs."""
+    return next((each.owner for each in recordings if each and each.owner), None)
 
 
 def _sound(track: TrackAnswer, edit: Edit | None) -> Sound:

@@ -113,6 +113,12 @@ class Row:
     edit: Edit | None = None
     reference: Recording | None = None
 
+    @property
+    def recorded_bytes(self) -> int:
+        """The memory of its recordings."""
+        source = self.edit.source if self.edit else None
+        return sum(each.samples.nbytes for each in (source, self.reference) if each)
+
 
 # Work that can be interrupted: at each `yield` the scheduler may run another batch first.
 Interruptible = Generator[None, None, None]

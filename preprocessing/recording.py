@@ -21,6 +21,8 @@ from preprocessing.segment import mix
 
 MAX_RECORDING_CHANNELS = 2
 MIN_RECORDING_SECONDS = 0.1
+# Ten minutes of stereo at 96 kHz: a track that keeps its source is encoded in memory, at the source's sample rate.
+MAX_KEPT_SAMPLES = 600 * 96_000 * 2
 EXCERPT_SECONDS = 10
 _FLAC_SUBTYPES: dict[SampleFormat, str] = {"int16": "PCM_16", "int24": "PCM_24", "float32": "PCM_24"}
 
@@ -94,6 +96,8 @@ def convert(file: Path | io.FileIO, target: Target, flac: io.FileIO, kept: io.Fi
                     f"it is longer than the {target.max_seconds:g} s that can be used; cut it, or ask for less"
                 )
             if kept is not None:
+                if frames * info.channels > MAX_KEPT_SAMPLES:
+                    raise BadAudio("it has too many samples (length × rate × channels); cut it, or save it as 48 kHz")
                 kept.write(block.tobytes())
             part = mix(block, target.channels) if len(block) else end
             if info.sample_rate != target.sample_rate:

@@ -251,8 +251,9 @@ class Runner:
                 status=504,
             )
         if isinstance(track, Exception) and is_out_of_memory(track):
+            field = "source" if request.edit else "duration_seconds"
             return TrackAnswer(
-                error=f"duration_seconds: {request.seconds:g} s take more memory than {self.backend} has now; "
+                error=f"{field}: {request.seconds:g} s take more memory than {self.backend} has now; "
                 "ask for less, or try again later",
                 status=503,
             )

@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 # Rows that may wait or run at once. One more is refused at once rather than after a timeout.
 MAX_TRACKS = 64
+# Memory for the recordings of these rows: eighteen of ten minutes in stereo. One more is refused at once, too.
+MAX_RECORDED_BYTES = 4 * 2**30
 # The longest time after which a refused client is told to try again.
 _MAX_RETRY_SECONDS = 600
 # ETAs are computed no more often than this, however many clients ask.
@@ -96,24 +98,24 @@ class Worker:
         self._inbox: queue.SimpleQueue[_Request | _Call | _Cancel] = queue.SimpleQueue()
         self._calls: deque[_Call] = deque()
         self._requests: dict[Ticket, _Request] = {}
-        self._tracks = 0
+        self._tracks = self._recorded_bytes = 0
         self._by_queue_key: dict[str, _Request] = {}
         self._etas: dict[Ticket, Eta] = {}
         self._etas_at = float("-inf")
         threading.Thread(target=self._work, name="model", daemon=True).start()
 
-    def admit(self) -> None:
-        """Check that another row can be taken.
+    def admit(self, recorded_bytes: int = 0) -> None:
+        """Check that another row can be taken, whose recordings take `recorded_bytes` of memory.
 
         Raises:
-            Refusal: 503, the queue is full or the model is lost.
+            Refusal: 503, the queue or the memory for recordings is full, or the model is lost.
         """
         if self._ended:
             raise self._ended
         if self._tracks >= MAX_TRACKS:
-            wait = self._seconds_until_room()
-            again = f"in {wait} s" if wait else "in some seconds"
-            raise Refusal(503, f"{MAX_TRACKS} requests are being served already; try again {again}", wait)
+            raise self._full(f"{MAX_TRACKS} requests are being served already")
+        if self._recorded_bytes + recorded_bytes > MAX_RECORDED_BYTES:
+            raise self._full("the recordings of other requests take all the memory for them")
 
     def eta(self, queue_key: str) -> Eta | None:
         """The progress of the row with this `queue_key`; `None` if it is not in the scheduler. Thread-safe."""
@@ -136,9 +138,9 @@ class Worker:
         Raises:
             Refusal: 503, as for `admit`.
         """
-        self.admit()
+        self.admit(row.recorded_bytes)
         request = _Request(row, deadline, queue_key)
-        self._count(1)
+        self._count(1, row.recorded_bytes)
         if queue_key:
             self._by_queue_key[queue_key] = request
         self._inbox.put(request)
@@ -148,7 +150,7 @@ class Worker:
             self._inbox.put(_Cancel(request))
             raise
         finally:
-            self._count(-1)
+            self._count(-1, -row.recorded_bytes)
             if self._by_queue_key.get(queue_key) is request:
                 del self._by_queue_key[queue_key]
 
@@ -167,8 +169,9 @@ class Worker:
         self._inbox.put(call)
         return await asyncio.wrap_future(call.future)
 
-    def _count(self, change: int) -> None:
+    def _count(self, change: int, recorded_bytes: int) -> None:
         self._tracks += change
+        self._recorded_bytes += recorded_bytes
         self._tracks_gauge.set(self._tracks)
 
     def _fresh_etas(self, wanted: Ticket | None = None) -> dict[Ticket, Eta]:
@@ -178,6 +181,11 @@ class Worker:
             self._etas = estimate(self._scheduler)
             self._etas_at = time.monotonic()
         return self._etas
+
+    def _full(self, reason: str) -> Refusal:
+        wait = self._seconds_until_room()
+        again = f"in {wait} s" if wait else "in some seconds"
+        return Refusal(503, f"{reason}; try again {again}", wait)
 
     def _seconds_until_room(self) -> int | None:
         """Until the first row is done; `None` if unknown."""

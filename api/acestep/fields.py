@@ -26,6 +26,11 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "use_cot_language": ("cot_language", "cot-language"),
     "constrained_decoding": ("constrained",),
     "vocal_language": ("language",),
+    "model": ("model_name", "modelName", "dit_model", "ditModel"),
+    "src_audio_path": ("ctx_audio_path", "ctxAudioPath", "sourceAudioPath"),
+    "reference_audio_path": ("ref_audio_path", "refAudioPath"),
+    "audio_cover_strength": ("cover_strength", "coverStrength"),
+    "audio_code_string": ("audio_codes", "audioCodes"),
 }
 # Objects, or JSON texts of objects, that may have fields of the request. A field beside them goes before theirs.
 _NESTED = ("metas", "metadata", "user_metadata", "param_obj")

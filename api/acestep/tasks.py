@@ -191,7 +191,7 @@ class AceStepTasks:
         while True:
             await asyncio.sleep(_HEARTBEAT_SECONDS)
             try:
-                if not self._running:
+                if not self._running and not self._tracks:  # a task that is being stored has tracks already
                     self._heart = None
                     await to_record_thread(self._storage.delete, keys.acestep_server(self._server))
                     return

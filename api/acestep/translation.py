@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 from api.acestep.fields import Fields
 from api.acestep.samples import SAMPLES
-from contract import GenerateRequest
+from contract import LANGUAGE_PATTERN, GenerateRequest
 from contract.validation import validated
 from core.errors import Refusal
 from core.text import shown
@@ -26,6 +27,7 @@ _PASSED = {
     "bpm": "bpm",
     "key": "key_scale",
     "time_signature": "time_signature",
+    "vocal_language": "vocal_language",
     "duration_seconds": "audio_duration",
     "steps": "inference_steps",
     "guidance": "guidance_scale",
@@ -46,7 +48,6 @@ _WITHOUT_EFFECT = {
         ),
         _NO_LANGUAGE_MODEL,
     ),
-    "vocal_language": "the model takes the language from the lyrics",
     "infer_method": "the sampler is Euler's",
     "timesteps": "timesteps follow from inference_steps and shift",
     "use_adg": "guidance is adaptive projected guidance",
@@ -58,6 +59,7 @@ _WITHOUT_EFFECT = {
     "audio_cover_strength": "text2music has no source",
 }
 _SOURCES = ("src_audio_path", "reference_audio_path", "src_audio", "ctx_audio", "reference_audio", "ref_audio")
+_LANGUAGE = re.compile(LANGUAGE_PATTERN)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def translate(body: Mapping[str, Any], models: Mapping[str, str]) -> Translation
     fields.get("ai_token")  # api.acestep.body_token reads it
     _check_task(fields)
     wanted: dict[str, Any] = {ours: fields.get(theirs) for ours, theirs in _PASSED.items()}
+    wanted["vocal_language"] = _language(fields, ignored)
     wanted["prompt"] = _prompt(fields, wanted, ignored)
     wanted["output_format"] = _format(fields, ignored)
     _choose_model(fields, wanted, models, ignored)
@@ -140,6 +143,16 @@ def _format(fields: Fields, ignored: dict[str, str]) -> str:
     return name
 
 
+def _language(fields: Fields, ignored: dict[str, str]) -> str | None:
+    """The language of the lyrics. Clients also send names such as `auto`, which leave it to the model."""
+    sent = fields.get("vocal_language")
+    language = None if sent is None else str(sent).lower()
+    if language is None or _LANGUAGE.fullmatch(language):
+        return language
+    ignored["vocal_language"] = f"{shown(language)} is not an ISO 639 code such as en or ja"
+    return None
+
+
 def _choose_model(fields: Fields, wanted: dict[str, Any], models: Mapping[str, str], ignored: dict[str, str]) -> None:
     """`model` is a checkpoint; `checkpoint+producer:model` names a twin too, for clients without `lora_id`."""
     name, plus, lora_id = str(fields.get("model") or "").partition("+")
@@ -155,7 +168,7 @@ def _seeds(fields: Fields) -> list[int]:
     """A seed for each track. With one seed the tracks have it and those after it; several go to the first tracks."""
     size = fields.number("batch_size", DEFAULT_BATCH)
     if not 1 <= size <= MAX_BATCH:
-        raise Refusal(400, f"batch_size: {size} is not from 1 to {MAX_BATCH}")
+        raise Refusal(400, f"batch_size: {shown(str(size))} is not from 1 to {MAX_BATCH}")
     sent = fields.get("seed")
     if fields.flag("use_random_seed", True) or sent is None:
         return [secrets.randbelow(_SEEDS) for _ in range(size)]
@@ -173,7 +186,7 @@ def _is_unset(seconds: Any) -> bool:
     """ACE-Step's clients send 0 or -1 for a length of the model's choice."""
     try:
         return seconds is None or float(seconds) <= 0
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from api.capacity.gate import Gate
+from core.gate import Gate
 from core.sandbox import Limits, Sandbox
 
 T = TypeVar("T")

@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from adapters.adapter_file import Header
 from adapters.stored_adapter import StoredAdapter
-from api.capacity.gate import Gate
 from api.capacity.parsing import Parser
 from api.capacity.thread_pools import to_record_thread
 from api.imports import unpack
@@ -36,6 +35,7 @@ from contract import (
 )
 from core import principal
 from core.errors import Refusal
+from core.gate import Gate
 from core.sandbox import Limits
 from core.text import shown
 from preprocessing.isolation import DECODING, refusing

@@ -19,6 +19,7 @@ from contract import is_id
 from core import principal
 from core.disk import temporary_space
 from core.errors import Refusal
+from core.gate import Gate
 from core.text import shown
 from generation.access import may_fetch
 from generation.encode import SAMPLE_BYTES
@@ -33,7 +34,7 @@ Samples = NDArray[np.float32]  # (frames, channels); full scale is ±1
 
 OF_PRODUCER = "producer:"
 # Decoding takes a core and, for ten minutes, some hundred megabytes of the disk for temporary files.
-_AT_ONCE = 2
+_AT_ONCE, _AT_ONCE_EACH = 2, 1
 # Of references, the most recently used are kept, of some megabytes each.
 _MAX_REFERENCES = 16
 
@@ -118,7 +119,7 @@ class Recordings:
         self.outbox = outbox
         self.storage: Storage = outbox.storage
         self._references: OrderedDict[tuple[str, str, Target], Audio] = OrderedDict()
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._gate = Gate(_AT_ONCE, _AT_ONCE_EACH)
 
     async def source(self, path: str | None, sent: io.FileIO | None, target: Target) -> Source:
         """The recording to edit, with the silence of `target` in the runner's copy.
@@ -169,7 +170,7 @@ class Recordings:
     async def _converted(
         self, field: str, found: _Found, target: Target, kept: io.FileIO | None = None
     ) -> tuple[Audio, Converted]:
-        async with self._opened(field, found) as file, self._slots:
+        async with self._gate.slot(), self._opened(field, found) as file:
             with temporary_space(), tempfile.TemporaryFile(buffering=0) as flac:
                 with refusing(field):
                     converted = await DECODING.run(CONVERT, convert, file, target, flac, kept)

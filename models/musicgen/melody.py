@@ -57,7 +57,7 @@ class Melody:
     def _projected(self, chroma: Tensor) -> Tensor:
         """Chroma `[frames, 12]` as states `[chroma_length, hidden]`: repeated or cut to the length of training."""
         length: int = self.model.config.chroma_length
-        states = chroma.to(self.model.device)
+        states = chroma.to(self.model.decoder.device)
         if hasattr(self.model, "audio_enc_to_dec_proj"):
             states = self.model.audio_enc_to_dec_proj(states)
         return states.repeat(-(-length // len(states)), 1)[:length].to(self.model.decoder.dtype)

@@ -7,6 +7,7 @@ import io
 import tempfile
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -16,6 +17,7 @@ from core.errors import Refusal
 from core.principal import Principal
 from generation.editing.recordings import Recording, Recordings
 from generation.outbox import Outbox
+from preprocessing.containers.base import BadAudio
 from preprocessing.recording import Target
 from storage import Storage, keys
 from tests.sounds import chord, written
@@ -111,3 +113,25 @@ def test_what_a_key_does_not_see_is_not_there(recordings: Recordings, store: Sto
         with pytest.raises(Refusal, match="/generate/form") as refused:
             asyncio.run(recordings.source(UPLOAD, None, SOURCE))
         assert refused.value.status == 403
+
+
+def test_one_client_leaves_a_slot_to_others(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    class Slow:
+        async def run(self, *call: Any) -> None:
+            begun.append(principal.current().name)
+            await asyncio.sleep(0.05)
+            raise BadAudio("it is damaged")
+
+    monkeypatch.setattr("generation.editing.recordings.DECODING", Slow())
+
+    async def run() -> None:
+        asked = []
+        for name in ("a", "a", "a", "b"):
+            with principal.acting(Principal(name)):
+                asked.append(asyncio.create_task(recordings.source(UPLOAD, None, SOURCE)))
+        await asyncio.gather(*asked, return_exceptions=True)
+
+    asyncio.run(run())
+    assert sorted(begun[:2]) == ["a", "b"] and len(begun) == 4

@@ -112,3 +112,10 @@ def test_samples_over_full_scale_are_turned_down_for_the_model_alone(tmp_path: P
 def test_recordings_that_cannot_be_used(data: bytes, reason: str, tmp_path: Path) -> None:
     with pytest.raises(BadAudio, match=reason):
         converted(data, tmp_path)
+
+
+def test_a_source_of_too_many_samples_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("preprocessing.recording.MAX_KEPT_SAMPLES", 2 * 44_100)
+    converted(written(chord(1)), tmp_path)
+    with pytest.raises(BadAudio, match="too many samples"):
+        converted(written(chord(1.1)), tmp_path)

@@ -221,3 +221,19 @@ def test_a_task_that_the_checkpoint_cannot_do_is_refused(runners: LocalRunners) 
 
     runners["ace_step"]
     assert asyncio.run(scenario()).status == 409
+
+
+@pytest.mark.parametrize(("edited", "field"), [(False, "duration_seconds: 1 s"), (True, "source: 1 s")])
+def test_out_of_memory_names_the_field_that_decides_the_length(
+    edited: bool, field: str, runners: LocalRunners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_memory(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(AceStep, "plan", without_memory)
+    request = _request(seconds=1.0, timeout=60)
+    if edited:
+        request.edit = EditRequest(task="repaint", source=_audio(1.0, "PCM_16")[1], start=0, end=0.5)
+    runner = runners["ace_step"]
+    answer = asyncio.run(runner.generate(request))
+    assert answer.status == 503 and str(answer.error).startswith(field)

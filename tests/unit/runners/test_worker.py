@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
+import numpy as np
 import pytest
 import torch
 
 from adapters.weights import AdapterWeights, LoraPair, linear_layers
 from contract import SamplingOptions
+from core.errors import Refusal
 from models.ace_step import AceStep
 from models.adapter_effect import probe
-from models.base import Model, Row, Text, run_to_end
+from models.base import Model, Recording, Row, Text, run_to_end
 from models.checkpoints import resolve
 from models.musicgen import MusicGen
 from models.tiny import musicgen as tiny_musicgen
@@ -72,6 +74,25 @@ def test_a_cancelled_call_ends(model: AceStep) -> None:
         assert len(steps) == seen > 0
 
     asyncio.run(asyncio.wait_for(leave(), 60))
+
+
+def test_recordings_have_a_limit_of_memory(model: AceStep, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = np.zeros((model.channels, model.sample_rate), np.float32)
+    row = Row(Text("x"), 1.0, SamplingOptions(seed=1, steps=2), reference=Recording(samples, "silence"))
+    assert row.recorded_bytes == samples.nbytes
+    monkeypatch.setattr("runners.worker.MAX_RECORDED_BYTES", 2 * samples.nbytes)
+
+    async def ask(worker: Worker) -> Sequence[object]:
+        return await asyncio.gather(*(worker.track(row) for _ in range(3)), return_exceptions=True)
+
+    async def twice() -> None:
+        worker = Worker(Scheduler(model))
+        for _ in range(2):  # the memory is given back
+            *made, refused = await ask(worker)
+            assert all(isinstance(each, np.ndarray) for each in made)
+            assert isinstance(refused, Refusal) and refused.status == 503 and "recordings" in refused.message
+
+    asyncio.run(asyncio.wait_for(twice(), 60))
 
 
 def musicgen() -> MusicGen:

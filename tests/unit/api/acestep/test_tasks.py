@@ -89,6 +89,8 @@ def test_a_failure_is_told(store: Storage) -> None:
             answer = await ended(service, await released(service, maker))
             assert answer["status"] == 2 and answer["result"][0]["error"].startswith(sentence)
             assert answer["result"][0]["file"] == ""
+        while service.statistics()["queue_size"]:  # until the process knows that the record is stored
+            await asyncio.sleep(0.01)
         assert service.statistics()["jobs"] == {"total": 2, "queued": 0, "running": 0, "succeeded": 0, "failed": 2}
 
     asyncio.run(run())
@@ -146,6 +148,27 @@ def test_the_heartbeat_is_renewed_and_removed(store: Storage, monkeypatch: pytes
         while list(store.list("acestep_servers/")):
             assert time.monotonic() < end
             await asyncio.sleep(0.02)
+
+    asyncio.run(run())
+
+
+def test_a_task_that_is_stored_slowly_keeps_its_heartbeat(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_HEARTBEAT_SECONDS", 0.02)
+    put = store.put
+
+    def slowly(key: str, *arguments: Any, **options: Any) -> Any:
+        if key.startswith("acestep_tasks/"):
+            time.sleep(0.2)
+        return put(key, *arguments, **options)
+
+    monkeypatch.setattr(store, "put", slowly)
+
+    async def run() -> None:
+        service, maker = AceStepTasks(store), Maker()
+        await released(service, maker)
+        await asyncio.sleep(0.1)
+        assert len(list(store.list("acestep_servers/"))) == 1
+        maker.go.set()
 
     asyncio.run(run())
 

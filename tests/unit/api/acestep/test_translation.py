@@ -59,6 +59,14 @@ def test_a_field_beside_metas_goes_before_theirs() -> None:
     assert take(bpm="", metas={"bpm": 120}).bpm == 120
 
 
+def test_the_language_of_the_lyrics() -> None:
+    assert take(vocal_language="ja").vocal_language == "ja"
+    assert take(metas={"language": "YUE"}).vocal_language == "yue"
+    assert take().vocal_language is None
+    task = translate({"prompt": "x", "vocalLanguage": "auto"}, MODELS)
+    assert task.takes[0].vocal_language is None and "auto" in task.ignored["vocal_language"]
+
+
 @pytest.mark.parametrize("seconds", [None, 0, -1, "", "-1"])
 def test_a_length_of_the_models_choice(seconds: Any) -> None:
     assert "duration_seconds" not in take(audio_duration=seconds).model_fields_set
@@ -95,6 +103,7 @@ def test_a_twin_is_named_by_a_field_or_by_the_model() -> None:
 def test_a_model_is_a_backend() -> None:
     assert take(model="musicgen").backend_override == "musicgen"
     assert take(model="acestep-v15-turbo").backend_override == "ace_step"
+    assert take(model_name="musicgen").backend_override == take(ditModel="musicgen").backend_override == "musicgen"
     task = translate({"prompt": "x", "model": "acestep-v15-base"}, MODELS)
     assert task.takes[0].backend_override is None and "acestep-v15-base" in task.ignored["model"]
 
@@ -124,6 +133,7 @@ def test_a_random_sample_fills_what_is_left_out() -> None:
         ({}, "prompt: it is missing"),
         ({"prompt": "  "}, "prompt: it is blank"),
         ({"prompt": "x", "audio_duration": "long"}, "audio_duration: "),
+        ({"prompt": "x", "audio_duration": 10**400}, "audio_duration: "),
         ({"prompt": "x", "inference_steps": 999}, "inference_steps: "),
         ({"prompt": "x", "guidance_scale": "much"}, "guidance_scale: "),
         ({"prompt": "x", "key_scale": "H sharp"}, "key_scale: "),
@@ -134,6 +144,8 @@ def test_a_random_sample_fills_what_is_left_out() -> None:
         ({"prompt": "x", "use_random_seed": "perhaps"}, "use_random_seed: "),
         ({"prompt": "x", "task_type": "repaint"}, "task_type: "),
         ({"prompt": "x", "src_audio_path": "/etc/passwd"}, "src_audio_path: "),
+        ({"prompt": "x", "ref_audio_path": "/etc/passwd"}, "reference_audio_path: "),
+        ({"prompt": "x", "ctxAudioPath": "/etc/passwd"}, "src_audio_path: "),
         ({"prompt": "x", "metas": "{"}, "metas: it is not valid JSON"),
         ({"prompt": "x", "metas": [1]}, "metas: it must be an object"),
         ({"prompt": "x", "lora_id": "nobody"}, "lora_id: "),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from contract import SamplingOptions
 from models.base import Edit, Recording, Row, Text
 from models.checkpoints import Checkpoint
 from models.musicgen import MusicGen
+from models.offloading import offload
 from models.tiny import musicgen_melody as tiny
 from tests.unit.models.musicgen.support import ONE_STEP, PROMPT, adapter, play, tokens
 from training.loop import train
@@ -126,3 +128,16 @@ def test_the_melody_goes_on_in_later_windows(melody: MusicGen) -> None:
     prefixes = [short.token_row(row).prefixes for row in rows]
     assert len(prefixes[0]) == 2 and not torch.equal(prefixes[0][1][0], prefixes[1][1][0])
     assert codes[0].shape == (4, 75) and not torch.equal(codes[0][:, 50:], codes[1][:, 50:])
+
+
+def test_a_melody_is_encoded_where_the_decoder_is(tmp_path: Path) -> None:
+    tiny.build(tmp_path)
+    offloaded = MusicGen.load(Checkpoint("melody", tmp_path, "0"), torch.device("cpu"), torch.float32)
+    for name, part in offloaded.model.named_children():
+        if name != "text_encoder":
+            part.to("meta")
+    offload([offloaded.model.get_submodule("text_encoder")], torch.device("meta"))
+    assert offloaded.melody
+    text = torch.empty(3, offloaded.model.decoder.config.hidden_size, device="meta")
+    [prefix] = offloaded.melody.prefixes(text, tune(0.6, 220), [0])
+    assert prefix.device.type == "meta"
