@@ -20,8 +20,10 @@ from storage.producers import Owner, Producers
 
 # In seconds. Requests that read may use producers this old; requests that write read them from storage.
 MAX_AGE = 3.0
-# If storage takes longer than this, the producers that were last read count.
+# If storage takes longer than this, the producers that were last read count for requests that read.
 PATIENCE = 2.0
+# If it takes longer than this, requests that write are refused.
+WRITE_PATIENCE = 10.0
 MAX_USERS = 10_000  # whose producers are remembered
 MAX_PRODUCERS = 1_000  # of a claim
 _SCOPES = frozenset({"generate", "train"})
@@ -77,7 +79,7 @@ class SignIn:
             fresh: they must be as they are in storage now.
 
         Raises:
-            Unavailable: 503, they cannot be read, and never were.
+            Unavailable: 503, they cannot be read, and must be fresh or never were.
         """
         if principal.subject is None or principal.producers is None or not principal.may_claim:
             return principal
@@ -107,18 +109,19 @@ class OwnedProducers:
         self._reads: dict[str, asyncio.Task[frozenset[str]]] = {}
 
     async def of(self, owner: Owner, fresh: bool) -> frozenset[str]:
-        """The owner's producers. While storage is unavailable, those that were last read count.
+        """The owner's producers. While storage is unavailable, those last read count, unless they must be fresh.
 
         Raises:
-            Unavailable: they were never read.
+            Unavailable: they cannot be read, and were never read or must be fresh.
         """
         known = self._known.get(owner.digest)
         if known and not fresh and self._clock() - known.read_at <= MAX_AGE:
             return known.producers
         try:
-            return await asyncio.wait_for(asyncio.shield(self._read_once(owner, fresh)), PATIENCE)
+            async with asyncio.timeout(WRITE_PATIENCE if fresh else PATIENCE):
+                return await asyncio.shield(self._read_once(owner, fresh))
         except (TimeoutError, Unavailable):
-            if known is None:
+            if known is None or fresh:
                 raise Unavailable(503, "the storage of the producers does not answer; try again later") from None
             return known.producers
 

@@ -14,6 +14,7 @@ from core.errors import Refusal
 from core.settings import Settings
 from storage import Storage, keys
 from storage.producers import Owner, Producers
+from storage.usage import new_event
 from tests.issuer import Issuer, served_issuer
 from tests.signed_in import SignedIn, store_twin
 
@@ -110,6 +111,34 @@ def test_only_owners_and_administrators_see_and_change_a_producer(
     assert service.ask("GET", "/loras/ada:night/versions", ada).status_code == 200
 
 
+def test_an_id_that_another_user_claims_meanwhile_stays_theirs(
+    service: SignedIn, store: Storage, issuer: Issuer, bob: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producers = Producers(store)
+
+    def not_in_use(*_: object) -> bool:
+        producers.claim("new", Owner(issuer.url, "ada-sub"))
+        producers.change("new", {"night": "link"}, "Ada")
+        return False
+
+    monkeypatch.setattr("api.routes.producers._in_use", not_in_use)
+    body = {"display_name": "Bob", "twins": {"night": "public"}}
+    assert "taken" in error(service.ask("PUT", "/producers/new", bob, json=body))[1]
+    record = producers.find("new")
+    assert record and (record.owner, record.display_name) == ("ada-sub", "Ada")
+    assert record.twins["night"].visibility == "link"
+
+
+def test_a_user_claims_so_many_ids_and_no_more(service: SignedIn, bob: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.routes.producers.MAX_CLAIMED", 2)
+    for producer in ("one", "two", "two"):
+        service.json("PUT", f"/producers/{producer}", bob)
+    status, message = error(service.ask("PUT", "/producers/three", bob))
+    assert (status, "2 producers" in message) == (409, True)
+    service.json("DELETE", "/producers/one", bob)
+    service.json("PUT", "/producers/three", bob)
+
+
 def test_uploading_needs_a_claimed_id(service: SignedIn, bob: str) -> None:
     body = {"producer_id": "bob", "bytes": 5}
     status, message = error(service.ask("POST", "/uploads/link", bob, json=body))
@@ -126,7 +155,9 @@ def test_a_deleted_producer_leaves_nothing_and_is_free(service: SignedIn, store:
     left = [entry.key for entry in store.list("") if "ada" in entry.key]
     assert left == []
     assert service.track(bob, "ada:night").status_code == 404
+    store.put(*new_event("ada:night", 1))  # of a track that was being made when Ada left
     assert service.json("PUT", "/producers/ada", bob)["owner"] == "bob-sub"
+    assert service.json("GET", "/producers/ada/usage", bob)["usage"] == []
     assert service.ask("PUT", "/producers/ada", ada).status_code == 409
 
 

@@ -185,6 +185,7 @@ def test_while_storage_is_away_the_producers_last_read_count(
 
     monkeypatch.setattr(Producers, "of_owner", away)
     assert service.principal(issuer.token()).sees("ada")
+    assert service.status(issuer.token(), "/train", "POST") == 503  # they may be another's by now
     assert service.status(issuer.token("bob-sub")) == 503
     assert service.principal(issuer.token("bob-sub", app_metadata={"producer_ids": ["bob"]})).sees("bob")
 
