@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
 import cli
+from api.acestep.tasks import TaskRecord, TaskTrack
 from api.auth import keys as api_keys
 from core.errors import Refusal
 from core.settings import Settings
@@ -255,6 +257,29 @@ def test_a_track_is_its_makers(service: SignedIn, store: Storage, ada: str, bob:
     # Nobody has signed in for this one: its path is all that there is to know.
     path = service.track(None, None).json()["output_path"]
     assert service.ask("GET", path).status_code == 200
+
+
+def test_ace_steps_api_gives_tasks_and_tracks_to_their_maker_alone(
+    service: SignedIn, store: Storage, ada: str, bob: str
+) -> None:
+    path = service.track(ada, "ada:night").json()["output_path"]
+    task = TaskRecord(
+        task_id="night",
+        owner="user ada-sub",
+        server="another",
+        state="succeeded",
+        created_at=datetime.now(UTC),
+        request={"prompt": "x"},
+        model="m",
+        tracks=[TaskTrack(path=path, seed=1, seconds=0.5)],
+    )
+    store.put(keys.acestep_task("night"), task.model_dump_json().encode())
+    absent = service.json("POST", "/acestep/query_result", bob, json={"task_id_list": ["absent"]})["data"][0]
+    for token, heard in ((ada, 200), (bob, 404), (None, 404)):
+        assert service.ask("GET", "/acestep/v1/audio", token, params={"path": path}).status_code == heard
+        found = service.json("POST", "/acestep/query_result", token, json={"task_id_list": ["night"]})["data"][0]
+        assert (found == absent | {"task_id": "night"}) == (heard == 404)
+        assert (path.rpartition("/")[2] in found["result"]) == (heard == 200)
 
 
 def test_an_owner_sees_how_often_a_twin_was_used_and_not_what_was_made(

@@ -206,7 +206,12 @@ def test_errors_show_no_secrets() -> None:
     served = Answers(job())
     client(served, api_key="secret\n").jobs.get("takes")
     assert served.asked[0].headers["authorization"] == "Bearer secret"
-    for secrets in ({"api_key": "sec\nret"}, {"password": "sec\rret"}, {"twin_links": ["sec\x00ret"]}):
+    unsendable: tuple[dict[str, Any], ...] = (
+        {"api_key": "sec\nret"},
+        {"password": "sec\rret"},
+        {"twin_links": ["sec\x00ret"]},
+    )
+    for secrets in unsendable:
         with pytest.raises(ProducerTwinError) as error:
             client(served, **secrets)
         assert "control character" in str(error.value) and "sec" not in str(error.value)
