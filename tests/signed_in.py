@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.adapter_file import Header
 from adapters.library import Library
+from api.acestep.tasks import AceStepTasks
 from api.auth.access import Access
 from api.auth.keys import KeyRing
 from api.auth.sign_in import SignIn
@@ -78,6 +79,7 @@ class SignedIn:
             runners=runners,
             outbox=outbox,
             generation=Generation(runners, library, outbox, settings),
+            acestep_tasks=AceStepTasks(storage),
         )
         ring = KeyRing(storage)
         app: ASGIApp = BodyLimits(self._serve, settings)

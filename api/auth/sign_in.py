@@ -20,8 +20,10 @@ from storage.producers import Owner, Producers
 
 # In seconds. Requests that read may use producers this old; requests that write read them from storage.
 MAX_AGE = 3.0
-# If storage takes longer than this, the producers that were last read count.
+# If storage takes longer than this, the producers that were last read count for requests that read.
 PATIENCE = 2.0
+# If it takes longer than this, requests that write are refused.
+WRITE_PATIENCE = 10.0
 MAX_USERS = 10_000  # whose producers are remembered
 MAX_PRODUCERS = 1_000  # of a claim
 _SCOPES = frozenset({"generate", "train"})
@@ -77,7 +79,7 @@ class SignIn:
             fresh: they must be as they are in storage now.
 
         Raises:
-            Unavailable: 503, they cannot be read, and never were.
+            Unavailable: 503, they cannot be read, and must be fresh or never were.
         """
         if principal.subject is None or principal.producers is None or not principal.may_claim:
             return principal
@@ -104,21 +106,23 @@ class OwnedProducers:
         self._producers = producers
         self._clock = clock
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._reads: dict[str, asyncio.Task[frozenset[str]]] = {}
+        # Of each owner, the read under way, and the one after it.
+        self._reads: dict[str, list[asyncio.Task[frozenset[str]]]] = {}
 
     async def of(self, owner: Owner, fresh: bool) -> frozenset[str]:
-        """The owner's producers. While storage is unavailable, those that were last read count.
+        """The owner's producers. While storage is unavailable, those last read count, unless they must be fresh.
 
         Raises:
-            Unavailable: they were never read.
+            Unavailable: they cannot be read, and were never read or must be fresh.
         """
         known = self._known.get(owner.digest)
         if known and not fresh and self._clock() - known.read_at <= MAX_AGE:
             return known.producers
         try:
-            return await asyncio.wait_for(asyncio.shield(self._read_once(owner, fresh)), PATIENCE)
+            async with asyncio.timeout(WRITE_PATIENCE if fresh else PATIENCE):
+                return await asyncio.shield(self._read_once(owner, fresh))
         except (TimeoutError, Unavailable):
-            if known is None:
+            if known is None or fresh:
                 raise Unavailable(503, "the storage of the producers does not answer; try again later") from None
             return known.producers
 
@@ -127,19 +131,21 @@ class OwnedProducers:
         self._known.pop(owner.digest, None)
 
     def _read_once(self, owner: Owner, fresh: bool) -> asyncio.Task[frozenset[str]]:
-        """The read under way that another request of the owner began; a new one if there is none, or it must be fresh.
+        """The read under way that another request of the owner began, if there is one.
 
-        A read that began earlier may miss a change that was made since.
+        It may miss a change that was made since. Requests that must be fresh share the read after it, so that the many
+        of one user take no more than one thread.
         """
-        under_way = self._reads.get(owner.digest)
-        if under_way and not fresh:
-            return under_way
-        task = asyncio.ensure_future(self._read(owner))
-        self._reads[owner.digest] = task
-        task.add_done_callback(lambda done: self._forget_read(owner.digest, done))
-        return task
+        reads = self._reads.setdefault(owner.digest, [])
+        if not reads or (fresh and len(reads) == 1):
+            task = asyncio.ensure_future(self._read(owner, reads[-1] if reads else None))
+            reads.append(task)
+            task.add_done_callback(lambda done: self._forget_read(owner.digest, done))
+        return reads[-1] if fresh else reads[0]
 
-    async def _read(self, owner: Owner) -> frozenset[str]:
+    async def _read(self, owner: Owner, after: asyncio.Task[frozenset[str]] | None) -> frozenset[str]:
+        if after:
+            await asyncio.wait([after])
         read_at = self._clock()
         found = await to_record_thread(self._producers.of_owner, owner)
         self._known[owner.digest] = _Known(found, read_at)
@@ -149,7 +155,9 @@ class OwnedProducers:
         return found
 
     def _forget_read(self, digest: str, done: asyncio.Task[frozenset[str]]) -> None:
-        if self._reads.get(digest) is done:
+        reads = self._reads[digest]
+        reads.remove(done)
+        if not reads:
             del self._reads[digest]
         if not done.cancelled():
             done.exception()  # it was raised to the requests that waited, if any still does

@@ -30,6 +30,9 @@ from storage.usage import delete_usage, usage_of
 from training.jobs.deletion import damaged_jobs, records_of
 from training.jobs.store import Jobs
 
+# Each write of a user reads the records of all of them, and an id that is taken is no other user's.
+MAX_CLAIMED = 100
+
 
 async def stored(front: Front, inputs: Inputs[None]) -> ProducerAnswer:
     return await asyncio.to_thread(_stored, inputs.path["producer_id"], front.storage, front.settings)
@@ -72,22 +75,43 @@ def _records(producers: Producers) -> list[ProducerRecordAnswer]:
 
 
 def _claimed_and_changed(front: Front, producer: str, changes: ProducerRequest) -> ProducerRecordAnswer:
-    """Raises Refusal: 409, the id is not free."""
-    taken = Refusal(409, f"producer_id: {producer} is taken; choose another id")
-    if not principal.sees(producer) and (front.producers.find(producer) or _in_use(front, producer)):
-        raise taken
-    subject = principal.current().subject
-    owner = front.sign_in.owner(subject) if front.sign_in and subject is not None else None
+    """Raises Refusal: 409, the id is not free, or the user has claimed as many as a user may."""
+    if not principal.sees(producer):
+        _check_count()
+        if front.producers.find(producer) or _in_use(front, producer):
+            raise _taken(producer)
+        # Before anything is changed: another user may claim it meanwhile.
+        _claim(front, producer)
+        # A track with a twin of a deleted producer of this id may have been counted after the deletion.
+        delete_usage(front.storage, producer)
     record = front.producers.change(producer, changes.twins, changes.display_name)
     if record is None:
-        try:
-            front.producers.claim(producer, owner)
-        except AlreadyExists:
-            raise taken from None
+        _claim(front, producer)
         record = front.producers.change(producer, changes.twins, changes.display_name)
     if record is None:
         raise Refusal(409, f"producer_id: {producer} was deleted meanwhile; try again")
     return _answer(record)
+
+
+def _check_count() -> None:
+    """Raise Refusal (409) if the user has claimed as many ids as a user may."""
+    own = principal.current().producers
+    if own is not None and len(own) >= MAX_CLAIMED:
+        raise Refusal(409, f"producer_id: you have {len(own)} producers, and may claim no more; delete one first")
+
+
+def _claim(front: Front, producer: str) -> None:
+    """Make the user the owner; of an API key, nobody. Raises Refusal (409)."""
+    subject = principal.current().subject
+    owner = front.sign_in.owner(subject) if front.sign_in and subject is not None else None
+    try:
+        front.producers.claim(producer, owner)
+    except AlreadyExists:
+        raise _taken(producer) from None
+
+
+def _taken(producer: str) -> Refusal:
+    return Refusal(409, f"producer_id: {producer} is taken; choose another id")
 
 
 def _in_use(front: Front, producer: str) -> bool:

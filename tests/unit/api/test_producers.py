@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
 import cli
+from api.acestep.tasks import TaskRecord, TaskTrack
 from api.auth import keys as api_keys
 from core.errors import Refusal
 from core.settings import Settings
 from storage import Storage, keys
 from storage.producers import Owner, Producers
+from storage.usage import new_event
 from tests.issuer import Issuer, served_issuer
 from tests.signed_in import SignedIn, store_twin
 
@@ -110,6 +113,34 @@ def test_only_owners_and_administrators_see_and_change_a_producer(
     assert service.ask("GET", "/loras/ada:night/versions", ada).status_code == 200
 
 
+def test_an_id_that_another_user_claims_meanwhile_stays_theirs(
+    service: SignedIn, store: Storage, issuer: Issuer, bob: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producers = Producers(store)
+
+    def not_in_use(*_: object) -> bool:
+        producers.claim("new", Owner(issuer.url, "ada-sub"))
+        producers.change("new", {"night": "link"}, "Ada")
+        return False
+
+    monkeypatch.setattr("api.routes.producers._in_use", not_in_use)
+    body = {"display_name": "Bob", "twins": {"night": "public"}}
+    assert "taken" in error(service.ask("PUT", "/producers/new", bob, json=body))[1]
+    record = producers.find("new")
+    assert record and (record.owner, record.display_name) == ("ada-sub", "Ada")
+    assert record.twins["night"].visibility == "link"
+
+
+def test_a_user_claims_so_many_ids_and_no_more(service: SignedIn, bob: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.routes.producers.MAX_CLAIMED", 2)
+    for producer in ("one", "two", "two"):
+        service.json("PUT", f"/producers/{producer}", bob)
+    status, message = error(service.ask("PUT", "/producers/three", bob))
+    assert (status, "2 producers" in message) == (409, True)
+    service.json("DELETE", "/producers/one", bob)
+    service.json("PUT", "/producers/three", bob)
+
+
 def test_uploading_needs_a_claimed_id(service: SignedIn, bob: str) -> None:
     body = {"producer_id": "bob", "bytes": 5}
     status, message = error(service.ask("POST", "/uploads/link", bob, json=body))
@@ -126,7 +157,9 @@ def test_a_deleted_producer_leaves_nothing_and_is_free(service: SignedIn, store:
     left = [entry.key for entry in store.list("") if "ada" in entry.key]
     assert left == []
     assert service.track(bob, "ada:night").status_code == 404
+    store.put(*new_event("ada:night", 1))  # of a track that was being made when Ada left
     assert service.json("PUT", "/producers/ada", bob)["owner"] == "bob-sub"
+    assert service.json("GET", "/producers/ada/usage", bob)["usage"] == []
     assert service.ask("PUT", "/producers/ada", ada).status_code == 409
 
 
@@ -224,6 +257,29 @@ def test_a_track_is_its_makers(service: SignedIn, store: Storage, ada: str, bob:
     # Nobody has signed in for this one: its path is all that there is to know.
     path = service.track(None, None).json()["output_path"]
     assert service.ask("GET", path).status_code == 200
+
+
+def test_ace_steps_api_gives_tasks_and_tracks_to_their_maker_alone(
+    service: SignedIn, store: Storage, ada: str, bob: str
+) -> None:
+    path = service.track(ada, "ada:night").json()["output_path"]
+    task = TaskRecord(
+        task_id="night",
+        owner="user ada-sub",
+        server="another",
+        state="succeeded",
+        created_at=datetime.now(UTC),
+        request={"prompt": "x"},
+        model="m",
+        tracks=[TaskTrack(path=path, seed=1, seconds=0.5)],
+    )
+    store.put(keys.acestep_task("night"), task.model_dump_json().encode())
+    absent = service.json("POST", "/acestep/query_result", bob, json={"task_id_list": ["absent"]})["data"][0]
+    for token, heard in ((ada, 200), (bob, 404), (None, 404)):
+        assert service.ask("GET", "/acestep/v1/audio", token, params={"path": path}).status_code == heard
+        found = service.json("POST", "/acestep/query_result", token, json={"task_id_list": ["night"]})["data"][0]
+        assert (found == absent | {"task_id": "night"}) == (heard == 404)
+        assert (path.rpartition("/")[2] in found["result"]) == (heard == 200)
 
 
 def test_an_owner_sees_how_often_a_twin_was_used_and_not_what_was_made(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from api.auth import keys, sign_in
 from api.auth.access import Access
 from api.auth.keys import KeyRing
-from api.auth.sign_in import SignIn
+from api.auth.sign_in import OwnedProducers, SignIn
 from api.capacity.request_limits import RequestLimits
 from api.middleware.body_limits import BodyLimits
 from core.principal import Principal
@@ -173,6 +175,33 @@ def test_a_producer_that_was_just_claimed_is_seen_by_requests_that_write(
     assert not service.principal(token, "/train", "POST").sees("new")
 
 
+def test_the_writes_of_a_user_take_one_thread_and_see_what_was_claimed_before_them(store: Storage) -> None:
+    ada = Owner("https://issuer.example", "ada-sub")
+    begun, may_end, reads = threading.Event(), threading.Event(), list[frozenset[str]]()
+
+    class Slow(Producers):
+        def of_owner(self, owner: Owner) -> frozenset[str]:
+            found = super().of_owner(owner)
+            reads.append(found)
+            begun.set()
+            assert may_end.wait(10)
+            return found
+
+    async def ask() -> list[frozenset[str]]:
+        owned = OwnedProducers(Slow(store))
+        first = asyncio.create_task(owned.of(ada, fresh=True))
+        assert await asyncio.to_thread(begun.wait, 10)
+        Producers(store).claim("new", ada)
+        later = asyncio.gather(*(owned.of(ada, fresh=True) for _ in range(50)))
+        await asyncio.sleep(0.2)
+        may_end.set()
+        return [await first, *await later]
+
+    first, *later = asyncio.run(ask())
+    assert not first and set(later) == {frozenset({"new"})}
+    assert len(reads) == 2
+
+
 def test_while_storage_is_away_the_producers_last_read_count(
     issuer: Issuer, store: Storage, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +214,7 @@ def test_while_storage_is_away_the_producers_last_read_count(
 
     monkeypatch.setattr(Producers, "of_owner", away)
     assert service.principal(issuer.token()).sees("ada")
+    assert service.status(issuer.token(), "/train", "POST") == 503  # they may be another's by now
     assert service.status(issuer.token("bob-sub")) == 503
     assert service.principal(issuer.token("bob-sub", app_metadata={"producer_ids": ["bob"]})).sees("bob")
 

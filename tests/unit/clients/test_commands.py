@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from producer_twin.cli import main
+from producer_twin.cli import main, output
+from rich.console import Console
 
 from api.routes.examples import GENERATED, JOB, TWIN_ROW
 from tests.unit.clients.served import event
+
+# Sets the terminal's title, colours what follows, and writes backwards.
+HOSTILE = "\x1b]0;title\x07\x9b31m\u202ebackwards[/w]"
+HOSTILE_STAGE = {"stage": HOSTILE, "done": 1, "total": 2, "unit": HOSTILE}
 
 # What the service answers: the status and the document, by method and path.
 ANSWERS: dict[str, tuple[int, object]] = {
@@ -24,6 +29,9 @@ ANSWERS: dict[str, tuple[int, object]] = {
     "GET /loras/ada:busy": (503, {"error": "storage does not answer"}),
     "GET /jobs/failed": (200, JOB | {"job_id": "failed"}),
     "GET /jobs/failed/events": (200, event("1", JOB | {"state": "failed", "error": "no music [/w]"})),
+    "GET /jobs/hostile": (200, JOB | {"job_id": "hostile"}),
+    "GET /jobs/hostile/events": (200, event("1", JOB | {"state": "failed", "progress": HOSTILE_STAGE})),
+    "GET /loras/ada:hostile": (200, TWIN_ROW | {"reason": HOSTILE}),
     "POST /generate": (200, {"url": "x"} | GENERATED),
     "GET /data/outputs/ada/track.wav": (200, "RIFF"),
 }
@@ -110,6 +118,17 @@ def test_exit_codes(command: Command, arguments: tuple[str, ...], code: int, mes
     assert found == code, err
     assert message in " ".join(err.replace("│", " ").split())
     assert "Traceback" not in err
+
+
+def test_texts_of_the_service_do_not_control_the_terminal(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, out, _ = command("twins", "show", "ada:hostile", "--json")
+    assert json.loads(out)["reason"] == HOSTILE
+    written = io.StringIO()
+    monkeypatch.setattr(output, "messages", Console(file=written, force_terminal=True, width=200))
+    assert command("jobs", "watch", "hostile")[0] == 5
+    assert "backwards[/w]" in written.getvalue()
+    for text in (out, written.getvalue()):
+        assert not any(control in text for control in ("\x1b]", "\x07", "\x9b", "\u202e"))
 
 
 def test_a_blend_is_asked_for_and_written(command: Command, tmp_path: Path) -> None:

@@ -126,6 +126,10 @@ def test_what_must_not_happen_twice_is_not_sent_again_after_a_lost_connection(
     with pytest.raises(Unreachable, match="lost"):
         call(client(served))
     assert len(served.asked) == attempts
+    bad_gateway = Answers(*[refused(502)] * 3)  # a proxy's, which may have sent the request on
+    with pytest.raises(ApiError, match="502"):
+        call(client(bad_gateway))
+    assert len(bad_gateway.asked) == attempts
     unsent = Answers(*[httpx.ConnectError("refused")] * 3)
     with pytest.raises(Unreachable, match="refused"):
         call(client(unsent))
@@ -161,6 +165,59 @@ def test_the_key_and_the_password_are_sent(monkeypatch: pytest.MonkeyPatch) -> N
     client(served).jobs.get("takes")
     assert served.asked[1].headers["authorization"] == "Bearer other"
     assert str(served.asked[1].url) == "http://studio.example/twins/jobs/takes"
+
+
+def redirected(request: httpx.Request) -> httpx.Response:
+    """The service's tracks are in a bucket, and everything else seems to have moved."""
+    if request.url.host == "bucket.example":
+        return httpx.Response(200, text=" ".join(name for name in SECRETS if name in request.headers))
+    return httpx.Response(307, headers={"location": "https://bucket.example/track.wav?signature=1"})
+
+
+SECRETS = ("authorization", "x-train-password", "x-twin-link")
+OWN: dict[str, Any] = {"url": "https://studio.example", "api_key": "secret", "password": "open", "twin_links": ["link"]}
+
+
+def test_a_host_to_which_the_service_redirects_gets_no_secrets_and_no_data() -> None:
+    service = client(redirected, **OWN)
+    assert service.tracks.read("/data/outputs/base/a.wav") == b""
+    with pytest.raises(Unreachable, match=r"^https://bucket.example/track.wav: .* another host"):
+        service.training.submit("ada", ["/data/uploads/ada/a/b.wav"])
+
+    async def read() -> bytes:
+        http = httpx.AsyncClient(transport=httpx.MockTransport(redirected))
+        async with AsyncProducerTwin(http=http, **OWN) as service:
+            return await service.tracks.read("/data/outputs/base/a.wav")
+
+    assert asyncio.run(read()) == b""
+
+
+@pytest.mark.parametrize(
+    ("location", "kept"),
+    [("https://studio.example/b", 3), ("http://studio.example:81/b", 0), ("https://studio.example:444/b", 0)],
+)
+def test_the_service_itself_gets_the_secrets_after_a_redirect(location: str, kept: int) -> None:
+    served = Answers(httpx.Response(307, headers={"location": location}), httpx.Response(200))
+    client(served, **OWN | {"url": "http://studio.example"}).tracks.read("a.wav")
+    assert sum(name in served.asked[1].headers for name in SECRETS) == kept
+
+
+def test_errors_show_no_secrets() -> None:
+    served = Answers(job())
+    client(served, api_key="secret\n").jobs.get("takes")
+    assert served.asked[0].headers["authorization"] == "Bearer secret"
+    unsendable: tuple[dict[str, Any], ...] = (
+        {"api_key": "sec\nret"},
+        {"password": "sec\rret"},
+        {"twin_links": ["sec\x00ret"]},
+    )
+    for secrets in unsendable:
+        with pytest.raises(ProducerTwinError) as error:
+            client(served, **secrets)
+        assert "control character" in str(error.value) and "sec" not in str(error.value)
+    lost = client(Answers(httpx.ConnectError("refused")), Retry(1), url="https://me:secret@studio.example")
+    with pytest.raises(Unreachable, match=r"^https://studio\.example/jobs/takes: refused$"):
+        lost.jobs.get("takes")
 
 
 class Stream(httpx.SyncByteStream):
@@ -229,6 +286,21 @@ def test_a_download_that_breaks_leaves_the_file_alone(tmp_path: Path) -> None:
     with pytest.raises(Unreachable):
         client(handler).generate("trap").save(tmp_path / "a.wav")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.wav", "mine")]
+
+
+def test_two_downloads_to_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """Nor does the file's name, which is as long as names may be."""
+    service = client(Answers(*(httpx.Response(200, text=text) for text in ("first", "second"))))
+    target, begun = tmp_path / ("ü" * 125 + ".wav"), list[int]()
+
+    def save_again(done: int, size: int | None) -> None:
+        begun.append(done)
+        if len(begun) == 1:
+            service.tracks.save("a.wav", target, save_again)
+            assert target.read_text() == "second"
+
+    service.tracks.save("a.wav", target, save_again)
+    assert [(file, file.read_text()) for file in tmp_path.iterdir()] == [(target, "first")]
 
 
 def test_a_twin_has_the_report_of_its_current_version() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,9 +59,9 @@ def name_of(path: str | os.PathLike[str]) -> str:
 def written(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which replaces `path` when it is complete; folders are made. A failure leaves `path` alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:  # never through a link that somebody has put there
             yield file
         part.replace(path)
     finally:

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-# The service did nothing (429, 503), or a proxy did not reach it (502).
+# The service did nothing (429, 503), or a proxy got no answer of it (502).
 RETRIED_STATUSES = frozenset({429, 502, 503})
 # The connection was not made, so that the service did not see the request.
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -41,9 +41,11 @@ class Retry:
             return None
         return self._backoff(attempt)
 
-    def pause_after_answer(self, attempt: int, answer: httpx.Response) -> float | None:
-        """The seconds until the next attempt; None if there is none."""
+    def pause_after_answer(self, attempt: int, answer: httpx.Response, repeatable: bool) -> float | None:
+        """The seconds until the next attempt; None if there is none. `repeatable` is as above."""
         if attempt >= self.attempts or answer.status_code not in RETRIED_STATUSES:
+            return None
+        if answer.status_code == 502 and not repeatable:
             return None
         wanted = retry_after(answer)
         if wanted is None:

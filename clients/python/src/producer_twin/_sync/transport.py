@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from producer_twin._connection import SECRET_HEADERS, is_of_service, shown
 from producer_twin._files import FilePart
 from producer_twin._retry import Retry, retry_after
 from producer_twin.errors import Unreachable, error_of
@@ -30,6 +31,8 @@ class Transport:
     def __init__(self, http: httpx.Client, retry: Retry) -> None:
         self._http = http
         self._retry = retry
+        hooks = http.event_hooks
+        http.event_hooks = {**hooks, "request": [*hooks["request"], self._keep_secrets]}
 
     def close(self) -> None:
         self._http.close()
@@ -51,7 +54,7 @@ class Transport:
         """The answer, which is no error. Parameters and fields that are None are left out.
 
         Args:
-            repeatable: whether the request is sent again when the connection is lost before the answer.
+            repeatable: whether the request is sent again when it may have reached the service already.
             stream: leave the answer's body to be read, and the answer to be closed, by the caller.
 
         Raises:
@@ -77,15 +80,24 @@ class Transport:
                 except httpx.TransportError as error:
                     pause = self._retry.pause_after_error(attempt, error, repeatable)
                     if pause is None:
-                        raise Unreachable(f"{request.url.copy_with(query=None)}: {_reason(error)}") from error
+                        raise Unreachable(f"{shown(request.url)}: {_reason(error)}") from error
                 else:
                     if not answer.is_error:
                         return answer
                     _close(answer)
-                    pause = self._retry.pause_after_answer(attempt, answer)
+                    pause = self._retry.pause_after_answer(attempt, answer, repeatable)
                     if pause is None:
                         raise error_of(answer, retry_after(answer))
             time.sleep(pause)
+
+    def _keep_secrets(self, request: httpx.Request) -> None:
+        """Remove the secrets from a request that a redirect leads to another host. Only a GET may go there."""
+        if is_of_service(request.url, self._http.base_url):
+            return
+        if request.method != "GET":
+            raise Unreachable(f"{shown(request.url)}: the service redirects to another host, which gets no data")
+        for name in SECRET_HEADERS:
+            request.headers.pop(name, None)
 
     @contextmanager
     def stream(self, path: str, **options: Any) -> Iterator[httpx.Response]:
@@ -98,7 +110,7 @@ class Transport:
         try:
             yield answer
         except httpx.TransportError as error:
-            raise Unreachable(f"{answer.url.copy_with(query=None)}: {_reason(error)}") from error
+            raise Unreachable(f"{shown(answer.url)}: {_reason(error)}") from error
         finally:
             answer.close()
 
@@ -108,7 +120,7 @@ def _close(answer: httpx.Response) -> None:
     try:
         answer.read()
     except httpx.TransportError as error:
-        raise Unreachable(f"{answer.url.copy_with(query=None)}: {_reason(error)}") from error
+        raise Unreachable(f"{shown(answer.url)}: {_reason(error)}") from error
     finally:
         answer.close()
 

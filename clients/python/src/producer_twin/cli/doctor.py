@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+import httpx
 import typer
 
 from producer_twin import ApiError, ProducerTwin, ProducerTwinError, Retry, Unreachable
-from producer_twin._connection import base_url, package_version
+from producer_twin._connection import base_url, package_version, shown
 from producer_twin.cli.context import Json, service_of
 from producer_twin.cli.output import print_json, print_table
 
@@ -29,7 +30,7 @@ def doctor(context: typer.Context, json: Json = False) -> None:
     """Check the service: whether it is reached, can make tracks and trainings, and what the API key may do."""
     service = service_of(context)
     client = context.with_resource(service.client(Retry(attempts=1)))
-    checks = list(_checks(client, base_url(service.url)))
+    checks = list(_checks(client, shown(httpx.URL(base_url(service.url)))))
     failed = [check for check in checks if check.result == "failed"]
     if json:
         print_json({"ok": not failed, "checks": [asdict(check) for check in checks]})

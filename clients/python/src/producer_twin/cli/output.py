@@ -40,7 +40,10 @@ def print_json(answer: BaseModel | Sequence[BaseModel] | dict[str, Any]) -> None
         document = answer.model_dump(mode="json")
     elif not isinstance(answer, dict):
         document = [each.model_dump(mode="json") for each in answer]
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    # JSON need not escape all that controls a terminal.
+    sys.stdout.write("".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text))
+    sys.stdout.write("\n")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -73,7 +76,11 @@ class ProgressBar:
     """A progress bar on stderr. Where that is no terminal, a line for each new state."""
 
     def __init__(self, description: str) -> None:
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[figures]}"))
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[figures]}", markup=False),
+        )
         self._progress = Progress(*columns, console=messages, disable=not messages.is_terminal, transient=True)
         self._bar: TaskID = self._progress.add_task(description, total=None, figures="")
         self._said: str | None = None
@@ -86,6 +93,7 @@ class ProgressBar:
         self._progress.stop()
 
     def show(self, description: str, done: float | None, total: float | None, figures: str) -> None:
+        description, figures = printable(description), printable(figures)
         self._progress.update(self._bar, description=description, completed=done or 0, total=total, figures=figures)
         if self._progress.disable and description != self._said:
             self._said = description
