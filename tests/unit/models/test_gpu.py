@@ -163,7 +163,11 @@ def test_a_training_step_waits_for_nothing_before_its_loss(ace: AceStep, guided:
 def test_a_training_step_of_musicgen_waits_for_nothing_before_its_loss(music: MusicGen, drawn: None) -> None:
     trainer = MusicGenTrainer(music)
     with torch.device("cpu"):
-        example = {"codes": torch.empty(4, 60, dtype=torch.long), "text": torch.empty(9, 128, dtype=music.dtype)}
+        example = {
+            "codes": torch.empty(4, 60, dtype=torch.long),
+            "text": torch.empty(9, 128, dtype=music.dtype),
+            "bar": torch.tensor(0.0),
+        }
         generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
     with torch.device("cpu"), torch.enable_grad(), Launched() as launched:
         losses = trainer.losses([example] * 3, generators)
