@@ -144,6 +144,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_archives_that_are_refused(kind: str) -> None:
     make, reason = HOSTILE[kind]

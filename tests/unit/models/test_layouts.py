@@ -55,6 +55,7 @@ def _moved_within(model: Path) -> Path:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_has_the_same_weights(form: str, tmp_path: Path, model: AceStep) -> None:
     loaded = _loaded(FORMS[form](tmp_path / "given"))

@@ -89,6 +89,7 @@ def test_native_and_raw(store: Storage, tmp_path: Path) -> None:
     assert [entry.key for entry in store.list("job_data/native/")] == [keys.job_audio("native", n) for n in (0, 1)]
 
 
+@pytest.mark.slow
 def test_a_dataset_from_urls(store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "fetch", partial(fetch, is_allowed=lambda address: address.is_loopback))
     (tmp_path / "www").mkdir()

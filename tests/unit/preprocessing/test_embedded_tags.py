@@ -237,6 +237,7 @@ def test_any_tags_are_short_lines_of_known_notation(written: dict[str, str]) -> 
     assert found.bpm is None or 30 <= found.bpm <= 300
 
 
+@pytest.mark.slow
 def test_a_dataset_uses_the_tags_inside_its_files(store: Storage, tmp_path: Path) -> None:
     store.put("uploads/p/u/one.wav", id3_in_wav(tmp_path / "a.wav").read_bytes())
     path = ["/data/uploads/p/u/one.wav"]

@@ -170,6 +170,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(VALUES)
 def test_any_value_is_read_or_unreadable_and_reading_it_again_changes_nothing(value: Any) -> None:
     for notation in NOTATIONS:
@@ -283,6 +284,7 @@ def test_a_field_that_was_filled_is_read_or_warned_about(metadata: dict[str, Any
             assert found.warnings and getattr(made, field) is None
 
 
+@pytest.mark.slow
 def test_the_record_tells_what_was_not_read(tmp_path: Path) -> None:
     storage = open_storage((tmp_path / "store").as_uri())
     for number, name in enumerate(("one_87.50bpm.wav", "two.wav")):

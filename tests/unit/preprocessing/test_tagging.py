@@ -281,6 +281,7 @@ def test_without_a_key_it_is_refused() -> None:
     require_key(Settings(gemini_api_key="x"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raw", [False, True])
 def test_a_tagged_dataset(gemini: Gemini, tmp_path: Path, raw: bool, caplog: pytest.LogCaptureFixture) -> None:
     store = open_storage((tmp_path / "store").as_uri())

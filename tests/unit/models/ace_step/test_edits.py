@@ -42,6 +42,7 @@ def _source_latents(model: AceStep, each: Row) -> torch.Tensor:
     return encoded.source
 
 
+@pytest.mark.slow
 def test_a_row_among_strangers_of_other_tasks_is_as_alone(model: AceStep) -> None:
     base = as_kind(model, GUIDED)
     rows = mixed_rows(base)

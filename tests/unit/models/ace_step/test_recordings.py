@@ -82,6 +82,7 @@ def test_the_structure_in_pieces_is_that_of_the_whole(model: AceStep, monkeypatc
     assert (pieces - whole).abs().max() <= 1e-5 * whole.std()
 
 
+@pytest.mark.slow
 def test_recordings_are_encoded_once(model: AceStep, encoded: list[int]) -> None:
     rows = [row("repaint", 2.0, seed, reference=True) for seed in (1, 1, 2)]
     rows[1] = replace(rows[1], options=rows[2].options)
@@ -114,6 +115,7 @@ def test_the_least_recently_used_is_forgotten(model: AceStep, encoded: list[int]
     model.begin(row("repaint", 2.0, 1, reference=True))
 
 
+@pytest.mark.slow
 def test_a_reference_is_followed(model: AceStep) -> None:
     one, again, other = (row("text", seed=1, reference=True) for _ in range(3))
     other = replace(other, reference=recording(12.0, 7))

@@ -49,6 +49,7 @@ def test_a_task_of_base_checkpoints(model: AceStep, pipeline: AceStepPipeline, t
     _compare(model, pipeline, row(task), GUIDED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["text", "cover", "repaint"])
 @pytest.mark.parametrize("seconds", [12.0, 33.6])
 def test_a_reference(model: AceStep, pipeline: AceStepPipeline, task: Task, seconds: float) -> None:
