@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
+import secrets
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
@@ -90,7 +90,7 @@ async def health(front: Front, inputs: Inputs[None]) -> Response:
 
 async def random_sample(front: Front, inputs: Inputs[Body]) -> Response:
     """A description of music for a form: one of a list."""
-    return wrapped(_described(random.choice(SAMPLES)))
+    return wrapped(_described(secrets.choice(SAMPLES)))
 
 
 async def format_input(front: Front, inputs: Inputs[Body]) -> Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 import secrets
 from collections.abc import Mapping
@@ -126,7 +125,7 @@ def _prompt(fields: Fields, wanted: dict[str, Any], ignored: dict[str, str]) -> 
     if query is not None:
         ignored["sample_query"] = f"{_NO_LANGUAGE_MODEL}; the prompt is used"
     if prompt is None and sampled:
-        sample = random.choice(SAMPLES)
+        sample = secrets.choice(SAMPLES)
         for ours, theirs in _PASSED.items():
             if wanted[ours] is None and theirs in sample:
                 wanted[ours] = sample[theirs]

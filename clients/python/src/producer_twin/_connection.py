@@ -13,7 +13,7 @@ from producer_twin.errors import ProducerTwinError
 DEFAULT_URL = "http://127.0.0.1:3000"
 URL_VARIABLE = "PRODUCER_TWIN_URL"
 API_KEY_VARIABLE = "PRODUCER_TWIN_API_KEY"
-PASSWORD_VARIABLE = "PRODUCER_TWIN_PASSWORD"
+PASSWORD_VARIABLE = "PRODUCER_TWIN_PASSWORD"  # nosec B105
 
 # Sent to the service only, never to a host to which it redirects.
 SECRET_HEADERS = ("authorization", "x-train-password", "x-twin-link")

@@ -54,7 +54,7 @@ class Retry:
 
     def _backoff(self, attempt: int) -> float:
         seconds = min(self.base_seconds * 2 ** (attempt - 1), self.max_seconds)
-        return seconds * random.uniform(0.5, 1)
+        return seconds * random.uniform(0.5, 1)  # nosec B311
 
 
 def retry_after(answer: httpx.Response) -> float | None:
