@@ -57,7 +57,7 @@ UNIT := $(BIN)/python -m pytest tests/unit -n auto --maxprocesses=4 --dist loadf
 
 test: check
 	$(UNIT)
-	$(BIN)/python -m pytest tests/integration -n 3 --dist loadfile
+	$(BIN)/python -m pytest tests/integration -n 2 --dist loadfile
 
 test-fast: .venv/test.ready
 	$(UNIT) -m 'not slow'
