@@ -218,7 +218,7 @@ def clean(storage: Storage) -> None:
 
 
 def claim(storage: Storage, producer: str | None, subject: str | None) -> None:
-    """Make a user the owner of a producer, whoever was it before."""
+    """Make a user the owner of a producer in place of any earlier one."""
     from storage.producers import Owner, Producers
 
     issuer = settings().auth_issuer

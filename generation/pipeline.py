@@ -122,7 +122,7 @@ class Generation:
             track = await self._track(backend, track_request, twins, list(request.strengths.values()))
         provenance = Provenance(
             backend=backend.name,
-            base=(await self.runners.state(backend)).checkpoint,
+            base=state.checkpoint,
             seed=request.seed,
             twins=tuple(f"{found[0].header.lora_id}@{found[0].header.version}" for found in twins),
             bpm=bpm,

@@ -135,7 +135,7 @@ class Producers:
         return record
 
     def assign(self, producer: str, owner: Owner, display_name: str | None = None) -> ProducerRecord:
-        """Make `owner` the owner, whoever was it before; a damaged record is replaced."""
+        """Make `owner` the owner in place of any earlier one; a damaged record is replaced."""
         changes = {"issuer": owner.issuer, "owner": owner.subject}
         changes |= {} if display_name is None else {"display_name": display_name}
         self._mark(producer, owner)

@@ -21,7 +21,7 @@ from core.disk import temporary_space
 from core.errors import Refusal
 from core.gate import Gate
 from core.text import shown
-from generation.access import may_fetch
+from generation.access import may_fetch, producer_of
 from generation.encode import SAMPLE_BYTES
 from generation.outbox import Outbox
 from preprocessing.decoders import SampleFormat
@@ -165,7 +165,7 @@ class Recordings:
             )
         key = await asyncio.to_thread(self._key, field, name)
         entry = await asyncio.to_thread(self.storage.stat, key)
-        return _Found(key, keys.to_path(key), _owner(key), entry.etag if entry else "")
+        return _Found(key, keys.to_path(key), producer_of(key), entry.etag if entry else "")
 
     async def _converted(
         self, field: str, found: _Found, target: Target, kept: io.FileIO | None = None
@@ -210,8 +210,8 @@ class Recordings:
         key = keys.from_path(name, field)
         root, kind, *rest = [*key.split("/"), ""]
         is_track = root == "outputs" and kind in ("base", "twins", "made") and len(rest) > 1
-        is_upload = root == "uploads" and len(rest) > 2 and principal.sees(kind)
-        if not ((is_track and may_fetch(key)) or is_upload):
+        is_upload = root == "uploads" and len(rest) > 2
+        if not ((is_track or is_upload) and may_fetch(key)):
             raise _missing(field, name)
         if root == "uploads" and field == "source" and not principal.current().scopes & {"train", "admin"}:
             raise Refusal(403, f"{field}: this API key may not read uploads; send the file itself to /generate/form")
@@ -229,14 +229,6 @@ class Recordings:
 
 def _missing(field: str, name: str) -> Refusal:
     return Refusal(404, f"{field}: {shown(name)} does not exist; send a path that was answered")
-
-
-def _owner(key: str) -> str | None:
-    """The producer that the object belongs to; None for a track of the base model or of a user."""
-    parts = key.split("/")
-    if parts[0] == "uploads":
-        return parts[1]
-    return parts[2] if parts[:2] == ["outputs", "twins"] and len(parts) > 2 else None
 
 
 def _digest(file: io.FileIO) -> str:

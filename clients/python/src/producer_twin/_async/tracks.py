@@ -14,15 +14,13 @@ from pydantic import PrivateAttr
 
 from producer_twin._async.resource import AsyncResource
 from producer_twin._async.transport import NO_READ_TIMEOUT
-from producer_twin._files import FilePart, OnProgress, name_of, written
+from producer_twin._files import FORMATS, FilePart, OnProgress, name_of, written
 from producer_twin._paths import output_path, path_of
 from producer_twin.models import GenerateLinkAnswer, QueueAnswer
 from producer_twin.requests import GenerateOptions
 
 if TYPE_CHECKING:
     from producer_twin._async.client import AsyncProducerTwin
-
-_FORMATS = {".wav": "wav", ".flac": "flac", ".mp3": "mp3", ".opus": "opus", ".ogg": "opus"}
 
 
 class AsyncTrack(GenerateLinkAnswer):
@@ -97,8 +95,8 @@ class AsyncTracks(AsyncResource):
             stored: the track's `output_path`.
         """
         target = Path(path)
-        wanted = _FORMATS.get(target.suffix.lower())
-        is_stored = wanted == _FORMATS.get(PurePosixPath(stored).suffix)
+        wanted = FORMATS.get(target.suffix.lower())
+        is_stored = wanted == FORMATS.get(PurePosixPath(stored).suffix)
         async with self._opened(stored, None if is_stored else wanted) as answer:
             length = int(answer.headers["content-length"]) if "content-length" in answer.headers else None
             done = 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import httpx
 from pydantic import PrivateAttr
 
-from producer_twin._files import FilePart, OnProgress, name_of, written
+from producer_twin._files import FORMATS, FilePart, OnProgress, name_of, written
 from producer_twin._paths import output_path, path_of
 from producer_twin._sync.resource import Resource
 from producer_twin._sync.transport import NO_READ_TIMEOUT
@@ -22,8 +22,6 @@ from producer_twin.requests import GenerateOptions
 
 if TYPE_CHECKING:
     from producer_twin._sync.client import ProducerTwin
-
-_FORMATS = {".wav": "wav", ".flac": "flac", ".mp3": "mp3", ".opus": "opus", ".ogg": "opus"}
 
 
 class Track(GenerateLinkAnswer):
@@ -98,8 +96,8 @@ class Tracks(Resource):
             stored: the track's `output_path`.
         """
         target = Path(path)
-        wanted = _FORMATS.get(target.suffix.lower())
-        is_stored = wanted == _FORMATS.get(PurePosixPath(stored).suffix)
+        wanted = FORMATS.get(target.suffix.lower())
+        is_stored = wanted == FORMATS.get(PurePosixPath(stored).suffix)
         with self._opened(stored, None if is_stored else wanted) as answer:
             length = int(answer.headers["content-length"]) if "content-length" in answer.headers else None
             done = 0

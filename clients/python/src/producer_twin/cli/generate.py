@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 
 from producer_twin import ProducerTwin, ProducerTwinError, Retry
+from producer_twin._files import FORMATS
 from producer_twin.cli.context import Json, client_of, service_of
 from producer_twin.cli.output import ProgressBar, print_json, print_line
 from producer_twin.requests import BlendPart, GenerateOptions
 
-_FORMATS = {".wav": "wav", ".flac": "flac", ".mp3": "mp3", ".opus": "opus", ".ogg": "opus"}
 _POLL_SECONDS = 1.0
 
 
@@ -45,10 +45,10 @@ def generate(
     json: Json = False,
 ) -> None:
     """Make a track, and write it to a file."""
-    if out.suffix.lower() not in _FORMATS:
-        raise typer.BadParameter(f"{out}: end its name in {', '.join(_FORMATS)}", param_hint="--out")
+    if out.suffix.lower() not in FORMATS:
+        raise typer.BadParameter(f"{out}: end its name in {', '.join(FORMATS)}", param_hint="--out")
     chosen = {
-        "output_format": _FORMATS[out.suffix.lower()],
+        "output_format": FORMATS[out.suffix.lower()],
         "duration_seconds": seconds,
         "seed": seed,
         "lora_scale": scale,
