@@ -29,6 +29,7 @@ setup: .venv/serve.ready
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/serve.txt -c requirements/constraints.txt
 	$(BIN)/python -m scripts.tiny_checkpoints
+	$(BIN)/python -c 'from preprocessing.isolation import load_analysis; load_analysis()'
 	$(BIN)/python -m compileall -q -j 0 $(PACKAGES) $(wildcard *.py) .venv/lib > /dev/null || true
 	touch $@
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ def load_decoders() -> None:
 
 
 def load_analysis() -> None:
-    """Import the analysis, and run it once: librosa compiles code on first use, which takes seconds."""
+    """Import the analysis, and run it once: librosa compiles code on first use, which takes half a minute."""
     import numpy as np
 
     from preprocessing import segment
@@ -59,7 +60,18 @@ def load_analysis() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clicks.wav"
         segment.write_wav(path, clicks, segment.CONTRACT_RATE)
-        analyse(path)
+        with _only_process_that_compiles():
+            analyse(path)
+
+
+@contextmanager
+def _only_process_that_compiles() -> Iterator[None]:
+    """Have other processes wait: what two processes write to Numba's cache at once makes later ones crash."""
+    import librosa
+
+    with open(librosa.__file__) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 DECODING = Sandbox("preprocessing.isolation:load_decoders")

@@ -101,6 +101,7 @@ def test_a_job_can_be_resumed_when_its_processes_were_killed(tmp_path: Path) -> 
                 record = await asyncio.to_thread(jobs.get, job_id)
                 if record.state == state and (record.step or 0) > step:
                     return record
+                assert record.state != "failed", record.error
                 await asyncio.sleep(0.2)
 
     async def supervise() -> None:

@@ -55,7 +55,8 @@ def _supervised(
         supervisor = Supervisor(jobs, at_once=1)
         supervisor.start(record.job_id)
         async with asyncio.timeout(600):  # a busy machine takes minutes to start a process
-            while not (await asyncio.to_thread(jobs.get, record.job_id)).step:
+            while not (now := await asyncio.to_thread(jobs.get, record.job_id)).step:
+                assert now.state != "failed", now.error
                 await asyncio.sleep(0.3)
         if kill is None:
             await supervisor.stop()
