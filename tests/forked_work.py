@@ -16,6 +16,11 @@ def load_with_a_thread() -> None:
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
 
 
+def hang() -> None:
+    """Prepare a template that never gets ready."""
+    time.sleep(600)
+
+
 def serve(client: socket.socket) -> int:
     """Return the number that the client sends as exit status."""
     return int(client.recv(16))

@@ -20,6 +20,8 @@ log = logging.getLogger("producer_twin.training")
 PROCESS_NAME = "training"
 # An unused template ends after this time, since it takes half a gigabyte.
 _IDLE_SECONDS = 1800.0
+# Imports take longer than this on no machine that works.
+START_SECONDS = 300.0
 # Libraries that look for a GPU when they are imported ask NVML, since a CUDA context would not survive the fork.
 _ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 
@@ -75,11 +77,15 @@ class ForkLauncher:
                 clients_end.close()
                 child = Child()
                 try:
-                    pid = await loop.sock_recv(client, PID.size)
+                    async with asyncio.timeout(START_SECONDS):
+                        pid = await loop.sock_recv(client, PID.size)
                     if not pid:
                         raise ConnectionResetError
                     child.identify(pid)
                     await loop.sock_sendall(client, message)
+                except TimeoutError:
+                    await asyncio.to_thread(self._template.close)
+                    raise self._template.not_started() from None
                 except OSError:
                     raise self._template.not_started() from None
             on_failure.pop_all()

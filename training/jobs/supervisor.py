@@ -30,7 +30,7 @@ class Supervisor:
         self._launcher = launcher or local_launcher()
         self._slots = asyncio.Semaphore(at_once)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._processes: dict[str, TrainingProcess] = {}
+        self._processes: dict[str, asyncio.Task[TrainingProcess]] = {}
 
     def start(self, job_id: str) -> None:
         """Run a queued job as soon as a slot is free and an earlier attempt at it has ended."""
@@ -57,9 +57,12 @@ class Supervisor:
 
         The job's record must ask for cancellation already. The process ends within a step.
         """
-        process = self._processes.get(job_id)
-        if process is not None:
-            await process.end(STOP_GRACE_SECONDS)
+        start = self._processes.get(job_id)
+        if start is None:
+            return
+        await asyncio.wait([start])
+        if not start.cancelled() and not start.exception():
+            await start.result().end(STOP_GRACE_SECONDS)
 
     async def stop(self) -> None:
         """End all processes. They save their checkpoints, and their jobs can be resumed.
@@ -117,12 +120,14 @@ class Supervisor:
     async def _train(self, job_id: str, attempt: int) -> None:
         # Claimed here and not by the process, which may first spend seconds on its imports.
         await asyncio.to_thread(self.jobs.claim, job_id, attempt)
-        process = self._processes[job_id] = await self._launcher.start(job_id, attempt)
+        start = self._processes[job_id] = asyncio.create_task(self._launcher.start(job_id, attempt))
         try:
-            reason = await process.wait()
-        except asyncio.CancelledError:
-            await process.end(_SERVER_STOP_GRACE_SECONDS)
-            raise
+            process = await start
+            try:
+                reason = await process.wait()
+            except asyncio.CancelledError:
+                await process.end(_SERVER_STOP_GRACE_SECONDS)
+                raise
         finally:
             del self._processes[job_id]
         if reason:

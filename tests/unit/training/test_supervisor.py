@@ -20,7 +20,7 @@ from recipes.synthesiser import render, sample_song
 from storage import Storage, keys, open_storage
 from tests.api import trainings
 from training.jobs.admission import Admission
-from training.jobs.launch import launcher
+from training.jobs.launch import TrainingProcess, launcher
 from training.jobs.record import JobRecord
 from training.jobs.store import Jobs
 from training.jobs.supervisor import Supervisor
@@ -82,6 +82,43 @@ def test_the_record_says_how_a_process_ended(
     assert ended.state == "failed" and reason in str(ended.error) and "resume" in str(ended.error)
     # No unfinished twin is stored.
     assert not list(storage.list("loras/")) and not list(storage.list("models/"))
+
+
+class _SlowProcess:
+    """A process that takes a while to start, and ends when it is asked to."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+
+    async def start(self, job_id: str, attempt: int) -> TrainingProcess:
+        await asyncio.sleep(0.3)
+        return self
+
+    async def wait(self) -> str | None:
+        await self.ended.wait()
+        return None
+
+    async def end(self, grace_seconds: float) -> None:
+        self.ended.set()
+
+    def close(self) -> None:
+        pass
+
+
+def test_cancelling_waits_for_a_process_that_is_starting(storage: Storage, tmp_path: Path) -> None:
+    record = Admission(storage, Settings()).admit(_uploaded(storage, tmp_path))
+
+    async def supervise() -> bool:
+        process = _SlowProcess()
+        supervisor = Supervisor(Jobs(storage), 1, process)
+        supervisor.start(record.job_id)
+        while (await asyncio.to_thread(Jobs(storage).get, record.job_id)).state == "queued":
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
+        await supervisor.cancel(record.job_id)
+        return process.ended.is_set()
+
+    assert asyncio.run(supervise())
 
 
 class _Ray(BaseHTTPRequestHandler):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 
+import psutil
 import pytest
 import torch
 
@@ -63,6 +64,21 @@ def test_without_a_template_a_job_is_a_new_interpreter(monkeypatch: pytest.Monke
             launcher.close()
 
     assert asyncio.run(run()) == "the training process ended with status 3; its log says more"
+
+
+def test_a_template_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.jobs.launch.command", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
+    monkeypatch.setattr("training.jobs.fork.START_SECONDS", 0.5)
+
+    async def run() -> str | None:
+        launcher = ForkLauncher("tests.forked_work:hang")
+        try:
+            return await (await launcher.start("job", 0)).wait()
+        finally:
+            launcher.close()
+
+    assert "status 3" in str(asyncio.run(run()))
+    assert not [child for child in psutil.Process().children() if "tests.forked_work:hang" in child.cmdline()]
 
 
 @pytest.mark.slow
