@@ -3,9 +3,9 @@
     python -m benchmarks.best [--producers 12] [--backends ace_step musicgen] [--songs 6] [--seconds 30] [--steps N]
 
 A producer is a style of the synthesiser. The service's trainer and loop train an adapter on its songs to the last step,
-but on those that a job holds out. The held-out loss is measured as in a job, which gives the version that `keep: "best"`
-keeps, and the step at which it stops. That version and the last one are measured again with other noise: on the
-held-out songs, and on new songs of the producer, which neither trained the adapter nor chose its version.
+but on those that a job holds out. The held-out loss is measured as in a job, which gives the version that a job keeps,
+and the step at which it stops. That version and the last one are measured again with other noise: on the held-out
+songs, and on new songs of the producer, which neither trained the adapter nor chose its version.
 """
 
 from __future__ import annotations
