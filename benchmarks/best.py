@@ -44,7 +44,7 @@ class Result:
         steps: of the whole training.
         curve: (step, held-out loss), as a job measures it.
         best_step: the step whose version is kept.
-        stops_at: the step at which a job stops; None if it goes on to the last one.
+        stops_at: the step at which a job stops.
         held_out, new: the losses of the base model, the best and the last version, on held-out and on new songs.
         gains: of the best version on held-out songs, by scale.
         scale: the recommended one.
@@ -56,7 +56,7 @@ class Result:
     steps: int
     curve: list[tuple[int, float]]
     best_step: int
-    stops_at: int | None
+    stops_at: int
     held_out: dict[str, float]
     new: dict[str, float]
     gains: dict[float, float]
@@ -64,7 +64,7 @@ class Result:
     new_at_scale: float
 
     def __str__(self) -> str:
-        ends = f"{self.best_step}/{self.stops_at or self.steps} of {self.steps}"
+        ends = f"{self.best_step}/{self.stops_at} of {self.steps}"
         held_out, new = (
             f"{part['base']:.4f} {part['best']:.4f} {part['last']:.4f} ({_change(part):+.2%})"
             for part in (self.held_out, self.new)
@@ -121,7 +121,8 @@ def measure_producer(
     recipe = trainer.recipe((songs - len(held_out_songs)) * seconds)
     if steps:
         recipe = replace(recipe, steps=steps, warmup=min(recipe.warmup, steps // 10))
-    due, curve, stops_at = measured_steps(recipe.steps), [], None
+    due, stops_at = measured_steps(recipe.steps), recipe.steps
+    curve: list[tuple[int, float]] = []
     choice = VersionChoice("best", bool(held_out), recipe.steps)
     with session(trainer, model.adapted, recipe) as running:
         curve.append((0, _loss(running, held_out, HELD_OUT_SEED, HELD_OUT_DRAWS)))
@@ -130,9 +131,9 @@ def measure_producer(
             if running.step in due:
                 loss = _loss(running, held_out, HELD_OUT_SEED, HELD_OUT_DRAWS)
                 curve.append((running.step, loss))
-                if stops_at is None:
+                if stops_at == recipe.steps:
                     choice.offer(running, loss)
-                    stops_at = running.step if choice.ends_training else None
+                    stops_at = running.step if choice.ends_training else recipe.steps
         last = _losses(running, held_out, new)
         choice.apply(running)
         kept = _losses(running, held_out, new)
@@ -142,17 +143,19 @@ def measure_producer(
         with running.disable_adapter():
             base = _losses(running, held_out, new)
     assert choice.best_step is not None
+    held_out_losses, new_losses = ({"base": base[n], "best": kept[n], "last": last[n]} for n in range(2))
     return Result(
-        model.backend,
-        producer,
-        recipe.steps,
-        curve,
-        choice.best_step,
-        None if stops_at == recipe.steps else stops_at,
-        *({"base": base[n], "best": kept[n], "last": last[n]} for n in range(2)),
-        gains.gains,
-        gains.recommended,
-        scaled,
+        backend=model.backend,
+        producer=producer,
+        steps=recipe.steps,
+        curve=curve,
+        best_step=choice.best_step,
+        stops_at=stops_at,
+        held_out=held_out_losses,
+        new=new_losses,
+        gains=gains.gains,
+        scale=gains.recommended,
+        new_at_scale=scaled,
     )
 
 

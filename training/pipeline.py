@@ -63,7 +63,8 @@ class TrainingPipeline:
         report.write()
 
         recipe = recipe_for(trainer, attempt.record.request, split.seconds)
-        adapter = scale = None
+        adapter: TrainedAdapter | None = None
+        scale: float | None = None
         try:
             with (
                 ranks.distributed(devices, backend.name, base, recipe, split.train.examples, attempt.stop.check),
