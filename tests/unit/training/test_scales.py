@@ -24,7 +24,7 @@ def test_the_gain_is_measured_at_each_scale_and_the_adapter_is_left_as_it_was() 
         assert tuple(gains.gains) == SCALES and gains.recommended == 0.5
         assert gains.gains[0.5] > gains.gains[1.0] > gains.gains[1.5]
         assert measure_scales(running, split.held_out.examples) == gains
-        assert gains.record()["recommended"] == 0.5 and gains.record()["examples"] == 2
+        assert gains.record()["recommended"] == 0.5 and gains.record()["examples"] == 4
         with running.scaled(0.5):
             half = running.pairs()
         assert torch.allclose(half["layer"].b, before["layer"].b / 2)
