@@ -17,6 +17,7 @@ MAX_PROMPT = 2_000
 MAX_LYRICS = 8_000
 MAX_AUDIO_BASE64 = 48 * 2**20
 MAX_BLEND = 8
+MAX_SCALE = 2.0
 
 OutputFormat = Literal["wav", "flac", "mp3", "opus"]
 FORMATS = get_args(OutputFormat)
@@ -67,7 +68,7 @@ class GenerateRequest(EditingFields, SamplingOptions):
     loras: list[BlendPart] | None = Field(None, min_length=1, max_length=MAX_BLEND)
     duration_seconds: float = Field(60.0, gt=0)
     backend_override: str | None = None
-    lora_scale: float = Field(1.0, ge=0, le=2)
+    lora_scale: float | None = Field(None, ge=0, le=MAX_SCALE)
     lyrics: str = Field("", max_length=MAX_LYRICS)
     bpm: _Tempo = None
     key: _Key = None
@@ -94,11 +95,15 @@ class GenerateRequest(EditingFields, SamplingOptions):
 
     @property
     def strengths(self) -> dict[str, float]:
-        """The strength of each twin by its id; their absolute values add up to `lora_scale`."""
+        """The strength of each twin by its id; their absolute values add up to `lora_scale`.
+
+        Without `lora_scale` they add up to 1, and each is relative to its twin's own recommended scale.
+        """
+        scale = 1.0 if self.lora_scale is None else self.lora_scale
         if self.lora_id:
-            return {self.lora_id: self.lora_scale}
+            return {self.lora_id: scale}
         total = sum(abs(part.weight) for part in self.loras or ())
-        return {part.lora_id: self.lora_scale * part.weight / total for part in self.loras or ()}
+        return {part.lora_id: scale * part.weight / total for part in self.loras or ()}
 
 
 class GenerateForm(GenerateRequest):
@@ -123,12 +128,15 @@ def _listed(name: str, value: Any) -> Any:
 
 
 class GenerateAnswer(Answer):
+    """`lora_scale` is the strength that the twins had together; null without a twin."""
+
     audio_base64: str
     backend: str
     seed: int
     sample_rate: int
     duration_seconds: float
     output_path: str
+    lora_scale: float | None = None
 
 
 class GenerateLinkAnswer(Answer):
@@ -140,6 +148,7 @@ class GenerateLinkAnswer(Answer):
     sample_rate: int
     duration_seconds: float
     output_path: str
+    lora_scale: float | None = None
 
 
 class QueueAnswer(Answer):

@@ -38,6 +38,8 @@ class JobAnswer(Answer):
     """`GET /jobs/{job_id}`: always with these fields, `null` if not known yet.
 
     `seconds_left` is until the last step while the job trains, and until the end of the stage while it has `progress`.
+    `best_step` is the step at which the held-out loss was lowest so far, whose version is kept; null without held-out
+    songs, and with `keep: "last"`. `stopped_early` says why the training ended before its last step.
     """
 
     job_id: str
@@ -59,6 +61,8 @@ class JobAnswer(Answer):
     result: TrainAnswer | None = None
     previews: list[Preview] = Field(default_factory=list)
     progress: Progress | None = None
+    best_step: int | None = None
+    stopped_early: str | None = None
 
 
 class JobDeletedAnswer(Answer):

@@ -15,6 +15,8 @@ MAX_METADATA = 16 * 2**10  # bytes of JSON for one file
 MAX_METADATA_DEPTH = 8
 
 SegmentOn = Literal["time", "beat"]
+# The version of the adapter that becomes the twin: the best one on held-out songs, or that of the last step.
+Keep = Literal["best", "last"]
 
 
 def _is_deeper(value: Any, most: int) -> bool:
@@ -57,6 +59,7 @@ class TrainRequest(Request):
     rank: int | None = Field(None, ge=1, le=128)
     learning_rate: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=0, lt=2**32)
+    keep: Keep = "best"
     profile: SegmentProfile | None = None
     segment_on: SegmentOn | None = None
     rights_confirmed: bool = False

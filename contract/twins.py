@@ -11,7 +11,8 @@ from contract.base import Answer, Id, Request, Version
 class LoraAnswer(Answer):
     """A row of `GET /loras`. `reason` says why the twin is not usable, or that it is partial.
 
-    `bpm` is the tempo of tracks whose request states none; null if the twin has no such default.
+    `bpm` is the tempo of tracks whose request states none; null if the twin has no such default. `recommended_scale` is
+    the `lora_scale` of tracks whose request states none: the best on held-out songs, 1 if that was not measured.
     """
 
     lora_id: str
@@ -22,6 +23,7 @@ class LoraAnswer(Answer):
     rank: int
     base: str
     bpm: int | None = None
+    recommended_scale: float = 1.0
     usable: bool
     reason: str | None = None
     created_at: datetime

@@ -47,6 +47,7 @@ class Generated:
         sample_rate: the file's, in Hz.
         seconds: duration.
         key: the file's storage key.
+        lora_scale: the strength of the twins together; None without a twin.
     """
 
     file: bytes
@@ -56,6 +57,7 @@ class Generated:
     sample_rate: int
     seconds: float
     key: str
+    lora_scale: float | None = None
 
     @property
     def path(self) -> str:
@@ -105,7 +107,8 @@ class Generation:
         edit = await self._edit(request, sent, backend, state)
         reference = await prepare_reference(request, sent, self.recordings, state)
         seconds = self._seconds(request, backend, edit)
-        bpm = _tempo(request, twins)
+        strengths = _strengths(request, twins)
+        bpm = _tempo(request, twins, strengths)
         text = Text(request.prompt, request.lyrics, bpm, request.key, request.time_signature, request.vocal_language)
         track_request = TrackRequest(
             text=text,
@@ -119,7 +122,7 @@ class Generation:
         if as_base64:
             self._check_size(request, state, seconds, edit)
         with tracked.running_on(backend):
-            track = await self._track(backend, track_request, twins, list(request.strengths.values()))
+            track = await self._track(backend, track_request, twins, strengths)
         provenance = Provenance(
             backend=backend.name,
             base=state.checkpoint,
@@ -150,6 +153,7 @@ class Generation:
             sample_rate=rate,
             seconds=sound.seconds,
             key=key,
+            lora_scale=round(sum(map(abs, strengths)), 6) if twins else None,
         )
 
     async def _state(self, request: GenerateRequest, sent: Sent, backend: Backend) -> RunnerState:
@@ -278,12 +282,20 @@ def _sound(track: TrackAnswer, edit: Edit | None) -> Sound:
     return splice(edit.source, made, edit.window) if edit and edit.keeps_outside else made
 
 
-def _tempo(request: GenerateRequest, twins: Sequence[list[StoredAdapter]]) -> int | None:
+def _strengths(request: GenerateRequest, twins: Sequence[list[StoredAdapter]]) -> list[float]:
+    """The strength of each twin: without a `lora_scale` its share of its own recommended one."""
+    strengths = list(request.strengths.values())
+    if request.lora_scale is not None:
+        return strengths
+    return [share * found[0].header.default_scale for share, found in zip(strengths, twins, strict=True)]
+
+
+def _tempo(request: GenerateRequest, twins: Sequence[list[StoredAdapter]], strengths: Sequence[float]) -> int | None:
     """The request's tempo; else none if the prompt states one; else that of the strongest twin that has one."""
     if request.bpm is not None:
         return request.bpm
     if any(tempos_in(request.prompt)):
         return None
-    strengths = zip(request.strengths.values(), [found[0].header.bpm for found in twins], strict=True)
-    tempos = [(strength, bpm) for strength, bpm in strengths if strength > 0 and bpm is not None]
+    defaults = zip(strengths, [found[0].header.bpm for found in twins], strict=True)
+    tempos = [(strength, bpm) for strength, bpm in defaults if strength > 0 and bpm is not None]
     return max(tempos, key=lambda tempo: tempo[0])[1] if tempos else None

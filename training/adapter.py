@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from adapters.adapter_file import Header
@@ -13,23 +14,30 @@ from adapters.weights import LoraPair
 from models.base import Model, Text
 from models.checkpoints import Checkpoint
 from training.attempt import Attempt
-from training.base import Recipe
 from training.retry import retry_unavailable
 
 
-def save_adapter(
-    attempt: Attempt,
-    pairs: Mapping[str, LoraPair],
-    step: int,
-    recipe: Recipe,
-    model: Model,
-    base: Checkpoint,
-    bpm: int | None,
-) -> bool:
-    """Store the adapter after `step` steps as a version of the twin.
+@dataclass(frozen=True)
+class TrainedAdapter:
+    """An adapter and what its file says of it.
 
-    Args:
+    Attributes:
+        pairs: by layer name.
+        rank: of all layers.
+        partial: `<steps done>/<steps planned>` if its training was cancelled, otherwise empty.
         bpm: the producer's tempo.
+        recommended_scale: the strength at which it was best on held-out songs; None if that was not measured.
+    """
+
+    pairs: Mapping[str, LoraPair]
+    rank: int
+    partial: str
+    bpm: int | None
+    recommended_scale: float | None
+
+
+def save_adapter(attempt: Attempt, adapter: TrainedAdapter, model: Model, base: Checkpoint) -> bool:
+    """Store an adapter as a version of the twin.
 
     Returns:
         Whether it is the twin's current version. The adapter of a cancelled job does not replace a complete one.
@@ -43,14 +51,15 @@ def save_adapter(
         backend=attempt.record.backend,
         base=base.name,
         base_sha256=base.sha256,
-        rank=recipe.rank,
+        rank=adapter.rank,
         job_id=attempt.record.job_id,
         created_at=datetime.now(UTC).isoformat(),
         sha256="",
-        partial="" if step == recipe.steps else f"{step}/{recipe.steps}",
-        bpm=bpm,
+        partial=adapter.partial,
+        bpm=adapter.bpm,
+        recommended_scale=adapter.recommended_scale,
     )
-    data = encode(header, pairs, model)
+    data = encode(header, adapter.pairs, model)
     # Read back by the code that serves it, before anything refers to it.
     header = decode(data, model).header
     library = Library(attempt.storage)

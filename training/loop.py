@@ -11,7 +11,7 @@ import hashlib
 import io
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -93,6 +93,20 @@ class Session:
         """The adapter's trainable parameters."""
         return list(self._parameters.values())
 
+    @property
+    def named_parameters(self) -> Mapping[str, torch.nn.Parameter]:
+        """The adapter's trainable parameters by name."""
+        return self._parameters
+
+    def set_parameters(self, values: Mapping[str, torch.Tensor]) -> None:
+        """Replace the adapter. Raises `ValueError` if the values are those of another one."""
+        shapes = {name: parameter.shape for name, parameter in self._parameters.items()}
+        if {name: value.shape for name, value in values.items()} != shapes:
+            raise ValueError("the state is of another adapter")
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(values[name])
+
     def advance(self, examples: Sequence[Example]) -> float:
         """Take a step on a batch drawn from all `examples`, and return its loss before the step.
 
@@ -132,6 +146,17 @@ class Session:
             for layer in self._layers.values():
                 layer.enable_adapters(True)
 
+    @contextmanager
+    def scaled(self, strength: float) -> Iterator[None]:
+        """Within the block the adapter has that strength, as by `lora_scale` in generation."""
+        for layer in self._layers.values():
+            layer.set_scale("default", strength)
+        try:
+            yield
+        finally:
+            for layer in self._layers.values():
+                layer.set_scale("default", 1.0)
+
     def pairs(self) -> dict[str, LoraPair]:
         """The adapter as it is now, with alpha / rank folded into B."""
         return {name: _pair(layer) for name, layer in self._layers.items()}
@@ -146,12 +171,7 @@ class Session:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Resume from a `state` of the same recipe on the same model. Raises `ValueError` if it does not fit."""
-        saved = state["parameters"]
-        if {name: value.shape for name, value in saved.items()} != {n: p.shape for n, p in self._parameters.items()}:
-            raise ValueError("the state is of another adapter")
-        with torch.no_grad():
-            for name, parameter in self._parameters.items():
-                parameter.copy_(saved[name])
+        self.set_parameters(state["parameters"])
         self._optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
 

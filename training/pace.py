@@ -59,11 +59,16 @@ def learn(records: Iterable[JobRecord], backend: str) -> Pace | None:
         return None
     per_step = {record.job_id: 1 / (record.steps_per_second or 1.0) for record in chosen}
     besides = [
-        max(0.0, (record.updated_at - record.started_at).total_seconds() - record.total_steps * per_step[record.job_id])
+        max(0.0, (record.updated_at - record.started_at).total_seconds() - _steps(record) * per_step[record.job_id])
         for record in chosen
-        if record.started_at and record.total_steps
+        if record.started_at and _steps(record)
     ]
     return Pace(median(per_step.values()), median(besides) if besides else None)
+
+
+def _steps(record: JobRecord) -> int:
+    """The steps that the job took: fewer than planned if it stopped early."""
+    return record.step or record.total_steps or 0
 
 
 class Paces:

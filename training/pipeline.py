@@ -7,14 +7,13 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from adapters.weights import LoraPair
 from contract import TrainRequest
 from models.base import Model
 from models.checkpoints import Checkpoint
 from preprocessing.isolation import ANALYSIS, DECODING
 from runners import TABLE
 from training import ranks
-from training.adapter import save_adapter
+from training.adapter import TrainedAdapter, save_adapter
 from training.attempt import Attempt
 from training.base import Recipe, Trainer
 from training.dataset import load_dataset
@@ -64,7 +63,8 @@ class TrainingPipeline:
         report.write()
 
         recipe = recipe_for(trainer, attempt.record.request, split.seconds)
-        step, pairs = 0, dict[str, LoraPair]()
+        adapter: TrainedAdapter | None = None
+        scale: float | None = None
         try:
             with (
                 ranks.distributed(devices, backend.name, base, recipe, split.train.examples, attempt.stop.check),
@@ -73,16 +73,23 @@ class TrainingPipeline:
                 fit = Fit(attempt, running, model, base, recipe, split, report, piece_seconds)
                 try:
                     fit.run()
+                    fit.choice.apply(running)
                     attempt.update(state="evaluating")
-                    evaluate(running, trainer, model, split, fit.history, report, piece_seconds, attempt.stop.check)
-                    report.set_training(recipe, fit.history)
+                    scale = evaluate(
+                        running, trainer, model, split, fit.kept_curve, report, piece_seconds, attempt.stop.check
+                    )
+                    report.set_training(recipe, fit.history, fit.choice)
                 finally:
-                    step, pairs = running.step, running.pairs()
+                    if running.step:
+                        fit.choice.apply(running)
+                        partial = "" if fit.is_complete else f"{running.step}/{recipe.steps}"
+                        adapter = TrainedAdapter(running.pairs(), recipe.rank, partial, split.bpm, scale)
         except Stopped:
-            if step and attempt.update().cancelling:
-                self.adapter_is_current = save_adapter(attempt, pairs, step, recipe, model, base, split.bpm)
+            if adapter and attempt.update().cancelling:
+                self.adapter_is_current = save_adapter(attempt, adapter, model, base)
             raise
-        self.adapter_is_current = save_adapter(attempt, pairs, step, recipe, model, base, split.bpm)
+        assert adapter is not None
+        self.adapter_is_current = save_adapter(attempt, adapter, model, base)
 
         report.set(complete=True)
         report.write()

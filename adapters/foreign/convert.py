@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from adapters.adapter_file import PREFIX, Header, InvalidAdapter, parse_tempo
+from adapters.adapter_file import PREFIX, Header, InvalidAdapter, parse_scale, parse_tempo
 from adapters.foreign.layers import convert_parts, is_zero, rank_of
 from adapters.foreign.names import LayerNames, split_key
 from adapters.foreign.peft_settings import read_scaling
@@ -61,7 +61,8 @@ def convert(data: bytes, config: bytes | None, header: Header, model: Model) -> 
     Args:
         data: the safetensors file.
         config: PEFT's `adapter_config.json`, if there is one.
-        header: the header of the new file; its `rank`, `sha256` and, if the file is a twin, `bpm` are filled in here.
+        header: the header of the new file; its `rank` and `sha256` are filled in here, and, if the file is a twin,
+            `bpm` and `recommended_scale`.
 
     Raises:
         InvalidAdapter: the file is damaged, of an unsupported kind, or does not fit the model.
@@ -72,7 +73,8 @@ def convert(data: bytes, config: bytes | None, header: Header, model: Model) -> 
             f"it is a twin that was trained on another checkpoint ({metadata.get('base')}) than the one served"
         )
     try:
-        bpm = parse_tempo(metadata.get("bpm", "")) if metadata.get("twin") else None
+        own = metadata if metadata.get("twin") else {}
+        bpm, scale = parse_tempo(own.get("bpm", "")), parse_scale(own.get("recommended_scale", ""))
     except ValueError as error:
         raise InvalidAdapter(f"its header is damaged: {error}") from error
     scaling = read_scaling(config, metadata)
@@ -96,7 +98,7 @@ def convert(data: bytes, config: bytes | None, header: Header, model: Model) -> 
         converted |= {f"{PREFIX}{module}.{part}": tensor for part, tensor in parts.items()}
         layer.parts.clear()  # frees memory: an adapter may be large
     zero = is_zero(converted)
-    written = encode_tensors(converted, replace(header, rank=rank, bpm=bpm))
+    written = encode_tensors(converted, replace(header, rank=rank, bpm=bpm, recommended_scale=scale))
     converted.clear()
     weights = decode(written, model)
     if zero:

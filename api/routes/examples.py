@@ -16,6 +16,7 @@ TWIN_ROW: dict[str, Any] = {
     "rank": 16,
     "base": "starter",
     "bpm": 140,
+    "recommended_scale": 1.25,
     "usable": True,
     "reason": None,
     "created_at": "2026-11-24T19:00:00Z",
@@ -50,6 +51,8 @@ JOB: dict[str, Any] = {
     "result": None,
     "previews": [],
     "progress": None,
+    "best_step": 40,
+    "stopped_early": None,
 }
 GENERATED: dict[str, Any] = {
     "backend": "ace_step",
@@ -57,6 +60,7 @@ GENERATED: dict[str, Any] = {
     "sample_rate": 48_000,
     "duration_seconds": 30.0,
     "output_path": "/data/outputs/ada/track.wav",
+    "lora_scale": 1.25,
 }
 UPLOADED: dict[str, Any] = {"path": UPLOAD, "producer_id": "ada", "job_id": "takes", "warnings": []}
 TRAIN_REQUEST = {

@@ -56,6 +56,8 @@ async def generate(
     track = await front.generation.generate(request, as_base64=not as_link and raw is None, sent=sent)
     if raw:
         headers = {"x-backend": track.backend, "x-seed": str(track.seed), "x-output-path": track.path}
+        if track.lora_scale is not None:
+            headers["x-lora-scale"] = f"{track.lora_scale:g}"
         return Response(track.file, media_type=track.media_type, headers=headers)
     fields: dict[str, Any] = {
         "backend": track.backend,
@@ -63,6 +65,7 @@ async def generate(
         "sample_rate": track.sample_rate,
         "duration_seconds": track.seconds,
         "output_path": track.path,
+        "lora_scale": track.lora_scale,
     }
     if as_link:
         url = outputs.link(track.key, front.storage, front.outbox, front.settings)

@@ -166,6 +166,7 @@ async def _row(front: Front, twin: StoredAdapter) -> LoraAnswer:
         rank=header.rank,
         base=header.base,
         bpm=header.bpm,
+        recommended_scale=header.default_scale,
         usable=reason is None,
         reason=reason or _partial(header),
         created_at=datetime.fromisoformat(header.created_at),

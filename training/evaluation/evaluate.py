@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from models.base import Model
 from training.base import Trainer
@@ -12,8 +12,9 @@ from training.evaluation.heard import Heard
 from training.evaluation.losses import MAX_EXAMPLES, Comparison, compare, measure
 from training.evaluation.pieces import compare_pieces
 from training.evaluation.report import Report
+from training.evaluation.scales import MAX_EXAMPLES as MAX_SCALED_EXAMPLES
+from training.evaluation.scales import measure_scales
 from training.evaluation.verdict import judge
-from training.history import History
 from training.loop import Session
 from training.train_eval_split import TrainEvalSplit
 
@@ -25,26 +26,33 @@ def evaluate(
     trainer: Trainer,
     model: Model,
     split: TrainEvalSplit,
-    history: History,
+    curve: Sequence[tuple[int, float]],
     report: Report,
     piece_seconds: float,
     check_stop: Callable[[], None],
-) -> None:
-    """Write the losses, what is heard, and the verdict into the report.
+) -> float | None:
+    """Write the gain at each scale, the losses, what is heard, and the verdict into the report.
 
-    A measurement that fails does not fail the job: its error goes into the report.
+    The twin is judged as it plays by default: at the scale that is recommended. A measurement that fails does not fail
+    the job: its error goes into the report.
 
     Args:
+        curve: (step, held-out loss), up to the version that is evaluated.
         piece_seconds: length of the pieces to compare.
         check_stop: called between measurements; it may raise to stop.
+
+    Returns:
+        The recommended scale, None if it was not measured.
     """
-    losses = _compare_losses(session, split, report, check_stop)
-    check_stop()
-    with report.try_measuring("the share of the latents that is predicted"):
-        _explain(session, trainer, model, split, report)
-    heard: Heard | None = None
-    with report.try_measuring("what is heard in its pieces"):
-        heard = compare_pieces(session, model, split, report, piece_seconds, check_stop)
+    scale = _recommend_scale(session, split, report, check_stop)
+    with session.scaled(1.0 if scale is None else scale):
+        losses = _compare_losses(session, split, report, check_stop)
+        check_stop()
+        with report.try_measuring("the share of the latents that is predicted"):
+            _explain(session, trainer, model, split, report)
+        heard: Heard | None = None
+        with report.try_measuring("what is heard in its pieces"):
+            heard = compare_pieces(session, model, split, report, piece_seconds, check_stop)
     verdict = judge(
         songs=split.data["songs"],
         seconds=split.seconds,
@@ -52,11 +60,28 @@ def evaluate(
         held_out=losses.get("held_out"),
         trained_on=losses.get("trained_on"),
         other=losses.get("other_music"),
-        curve=history.held_out,
+        curve=curve,
         heard=heard,
         backend=model.backend,
+        scale=1.0 if scale is None else scale,
     )
     report.set(verdict=vars(verdict))
+    return scale
+
+
+def _recommend_scale(
+    session: Session, split: TrainEvalSplit, report: Report, check_stop: Callable[[], None]
+) -> float | None:
+    """Write the gain at each scale into the report. Returns the best, None if it is not known."""
+    examples, _ = split.held_out.sample(MAX_SCALED_EXAMPLES)
+    if not examples:
+        report.add_unmeasured("The best lora_scale: no song was held out, so it is 1.")
+        return None
+    with report.try_measuring("the gain at each lora_scale"):
+        gains = measure_scales(session, examples, check_stop)
+        report.set(scales=gains.record())
+        return gains.recommended
+    return None
 
 
 def _compare_losses(

@@ -17,8 +17,12 @@ _FURTHEST = 0.62  # beyond the base model or the producer's music, as a share of
 Points = Sequence[tuple[float, float]]
 
 
-def curves(lines: Mapping[str, Points]) -> Markup:
-    """An SVG of loss curves over steps. Each line's name is its CSS class."""
+def curves(lines: Mapping[str, Points], kept: int | None = None) -> Markup:
+    """An SVG of loss curves over steps. Each line's name is its CSS class.
+
+    Args:
+        kept: the step whose version is the twin, which is marked.
+    """
     points = [point for line in lines.values() for point in line]
     if not points:
         return Markup("")
@@ -45,8 +49,12 @@ def curves(lines: Mapping[str, Points]) -> Markup:
     foot = Markup('<text x="{}" y="{}">step 0</text><text x="{}" y="{}" text-anchor="end">{}</text>').format(
         _MARGIN, _HEIGHT - 4, _WIDTH - 8, _HEIGHT - 4, int(last)
     )
-    return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="Loss curves">{}{}{}</svg>').format(
-        _WIDTH, _HEIGHT, Markup("").join(ticks), Markup("").join(drawn), foot
+    mark = Markup("")
+    if kept is not None:
+        x, _, _ = point(kept, high).partition(",")
+        mark = Markup('<line class="kept" x1="{0}" x2="{0}" y1="8" y2="{1}"/>').format(x, _HEIGHT - 24)
+    return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="Loss curves">{}{}{}{}</svg>').format(
+        _WIDTH, _HEIGHT, Markup("").join(ticks), mark, Markup("").join(drawn), foot
     )
 
 

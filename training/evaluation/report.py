@@ -22,6 +22,7 @@ from training.base import Recipe
 from training.history import History
 from training.jobs.record import JobRecord
 from training.jobs.transitions import JobEnded
+from training.version_choice import VersionChoice
 
 log = logging.getLogger("producer_twin.training")
 
@@ -52,6 +53,7 @@ class Report:
             "verdict": None,
             "data": None,
             "training": None,
+            "scales": None,
             "held_out": None,
             "trained_on": None,
             "other_music": None,
@@ -83,8 +85,8 @@ class Report:
             log.exception("job %s: %s", self._job_id, name)
             self.add_unmeasured(f"Not measured because of an error: {name}: {type(error).__name__}: {error}")
 
-    def set_training(self, recipe: Recipe, history: History) -> None:
-        """Set the recipe, the loss curves so far, and the previews."""
+    def set_training(self, recipe: Recipe, history: History, choice: VersionChoice) -> None:
+        """Set the recipe, the loss curves so far, the version that is kept, and the previews."""
         steps = len(history.losses)
         self.content["training"] = {
             "recipe": recipe.plain(),
@@ -93,6 +95,8 @@ class Report:
             "seconds": round(history.seconds, 1),
             "loss": [[step, round(loss, 6)] for step, loss in history.curve()],
             "held_out_loss": [[step, round(loss, 6)] for step, loss in history.held_out],
+            "kept": choice.record(steps),
+            "stopped_early": choice.stopped_early(steps),
         }
         self.content["previews"] = [{"step": step, "name": name} for step, name in history.previews]
 

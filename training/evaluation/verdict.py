@@ -35,6 +35,7 @@ def judge(
     curve: Sequence[tuple[int, float]],
     heard: Heard | None,
     backend: str,
+    scale: float = 1.0,
 ) -> Verdict:
     """Judge a twin by what was measured.
 
@@ -48,9 +49,10 @@ def judge(
         held_out: the comparison on held-out songs, None if there are none or it failed.
         trained_on: the comparison on the music that was trained on.
         other: the comparison on reference music.
-        curve: (step, held-out loss).
+        curve: (step, held-out loss), up to the version that is judged.
         heard: the comparison of its pieces, None if it failed.
         backend: of the base model.
+        scale: the `lora_scale` at which it was measured.
     """
     if noise:
         return Verdict(
@@ -74,7 +76,7 @@ def judge(
             f"Send at least {MIN_SONGS} different songs; ten or more make a good twin.",
         )
     if heard and heard.lost:
-        return Verdict("lost", _lost_sentence(heard), _lost_advice(curve, backend))
+        return Verdict("lost", _lost_sentence(heard), _lost_advice(curve, backend, scale))
     if curve and _got_worse(curve):
         best = min(curve, key=lambda point: point[1])
         return Verdict(
@@ -98,7 +100,7 @@ def judge(
         return Verdict(
             "learned",
             f"{gain}, and it sounds nearer to the producer's music: {_distances(heard)}.",
-            _forgetting_advice(other) or "Use it; raise or lower lora_scale to taste.",
+            _forgetting_advice(other, scale) or "Use it; raise or lower lora_scale to taste.",
         )
     if trained_on is not None and trained_on.gain >= MIN_GAIN and held_out.gain < trained_on.gain / 4:
         return Verdict(
@@ -136,13 +138,15 @@ def _after_codec(change: Change) -> str:
     return "" if change.codec is None else f", {change.codec.value:.3f} after the codec"
 
 
-def _lost_advice(curve: Sequence[tuple[int, float]], backend: str) -> str:
+def _lost_advice(curve: Sequence[tuple[int, float]], backend: str, scale: float) -> str:
     best = min(curve, key=lambda point: point[1], default=(0, 0.0))[0]
     last = curve[-1][0] if curve else 0
     steps = best if 0 < best < last else last // 2
     fewer = f"train with fewer steps (max_steps={steps})" if steps else "train with fewer steps"
     other = ", or train on the MusicGen backend" if backend == "ace_step" else ""
-    return f"Use a lora_scale below 1, {fewer}, or send music that is nearer to what the base model plays{other}."
+    return (
+        f"Use a lora_scale below {scale:g}, {fewer}, or send music that is nearer to what the base model plays{other}."
+    )
 
 
 def _distances(heard: Heard) -> str:
@@ -159,11 +163,12 @@ def _got_worse(curve: Sequence[tuple[int, float]]) -> bool:
     return lost > MAX_LOST_SHARE if lost is not None else last > first * (1 + MIN_GAIN)
 
 
-def _forgetting_advice(other: Comparison | None) -> str:
+def _forgetting_advice(other: Comparison | None, scale: float) -> str:
     if other is None or other.gain > -MAX_FORGOTTEN:
         return ""
     return (
-        f"It makes other music {_percent(-other.gain)} worse: use a lora_scale below 1 for prompts far from this style."
+        f"It makes other music {_percent(-other.gain)} worse: "
+        f"use a lora_scale below {scale:g} for prompts far from this style."
     )
 
 

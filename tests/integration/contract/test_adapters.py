@@ -16,7 +16,7 @@ from tests.conftest import Twin
 
 LORA_KEYS = {
     *("lora_id", "producer_id", "model_name", "backend", "version", "rank", "base", "bpm", "usable", "reason"),
-    *("created_at", "bytes", "sha256"),
+    *("recommended_scale", "created_at", "bytes", "sha256"),
 }
 
 

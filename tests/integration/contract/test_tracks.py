@@ -13,7 +13,7 @@ from tests.adapter_files import header_of
 from tests.api import CHANNELS, RATES, Api, Json, Samples, both_backends, decoded
 from tests.conftest import Twin
 
-GENERATE_KEYS = {"audio_base64", "backend", "seed", "sample_rate", "duration_seconds", "output_path"}
+GENERATE_KEYS = {"audio_base64", "backend", "seed", "sample_rate", "duration_seconds", "output_path", "lora_scale"}
 
 
 FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "mp3": ("MP3", None), "opus": ("OGG", "OPUS")}

@@ -16,7 +16,7 @@ from tests.conftest import Twin
 JOB_KEYS = [
     *("job_id", "task_id", "producer_id", "model_name", "backend", "state", "step", "total_steps", "loss"),
     *("held_out_loss", "steps_per_second", "seconds_left", "queue_position", "created_at", "updated_at", "error"),
-    *("result", "previews", "progress"),
+    *("result", "previews", "progress", "best_step", "stopped_early"),
 ]
 TRAIN_KEYS = {"job_id", "producer_id", "model_name", "backend", "lora_path", "models_path"}
 

@@ -110,18 +110,23 @@ def test_our_own_file_comes_back(model: AceStep) -> None:
     assert (again.header.sha256, again.header.bpm, again.notes) == (made.header.sha256, None, [])
 
 
-def test_a_twin_keeps_its_tempo(model: AceStep) -> None:
+def test_a_twin_keeps_its_tempo_and_its_scale(model: AceStep) -> None:
     pairs = {
         name: LoraPair(torch.ones(layer.in_features, 1), torch.ones(1, layer.out_features))
         for name, layer in linear_layers(model.adapted).items()
     }
-    data = encode(replace(HEADER, bpm=128), pairs, model)
-    assert decode(data, model).header.bpm == convert(data, None, HEADER, model).header.bpm == 128
+    data = encode(replace(HEADER, bpm=128, recommended_scale=0.75), pairs, model)
+    for header in (decode(data, model).header, convert(data, None, HEADER, model).header):
+        assert (header.bpm, header.recommended_scale, header.default_scale) == (128, 0.75, 0.75)
     metadata = replace(HEADER, sha256="0" * 64).to_metadata()
-    del metadata["bpm"]  # as in files of earlier versions
-    assert Header.from_metadata(metadata).bpm is None
+    del metadata["bpm"], metadata["recommended_scale"]  # as in files of earlier versions
+    earlier = Header.from_metadata(metadata)
+    assert (earlier.bpm, earlier.recommended_scale, earlier.default_scale) == (None, None, 1.0)
     with pytest.raises(InvalidAdapter, match="30 to 300"):
         Header.from_metadata(metadata | {"bpm": "29"})
+    for scale in ("2.5", "-1", "nan", "much"):
+        with pytest.raises(InvalidAdapter, match=r"scale|float"):
+            Header.from_metadata(metadata | {"recommended_scale": scale})
 
 
 def test_musicgen_by_peft(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _fit(storage: Any, store: Storage, update: Any) -> Fit:
-    record = SimpleNamespace(job_id="job", producer_id="ada", model_name="night", backend="ace_step")
+    request = SimpleNamespace(keep="best")
+    record = SimpleNamespace(job_id="job", producer_id="ada", model_name="night", backend="ace_step", request=request)
     attempt = SimpleNamespace(
         record=record,
         storage=storage,

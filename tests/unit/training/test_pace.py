@@ -47,6 +47,8 @@ def test_the_pace_is_the_median_of_the_newest_jobs_of_the_backend() -> None:
     assert learn(records, "ace_step") == Pace(0.5, 30.0)
     assert Pace(0.5, 30.0).seconds(200) == 130.0
     assert learn([record(1, started_at=None)], "ace_step") == Pace(0.5, None)
+    # One that stopped early took fewer steps than planned.
+    assert learn([record(1, step=40)], "ace_step") == Pace(0.5, 60.0)
     assert learn(records[:4], "ace_step") is None and learn([], "ace_step") is None
 
 

@@ -213,6 +213,27 @@ def test_the_difference_pair_by_pair_decides_whether_it_may_be_chance() -> None:
     assert "60 % of the way from the base model to your music, fair" in render(resemblance=chance)
 
 
+def test_the_version_that_is_the_twin_is_marked_in_the_curve() -> None:
+    recipe = {"rank": 16, "learning_rate": 1e-4, "batch": 4}
+    training: dict[str, Any] = {"recipe": recipe, "steps": 70, "total_steps": 100, "seconds": 9.5, "loss": [[70, 0.5]]}
+    training["held_out_loss"] = [[0, 1.0], [40, 0.8], [70, 1.1]]
+    earlier = render(training=training)
+    assert 'class="kept"' not in earlier and "rating bad" in earlier
+    kept = {"keep": "best", "step": 40, "reason": "The twin is the version of step 40."}
+    text = render(training=training | {"kept": kept, "stopped_early": "Training stopped at step 70."})
+    assert "The twin is the version of step 40. Training stopped at step 70." in text and "the twin, step 40" in text
+    # What was lost after step 40 is not the twin's.
+    assert '<line class="kept"' in text and "rating bad" not in text
+    alone = training | {"held_out_loss": [], "kept": kept | {"reason": "No song was held out."}, "stopped_early": None}
+    assert '<line class="kept"' not in render(training=alone) and "No song was held out." in render(training=alone)
+
+
+def test_the_recommended_scale_is_named() -> None:
+    gains = [{"scale": scale, "gain": gain} for scale, gain in ((0.5, 0.02), (1.0, 0.03), (1.5, 0.04))]
+    text = plain(render(scales={"gains": gains, "recommended": 1.5, "examples": 4, "draws": 2}))
+    assert re.search(r"1\.0 \+3\.0 % 1\.5 \(recommended\) \+4\.0 %", text)
+
+
 def test_what_one_step_predicts_is_told_apart() -> None:
     rows = [
         {"time": 0.8, "levels": {"without": 0.1, "with_twin": 0.5}, "other": {"without": 0.2, "with_twin": 0.15}},

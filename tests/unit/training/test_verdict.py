@@ -64,6 +64,8 @@ MEASURED: dict[str, Any] = {
         ({"curve": [(0, 1.0), (50, 1.05), (100, 1.2)], "held_out": _comparison(-0.2)}, "overfitted", "step 0"),
         ({"held_out": _comparison(0.01, 0.02), "trained_on": _comparison(0.3)}, "overfitted", "30.0 %"),
         ({"other": _comparison(-0.4)}, "learned", "lora_scale below 1"),
+        ({"other": _comparison(-0.4), "scale": 1.25}, "learned", "lora_scale below 1.25"),
+        ({"heard": _heard(1, LOST), "scale": 0.5}, "lost", "lora_scale below 0.5"),
         (
             {"heard": _heard(1, LOST)},
             "lost",

@@ -57,12 +57,15 @@ class EmbeddedTags(Answer):
 
 
 class GenerateAnswer(Answer):
+    """`lora_scale` is the strength that the twins had together; null without a twin."""
+
     audio_base64: str
     backend: str
     seed: int
     sample_rate: int
     duration_seconds: float
     output_path: str
+    lora_scale: float | None = None
 
 
 class GenerateLinkAnswer(Answer):
@@ -74,6 +77,7 @@ class GenerateLinkAnswer(Answer):
     sample_rate: int
     duration_seconds: float
     output_path: str
+    lora_scale: float | None = None
 
 
 class ImportAnswer(Answer):
@@ -87,6 +91,7 @@ class ImportAnswer(Answer):
     rank: int
     base: str
     bpm: int | None = None
+    recommended_scale: float
     usable: bool
     reason: str | None = None
     created_at: datetime
@@ -106,6 +111,8 @@ class LoraAnswer(Answer):
     """A row of `GET /loras`. `reason` says why the twin is not usable, or that it is partial.
 
     `bpm` is the tempo of tracks whose request states none; null if the twin has no such default.
+    `recommended_scale` is the `lora_scale` of tracks whose request states none: the best on held-out songs, 1 if
+    that was not measured.
     """
 
     lora_id: str
@@ -116,6 +123,7 @@ class LoraAnswer(Answer):
     rank: int
     base: str
     bpm: int | None = None
+    recommended_scale: float
     usable: bool
     reason: str | None = None
     created_at: datetime
@@ -287,6 +295,7 @@ class VersionAnswer(Answer):
     rank: int
     base: str
     bpm: int | None = None
+    recommended_scale: float
     usable: bool
     reason: str | None = None
     created_at: datetime
@@ -417,7 +426,9 @@ class JobAnswer(Answer):
     """`GET /jobs/{job_id}`: always with these fields, `null` if not known yet.
 
     `seconds_left` is until the last step while the job trains, and until the end of the stage while it has
-    `progress`.
+    `progress`. `best_step` is the step at which the held-out loss was lowest so far, whose version is kept; null
+    without held-out songs, and with `keep: "last"`. `stopped_early` says why the training ended before its last
+    step.
     """
 
     job_id: str
@@ -439,6 +450,8 @@ class JobAnswer(Answer):
     result: TrainAnswer | None = None
     previews: list[Preview]
     progress: Progress | None = None
+    best_step: int | None = None
+    stopped_early: str | None = None
 
 
 class JobsAnswer(Answer):

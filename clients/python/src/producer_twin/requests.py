@@ -31,7 +31,7 @@ class GenerateOptions(TypedDict, total=False):
         duration_seconds: up to the model's limit; 60, or that limit if it is less, if left out.
         backend_override: the model; a twin's own, or the default one, if left out.
         seed: the same request and seed give the same audio; a new one, which is answered, if left out or -1.
-        lora_scale: the strength of the twins.
+        lora_scale: the strength of the twins; each twin's own recommended_scale if left out.
         lyrics: the words to sing.
         bpm: the tempo, rounded to a whole number; that of the twin's music if it is 0, empty, auto or left out.
         key: major or minor, such as A minor, Am or 8A; left to the model if it is empty, auto or left out.
@@ -60,7 +60,7 @@ class GenerateOptions(TypedDict, total=False):
     duration_seconds: float
     backend_override: str | None
     seed: int | None
-    lora_scale: float
+    lora_scale: float | None
     lyrics: str
     bpm: float | str | None
     key: str | None
@@ -118,6 +118,7 @@ class TrainOptions(TypedDict, total=False):
         rank: the adapter's rank; what suits the model if left out.
         learning_rate: the optimiser's learning rate; what suits the model if left out.
         seed: the seed of the training's random numbers.
+        keep: best: the twin is the version that was best on held-out songs; last: that of the last step.
         profile: contract: segments of 44.1 kHz mono; native: the model's own rate and channels.
         segment_on: time: every 15 s; beat: on bars; beat for a model that keeps a clock, else time, if left out.
         rights_confirmed: the producer confirms the right to train on the music; kept in the dataset's record.
@@ -135,6 +136,7 @@ class TrainOptions(TypedDict, total=False):
     rank: int | None
     learning_rate: float | None
     seed: int | None
+    keep: Literal["best", "last"]
     profile: Literal["contract", "native"] | None
     segment_on: Literal["time", "beat"] | None
     rights_confirmed: bool
