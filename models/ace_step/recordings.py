@@ -35,15 +35,15 @@ class Encoded:
 
     Attributes:
         source: the source's latents, `[1, T, C]`.
-        gain: the factor from the decoded latents to the source's samples.
         structure: latents of the source's audio tokens, `[1, T, C]`, which a cover follows.
         timbre: the reference's, `[1, 1, D]`.
+        gain: the factor from the source's decoded latents to its samples.
     """
 
     source: Tensor | None = None
-    gain: float = 1.0
     structure: Tensor | None = None
     timbre: Tensor | None = None
+    gain: float = 1.0
 
 
 NO_RECORDINGS = Encoded()
@@ -91,7 +91,7 @@ class RecordingEncoder:
                 structure = yield from self._keep(("structure", digest, length), lambda: self._structure(whole))
         if reference := row.reference:
             timbre = yield from self._keep(("timbre", reference.sha256, 0), lambda: self._timbre(reference.samples))
-        return Encoded(source, gain, structure, timbre)
+        return Encoded(source, structure, timbre, gain)
 
     def _usable(self, edit: Edit, length: int) -> Latents | None:
         """The source's kept latents, if they are this codec's and on the frames of the row."""
