@@ -1,6 +1,6 @@
 """Batches of different adapters, against one request at a time, PEFT's mixed batch, and the base model.
 
-    python -m benchmarks [--rounds 7] [--only dit,lengths,row,strangers,tasks,tokens,latecomer,served,footprint]
+    python -m benchmarks [--rounds 7] [--only dit,lengths]    # a part for each key of PARTS; all of them by default
 
 Prints a table and updates the measured parts of docs/benchmarks.json and docs/benchmarks.svg. The compared
 implementations alternate within a run, and their times are compared round by round: medians, with confidence intervals
@@ -20,7 +20,7 @@ from dataclasses import asdict
 
 import torch
 
-from benchmarks import dit, footprint, latecomer, served, tasks, tokens
+from benchmarks import chain, dit, footprint, latecomer, seams, served, tasks, tokens
 from benchmarks.measure import Figure
 from core.settings import ROOT
 from models import malloc
@@ -31,6 +31,8 @@ PARTS: dict[str, Callable[[int], Iterator[Figure]]] = {
     "row": dit.one_row,
     "strangers": dit.strangers,
     "tasks": tasks.measure,
+    "seams": seams.measure,
+    "chain": chain.measure,
     "tokens": tokens.measure,
     "latecomer": latecomer.measure,
     "served": served.measure,

@@ -52,6 +52,7 @@ class EditingFields(Request):
     tracks: list[TrackName] | None = Field(None, min_length=1, max_length=len(TRACK_NAMES))
     reference: str | None = Field(None, min_length=1)
     vocal_language: VocalLanguage | None = None
+    keep_latents: bool | None = None
 
     @model_validator(mode="after")
     def _fields_belong_to_the_task(self) -> Self:
@@ -69,8 +70,8 @@ class EditingFields(Request):
             raise ValueError("start, end: send one or both; the seconds between them are made anew")
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise ValueError(f"end: it must be after start, which is {self.start:g} s")
-        if self.task == "extend" and (self.before is None) == (self.after is None):
-            raise ValueError("before, after: send one of the two; the other end can be extended by a second request")
+        if self.task == "extend" and self.before is None and self.after is None:
+            raise ValueError("before, after: send one or both; so many seconds are added to the source")
         return self
 
     @model_validator(mode="after")

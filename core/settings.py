@@ -117,6 +117,11 @@ class GenerationSettings(SettingsGroup):
         description="Share of the steps of repaint and extend after which the source outside the window still replaces "
         "what the model makes there, for requests without `injected_share`; more follows the source more closely.",
     )
+    keep_latents: bool = Field(
+        False,
+        description="Whether ACE-Step's tracks in WAV and FLAC keep their latents, if a request does not say; "
+        "an edit then starts from these rather than from the sound. They take 6 kB a second.",
+    )
     hung_seconds: float = Field(
         120.0,
         gt=0,

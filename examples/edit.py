@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 
+MEDIA_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "opus": "audio/ogg"}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -24,6 +26,7 @@ def main() -> None:
     parser.add_argument("--key", help="an API key; a service on your own machine may need none")
     parser.add_argument("--prompt", default="808 trap beat, dark synth")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--format", choices=MEDIA_TYPES, default="wav")
     parser.add_argument("--out", type=Path, default=Path("edits"), help="the folder for the tracks")
     options = parser.parse_args()
 
@@ -44,10 +47,11 @@ def main() -> None:
     with httpx.Client(base_url=options.url, headers=headers, timeout=httpx.Timeout(30, read=None)) as service:
         backend = served_by(service, options.backend, options.lora_id)
         for task in (each for each in backend["tasks"] if each in wanted):
-            make(service, options.out / f"{task}.wav", common | {"task": task} | wanted[task], source=options.source)
+            fields = common | {"task": task} | wanted[task]
+            make(service, options.out / f"{task}.{options.format}", fields, source=options.source)
         if options.reference and backend["takes_reference"]:
             fields = common | {"duration_seconds": 8}
-            make(service, options.out / "reference.wav", fields, reference=options.reference)
+            make(service, options.out / f"reference.{options.format}", fields, reference=options.reference)
 
 
 def served_by(service: httpx.Client, name: str | None, lora_id: str | None) -> dict[str, Any]:
@@ -61,7 +65,8 @@ def served_by(service: httpx.Client, name: str | None, lora_id: str | None) -> d
 def make(service: httpx.Client, out: Path, fields: dict[str, Any], **files: Path) -> None:
     """Make a track and write it to a file. Paths of stored tracks and uploads can be sent instead of files."""
     opened = {name: (path.name, path.read_bytes()) for name, path in files.items()}
-    answer = service.post("/generate/form", data=fields, files=opened, headers={"accept": "audio/wav"})
+    accept = MEDIA_TYPES[out.suffix[1:]]
+    answer = service.post("/generate/form", data=fields, files=opened, headers={"accept": accept})
     out.write_bytes(answered(answer).content)
     print(out)
 

@@ -17,7 +17,7 @@ from core.settings import Settings
 from core.tempos_in_text import tempos_in
 from generation import encode
 from generation.content_credentials import signer_of
-from generation.editing import tasks
+from generation.editing import kept_latents, tasks
 from generation.editing.preparation import Edit, prepare_edit, prepare_reference
 from generation.editing.recordings import NOTHING_SENT, Recording, Recordings, Sent
 from generation.editing.splice import splice
@@ -28,7 +28,7 @@ from generation.queue_positions import QueuePositions, TrackedRequest
 from models.base import Text
 from runners import TABLE, Backend
 from runners.clients import Runners
-from runners.messages import AdapterRef, RunnerState, TrackAnswer, TrackRequest
+from runners.messages import AdapterRef, LatentsMessage, RunnerState, TrackAnswer, TrackRequest
 from storage import Unavailable, keys, usage
 from storage.producers import Producers
 
@@ -104,6 +104,7 @@ class Generation:
         twins = await self._twins(request)
         backend = await self._backend(request, twins)
         state = await self._state(request, sent, backend)
+        keep_latents = kept_latents.are_wanted(request, backend, state, self.settings)
         edit = await self._edit(request, sent, backend, state)
         reference = await prepare_reference(request, sent, self.recordings, state)
         seconds = self._seconds(request, backend, edit)
@@ -118,6 +119,7 @@ class Generation:
             queue_key=tracked.queue_key,
             edit=edit.request if edit else None,
             reference=reference.audio if reference else None,
+            keep_latents=keep_latents,
         )
         if as_base64:
             self._check_size(request, state, seconds, edit)
@@ -142,6 +144,8 @@ class Generation:
         producer = twins[0][0].header.producer_id if twins else _owner(edit.source if edit else None, reference)
         key = keys.output(producer, str(uuid.uuid4()), request.output_format, principal.current().tracks)
         await asyncio.to_thread(self.outbox.put, key, file)
+        if (latents := _latents(track, edit)) and state.base_sha256:
+            await asyncio.to_thread(kept_latents.store, latents, key, file, state.base_sha256, self.outbox)
         if self.settings.auth_issuer:
             await asyncio.to_thread(self._count_uses, twins, track.seconds)
         metrics.MUSIC.labels(backend.name).inc(track.seconds)
@@ -288,6 +292,13 @@ def _strengths(request: GenerateRequest, twins: Sequence[list[StoredAdapter]]) -
     if request.lora_scale is not None:
         return strengths
     return [share * found[0].header.default_scale for share, found in zip(strengths, twins, strict=True)]
+
+
+def _latents(track: TrackAnswer, edit: Edit | None) -> LatentsMessage | None:
+    """The track's latents, with the gain to its samples."""
+    if track.latents and edit and edit.keeps_outside:
+        return track.latents.model_copy(update={"gain": track.latents.gain * edit.source.peak})
+    return track.latents
 
 
 def _tempo(request: GenerateRequest, twins: Sequence[list[StoredAdapter]], strengths: Sequence[float]) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self, TypeVar
@@ -50,16 +50,31 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Latents:
+    """A track in the form that its model made, from which an edit starts without encoding the track.
+
+    Attributes:
+        values: `[T, C]`.
+        gain: the factor from the decoded latents to the track's samples.
+    """
+
+    values: NDArray[np.float32]
+    gain: float
+
+
+@dataclass(frozen=True)
 class Recording:
     """Audio that a row is conditioned on, at the model's sample rate and channels.
 
     Attributes:
         samples: `[channels, samples]` within ±1.
         sha256: identifies the content, as a key of caches.
+        latents: those of the recording without silence around it, if they were kept.
     """
 
     samples: NDArray[np.float32] = field(compare=False, repr=False)
     sha256: str
+    latents: Latents | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -69,8 +84,10 @@ class Edit:
     Attributes:
         task: any but `text`.
         source: as long as the row. For extend it is padded with silence where it is extended.
-        start: of the window that is generated, in seconds of the source; 0 for tasks that generate the whole.
+        start: of the window that is generated, in seconds of the row; 0 for tasks that generate the whole.
         end: of the window, in seconds.
+        before: of extend: the seconds of silence in front of the source. If the window does not begin with the row,
+            they are generated as well.
         strength: of a cover: the share of the steps that are conditioned on the source.
         noise_strength: of a cover: 0 starts from noise, 1 from the source.
         injected_share: of repaint and extend: the share of the steps after which the source still replaces the latents
@@ -86,6 +103,13 @@ class Edit:
     noise_strength: float = 0.0
     injected_share: float = 0.5
     tracks: tuple[TrackName, ...] = ()
+    before: float = 0.0
+
+    @property
+    def windows(self) -> tuple[tuple[float, float], ...]:
+        """Start and end of each part that is generated, in seconds: two where a source is extended at both ends."""
+        in_front = ((0.0, self.before),) if self.before and self.start else ()
+        return (*in_front, (self.start, self.end))
 
     @property
     def keeps_outside(self) -> bool:
@@ -104,6 +128,7 @@ class Row:
         adapters: each with its strength; empty for the base model.
         edit: the task and its source; None for text alone.
         reference: audio whose timbre the row follows.
+        keep: called with the track's latents when it is done; None if they are not wanted.
     """
 
     text: Text
@@ -112,6 +137,7 @@ class Row:
     adapters: Sequence[tuple[AdapterWeights, float]] = ()
     edit: Edit | None = None
     reference: Recording | None = None
+    keep: Callable[[Latents], None] | None = field(default=None, compare=False, repr=False)
 
     @property
     def recorded_bytes(self) -> int:
@@ -179,6 +205,11 @@ class Model(Protocol[R]):
     @property
     def takes_reference(self) -> bool:
         """Whether rows may have a `reference`."""
+        return False
+
+    @property
+    def keeps_latents(self) -> bool:
+        """Whether `finish` calls a row's `keep`, and `begin` uses the latents of a source."""
         return False
 
     @property

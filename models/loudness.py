@@ -15,8 +15,13 @@ def normalise(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     Raises:
         FloatingPointError: a sample is not finite.
     """
+    return (audio * np.float32(normalising_gain(audio))).astype(np.float32)
+
+
+def normalising_gain(audio: NDArray[np.float32]) -> float:
+    """The factor by which `normalise` multiplies `[channels, samples]`. Raises FloatingPointError as it does."""
     peak = _peak(audio)
-    return audio if peak < _SILENCE else (audio * np.float32(PEAK / peak)).astype(np.float32)
+    return 1.0 if peak < _SILENCE else PEAK / peak
 
 
 def clip(audio: NDArray[np.float32]) -> NDArray[np.float32]:

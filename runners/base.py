@@ -10,6 +10,7 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -22,8 +23,17 @@ from core import logs, traces
 from core.errors import Refusal
 from core.settings import settings
 from models import malloc
-from models.base import Edit, Recording, Row
-from runners.messages import Audio, ConvertAnswer, ConvertRequest, QueuePosition, RunnerState, TrackAnswer, TrackRequest
+from models.base import Edit, Latents, Recording, Row
+from runners.messages import (
+    Audio,
+    ConvertAnswer,
+    ConvertRequest,
+    LatentsMessage,
+    QueuePosition,
+    RunnerState,
+    TrackAnswer,
+    TrackRequest,
+)
 from runners.table import Backend
 from storage import open_storage
 
@@ -85,16 +95,17 @@ class Runner:
             return TrackAnswer(error=f"{self.backend} cannot serve: {self._reason}", status=503)
         deadline = time.monotonic() + request.timeout
         self._stages[request.queue_key] = "preparing"
+        kept: list[Latents] = []
         try:
             try:
                 self._worker.admit()
                 async with self._adapters.hold(request.adapters) as adapters:
-                    row = await asyncio.to_thread(_row, request, adapters)
+                    row = await asyncio.to_thread(_row, request, adapters, kept.append)
                     track = await self._worker.track(row, deadline, request.queue_key)
             except Exception as error:  # noqa: BLE001 - it is the answer
                 track = error
             self._stages[request.queue_key] = "finishing"
-            return await asyncio.to_thread(self._answer, track, request)
+            return await asyncio.to_thread(self._answer, track, request, kept)
         finally:
             self._stages.pop(request.queue_key, None)
 
@@ -129,6 +140,7 @@ class Runner:
             largest_adapter=largest_file(self._model) if self._model else None,
             tasks=[task for task in TASKS if self._model and task in self._model.tasks],
             takes_reference=bool(self._model and self._model.takes_reference),
+            keeps_latents=bool(self._model and self._model.keeps_latents),
         )
 
     @bentoml.api
@@ -238,7 +250,7 @@ class Runner:
             faulthandler.dump_traceback()
             threading.Timer(_GRACE_SECONDS, os._exit, (1,)).start()
 
-    def _answer(self, track: Track, request: TrackRequest) -> TrackAnswer:
+    def _answer(self, track: Track, request: TrackRequest, kept: Sequence[Latents]) -> TrackAnswer:
         from models.device import is_out_of_memory
         from runners.scheduler import Expired
 
@@ -269,10 +281,15 @@ class Runner:
             return TrackAnswer(error=f"{self.backend} failed at this track (incident {incident})", status=500)
         assert self._model is not None
         pcm = np.round(np.clip(track, -1, 1) * 32767).astype("<i2").T.tobytes()
-        return TrackAnswer(pcm=pcm, sample_rate=self._model.sample_rate, channels=self._model.channels)
+        return TrackAnswer(
+            pcm=pcm,
+            sample_rate=self._model.sample_rate,
+            channels=self._model.channels,
+            latents=_latents_message(kept[0]) if kept else None,
+        )
 
 
-def _row(request: TrackRequest, adapters: list[AdapterWeights]) -> Row:
+def _row(request: TrackRequest, adapters: list[AdapterWeights], keep: Callable[[Latents], None]) -> Row:
     strengths = [ref.strength for ref in request.adapters]
     edit, reference = request.edit, request.reference
     return Row(
@@ -282,9 +299,19 @@ def _row(request: TrackRequest, adapters: list[AdapterWeights]) -> Row:
         list(zip(adapters, strengths, strict=True)),
         Edit(**{**dict(edit), "source": _recording(edit.source)}) if edit else None,
         _recording(reference) if reference else None,
+        keep if request.keep_latents else None,
     )
 
 
 def _recording(audio: Audio) -> Recording:
     samples, _ = soundfile.read(io.BytesIO(audio.flac), dtype="float32", always_2d=True)
-    return Recording(np.ascontiguousarray(samples.T), audio.sha256)
+    return Recording(np.ascontiguousarray(samples.T), audio.sha256, _latents(audio.latents) if audio.latents else None)
+
+
+def _latents(message: LatentsMessage) -> Latents:
+    return Latents(np.frombuffer(message.values, "<f4").reshape(-1, message.channels), message.gain)
+
+
+def _latents_message(latents: Latents) -> LatentsMessage:
+    values = np.ascontiguousarray(latents.values, "<f4")
+    return LatentsMessage(values=values.tobytes(), channels=values.shape[1], gain=latents.gain)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from adapters.adapter_file import Header
 from contract import SamplingOptions
@@ -32,18 +32,36 @@ class AdapterRef(BaseModel):
     strength: float = 1.0
 
 
+class LatentsMessage(BaseModel):
+    """A track's latents: see `models.base.Latents`.
+
+    Attributes:
+        values: 32-bit little-endian floats, frame by frame.
+        channels: number of values of a frame.
+        gain: the factor from the decoded latents to the track's samples.
+    """
+
+    model_config = _BYTES_AS_BASE64
+
+    values: bytes
+    channels: PositiveInt
+    gain: float
+
+
 class Audio(BaseModel):
     """A recording, at the model's sample rate and channels.
 
     Attributes:
         flac: a FLAC file.
         sha256: identifies the content, as a key of caches.
+        latents: those of the recording without silence around it, if they were kept.
     """
 
     model_config = _BYTES_AS_BASE64
 
     flac: bytes
     sha256: str
+    latents: LatentsMessage | None = None
 
 
 class EditRequest(BaseModel):
@@ -53,6 +71,7 @@ class EditRequest(BaseModel):
     source: Audio
     start: float
     end: float
+    before: float = 0.0
     strength: float = 1.0
     noise_strength: float = 0.0
     injected_share: float = 0.5
@@ -71,6 +90,7 @@ class TrackRequest(BaseModel):
         queue_key: the name by which `Runner.queue_position` finds the track.
         edit: the task and its source; None for text alone.
         reference: audio whose timbre the track follows.
+        keep_latents: answer the track's latents as well.
     """
 
     text: Text
@@ -81,6 +101,7 @@ class TrackRequest(BaseModel):
     queue_key: str = ""
     edit: EditRequest | None = None
     reference: Audio | None = None
+    keep_latents: bool = False
 
 
 class TrackAnswer(BaseModel):
@@ -93,6 +114,7 @@ class TrackAnswer(BaseModel):
         error: the message for the client.
         status: the HTTP status of the error.
         wait: seconds after which the client should try again, if known.
+        latents: the track's, if the request asked for them.
     """
 
     model_config = _BYTES_AS_BASE64
@@ -100,6 +122,7 @@ class TrackAnswer(BaseModel):
     pcm: bytes = b""
     sample_rate: int = 0
     channels: int = 0
+    latents: LatentsMessage | None = None
     error: str | None = None
     status: int = 200
     wait: int | None = None
@@ -141,6 +164,7 @@ class RunnerState(BaseModel):
         largest_adapter: the maximum size in bytes of an adapter file for the model; known when ready.
         tasks: those that the checkpoint can do; known when ready.
         takes_reference: whether tracks may follow a reference recording; known when ready.
+        keeps_latents: whether it can answer tracks' latents; known when ready.
     """
 
     ready: bool
@@ -155,6 +179,7 @@ class RunnerState(BaseModel):
     largest_adapter: int | None = None
     tasks: list[Task] = []
     takes_reference: bool = False
+    keeps_latents: bool = False
 
 
 class ConvertRequest(BaseModel):

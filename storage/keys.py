@@ -223,6 +223,11 @@ def output(producer: str | None, name: str, extension: str, maker: str | None = 
     return f"outputs/twins/{producer}/{name}.{extension}" if producer else f"outputs/base/{name}.{extension}"
 
 
+def latents(track: str) -> str:
+    """The latents of the generated track with this key, which lie beside it."""
+    return f"{track.rpartition('.')[0]}.safetensors"
+
+
 # Tasks of ACE-Step's API (api.acestep.tasks).
 def acestep_task(task: str) -> str:
     return f"acestep_tasks/{task}.json"

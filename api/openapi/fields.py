@@ -67,7 +67,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "output_format": "wav has 16 bits, or those of a source that is kept; the format that Accept names if left out",
         "response": "base64: the audio in the answer; url: a link to it, for tracks of any length",
         "task": "How the track comes about: from text, or from a source; /backends lists the tasks of each model",
-        "source": "The recording to edit: the path of a track or an upload",
+        "source": "The recording to edit: the path of a track or an upload, or a track's id",
         "start": "Where the window that is made anew starts, in seconds; 0 if left out (repaint, lego)",
         "end": "Where that window ends, in seconds; the source's end if left out (repaint, lego)",
         "before": "Seconds to add before the source (extend)",
@@ -76,7 +76,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "noise_strength": "0 starts from noise, 1 from the source; 0 if left out (cover)",
         "injected_share": "The share of the steps that are held to the source outside the window (repaint, extend)",
         "tracks": "The tracks to make; one for lego and extract (complete, lego, extract)",
-        "reference": "A recording whose timbre is followed: a path, or producer:<id> for that producer's newest upload",
+        "reference": "A recording whose timbre is followed: as source, or producer:<id> for their newest upload",
+        "keep_latents": "Keep the track's latents, so that an edit of it starts from them rather than from its sound "
+        "(ACE-Step, wav and flac); as KEEP_LATENTS says if left out",
         "vocal_language": "The language of the lyrics as an ISO 639 code, such as ja; the model's default if left out",
     },
     "ProducerRequest": {

@@ -56,7 +56,7 @@ async def prepare_edit(
         field = "before" if before else "after"
         raise Refusal(400, f"{field}: {backend.name} makes tracks of at most {longest:g} s; ask for less")
     target = Target(*_form(state), longest - before - after, before, after)
-    source = await recordings.source(request.source, sent, target)
+    source = await recordings.source(request.source, sent, target, state.base_sha256)
     window = window_of(request, source.seconds)
     shares = {"strength": request.strength, "noise_strength": request.noise_strength}
     injected = settings.repaint_injected_share if request.injected_share is None else request.injected_share
@@ -65,6 +65,7 @@ async def prepare_edit(
         source=source.audio,
         start=window.start,
         end=window.end,
+        before=window.before,
         injected_share=injected,
         tracks=tuple(request.tracks or ()),
         **{name: share for name, share in shares.items() if share is not None},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import tempfile
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -15,24 +16,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from contract import is_id
+from contract import FORMATS, is_id
 from core import principal
 from core.disk import temporary_space
 from core.errors import Refusal
 from core.gate import Gate
 from core.text import shown
 from generation.access import may_fetch, producer_of
+from generation.editing import kept_latents
 from generation.encode import SAMPLE_BYTES
 from generation.outbox import Outbox
 from preprocessing.decoders import SampleFormat
 from preprocessing.isolation import CONVERT, DECODING, refusing
 from preprocessing.recording import Converted, Target, convert
-from runners.messages import Audio
+from runners.messages import Audio, LatentsMessage
 from storage import NotFound, Storage, keys
 
 Samples = NDArray[np.float32]  # (frames, channels); full scale is ±1
 
 OF_PRODUCER = "producer:"
+_TRACK_ID = re.compile("(base|(twins|made):[^:/]+):[^:/]+")
 # Decoding takes a core and, for ten minutes, some hundred megabytes of the disk for temporary files.
 _AT_ONCE, _AT_ONCE_EACH = 2, 1
 # Of references, the most recently used are kept, of some megabytes each.
@@ -121,8 +124,13 @@ class Recordings:
         self._references: OrderedDict[tuple[str, str, Target], Audio] = OrderedDict()
         self._gate = Gate(_AT_ONCE, _AT_ONCE_EACH)
 
-    async def source(self, path: str | None, sent: io.FileIO | None, target: Target) -> Source:
+    async def source(
+        self, path: str | None, sent: io.FileIO | None, target: Target, base_sha256: str | None = None
+    ) -> Source:
         """The recording to edit, with the silence of `target` in the runner's copy.
+
+        Args:
+            base_sha256: the digest of the checkpoint for which kept latents are wanted; None for none.
 
         Raises:
             Refusal: 400, 403, 404; 507, the disk for temporary files is full.
@@ -133,6 +141,9 @@ class Recordings:
             shape = (converted.frames, converted.channels)
             # The mapping outlives the file's descriptor.
             samples = np.memmap(kept, np.float32, "r", shape=shape)
+        latents = await self._latents(found, base_sha256)
+        if latents:
+            audio = _with_latents(audio, latents, converted.peak)
         form = (converted.sample_rate, converted.sample_format, converted.peak)
         return Source(audio, found.name, found.owner, samples, *form)
 
@@ -166,6 +177,12 @@ class Recordings:
         key = await asyncio.to_thread(self._key, field, name)
         entry = await asyncio.to_thread(self.storage.stat, key)
         return _Found(key, keys.to_path(key), producer_of(key), entry.etag if entry else "")
+
+    async def _latents(self, found: _Found, base_sha256: str | None) -> LatentsMessage | None:
+        """The kept latents of a generated track; None for other recordings."""
+        if base_sha256 is None or not (isinstance(found.place, str) and found.place.startswith("outputs/")):
+            return None
+        return await asyncio.to_thread(kept_latents.find, found.place, base_sha256, self.outbox)
 
     async def _converted(
         self, field: str, found: _Found, target: Target, kept: io.FileIO | None = None
@@ -207,6 +224,8 @@ class Recordings:
         """
         if name.startswith(OF_PRODUCER) and field == "reference":
             return self._newest_upload(name)
+        if _TRACK_ID.fullmatch(name):
+            return self._track(field, name)
         key = keys.from_path(name, field)
         root, kind, *rest = [*key.split("/"), ""]
         is_track = root == "outputs" and kind in ("base", "twins", "made") and len(rest) > 1
@@ -216,6 +235,20 @@ class Recordings:
         if root == "uploads" and field == "source" and not principal.current().scopes & {"train", "admin"}:
             raise Refusal(403, f"{field}: this API key may not read uploads; send the file itself to /generate/form")
         return key
+
+    def _track(self, field: str, name: str) -> str:
+        """The key of the track with this id: its key without `outputs/` and extension, with colons.
+
+        Raises:
+            Refusal: 404, there is none that the principal may fetch.
+        """
+        for extension in FORMATS:
+            key = f"outputs/{name.replace(':', '/')}.{extension}"
+            if not (keys.is_key(key) and may_fetch(key)):
+                break
+            if self.outbox.waiting(key) or self.storage.stat(key):
+                return key
+        raise _missing(field, name)
 
     def _newest_upload(self, name: str) -> str:
         producer = name.removeprefix(OF_PRODUCER)
@@ -229,6 +262,13 @@ class Recordings:
 
 def _missing(field: str, name: str) -> Refusal:
     return Refusal(404, f"{field}: {shown(name)} does not exist; send a path that was answered")
+
+
+def _with_latents(audio: Audio, latents: LatentsMessage, peak: float) -> Audio:
+    """The runner's copy of a recording with its latents, whose gain is that to the copy's samples."""
+    latents = latents.model_copy(update={"gain": latents.gain / peak})
+    digest = sha256(audio.flac + latents.values + repr(latents.gain).encode()).hexdigest()
+    return Audio(flac=audio.flac, sha256=digest, latents=latents)
 
 
 def _digest(file: io.FileIO) -> str:

@@ -19,24 +19,34 @@ _MARGIN_SECONDS = 0.1
 
 
 def splice(source: Source, track: Sound, window: Window) -> Sound:
-    """The source with the window's part of the track, at the source's rate and channels, in its sample format.
+    """The source with the window's parts of the track, at the source's rate and channels, in its sample format.
 
     Samples outside the window are the source's own. Inside, at edges that border on the source, the two cross-fade with
     equal power. Where the source has no samples to fade out, as at the end that is extended, its last ones run
-    backwards.
+    backwards. The parts of the result are the source's own and made anew in turn; the first and the last may be empty.
     """
     rate, own = source.sample_rate, source.samples
     lead = round(window.before * rate)
-    start, end = round(window.start * rate), round(window.end * rate)
+    parts, done = [], 0
+    for span in window.spans:
+        # Rounded as times of the source, so that no sample of it is left out.
+        start, end = (lead + round((seconds - window.before) * rate) for seconds in span)
+        parts += [own[max(0, done - lead) : max(0, start - lead)], _made(source, track, start, end, lead)]
+        done = end
+    return Sound((*parts, own[max(0, done - lead) :]), rate, source.sample_format)
+
+
+def _made(source: Source, track: Sound, start: int, end: int, lead: int) -> Samples:
+    """Frames `start` to `end` of the track, faded into the source, which begins at frame `lead` of the track."""
+    rate, own = source.sample_rate, source.samples
     made = mix(_resampled(track, start, end, rate), own.shape[1]) * np.float32(source.peak)
-    head, tail = own[: max(0, start - lead)], own[end - lead :]
     fade = min(round(CROSSFADE_SECONDS * rate), (end - start) // 2)
-    if fade and len(head):
+    if fade and start > lead:
         made[:fade] = _cross_fade(_following(own, start - lead, fade), made[:fade])
-    if fade and len(tail):
+    if fade and end - lead < len(own):
         preceding = _following(own[::-1], len(own) - (end - lead), fade)[::-1]
         made[-fade:] = _cross_fade(made[-fade:], preceding)
-    return Sound((head, made, tail), rate, source.sample_format)
+    return made
 
 
 def _cross_fade(before: Samples, after: Samples) -> Samples:

@@ -20,13 +20,20 @@ class Window:
         start: of the window.
         end: of the window.
         length: of the track.
-        before: by which the track begins before its source.
+        before: by which the track begins before its source. If the window does not begin with the track, this part is
+            made anew as well.
     """
 
     start: float
     end: float
     length: float
     before: float = 0.0
+
+    @property
+    def spans(self) -> tuple[tuple[float, float], ...]:
+        """Start and end of each part that is made anew: two where a source is extended at both ends, otherwise one."""
+        in_front = ((0.0, self.before),) if self.before and self.start else ()
+        return (*in_front, (self.start, self.end))
 
 
 def window_of(request: GenerateRequest, source_seconds: float) -> Window:
@@ -38,14 +45,16 @@ def window_of(request: GenerateRequest, source_seconds: float) -> Window:
     if request.task == "extend":
         before, after = request.before or 0.0, request.after or 0.0
         length = before + source_seconds + after
-        window = Window(0.0, before, length, before) if before else Window(source_seconds, length, length)
+        window = (
+            Window(before + source_seconds, length, length, before) if after else Window(0.0, before, length, before)
+        )
     elif request.task in ("repaint", "lego"):
         window = Window(request.start or 0.0, _end(request.end, source_seconds), source_seconds)
         if window.start >= source_seconds:
             raise Refusal(400, f"start: {window.start:g} is not in the source, which is {source_seconds:g} s long")
     else:
         return Window(0.0, source_seconds, source_seconds)
-    if window.end - window.start < MIN_WINDOW_SECONDS:
+    if any(end - start < MIN_WINDOW_SECONDS for start, end in window.spans):
         fields = "before, after" if request.task == "extend" else "start, end"
         raise Refusal(400, f"{fields}: at least {MIN_WINDOW_SECONDS:g} s can be made anew; choose a longer window")
     return window

@@ -1,11 +1,13 @@
-"""Keeps the source outside the window while a row is denoised, as the authors' sampler does."""
+"""Keeps the source outside the windows while a row is denoised, as the authors' sampler does."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-# Frames outside either end of the window over which the result fades into the source.
+# Frames outside either end of a window over which the result fades into the source.
 FADE_FRAMES = 10
 
 
@@ -15,25 +17,25 @@ def noised(source: Tensor, noise: Tensor, time: float) -> Tensor:
 
 
 class Injection:
-    """Replaces a row's latents outside the window by those of the noised source.
+    """Replaces a row's latents outside the windows by those of the noised source.
 
     Without it the model generates the outside anew, and the inside continues that rather than the source.
 
     Args:
         source: its latents, `[1, T, C]`.
         noise: that which the row starts from, `[1, T, C]`.
-        window: the first frame of the window and the one behind it.
+        windows: the first frame of each window and the one behind it.
         steps: number of steps after each of which the latents are replaced. In the steps that follow, the model smooths
             the edges. At the end the outside becomes the source's once more.
     """
 
-    def __init__(self, source: Tensor, noise: Tensor, window: tuple[int, int], steps: int) -> None:
+    def __init__(self, source: Tensor, noise: Tensor, windows: Sequence[tuple[int, int]], steps: int) -> None:
         self._source, self._noise, self._steps = source, noise, steps
-        start, end = window
         frames = torch.arange(source.shape[1])
-        distance = torch.maximum(start - frames, frames - (end - 1)).clamp(min=0)
+        distances = [torch.maximum(start - frames, frames - (end - 1)).clamp(min=0) for start, end in windows]
+        distance = torch.stack(distances).amin(0)
         self._inside = (distance == 0)[None, :, None].to(source.device)
-        # From 1 in the window to 0 at `FADE_FRAMES + 1` frames from it.
+        # From 1 in a window to 0 at `FADE_FRAMES + 1` frames from it.
         self._share = (1 - distance / (FADE_FRAMES + 1)).clamp(min=0)[None, :, None].to(source.device)
 
     def apply(self, latents: Tensor, step: int, time: float) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from diffusers import AceStepPipeline
 from numpy.typing import NDArray
+from torch import Tensor
 
 from adapters.batched_lora import batch_key, check_adapters
 from contract.tasks import Task
@@ -18,11 +19,11 @@ from models.ace_step.checkpoint import load
 from models.ace_step.layer import UNCOMPILED, LayerFunctions
 from models.ace_step.recordings import RecordingEncoder
 from models.ace_step.sampling import Batch, Defaults, Run
-from models.ace_step.tasks import tasks_of, window
-from models.base import Edit, Interruptible, Model, Plan, Row, run_to_end
+from models.ace_step.tasks import inside, tasks_of, windows
+from models.base import Edit, Interruptible, Latents, Model, Plan, Row, run_to_end
 from models.checkpoints import Checkpoint
 from models.compilation import compile_function
-from models.loudness import clip, normalise
+from models.loudness import clip, normalising_gain
 from models.memory import WHOLE, MemoryMode
 from models.traits import DEFAULT_TRAITS, Traits
 
@@ -78,6 +79,10 @@ class AceStep(Model[Run]):
     def takes_reference(self) -> bool:
         return self.traits.reference is not False
 
+    @property
+    def keeps_latents(self) -> bool:
+        return True
+
     def file_name(self, module: str) -> str:
         for diffusers, original in _ORIGINAL_NAMES.items():
             if module.endswith(diffusers):
@@ -123,25 +128,39 @@ class AceStep(Model[Run]):
         if not torch.isfinite(run.latents).all():
             raise FloatingPointError("the model made values that are not finite")
         if row.edit and row.edit.keeps_outside:
-            return (yield from self._edited(run, row.edit, row.seconds))
-        # Rows are decoded one at a time: padding to one length would be audible at the end.
-        audio = yield from codec.decode(self.pipeline.vae, run.latents)
-        samples: NDArray[np.float32] = audio[:, : round(row.seconds * self.sample_rate)].float().cpu().numpy()
-        return normalise(samples)
+            samples = yield from self._edited(run, row.edit, row.seconds)
+            latents, gain = self._joined(run, row.edit), run.encoded.gain
+        else:
+            # Rows are decoded one at a time: padding to one length would be audible at the end.
+            audio = yield from codec.decode(self.pipeline.vae, run.latents)
+            samples = audio[:, : round(row.seconds * self.sample_rate)].float().cpu().numpy()
+            latents, gain = run.latents, normalising_gain(samples)
+            samples = samples * np.float32(gain)
+        if row.keep:
+            row.keep(Latents(latents[0].float().cpu().numpy(), gain))
+        return samples
+
+    def _joined(self, run: Run, edit: Edit) -> Tensor:
+        """The row's latents in the windows, and the source's where the samples are the source's own."""
+        assert run.encoded.source is not None
+        is_inside = inside(edit, run.latents, self.pipeline.latents_per_second)
+        return torch.where(is_inside, run.latents, run.encoded.source)
 
     def _edited(self, run: Run, edit: Edit, seconds: float) -> Generator[None, None, NDArray[np.float32]]:
-        """The source with the decoded window in it, at the level of both."""
+        """The source with the decoded windows in it, at the level of both."""
         vae, rate = self.pipeline.vae, self.sample_rate
         length = round(seconds * rate)
         samples = np.zeros((self.channels, length), np.float32)
         source = edit.source.samples[:, :length]
         samples[:, : source.shape[1]] = source
-        end = min(length, round(edit.end * rate))
-        start = min(max(0, round(edit.start * rate)), end)
-        first, last = window(edit, run.latents.shape[1], self.pipeline.latents_per_second)
-        audio = yield from codec.decode_span(vae, run.latents, first, last)
-        offset = first * vae.hop_length
-        samples[:, start:end] = audio[:, start - offset : end - offset].float().cpu().numpy()
+        spans = windows(edit, run.latents.shape[1], self.pipeline.latents_per_second)
+        for (start_seconds, end_seconds), (first, last) in zip(edit.windows, spans, strict=True):
+            end = min(length, round(end_seconds * rate))
+            start = min(max(0, round(start_seconds * rate)), end)
+            audio = yield from codec.decode_span(vae, run.latents, first, last)
+            offset = first * vae.hop_length
+            made = audio[:, start - offset : end - offset].float().cpu().numpy()
+            samples[:, start:end] = made * np.float32(run.encoded.gain)
         return clip(samples)
 
     def reconstruct(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,4 +1,7 @@
-"""Encodes the recordings that rows are conditioned on, once for all rows that have the same."""
+"""Encodes the recordings that rows are conditioned on, once for all rows that have the same.
+
+A source whose latents were kept is not encoded.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.ace_step import codec
-from models.ace_step.conditions import frames
+from models.ace_step.conditions import frames, silence
 from models.ace_step.timbre import REFERENCE_SECONDS, excerpt, timbre_of
-from models.base import Row
+from models.base import Edit, Latents, Row
 
 # The latents of an hour take 12 MB in half precision.
 _MAX_CACHE_BYTES = 64 * 2**20
@@ -34,11 +37,13 @@ class Encoded:
         source: the source's latents, `[1, T, C]`.
         structure: latents of the source's audio tokens, `[1, T, C]`, which a cover follows.
         timbre: the reference's, `[1, 1, D]`.
+        gain: the factor from the source's decoded latents to its samples.
     """
 
     source: Tensor | None = None
     structure: Tensor | None = None
     timbre: Tensor | None = None
+    gain: float = 1.0
 
 
 NO_RECORDINGS = Encoded()
@@ -60,8 +65,10 @@ class RecordingEncoder:
         """Duration of the row's recordings that have yet to be encoded."""
         seconds = 0.0
         if row.edit:
+            length = frames(self._pipeline, row.seconds)
             last = "structure" if row.edit.task == "cover" else "source"
-            if (last, row.edit.source.sha256, frames(self._pipeline, row.seconds)) not in self._kept:
+            is_known = last == "source" and self._usable(row.edit, length)
+            if not is_known and (last, row.edit.source.sha256, length) not in self._kept:
                 seconds += row.seconds
         if row.reference and ("timbre", row.reference.sha256, 0) not in self._kept:
             seconds += REFERENCE_SECONDS
@@ -70,17 +77,37 @@ class RecordingEncoder:
     def encode(self, row: Row) -> Generator[None, None, Encoded]:
         """Encode the row's recordings, with pauses."""
         source = structure = timbre = None
+        gain = 1.0
         if edit := row.edit:
             digest, length = edit.source.sha256, frames(self._pipeline, row.seconds)
-            source = yield from self._keep(
-                ("source", digest, length), lambda: self._latents(edit.source.samples, length)
-            )
+            if latents := self._usable(edit, length):
+                source, gain = self._placed(latents, edit, length), latents.gain
+            else:
+                source = yield from self._keep(
+                    ("source", digest, length), lambda: self._latents(edit.source.samples, length)
+                )
             if edit.task == "cover":
-                latents = source
-                structure = yield from self._keep(("structure", digest, length), lambda: self._structure(latents))
+                whole = source
+                structure = yield from self._keep(("structure", digest, length), lambda: self._structure(whole))
         if reference := row.reference:
             timbre = yield from self._keep(("timbre", reference.sha256, 0), lambda: self._timbre(reference.samples))
-        return Encoded(source, structure, timbre)
+        return Encoded(source, structure, timbre, gain)
+
+    def _usable(self, edit: Edit, length: int) -> Latents | None:
+        """The source's kept latents, if they are this codec's and on the frames of the row."""
+        latents, before = edit.source.latents, edit.before * self._pipeline.latents_per_second
+        if latents is None or abs(before - round(before)) > 1e-6:
+            return None
+        channels = self._pipeline.transformer.config.audio_acoustic_hidden_dim
+        fits = latents.values.shape[1:] == (channels,) and round(before) + len(latents.values) <= length
+        return latents if fits and np.isfinite(latents.values).all() else None
+
+    def _placed(self, latents: Latents, edit: Edit, length: int) -> Tensor:
+        """The latents among those of silence, `[1, length, C]`."""
+        result = silence(self._pipeline, length).clone()
+        start = round(edit.before * self._pipeline.latents_per_second)
+        result[:, start : start + len(latents.values)] = torch.tensor(latents.values).to(result)
+        return result
 
     def _keep(self, key: Key, encode: Callable[[], Generator[None, None, Tensor]]) -> Generator[None, None, Tensor]:
         result = self._kept.get(key)

@@ -73,10 +73,10 @@ class Run:
         latents: `[1, T, C]`.
         times: timesteps from 1 (noise) to 0, one more than there are steps.
         step: number of steps done.
+        encoded: the row's recordings.
 
     Args:
         weights: the merged weights of the row's adapters, by layer name.
-        encoded: the row's recordings.
     """
 
     @torch.inference_mode()
@@ -96,6 +96,7 @@ class Run:
         self.momentum = MomentumBuffer(momentum=_MOMENTUM)
         self.times = times(row, defaults)
         self.step = 0
+        self.encoded = encoded
         generator = torch.Generator().manual_seed(options.seed)
         shape = (1, length, transformer.config.audio_acoustic_hidden_dim)
         # Drawn on the CPU, so that a seed gives the same music on every device.
@@ -124,8 +125,8 @@ class Run:
             self.latents = noised(encoded.source, noise, self.times[0])
         if edit and edit.keeps_outside and edit.injected_share > 0:
             assert encoded.source is not None
-            window = tasks.window(edit, length, pipeline.latents_per_second)
-            self._injection = Injection(encoded.source, noise, window, round(steps * edit.injected_share))
+            windows = tasks.windows(edit, length, pipeline.latents_per_second)
+            self._injection = Injection(encoded.source, noise, windows, round(steps * edit.injected_share))
 
     @property
     def steps_left(self) -> int:

@@ -49,11 +49,22 @@ def instruction(edit: Edit) -> str:
             raise ValueError(f"there is no instruction for the task {task}")
 
 
-def window(edit: Edit, frames: int, latents_per_second: float) -> tuple[int, int]:
-    """The first frame of the window and the one behind it. They cover the window, and at least one frame."""
-    start = min(max(0, math.floor(round(edit.start * latents_per_second, 6))), frames - 1)
-    end = math.ceil(round(edit.end * latents_per_second, 6))
-    return start, max(start + 1, min(end, frames))
+def windows(edit: Edit, frames: int, latents_per_second: float) -> list[tuple[int, int]]:
+    """The first frame of each window and the one behind it. They cover the window, and at least one frame."""
+    found = []
+    for start, end in edit.windows:
+        first = min(max(0, math.floor(round(start * latents_per_second, 6))), frames - 1)
+        last = math.ceil(round(end * latents_per_second, 6))
+        found.append((first, max(first + 1, min(last, frames))))
+    return found
+
+
+def inside(edit: Edit, latents: Tensor, latents_per_second: float) -> Tensor:
+    """Which of the frames of latents `[1, T, C]` are in a window, `[1, T, 1]`."""
+    result = torch.zeros(1, latents.shape[1], 1, dtype=torch.bool, device=latents.device)
+    for start, end in windows(edit, latents.shape[1], latents_per_second):
+        result[:, start:end] = True
+    return result
 
 
 def context(pipeline: AceStepPipeline, edit: Edit, latents: Tensor) -> Tensor:
@@ -64,9 +75,7 @@ def context(pipeline: AceStepPipeline, edit: Edit, latents: Tensor) -> Tensor:
     """
     mask = torch.ones_like(latents)
     if edit.task in ("repaint", "extend", "lego"):
-        start, end = window(edit, latents.shape[1], pipeline.latents_per_second)
-        mask[:, :start] = 0
-        mask[:, end:] = 0
+        mask = inside(edit, latents, pipeline.latents_per_second).to(latents).expand_as(latents)
     if edit.keeps_outside:
         latents = torch.where(mask > 0, silence(pipeline, latents.shape[1]), latents)
     return torch.cat([latents, mask], dim=-1)

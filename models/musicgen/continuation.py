@@ -43,7 +43,7 @@ class Continuation:
             return None
         start, total = round(row.edit.start * sample_rate), round(row.seconds * sample_rate)
         prompt = min(windows.overlap, start // hop)
-        if not prompt:
+        if not prompt or row.edit.before:
             raise Refusal(400, "before: musicgen continues a recording and cannot begin before it; send after")
         return cls(row.edit.source.samples[:, :start], hop, prompt, total - start)
 

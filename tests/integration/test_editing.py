@@ -103,6 +103,31 @@ def test_extend_to_the_front(service: Api, uploads: dict[str, str]) -> None:
     assert len(result) == len(own) + round(1.5 * RATE) and np.array_equal(result[-len(own) :], own)
 
 
+def test_extend_at_both_ends(service: Api, uploads: dict[str, str]) -> None:
+    made = edited(service, task="extend", source=uploads["PCM_16"], before=0.5, after=1)
+    own, _ = samples_of(service.file(uploads["PCM_16"]).read_bytes())
+    result, _ = samples_of(audio_of(made))
+    lead = RATE // 2
+    assert len(result) == lead + len(own) + RATE and np.array_equal(result[lead : lead + len(own)], own)
+    assert result[:lead].any() and result[lead + len(own) :].any()
+
+
+def test_an_edit_starts_from_kept_latents(service: Api) -> None:
+    first = edited(service, duration_seconds=2, keep_latents=True)
+    latents = service.file(first["output_path"]).with_suffix(".safetensors")
+    body: Json = {"task": "repaint", "source": first["output_path"], "start": 0.5, "end": 1.5}
+    from_latents = edited(service, **body, keep_latents=True)
+    assert service.file(from_latents["output_path"]).with_suffix(".safetensors").exists()
+    latents.unlink()
+    from_sound = edited(service, **body)
+    assert not service.file(from_sound["output_path"]).with_suffix(".safetensors").exists()
+    own, rate = samples_of(audio_of(first))[0], first["sample_rate"]
+    one, two = (samples_of(audio_of(made))[0] for made in (from_latents, from_sound))
+    outside = np.r_[: rate // 2, 3 * rate // 2 : 2 * rate]
+    assert np.array_equal(one[outside], own[outside]) and np.array_equal(two[outside], own[outside])
+    assert not np.array_equal(one, two)
+
+
 def test_a_batch_of_tasks_is_as_each_of_them_alone(service: Api, uploads: dict[str, str]) -> None:
     source = uploads["PCM_16"]
     bodies: list[Json] = [
@@ -174,6 +199,8 @@ REFUSED: list[tuple[Json, int, tuple[str, ...]]] = [
     ({"reference": "producer:../x"}, 404, ("reference",)),
     ({"source": PCM}, 400, ("source", "repaint")),
     ({"vocal_language": "English"}, 400, ("vocal_language", "ISO 639")),
+    ({"keep_latents": True, "output_format": "mp3"}, 400, ("keep_latents", "wav or flac")),
+    ({"keep_latents": True, "backend_override": "musicgen"}, 409, ("keep_latents", "musicgen")),
 ]
 
 

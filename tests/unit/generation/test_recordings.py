@@ -73,6 +73,37 @@ def test_a_producers_newest_upload(recordings: Recordings, store: Storage) -> No
     assert (found.name, found.owner) == (keys.to_path(newest), "ada")
 
 
+def test_a_track_by_its_id(recordings: Recordings, store: Storage) -> None:
+    """Of the tracks with an id, only those that the client may fetch are found."""
+    tracks = {
+        "base:1": keys.output(None, "1", "wav"),
+        "twins:ada:2": keys.output("ada", "2", "flac"),
+        "twins:bob:3": keys.output("bob", "3", "wav"),
+        "made:me:4": keys.output(None, "4", "mp3", "me"),
+        "made:another:5": keys.output(None, "5", "wav", "another"),
+    }
+    for key in tracks.values():
+        store.put(key, SONG)
+    for key in (keys.latents(tracks["base:1"]), keys.latents(keys.output(None, "6", "wav"))):
+        store.put(key, b"latents")
+
+    def found(*names: str) -> list[str | None]:
+        result: list[str | None] = []
+        for name in names:
+            try:
+                result.append(keys.from_path(asyncio.run(recordings.reference(name, None, TARGET)).name))
+            except Refusal as refusal:
+                assert refusal.status == 404
+                result.append(None)
+        return result
+
+    assert found(*tracks) == list(tracks.values())
+    assert found("base:6", "base:..", "twins:..:a") == [None] * 3
+    with principal.acting(Principal("ada", frozenset({"generate"}), frozenset({"ada"}), tracks="me")):
+        expected = {name: None if "bob" in name or "another" in name else key for name, key in tracks.items()}
+        assert found(*tracks) == list(expected.values())
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [

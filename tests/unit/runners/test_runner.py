@@ -7,6 +7,7 @@ import io
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -210,6 +211,30 @@ def test_an_edit_keeps_its_source(runners: LocalRunners, subtype: str) -> None:
     assert made.shape == expected.shape
     assert np.array_equal(made[:24_000], expected[:24_000]) and np.array_equal(made[48_000:], expected[48_000:])
     assert not np.array_equal(made[24_000:48_000], expected[24_000:48_000])
+
+
+def test_latents_travel_with_a_track_and_back(runners: LocalRunners) -> None:
+    """The latents of a repaint are those that its source came with, outside the window."""
+
+    async def made(**changes: Any) -> TrackAnswer:
+        asked = _request(seconds=2.0, timeout=60).model_copy(update={"keep_latents": True} | changes)
+        answer = await runners["ace_step"].generate(TrackRequest.model_validate_json(asked.model_dump_json()))
+        return TrackAnswer.model_validate_json(answer.model_dump_json())
+
+    async def scenario() -> tuple[TrackAnswer, TrackAnswer, TrackAnswer]:
+        assert (await runners["ace_step"].describe()).keeps_latents
+        first = await made()
+        source = _audio(2.0, "PCM_16")[1].model_copy(update={"latents": first.latents})
+        edit = EditRequest(task="repaint", source=source, start=0.4, end=1.2)
+        return first, await made(edit=edit), await made(keep_latents=False)
+
+    runners["ace_step"]
+    first, second, without = asyncio.run(scenario())
+    assert first.latents and second.latents and without.latents is None
+    one, two = (np.frombuffer(each.latents.values, "<f4").reshape(-1, 8) for each in (first, second) if each.latents)
+    assert one.shape == (50, 8) and second.latents.gain == first.latents.gain
+    kept = [np.array_equal(one[frame], two[frame]) for frame in range(50)]
+    assert kept == [not 10 <= frame < 30 for frame in range(50)]
 
 
 def test_a_task_that_the_checkpoint_cannot_do_is_refused(runners: LocalRunners) -> None:

@@ -42,7 +42,7 @@ class GenerateOptions(TypedDict, total=False):
         temperature: the temperature of MusicGen's sampling; the checkpoint's own if left out.
         output_format: wav has 16 bits, or those of a source that is kept; the format that Accept names if left out.
         task: how the track comes about: from text, or from a source; /backends lists the tasks of each model.
-        source: the recording to edit: the path of a track or an upload.
+        source: the recording to edit: the path of a track or an upload, or a track's id.
         start: where the window that is made anew starts, in seconds; 0 if left out (repaint, lego).
         end: where that window ends, in seconds; the source's end if left out (repaint, lego).
         before: seconds to add before the source (extend).
@@ -51,7 +51,9 @@ class GenerateOptions(TypedDict, total=False):
         noise_strength: 0 starts from noise, 1 from the source; 0 if left out (cover).
         injected_share: the share of the steps that are held to the source outside the window (repaint, extend).
         tracks: the tracks to make; one for lego and extract (complete, lego, extract).
-        reference: A recording whose timbre is followed: a path, or producer:<id> for that producer's newest upload.
+        reference: A recording whose timbre is followed: as source, or producer:<id> for their newest upload.
+        keep_latents: keep the track's latents, so that an edit of it starts from them rather than from its sound
+            (ACE-Step, wav and flac); as KEEP_LATENTS says if left out.
         vocal_language: the language of the lyrics as an ISO 639 code, such as ja; the model's default if left out.
     """
 
@@ -99,6 +101,7 @@ class GenerateOptions(TypedDict, total=False):
         | None
     )
     reference: str | None
+    keep_latents: bool | None
     vocal_language: str | None
 
 

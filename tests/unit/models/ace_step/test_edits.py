@@ -136,6 +136,21 @@ def test_extend_continues_its_source(model: AceStep) -> None:
     assert result[:, 2 * RATE :].any() and np.array_equal(result[:, : 2 * RATE], louder[:, : 2 * RATE])
 
 
+def test_a_source_is_extended_at_both_ends(model: AceStep) -> None:
+    source = recording(3.0, 4)
+    source.samples[:, : round(0.81 * RATE)] = source.samples[:, round(2.2 * RATE) :] = 0
+    each = replace(row("text", 3.0), edit=Edit("extend", source, 2.2, 3.0, before=0.81))
+    run = model.begin(each)
+    run_to_end(model.batch([run]).step())
+    held = torch.lerp(_source_latents(model, each), model.begin(each).latents, run.times[1])
+    kept = [torch.equal(run.latents[:, frame], held[:, frame]) for frame in range(75)]
+    assert kept == [21 <= frame < 55 for frame in range(75)]
+    result = audio(model, each)
+    inside = slice(round(0.81 * RATE), round(2.2 * RATE))
+    assert np.array_equal(result[:, inside], source.samples[:, inside])
+    assert result[:, : inside.start].any() and result[:, inside.stop :].any()
+
+
 def test_a_cover_leaves_its_source_at_its_strength(model: AceStep) -> None:
     (text,) = latents(model, [row("text")])
     whole, most, half, none = latents(model, [row("cover", strength=strength) for strength in (1.0, 0.9, 0.5, 0.0)])

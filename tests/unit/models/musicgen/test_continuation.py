@@ -90,6 +90,6 @@ def test_stereo(stereo: MusicGen) -> None:
 
 def test_nothing_is_made_before_a_recording(model: MusicGen) -> None:
     source = recording(0.5, 0.5)
-    row = Row(PROMPT, 1.0, SamplingOptions(seed=1), edit=Edit("extend", source, 0.0, 0.5))
-    with pytest.raises(Refusal, match="before"):
-        model.plan(row)
+    for edit in (Edit("extend", source, 0.0, 0.5, before=0.5), Edit("extend", source, 0.8, 1.0, before=0.5)):
+        with pytest.raises(Refusal, match="before"):
+            model.plan(Row(PROMPT, 1.0, SamplingOptions(seed=1), edit=edit))
