@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import bentoml
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from contract.tasks import TASKS
 from core import logs, traces
@@ -23,6 +24,7 @@ from core.errors import Refusal
 from core.settings import settings
 from models import malloc
 from models.base import Edit, Recording, Row
+from models.dither import dithered
 from runners.messages import Audio, ConvertAnswer, ConvertRequest, QueuePosition, RunnerState, TrackAnswer, TrackRequest
 from runners.table import Backend
 from storage import open_storage
@@ -268,8 +270,20 @@ class Runner:
             log.error("%s failed (incident %s)", self.backend, incident, exc_info=track)
             return TrackAnswer(error=f"{self.backend} failed at this track (incident {incident})", status=500)
         assert self._model is not None
-        pcm = np.round(np.clip(track, -1, 1) * 32767).astype("<i2").T.tobytes()
-        return TrackAnswer(pcm=pcm, sample_rate=self._model.sample_rate, channels=self._model.channels)
+        return TrackAnswer(
+            pcm=_pcm(track, request),
+            sample_format=request.sample_format,
+            sample_rate=self._model.sample_rate,
+            channels=self._model.channels,
+        )
+
+
+def _pcm(track: NDArray[np.float32], request: TrackRequest) -> bytes:
+    """The samples of `[channels, samples]` as the request asks for them."""
+    samples = np.clip(track, -1, 1).T
+    if request.sample_format == "float32":
+        return samples.astype("<f4").tobytes()
+    return (dithered(samples, 16, request.options.seed) * 2**15).astype("<i2").tobytes()
 
 
 def _row(request: TrackRequest, adapters: list[AdapterWeights]) -> Row:

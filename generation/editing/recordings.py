@@ -22,7 +22,6 @@ from core.errors import Refusal
 from core.gate import Gate
 from core.text import shown
 from generation.access import may_fetch, producer_of
-from generation.encode import SAMPLE_BYTES
 from generation.outbox import Outbox
 from preprocessing.decoders import SampleFormat
 from preprocessing.isolation import CONVERT, DECODING, refusing
@@ -84,11 +83,6 @@ class Source(Recording):
     @property
     def seconds(self) -> float:
         return len(self.samples) / self.sample_rate
-
-    @property
-    def bytes_per_second(self) -> int:
-        """Of a WAV file with its samples."""
-        return self.sample_rate * self.samples.shape[1] * SAMPLE_BYTES[self.sample_format]
 
 
 @dataclass(frozen=True)

@@ -32,14 +32,14 @@ def splice(source: Source, track: Sound, window: Window) -> Sound:
     head, tail = own[: max(0, start - lead)], own[end - lead :]
     fade = min(round(CROSSFADE_SECONDS * rate), (end - start) // 2)
     if fade and len(head):
-        made[:fade] = _cross_fade(_following(own, start - lead, fade), made[:fade])
+        made[:fade] = cross_fade(_following(own, start - lead, fade), made[:fade])
     if fade and len(tail):
         preceding = _following(own[::-1], len(own) - (end - lead), fade)[::-1]
-        made[-fade:] = _cross_fade(made[-fade:], preceding)
+        made[-fade:] = cross_fade(made[-fade:], preceding)
     return Sound((head, made, tail), rate, source.sample_format)
 
 
-def _cross_fade(before: Samples, after: Samples) -> Samples:
+def cross_fade(before: Samples, after: Samples) -> Samples:
     """Fade from one sound to the other at equal power, however alike they are."""
     angle = ((np.arange(len(before), dtype=np.float32) + 0.5) * (np.pi / 2 / len(before)))[:, None]
     energy = float(np.sqrt((before**2).sum() * (after**2).sum()))
