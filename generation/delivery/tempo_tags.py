@@ -86,8 +86,8 @@ def _ogg_checksum(page: bytes) -> int:
     for byte in page:
         checksum ^= byte << 24
         for _ in range(8):
-            checksum = checksum << 1 ^ (_OGG_POLYNOMIAL if checksum & 0x80000000 else 0)
-    return checksum & 0xFFFFFFFF
+            checksum = (checksum << 1 & 0xFFFFFFFF) ^ (_OGG_POLYNOMIAL if checksum & 0x80000000 else 0)
+    return checksum
 
 
 def _syncsafe(size: int) -> bytes:
