@@ -7,34 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.delivery import jump_at_the_join, loop_of_song
 from contract import GenerateRequest
 from core.errors import Refusal
 from generation.delivery.loop import Loop, loop_of
-from generation.delivery.true_peak import Samples
-from recipes.synthesiser import render, sample_song
+from recipes.synthesiser import sample_song
 
 RATE = 48_000
-_WINDOW = 2_048
 
 
 def asked(**fields: object) -> GenerateRequest:
     return GenerateRequest.model_validate({"prompt": "x", "loop": True} | fields)
-
-
-def spectral_jump(samples: Samples, at: int) -> float:
-    """How much the spectrum changes at a frame: the distance of the windows before and after it, in decibels."""
-    before, after = (
-        np.abs(np.fft.rfft(samples[start : start + _WINDOW].mean(axis=1) * np.hanning(_WINDOW)))
-        for start in (at - _WINDOW, at)
-    )
-    return float(np.mean(np.abs(20 * np.log10((after + 1e-4) / (before + 1e-4)))))
-
-
-def jump_at_the_join(loop: Samples, beat: float) -> float:
-    """The spectral jump where the loop starts again, by the median of those at its other beats."""
-    twice = np.concatenate([loop, loop])
-    beats = [round(number * beat) for number in range(1, round(len(loop) / beat))]
-    return spectral_jump(twice, len(loop)) / float(np.median([spectral_jump(twice, at) for at in beats]))
 
 
 @given(
@@ -55,14 +38,8 @@ def test_a_loop_has_whole_bars_to_the_sample(bpm: int, time_signature: str, seco
 
 @pytest.mark.parametrize("number", range(12))
 def test_the_join_is_like_any_other_beat(number: int) -> None:
-    song = sample_song(np.random.default_rng(number))
-    loop = Loop(4, round(song.bpm), str(song.beats_per_bar))
-    track = np.ascontiguousarray(render(song, seconds=loop.made_seconds + 1).T, np.float32)
-    cut = loop.cut(track, RATE)
-    assert jump_at_the_join(cut, 60 / loop.bpm * RATE) <= 1.5
-    # Sample to sample, the join is a step that the track itself takes.
-    start = round(loop.bar_seconds * RATE)
-    assert np.allclose(cut[0] - cut[-1], track[start] - track[start - 1], atol=0.02)
+    loop, cut = loop_of_song(sample_song(np.random.default_rng(number)))
+    assert jump_at_the_join(cut, loop.beats) <= 1.5
 
 
 def test_a_tone_that_does_not_fit_the_bars_does_not_click() -> None:
@@ -71,6 +48,15 @@ def test_a_tone_that_does_not_fit_the_bars_does_not_click() -> None:
     cut = loop.cut(tone[:, None], RATE)
     steps = np.abs(np.diff(np.concatenate([cut, cut]), axis=0))
     assert steps.max() < 1.5 * np.abs(np.diff(tone)).max()
+
+
+def test_the_first_sample_follows_the_last_as_in_the_track() -> None:
+    loop = Loop(2, 120, "4")
+    track = np.random.default_rng(1).normal(0, 0.1, (round(loop.made_seconds * RATE), 2)).astype(np.float32)
+    cut = loop.cut(track, RATE)
+    start = round(loop.bar_seconds * RATE)
+    assert np.array_equal(cut[0], track[start])
+    assert np.allclose(cut[-1], track[start - 1], atol=0.01)
 
 
 def test_a_piece_keeps_its_beginning_and_ending_out_of_the_loop() -> None:

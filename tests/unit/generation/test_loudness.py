@@ -14,7 +14,7 @@ from generation.encode import decoded
 from generation.provenance import Provenance
 from recipes.synthesiser import render, sample_song
 from runners.messages import TrackAnswer
-from tests.ebur128 import measure
+from benchmarks.ebur128 import measure
 
 RATE = 48_000
 PROVENANCE = Provenance("ace_step", "starter", 1)
