@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from benchmarks.ebur128 import measure
 from preprocessing.embedded_tags import parse_tags, read_tags
 from tests.api import ACE_STEP_ONLY, Api, Json, error_of, running
-from benchmarks.ebur128 import measure
 from tests.sounds import chord, written
 
 RATE = 48_000

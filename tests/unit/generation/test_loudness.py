@@ -6,6 +6,7 @@ import numpy as np
 import pyloudnorm
 import pytest
 
+from benchmarks.ebur128 import measure
 from contract import GenerateRequest, OutputFormat
 from generation.delivery.loudness import MAX_LIMITING_DB, at_loudness
 from generation.delivery.plan import plan
@@ -14,7 +15,6 @@ from generation.encode import decoded
 from generation.provenance import Provenance
 from recipes.synthesiser import render, sample_song
 from runners.messages import TrackAnswer
-from benchmarks.ebur128 import measure
 
 RATE = 48_000
 PROVENANCE = Provenance("ace_step", "starter", 1)
