@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -27,7 +28,7 @@ from runners.messages import TrackAnswer
 RATE = 48_000
 FORMATS: tuple[OutputFormat, ...] = ("wav", "flac", "mp3", "opus", "m4a")
 TARGETS = (-23.0, -14.0, -9.0)
-LOOP_BARS = 4
+LOOP_BARS = 8
 _WINDOW = 2_048
 
 
@@ -40,21 +41,28 @@ def spectral_jump(samples: Samples, at: int) -> float:
     return float(np.mean(np.abs(20 * np.log10((after + 1e-4) / (before + 1e-4)))))
 
 
-def jump_at_the_join(loop: Samples, beats: int) -> float:
-    """The spectral jump where the loop starts again, divided by the median of those at its other beats.
+@dataclass(frozen=True)
+class Join:
+    """The spectral jump where a loop starts again.
 
-    Music changes on its beats, so that a join is compared with them, and not with what is between.
+    Attributes:
+        by_bar_lines: divided by the median of those at the loop's other bar lines, where music changes too.
+        by_track: divided by that of the track itself, at the bar line at which the loop starts.
     """
-    twice = np.concatenate([loop, loop])
-    jumps = [spectral_jump(twice, round(number * len(loop) / beats)) for number in range(1, beats)]
-    return spectral_jump(twice, len(loop)) / float(np.median(jumps))
+
+    by_bar_lines: float
+    by_track: float
 
 
-def loop_of_song(song: Song) -> tuple[Loop, Samples]:
-    """A loop that is cut from a song."""
+def join_of(song: Song) -> Join:
+    """The join of a loop that is cut from a song."""
     loop = Loop(LOOP_BARS, round(song.bpm), str(song.beats_per_bar))
     track = np.ascontiguousarray(render(song, seconds=loop.made_seconds + 1).T, np.float32)
-    return loop, loop.cut(track, RATE)
+    cut = loop.cut(track, RATE)
+    twice = np.concatenate([cut, cut])
+    jump = spectral_jump(twice, len(cut))
+    others = [spectral_jump(twice, round(number * len(cut) / loop.bars)) for number in range(1, loop.bars)]
+    return Join(jump / float(np.median(others)), jump / spectral_jump(track, round(loop.bar_seconds * RATE)))
 
 
 def sounds(tracks: int, seconds: float) -> Iterator[Samples]:
@@ -91,12 +99,13 @@ def main() -> None:
         off.append(abs(found.loudness - target))
         peaks.append(found.true_peak)
         print(f"{number} {output_format} {target:g}: {found.loudness:.2f} LUFS, {found.true_peak:.2f} dBTP", flush=True)
-    songs = [sample_song(np.random.default_rng(number)) for number in range(options.tracks)]
-    joins = [jump_at_the_join(samples, loop.beats) for loop, samples in map(loop_of_song, songs)]
+    joins = [join_of(sample_song(np.random.default_rng(number))) for number in range(options.tracks)]
     print(f"loudness off the target: median {np.median(off):.3f}, largest {max(off):.3f} LU")
     print(f"true peak: largest {max(peaks):.2f} dBTP, over -1 dBTP: {sum(peak > -1 for peak in peaks)}")
-    print(f"jump at the join by the median: median {np.median(joins):.2f}, largest {max(joins):.2f}, ", end="")
-    print(f"over 1.5: {sum(join > 1.5 for join in joins)} of {len(joins)}")
+    for name in ("by_bar_lines", "by_track"):
+        jumps = np.array([getattr(join, name) for join in joins])
+        print(f"jump at the join, {name}: median {np.median(jumps):.2f}, largest {jumps.max():.2f}, ", end="")
+        print(f"over 1.5: {(jumps > 1.5).sum()} of {len(jumps)}")
 
 
 if __name__ == "__main__":
