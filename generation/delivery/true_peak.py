@@ -32,7 +32,8 @@ def true_peaks(samples: Samples, rate: int, circular: bool = False) -> NDArray[n
         dense = soxr.resample(block, rate, OVERSAMPLING * rate, quality="VHQ")
         dense = dense[OVERSAMPLING * _MARGIN_FRAMES :][: OVERSAMPLING * frames]
         peaks[start : start + frames] = np.abs(dense).reshape(frames, -1).max(axis=1)
-    return peaks
+    # The resampler takes off the highest frequencies, and with them the tops of clicks.
+    return np.maximum(peaks, np.abs(samples).max(axis=1))
 
 
 def limiter_gain(peaks: NDArray[np.float32], ceiling: float, rate: int, circular: bool = False) -> NDArray[np.float32]:
