@@ -35,6 +35,8 @@ def measure(samples: NDArray[np.float32], rate: int) -> Measured:
         with contextlib.suppress(av.BlockingIOError, av.EOFError):
             while True:
                 metadata = sink.pull().metadata  # type: ignore[union-attr]
+                if "lavfi.r128.I" not in metadata:  # the last frame, where it is short
+                    continue
                 channels = range(samples.shape[1])
                 peak = max(float(metadata.get(f"lavfi.r128.true_peaks_ch{each}", "0")) for each in channels)
                 seen.append(Measured(float(metadata["lavfi.r128.I"]), 20 * np.log10(max(peak, 1e-12))))
