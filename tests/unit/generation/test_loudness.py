@@ -29,7 +29,7 @@ def noise(seconds: float, channels: int = 2, level: float = 0.1, rate: int = RAT
 
 
 def noise_with_a_click() -> Samples:
-    samples = noise(6, 1, 0.02, 32_000)
+    samples = noise(6, 1, 0.04, 32_000)
     samples[50_000] = 0.99
     return samples
 
