@@ -20,9 +20,9 @@ from contract.base import (
     is_version,
 )
 from contract.datasets import DatasetAnswer, DatasetFile
+from contract.delivery import FORMATS, BitDepth, OutputFormat
 from contract.editing import KEEPS_SOURCE, LANGUAGE_PATTERN, TASK_FIELDS, EditingFields
 from contract.generation import (
-    FORMATS,
     MAX_AUDIO_BASE64,
     MAX_BLEND,
     MAX_LYRICS,
@@ -33,7 +33,6 @@ from contract.generation import (
     GenerateForm,
     GenerateLinkAnswer,
     GenerateRequest,
-    OutputFormat,
     QueueAnswer,
 )
 from contract.jobs import (
@@ -120,6 +119,7 @@ __all__ = [
     "Answer",
     "BackendAnswer",
     "BackendsAnswer",
+    "BitDepth",
     "BlendPart",
     "DatasetAnswer",
     "DatasetFile",

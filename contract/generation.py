@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from contract.base import Answer, LoraId, Request
+from contract.delivery import DeliveryFields
 from contract.editing import EditingFields
 from contract.sampling import SamplingOptions
 from core.notation import KEY, MAX_BPM, MIN_BPM, TEMPO, TIME_SIGNATURE, Notation, Unreadable, quoted, whole
@@ -18,9 +19,6 @@ MAX_LYRICS = 8_000
 MAX_AUDIO_BASE64 = 48 * 2**20
 MAX_BLEND = 8
 MAX_SCALE = 2.0
-
-OutputFormat = Literal["wav", "flac", "mp3", "opus"]
-FORMATS = get_args(OutputFormat)
 
 
 class BlendPart(Request):
@@ -57,7 +55,7 @@ _TimeSignature = Annotated[
 ]
 
 
-class GenerateRequest(EditingFields, SamplingOptions):
+class GenerateRequest(EditingFields, DeliveryFields, SamplingOptions):
     """`POST /generate`: a track from a prompt, in the style of a twin (`lora_id`) or between several (`loras`).
 
     With a `task` other than `text` it starts from a `source` recording.
@@ -73,7 +71,6 @@ class GenerateRequest(EditingFields, SamplingOptions):
     bpm: _Tempo = None
     key: _Key = None
     time_signature: _TimeSignature = None
-    output_format: OutputFormat = "wav"
     response: Literal["base64", "url"] = "base64"
 
     @model_validator(mode="after")

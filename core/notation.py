@@ -18,6 +18,7 @@ from core.text import shown
 MIN_BPM, MAX_BPM = 30, 300
 SAME_BPM = 1.0  # tempos that differ by this or less are one tempo that was rounded
 MAX_RANGE = 1.05  # a range whose ends have this ratio or less is read as its middle
+BEATS_PER_BAR = {"2": 2, "3": 3, "4": 4, "6": 3}  # by time signature; a tempo counts three beats in a bar of 6/8
 MAX_LENGTH = 100  # characters of the longest text that is read
 
 T = TypeVar("T")

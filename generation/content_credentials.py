@@ -1,7 +1,7 @@
 """Content Credentials: a signed C2PA manifest (https://c2pa.org) in generated files, if a certificate is configured.
 
-The manifest holds the provenance that the tags hold, and shows whether the file was changed. WAV, FLAC and MP3 can hold
-one; Opus cannot.
+The manifest holds the provenance that the tags hold, and shows whether the file was changed. WAV, FLAC, MP3 and M4A can
+hold one; Opus cannot.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from generation.provenance import SOFTWARE, Provenance
 if TYPE_CHECKING:
     from core.settings import Settings
 
-_SIGNABLE: tuple[OutputFormat, ...] = ("wav", "flac", "mp3")
+_SIGNABLE: tuple[OutputFormat, ...] = ("wav", "flac", "mp3", "m4a")
 # IPTC's terms for media that a trained model made, in whole or in part.
 _MADE_WHOLE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 _MADE_IN_PART = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"

@@ -12,7 +12,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from contract import OutputFormat
+from generation.delivery import m4a
 from generation.provenance import Provenance
+from models.dither import dithered
 from preprocessing.decoders import SampleFormat
 from runners.messages import TrackAnswer
 
@@ -21,7 +23,9 @@ MEDIA_TYPES = {
     "flac": "audio/flac",
     "mp3": "audio/mpeg",
     "opus": "audio/ogg",
+    "m4a": "audio/mp4",
 }
+LOSSY: tuple[OutputFormat, ...] = ("mp3", "opus", "m4a")
 # libsndfile's container, and its subtype where that does not follow from the samples.
 _SOUNDFILE: Mapping[OutputFormat, tuple[str, str | None]] = {
     "wav": ("WAV", None),
@@ -32,11 +36,12 @@ _SOUNDFILE: Mapping[OutputFormat, tuple[str, str | None]] = {
 _SUBTYPES: Mapping[SampleFormat, str] = {"int16": "PCM_16", "int24": "PCM_24", "float32": "FLOAT"}
 _SAMPLE_FORMATS: Mapping[str, SampleFormat] = {subtype: name for name, subtype in _SUBTYPES.items()}
 SAMPLE_BYTES: Mapping[SampleFormat, int] = {"int16": 2, "int24": 3, "float32": 4}
-_LOSSY = ("mp3", "opus")
 _RATES: Mapping[OutputFormat, Sequence[int]] = {
     "opus": (8_000, 12_000, 16_000, 24_000, 48_000),
     "mp3": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
+    "m4a": m4a.RATES,
 }
+Part = NDArray[np.int16] | NDArray[np.float32]  # (frames, channels); the full scale of floats is ±1
 _BLOCK_FRAMES = 65_536
 # The peak to which a lossy file that clips is turned down.
 _MAX_PEAK = 0.95
@@ -47,19 +52,21 @@ class Sound:
     """Samples to encode.
 
     Attributes:
-        parts: the samples one after the other, each (frames, channels), as int16 or as float32 with full scale ±1.
+        parts: the samples one after the other.
         sample_rate: in Hz.
         sample_format: of a WAV or FLAC file; FLAC has 24 bits for `float32`.
     """
 
-    parts: Sequence[NDArray[np.int16] | NDArray[np.float32]]
+    parts: Sequence[Part]
     sample_rate: int
     sample_format: SampleFormat = "int16"
 
     @classmethod
     def of(cls, track: TrackAnswer) -> Sound:
         """A runner's track."""
-        return cls((np.frombuffer(track.pcm, dtype="<i2").reshape(-1, track.channels),), track.sample_rate)
+        dtype = {"int16": "<i2", "float32": "<f4"}[track.sample_format]
+        samples = np.frombuffer(track.pcm, dtype).reshape(-1, track.channels)
+        return cls((samples,), track.sample_rate, track.sample_format)
 
     @property
     def channels(self) -> int:
@@ -75,8 +82,8 @@ class Sound:
 
     def floats(self, start: int = 0, end: int | None = None) -> NDArray[np.float32]:
         """The frames from `start` to `end` as floats."""
-        samples = np.concatenate([_as_floats(part) for part in self.parts]) if len(self.parts) > 1 else self.parts[0]
-        return _as_floats(samples[start:end])
+        samples = np.concatenate([as_floats(part) for part in self.parts]) if len(self.parts) > 1 else self.parts[0]
+        return as_floats(samples[start:end])
 
 
 def encode(sound: Sound, output_format: OutputFormat, provenance: Provenance) -> tuple[bytes, int]:
@@ -89,12 +96,31 @@ def encode(sound: Sound, output_format: OutputFormat, provenance: Provenance) ->
     return _encode(sound, output_format, provenance.tags(output_format))
 
 
+def resampled(sound: Sound, output_format: OutputFormat) -> Sound:
+    """The sound at 48 kHz if the format does not support its rate."""
+    rates = _RATES.get(output_format)
+    if not rates or sound.sample_rate in rates:
+        return sound
+    import soxr
+
+    return Sound((soxr.resample(sound.floats(), sound.sample_rate, 48_000, quality="HQ"),), 48_000)
+
+
+def decoded(file: bytes, output_format: OutputFormat) -> NDArray[np.float32]:
+    """The samples of an encoded file, (frames, channels)."""
+    if output_format == "m4a":
+        return m4a.decode(file)
+    return soundfile.read(io.BytesIO(file), dtype="float32", always_2d=True)[0]
+
+
 def transcode(file: Path, output_format: OutputFormat) -> bytes:
     """Convert a stored WAV or FLAC file to another format, with its tags."""
     with soundfile.SoundFile(file) as stored:
         tags = {name: text for name, text in stored.copy_metadata().items() if text}
         sample_format = _SAMPLE_FORMATS.get(stored.subtype, "int16")
         samples = stored.read(dtype="int16" if sample_format == "int16" else "float32", always_2d=True)
+        if output_format == "flac" and sample_format == "float32":
+            samples = dithered(samples, 24, seed=0)
         sound = Sound((samples,), stored.samplerate, sample_format)
     if output_format == "mp3" and "date" in tags:
         tags["date"] = tags["date"][:4]  # LAME writes the ID3 field for a year
@@ -102,16 +128,11 @@ def transcode(file: Path, output_format: OutputFormat) -> bytes:
 
 
 def _encode(sound: Sound, output_format: OutputFormat, tags: dict[str, str]) -> tuple[bytes, int]:
-    rates = _RATES.get(output_format)
-    if rates and sound.sample_rate not in rates:
-        import soxr
-
-        resampled = soxr.resample(sound.floats(), sound.sample_rate, 48_000, quality="HQ")
-        sound = Sound((resampled,), 48_000)
+    sound = resampled(sound, output_format)
     file = _write(sound, output_format, tags)
-    if output_format in _LOSSY:
+    if output_format in LOSSY:
         # Lossy compression can raise the peaks above full scale.
-        peak = np.abs(soundfile.read(io.BytesIO(file), dtype="float32")[0]).max()
+        peak = np.abs(decoded(file, output_format)).max()
         if peak > 1:
             quieter = sound.floats() * np.float32(_MAX_PEAK / peak)
             file = _write(Sound((quieter,), sound.sample_rate), output_format, tags)
@@ -119,9 +140,12 @@ def _encode(sound: Sound, output_format: OutputFormat, tags: dict[str, str]) -> 
 
 
 def _write(sound: Sound, output_format: OutputFormat, tags: dict[str, str]) -> bytes:
+    if output_format == "m4a":
+        return m4a.encode(sound.floats(), sound.sample_rate, tags)
     container, subtype = _SOUNDFILE[output_format]
     buffer = io.BytesIO()
-    sample_format = sound.sample_format if output_format not in _LOSSY else "int16"
+    # Lossy encoders take floats, so no bits are dropped for them.
+    sample_format = sound.sample_format if output_format not in LOSSY else "float32"
     if output_format == "flac" and sample_format == "float32":
         sample_format = "int24"
     with soundfile.SoundFile(
@@ -136,7 +160,7 @@ def _write(sound: Sound, output_format: OutputFormat, tags: dict[str, str]) -> b
 
 
 def _as_stored(
-    samples: NDArray[np.int16] | NDArray[np.float32], sample_format: SampleFormat
+    samples: Part, sample_format: SampleFormat
 ) -> NDArray[np.int16] | NDArray[np.int32] | NDArray[np.float32]:
     """Samples as libsndfile writes them unchanged: 24 bits are the upper ones of 32."""
     if samples.dtype != np.float32 or sample_format == "float32":
@@ -146,6 +170,7 @@ def _as_stored(
     return whole.astype(np.int16) if sample_format == "int16" else whole.astype(np.int32) << 8
 
 
-def _as_floats(samples: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.float32]:
+def as_floats(samples: Part) -> NDArray[np.float32]:
+    """The samples with a full scale of ±1."""
     floats = samples.astype(np.float32, copy=False)
     return floats if samples.dtype == np.float32 else floats * np.float32(1 / 32768)

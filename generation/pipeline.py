@@ -17,11 +17,11 @@ from core.settings import Settings
 from core.tempos_in_text import tempos_in
 from generation import encode
 from generation.content_credentials import signer_of
+from generation.delivery import plan
+from generation.delivery.plan import Delivery
 from generation.editing import kept_latents, tasks
 from generation.editing.preparation import Edit, prepare_edit, prepare_reference
 from generation.editing.recordings import NOTHING_SENT, Recording, Recordings, Sent
-from generation.editing.splice import splice
-from generation.encode import Sound
 from generation.outbox import Outbox
 from generation.provenance import Provenance
 from generation.queue_positions import QueuePositions, TrackedRequest
@@ -101,28 +101,31 @@ class Generation:
     async def _generate(
         self, request: GenerateRequest, as_base64: bool, sent: Sent, tracked: TrackedRequest
     ) -> Generated:
+        plan.check(request)
         twins = await self._twins(request)
         backend = await self._backend(request, twins)
         state = await self._state(request, sent, backend)
         keep_latents = kept_latents.are_wanted(request, backend, state, self.settings)
         edit = await self._edit(request, sent, backend, state)
         reference = await prepare_reference(request, sent, self.recordings, state)
-        seconds = self._seconds(request, backend, edit)
         strengths = _strengths(request, twins)
         bpm = _tempo(request, twins, strengths)
+        seconds = self._seconds(request, backend, edit)
+        delivery = plan.plan(request, bpm, backend.longest(self.settings), backend.name, edit)
         text = Text(request.prompt, request.lyrics, bpm, request.key, request.time_signature, request.vocal_language)
         track_request = TrackRequest(
             text=text,
-            seconds=seconds,
+            seconds=delivery.loop.made_seconds if delivery.loop else seconds,
             options=request,
             timeout=self.settings.generate_timeout_seconds,
             queue_key=tracked.queue_key,
             edit=edit.request if edit else None,
             reference=reference.audio if reference else None,
             keep_latents=keep_latents,
+            sample_format=delivery.pcm,
         )
         if as_base64:
-            self._check_size(request, state, seconds, edit)
+            self._check_size(request, state, seconds, delivery)
         with tracked.running_on(backend):
             track = await self._track(backend, track_request, twins, strengths)
         provenance = Provenance(
@@ -131,12 +134,14 @@ class Generation:
             seed=request.seed,
             twins=tuple(f"{found[0].header.lora_id}@{found[0].header.version}" for found in twins),
             bpm=bpm,
+            key=request.key,
+            bars=delivery.loop.bars if delivery.loop else None,
             task=request.task,
             source=edit.source.name if edit else None,
             reference=reference.name if reference else None,
         )
-        sound = await asyncio.to_thread(_sound, track, edit)
-        file, rate = await asyncio.to_thread(encode.encode, sound, request.output_format, provenance)
+        delivered = await asyncio.to_thread(delivery.deliver, track, provenance)
+        file = delivered.file
         if self.signer:
             file = await asyncio.to_thread(self.signer.sign, file, request.output_format, provenance)
         if as_base64 and len(file) * 4 / 3 > MAX_AUDIO_BASE64:
@@ -154,8 +159,8 @@ class Generation:
             media_type=encode.MEDIA_TYPES[request.output_format],
             backend=backend.name,
             seed=request.seed,
-            sample_rate=rate,
-            seconds=sound.seconds,
+            sample_rate=delivered.sample_rate,
+            seconds=delivered.seconds,
             key=key,
             lora_scale=round(sum(map(abs, strengths)), 6) if twins else None,
         )
@@ -236,13 +241,14 @@ class Generation:
             )
         return request.duration_seconds
 
-    def _check_size(self, request: GenerateRequest, state: RunnerState, seconds: float, edit: Edit | None) -> None:
+    def _check_size(self, request: GenerateRequest, state: RunnerState, seconds: float, delivery: Delivery) -> None:
         """Refuse a track that cannot fit into a JSON answer before minutes are spent on it."""
         if request.output_format != "wav" or not (state.sample_rate and state.channels):
             return
-        bytes_per_second = state.sample_rate * state.channels * encode.SAMPLE_BYTES["int16"]
-        if edit and edit.keeps_outside:
-            bytes_per_second = edit.source.bytes_per_second
+        rate, channels = state.sample_rate, state.channels
+        if (edit := delivery.edit) and edit.keeps_outside:
+            rate, channels = edit.source.sample_rate, edit.source.samples.shape[1]
+        bytes_per_second = rate * channels * encode.SAMPLE_BYTES[delivery.sample_format]
         if seconds * bytes_per_second * 4 / 3 > MAX_AUDIO_BASE64:
             raise self._too_large(request, seconds)
 
@@ -278,12 +284,6 @@ class Generation:
 def _owner(*recordings: Recording | None) -> str | None:
     """The producer of the first recording that has one: what is made of their recording, or follows it, is theirs."""
     return next((each.owner for each in recordings if each and each.owner), None)
-
-
-def _sound(track: TrackAnswer, edit: Edit | None) -> Sound:
-    """The track's samples; those of its source where that stays as it is."""
-    made = Sound.of(track)
-    return splice(edit.source, made, edit.window) if edit and edit.keeps_outside else made
 
 
 def _strengths(request: GenerateRequest, twins: Sequence[list[StoredAdapter]]) -> list[float]:

@@ -23,6 +23,8 @@ class Provenance:
         twins: as `producer:model@version`; several for a blend, none for the base model.
         made_at: now if left out.
         bpm: the tempo that the model was asked for, by the request or by the twin's default.
+        key: the key that the model was asked for.
+        bars: of a loop.
         task: how the track came about.
         source: the path of the recording that was edited, or its digest.
         reference: the path of the recording that the track follows, or its digest.
@@ -34,6 +36,8 @@ class Provenance:
     twins: tuple[str, ...] = ()
     made_at: datetime | None = None
     bpm: int | None = None
+    key: str | None = None
+    bars: int | None = None
     task: Task = "text"
     source: str | None = None
     reference: str | None = None
@@ -50,6 +54,8 @@ class Provenance:
             "base": self.base,
             **({"twin": ",".join(self.twins)} if self.twins else {}),
             **({} if self.bpm is None else {"bpm": str(self.bpm)}),
+            **({} if self.key is None else {"key": self.key}),
+            **({} if self.bars is None else {"bars": str(self.bars)}),
             **({} if self.task == "text" else {"task": self.task}),
             **({} if self.source is None else {"source": _quoted(self.source)}),
             **({} if self.reference is None else {"reference": _quoted(self.reference)}),
@@ -59,7 +65,14 @@ class Provenance:
         return "; ".join([KIND, *(f"{name}={value}" for name, value in facts.items())])
 
     def tags(self, output_format: OutputFormat) -> dict[str, str]:
-        """Tags by libsndfile's names, which writes them as RIFF INFO, Vorbis comments or ID3."""
+        """Tags by libsndfile's names, which writes them as RIFF INFO, Vorbis comments or ID3; for M4A by FFmpeg's."""
+        if output_format == "m4a":
+            tempo = {} if self.bpm is None else {"tmpo": str(self.bpm)}
+            return {
+                "comment": self.comment(),
+                "genre": KIND,
+                "date": self._time().isoformat(timespec="seconds"),
+            } | tempo
         # LAME writes the ID3 field for a year.
         date = f"{self._time():%Y}" if output_format == "mp3" else self._time().isoformat(timespec="seconds")
         return {"comment": self.comment(), "genre": KIND, "software": SOFTWARE, "date": date}

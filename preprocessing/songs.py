@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 
 from contract import SegmentOn
+from core.notation import BEATS_PER_BAR
 from models.traits import Traits
 from preprocessing.analysis import Analysis, analyse
 from preprocessing.captions import Caption, ClipInfo, Tags, stated_kinds
@@ -22,8 +23,6 @@ from preprocessing.metadata import parse_metadata
 from preprocessing.segment import CONTRACT_RATE, MIN_SECONDS, bar_grid, segments, write_wav
 from preprocessing.sources import Source
 from preprocessing.tagger.words import SILENT, Description
-
-BEATS_PER_BAR = {"2": 2, "3": 3, "4": 4, "6": 3}  # by time signature; a tempo counts three beats in a bar of 6/8
 
 
 @dataclass

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import bentoml
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from contract.tasks import TASKS
 from core import logs, traces
@@ -24,6 +25,7 @@ from core.errors import Refusal
 from core.settings import settings
 from models import malloc
 from models.base import Edit, Latents, Recording, Row
+from models.dither import dithered
 from runners.messages import (
     Audio,
     ConvertAnswer,
@@ -280,13 +282,21 @@ class Runner:
             log.error("%s failed (incident %s)", self.backend, incident, exc_info=track)
             return TrackAnswer(error=f"{self.backend} failed at this track (incident {incident})", status=500)
         assert self._model is not None
-        pcm = np.round(np.clip(track, -1, 1) * 32767).astype("<i2").T.tobytes()
         return TrackAnswer(
-            pcm=pcm,
+            pcm=_pcm(track, request),
+            sample_format=request.sample_format,
             sample_rate=self._model.sample_rate,
             channels=self._model.channels,
             latents=_latents_message(kept[0]) if kept else None,
         )
+
+
+def _pcm(track: NDArray[np.float32], request: TrackRequest) -> bytes:
+    """The samples of `[channels, samples]` as the request asks for them."""
+    samples = np.clip(track, -1, 1).T
+    if request.sample_format == "float32":
+        return samples.astype("<f4").tobytes()
+    return (dithered(samples, 16, request.options.seed) * 2**15).astype("<i2").tobytes()
 
 
 def _row(request: TrackRequest, adapters: list[AdapterWeights], keep: Callable[[Latents], None]) -> Row:

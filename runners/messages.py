@@ -12,6 +12,10 @@ from contract.backends import BackendLoading
 from contract.tasks import Task, TrackName
 from models.base import Text
 
+# The samples of a track between runner and front; int16 is dithered.
+PcmFormat = Literal["int16", "float32"]
+PCM_BYTES: dict[PcmFormat, int] = {"int16": 2, "float32": 4}
+
 # Bytes travel as base64 where the runner is on another machine, since messages are JSON there.
 _BYTES_AS_BASE64 = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
@@ -91,6 +95,7 @@ class TrackRequest(BaseModel):
         edit: the task and its source; None for text alone.
         reference: audio whose timbre the track follows.
         keep_latents: answer the track's latents as well.
+        sample_format: of the answer.
     """
 
     text: Text
@@ -102,13 +107,15 @@ class TrackRequest(BaseModel):
     edit: EditRequest | None = None
     reference: Audio | None = None
     keep_latents: bool = False
+    sample_format: PcmFormat = "int16"
 
 
 class TrackAnswer(BaseModel):
     """A track, or the error in its place.
 
     Attributes:
-        pcm: 16-bit little-endian samples, interleaved.
+        pcm: little-endian samples, interleaved.
+        sample_format: of `pcm`; floats have a full scale of ±1.
         sample_rate: in Hz.
         channels: 1 or 2.
         error: the message for the client.
@@ -120,6 +127,7 @@ class TrackAnswer(BaseModel):
     model_config = _BYTES_AS_BASE64
 
     pcm: bytes = b""
+    sample_format: PcmFormat = "int16"
     sample_rate: int = 0
     channels: int = 0
     latents: LatentsMessage | None = None
@@ -129,7 +137,7 @@ class TrackAnswer(BaseModel):
 
     @property
     def seconds(self) -> float:
-        return len(self.pcm) / (2 * self.channels * self.sample_rate)
+        return len(self.pcm) / (PCM_BYTES[self.sample_format] * self.channels * self.sample_rate)
 
 
 class QueuePosition(BaseModel):

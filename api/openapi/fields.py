@@ -64,7 +64,11 @@ FIELDS: dict[str, dict[str, str]] = {
         "guidance": "How closely the prompt is followed; the checkpoint's own if left out",
         "shift": "The shift of ACE-Step's timesteps; the checkpoint's own if left out",
         "temperature": "The temperature of MusicGen's sampling; the checkpoint's own if left out",
-        "output_format": "wav has 16 bits, or those of a source that is kept; the format that Accept names if left out",
+        "output_format": "The file's format; the one that Accept names if left out",
+        "bit_depth": "Of wav (16, 24, 32f) and flac (16, 24); 16, or that of a source that is kept, if left out",
+        "loudness": "The integrated loudness in LUFS, such as -14, at a true peak of -1 dBTP at most; the model's if "
+        "left out",
+        "loop": "Cut the track to whole bars, so that its end runs into its beginning; bpm or a twin's tempo is needed",
         "response": "base64: the audio in the answer; url: a link to it, for tracks of any length",
         "task": "How the track comes about: from text, or from a source; /backends lists the tasks of each model",
         "source": "The recording to edit: the path of a track or an upload, or a track's id",

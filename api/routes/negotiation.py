@@ -15,6 +15,7 @@ _TYPES: dict[OutputFormat | None, tuple[str, ...]] = {
     "mp3": ("audio/mpeg", "audio/mp3", "audio/x-mp3", "audio/x-mpeg"),
     "flac": ("audio/flac", "audio/x-flac"),
     "opus": ("audio/ogg", "audio/opus"),
+    "m4a": ("audio/mp4", "audio/m4a", "audio/x-m4a"),
 }
 _MAX_LENGTH = 2_000  # characters of the header that are read
 _MEMBER = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')

@@ -33,16 +33,20 @@ def are_wanted(request: GenerateRequest, backend: Backend, state: RunnerState, s
         Refusal: 400, 409, the request asks for them and they cannot be kept.
     """
     is_lossless = request.output_format in _LOSSLESS
+    is_unchanged = request.loudness is None and not request.loop
     if request.keep_latents and not is_lossless:
         formats = " or ".join(_LOSSLESS)
         raise Refusal(
             400,
             f"keep_latents: {request.output_format} changes the track; send output_format: {formats}, or leave it out",
         )
+    if request.keep_latents and not is_unchanged:
+        changing = "loop" if request.loop else "loudness"
+        raise Refusal(400, f"keep_latents: {changing} changes the track; leave one of them out")
     if request.keep_latents and not state.keeps_latents:
         raise Refusal(409, f"keep_latents: {backend.name} makes tracks without latents; leave it out")
     wanted = settings.keep_latents if request.keep_latents is None else request.keep_latents
-    return wanted and is_lossless and state.keeps_latents
+    return wanted and is_lossless and is_unchanged and state.keeps_latents
 
 
 def store(latents: LatentsMessage, track_key: str, track: bytes, base_sha256: str, outbox: Outbox) -> None:

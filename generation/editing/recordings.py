@@ -24,7 +24,6 @@ from core.gate import Gate
 from core.text import shown
 from generation.access import may_fetch, producer_of
 from generation.editing import kept_latents
-from generation.encode import SAMPLE_BYTES
 from generation.outbox import Outbox
 from preprocessing.decoders import SampleFormat
 from preprocessing.isolation import CONVERT, DECODING, refusing
@@ -87,11 +86,6 @@ class Source(Recording):
     @property
     def seconds(self) -> float:
         return len(self.samples) / self.sample_rate
-
-    @property
-    def bytes_per_second(self) -> int:
-        """Of a WAV file with its samples."""
-        return self.sample_rate * self.samples.shape[1] * SAMPLE_BYTES[self.sample_format]
 
 
 @dataclass(frozen=True)

@@ -42,14 +42,14 @@ def _made(source: Source, track: Sound, start: int, end: int, lead: int) -> Samp
     made = mix(_resampled(track, start, end, rate), own.shape[1]) * np.float32(source.peak)
     fade = min(round(CROSSFADE_SECONDS * rate), (end - start) // 2)
     if fade and start > lead:
-        made[:fade] = _cross_fade(_following(own, start - lead, fade), made[:fade])
+        made[:fade] = cross_fade(_following(own, start - lead, fade), made[:fade])
     if fade and end - lead < len(own):
         preceding = _following(own[::-1], len(own) - (end - lead), fade)[::-1]
-        made[-fade:] = _cross_fade(made[-fade:], preceding)
+        made[-fade:] = cross_fade(made[-fade:], preceding)
     return made
 
 
-def _cross_fade(before: Samples, after: Samples) -> Samples:
+def cross_fade(before: Samples, after: Samples) -> Samples:
     """Fade from one sound to the other at equal power, however alike they are."""
     angle = ((np.arange(len(before), dtype=np.float32) + 0.5) * (np.pi / 2 / len(before)))[:, None]
     energy = float(np.sqrt((before**2).sum() * (after**2).sum()))

@@ -1,6 +1,6 @@
 import type { GenerateRequest, Twin } from "./client";
 
-export const FORMATS = ["wav", "flac", "mp3", "opus"] as const;
+export const FORMATS = ["wav", "flac", "mp3", "opus", "m4a"] as const;
 export const KEYS = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"].flatMap((note) => [
   `${note} major`,
   `${note} minor`,

@@ -143,6 +143,18 @@ def test_a_blend_is_asked_for_and_written(command: Command, tmp_path: Path) -> N
     assert (sent["bpm"], sent["output_format"]) == ("92 bpm", "wav") and "seed" not in sent
 
 
+def test_a_loop_for_a_daw_is_asked_for(command: Command, tmp_path: Path) -> None:
+    delivery = ("--bit-depth", "32f", "--loudness", "-14", "--loop", "--bpm", 120)
+    assert command("generate", "trap", "-o", tmp_path / "a.wav", *delivery)[0] == 0
+    sent = json.loads(_Handler.bodies[-1])
+    assert (sent["bit_depth"], sent["loudness"], sent["loop"]) == ("32f", -14, True)
+
+
+def test_the_delivery_is_left_to_the_service(command: Command, tmp_path: Path) -> None:
+    assert command("generate", "trap", "-o", tmp_path / "a.wav")[0] == 0
+    assert not {"bit_depth", "loudness", "loop"} & json.loads(_Handler.bodies[-1]).keys()
+
+
 def test_deleting_asks_first(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     code, _, err = command("twins", "delete", "ada:night")

@@ -20,7 +20,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from contract import OutputFormat, Task
 from core.settings import Settings
 from generation.content_credentials import ManifestSigner, signer_of
-from generation.encode import Sound, encode
+from generation.delivery.loop import Loop
+from generation.delivery.riff import loop_chunks, with_chunks
+from generation.encode import Sound, decoded, encode
 from generation.provenance import Provenance
 from runners.messages import TrackAnswer
 
@@ -148,6 +150,22 @@ def test_a_signed_manifest(output_format: OutputFormat, media_type: str, certifi
     changed[len(signed) - len(file) // 4] ^= 1
     with c2pa.Reader(media_type, io.BytesIO(bytes(changed))) as reader:
         assert json.loads(reader.json())["validation_state"] == "Invalid"
+
+
+def test_a_signed_m4a(certificate: tuple[Path, Path]) -> None:
+    file, _ = encode(Sound.of(track()), "m4a", PROVENANCE)
+    signed = ManifestSigner(*certificate).sign(file, "m4a", PROVENANCE)
+    with c2pa.Reader("audio/mp4", io.BytesIO(signed)) as reader:
+        assert json.loads(reader.json())["validation_state"] == "Valid"
+    assert (decoded(signed, "m4a") == decoded(file, "m4a")).all()
+
+
+def test_a_signed_loop_keeps_its_chunks(certificate: tuple[Path, Path]) -> None:
+    file, _ = encode(Sound.of(track()), "wav", PROVENANCE)
+    chunks = loop_chunks(Loop(1, 240, "4"), "A minor", 48_000, 48_000)
+    signed = ManifestSigner(*certificate).sign(with_chunks(file, chunks), "wav", PROVENANCE)
+    assert all(name + len(data).to_bytes(4, "little") + data in signed for name, data in chunks.items())
+    assert soundfile.info(io.BytesIO(signed)).frames == 48_000
 
 
 def test_a_manifest_says_that_a_part_is_the_sources(certificate: tuple[Path, Path]) -> None:

@@ -195,7 +195,7 @@ def test_an_edit_keeps_its_source(runners: LocalRunners, subtype: str) -> None:
     samples, audio = _audio(2.0, subtype)
     request = _request(seconds=2.0, timeout=60)
     request.edit = EditRequest(task="repaint", source=audio, start=0.5, end=1.0)
-    request.reference = audio
+    request.reference, request.sample_format = audio, "float32"
     # As it travels to a runner on another machine.
     request = TrackRequest.model_validate_json(request.model_dump_json())
 
@@ -206,11 +206,10 @@ def test_an_edit_keeps_its_source(runners: LocalRunners, subtype: str) -> None:
     runners["ace_step"]
     state, answer = asyncio.run(scenario())
     assert state.tasks == ["text", "repaint", "extend", "cover"] and state.takes_reference
-    made = np.frombuffer(answer.pcm, "<i2").reshape(-1, 2)
-    expected = np.round(samples * 32767).astype(np.int16)
-    assert made.shape == expected.shape
-    assert np.array_equal(made[:24_000], expected[:24_000]) and np.array_equal(made[48_000:], expected[48_000:])
-    assert not np.array_equal(made[24_000:48_000], expected[24_000:48_000])
+    made = np.frombuffer(answer.pcm, "<f4").reshape(-1, 2)
+    assert made.shape == samples.shape and answer.seconds == 2
+    assert np.array_equal(made[:24_000], samples[:24_000]) and np.array_equal(made[48_000:], samples[48_000:])
+    assert not np.array_equal(made[24_000:48_000], samples[24_000:48_000])
 
 
 def test_latents_travel_with_a_track_and_back(runners: LocalRunners) -> None:

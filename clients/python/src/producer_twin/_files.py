@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 # Is called with the bytes so far and the bytes in all, or None where that is unknown.
 OnProgress = Callable[[int, int | None], None]
 # The format of a track by the extension of its file.
-FORMATS = {".wav": "wav", ".flac": "flac", ".mp3": "mp3", ".opus": "opus", ".ogg": "opus"}
+FORMATS = {".wav": "wav", ".flac": "flac", ".mp3": "mp3", ".opus": "opus", ".ogg": "opus", ".m4a": "m4a"}
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,11 @@ class GenerateOptions(TypedDict, total=False):
         guidance: how closely the prompt is followed; the checkpoint's own if left out.
         shift: the shift of ACE-Step's timesteps; the checkpoint's own if left out.
         temperature: the temperature of MusicGen's sampling; the checkpoint's own if left out.
-        output_format: wav has 16 bits, or those of a source that is kept; the format that Accept names if left out.
+        output_format: the file's format; the one that Accept names if left out.
+        bit_depth: of wav (16, 24, 32f) and flac (16, 24); 16, or that of a source that is kept, if left out.
+        loudness: the integrated loudness in LUFS, such as -14, at a true peak of -1 dBTP at most; the model's if
+            left out.
+        loop: cut the track to whole bars, so that its end runs into its beginning; bpm or a twin's tempo is needed.
         task: how the track comes about: from text, or from a source; /backends lists the tasks of each model.
         source: the recording to edit: the path of a track or an upload, or a track's id.
         start: where the window that is made anew starts, in seconds; 0 if left out (repaint, lego).
@@ -71,7 +75,10 @@ class GenerateOptions(TypedDict, total=False):
     guidance: float | None
     shift: float | None
     temperature: float | None
-    output_format: Literal["wav", "flac", "mp3", "opus"]
+    output_format: Literal["wav", "flac", "mp3", "opus", "m4a"]
+    bit_depth: Literal[16, 24, "16", "24", "32f"] | None
+    loudness: float | None
+    loop: bool
     task: Literal["text", "repaint", "extend", "cover", "complete", "lego", "extract", "melody"]
     source: str | None
     start: float | None

@@ -83,7 +83,7 @@ class AsyncTracks(AsyncResource):
         """The audio file of a stored track, by its `output_path`.
 
         Args:
-            format: convert a track that is stored as WAV or FLAC to wav, flac, mp3 or opus.
+            format: convert a track that is stored as WAV or FLAC to wav, flac, mp3, opus or m4a.
         """
         async with self._opened(stored, format) as answer:
             return await answer.aread()

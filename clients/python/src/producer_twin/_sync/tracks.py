@@ -84,7 +84,7 @@ class Tracks(Resource):
         """The audio file of a stored track, by its `output_path`.
 
         Args:
-            format: convert a track that is stored as WAV or FLAC to wav, flac, mp3 or opus.
+            format: convert a track that is stored as WAV or FLAC to wav, flac, mp3, opus or m4a.
         """
         with self._opened(stored, format) as answer:
             return answer.read()

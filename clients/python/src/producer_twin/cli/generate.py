@@ -42,6 +42,9 @@ def generate(
     guidance: Annotated[float | None, typer.Option(help="How closely the prompt is followed.")] = None,
     shift: Annotated[float | None, typer.Option(help="The shift of ACE-Step's timesteps.")] = None,
     temperature: Annotated[float | None, typer.Option(help="The temperature of MusicGen's sampling.")] = None,
+    bit_depth: Annotated[str | None, typer.Option(help="Of WAV: 16, 24 or 32f; of FLAC: 16 or 24.")] = None,
+    loudness: Annotated[float | None, typer.Option(help="The loudness in LUFS, such as -14.")] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Cut to whole bars, to be repeated; needs a tempo.")] = False,
     json: Json = False,
 ) -> None:
     """Make a track, and write it to a file."""
@@ -61,6 +64,9 @@ def generate(
         "guidance": guidance,
         "shift": shift,
         "temperature": temperature,
+        "bit_depth": bit_depth,
+        "loudness": loudness,
+        "loop": loop or None,
     }
     options: GenerateOptions = {name: value for name, value in chosen.items() if value is not None}  # type: ignore[assignment]
     parts = [_part(each) for each in twin or []]
