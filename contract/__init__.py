@@ -62,6 +62,7 @@ from contract.producers import (
     Visibility,
 )
 from contract.sampling import SamplingOptions
+from contract.takes import MAX_TAKES, MAX_TAKES_SECONDS, Accept, Figures, Rank, Take, TakesAnswer
 from contract.tasks import TASKS, TRACK_NAMES, Task, TrackName
 from contract.training import (
     MAX_FILES,
@@ -107,12 +108,15 @@ __all__ = [
     "MAX_METADATA",
     "MAX_METADATA_DEPTH",
     "MAX_PROMPT",
+    "MAX_TAKES",
+    "MAX_TAKES_SECONDS",
     "STATES",
     "TASKS",
     "TASK_FIELDS",
     "TERMINAL",
     "TRACK_NAMES",
     "VERSION_PATTERN",
+    "Accept",
     "AnalysisAnswer",
     "Answer",
     "BackendAnswer",
@@ -124,6 +128,7 @@ __all__ = [
     "EditingFields",
     "EmbeddedTags",
     "ErrorAnswer",
+    "Figures",
     "GenerateAnswer",
     "GenerateForm",
     "GenerateLinkAnswer",
@@ -146,6 +151,7 @@ __all__ = [
     "ProducersAnswer",
     "Progress",
     "QueueAnswer",
+    "Rank",
     "ReportAnswer",
     "Request",
     "RetrainAnswer",
@@ -158,6 +164,8 @@ __all__ = [
     "StoreUploadAnswer",
     "StoreUploadRequest",
     "SubmittedAnswer",
+    "Take",
+    "TakesAnswer",
     "Task",
     "TaskAnswer",
     "TrackName",

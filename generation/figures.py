@@ -1,0 +1,92 @@
+"""The figures of a track: what is heard in its file, beside what was asked for. They are measured in the sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract import Figures
+from core.errors import Refusal
+from core.gate import Gate
+from core.notation import pitch
+from core.sandbox import Exceeded, Limits
+from preprocessing.containers.base import BadAudio
+from preprocessing.isolation import ANALYSIS
+
+log = logging.getLogger("producer_twin.front")
+
+# A track of ten minutes takes some seconds. Serving has priority over figures.
+_LIMITS = Limits(memory=2 * 2**30, cpu_seconds=120, seconds=300, niceness=5)
+_GATE = Gate(at_once=2, each=2)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a track is compared with.
+
+    Attributes:
+        bpm: the tempo asked for; None if there is none.
+        key: the key asked for; None if there is none.
+        own_music: the file of the twin's music; see `training.evaluation.own_music`. None if there is none.
+    """
+
+    bpm: float | None = None
+    key: str | None = None
+    own_music: bytes | None = None
+
+
+def prepare() -> None:
+    """Start the process that measures, so that it is ready when the track is made."""
+    ANALYSIS.start()
+
+
+async def measure(file: bytes, extension: str, goal: Goal) -> Figures | None:
+    """The figures of an encoded track; None if they cannot be measured, which the log explains."""
+    with tempfile.TemporaryDirectory(prefix="figures-") as folder:
+        path = Path(folder) / f"track.{extension}"
+        await asyncio.to_thread(path.write_bytes, file)
+        try:
+            async with _GATE.slot():
+                return await ANALYSIS.run(_LIMITS, figures_of, path, goal)
+        except (BadAudio, Exceeded, Refusal, ValueError) as reason:
+            log.warning("a track has no figures: %s", reason)
+            return None
+
+
+def figures_of(path: Path, goal: Goal) -> Figures:
+    """The figures of an audio file."""
+    from preprocessing.analysis import analyse
+
+    found = analyse(path)
+    tempo, key, levels = found.tempo, found.key, found.levels
+    return Figures(
+        bpm=round(tempo.bpm, 2) if tempo else None,
+        bpm_confidence=round(tempo.confidence, 3) if tempo else None,
+        bpm_off=round(abs(tempo.bpm / goal.bpm - 1), 4) if tempo and goal.bpm else None,
+        key=key.key if key else None,
+        key_confidence=round(key.confidence, 3) if key else None,
+        key_matches=_same_key(key.key, goal.key) if key and goal.key else None,
+        loudness=levels.loudness,
+        peak=levels.peak,
+        clipped=levels.clipped,
+        twin_distance=_twin_distance(path, goal.own_music) if goal.own_music else None,
+    )
+
+
+def _same_key(heard: str, asked: str) -> bool:
+    """Whether two keys such as "Bb minor" and "A# minor" are one."""
+    (note, mode), (other_note, other_mode) = heard.split(), asked.split()
+    return pitch(note) == pitch(other_note) and mode == other_mode
+
+
+def _twin_distance(path: Path, own_music: bytes) -> float:
+    import numpy as np
+
+    from preprocessing.decode import blocks, probe
+    from training.evaluation import own_music as music
+
+    mono = np.concatenate([block.mean(axis=1) for block in blocks(path)])
+    return round(music.distance(music.read(own_music), mono, probe(path).sample_rate), 4)
