@@ -8,12 +8,16 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from contract import Figures
 from core.errors import Refusal
 from core.gate import Gate
 from core.notation import pitch
-from core.sandbox import Exceeded, Limits
+from core.sandbox import Exceeded, Limits, Sandbox
+from preprocessing.analysis import Analysis, analyse
 from preprocessing.containers.base import BadAudio
+from preprocessing.decode import blocks, probe
 from preprocessing.isolation import ANALYSIS
 
 log = logging.getLogger("producer_twin.front")
@@ -21,6 +25,17 @@ log = logging.getLogger("producer_twin.front")
 # A track of ten minutes takes some seconds. Serving has priority over figures.
 _LIMITS = Limits(memory=2 * 2**30, cpu_seconds=120, seconds=300, niceness=5)
 _GATE = Gate(at_once=2, each=2)
+
+
+def load_listening() -> None:
+    """Import what compares a track with a twin's music: torch, which the analysis does without, and the network."""
+    from preprocessing.tagger.musicnn import load
+    from training.evaluation import own_music  # noqa: F401
+
+    load("msd")
+
+
+_LISTENING = Sandbox("generation.figures:load_listening")
 
 
 @dataclass(frozen=True)
@@ -38,9 +53,11 @@ class Goal:
     own_music: bytes | None = None
 
 
-def prepare() -> None:
-    """Start the process that measures, so that it is ready when the track is made."""
+def prepare(goal: Goal) -> None:
+    """Start the processes that measure, so that they are ready when the track is made."""
     ANALYSIS.start()
+    if goal.own_music:
+        _LISTENING.start()
 
 
 async def measure(file: bytes, extension: str, goal: Goal) -> Figures | None:
@@ -50,17 +67,18 @@ async def measure(file: bytes, extension: str, goal: Goal) -> Figures | None:
         await asyncio.to_thread(path.write_bytes, file)
         try:
             async with _GATE.slot():
-                return await ANALYSIS.run(_LIMITS, figures_of, path, goal)
+                found = await ANALYSIS.run(_LIMITS, analyse, path)
+                distance = None
+                if goal.own_music:
+                    distance = await _LISTENING.run(_LIMITS, twin_distance, path, goal.own_music)
         except (BadAudio, Exceeded, Refusal, ValueError) as reason:
             log.warning("a track has no figures: %s", reason)
             return None
+    return figures_of(found, goal, distance)
 
 
-def figures_of(path: Path, goal: Goal) -> Figures:
-    """The figures of an audio file."""
-    from preprocessing.analysis import analyse
-
-    found = analyse(path)
+def figures_of(found: Analysis, goal: Goal, distance: float | None = None) -> Figures:
+    """The figures of an analysed track, with its `distance` from the twin's music."""
     tempo, key, levels = found.tempo, found.key, found.levels
     return Figures(
         bpm=round(tempo.bpm, 2) if tempo else None,
@@ -72,21 +90,19 @@ def figures_of(path: Path, goal: Goal) -> Figures:
         loudness=levels.loudness,
         peak=levels.peak,
         clipped=levels.clipped,
-        twin_distance=_twin_distance(path, goal.own_music) if goal.own_music else None,
+        twin_distance=distance,
     )
+
+
+def twin_distance(path: Path, own_music: bytes) -> float:
+    """The distance of an audio file from a twin's music. It needs torch."""
+    from training.evaluation import own_music as music
+
+    mono = np.concatenate([block.mean(axis=1) for block in blocks(path)])
+    return round(music.distance(music.read(own_music), mono, probe(path).sample_rate), 4)
 
 
 def _same_key(heard: str, asked: str) -> bool:
     """Whether two keys such as "Bb minor" and "A# minor" are one."""
     (note, mode), (other_note, other_mode) = heard.split(), asked.split()
     return pitch(note) == pitch(other_note) and mode == other_mode
-
-
-def _twin_distance(path: Path, own_music: bytes) -> float:
-    import numpy as np
-
-    from preprocessing.decode import blocks, probe
-    from training.evaluation import own_music as music
-
-    mono = np.concatenate([block.mean(axis=1) for block in blocks(path)])
-    return round(music.distance(music.read(own_music), mono, probe(path).sample_rate), 4)
