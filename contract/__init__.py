@@ -62,7 +62,7 @@ from contract.producers import (
     Visibility,
 )
 from contract.sampling import SamplingOptions
-from contract.takes import MAX_TAKES, MAX_TAKES_SECONDS, Accept, Figures, Rank, Take, TakesAnswer
+from contract.takes import MAX_TAKES, MAX_TAKES_SECONDS, Accept, Figures, Rank, Take, TakesAnswer, TakesFields
 from contract.tasks import TASKS, TRACK_NAMES, Task, TrackName
 from contract.training import (
     MAX_FILES,
@@ -166,6 +166,7 @@ __all__ = [
     "SubmittedAnswer",
     "Take",
     "TakesAnswer",
+    "TakesFields",
     "Task",
     "TaskAnswer",
     "TrackName",

@@ -18,12 +18,9 @@ Rank = Literal["tempo", "key", "twin", "none"]
 
 
 class Accept(Request):
-    """The conditions that a take must meet; further takes are drawn until it does.
+    """The conditions that a take must meet; takes are drawn again until it does, or until `draws` are drawn in all.
 
-    Attributes:
-        tempo_within: the largest distance of the tempo that is heard from the one asked for, as a share of it.
-        key: whether the key that is heard must be the one asked for.
-        draws: the largest number of takes that are drawn in all.
+    `tempo_within` is the largest distance of the tempo that is heard from the one asked for, as a share of it.
     """
 
     tempo_within: float | None = Field(None, gt=0, le=0.5)
@@ -70,20 +67,12 @@ class TakesFields(Request):
 
 
 class Figures(Answer):
-    """What is heard in a track; `null` where nothing can be told.
+    """What is heard in a track; `null` where it cannot be told.
 
-    Attributes:
-        bpm: the tempo that is heard.
-        bpm_confidence: the probability that it is right.
-        bpm_off: the distance of `bpm` from the tempo asked for, as a share of it; null without such a tempo.
-        key: the key that is heard.
-        key_confidence: the probability that it is right.
-        key_matches: whether `key` is the key asked for; null without such a key.
-        loudness: integrated, in LUFS.
-        peak: in dBFS.
-        clipped: number of samples in runs at full scale.
-        twin_distance: from the music of the twin, as in the twin report's `resemblance`; lower is nearer. Null without
-            a twin, and for one whose music was not measured when it was trained.
+    Each confidence is the probability that the value is right. `bpm_off` is the distance of `bpm` from the tempo asked
+    for, as a share of it. `loudness` is integrated, in LUFS, `peak` in dBFS; `clipped` counts the samples in runs at
+    full scale. `twin_distance`, from the music of the twin, is measured as the twin report's `resemblance`: lower is
+    nearer.
     """
 
     bpm: float | None

@@ -6,25 +6,27 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adapters.library import Library, twin_not_found
 from adapters.stored_adapter import StoredAdapter
-from contract import MAX_AUDIO_BASE64, GenerateRequest
+from contract import MAX_AUDIO_BASE64, MAX_TAKES_SECONDS, Figures, GenerateRequest, OutputFormat
 from core import metrics, principal
 from core.errors import Refusal
 from core.settings import Settings
-from core.tempos_in_text import tempos_in
-from generation import encode
+from generation import encode, figures
 from generation.content_credentials import signer_of
 from generation.editing import tasks
 from generation.editing.preparation import Edit, prepare_edit, prepare_reference
 from generation.editing.recordings import NOTHING_SENT, Recording, Recordings, Sent
 from generation.editing.splice import splice
 from generation.encode import Sound
+from generation.figures import Goal
+from generation.goals import goal_of, tempo_of
 from generation.outbox import Outbox
 from generation.provenance import Provenance
 from generation.queue_positions import QueuePositions, TrackedRequest
+from generation.takes import Draft, accepts, select
 from models.base import Text
 from runners import TABLE, Backend
 from runners.clients import Runners
@@ -47,6 +49,9 @@ class Generated:
         sample_rate: the file's, in Hz.
         seconds: duration.
         key: the file's storage key.
+        figures: what is heard in it; None where that is not measured.
+        accepted: whether it meets the conditions of `accept`; None without them.
+        draws: the number of takes that were drawn.
     """
 
     file: bytes
@@ -56,6 +61,9 @@ class Generated:
     sample_rate: int
     seconds: float
     key: str
+    figures: Figures | None = None
+    accepted: bool | None = None
+    draws: int = 1
 
     @property
     def path(self) -> str:
@@ -83,12 +91,21 @@ class Generation:
         self.recordings = Recordings(outbox)
 
     async def generate(self, request: GenerateRequest, as_base64: bool, sent: Sent = NOTHING_SENT) -> Generated:
-        """Generate and store a track.
+        """Generate and store a track; of several takes, the first is returned."""
+        return (await self.generate_takes(request, as_base64, sent))[0]
+
+    async def generate_takes(
+        self, request: GenerateRequest, as_base64: bool, sent: Sent = NOTHING_SENT
+    ) -> list[Generated]:
+        """Generate a request's takes, and store those that are answered.
 
         Args:
             request: the validated HTTP request.
             as_base64: the file has to fit into a JSON answer.
             sent: the files that came with it.
+
+        Returns:
+            The takes in the order of `rank`.
 
         Raises:
             Refusal: the request cannot be served; the message names the field and the remedy.
@@ -98,14 +115,14 @@ class Generation:
 
     async def _generate(
         self, request: GenerateRequest, as_base64: bool, sent: Sent, tracked: TrackedRequest
-    ) -> Generated:
+    ) -> list[Generated]:
         twins = await self._twins(request)
         backend = await self._backend(request, twins)
         state = await self._state(request, sent, backend)
         edit = await self._edit(request, sent, backend, state)
         reference = await prepare_reference(request, sent, self.recordings, state)
         seconds = self._seconds(request, backend, edit)
-        bpm = _tempo(request, twins)
+        bpm = tempo_of(request, twins)
         text = Text(request.prompt, request.lyrics, bpm, request.key, request.time_signature, request.vocal_language)
         track_request = TrackRequest(
             text=text,
@@ -118,8 +135,9 @@ class Generation:
         )
         if as_base64:
             self._check_size(request, state, seconds, edit)
-        with tracked.running_on(backend):
-            track = await self._track(backend, track_request, twins, list(request.strengths.values()))
+        if request.drawn_at_once * seconds > MAX_TAKES_SECONDS:
+            raise _too_many_takes(request, seconds)
+        goal = await self._goal(request, twins) if request.measures else None
         provenance = Provenance(
             backend=backend.name,
             base=state.checkpoint,
@@ -130,27 +148,69 @@ class Generation:
             source=edit.source.name if edit else None,
             reference=reference.name if reference else None,
         )
-        sound = await asyncio.to_thread(_sound, track, edit)
-        file, rate = await asyncio.to_thread(encode.encode, sound, request.output_format, provenance)
-        if self.signer:
-            file = await asyncio.to_thread(self.signer.sign, file, request.output_format, provenance)
-        if as_base64 and len(file) * 4 / 3 > MAX_AUDIO_BASE64:
-            raise self._too_large(request, seconds)
+
+        async def draw(before: int, count: int) -> list[Draft]:
+            asked = track_request.model_copy(update={"options": request.take(before), "takes": count})
+            with tracked.running_on(backend):
+                made = await self._track(backend, asked, twins, list(request.strengths.values()))
+            metrics.MUSIC.labels(backend.name).inc(count * made.seconds)
+            seeds = [request.take(before + number).seed for number in range(count)]
+            drafts = [
+                self._draft(take, edit, replace(provenance, seed=seed), request.output_format, goal)
+                for take, seed in zip(made.takes, seeds, strict=True)
+            ]
+            return list(await asyncio.gather(*drafts))
+
+        drafts, draws = await select(request, draw)
         producer = twins[0][0].header.producer_id if twins else _owner(edit.source if edit else None, reference)
-        key = keys.output(producer, str(uuid.uuid4()), request.output_format, principal.current().tracks)
-        await asyncio.to_thread(self.outbox.put, key, file)
+        stored = [await self._store(draft, producer, request, draws, as_base64) for draft in drafts]
         if self.settings.auth_issuer:
-            await asyncio.to_thread(self._count_uses, twins, track.seconds)
-        metrics.MUSIC.labels(backend.name).inc(track.seconds)
+            await asyncio.to_thread(self._count_uses, twins, sum(draft.seconds for draft in drafts))
+        return stored
+
+    async def _draft(
+        self,
+        track: TrackAnswer,
+        edit: Edit | None,
+        provenance: Provenance,
+        output_format: OutputFormat,
+        goal: Goal | None,
+    ) -> Draft:
+        """Encode a take, and measure it if there is a goal."""
+        sound = await asyncio.to_thread(_sound, track, edit)
+        file, rate = await asyncio.to_thread(encode.encode, sound, output_format, provenance)
+        measured = await figures.measure(file, output_format, goal) if goal else None
+        return Draft(provenance.seed, file, rate, sound.seconds, provenance, measured)
+
+    async def _store(
+        self, draft: Draft, producer: str | None, request: GenerateRequest, draws: int, as_base64: bool
+    ) -> Generated:
+        """Sign and store a take."""
+        file, output_format = draft.file, request.output_format
+        if self.signer:
+            file = await asyncio.to_thread(self.signer.sign, file, output_format, draft.provenance)
+        if as_base64 and len(file) * 4 / 3 > MAX_AUDIO_BASE64:
+            raise self._too_large(request, draft.seconds)
+        key = keys.output(producer, str(uuid.uuid4()), output_format, principal.current().tracks)
+        await asyncio.to_thread(self.outbox.put, key, file)
         return Generated(
             file=file,
-            media_type=encode.MEDIA_TYPES[request.output_format],
-            backend=backend.name,
-            seed=request.seed,
-            sample_rate=rate,
-            seconds=sound.seconds,
+            media_type=encode.MEDIA_TYPES[output_format],
+            backend=draft.provenance.backend,
+            seed=draft.seed,
+            sample_rate=draft.sample_rate,
+            seconds=draft.seconds,
             key=key,
+            figures=draft.figures,
+            accepted=accepts(request.accept, draft.figures) if request.accept else None,
+            draws=draws,
         )
+
+    async def _goal(self, request: GenerateRequest, twins: Sequence[list[StoredAdapter]]) -> Goal:
+        """What the takes are compared with. The processes that measure them start meanwhile."""
+        goal = await asyncio.to_thread(goal_of, request, twins, self.library.storage)
+        await asyncio.to_thread(figures.prepare, goal)
+        return goal
 
     async def _state(self, request: GenerateRequest, sent: Sent, backend: Backend) -> RunnerState:
         """The runner's state. Raises Refusal (409) if its checkpoint cannot do what the request asks for."""
@@ -278,12 +338,10 @@ def _sound(track: TrackAnswer, edit: Edit | None) -> Sound:
     return splice(edit.source, made, edit.window) if edit and edit.keeps_outside else made
 
 
-def _tempo(request: GenerateRequest, twins: Sequence[list[StoredAdapter]]) -> int | None:
-    """The request's tempo; else none if the prompt states one; else that of the strongest twin that has one."""
-    if request.bpm is not None:
-        return request.bpm
-    if any(tempos_in(request.prompt)):
-        return None
-    strengths = zip(request.strengths.values(), [found[0].header.bpm for found in twins], strict=True)
-    tempos = [(strength, bpm) for strength, bpm in strengths if strength > 0 and bpm is not None]
-    return max(tempos, key=lambda tempo: tempo[0])[1] if tempos else None
+def _too_many_takes(request: GenerateRequest, seconds: float) -> Refusal:
+    field = "best_of" if request.best_of else "takes"
+    return Refusal(
+        400,
+        f"{field}: {request.drawn_at_once} takes of {seconds:g} s are over {MAX_TAKES_SECONDS:g} s in all; "
+        "ask for fewer or shorter ones",
+    )

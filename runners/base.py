@@ -10,6 +10,7 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -80,21 +81,21 @@ class Runner:
 
     @bentoml.api
     async def generate(self, request: TrackRequest) -> TrackAnswer:
-        """Generate a track. Concurrent requests share batches."""
+        """Generate a track, or several takes of it. Concurrent requests share batches."""
         if self._reason or self._adapters is None or self._worker is None:
             return TrackAnswer(error=f"{self.backend} cannot serve: {self._reason}", status=503)
         deadline = time.monotonic() + request.timeout
         self._stages[request.queue_key] = "preparing"
         try:
             try:
-                self._worker.admit()
+                self._worker.admit(rows=request.takes)
                 async with self._adapters.hold(request.adapters) as adapters:
                     row = await asyncio.to_thread(_row, request, adapters)
-                    track = await self._worker.track(row, deadline, request.queue_key)
+                    tracks = await self._worker.tracks(row.takes(request.takes), deadline, request.queue_key)
             except Exception as error:  # noqa: BLE001 - it is the answer
-                track = error
+                tracks = [error]
             self._stages[request.queue_key] = "finishing"
-            return await asyncio.to_thread(self._answer, track, request)
+            return await asyncio.to_thread(self._answer, tracks, request)
         finally:
             self._stages.pop(request.queue_key, None)
 
@@ -238,38 +239,45 @@ class Runner:
             faulthandler.dump_traceback()
             threading.Timer(_GRACE_SECONDS, os._exit, (1,)).start()
 
-    def _answer(self, track: Track, request: TrackRequest) -> TrackAnswer:
+    def _answer(self, tracks: Sequence[Track], request: TrackRequest) -> TrackAnswer:
+        """The tracks, or the first of their errors."""
+        made = [track for track in tracks if not isinstance(track, Exception)]
+        if len(made) < len(tracks):
+            return self._refused(next(track for track in tracks if isinstance(track, Exception)), request)
+        assert self._model is not None
+        pcm, *others = (np.round(np.clip(track, -1, 1) * 32767).astype("<i2").T.tobytes() for track in made)
+        return TrackAnswer(
+            pcm=pcm, other_takes=others, sample_rate=self._model.sample_rate, channels=self._model.channels
+        )
+
+    def _refused(self, error: Exception, request: TrackRequest) -> TrackAnswer:
         from models.device import is_out_of_memory
         from runners.scheduler import Expired
 
-        if isinstance(track, Refusal):
-            return TrackAnswer(error=track.message, status=track.status, wait=track.wait)
-        if isinstance(track, Expired):
+        if isinstance(error, Refusal):
+            return TrackAnswer(error=error.message, status=error.status, wait=error.wait)
+        if isinstance(error, Expired):
             return TrackAnswer(
                 error=f"the track was not done within {request.timeout:g} s (GENERATE_TIMEOUT_SECONDS); "
                 "ask for a shorter one, or later",
                 status=504,
             )
-        if isinstance(track, Exception) and is_out_of_memory(track):
+        if is_out_of_memory(error):
             field = "source" if request.edit else "duration_seconds"
             return TrackAnswer(
                 error=f"{field}: {request.seconds:g} s take more memory than {self.backend} has now; "
                 "ask for less, or try again later",
                 status=503,
             )
-        if isinstance(track, FloatingPointError):
+        if isinstance(error, FloatingPointError):
             return TrackAnswer(
                 error=f"{self.backend} computed values that are not finite for this track; "
                 "try another seed, or a lower lora_scale or guidance",
                 status=500,
             )
-        if isinstance(track, Exception):
-            incident = secrets.token_hex(4)
-            log.error("%s failed (incident %s)", self.backend, incident, exc_info=track)
-            return TrackAnswer(error=f"{self.backend} failed at this track (incident {incident})", status=500)
-        assert self._model is not None
-        pcm = np.round(np.clip(track, -1, 1) * 32767).astype("<i2").T.tobytes()
-        return TrackAnswer(pcm=pcm, sample_rate=self._model.sample_rate, channels=self._model.channels)
+        incident = secrets.token_hex(4)
+        log.error("%s failed (incident %s)", self.backend, incident, exc_info=error)
+        return TrackAnswer(error=f"{self.backend} failed at this track (incident {incident})", status=500)
 
 
 def _row(request: TrackRequest, adapters: list[AdapterWeights]) -> Row:

@@ -60,7 +60,7 @@ class EditRequest(BaseModel):
 
 
 class TrackRequest(BaseModel):
-    """A request for one track, which becomes one row of a batch.
+    """A request for a track, or for several takes of it, each of which becomes a row of a batch.
 
     Attributes:
         text: what to play.
@@ -71,6 +71,7 @@ class TrackRequest(BaseModel):
         queue_key: the name by which `Runner.queue_position` finds the track.
         edit: the task and its source; None for text alone.
         reference: audio whose timbre the track follows.
+        takes: the number of tracks, of which each has a seed that is one higher than the last.
     """
 
     text: Text
@@ -81,6 +82,7 @@ class TrackRequest(BaseModel):
     queue_key: str = ""
     edit: EditRequest | None = None
     reference: Audio | None = None
+    takes: int = 1
 
 
 class TrackAnswer(BaseModel):
@@ -88,6 +90,7 @@ class TrackAnswer(BaseModel):
 
     Attributes:
         pcm: 16-bit little-endian samples, interleaved.
+        other_takes: the same of the takes after the first.
         sample_rate: in Hz.
         channels: 1 or 2.
         error: the message for the client.
@@ -98,11 +101,17 @@ class TrackAnswer(BaseModel):
     model_config = _BYTES_AS_BASE64
 
     pcm: bytes = b""
+    other_takes: list[bytes] = []
     sample_rate: int = 0
     channels: int = 0
     error: str | None = None
     status: int = 200
     wait: int | None = None
+
+    @property
+    def takes(self) -> list[TrackAnswer]:
+        """Each take as a track of its own."""
+        return [self.model_copy(update={"pcm": pcm, "other_takes": []}) for pcm in (self.pcm, *self.other_takes)]
 
     @property
     def seconds(self) -> float:
