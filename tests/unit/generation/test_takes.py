@@ -129,7 +129,7 @@ def test_a_form_has_the_same_fields_as_texts() -> None:
     texts = {"prompt": "trap", "key": "Am", "takes": "3", "figures": "true", "accept": '{"key": true, "draws": 5}'}
     form = validated(GenerateForm, texts)
     assert form.takes == 3 and form.figures and form.accept and (form.accept.key, form.accept.draws) == (True, 5)
-    with pytest.raises(Refusal, match="^accept: it is not valid JSON"):
+    with pytest.raises(Refusal, match=r"^accept: it is not valid JSON"):
         validated(GenerateForm, {"prompt": "trap", "accept": "key"})
 
 
@@ -138,9 +138,9 @@ def test_a_tempo_is_what_was_asked_for(store: Storage) -> None:
         return goal_of(validated(GenerateRequest, {"prompt": "trap"} | fields), [], store).bpm
 
     assert (tempo(bpm=90), tempo(prompt="slow ballad, 70 bpm"), tempo(prompt="70 bpm, then 140 bpm")) == (90, 70, None)
-    with pytest.raises(Refusal, match="^bpm: "):
+    with pytest.raises(Refusal, match=r"^bpm: "):
         tempo(takes=2, rank="tempo")
-    with pytest.raises(Refusal, match="^bpm: "):
+    with pytest.raises(Refusal, match=r"^bpm: "):
         tempo(accept={"tempo_within": 0.02})
 
 
