@@ -34,7 +34,7 @@ def model(request: pytest.FixtureRequest) -> Model:
 
 
 def row(seed: int) -> Row:
-    return Row(Text("dark trap", bpm=140), 1.0, SamplingOptions(seed=seed, steps=2))
+    return Row(Text("dark trap", bpm=140), 0.5, SamplingOptions(seed=seed, steps=2))
 
 
 def played(model: Model, rows: Sequence[Row], seen: list[int] | None = None) -> list[Track]:
