@@ -7,6 +7,7 @@ import logging
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +16,12 @@ from core.errors import Refusal
 from core.gate import Gate
 from core.notation import pitch
 from core.sandbox import Exceeded, Limits, Sandbox
-from preprocessing.analysis import Analysis, analyse
 from preprocessing.containers.base import BadAudio
 from preprocessing.decode import blocks, probe
 from preprocessing.isolation import ANALYSIS
+
+if TYPE_CHECKING:
+    from preprocessing.analysis import Analysis
 
 log = logging.getLogger("producer_twin.front")
 
@@ -67,18 +70,25 @@ async def measure(file: bytes, extension: str, goal: Goal) -> Figures | None:
         await asyncio.to_thread(path.write_bytes, file)
         try:
             async with _GATE.slot():
-                found = await ANALYSIS.run(_LIMITS, analyse, path)
-                distance = None
-                if goal.own_music:
-                    distance = await _LISTENING.run(_LIMITS, twin_distance, path, goal.own_music)
+                figures = await ANALYSIS.run(_LIMITS, analysed, path, goal)
+                if not goal.own_music:
+                    return figures
+                distance = await _LISTENING.run(_LIMITS, twin_distance, path, goal.own_music)
+                return figures.model_copy(update={"twin_distance": distance})
         except (BadAudio, Exceeded, Refusal, ValueError) as reason:
             log.warning("a track has no figures: %s", reason)
             return None
-    return figures_of(found, goal, distance)
 
 
-def figures_of(found: Analysis, goal: Goal, distance: float | None = None) -> Figures:
-    """The figures of an analysed track, with its `distance` from the twin's music."""
+def analysed(path: Path, goal: Goal) -> Figures:
+    """The figures of an audio file, but for its distance from the twin's music. It imports the analysis."""
+    from preprocessing.analysis import analyse
+
+    return figures_of(analyse(path), goal)
+
+
+def figures_of(found: Analysis, goal: Goal) -> Figures:
+    """The figures of an analysed track, but for its distance from the twin's music."""
     tempo, key, levels = found.tempo, found.key, found.levels
     return Figures(
         bpm=round(tempo.bpm, 2) if tempo else None,
@@ -90,7 +100,7 @@ def figures_of(found: Analysis, goal: Goal, distance: float | None = None) -> Fi
         loudness=levels.loudness,
         peak=levels.peak,
         clipped=levels.clipped,
-        twin_distance=distance,
+        twin_distance=None,
     )
 
 

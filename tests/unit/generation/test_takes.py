@@ -147,10 +147,10 @@ def test_a_tempo_is_what_was_asked_for(store: Storage) -> None:
 def test_figures_compare_with_what_was_asked_for() -> None:
     levels = Levels(seconds=10.0, peak=-1.0, loudness=-14.2, clipped=3, silent=0.0)
     heard = Analysis(levels, tempo=Tempo(147.0, 0.9), key=KeyEstimate("A# minor", 0.7))
-    figures = figures_of(heard, Goal(bpm=140, key="Bb minor"), 1.5)
+    figures = figures_of(heard, Goal(bpm=140, key="Bb minor"))
     assert (figures.bpm, figures.bpm_off) == (147.0, 0.05)
     assert (figures.key, figures.key_matches) == ("A# minor", True)
-    assert (figures.loudness, figures.peak, figures.clipped, figures.twin_distance) == (-14.2, -1.0, 3, 1.5)
+    assert (figures.loudness, figures.peak, figures.clipped) == (-14.2, -1.0, 3)
     assert figures_of(heard, Goal(key="Bb major")).key_matches is False
     silence = figures_of(Analysis(levels), Goal(bpm=140, key="A minor"))
     assert (silence.bpm, silence.bpm_off, silence.key, silence.key_matches) == (None, None, None, None)
