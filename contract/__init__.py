@@ -62,6 +62,7 @@ from contract.producers import (
     Visibility,
 )
 from contract.sampling import SamplingOptions
+from contract.takes import MAX_TAKES, MAX_TAKES_SECONDS, Accept, Figures, Rank, Take, TakesAnswer, TakesFields
 from contract.tasks import TASKS, TRACK_NAMES, Task, TrackName
 from contract.training import (
     MAX_FILES,
@@ -109,12 +110,15 @@ __all__ = [
     "MAX_METADATA_DEPTH",
     "MAX_PROMPT",
     "MAX_SCALE",
+    "MAX_TAKES",
+    "MAX_TAKES_SECONDS",
     "STATES",
     "TASKS",
     "TASK_FIELDS",
     "TERMINAL",
     "TRACK_NAMES",
     "VERSION_PATTERN",
+    "Accept",
     "AnalysisAnswer",
     "Answer",
     "BackendAnswer",
@@ -127,6 +131,7 @@ __all__ = [
     "EditingFields",
     "EmbeddedTags",
     "ErrorAnswer",
+    "Figures",
     "GenerateAnswer",
     "GenerateForm",
     "GenerateLinkAnswer",
@@ -150,6 +155,7 @@ __all__ = [
     "ProducersAnswer",
     "Progress",
     "QueueAnswer",
+    "Rank",
     "ReportAnswer",
     "Request",
     "RetrainAnswer",
@@ -162,6 +168,9 @@ __all__ = [
     "StoreUploadAnswer",
     "StoreUploadRequest",
     "SubmittedAnswer",
+    "Take",
+    "TakesAnswer",
+    "TakesFields",
     "Task",
     "TaskAnswer",
     "TrackName",

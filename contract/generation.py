@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from contract.base import Answer, LoraId, Request
 from contract.delivery import DeliveryFields
 from contract.editing import EditingFields
 from contract.sampling import SamplingOptions
+from contract.takes import Figures, TakesFields
 from core.notation import KEY, MAX_BPM, MIN_BPM, TEMPO, TIME_SIGNATURE, Notation, Unreadable, quoted, whole
 
 MAX_PROMPT = 2_000
@@ -55,7 +56,7 @@ _TimeSignature = Annotated[
 ]
 
 
-class GenerateRequest(EditingFields, DeliveryFields, SamplingOptions):
+class GenerateRequest(EditingFields, DeliveryFields, TakesFields, SamplingOptions):
     """`POST /generate`: a track from a prompt, in the style of a twin (`lora_id`) or between several (`loras`).
 
     With a `task` other than `text` it starts from a `source` recording.
@@ -90,6 +91,14 @@ class GenerateRequest(EditingFields, DeliveryFields, SamplingOptions):
             raise ValueError("loras: all weights are 0; leave loras out for the base model")
         return self
 
+    @model_validator(mode="after")
+    def _takes_have_a_goal(self) -> Self:
+        if self.key is None and (self.rank == "key" or (self.accept and self.accept.key)):
+            raise ValueError("key: send the key that rank or accept compares with")
+        if self.rank == "twin" and not (self.lora_id or self.loras):
+            raise ValueError("rank: twin needs a lora_id or loras")
+        return self
+
     @property
     def strengths(self) -> dict[str, float]:
         """The strength of each twin by its id; their absolute values add up to `lora_scale`.
@@ -104,7 +113,10 @@ class GenerateRequest(EditingFields, DeliveryFields, SamplingOptions):
 
 
 class GenerateForm(GenerateRequest):
-    """`POST /generate/form`: the same fields as texts; `loras` and `tracks` are JSON, or names between commas."""
+    """`POST /generate/form`: the same fields as texts.
+
+    `accept` is JSON; `loras` and `tracks` are JSON, or names between commas.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -113,9 +125,9 @@ class GenerateForm(GenerateRequest):
 
 
 def _listed(name: str, value: Any) -> Any:
-    if name not in ("loras", "tracks") or not isinstance(value, str):
+    if name not in ("accept", "loras", "tracks") or not isinstance(value, str):
         return value
-    if not value.lstrip().startswith("["):
+    if name != "accept" and not value.lstrip().startswith("["):
         names = [part.strip() for part in value.split(",")]
         return names if name == "tracks" else [{"lora_id": twin} for twin in names]
     try:
@@ -124,8 +136,27 @@ def _listed(name: str, value: Any) -> Any:
         raise ValueError(f"{name}: it is not valid JSON") from None
 
 
-class GenerateAnswer(Answer):
-    """`lora_scale` is the strength that the twins had together; null without a twin."""
+class _MeasuredAnswer(Answer):
+    """The fields of a track that is measured, which other answers lack.
+
+    Attributes:
+        figures: what is heard.
+        draws: the number of takes that were drawn.
+        accepted: whether the track meets the conditions of `accept`; null without it.
+    """
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
+
+    figures: Figures | None = None
+    draws: int | None = None
+    accepted: bool | None = None
+
+
+class GenerateAnswer(_MeasuredAnswer):
+    """The track itself. `figures`, `draws` and `accepted` are there where it is measured.
+
+    `lora_scale` is the strength that the twins had together; null without a twin.
+    """
 
     audio_base64: str
     backend: str
@@ -136,7 +167,7 @@ class GenerateAnswer(Answer):
     lora_scale: float | None = None
 
 
-class GenerateLinkAnswer(Answer):
+class GenerateLinkAnswer(_MeasuredAnswer):
     """With `response: "url"`: a URL from which a player or a browser can fetch the track."""
 
     url: str

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+SEEDS = 2**32
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 
 def _random_seed() -> int:
-    return secrets.randbelow(2**32)
+    return secrets.randbelow(SEEDS)
 
 
 def _random_if_negative(seed: Any) -> Any:
@@ -43,3 +44,8 @@ class SamplingOptions(BaseModel):
     guidance: float | None = Field(None, ge=0, le=20)
     shift: float | None = Field(None, ge=0.1, le=20)
     temperature: float | None = Field(None, ge=0, le=5)
+
+    def take(self, number: int) -> SamplingOptions:
+        """The options of a take, counted from 0: its seed is `number` more."""
+        options = SamplingOptions.model_validate({name: getattr(self, name) for name in SamplingOptions.model_fields})
+        return options.model_copy(update={"seed": (self.seed + number) % SEEDS})

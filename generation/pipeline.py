@@ -6,29 +6,31 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adapters.library import Library, twin_not_found
 from adapters.stored_adapter import StoredAdapter
-from contract import MAX_AUDIO_BASE64, GenerateRequest
+from contract import MAX_AUDIO_BASE64, MAX_TAKES_SECONDS, Figures, GenerateRequest
 from core import metrics, principal
 from core.errors import Refusal
 from core.settings import Settings
-from core.tempos_in_text import tempos_in
-from generation import encode
+from generation import encode, figures
 from generation.content_credentials import signer_of
 from generation.delivery import plan
 from generation.delivery.plan import Delivery
 from generation.editing import kept_latents, tasks
 from generation.editing.preparation import Edit, prepare_edit, prepare_reference
 from generation.editing.recordings import NOTHING_SENT, Recording, Recordings, Sent
+from generation.figures import Goal
+from generation.goals import goal_of, strengths_of, tempo_of
 from generation.outbox import Outbox
 from generation.provenance import Provenance
 from generation.queue_positions import QueuePositions, TrackedRequest
+from generation.takes import Draft, accepts, select
 from models.base import Text
 from runners import TABLE, Backend
 from runners.clients import Runners
-from runners.messages import AdapterRef, LatentsMessage, RunnerState, TrackAnswer, TrackRequest
+from runners.messages import AdapterRef, RunnerState, TrackAnswer, TrackRequest
 from storage import Unavailable, keys, usage
 from storage.producers import Producers
 
@@ -48,6 +50,9 @@ class Generated:
         seconds: duration.
         key: the file's storage key.
         lora_scale: the strength of the twins together; None without a twin.
+        figures: what is heard in it; None where that is not measured.
+        accepted: whether it meets the conditions of `accept`; None without them.
+        draws: the number of takes that were drawn.
     """
 
     file: bytes
@@ -58,6 +63,9 @@ class Generated:
     seconds: float
     key: str
     lora_scale: float | None = None
+    figures: Figures | None = None
+    accepted: bool | None = None
+    draws: int = 1
 
     @property
     def path(self) -> str:
@@ -85,12 +93,21 @@ class Generation:
         self.recordings = Recordings(outbox)
 
     async def generate(self, request: GenerateRequest, as_base64: bool, sent: Sent = NOTHING_SENT) -> Generated:
-        """Generate and store a track.
+        """Generate and store a track; of several takes, the first is returned."""
+        return (await self.generate_takes(request, as_base64, sent))[0]
+
+    async def generate_takes(
+        self, request: GenerateRequest, as_base64: bool, sent: Sent = NOTHING_SENT
+    ) -> list[Generated]:
+        """Generate a request's takes, and store those that are answered.
 
         Args:
             request: the validated HTTP request.
             as_base64: the file has to fit into a JSON answer.
             sent: the files that came with it.
+
+        Returns:
+            The takes in the order of `rank`.
 
         Raises:
             Refusal: the request cannot be served; the message names the field and the remedy.
@@ -100,7 +117,7 @@ class Generation:
 
     async def _generate(
         self, request: GenerateRequest, as_base64: bool, sent: Sent, tracked: TrackedRequest
-    ) -> Generated:
+    ) -> list[Generated]:
         plan.check(request)
         twins = await self._twins(request)
         backend = await self._backend(request, twins)
@@ -108,8 +125,8 @@ class Generation:
         keep_latents = kept_latents.are_wanted(request, backend, state, self.settings)
         edit = await self._edit(request, sent, backend, state)
         reference = await prepare_reference(request, sent, self.recordings, state)
-        strengths = _strengths(request, twins)
-        bpm = _tempo(request, twins, strengths)
+        strengths = strengths_of(request, twins)
+        bpm = tempo_of(request, twins, strengths)
         seconds = self._seconds(request, backend, edit)
         delivery = plan.plan(request, bpm, backend.longest(self.settings), backend.name, edit)
         text = Text(request.prompt, request.lyrics, bpm, request.key, request.time_signature, request.vocal_language)
@@ -126,8 +143,9 @@ class Generation:
         )
         if as_base64:
             self._check_size(request, state, seconds, delivery)
-        with tracked.running_on(backend):
-            track = await self._track(backend, track_request, twins, strengths)
+        if request.drawn_at_once * seconds > MAX_TAKES_SECONDS:
+            raise _too_many_takes(request, seconds)
+        goal = await self._goal(request, twins, strengths) if request.measures else None
         provenance = Provenance(
             backend=backend.name,
             base=state.checkpoint,
@@ -140,30 +158,70 @@ class Generation:
             source=edit.source.name if edit else None,
             reference=reference.name if reference else None,
         )
-        delivered = await asyncio.to_thread(delivery.deliver, track, provenance)
-        file = delivered.file
-        if self.signer:
-            file = await asyncio.to_thread(self.signer.sign, file, request.output_format, provenance)
-        if as_base64 and len(file) * 4 / 3 > MAX_AUDIO_BASE64:
-            raise self._too_large(request, seconds)
+
+        async def draw(before: int, count: int) -> list[Draft]:
+            asked = track_request.model_copy(update={"options": request.take(before), "takes": count})
+            with tracked.running_on(backend):
+                made = await self._track(backend, asked, twins, strengths)
+            metrics.MUSIC.labels(backend.name).inc(count * made.seconds)
+            seeds = [request.take(before + number).seed for number in range(count)]
+            drafts = [
+                self._draft(take, delivery, replace(provenance, seed=seed), goal)
+                for take, seed in zip(made.takes, seeds, strict=True)
+            ]
+            return list(await asyncio.gather(*drafts))
+
+        drafts, draws = await select(request, draw)
         producer = twins[0][0].header.producer_id if twins else _owner(edit.source if edit else None, reference)
-        key = keys.output(producer, str(uuid.uuid4()), request.output_format, principal.current().tracks)
-        await asyncio.to_thread(self.outbox.put, key, file)
-        if (latents := _latents(track, edit)) and state.base_sha256:
-            await asyncio.to_thread(kept_latents.store, latents, key, file, state.base_sha256, self.outbox)
+        scale = round(sum(map(abs, strengths)), 6) if twins else None
+        stored = []
+        for draft in drafts:
+            track = await self._store(draft, producer, request, as_base64)
+            if draft.latents and state.base_sha256:
+                await asyncio.to_thread(
+                    kept_latents.store, draft.latents, track.key, track.file, state.base_sha256, self.outbox
+                )
+            stored.append(replace(track, draws=draws, lora_scale=scale))
         if self.settings.auth_issuer:
-            await asyncio.to_thread(self._count_uses, twins, track.seconds)
-        metrics.MUSIC.labels(backend.name).inc(track.seconds)
+            await asyncio.to_thread(self._count_uses, twins, sum(draft.seconds for draft in drafts))
+        return stored
+
+    async def _draft(self, track: TrackAnswer, delivery: Delivery, provenance: Provenance, goal: Goal | None) -> Draft:
+        """Encode a take, and measure it if there is a goal."""
+        own = replace(delivery, request=delivery.request.model_copy(update={"seed": provenance.seed}))
+        made = await asyncio.to_thread(own.deliver, track, provenance)
+        measured = await figures.measure(made.file, own.request.output_format, goal) if goal else None
+        latents = kept_latents.of_file(track, delivery.edit)
+        return Draft(provenance.seed, made.file, made.sample_rate, made.seconds, provenance, measured, latents)
+
+    async def _store(self, draft: Draft, producer: str | None, request: GenerateRequest, as_base64: bool) -> Generated:
+        """Sign and store a take."""
+        file, output_format = draft.file, request.output_format
+        if self.signer:
+            file = await asyncio.to_thread(self.signer.sign, file, output_format, draft.provenance)
+        if as_base64 and len(file) * 4 / 3 > MAX_AUDIO_BASE64:
+            raise self._too_large(request, draft.seconds)
+        key = keys.output(producer, str(uuid.uuid4()), output_format, principal.current().tracks)
+        await asyncio.to_thread(self.outbox.put, key, file)
         return Generated(
             file=file,
-            media_type=encode.MEDIA_TYPES[request.output_format],
-            backend=backend.name,
-            seed=request.seed,
-            sample_rate=delivered.sample_rate,
-            seconds=delivered.seconds,
+            media_type=encode.MEDIA_TYPES[output_format],
+            backend=draft.provenance.backend,
+            seed=draft.seed,
+            sample_rate=draft.sample_rate,
+            seconds=draft.seconds,
             key=key,
-            lora_scale=round(sum(map(abs, strengths)), 6) if twins else None,
+            figures=draft.figures,
+            accepted=accepts(request.accept, draft.figures) if request.accept else None,
         )
+
+    async def _goal(
+        self, request: GenerateRequest, twins: Sequence[list[StoredAdapter]], strengths: Sequence[float]
+    ) -> Goal:
+        """What the takes are compared with. The processes that measure them start meanwhile."""
+        goal = await asyncio.to_thread(goal_of, request, twins, strengths, self.library.storage)
+        await asyncio.to_thread(figures.prepare, goal)
+        return goal
 
     async def _state(self, request: GenerateRequest, sent: Sent, backend: Backend) -> RunnerState:
         """The runner's state. Raises Refusal (409) if its checkpoint cannot do what the request asks for."""
@@ -286,27 +344,10 @@ def _owner(*recordings: Recording | None) -> str | None:
     return next((each.owner for each in recordings if each and each.owner), None)
 
 
-def _strengths(request: GenerateRequest, twins: Sequence[list[StoredAdapter]]) -> list[float]:
-    """The strength of each twin: without a `lora_scale` its share of its own recommended one."""
-    strengths = list(request.strengths.values())
-    if request.lora_scale is not None:
-        return strengths
-    return [share * found[0].header.default_scale for share, found in zip(strengths, twins, strict=True)]
-
-
-def _latents(track: TrackAnswer, edit: Edit | None) -> LatentsMessage | None:
-    """The track's latents, with the gain to its samples."""
-    if track.latents and edit and edit.keeps_outside:
-        return track.latents.model_copy(update={"gain": track.latents.gain * edit.source.peak})
-    return track.latents
-
-
-def _tempo(request: GenerateRequest, twins: Sequence[list[StoredAdapter]], strengths: Sequence[float]) -> int | None:
-    """The request's tempo; else none if the prompt states one; else that of the strongest twin that has one."""
-    if request.bpm is not None:
-        return request.bpm
-    if any(tempos_in(request.prompt)):
-        return None
-    defaults = zip(strengths, [found[0].header.bpm for found in twins], strict=True)
-    tempos = [(strength, bpm) for strength, bpm in defaults if strength > 0 and bpm is not None]
-    return max(tempos, key=lambda tempo: tempo[0])[1] if tempos else None
+def _too_many_takes(request: GenerateRequest, seconds: float) -> Refusal:
+    field = "best_of" if request.best_of else "takes"
+    return Refusal(
+        400,
+        f"{field}: {request.drawn_at_once} takes of {seconds:g} s are over {MAX_TAKES_SECONDS:g} s in all; "
+        "ask for fewer or shorter ones",
+    )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,6 +117,18 @@ class Edit:
         return self.task in ("repaint", "extend")
 
 
+class Shared(Generic[T]):
+    """What rows that differ only in their seeds have in common: the first of them computes it, and all hold it."""
+
+    def __init__(self) -> None:
+        self._value: T | None = None
+
+    def get(self, compute: Callable[[], T]) -> T:
+        if self._value is None:
+            self._value = compute()
+        return self._value
+
+
 @dataclass(frozen=True)
 class Row:
     """One request, as a row of a batch.
@@ -129,6 +141,7 @@ class Row:
         edit: the task and its source; None for text alone.
         reference: audio whose timbre the row follows.
         keep: called with the track's latents when it is done; None if they are not wanted.
+        shared: the condition, for rows that differ only in their seeds; None for a row that is alone.
     """
 
     text: Text
@@ -138,6 +151,16 @@ class Row:
     edit: Edit | None = None
     reference: Recording | None = None
     keep: Callable[[Latents], None] | None = field(default=None, compare=False, repr=False)
+    shared: Shared[Any] | None = field(default=None, compare=False, repr=False)
+
+    def condition(self, compute: Callable[[], T]) -> T:
+        """What `compute` returns, which must not depend on the seed; once for all rows that share it."""
+        return self.shared.get(compute) if self.shared else compute()
+
+    def takes(self, count: int) -> list[Row]:
+        """Rows that differ from this one in their seeds alone, the first of which is this one's."""
+        shared, options = Shared[Any](), self.options
+        return [replace(self, options=options.take(number), shared=shared) for number in range(count)]
 
     @property
     def recorded_bytes(self) -> int:

@@ -10,8 +10,10 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import bentoml
@@ -92,22 +94,27 @@ class Runner:
 
     @bentoml.api
     async def generate(self, request: TrackRequest) -> TrackAnswer:
-        """Generate a track. Concurrent requests share batches."""
+        """Generate a track, or several takes of it. Concurrent requests share batches."""
         if self._reason or self._adapters is None or self._worker is None:
             return TrackAnswer(error=f"{self.backend} cannot serve: {self._reason}", status=503)
         deadline = time.monotonic() + request.timeout
         self._stages[request.queue_key] = "preparing"
-        kept: list[Latents] = []
+        kept: dict[int, Latents] = {}
         try:
             try:
-                self._worker.admit()
+                self._worker.admit(rows=request.takes)
                 async with self._adapters.hold(request.adapters) as adapters:
-                    row = await asyncio.to_thread(_row, request, adapters, kept.append)
-                    track = await self._worker.track(row, deadline, request.queue_key)
+                    row = await asyncio.to_thread(_row, request, adapters)
+                    rows = row.takes(request.takes)
+                    if request.keep_latents:
+                        rows = [
+                            replace(each, keep=partial(kept.__setitem__, number)) for number, each in enumerate(rows)
+                        ]
+                    tracks = await self._worker.tracks(rows, deadline, request.queue_key)
             except Exception as error:  # noqa: BLE001 - it is the answer
-                track = error
+                tracks = [error]
             self._stages[request.queue_key] = "finishing"
-            return await asyncio.to_thread(self._answer, track, request, kept)
+            return await asyncio.to_thread(self._answer, tracks, request, kept)
         finally:
             self._stages.pop(request.queue_key, None)
 
@@ -252,54 +259,63 @@ class Runner:
             faulthandler.dump_traceback()
             threading.Timer(_GRACE_SECONDS, os._exit, (1,)).start()
 
-    def _answer(self, track: Track, request: TrackRequest, kept: Sequence[Latents]) -> TrackAnswer:
+    def _answer(self, tracks: Sequence[Track], request: TrackRequest, kept: Mapping[int, Latents]) -> TrackAnswer:
+        """The tracks, or the first of their errors."""
+        made = [track for track in tracks if not isinstance(track, Exception)]
+        if len(made) < len(tracks):
+            return self._refused(next(track for track in tracks if isinstance(track, Exception)), request)
+        assert self._model is not None
+        pcm, *others = (_pcm(track, request, number) for number, track in enumerate(made))
+        latents = [_latents_message(kept[number]) for number in range(len(made))] if kept else []
+        return TrackAnswer(
+            pcm=pcm,
+            other_takes=others,
+            sample_format=request.sample_format,
+            sample_rate=self._model.sample_rate,
+            channels=self._model.channels,
+            latents=latents[0] if latents else None,
+            other_latents=latents[1:],
+        )
+
+    def _refused(self, error: Exception, request: TrackRequest) -> TrackAnswer:
         from models.device import is_out_of_memory
         from runners.scheduler import Expired
 
-        if isinstance(track, Refusal):
-            return TrackAnswer(error=track.message, status=track.status, wait=track.wait)
-        if isinstance(track, Expired):
+        if isinstance(error, Refusal):
+            return TrackAnswer(error=error.message, status=error.status, wait=error.wait)
+        if isinstance(error, Expired):
             return TrackAnswer(
                 error=f"the track was not done within {request.timeout:g} s (GENERATE_TIMEOUT_SECONDS); "
                 "ask for a shorter one, or later",
                 status=504,
             )
-        if isinstance(track, Exception) and is_out_of_memory(track):
+        if is_out_of_memory(error):
             field = "source" if request.edit else "duration_seconds"
             return TrackAnswer(
                 error=f"{field}: {request.seconds:g} s take more memory than {self.backend} has now; "
                 "ask for less, or try again later",
                 status=503,
             )
-        if isinstance(track, FloatingPointError):
+        if isinstance(error, FloatingPointError):
             return TrackAnswer(
                 error=f"{self.backend} computed values that are not finite for this track; "
                 "try another seed, or a lower lora_scale or guidance",
                 status=500,
             )
-        if isinstance(track, Exception):
-            incident = secrets.token_hex(4)
-            log.error("%s failed (incident %s)", self.backend, incident, exc_info=track)
-            return TrackAnswer(error=f"{self.backend} failed at this track (incident {incident})", status=500)
-        assert self._model is not None
-        return TrackAnswer(
-            pcm=_pcm(track, request),
-            sample_format=request.sample_format,
-            sample_rate=self._model.sample_rate,
-            channels=self._model.channels,
-            latents=_latents_message(kept[0]) if kept else None,
-        )
+        incident = secrets.token_hex(4)
+        log.error("%s failed (incident %s)", self.backend, incident, exc_info=error)
+        return TrackAnswer(error=f"{self.backend} failed at this track (incident {incident})", status=500)
 
 
-def _pcm(track: NDArray[np.float32], request: TrackRequest) -> bytes:
-    """The samples of `[channels, samples]` as the request asks for them."""
+def _pcm(track: NDArray[np.float32], request: TrackRequest, number: int) -> bytes:
+    """The samples `[channels, samples]` of a take, counted from 0, as the request asks for them."""
     samples = np.clip(track, -1, 1).T
     if request.sample_format == "float32":
         return samples.astype("<f4").tobytes()
-    return (dithered(samples, 16, request.options.seed) * 2**15).astype("<i2").tobytes()
+    return (dithered(samples, 16, request.options.take(number).seed) * 2**15).astype("<i2").tobytes()
 
 
-def _row(request: TrackRequest, adapters: list[AdapterWeights], keep: Callable[[Latents], None]) -> Row:
+def _row(request: TrackRequest, adapters: list[AdapterWeights]) -> Row:
     strengths = [ref.strength for ref in request.adapters]
     edit, reference = request.edit, request.reference
     return Row(
@@ -309,7 +325,6 @@ def _row(request: TrackRequest, adapters: list[AdapterWeights], keep: Callable[[
         list(zip(adapters, strengths, strict=True)),
         Edit(**{**dict(edit), "source": _recording(edit.source)}) if edit else None,
         _recording(reference) if reference else None,
-        keep if request.keep_latents else None,
     )
 
 

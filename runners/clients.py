@@ -138,12 +138,12 @@ class Runners:
         return state
 
     async def generate(self, backend: Backend, request: TrackRequest) -> TrackAnswer:
-        """Generate one track.
+        """Generate a track, or several takes of it.
 
         Raises:
             Refusal: with the runner's status and message.
         """
-        self._under_way[backend.name] += 1
+        self._under_way[backend.name] += request.takes
         try:
             answer: TrackAnswer = await self.proxies[backend.name].to_async.generate(request=request)
         except Exception as error:
@@ -152,7 +152,7 @@ class Runners:
                 503, f"{backend.name} did not finish the track ({type(error).__name__}); try again"
             ) from error
         finally:
-            self._under_way[backend.name] -= 1
+            self._under_way[backend.name] -= request.takes
         if answer.error:
             if answer.status == 503:
                 self._states.pop(backend.name, None)

@@ -83,7 +83,7 @@ class EditRequest(BaseModel):
 
 
 class TrackRequest(BaseModel):
-    """A request for one track, which becomes one row of a batch.
+    """A request for a track, or for several takes of it, each of which becomes a row of a batch.
 
     Attributes:
         text: what to play.
@@ -96,6 +96,7 @@ class TrackRequest(BaseModel):
         reference: audio whose timbre the track follows.
         keep_latents: answer the track's latents as well.
         sample_format: of the answer.
+        takes: the number of tracks, of which each has a seed that is one higher than the last.
     """
 
     text: Text
@@ -108,6 +109,7 @@ class TrackRequest(BaseModel):
     reference: Audio | None = None
     keep_latents: bool = False
     sample_format: PcmFormat = "int16"
+    takes: int = 1
 
 
 class TrackAnswer(BaseModel):
@@ -116,6 +118,7 @@ class TrackAnswer(BaseModel):
     Attributes:
         pcm: little-endian samples, interleaved.
         sample_format: of `pcm`; floats have a full scale of ±1.
+        other_takes: the same of the takes after the first.
         sample_rate: in Hz.
         channels: 1 or 2.
         error: the message for the client.
@@ -128,12 +131,24 @@ class TrackAnswer(BaseModel):
 
     pcm: bytes = b""
     sample_format: PcmFormat = "int16"
+    other_takes: list[bytes] = []
     sample_rate: int = 0
     channels: int = 0
     latents: LatentsMessage | None = None
+    other_latents: list[LatentsMessage] = []
     error: str | None = None
     status: int = 200
     wait: int | None = None
+
+    @property
+    def takes(self) -> list[TrackAnswer]:
+        """Each take as a track of its own."""
+        pcms = (self.pcm, *self.other_takes)
+        latents = (self.latents, *self.other_latents) if self.latents else [None] * len(pcms)
+        return [
+            self.model_copy(update={"pcm": pcm, "other_takes": [], "latents": own, "other_latents": []})
+            for pcm, own in zip(pcms, latents, strict=True)
+        ]
 
     @property
     def seconds(self) -> float:

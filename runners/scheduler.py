@@ -10,6 +10,8 @@ A row that joins a batch spares every waiting row the overhead of separate steps
 the rows in the batch. Where one row fills the device, the overhead is small and similar rows run one after the other.
 Where the overhead is large, as with a decoder that reads its weights for each token, every row joins.
 
+The takes of one request are answered together, so that they always share a batch.
+
 A row with recordings is prepared first: they are encoded, in pieces of some seconds. Where it is to join other rows,
 these take a step after each piece.
 
@@ -68,6 +70,7 @@ class Ticket:
         finishing: its steps are done, and its audio is being decoded.
         alone: it no longer shares a batch, since a batch with it failed.
         deferred: it ran out of memory alone, and waits until no other row holds memory.
+        request: identifies the request of which it is a take; takes of one request are answered together.
     """
 
     row: Row
@@ -80,6 +83,7 @@ class Ticket:
     finishing: bool = False
     alone: bool = False
     deferred: bool = False
+    request: object = None
 
 
 @dataclass(eq=False)
@@ -127,18 +131,19 @@ class Scheduler:
         self._changed = False  # the next slice chooses the batch anew
         self._prepared_last = False  # the last batch that was chosen is a row that is being prepared
 
-    def add(self, row: Row, deadline: float = float("inf")) -> Ticket:
+    def add(self, row: Row, deadline: float = float("inf"), request: object = None) -> Ticket:
         """Queue a row.
 
         Args:
-            row: the request.
+            row: the row.
             deadline: by `time.monotonic`; past it the row is answered by `Expired`.
+            request: identifies the request, where the row is one of its takes.
 
         Raises:
             Exception: the model's, if the row is invalid.
         """
         plan = self.model.plan(row)
-        ticket = Ticket(row, plan, deadline, self.clock, prepared=not plan.encoded_seconds)
+        ticket = Ticket(row, plan, deadline, self.clock, prepared=not plan.encoded_seconds, request=request)
         self.tickets.append(ticket)
         self._changed = True
         return ticket
@@ -269,6 +274,8 @@ class Scheduler:
             or sum(each.row.seconds for each in together) > self._max_seconds
         ):
             return False
+        if ticket.request is not None and ticket.request is members[0].request:
+            return True  # the client waits for all of them, so that only the time of all counts
         waiting = len(self.tickets) - len(members)
         return self.cost.overhead * waiting * ARRIVALS_PER_WAITING_ROW >= ticket.plan.cost * len(members)
 

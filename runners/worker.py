@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -45,13 +45,13 @@ class _Request:
     """A row, and the future of its track. An error is the future's result too.
 
     Attributes:
-        queue_key: the name by which `Worker.eta` finds it.
+        takes: the takes that are answered together, this one among them; the same object in each of them.
         ticket: set by the model's thread once the row is in the scheduler.
     """
 
     row: Row
     deadline: float
-    queue_key: str
+    takes: list[_Request]
     future: Future[Track] = field(default_factory=Future)
     ticket: Ticket | None = None
 
@@ -65,10 +65,20 @@ class _Call:
 
 
 @dataclass(frozen=True)
-class _Cancel:
-    """A message that the request is no longer wanted."""
+class _Add:
+    """A message with new requests, which the scheduler is to see at once."""
 
-    request: _Request
+    requests: list[_Request]
+
+
+@dataclass(frozen=True)
+class _Cancel:
+    """A message that the requests are no longer wanted."""
+
+    requests: list[_Request]
+
+
+_Message = _Add | _Call | _Cancel
 
 
 class Worker:
@@ -95,63 +105,72 @@ class Worker:
         self._tracks_gauge = metrics.PRESENT.labels(backend)
         self._tracks_gauge.set(0)  # a process before this one may have left another value
         self._slice_seconds, self._slice_rows = metrics.TURN_SECONDS.labels(backend), metrics.TURN_ROWS.labels(backend)
-        self._inbox: queue.SimpleQueue[_Request | _Call | _Cancel] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._calls: deque[_Call] = deque()
         self._requests: dict[Ticket, _Request] = {}
         self._tracks = self._recorded_bytes = 0
-        self._by_queue_key: dict[str, _Request] = {}
+        self._by_queue_key: dict[str, list[_Request]] = {}
         self._etas: dict[Ticket, Eta] = {}
         self._etas_at = float("-inf")
         threading.Thread(target=self._work, name="model", daemon=True).start()
 
-    def admit(self, recorded_bytes: int = 0) -> None:
-        """Check that another row can be taken, whose recordings take `recorded_bytes` of memory.
+    def admit(self, recorded_bytes: int = 0, rows: int = 1) -> None:
+        """Check that more rows can be taken, whose recordings take `recorded_bytes` of memory together.
 
         Raises:
             Refusal: 503, the queue or the memory for recordings is full, or the model is lost.
         """
         if self._ended:
             raise self._ended
-        if self._tracks >= MAX_TRACKS:
+        if self._tracks + rows > MAX_TRACKS:
             raise self._full(f"{MAX_TRACKS} requests are being served already")
         if self._recorded_bytes + recorded_bytes > MAX_RECORDED_BYTES:
             raise self._full("the recordings of other requests take all the memory for them")
 
     def eta(self, queue_key: str) -> Eta | None:
-        """The progress of the row with this `queue_key`; `None` if it is not in the scheduler. Thread-safe."""
-        request = self._by_queue_key.get(queue_key)
-        if request is None or request.ticket is None:
-            return None
-        return self._fresh_etas(request.ticket).get(request.ticket)
+        """The progress of the rows with this `queue_key`, that of the last one; `None` if none is in the scheduler.
+
+        Thread-safe.
+        """
+        requests = self._by_queue_key.get(queue_key, [])
+        tickets = [each.ticket for each in requests if each.ticket and not each.future.done()]
+        etas = [eta for ticket in tickets if (eta := self._fresh_etas(ticket).get(ticket))]
+        return min(etas, key=lambda eta: eta.progress, default=None)
 
     async def track(self, row: Row, deadline: float = float("inf"), queue_key: str = "") -> Track:
-        """Generate a row's audio. Cancelling it frees the row at the next step.
+        """`tracks` for one row."""
+        return (await self.tracks([row], deadline, queue_key))[0]
+
+    async def tracks(self, rows: Sequence[Row], deadline: float = float("inf"), queue_key: str = "") -> list[Track]:
+        """Generate the audio of rows that have the same recordings. Cancelling it frees them at the next step.
 
         Args:
-            row: the request.
-            deadline: by `time.monotonic`; past it the row is given up.
-            queue_key: a name for `eta`; of two rows with one name, the later one counts.
+            rows: the takes of one request.
+            deadline: by `time.monotonic`; past it they are given up.
+            queue_key: a name for `eta`; of two requests with one name, the later one counts.
 
         Returns:
-            The audio, or the error of this row.
+            The audio of each row, or its error.
 
         Raises:
             Refusal: 503, as for `admit`.
         """
-        self.admit(row.recorded_bytes)
-        request = _Request(row, deadline, queue_key)
-        self._count(1, row.recorded_bytes)
+        recorded_bytes = rows[0].recorded_bytes
+        self.admit(recorded_bytes, len(rows))
+        requests: list[_Request] = []
+        requests += [_Request(row, deadline, requests) for row in rows]
+        self._count(len(rows), recorded_bytes)
         if queue_key:
-            self._by_queue_key[queue_key] = request
-        self._inbox.put(request)
+            self._by_queue_key[queue_key] = requests
+        self._inbox.put(_Add(requests))
         try:
-            return await asyncio.wrap_future(request.future)
+            return list(await asyncio.gather(*(asyncio.wrap_future(each.future) for each in requests)))
         except asyncio.CancelledError:
-            self._inbox.put(_Cancel(request))
+            self._inbox.put(_Cancel(requests))
             raise
         finally:
-            self._count(-1, -row.recorded_bytes)
-            if self._by_queue_key.get(queue_key) is request:
+            self._count(-len(rows), -recorded_bytes)
+            if self._by_queue_key.get(queue_key) is requests:
                 del self._by_queue_key[queue_key]
 
     async def run(self, work: Generator[None, None, T]) -> T:
@@ -217,7 +236,7 @@ class Worker:
                     _resolve(request.future, error)
                 self._requests.clear()
 
-    def _next_message(self) -> _Request | _Call | _Cancel:
+    def _next_message(self) -> _Message:
         """Wait for a message. Memory is returned to the system if none comes for a moment."""
         try:
             return self._inbox.get(timeout=_IDLE_SECONDS)
@@ -225,20 +244,22 @@ class Worker:
             malloc.trim()
             return self._inbox.get()
 
-    def _handle(self, message: _Request | _Call | _Cancel) -> None:
+    def _handle(self, message: _Message) -> None:
         match message:
-            case _Request() as request:
-                self._add(request)
+            case _Add(requests):
+                for request in requests:
+                    self._add(request)
             case _Call() as call:
                 self._calls.append(call)
-            case _Cancel(request):
-                self._drop(request)
+            case _Cancel(requests):
+                for request in requests:
+                    self._drop(request)
 
     def _add(self, request: _Request) -> None:
         if request.future.cancelled():
             return
         try:
-            request.ticket = self._scheduler.add(request.row, request.deadline)
+            request.ticket = self._scheduler.add(request.row, request.deadline, request.takes)
             self._requests[request.ticket] = request
         except Exception as error:  # noqa: BLE001 - an invalid row is answered with its error
             _resolve(request.future, error)
@@ -271,7 +292,9 @@ class Worker:
         with contextlib.suppress(queue.Empty):
             while True:
                 message = self._inbox.get_nowait()
-                if not isinstance(message, _Cancel):
+                if isinstance(message, _Add):
+                    pending += message.requests
+                elif isinstance(message, _Call):
                     pending.append(message)
         for item in pending:
             if isinstance(item, _Request):

@@ -105,6 +105,11 @@ def preview(job: str, name: str) -> str:
     return f"job_runs/{job}/previews/{name}"
 
 
+def own_music(job: str) -> str:
+    """The measurements of the music that a twin was trained on; see training.evaluation.own_music."""
+    return f"job_runs/{job}/own_music.npz"
+
+
 def tensorboard(job: str, name: str) -> str:
     return f"job_runs/{job}/tensorboard/{name}"
 

@@ -84,6 +84,16 @@ FIELDS: dict[str, dict[str, str]] = {
         "keep_latents": "Keep the track's latents, so that an edit of it starts from them rather than from its sound "
         "(ACE-Step, wav and flac); as KEEP_LATENTS says if left out",
         "vocal_language": "The language of the lyrics as an ISO 639 code, such as ja; the model's default if left out",
+        "takes": "How many tracks are made in one batch, answered as links; the seed of each is one higher",
+        "rank": "Orders takes, the best first: by the tempo or key asked for, or by the distance from the twin's music",
+        "best_of": "How many takes are made, of which the best by rank is answered",
+        "accept": "Conditions; takes are drawn again until they are met, or until the draws are used up",
+        "figures": "Answer what is heard: tempo, key, levels, distance from the twin's music; several takes always do",
+    },
+    "Accept": {
+        "tempo_within": "The largest distance of the tempo that is heard from the one asked for, as a share of it",
+        "key": "Whether the key that is heard must be the one asked for",
+        "draws": "The largest number of takes that are drawn in all",
     },
     "ProducerRequest": {
         "display_name": "A name for people; the one before stays if left out",
@@ -105,3 +115,4 @@ FIELDS: dict[str, dict[str, str]] = {
 FIELDS["GenerateForm"] = FIELDS["GenerateRequest"] | {
     name: f"{FIELDS['GenerateRequest'][name]}; {_AS_JSON}" for name in ("loras", "tracks")
 }
+FIELDS["GenerateForm"]["accept"] += "; as JSON"

@@ -72,3 +72,29 @@ TRAIN_REQUEST = {
 IMPORTED = TWIN_ROW | {
     "notes": ["it changes what the model makes by 0.31 of its size, the weights of its layers by 0.02 of theirs"]
 }
+TAKES: dict[str, Any] = {
+    "backend": "ace_step",
+    "sample_rate": 48_000,
+    "duration_seconds": 30.0,
+    "draws": 4,
+    "takes": [
+        {
+            "seed": 9,
+            "url": "/data/outputs/twins/ada/track.wav",
+            "output_path": "/data/outputs/twins/ada/track.wav",
+            "figures": {
+                "bpm": 140.21,
+                "bpm_confidence": 0.93,
+                "bpm_off": 0.0015,
+                "key": "A minor",
+                "key_confidence": 0.71,
+                "key_matches": True,
+                "loudness": -12.4,
+                "peak": -1.0,
+                "clipped": 0,
+                "twin_distance": 1.37,
+            },
+            "accepted": None,
+        }
+    ],
+}

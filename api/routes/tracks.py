@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
+from collections.abc import Sequence
 from typing import Any, cast
 
-from starlette.responses import JSONResponse, Response
+from pydantic import BaseModel
+from starlette.responses import Response
 
 from api.routes import outputs
 from api.routes.examples import GENERATED, TWIN
@@ -22,10 +25,13 @@ from contract import (
     GenerateRequest,
     OutputFormat,
     QueueAnswer,
+    Take,
+    TakesAnswer,
 )
 from core.errors import Refusal
 from generation.editing.recordings import NOTHING_SENT, Sent
 from generation.encode import MEDIA_TYPES
+from generation.pipeline import Generated
 
 _AUDIO = tuple(MEDIA_TYPES.values())
 _REQUEST_ID = Parameter(
@@ -41,6 +47,8 @@ async def generate(
 ) -> GenerateAnswer | Response:
     """Make a track and answer it as the client wants it: as JSON with base64, as a link, or as the audio itself.
 
+    Several takes are answered as links.
+
     Args:
         accept: the `Accept` header.
         sent: the files that came with the request.
@@ -48,17 +56,19 @@ async def generate(
     Raises:
         Refusal: 400, 403, 404, 409, 413, 429, 503, 507.
     """
-    as_link = request.response == "url"
+    as_link = request.response == "url" or request.takes > 1
     named = request.output_format if "output_format" in request.model_fields_set else None
-    raw = None if as_link else audio_format(accept, named)
+    raw = None if request.response == "url" else audio_format(accept, named)
+    if request.takes > 1:
+        _check_answer_holds_takes(request, raw)
     if raw:
         request = request.model_copy(update={"output_format": raw})
-    track = await front.generation.generate(request, as_base64=not as_link and raw is None, sent=sent)
+    made = await front.generation.generate_takes(request, as_base64=not as_link and raw is None, sent=sent)
+    track = made[0]
     if raw:
-        headers = {"x-backend": track.backend, "x-seed": str(track.seed), "x-output-path": track.path}
-        if track.lora_scale is not None:
-            headers["x-lora-scale"] = f"{track.lora_scale:g}"
-        return Response(track.file, media_type=track.media_type, headers=headers)
+        return Response(track.file, media_type=track.media_type, headers=_headers(track))
+    if request.takes > 1:
+        return _json(_takes_answer(front, made))
     fields: dict[str, Any] = {
         "backend": track.backend,
         "seed": track.seed,
@@ -67,11 +77,62 @@ async def generate(
         "output_path": track.path,
         "lora_scale": track.lora_scale,
     }
+    if request.measures:
+        fields |= {"figures": track.figures, "draws": track.draws, "accepted": track.accepted}
     if as_link:
-        url = outputs.link(track.key, front.storage, front.outbox, front.settings)
-        return JSONResponse(GenerateLinkAnswer(url=url, **fields).model_dump())
+        return _json(GenerateLinkAnswer(url=_url(front, track), **fields))
     encoded = await asyncio.to_thread(base64.b64encode, track.file)
-    return GenerateAnswer(audio_base64=encoded.decode(), **fields)
+    return _json(GenerateAnswer(audio_base64=encoded.decode(), **fields))
+
+
+def _check_answer_holds_takes(request: GenerateRequest, raw: OutputFormat | None) -> None:
+    """Raises Refusal (400) if the answer that the client wants holds one track only."""
+    if raw:
+        raise Refusal(400, "takes: an audio file holds one track; accept application/json, or send best_of")
+    if request.response == "base64" and "response" in request.model_fields_set:
+        raise Refusal(400, "response: several takes are answered as links; send url, or leave it out")
+
+
+def _takes_answer(front: Front, made: Sequence[Generated]) -> TakesAnswer:
+    first = made[0]
+    return TakesAnswer(
+        backend=first.backend,
+        sample_rate=first.sample_rate,
+        duration_seconds=first.seconds,
+        lora_scale=first.lora_scale,
+        draws=first.draws,
+        takes=[
+            Take(
+                seed=track.seed,
+                url=_url(front, track),
+                output_path=track.path,
+                figures=track.figures,
+                accepted=track.accepted,
+            )
+            for track in made
+        ],
+    )
+
+
+def _headers(track: Generated) -> dict[str, str]:
+    """The headers of an answer that is the audio itself."""
+    headers = {"x-backend": track.backend, "x-seed": str(track.seed), "x-output-path": track.path}
+    if track.lora_scale is not None:
+        headers["x-lora-scale"] = f"{track.lora_scale:g}"
+    if track.figures:
+        headers["x-figures"] = track.figures.model_dump_json()
+    if track.accepted is not None:
+        headers["x-accepted"] = json.dumps(track.accepted)
+    return headers
+
+
+def _url(front: Front, track: Generated) -> str:
+    return outputs.link(track.key, front.storage, front.outbox, front.settings)
+
+
+def _json(answer: BaseModel) -> Response:
+    """The answer without the fields that were not set."""
+    return Response(answer.model_dump_json(exclude_unset=True), media_type="application/json")
 
 
 async def generate_from_form(front: Front, inputs: Inputs[GenerateForm]) -> GenerateAnswer | Response:
@@ -107,7 +168,7 @@ ROUTES = (
         body=GenerateRequest,
         body_example={"prompt": "808 trap beat, dark synth", "lora_id": TWIN, "duration_seconds": 30, "seed": 7},
         parameters=(_REQUEST_ID, TWIN_LINK),
-        answer=(GenerateAnswer, GenerateLinkAnswer),
+        answer=(GenerateAnswer, GenerateLinkAnswer, TakesAnswer),
         answer_example={"audio_base64": "UklGRi4AAABXQVZFZm10…"} | GENERATED,
         files=_AUDIO,
         errors=(404, 409, 507),
@@ -125,7 +186,7 @@ ROUTES = (
         form_files=("source", "reference"),
         form_files_required=False,
         parameters=(_REQUEST_ID, TWIN_LINK),
-        answer=(GenerateAnswer, GenerateLinkAnswer),
+        answer=(GenerateAnswer, GenerateLinkAnswer, TakesAnswer),
         answer_example={"audio_base64": "UklGRi4AAABXQVZFZm10…"} | GENERATED,
         files=_AUDIO,
         errors=(404, 409, 507),

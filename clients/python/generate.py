@@ -22,7 +22,7 @@ Json = dict[str, Any]
 # The fields of a request that are keyword arguments of a method: the class's name, the request's, and those of its
 # fields that the method takes by position or sets by itself.
 _OPTIONS: dict[str, tuple[str, frozenset[str]]] = {
-    "GenerateOptions": ("GenerateRequest", frozenset({"prompt", "response"})),
+    "GenerateOptions": ("GenerateRequest", frozenset({"prompt", "response", "takes"})),
     "TrainOptions": ("TrainRequest", frozenset({"producer_id", "upload_paths"})),
     "RetrainOptions": ("RetrainRequest", frozenset()),
 }

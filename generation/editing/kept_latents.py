@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError
@@ -17,8 +18,11 @@ from core.errors import Refusal
 from core.settings import Settings
 from generation.outbox import Outbox
 from runners import Backend
-from runners.messages import LatentsMessage, RunnerState
+from runners.messages import LatentsMessage, RunnerState, TrackAnswer
 from storage import Damaged, NotFound, Unavailable, digest_of, keys
+
+if TYPE_CHECKING:
+    from generation.editing.preparation import Edit
 
 log = logging.getLogger("producer_twin.front")
 
@@ -47,6 +51,13 @@ def are_wanted(request: GenerateRequest, backend: Backend, state: RunnerState, s
         raise Refusal(409, f"keep_latents: {backend.name} makes tracks without latents; leave it out")
     wanted = settings.keep_latents if request.keep_latents is None else request.keep_latents
     return wanted and is_lossless and is_unchanged and state.keeps_latents
+
+
+def of_file(track: TrackAnswer, edit: Edit | None) -> LatentsMessage | None:
+    """The latents of a track, with the gain to the samples of its file."""
+    if track.latents and edit and edit.keeps_outside:
+        return track.latents.model_copy(update={"gain": track.latents.gain * edit.source.peak})
+    return track.latents
 
 
 def store(latents: LatentsMessage, track_key: str, track: bytes, base_sha256: str, outbox: Outbox) -> None:

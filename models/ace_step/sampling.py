@@ -66,6 +66,45 @@ def is_turbo(config: Mapping[str, Any], variant: str) -> bool:
     return config.get("is_turbo") is None and config.get("model_version") is None and "turbo" in variant
 
 
+@dataclass(frozen=True)
+class Condition:
+    """The sequences of a row, which do not depend on its seed.
+
+    Attributes:
+        edited: of the steps that are conditioned on the source: conditional and, with guidance, unconditional.
+        text: of the steps that are conditioned on the text alone.
+    """
+
+    edited: Sequence[packed.Stream] = ()
+    text: Sequence[packed.Stream] = ()
+
+    @classmethod
+    def of(
+        cls, pipeline: AceStepPipeline, row: Row, defaults: Defaults, weights: Weights | None, encoded: Encoded
+    ) -> Condition:
+        """Encode the row's condition, blend its adapters, and prepare the sequences that its steps need."""
+        edit, pairs = row.edit, blend(row.adapters)
+        steps = len(times(row, defaults)) - 1
+        edited = edited_steps(edit, steps)
+
+        def prepared(context: Tensor, instruction: str) -> list[packed.Stream]:
+            """The conditional stream, and with guidance the unconditional one."""
+            condition = conditions.encode(pipeline, row.text, row.seconds, instruction, encoded.timbre)
+            both = [condition, conditions.null(pipeline, condition)][: streams(row, defaults)]
+            return [packed.stream(pipeline.transformer, context, each, pairs, weights) for each in both]
+
+        edited_streams: Sequence[packed.Stream] = ()
+        text_streams: Sequence[packed.Stream] = ()
+        if edit and edited:
+            latents = encoded.structure if edit.task == "cover" else encoded.source
+            assert latents is not None
+            edited_streams = prepared(tasks.context(pipeline, edit, latents), tasks.instruction(edit))
+        if edited < steps:
+            length = conditions.frames(pipeline, row.seconds)
+            text_streams = prepared(conditions.context(pipeline, length), conditions.TEXT_TO_MUSIC)
+        return cls(edited_streams, text_streams)
+
+
 class Run:
     """The state of a row that is being denoised.
 
@@ -91,7 +130,6 @@ class Run:
         transformer = pipeline.transformer
         edit, options = row.edit, row.options
         length = conditions.frames(pipeline, row.seconds)
-        pairs = blend(row.adapters)
         self.guidance = defaults.guidance if options.guidance is None else options.guidance
         self.momentum = MomentumBuffer(momentum=_MOMENTUM)
         self.times = times(row, defaults)
@@ -102,24 +140,10 @@ class Run:
         # Drawn on the CPU, so that a seed gives the same music on every device.
         noise = torch.randn(shape, generator=generator).to(transformer.device, transformer.dtype)
         self.latents = noise
-
-        def prepared(context: Tensor, instruction: str) -> list[packed.Stream]:
-            """The conditional stream, and with guidance the unconditional one."""
-            condition = conditions.encode(pipeline, row.text, row.seconds, instruction, encoded.timbre)
-            both = [condition, conditions.null(pipeline, condition)][: streams(row, defaults)]
-            return [packed.stream(transformer, context, each, pairs, weights) for each in both]
-
         steps = len(self.times) - 1
         self._edited_steps = edited_steps(edit, steps)
-        self._edited_streams: list[packed.Stream] = []
-        self._text_streams: list[packed.Stream] = []
+        self._condition = row.condition(lambda: Condition.of(pipeline, row, defaults, weights, encoded))
         self._injection: Injection | None = None
-        if edit and self._edited_steps:
-            latents = encoded.structure if edit.task == "cover" else encoded.source
-            assert latents is not None
-            self._edited_streams = prepared(tasks.context(pipeline, edit, latents), tasks.instruction(edit))
-        if self._edited_steps < steps:
-            self._text_streams = prepared(conditions.context(pipeline, length), conditions.TEXT_TO_MUSIC)
         if edit and edit.noise_strength > 0:
             assert encoded.source is not None
             self.latents = noised(encoded.source, noise, self.times[0])
@@ -133,9 +157,9 @@ class Run:
         return len(self.times) - 1 - self.step
 
     @property
-    def streams(self) -> list[packed.Stream]:
+    def streams(self) -> Sequence[packed.Stream]:
         """The sequences through the transformer in the next step: conditional and, with guidance, unconditional."""
-        return self._edited_streams if self.step < self._edited_steps else self._text_streams
+        return self._condition.edited if self.step < self._edited_steps else self._condition.text
 
     def advance(self, velocities: Sequence[torch.Tensor]) -> None:
         """Take an Euler step along the conditional and, with guidance, unconditional velocity, `[1, T, C]` each."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ from models.memory import WHOLE, MemoryMode
 from models.musicgen import codec
 from models.musicgen.checkpoint import load
 from models.musicgen.continuation import Continuation
+from models.musicgen.decoder import RowState, begin_row
 from models.musicgen.layer import forward
 from models.musicgen.melody import Melody
 from models.musicgen.sampling import Sampling
@@ -132,7 +134,8 @@ class MusicGen(Model[Run]):
         )
 
     def begin(self, row: Row) -> Run:
-        return Run(self.model, self.token_row(row))
+        token_row, state = row.condition(lambda: self._condition(row))
+        return Run(self.model, replace(token_row, seed=row.options.seed), replace(state))
 
     def batch(self, runs: Sequence[Run]) -> Batch:
         return Batch(self.model, runs, self._step_layer)
@@ -158,6 +161,12 @@ class MusicGen(Model[Run]):
         batch = self.batch([self.begin(row)])
         yield from batch.step()
         return batch.logits
+
+    @torch.inference_mode()
+    def _condition(self, row: Row) -> tuple[TokenRow, RowState]:
+        """The row with its text encoded and its adapters blended, and the decoder's state before the first code."""
+        token_row = self.token_row(row)
+        return token_row, begin_row(self.model.decoder, token_row.text, token_row.pairs, token_row.weights)
 
     def _continuation(self, row: Row) -> Continuation | None:
         return Continuation.of(row, Windows.of(self.model), self.sample_rate, self.sample_rate // self.frame_rate)

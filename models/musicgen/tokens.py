@@ -16,7 +16,7 @@ from transformers import MusicgenForConditionalGeneration
 
 from adapters.batched_lora import Pairs, Weights
 from models.base import Interruptible
-from models.musicgen.decoder import Decoder, begin_row
+from models.musicgen.decoder import Decoder, RowState, begin_row
 from models.musicgen.layer import forward
 from models.musicgen.pattern import delay, delays, undelay
 from models.musicgen.sampling import choose
@@ -115,14 +115,17 @@ class Run:
         codes: the track's codes by frame, `[K, frames]`.
         steps_left: number of steps to take; 0 if the row is broken.
         broken: whether its logits were not finite, so that there will be no audio.
+
+    Args:
+        state: the decoder's state before the first code; it is computed if left out.
     """
 
     @torch.inference_mode()
-    def __init__(self, model: MusicgenForConditionalGeneration, row: TokenRow) -> None:
+    def __init__(self, model: MusicgenForConditionalGeneration, row: TokenRow, state: RowState | None = None) -> None:
         self.row = row
         self.windows = Windows.of(model)
         self.pad = model.decoder.config.vocab_size  # the embeddings' last row
-        self.state = begin_row(model.decoder, row.text, row.pairs, row.weights)
+        self.state = state or begin_row(model.decoder, row.text, row.pairs, row.weights)
         # Drawn on the CPU, so that a seed gives the same music on every device.
         self.generator = torch.Generator().manual_seed(row.seed) if row.temperature else None
         self.codes = torch.full((len(self.windows.delays), row.frames), _UNKNOWN, device=model.decoder.device)

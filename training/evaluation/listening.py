@@ -18,19 +18,28 @@ _MIN_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class Piece:
-    """The measurements of a piece.
+class EmbeddedPiece:
+    """The position of a piece in the tagger's embedding.
 
     Attributes:
         source: names the music. A piece and its copy through the codec have one source.
         song: names the song that it is an excerpt of.
         embedding: `[windows, 200]`, of windows of three seconds.
-        pulse, persistence: as in `audio_measures`.
     """
 
     source: str
     song: str
     embedding: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Piece(EmbeddedPiece):
+    """The measurements of a piece.
+
+    Attributes:
+        pulse, persistence: as in `audio_measures`.
+    """
+
     pulse: float
     persistence: float
 
@@ -45,7 +54,12 @@ def listen(
         network: of the tagger's two, the one whose embedding is taken.
     """
     pulse, persistence = audio_measures.pulse(audio, rate), audio_measures.persistence(audio, rate)
-    return Piece(source, song or source, embed(_prepared(audio, rate), rate, network), pulse, persistence)
+    return Piece(source, song or source, embedding_of(audio, rate, network), pulse, persistence)
+
+
+def embedding_of(audio: Audio, rate: int, network: Literal["mtt", "msd"] = "msd") -> NDArray[np.float32]:
+    """The embedding `[windows, 200]` of mono audio, which is repeated if it is shorter than a window."""
+    return embed(_prepared(audio, rate), rate, network)
 
 
 def middle(audio: NDArray[np.float32], samples: int) -> NDArray[np.float32]:

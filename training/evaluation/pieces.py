@@ -32,6 +32,8 @@ def compare_pieces(
 ) -> Heard | None:
     """Play with and without the twin, and write the report's `comparisons`, `resemblance` and `heard`.
 
+    The measurements of the producer's music are stored beside it, for tracks that are made later.
+
     Args:
         seconds: length of the pieces.
 
@@ -57,6 +59,7 @@ def compare_pieces(
     own = [*split.train.excerpts, *split.held_out.excerpts]
     if not own:
         return None
+    report.store_own_music(own)
     base, twin = (
         [listen(piece.mean(axis=0), rate, f"piece {number}") for number, piece in enumerate(pieces)]
         for pieces in (without, with_twin)

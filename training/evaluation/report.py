@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from core import plain_json
 from storage import Storage, Unavailable, keys
 from training.base import Recipe
+from training.evaluation import own_music
+from training.evaluation.listening import EmbeddedPiece
 from training.history import History
 from training.jobs.record import JobRecord
 from training.jobs.transitions import JobEnded
@@ -107,6 +109,10 @@ class Report:
             self._storage.put(keys.report(self._job_id), plain_json.encode(self.content, indent=1))
         except Unavailable as error:
             log.warning("the report was not stored: %s", error)
+
+    def store_own_music(self, pieces: Sequence[EmbeddedPiece]) -> None:
+        """Store the measurements of the producer's music, at least one piece."""
+        self._storage.put(keys.own_music(self._job_id), own_music.write(pieces))
 
     def store_audio(self, name: str, audio: NDArray[np.float32], rate: int, with_spectrogram: bool = False) -> str:
         """Store a piece as `name`.mp3, and its spectrogram as `name`.png. Returns the name of the MP3 file.

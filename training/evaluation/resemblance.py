@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from training.evaluation.intervals import Interval, interval, resampled_counts
-from training.evaluation.listening import Piece
+from training.evaluation.listening import EmbeddedPiece
 
 SPACE = "energy distance in the tagger's embedding (musicnn, Million Song Dataset): 200 numbers for each 3 s"
 
@@ -29,16 +29,16 @@ class OwnMusic:
         pieces: excerpts of the producer's songs, at least one.
     """
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
+    def __init__(self, pieces: Sequence[EmbeddedPiece]) -> None:
         self._pieces = list(pieces)
         self._spread = float(_spread(self._pieces, np.ones((1, len(self._pieces))))[0])
 
-    def distance(self, pieces: Sequence[Piece]) -> Interval:
+    def distance(self, pieces: Sequence[EmbeddedPiece]) -> Interval:
         """The distance of a set of pieces, at least one."""
         distances = self._distances_of_samples(pieces)
         return interval(distances[0], distances[1:])
 
-    def difference(self, pieces: Sequence[Piece], others: Sequence[Piece]) -> Interval:
+    def difference(self, pieces: Sequence[EmbeddedPiece], others: Sequence[EmbeddedPiece]) -> Interval:
         """The distance of `pieces` less that of `others`, which are as many and come in the same order of prompts."""
         differences = self._distances_of_samples(pieces) - self._distances_of_samples(others)
         return interval(differences[0], differences[1:])
@@ -55,7 +55,7 @@ class OwnMusic:
             distances.append(others.distance(own).value)
         return Interval(float(np.mean(distances)), min(distances), max(distances))
 
-    def _distances_of_samples(self, pieces: Sequence[Piece]) -> Matrix:
+    def _distances_of_samples(self, pieces: Sequence[EmbeddedPiece]) -> Matrix:
         """The distance of the set itself, and then that of each of its resamples."""
         counts = np.concatenate([np.ones((1, len(pieces))), resampled_counts(len(pieces))])
         distances, counted = _distances(pieces, self._pieces), _of_different_sources(pieces, self._pieces)
@@ -65,7 +65,7 @@ class OwnMusic:
         return 2 * across - _spread(pieces, counts) - self._spread
 
 
-def _spread(pieces: Sequence[Piece], counts: Matrix) -> Matrix:
+def _spread(pieces: Sequence[EmbeddedPiece], counts: Matrix) -> Matrix:
     """The mean distance within each sample `[samples, pieces]`; of a single piece, that of its windows."""
     distances, counted = _distances(pieces, pieces), _of_different_sources(pieces, pieces)
     pairs = ((counts @ counted) * counts).sum(axis=1)
@@ -74,12 +74,12 @@ def _spread(pieces: Sequence[Piece], counts: Matrix) -> Matrix:
     return np.where(pairs > 0, sums / np.maximum(pairs, 1), alone)
 
 
-def _of_different_sources(pieces: Sequence[Piece], others: Sequence[Piece]) -> Matrix:
+def _of_different_sources(pieces: Sequence[EmbeddedPiece], others: Sequence[EmbeddedPiece]) -> Matrix:
     """1 for each pair of different sources, 0 for each other pair."""
     different = [[float(piece.source != other.source) for other in others] for piece in pieces]
     return np.array(different)
 
 
-def _distances(pieces: Sequence[Piece], others: Sequence[Piece]) -> Matrix:
+def _distances(pieces: Sequence[EmbeddedPiece], others: Sequence[EmbeddedPiece]) -> Matrix:
     """The mean distance between the windows of each piece and of each other piece."""
     return np.array([[cdist(piece.embedding, other.embedding).mean() for other in others] for piece in pieces])

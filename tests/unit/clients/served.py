@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from api.routes.examples import GENERATED, JOB
+from api.routes.examples import GENERATED, JOB, TAKES
 from api.routes.route import Route
 from api.routes.table import NO_ROUTE, TABLE
 
@@ -37,10 +37,12 @@ class ServedExamples:
             sent |= set(json.loads(request.content))
         if route.form:
             sent |= set(FIELD.findall(request.read().decode(errors="replace")))
-        return _answer(route)
+        return _answer(route, request)
 
 
-def _answer(route: Route) -> httpx.Response:
+def _answer(route: Route, request: httpx.Request) -> httpx.Response:
+    if route.path in ("/generate", "/generate/form") and b'"takes"' in request.content:
+        return httpx.Response(200, json=TAKES)
     if route.path in ("/generate", "/generate/form"):
         return httpx.Response(200, json={"url": GENERATED["output_path"], **GENERATED})
     if route.path.endswith("/events"):

@@ -51,6 +51,8 @@ CALLS: list[Callable[[Any, Path], Any]] = [
         request_id="mine",
         **(dict.fromkeys(GenerateOptions.__annotations__, "x") | {"tracks": ["drums"]}),
     ),
+    lambda client, folder: client.tracks.generate_takes("trap", 4, request_id="mine"),
+    lambda client, folder: client.tracks.generate_takes("trap", 4, source_file=folder / "beat.wav"),
     lambda client, folder: client.tracks.queue("mine"),
     lambda client, folder: client.tracks.read(PATH, format="mp3"),
     lambda client, folder: client.tracks.save(PATH, folder / "track.flac"),

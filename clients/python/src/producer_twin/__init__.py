@@ -2,13 +2,13 @@
 
 from producer_twin._async.client import AsyncProducerTwin
 from producer_twin._async.jobs import AsyncJob
-from producer_twin._async.tracks import AsyncTrack
+from producer_twin._async.tracks import AsyncTake, AsyncTakes, AsyncTrack
 from producer_twin._async.twins import AsyncTwin
 from producer_twin._connection import package_version
 from producer_twin._retry import Retry
 from producer_twin._sync.client import ProducerTwin
 from producer_twin._sync.jobs import Job
-from producer_twin._sync.tracks import Track
+from producer_twin._sync.tracks import Take, Takes, Track
 from producer_twin._sync.twins import Twin
 from producer_twin.errors import ApiError, JobFailed, ProducerTwinError, Unreachable
 
@@ -17,6 +17,8 @@ __all__ = [
     "ApiError",
     "AsyncJob",
     "AsyncProducerTwin",
+    "AsyncTake",
+    "AsyncTakes",
     "AsyncTrack",
     "AsyncTwin",
     "Job",
@@ -24,6 +26,8 @@ __all__ = [
     "ProducerTwin",
     "ProducerTwinError",
     "Retry",
+    "Take",
+    "Takes",
     "Track",
     "Twin",
     "Unreachable",

@@ -56,28 +56,25 @@ class EmbeddedTags(Answer):
     key: str | None = None
 
 
-class GenerateAnswer(Answer):
-    """`lora_scale` is the strength that the twins had together; null without a twin."""
+class Figures(Answer):
+    """What is heard in a track; `null` where it cannot be told.
 
-    audio_base64: str
-    backend: str
-    seed: int
-    sample_rate: int
-    duration_seconds: float
-    output_path: str
-    lora_scale: float | None = None
+    Each confidence is the probability that the value is right. `bpm_off` is the distance of `bpm` from the tempo
+    asked for, as a share of it. `loudness` is integrated, in LUFS, `peak` in dBFS; `clipped` counts the samples in
+    runs at full scale. `twin_distance`, from the music of the twin, is measured as the twin report's `resemblance`:
+    lower is nearer.
+    """
 
-
-class GenerateLinkAnswer(Answer):
-    """With `response: "url"`: a URL from which a player or a browser can fetch the track."""
-
-    url: str
-    backend: str
-    seed: int
-    sample_rate: int
-    duration_seconds: float
-    output_path: str
-    lora_scale: float | None = None
+    bpm: float | None = None
+    bpm_confidence: float | None = None
+    bpm_off: float | None = None
+    key: str | None = None
+    key_confidence: float | None = None
+    key_matches: bool | None = None
+    loudness: float | None = None
+    peak: float | None = None
+    clipped: int
+    twin_distance: float | None = None
 
 
 class ImportAnswer(Answer):
@@ -344,6 +341,39 @@ class DatasetAnswer(Answer):
     segments: list[dict[str, Any]]
 
 
+class GenerateAnswer(Answer):
+    """The track itself. `figures`, `draws` and `accepted` are there where it is measured.
+
+    `lora_scale` is the strength that the twins had together; null without a twin.
+    """
+
+    figures: Figures | None = None
+    draws: int | None = None
+    accepted: bool | None = None
+    audio_base64: str
+    backend: str
+    seed: int
+    sample_rate: int
+    duration_seconds: float
+    output_path: str
+    lora_scale: float | None = None
+
+
+class GenerateLinkAnswer(Answer):
+    """With `response: "url"`: a URL from which a player or a browser can fetch the track."""
+
+    figures: Figures | None = None
+    draws: int | None = None
+    accepted: bool | None = None
+    url: str
+    backend: str
+    seed: int
+    sample_rate: int
+    duration_seconds: float
+    output_path: str
+    lora_scale: float | None = None
+
+
 class LorasAnswer(Answer):
     """`GET /loras`."""
 
@@ -369,6 +399,16 @@ class ReportAnswer(Answer):
     complete: bool
     verdict: VerdictAnswer | None = None
     unmeasured: list[str]
+
+
+class Take(Answer):
+    """One of several takes. `seed` alone makes it again. `accepted` is null without `accept`."""
+
+    seed: int
+    url: str
+    output_path: str
+    figures: Figures | None = None
+    accepted: bool | None = None
 
 
 class UsageAnswer(Answer):
@@ -414,6 +454,17 @@ class ProducersAnswer(Answer):
     """`GET /producers`."""
 
     producers: list[ProducerRecordAnswer]
+
+
+class TakesAnswer(Answer):
+    """With `takes` above 1: links to all of them, in the order of `rank`; `draws` is the number that was drawn."""
+
+    backend: str
+    sample_rate: int
+    duration_seconds: float
+    lora_scale: float | None = None
+    draws: int
+    takes: list[Take]
 
 
 class BackendsAnswer(Answer):

@@ -8,6 +8,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Required, TypedDict
 
 
+class Accept(TypedDict, total=False):
+    """The conditions that a take must meet; takes are drawn again until it does, or until `draws` are drawn in all.
+
+    `tempo_within` is the largest distance of the tempo that is heard from the one asked for, as a share of it.
+
+    Attributes:
+        tempo_within: the largest distance of the tempo that is heard from the one asked for, as a share of it.
+        key: whether the key that is heard must be the one asked for.
+        draws: the largest number of takes that are drawn in all.
+    """
+
+    tempo_within: float | None
+    key: bool
+    draws: int
+
+
 class BlendPart(TypedDict, total=False):
     """A twin in a blend. Weights are relative: only their ratios matter.
 
@@ -59,6 +75,10 @@ class GenerateOptions(TypedDict, total=False):
         keep_latents: keep the track's latents, so that an edit of it starts from them rather than from its sound
             (ACE-Step, wav and flac); as KEEP_LATENTS says if left out.
         vocal_language: the language of the lyrics as an ISO 639 code, such as ja; the model's default if left out.
+        rank: orders takes, the best first: by the tempo or key asked for, or by the distance from the twin's music.
+        best_of: how many takes are made, of which the best by rank is answered.
+        accept: conditions; takes are drawn again until they are met, or until the draws are used up.
+        figures: answer what is heard: tempo, key, levels, distance from the twin's music; several takes always do.
     """
 
     lora_id: str | None
@@ -110,6 +130,10 @@ class GenerateOptions(TypedDict, total=False):
     reference: str | None
     keep_latents: bool | None
     vocal_language: str | None
+    rank: Literal["tempo", "key", "twin", "none"]
+    best_of: int | None
+    accept: Accept | None
+    figures: bool
 
 
 class TrainOptions(TypedDict, total=False):

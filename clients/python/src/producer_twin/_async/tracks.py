@@ -16,7 +16,7 @@ from producer_twin._async.resource import AsyncResource
 from producer_twin._async.transport import NO_READ_TIMEOUT
 from producer_twin._files import FORMATS, FilePart, OnProgress, name_of, written
 from producer_twin._paths import output_path, path_of
-from producer_twin.models import GenerateLinkAnswer, QueueAnswer
+from producer_twin.models import GenerateLinkAnswer, QueueAnswer, Take, TakesAnswer
 from producer_twin.requests import GenerateOptions
 
 if TYPE_CHECKING:
@@ -35,6 +35,26 @@ class AsyncTrack(GenerateLinkAnswer):
     async def read(self) -> bytes:
         """The audio file as it is stored."""
         return await self._client.tracks.read(self.output_path)
+
+
+class AsyncTake(Take):
+    """One of several takes of a track."""
+
+    _client: AsyncProducerTwin = PrivateAttr()
+
+    async def save(self, path: str | os.PathLike[str], on_progress: OnProgress | None = None) -> Path:
+        """Write the audio to a file; the service converts it to the format that the extension names."""
+        return await self._client.tracks.save(self.output_path, path, on_progress)
+
+    async def read(self) -> bytes:
+        """The audio file as it is stored."""
+        return await self._client.tracks.read(self.output_path)
+
+
+class AsyncTakes(TakesAnswer):
+    """Several takes of a track, in the order of `rank`."""
+
+    takes: list[AsyncTake]  # type: ignore[assignment]  # each is a `Take`
 
 
 class AsyncTracks(AsyncResource):
@@ -58,10 +78,50 @@ class AsyncTracks(AsyncResource):
             request_id: an id of your choice, such as a UUID, for `queue`.
             options: the fields of `POST /generate`.
         """
-        fields = {"prompt": prompt, **options, "response": "url"}
+        fields = {"prompt": prompt, **options}
+        answer = await self._generate(fields, source_file, reference_file, request_id)
+        track = AsyncTrack.model_validate_json(answer.content)
+        track._client = self._client
+        return track
+
+    async def generate_takes(
+        self,
+        prompt: str,
+        takes: int,
+        *,
+        source_file: str | os.PathLike[str] | None = None,
+        reference_file: str | os.PathLike[str] | None = None,
+        request_id: str | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> AsyncTakes:
+        """Make several takes of a track, which differ in their seeds, in one batch.
+
+        Args:
+            prompt: a description of the music.
+            takes: how many, from 2.
+            source_file: a file to edit, instead of the path `source`.
+            reference_file: a file whose timbre is followed, instead of the path `reference`.
+            request_id: an id of your choice, such as a UUID, for `queue`.
+            options: the fields of `POST /generate`.
+        """
+        fields = {"prompt": prompt, "takes": takes, **options}
+        answer = await self._generate(fields, source_file, reference_file, request_id)
+        made = AsyncTakes.model_validate_json(answer.content)
+        for take in made.takes:
+            take._client = self._client
+        return made
+
+    async def _generate(
+        self,
+        fields: Mapping[str, Any],
+        source_file: str | os.PathLike[str] | None,
+        reference_file: str | os.PathLike[str] | None,
+        request_id: str | None,
+    ) -> httpx.Response:
+        fields = {**fields, "response": "url"}
         sent = {"source": source_file, "reference": reference_file}
         files = [FilePart(Path(path), name_of(path), field=name) for name, path in sent.items() if path is not None]
-        answer = await self._transport.send(
+        return await self._transport.send(
             "POST",
             "/generate/form" if files else "/generate",
             json=None if files else fields,
@@ -70,9 +130,6 @@ class AsyncTracks(AsyncResource):
             headers={"x-request-id": request_id} if request_id else {},
             timeout=NO_READ_TIMEOUT,
         )
-        track = AsyncTrack.model_validate_json(answer.content)
-        track._client = self._client
-        return track
 
     async def queue(self, request_id: str) -> QueueAnswer:
         """The queue position of a track that is being made."""

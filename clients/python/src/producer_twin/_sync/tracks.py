@@ -17,7 +17,7 @@ from producer_twin._files import FORMATS, FilePart, OnProgress, name_of, written
 from producer_twin._paths import output_path, path_of
 from producer_twin._sync.resource import Resource
 from producer_twin._sync.transport import NO_READ_TIMEOUT
-from producer_twin.models import GenerateLinkAnswer, QueueAnswer
+from producer_twin.models import GenerateLinkAnswer, QueueAnswer, Take, TakesAnswer
 from producer_twin.requests import GenerateOptions
 
 if TYPE_CHECKING:
@@ -36,6 +36,26 @@ class Track(GenerateLinkAnswer):
     def read(self) -> bytes:
         """The audio file as it is stored."""
         return self._client.tracks.read(self.output_path)
+
+
+class Take(Take):
+    """One of several takes of a track."""
+
+    _client: ProducerTwin = PrivateAttr()
+
+    def save(self, path: str | os.PathLike[str], on_progress: OnProgress | None = None) -> Path:
+        """Write the audio to a file; the service converts it to the format that the extension names."""
+        return self._client.tracks.save(self.output_path, path, on_progress)
+
+    def read(self) -> bytes:
+        """The audio file as it is stored."""
+        return self._client.tracks.read(self.output_path)
+
+
+class Takes(TakesAnswer):
+    """Several takes of a track, in the order of `rank`."""
+
+    takes: list[Take]  # type: ignore[assignment]  # each is a `Take`
 
 
 class Tracks(Resource):
@@ -59,10 +79,50 @@ class Tracks(Resource):
             request_id: an id of your choice, such as a UUID, for `queue`.
             options: the fields of `POST /generate`.
         """
-        fields = {"prompt": prompt, **options, "response": "url"}
+        fields = {"prompt": prompt, **options}
+        answer = self._generate(fields, source_file, reference_file, request_id)
+        track = Track.model_validate_json(answer.content)
+        track._client = self._client
+        return track
+
+    def generate_takes(
+        self,
+        prompt: str,
+        takes: int,
+        *,
+        source_file: str | os.PathLike[str] | None = None,
+        reference_file: str | os.PathLike[str] | None = None,
+        request_id: str | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> Takes:
+        """Make several takes of a track, which differ in their seeds, in one batch.
+
+        Args:
+            prompt: a description of the music.
+            takes: how many, from 2.
+            source_file: a file to edit, instead of the path `source`.
+            reference_file: a file whose timbre is followed, instead of the path `reference`.
+            request_id: an id of your choice, such as a UUID, for `queue`.
+            options: the fields of `POST /generate`.
+        """
+        fields = {"prompt": prompt, "takes": takes, **options}
+        answer = self._generate(fields, source_file, reference_file, request_id)
+        made = Takes.model_validate_json(answer.content)
+        for take in made.takes:
+            take._client = self._client
+        return made
+
+    def _generate(
+        self,
+        fields: Mapping[str, Any],
+        source_file: str | os.PathLike[str] | None,
+        reference_file: str | os.PathLike[str] | None,
+        request_id: str | None,
+    ) -> httpx.Response:
+        fields = {**fields, "response": "url"}
         sent = {"source": source_file, "reference": reference_file}
         files = [FilePart(Path(path), name_of(path), field=name) for name, path in sent.items() if path is not None]
-        answer = self._transport.send(
+        return self._transport.send(
             "POST",
             "/generate/form" if files else "/generate",
             json=None if files else fields,
@@ -71,9 +131,6 @@ class Tracks(Resource):
             headers={"x-request-id": request_id} if request_id else {},
             timeout=NO_READ_TIMEOUT,
         )
-        track = Track.model_validate_json(answer.content)
-        track._client = self._client
-        return track
 
     def queue(self, request_id: str) -> QueueAnswer:
         """The queue position of a track that is being made."""

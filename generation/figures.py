@@ -1,0 +1,118 @@
+"""The figures of a track: what is heard in its file, beside what was asked for. They are measured in the sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from contract import Figures
+from core.errors import Refusal
+from core.gate import Gate
+from core.notation import pitch
+from core.sandbox import Exceeded, Limits, Sandbox
+from preprocessing.containers.base import BadAudio
+from preprocessing.decode import blocks, probe
+from preprocessing.isolation import ANALYSIS
+
+if TYPE_CHECKING:
+    from preprocessing.analysis import Analysis
+
+log = logging.getLogger("producer_twin.front")
+
+# A track of ten minutes takes some seconds. Serving has priority over figures.
+_LIMITS = Limits(memory=2 * 2**30, cpu_seconds=120, seconds=300, niceness=5)
+_GATE = Gate(at_once=2, each=2)
+
+
+def load_listening() -> None:
+    """Import what compares a track with a twin's music: torch, which the analysis does without, and the network."""
+    from preprocessing.tagger.musicnn import load
+    from training.evaluation import own_music  # noqa: F401
+
+    load("msd")
+
+
+_LISTENING = Sandbox("generation.figures:load_listening")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a track is compared with.
+
+    Attributes:
+        bpm: the tempo asked for; None if there is none.
+        key: the key asked for; None if there is none.
+        own_music: the file of the twin's music; see `training.evaluation.own_music`. None if there is none.
+    """
+
+    bpm: float | None = None
+    key: str | None = None
+    own_music: bytes | None = None
+
+
+def prepare(goal: Goal) -> None:
+    """Start the processes that measure, so that they are ready when the track is made."""
+    ANALYSIS.start()
+    if goal.own_music:
+        _LISTENING.start()
+
+
+async def measure(file: bytes, extension: str, goal: Goal) -> Figures | None:
+    """The figures of an encoded track; None if they cannot be measured, which the log explains."""
+    with tempfile.TemporaryDirectory(prefix="figures-") as folder:
+        path = Path(folder) / f"track.{extension}"
+        await asyncio.to_thread(path.write_bytes, file)
+        try:
+            async with _GATE.slot():
+                figures = await ANALYSIS.run(_LIMITS, analysed, path, goal)
+                if not goal.own_music:
+                    return figures
+                distance = await _LISTENING.run(_LIMITS, twin_distance, path, goal.own_music)
+                return figures.model_copy(update={"twin_distance": distance})
+        except (BadAudio, Exceeded, Refusal, ValueError) as reason:
+            log.warning("a track has no figures: %s", reason)
+            return None
+
+
+def analysed(path: Path, goal: Goal) -> Figures:
+    """The figures of an audio file, but for its distance from the twin's music. It imports the analysis."""
+    from preprocessing.analysis import analyse
+
+    return figures_of(analyse(path), goal)
+
+
+def figures_of(found: Analysis, goal: Goal) -> Figures:
+    """The figures of an analysed track, but for its distance from the twin's music."""
+    tempo, key, levels = found.tempo, found.key, found.levels
+    return Figures(
+        bpm=round(tempo.bpm, 2) if tempo else None,
+        bpm_confidence=round(tempo.confidence, 3) if tempo else None,
+        bpm_off=round(abs(tempo.bpm / goal.bpm - 1), 4) if tempo and goal.bpm else None,
+        key=key.key if key else None,
+        key_confidence=round(key.confidence, 3) if key else None,
+        key_matches=_same_key(key.key, goal.key) if key and goal.key else None,
+        loudness=levels.loudness,
+        peak=levels.peak,
+        clipped=levels.clipped,
+        twin_distance=None,
+    )
+
+
+def twin_distance(path: Path, own_music: bytes) -> float:
+    """The distance of an audio file from a twin's music. It needs torch."""
+    from training.evaluation import own_music as music
+
+    mono = np.concatenate([block.mean(axis=1) for block in blocks(path)])
+    return round(music.distance(music.read(own_music), mono, probe(path).sample_rate), 4)
+
+
+def _same_key(heard: str, asked: str) -> bool:
+    """Whether two keys such as "Bb minor" and "A# minor" are one."""
+    (note, mode), (other_note, other_mode) = heard.split(), asked.split()
+    return pitch(note) == pitch(other_note) and mode == other_mode
