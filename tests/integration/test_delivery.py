@@ -82,7 +82,7 @@ def test_a_file_has_the_bits_that_were_asked_for(
 def test_m4a(service: Api, tmp_path: Path) -> None:
     answer, file = made(service, output_format="m4a", bpm=120)
     assert answer["output_path"].endswith(".m4a") and answer["duration_seconds"] == 2
-    with av.open(io.BytesIO(file)) as container:
+    with av.open(io.BytesIO(file), "r") as container:
         assert container.streams.audio[0].codec_context.name == "aac"
         assert container.metadata["comment"].startswith("AI-generated; backend=ace_step")
         decoded = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1).T
