@@ -15,6 +15,7 @@ CEILING = 10 ** (-1.3 / 20)
 # How far a limiter may be driven: beyond it, a track of single peaks would become noise.
 MAX_LIMITING_DB = 24.0
 _TOLERANCE_DB = 0.05
+_MAX_PASSES = 3
 _SILENCE = 1e-6
 _BLOCK_FRAMES = 2**20
 
@@ -51,15 +52,20 @@ def at_loudness(
 
     def limited(drive_db: float) -> Samples:
         drive = np.float32(10 ** (drive_db / 20))
-        return samples * (drive * limiter_gain(peaks * drive, ceiling, rate, circular))[:, None]
+        return samples * (drive * limiter_gain(peaks * drive, aim, rate, circular))[:, None]
 
     def missing(drive_db: float) -> float:
         return target - (loudness(limited(drive_db), rate) or at_ceiling)
 
-    drive_db = MAX_LIMITING_DB
-    if missing(MAX_LIMITING_DB) < 0:
-        drive_db = brentq(missing, 0.0, MAX_LIMITING_DB, xtol=_TOLERANCE_DB)
-    made = limited(drive_db)
-    # The limiter's gain changes from sample to sample, which can move a peak between them a little.
-    over = float(true_peaks(made, rate, circular).max()) / ceiling
-    return made / np.float32(over) if over > 1 else made
+    aim = ceiling
+    for _ in range(_MAX_PASSES):
+        drive_db = MAX_LIMITING_DB
+        if missing(MAX_LIMITING_DB) < 0:
+            drive_db = brentq(missing, 0.0, MAX_LIMITING_DB, xtol=_TOLERANCE_DB)
+        made = limited(drive_db)
+        # The limiter's gain changes from sample to sample, which can move a peak between them.
+        over = float(true_peaks(made, rate, circular).max()) / ceiling
+        if over <= 1:
+            return made
+        aim /= over
+    return made / np.float32(over)
