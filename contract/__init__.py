@@ -63,6 +63,7 @@ from contract.producers import (
 )
 from contract.sampling import SamplingOptions
 from contract.tasks import TASKS, TRACK_NAMES, Task, TrackName
+from contract.tracks import PeaksAnswer, TrackAnswer, TrackChanges, TrackDeletedAnswer, TracksAnswer, TrackTwin
 from contract.training import (
     MAX_FILES,
     MAX_METADATA,
@@ -138,6 +139,7 @@ __all__ = [
     "LoraId",
     "LorasAnswer",
     "OutputFormat",
+    "PeaksAnswer",
     "Preview",
     "ProducerAnswer",
     "ProducerDeletedAnswer",
@@ -160,7 +162,12 @@ __all__ = [
     "SubmittedAnswer",
     "Task",
     "TaskAnswer",
+    "TrackAnswer",
+    "TrackChanges",
+    "TrackDeletedAnswer",
     "TrackName",
+    "TrackTwin",
+    "TracksAnswer",
     "TrainAnswer",
     "TrainRequest",
     "TrainingDefaults",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from adapters.library import Library, twin_not_found
 from adapters.stored_adapter import StoredAdapter
@@ -25,6 +25,8 @@ from generation.encode import Sound
 from generation.outbox import Outbox
 from generation.provenance import Provenance
 from generation.queue_positions import QueuePositions, TrackedRequest
+from generation.track_library import TrackLibrary
+from generation.track_record import new_record
 from models.base import Text
 from runners import TABLE, Backend
 from runners.clients import Runners
@@ -81,6 +83,7 @@ class Generation:
         self.producers = Producers(library.storage)
         self.queue_positions = QueuePositions(runners, settings)
         self.recordings = Recordings(outbox)
+        self.track_library = TrackLibrary(outbox)
 
     async def generate(self, request: GenerateRequest, as_base64: bool, sent: Sent = NOTHING_SENT) -> Generated:
         """Generate and store a track.
@@ -120,11 +123,13 @@ class Generation:
             self._check_size(request, state, seconds, edit)
         with tracked.running_on(backend):
             track = await self._track(backend, track_request, twins, list(request.strengths.values()))
+        made_at = datetime.now(UTC)
         provenance = Provenance(
             backend=backend.name,
             base=state.checkpoint,
             seed=request.seed,
             twins=tuple(f"{found[0].header.lora_id}@{found[0].header.version}" for found in twins),
+            made_at=made_at,
             bpm=bpm,
             task=request.task,
             source=edit.source.name if edit else None,
@@ -137,8 +142,10 @@ class Generation:
         if as_base64 and len(file) * 4 / 3 > MAX_AUDIO_BASE64:
             raise self._too_large(request, seconds)
         producer = twins[0][0].header.producer_id if twins else _owner(edit.source if edit else None, reference)
-        key = keys.output(producer, str(uuid.uuid4()), request.output_format, principal.current().tracks)
+        name, maker = keys.new_track_name(made_at), principal.current().tracks
+        key = keys.output(producer, name, request.output_format, maker)
         await asyncio.to_thread(self.outbox.put, key, file)
+        await asyncio.to_thread(self._record, key, request, provenance, sound, rate, producer)
         if self.settings.auth_issuer:
             await asyncio.to_thread(self._count_uses, twins, track.seconds)
         metrics.MUSIC.labels(backend.name).inc(track.seconds)
@@ -180,6 +187,15 @@ class Generation:
         if not self.settings.auth_issuer or "@" in lora_id:
             return False
         return await asyncio.to_thread(self.producers.is_open, lora_id, principal.current().links)
+
+    def _record(
+        self, key: str, request: GenerateRequest, provenance: Provenance, sound: Sound, rate: int, producer: str | None
+    ) -> None:
+        """Add the track to the library. A full storage loses the record, not the track."""
+        try:
+            self.track_library.add(new_record(key, request, provenance, sound, rate, producer))
+        except Unavailable as error:
+            log.warning("%s is not in the library: %s", key, error.message)
 
     def _count_uses(self, twins: Sequence[list[StoredAdapter]], seconds: float) -> None:
         """Count a track for each of its twins. A full storage loses the count, not the track."""

@@ -77,7 +77,7 @@ class Route:
         documented: it is in the OpenAPI document.
     """
 
-    method: Literal["GET", "POST", "PUT", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     tag: str
     summary: str
