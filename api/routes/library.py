@@ -41,9 +41,8 @@ async def inspect(front: Front, inputs: Inputs[None]) -> TrackAnswer:
 
 
 async def change(front: Front, inputs: Inputs[TrackChanges]) -> TrackAnswer:
-    return (
-        await to_record_thread(front.generation.track_library.change, inputs.path["track_id"], inputs.body)
-    ).answer()
+    library = front.generation.track_library
+    return (await to_record_thread(library.change, inputs.path["track_id"], inputs.body)).answer()
 
 
 async def delete(front: Front, inputs: Inputs[None]) -> TrackDeletedAnswer:

@@ -123,6 +123,14 @@ class LoraAnswer(Answer):
     sha256: str
 
 
+class PeaksAnswer(Answer):
+    """`GET /tracks/{track_id}/peaks`: the loudest sample of each of equally long parts, 0 to 1, over all channels."""
+
+    track_id: str
+    duration_seconds: float
+    peaks: list[float]
+
+
 class Preview(Answer):
     step: int
     url: str
@@ -212,6 +220,21 @@ class TaskAnswer(Answer):
     status: Literal["in_progress", "completed", "failed"] | str
     created_at: str
     executed_at: str | None = None
+
+
+class TrackDeletedAnswer(Answer):
+    """`DELETE /tracks/{track_id}`: the paths that were deleted."""
+
+    track_id: str
+    deleted: list[str]
+
+
+class TrackTwin(Answer):
+    """A twin of a track: the version that played, and its strength."""
+
+    lora_id: str
+    version: str
+    strength: float
 
 
 class TrainAnswer(Answer):
@@ -362,6 +385,37 @@ class ReportAnswer(Answer):
     unmeasured: list[str]
 
 
+class TrackAnswer(Answer):
+    """`GET /tracks/{track_id}`: a track with all that made it.
+
+    `options` has the fields of `POST /generate` that the request sent besides its prompt, and the seed. `bpm` and
+    `key` are those that the model was asked for. `parent` is the track that was edited, `source` the path or the
+    digest of any recording that was. `producer_id` is the producer whose twin or recording it comes from.
+    """
+
+    track_id: str
+    title: str | None = None
+    liked: bool
+    created_at: datetime
+    output_path: str
+    output_format: Literal["wav", "flac", "mp3", "opus"] | str
+    sample_rate: int
+    duration_seconds: float
+    prompt: str
+    options: dict[str, Any]
+    seed: int
+    backend: str
+    checkpoint: str
+    twins: list[TrackTwin]
+    producer_id: str | None = None
+    bpm: int | None = None
+    key: str | None = None
+    task: Literal["text", "repaint", "extend", "cover", "complete", "lego", "extract", "melody"] | str
+    parent: str | None = None
+    source: str | None = None
+    reference: str | None = None
+
+
 class UsageAnswer(Answer):
     """`GET /producers/{id}/usage`, the newest month first."""
 
@@ -405,6 +459,16 @@ class ProducersAnswer(Answer):
     """`GET /producers`."""
 
     producers: list[ProducerRecordAnswer]
+
+
+class TracksAnswer(Answer):
+    """`GET /tracks`: a page, the newest first. `next_cursor` is for the page after it; null at the end.
+
+    With a filter a page may have fewer tracks than `limit`, or none, before the end.
+    """
+
+    tracks: list[TrackAnswer]
+    next_cursor: str | None = None
 
 
 class BackendsAnswer(Answer):
