@@ -91,7 +91,8 @@ class Folder:
                 below = Path(name).relative_to(self.root).as_posix()
                 start = "" if below == "." else f"{below}/"
                 found += [key for file in files if (key := start + file).startswith(prefix)]
-        later = (key for key in sorted(found, key=os.fsencode) if not after or os.fsencode(key) > after.encode())
+        # The order of code points is that of UTF-8 bytes.
+        later = sorted(key for key in found if key > after)
         entries = (self.stat(key) for key in later if keys.is_key(key))
         yield from islice(filter(None, entries), limit)  # an object may have been deleted since
 
