@@ -87,6 +87,7 @@ ROUTES = (
         ),
         answer=(TracksAnswer,),
         answer_example={"tracks": [TRACK], "next_cursor": None},
+        writes=True,
         web_app=True,
     ),
     Route(

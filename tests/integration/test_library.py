@@ -105,11 +105,12 @@ def test_a_track_is_renamed_and_liked(service: Api, made: list[Json]) -> None:
         assert named_field in error_of(service.client.patch(track, json=body), 400)
 
 
-def test_changes_want_the_password(service: Api, made: list[Json]) -> None:
-    track = f"/tracks/{id_of(made[0])}"
-    for method, body in (("PATCH", {"liked": True}), ("DELETE", None)):
-        answer = service.client.request(method, track, json=body, headers={"x-train-password": "wrong"})
-        assert "x-train-password" in error_of(answer, 401)
+def test_lists_and_changes_want_the_password(service: Api, made: list[Json]) -> None:
+    track, wrong = f"/tracks/{id_of(made[0])}", {"x-train-password": "wrong"}
+    for method, path, body in (("PATCH", track, {"liked": True}), ("DELETE", track, None), ("GET", "/tracks", None)):
+        assert "x-train-password" in error_of(service.client.request(method, path, json=body, headers=wrong), 401)
+    for path in (track, f"{track}/peaks"):
+        assert service.client.get(path, headers=wrong).status_code == 200
 
 
 def test_the_record_is_no_track(service: Api, made: list[Json]) -> None:
