@@ -1,4 +1,4 @@
-"""`POST /train` of a real service, and the URL that it redirects to (tests/unit/api/test_train_redirect.py has more)."""
+"""`POST /train` of a real service, and the URL to which it redirects (tests/unit/api/test_train_redirect.py)."""
 
 from __future__ import annotations
 
