@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from contract.base import Answer, LoraId, Request, Version
+from contract.base import Answer, Request
 from contract.generation import OutputFormat
 from contract.tasks import Task
 
@@ -17,8 +17,8 @@ MAX_TITLE = 200
 class TrackTwin(Answer):
     """A twin of a track: the version that played, and its strength."""
 
-    lora_id: LoraId
-    version: Version
+    lora_id: str
+    version: str
     strength: float
 
 
