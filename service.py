@@ -28,7 +28,7 @@ from api.middleware.request_log import RequestLog
 from api.middleware.routing import Routing
 from api.middleware.task_submission import TaskSubmission
 from api.middleware.upload_spool import UploadSpool
-from api.routes import tracks, uploads
+from api.routes import tracks, training, uploads
 from api.routes.application import application
 from api.routes.overview import Overview
 from api.routes.table import route_of
@@ -60,7 +60,7 @@ from training.jobs.admission import Admission
 from training.jobs.retention import keep_clean
 from training.jobs.store import Jobs
 from training.pace import Paces
-from training.service import Training, train_and_wait
+from training.service import Training
 
 LIMITS = RequestLimits(settings())
 # No retry begins after this time. The last try may itself take half a minute if the storage's server hangs.
@@ -119,9 +119,9 @@ class Front:
         return await answer_or_error(tracks.generate(self, body, accept), ctx)
 
     @bentoml.task
-    async def train(self, body: TrainRequest, /) -> TrainAnswer:
+    async def train(self, body: TrainRequest, /, ctx: bentoml.Context) -> TrainAnswer:
         """Make a twin, and answer when it is made; `/train/submit` answers at once."""
-        return await answer_or_error(train_and_wait(self.admission, self.training.to_async, body))
+        return await answer_or_error(training.train(self, body, ctx.request), ctx)
 
 
 async def _store_body(body: io.FileIO) -> Response:

@@ -64,6 +64,7 @@ from contract.producers import (
 from contract.sampling import SamplingOptions
 from contract.takes import MAX_TAKES, MAX_TAKES_SECONDS, Accept, Figures, Rank, Take, TakesAnswer, TakesFields
 from contract.tasks import TASKS, TRACK_NAMES, Task, TrackName
+from contract.tracks import PeaksAnswer, TrackAnswer, TrackChanges, TrackDeletedAnswer, TracksAnswer, TrackTwin
 from contract.training import (
     MAX_FILES,
     MAX_METADATA,
@@ -147,6 +148,7 @@ __all__ = [
     "LoraId",
     "LorasAnswer",
     "OutputFormat",
+    "PeaksAnswer",
     "Preview",
     "ProducerAnswer",
     "ProducerDeletedAnswer",
@@ -173,7 +175,12 @@ __all__ = [
     "TakesFields",
     "Task",
     "TaskAnswer",
+    "TrackAnswer",
+    "TrackChanges",
+    "TrackDeletedAnswer",
     "TrackName",
+    "TrackTwin",
+    "TracksAnswer",
     "TrainAnswer",
     "TrainRequest",
     "TrainingDefaults",

@@ -321,6 +321,12 @@ class TrainingSettings(SettingsGroup):
         "Unset, the same as `DEVICE`.",
     )
     train_jobs_at_once: int = Field(1, ge=1, description="Training jobs run at the same time; the others wait.")
+    train_answer_seconds: float = Field(
+        150.0,
+        gt=0,
+        description="Seconds after which `POST /train` answers 303, a redirect to a URL that waits further. HTTP "
+        "clients give up a request without an answer: Node's fetch after 300 s, some proxies after 100 s.",
+    )
     train_checkpoint_seconds: float = Field(
         30.0, ge=0, description="Seconds between checkpoints, from which a job resumes after a crash."
     )

@@ -39,8 +39,8 @@ class Outbox:
         for path in self.damaged():
             log.error("%s is damaged and is not sent; remove it", path)
 
-    def put(self, key: str, data: bytes) -> None:
-        """Store the object, now or as soon as storage is available.
+    def put(self, key: str, data: bytes) -> str | None:
+        """Store the object, now or as soon as storage is available. Returns its etag; None if it waits.
 
         Raises:
             Unavailable: storage is full, or the outbox is.
@@ -48,8 +48,7 @@ class Outbox:
         # While any track waits, storage is unavailable, and trying it would delay this request.
         if not self._not_empty.is_set():
             try:
-                self.storage.put(key, data)
-                return
+                return self.storage.put(key, data)
             except Unavailable as error:
                 if error.status != 503:
                     raise
@@ -59,6 +58,7 @@ class Outbox:
         with os_errors(key, writing=True), replacing(self._file(key)) as file:
             file.write(data)
         self._not_empty.set()
+        return None
 
     def waiting(self, key: str) -> Path | None:
         """The object's file; `None` if it does not wait here."""

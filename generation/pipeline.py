@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from adapters.library import Library, twin_not_found
 from adapters.stored_adapter import StoredAdapter
@@ -27,6 +27,8 @@ from generation.outbox import Outbox
 from generation.provenance import Provenance
 from generation.queue_positions import QueuePositions, TrackedRequest
 from generation.takes import Draft, accepts, select
+from generation.track_library import TrackLibrary
+from generation.track_record import new_record
 from models.base import Text
 from runners import TABLE, Backend
 from runners.clients import Runners
@@ -91,6 +93,7 @@ class Generation:
         self.producers = Producers(library.storage)
         self.queue_positions = QueuePositions(runners, settings)
         self.recordings = Recordings(outbox)
+        self.track_library = TrackLibrary(outbox)
 
     async def generate(self, request: GenerateRequest, as_base64: bool, sent: Sent = NOTHING_SENT) -> Generated:
         """Generate and store a track; of several takes, the first is returned."""
@@ -151,6 +154,7 @@ class Generation:
             base=state.checkpoint,
             seed=request.seed,
             twins=tuple(f"{found[0].header.lora_id}@{found[0].header.version}" for found in twins),
+            made_at=datetime.now(UTC),
             bpm=bpm,
             key=request.key,
             bars=delivery.loop.bars if delivery.loop else None,
@@ -177,13 +181,14 @@ class Generation:
         stored = []
         for draft in drafts:
             track = await self._store(draft, producer, request, as_base64)
+            await asyncio.to_thread(self._record, track.key, draft, request, producer, strengths)
             if draft.latents and state.base_sha256:
                 await asyncio.to_thread(
                     kept_latents.store, draft.latents, track.key, track.file, state.base_sha256, self.outbox
                 )
             stored.append(replace(track, draws=draws, lora_scale=scale))
         if self.settings.auth_issuer:
-            await asyncio.to_thread(self._count_uses, twins, sum(draft.seconds for draft in drafts))
+            await asyncio.to_thread(self._count_uses, twins, sum(draft.made.seconds for draft in drafts))
         return stored
 
     async def _draft(self, track: TrackAnswer, delivery: Delivery, provenance: Provenance, goal: Goal | None) -> Draft:
@@ -192,24 +197,25 @@ class Generation:
         made = await asyncio.to_thread(own.deliver, track, provenance)
         measured = await figures.measure(made.file, own.request.output_format, goal) if goal else None
         latents = kept_latents.of_file(track, delivery.edit)
-        return Draft(provenance.seed, made.file, made.sample_rate, made.seconds, provenance, measured, latents)
+        return Draft(provenance.seed, made, provenance, measured, latents)
 
     async def _store(self, draft: Draft, producer: str | None, request: GenerateRequest, as_base64: bool) -> Generated:
         """Sign and store a take."""
-        file, output_format = draft.file, request.output_format
+        file, output_format = draft.made.file, request.output_format
         if self.signer:
             file = await asyncio.to_thread(self.signer.sign, file, output_format, draft.provenance)
         if as_base64 and len(file) * 4 / 3 > MAX_AUDIO_BASE64:
-            raise self._too_large(request, draft.seconds)
-        key = keys.output(producer, str(uuid.uuid4()), output_format, principal.current().tracks)
+            raise self._too_large(request, draft.made.seconds)
+        name = keys.new_track_name(draft.provenance.made_at or datetime.now(UTC))
+        key = keys.output(producer, name, output_format, principal.current().tracks)
         await asyncio.to_thread(self.outbox.put, key, file)
         return Generated(
             file=file,
             media_type=encode.MEDIA_TYPES[output_format],
             backend=draft.provenance.backend,
             seed=draft.seed,
-            sample_rate=draft.sample_rate,
-            seconds=draft.seconds,
+            sample_rate=draft.made.sample_rate,
+            seconds=draft.made.seconds,
             key=key,
             figures=draft.figures,
             accepted=accepts(request.accept, draft.figures) if request.accept else None,
@@ -251,6 +257,21 @@ class Generation:
         if not self.settings.auth_issuer or "@" in lora_id:
             return False
         return await asyncio.to_thread(self.producers.is_open, lora_id, principal.current().links)
+
+    def _record(
+        self,
+        key: str,
+        draft: Draft,
+        request: GenerateRequest,
+        producer: str | None,
+        strengths: Sequence[float],
+    ) -> None:
+        """Add the track to the library. A full storage loses the record, not the track."""
+        own = request.model_copy(update={"seed": draft.seed})
+        try:
+            self.track_library.add(new_record(key, own, draft.provenance, draft.made, producer, strengths))
+        except Unavailable as error:
+            log.warning("%s is not in the library: %s", key, error.message)
 
     def _count_uses(self, twins: Sequence[list[StoredAdapter]], seconds: float) -> None:
         """Count a track for each of its twins. A full storage loses the count, not the track."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from contract import Accept, Figures, Rank, TakesFields
 from core.errors import Refusal
+from generation.delivery.plan import Delivered
 from generation.provenance import Provenance
 from runners.messages import LatentsMessage
 
@@ -21,18 +22,14 @@ class Draft:
 
     Attributes:
         seed: its own.
-        file: the encoded audio.
-        sample_rate: the file's, in Hz.
-        seconds: duration.
+        made: its file.
         provenance: how it was generated.
         figures: None where it is not measured, or cannot be.
         latents: None where they are not kept.
     """
 
     seed: int
-    file: bytes
-    sample_rate: int
-    seconds: float
+    made: Delivered
     provenance: Provenance
     figures: Figures | None
     latents: LatentsMessage | None = None

@@ -48,18 +48,13 @@ def tiny_checkpoints(folder: Path) -> dict[str, str]:
     return {row.checkpoint.upper(): str(folder / row.name) for row in TABLE}
 
 
-def is_taken(port: int) -> bool:
-    """Whether a process on this machine listens on the port."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 @contextmanager
 def serving(
     folder: Path,
     environment: Mapping[str, str] | None = None,
     what: Sequence[str] = ("service:ProducerTwin",),
     cwd: Path = ROOT,
+    stop_seconds: float = _STOP_SECONDS,
 ) -> Iterator[Server]:
     """Run `bentoml serve` with its data, model store and log in `folder`; yield once it is ready, stop it afterwards.
 
@@ -69,6 +64,7 @@ def serving(
         environment: variables beside those of this process.
         what: arguments of `bentoml serve`: an import path or a Bento's tag, and options.
         cwd: the working directory.
+        stop_seconds: after which a server that is to end is killed.
 
     Raises:
         RuntimeError: the server ended or was not ready in time; the message has the end of its log.
@@ -100,7 +96,7 @@ def serving(
             raise RuntimeError(f"the server was not ready within {_START_SECONDS} s:\n{tail}")
         yield server
     finally:
-        stop(process, _STOP_SECONDS)
+        stop(process, stop_seconds)
         release()
 
 

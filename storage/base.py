@@ -119,10 +119,14 @@ class Storage(Protocol):
     def stat(self, key: str) -> Entry | None:
         """The object's entry; None if there is no object."""
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str, after: str = "", limit: int | None = None) -> Iterator[Entry]:
         """Entries of all objects whose key starts with `prefix`, sorted by the key's UTF-8 bytes.
 
         As in S3, `a/b` also finds `a/bc`: end a folder with a slash.
+
+        Args:
+            after: leave out this key and those before it.
+            limit: the number of entries at most; up to 1,000 cost one call of S3.
         """
 
     def holds(self, prefix: str) -> bool:

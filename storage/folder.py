@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from stat import S_ISREG
 from time import time_ns
@@ -81,17 +82,19 @@ class Folder:
         modified = datetime.fromtimestamp(status.st_mtime, UTC)
         return Entry(key, status.st_size, modified, _etag(status), _digest(path, status))
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str, after: str = "", limit: int | None = None) -> Iterator[Entry]:
         folder = keys.check_prefix(prefix).rpartition("/")[0]
         found = []
         with os_errors(prefix):
             for name, folders, files in os.walk(self.root / folder, onerror=_ignore_absent):
                 folders[:] = [each for each in folders if not each.startswith(".")]
-                below = Path(name).relative_to(self.root)
-                found += [key for file in files if (key := (below / file).as_posix()).startswith(prefix)]
-        for key in sorted(filter(keys.is_key, found), key=str.encode):
-            if entry := self.stat(key):  # it may have been deleted since
-                yield entry
+                below = Path(name).relative_to(self.root).as_posix()
+                start = "" if below == "." else f"{below}/"
+                found += [key for file in files if (key := start + file).startswith(prefix)]
+        # The order of code points is that of UTF-8 bytes.
+        later = sorted(key for key in found if key > after)
+        entries = (self.stat(key) for key in later if keys.is_key(key))
+        yield from islice(filter(None, entries), limit)  # an object may have been deleted since
 
     def holds(self, prefix: str) -> bool:
         with os_errors(prefix):

@@ -6,8 +6,11 @@ Ids are used as they are: the contract has checked them against ID_PATTERN. Uppe
 from __future__ import annotations
 
 import unicodedata
+import uuid
+from datetime import datetime
 from pathlib import PurePosixPath
 
+from contract import is_id
 from core.errors import Refusal
 from core.text import printable, shown
 from storage.base import BadKey
@@ -16,6 +19,10 @@ PATH_PREFIX = "/data/"  # of the paths by which clients know keys
 MAX_KEY_BYTES = 1024
 MAX_PART_BYTES = 255
 MAX_FILENAME_BYTES = 200  # of a client's file name, which leaves room for a prefix
+_LATEST = 2**42 - 1  # milliseconds since 1970, in the year 2109
+# The folders of tracks in `outputs`, with the number of parts below each.
+_LATENTS = "safetensors"  # the extension of tracks' latents
+_TRACK_FOLDERS = {"base": 1, "twins": 2, "made": 2}
 
 
 # Uploads and datasets.
@@ -221,6 +228,11 @@ def lora_lease(producer: str) -> str:
     return f"lora_turns/{producer}.json"
 
 
+def new_track_name(made_at: datetime) -> str:
+    """A random name; of two, that of the later track sorts first."""
+    return f"{_LATEST - round(made_at.timestamp() * 1000):011x}-{uuid.uuid4()}"
+
+
 def output(producer: str | None, name: str, extension: str, maker: str | None = None) -> str:
     """A generated track: its maker's; without a maker, the twin's, or the base model's if `producer` is None."""
     if maker:
@@ -230,7 +242,47 @@ def output(producer: str | None, name: str, extension: str, maker: str | None = 
 
 def latents(track: str) -> str:
     """The latents of the generated track with this key, which lie beside it."""
-    return f"{track.rpartition('.')[0]}.safetensors"
+    return f"{track.rpartition('.')[0]}.{_LATENTS}"
+
+
+def track_id(key: str) -> str | None:
+    """The id of a track: its key without `outputs/` and extension, with colons; None if it is no track's key."""
+    root, *parts = key.split("/")
+    if root != "outputs" or not parts or key.endswith(f".{_LATENTS}") or _TRACK_FOLDERS.get(parts[0]) != len(parts) - 1:
+        return None
+    return ":".join([*parts[:-1], parts[-1].partition(".")[0]])
+
+
+def track_of(track_id: str, extension: str = "wav") -> str | None:
+    """The key of a track; None if the id is not well-formed."""
+    kind, *parts = track_id.split(":")
+    if _TRACK_FOLDERS.get(kind) != len(parts) or not all(map(is_id, parts)) or "." in parts[-1]:
+        return None
+    return "/".join(["outputs", kind, *parts]) + f".{extension}"
+
+
+def track_records(maker: str | None = None) -> str:
+    """The folder of the records of a maker's tracks; without a maker, of all tracks that have none."""
+    return f"track_records/made/{maker}/" if maker else "track_records/shared/"
+
+
+def track_record(track_id: str) -> str:
+    """The record of a track. Its name starts with the track's, so that the newest comes first in its folder."""
+    kind, *owner, name = track_id.split(":")
+    if kind == "made":
+        return f"{track_records(owner[0])}{name}.json"
+    return track_records() + "~".join([name, *owner]) + ".json"
+
+
+def producer_of_record(key: str) -> str | None:
+    """The producer that the name of a track's record has."""
+    return key.rpartition("/")[2].removesuffix(".json").partition("~")[2] or None
+
+
+def track_companions(key: str) -> tuple[str, ...]:
+    """What is stored besides a track and goes with it when it is deleted; nothing if the key is not a track's."""
+    id = track_id(key)
+    return (track_record(id), latents(key)) if id else ()
 
 
 # Tasks of ACE-Step's API (api.acestep.tasks).

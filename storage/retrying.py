@@ -81,8 +81,8 @@ class RetryingStorage:
     def stat(self, key: str) -> Entry | None:
         return self._retry(lambda: self._storage.stat(key))
 
-    def list(self, prefix: str) -> Iterator[Entry]:
-        return iter(self._retry(lambda: [*self._storage.list(prefix)]))
+    def list(self, prefix: str, after: str = "", limit: int | None = None) -> Iterator[Entry]:
+        return iter(self._retry(lambda: [*self._storage.list(prefix, after, limit)]))
 
     def holds(self, prefix: str) -> bool:
         return self._retry(lambda: self._storage.holds(prefix))

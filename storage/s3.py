@@ -31,6 +31,7 @@ PARTS_AT_ONCE = 3
 AWAY_SECONDS = 1.0
 # Pauses between the tries of a conditional write that AWS answers with 409, each cut by a random factor.
 CONFLICT_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
+MAX_LISTED = 1_000  # entries that S3 returns at once
 
 _ABSENT = {"404", "NoSuchKey", "NoSuchUpload", "NotFound"}
 _FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull"}
@@ -123,9 +124,13 @@ class S3:
         digest = answer["Metadata"].get("sha256")
         return Entry(key, answer["ContentLength"], answer["LastModified"], _unquoted(answer["ETag"]), digest)
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str, after: str = "", limit: int | None = None) -> Iterator[Entry]:
+        start = {"StartAfter": self._prefix + after} if after else {}
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=self._prefix + keys.check_prefix(prefix)
+            Bucket=self.bucket,
+            Prefix=self._prefix + keys.check_prefix(prefix),
+            PaginationConfig={"MaxItems": limit, "PageSize": min(limit or MAX_LISTED, MAX_LISTED)},
+            **start,
         )
         entries = []
         with self._errors(prefix):

@@ -55,11 +55,11 @@ class TracedStorage:
         with self._span("stat", key):
             return self.storage.stat(key)
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str, after: str = "", limit: int | None = None) -> Iterator[Entry]:
         # Between two entries the caller's own work runs, so the span must not be the current one.
         span = self._tracer.start_span("storage.list", attributes=_attributes(prefix))
         try:
-            yield from self.storage.list(prefix)
+            yield from self.storage.list(prefix, after, limit)
         finally:
             span.end()
 

@@ -82,10 +82,15 @@ async def train_and_wait(admission: Admission, starter: Starter, request: TrainR
     Raises:
         Refusal: the request is not acceptable, or the job failed, with the status of its error.
     """
+    return await wait(admission.jobs, await admit_and_start(admission, starter, request))
+
+
+async def admit_and_start(admission: Admission, starter: Starter, request: TrainRequest) -> JobRecord:
+    """Raises Refusal: the request is not acceptable."""
     record = await asyncio.to_thread(admission.admit, request)
     if record.state == "queued":
         await starter.start(job_id=record.job_id)
-    return await wait(admission.jobs, record)
+    return record
 
 
 async def wait(jobs: Jobs, record: JobRecord) -> TrainAnswer:

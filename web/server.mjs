@@ -11,6 +11,7 @@ import { isIP } from "node:net";
 
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 const READS = ["GET", "HEAD", "OPTIONS"];
+const LAST_MILLISECONDS = 2000; // for requests under way when the server is to end
 
 const dev = process.argv.includes("--dev");
 Object.assign(process.env, { NODE_ENV: dev ? "development" : "production" }); // React reads it when it is imported
@@ -51,10 +52,20 @@ server.on("request", (request, response) => {
 server.on("upgrade", (request, socket) => {
   if (refusal(request)) socket.destroy();
 });
-server.listen(port, hostname, () => console.log(`http://${hostname}:${port}`));
+// A parent that has bound the port passes its socket, so that no other program takes the port meanwhile.
+const socket = process.env.WEB_SOCKET ? { fd: number("WEB_SOCKET", 0) } : { port, host: hostname };
+server.on("error", (error) => {
+  console.error(`error: WEB_PORT: ${hostname}:${port} cannot be served (${error.message}); set another port`);
+  process.exit(1);
+});
+server.listen(socket, () => console.log(`http://${hostname}:${port}`));
 
 for (const signal of ["SIGINT", "SIGTERM"]) {
-  process.once(signal, () => server.close(() => void app.close().then(() => process.exit())));
+  process.once(signal, () => {
+    server.close(() => void app.close().then(() => process.exit()));
+    // Event streams end only with their clients.
+    setTimeout(() => server.closeAllConnections(), LAST_MILLISECONDS).unref();
+  });
 }
 
 /**

@@ -50,6 +50,10 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": REQUEST_ID_PATTERN},
         "description": "The x-request-id of the request, which the same API key sent",
     },
+    "track_id": {
+        "schema": {"type": "string"},
+        "description": "The output_path after /data/outputs/, without the extension, and with colons for the slashes",
+    },
     "name": {"schema": {"type": "string"}, "description": "As in the job's record"},
     "path": {"schema": {"type": "string"}, "description": "The part of an output_path after /data/outputs/"},
 }

@@ -100,6 +100,10 @@ FIELDS: dict[str, dict[str, str]] = {
         "twins": "Who may generate with a twin, by model_name: private (the owner; the default), link (who sends its "
         "link in x-twin-link), public. Others stay as they are; a twin that changes to link gets a new one",
     },
+    "TrackChanges": {
+        "title": "A name for the track; an empty text removes it",
+        "liked": "Whether the track is liked",
+    },
     "RollbackRequest": {"version": "A version that /loras/{lora_id}/versions lists"},
     "ImportFields": {
         "producer_id": _PRODUCER,

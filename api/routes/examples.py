@@ -62,6 +62,29 @@ GENERATED: dict[str, Any] = {
     "output_path": "/data/outputs/ada/track.wav",
     "lora_scale": 1.25,
 }
+TRACK: dict[str, Any] = {
+    "track_id": "twins:ada:2600f1d8a2c-6f1c2d0e-6a35-4f0a-9a51-0f4f7f9f3a57",
+    "title": "Night drive",
+    "liked": True,
+    "created_at": "2026-11-24T19:00:00Z",
+    "output_path": "/data/outputs/twins/ada/2600f1d8a2c-6f1c2d0e-6a35-4f0a-9a51-0f4f7f9f3a57.wav",
+    "output_format": "wav",
+    "sample_rate": 48_000,
+    "duration_seconds": 30.0,
+    "prompt": "808 trap beat, dark synth",
+    "options": {"lora_id": TWIN, "duration_seconds": 30.0, "seed": 7},
+    "seed": 7,
+    "backend": "ace_step",
+    "checkpoint": "starter",
+    "twins": [{"lora_id": TWIN, "version": VERSION, "strength": 1.0}],
+    "producer_id": "ada",
+    "bpm": 140,
+    "key": None,
+    "task": "text",
+    "parent": None,
+    "source": None,
+    "reference": None,
+}
 UPLOADED: dict[str, Any] = {"path": UPLOAD, "producer_id": "ada", "job_id": "takes", "warnings": []}
 TRAIN_REQUEST = {
     "producer_id": "ada",

@@ -42,10 +42,18 @@ async def parsed_inputs(
     query = _query(route, request.query_params)
     if route.form:
         async with received_form(request, route) as (fields, files):
-            body = validated(route.form, fields)
-            yield Inputs(path, query, request.headers, body, files, record)
+            body: BaseModel | None = validated(route.form, fields)
+            yield Inputs(path, query, request.headers, body, files, record, base_url(request))
     else:
-        yield Inputs(path, query, request.headers, await _body(route, request), record=record)
+        body = await _body(route, request)
+        yield Inputs(path, query, request.headers, body, record=record, base_url=base_url(request))
+
+
+def base_url(request: Request) -> str:
+    """The URL by which the client reaches the service, with a slash at its end, also through a proxy that ends TLS."""
+    scheme = request.headers.get("x-forwarded-proto", "")
+    url = request.base_url
+    return str(url.replace(scheme=scheme) if scheme in ("http", "https") else url)
 
 
 async def _body(route: Route, request: Request) -> BaseModel | None:

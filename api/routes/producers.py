@@ -185,6 +185,8 @@ def delete_all(producer: str, storage: Storage, jobs: Jobs, library: Library) ->
         size += sum(sizes.get(key, 0) for key in went)
     for entry in stored:
         remove(entry.key, entry.size)
+        for key in keys.track_companions(entry.key):
+            remove(key)
     for job_id, tasks in jobs_of.items():
         storage.delete(keys.open_job(job_id))  # the process that ended the job may not have removed it yet
         for entry in objects_of_job(storage, job_id):

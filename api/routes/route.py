@@ -65,7 +65,8 @@ class Route:
         error_field: the field of an error's sentence in the JSON answer.
         errors: its own error statuses. Those of every route, and those that follow from its body (400, 408, 413, 415),
             query (400) and path parameters (404), are added.
-        writes: it changes stored objects or belongs to a training, so that it needs the password if one is set.
+        writes: it changes stored objects, belongs to a training, or lists what others made, so that it needs the
+            password if one is set.
         accepts_damaged_job: a principal that sees every producer may name a job whose record is damaged.
         spooled: a large JSON body is written to disk as it arrives.
         cancelled_on_disconnect: its work is cancelled when the client disconnects.
@@ -77,7 +78,7 @@ class Route:
         documented: it is in the OpenAPI document.
     """
 
-    method: Literal["GET", "POST", "PUT", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     tag: str
     summary: str

@@ -2,11 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
 from api.routes.examples import TRAIN_REQUEST, TRAINED
+from api.routes.handler import Front, Inputs
+from api.routes.inputs import base_url
 from api.routes.route import TRAIN, Parameter, Route
 from contract import SubmittedAnswer, TaskAnswer, TrainAnswer, TrainRequest
+from training.jobs.record import JobRecord
+from training.service import admit_and_start, train_and_wait, wait
 
 _TASK = Parameter("task_id", "The id that /train/submit answered.", required=True)
+
+
+async def train(front: Front, body: TrainRequest, request: Request) -> TrainAnswer | Response:
+    """Train a twin. A task, whose request was to another path, waits as long as it takes.
+
+    Raises:
+        Refusal: the request is not acceptable, or the job failed.
+    """
+    starter = front.training.to_async
+    if request.url.path != "/train":
+        return await train_and_wait(front.admission, starter, body)
+    return await _result(front, await admit_and_start(front.admission, starter, body), base_url(request))
+
+
+async def result(front: Front, inputs: Inputs[None]) -> TrainAnswer | Response:
+    return await _result(front, inputs.job, inputs.base_url)
+
+
+async def _result(front: Front, job: JobRecord, base_url: str) -> TrainAnswer | Response:
+    """The job's result; a redirect to a URL that waits further if the job takes longer than a client may wait."""
+    try:
+        async with asyncio.timeout(front.settings.train_answer_seconds) as timer:
+            return await wait(front.jobs, job)
+    except TimeoutError:
+        if not timer.expired():
+            raise
+    return RedirectResponse(f"{base_url}jobs/{job.job_id}/result", 303)
+
 
 SUBMIT = Route(
     "POST",
@@ -62,7 +99,7 @@ ROUTES = (
         "POST",
         "/train",
         "producers",
-        "Train a twin; answers when it is ready",
+        "Train a twin; answers when it is ready, or redirects (303) to a URL that waits further",
         TRAIN,
         body=TrainRequest,
         body_example=TRAIN_REQUEST,
@@ -71,6 +108,19 @@ ROUTES = (
         errors=(404, 409, 507),
         writes=True,
         cancelled_on_disconnect=True,  # only the waiting ends: the training goes on
+        stream=True,
+    ),
+    Route(
+        "GET",
+        "/jobs/{job_id}/result",
+        "producers",
+        "The result of a job, as /train answers it; waits for it, and redirects (303) to itself meanwhile",
+        TRAIN,
+        result,
+        answer=(TrainAnswer,),
+        answer_example=TRAINED,
+        errors=(404, 409, 507),
+        cancelled_on_disconnect=True,
         stream=True,
     ),
     SUBMIT,

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 import bentoml
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from core.errors import Refusal
@@ -43,7 +43,10 @@ async def answer_or_error(answer: Awaitable[Any], context: bentoml.Context | Non
         context: the handler's, if it has one: BentoML then takes the status from there.
     """
     try:
-        return await answer
+        answered = await answer
+        if context and isinstance(answered, Response):
+            context.response.status_code = answered.status_code
+        return answered
     except Refusal as refusal:
         if context:
             context.response.status_code = refusal.status

@@ -26,6 +26,7 @@ from generation.editing.preparation import Edit
 from generation.editing.splice import splice
 from generation.encode import LOSSY, SAMPLE_BYTES, Part, Sound, as_floats
 from generation.provenance import Provenance
+from generation.waveform import waveform
 from models.dither import dithered
 from preprocessing.decoders import SampleFormat
 from runners.messages import PcmFormat, TrackAnswer
@@ -46,11 +47,13 @@ class Delivered:
         file: the encoded audio.
         sample_rate: the file's, in Hz.
         seconds: duration.
+        waveform: see `generation.waveform`.
     """
 
     file: bytes
     sample_rate: int
     seconds: float
+    waveform: bytes
 
 
 def check(request: GenerateRequest) -> None:
@@ -150,7 +153,7 @@ class Delivery:
         file, rate = encode.encode(sound, self.request.output_format, provenance)
         if self.loop:
             file = self._with_tempo(file, self.loop, sound)
-        return Delivered(file, rate, sound.seconds)
+        return Delivered(file, rate, sound.seconds, waveform(sound))
 
     def _with_tempo(self, file: bytes, loop: Loop, sound: Sound) -> bytes:
         """The file with tempo and key in its tags, and a WAV file with the chunks of a loop."""

@@ -29,6 +29,7 @@ from storage.producers import Owner, Producers
 from tests.api import Api, beat, running, wait_until
 from tests.issuer import AUDIENCE, Issuer, served_issuer
 from tests.signed_in import store_twin
+from tests.tracks import a_record
 from training.jobs.store import Jobs
 
 SNAPSHOT = Path(__file__).with_name("permissions.json")
@@ -94,6 +95,7 @@ ASKS = (
     Ask("POST", "/jobs/{job_id}/cancel", "/jobs/{p}-job/cancel"),
     Ask("POST", "/jobs/{job_id}/resume", "/jobs/{p}-job/resume"),
     Ask("GET", "/jobs/{job_id}/events", "/jobs/{p}-job/events"),
+    Ask("GET", "/jobs/{job_id}/result", "/jobs/{p}-job/result"),
     Ask("GET", "/jobs/{job_id}/report.json", "/jobs/{p}-job/report.json"),
     Ask("GET", "/jobs/{job_id}/report", "/jobs/{p}-job/report"),
     Ask("GET", "/jobs/{job_id}/previews/{name}", "/jobs/{p}-job/previews/step_8.mp3"),
@@ -107,6 +109,11 @@ ASKS = (
     ),
     Ask("GET", "/queue/{request_id}", "/queue/{p}-track"),
     Ask("GET", "/data/outputs/{path}", "/data/outputs/twins/{p}/track.wav"),
+    Ask("GET", "/tracks", "/tracks?producer_id={p}"),
+    Ask("GET", "/tracks/{track_id}", "/tracks/twins:{p}:track"),
+    Ask("PATCH", "/tracks/{track_id}", "/tracks/twins:{p}:track", {}),
+    Ask("DELETE", "/tracks/{track_id}", "/tracks/twins:{p}:track"),
+    Ask("GET", "/tracks/{track_id}/peaks", "/tracks/twins:{p}:track/peaks"),
     Ask("GET", "/backends"),
     Ask("GET", "/loras", "/loras?producer_id={p}"),
     Ask("POST", "/loras/import", form={"producer_id": "{p}", "model_name": "new"}),
@@ -156,6 +163,9 @@ OTHERS = (
     Ask("GET", "/loras/{lora_id} of a public twin", "/loras/{p}:open"),
     Ask("GET", "/loras/{lora_id}/file of a public twin", "/loras/{p}:open/file"),
     Ask("GET", "/data/outputs/{path} that a user made", "/data/outputs/made/{m}/track.wav"),
+    Ask("GET", "/tracks/{track_id} that a user made", "/tracks/made:{m}:track"),
+    Ask("PATCH", "/tracks/{track_id} that a user made", "/tracks/made:{m}:track", {}),
+    Ask("DELETE", "/tracks/{track_id} that a user made", "/tracks/made:{m}:track"),
 )
 
 
@@ -173,6 +183,9 @@ def seed(storage: Storage, issuer: str = "https://issuer.example") -> None:
         storage.put(keys.report(job), json.dumps(report).encode())
         storage.put(keys.preview(job, "step_8.mp3"), b"as good as a sound")
         storage.put(keys.output(None, "track", "wav", tracks_of(producer, issuer)), SONG)
+        for track in (f"twins:{producer}:track", f"made:{tracks_of(producer, issuer)}:track"):
+            of_track = a_record().model_copy(update={"track_id": track})
+            storage.put(of_track.stored_at, of_track.encoded())
         for model in ("night", "open"):
             store_twin(storage, producer, model, job)
         producers.assign(producer, user_of(producer, issuer))

@@ -13,6 +13,7 @@ import pytest
 
 from runners import TABLE
 from scripts.web import WEB
+from storage import keys
 from training.base import MAX_DEFAULT_STEPS, MIN_DEFAULT_STEPS, steps_for
 from training.evaluation.held_out import choose_held_out
 
@@ -72,3 +73,8 @@ def test_the_page_estimates_the_steps_that_the_service_takes() -> None:
 def test_the_page_shows_the_tempo_that_the_service_takes(twin: str, second: str, mix: int, bpm: int | None) -> None:
     twins = [{"lora_id": "fast", "bpm": 150}, {"lora_id": "slow", "bpm": 80}, {"lora_id": "old", "bpm": None}]
     assert call("settings.ts", "defaultBpm", ({"twin": twin, "second": second, "mix": mix}, twins)) == [bpm]
+
+
+def test_ids_of_tracks_are_the_services() -> None:
+    for key in ("outputs/base/a.wav", "outputs/twins/ada/b-c.flac", "outputs/made/user-1/d.mp3"):
+        assert call("trackId.ts", "trackId", (keys.to_path(key),)) == [keys.track_id(key)]

@@ -29,7 +29,8 @@ MEGABYTE = 2**20
 def test_upload_and_train(original: httpx.Client, stand_in: StandIn) -> None:
     answer = original.post(UPLOAD, data={"producerId": "p"}, files={"file": FILE}, headers=HEADER)
     assert answer.status_code == 200, answer.text
-    assert answer.json() == {"job": {"job_id": "theirs", "producer_id": "p", "model_name": "night"}}
+    job = {"job_id": "theirs", "jobId": "theirs", "producer_id": "p", "model_name": "night"}
+    assert answer.json() == {"job": job}
     (stored_at, headers, stored), (trained_at, more_headers, trained) = stand_in.seen
     assert (stored_at, trained_at) == ("/store", "/teach")
     assert base64.b64decode(stored["content_base64"]) == FILE[1]
@@ -45,7 +46,7 @@ def test_upload_and_train_with_all_fields_and_the_password_in_the_form(
     form = {"producerId": "p", "modelName": "dawn", "jobId": "mine", "x-train-password": PASSWORD}
     stand_in.answers["/teach"] = (200, {"job_id": "mine", "model_name": "dawn"})
     answer = original.post(UPLOAD, data=form, files={"file": FILE})
-    assert answer.json() == {"job": {"job_id": "mine", "producer_id": "p", "model_name": "dawn"}}
+    assert answer.json() == {"job": {"job_id": "mine", "jobId": "mine", "producer_id": "p", "model_name": "dawn"}}
     assert [sent["job_id"] for _, _, sent in stand_in.seen] == ["mine", "mine"]
     assert stand_in.seen[1][2]["model_name"] == "dawn"
 
@@ -53,7 +54,7 @@ def test_upload_and_train_with_all_fields_and_the_password_in_the_form(
 def test_train_on_urls(original: httpx.Client, stand_in: StandIn) -> None:
     answer = original.post(TRAIN, json={"producerId": "p", "uploadUrls": URLS}, headers=HEADER)
     assert answer.status_code == 200, answer.text
-    assert set(answer.json()["job"]) == {"job_id", "producer_id", "model_name"}
+    assert set(answer.json()["job"]) == {"job_id", "jobId", "producer_id", "model_name"}
     ((path, _, sent),) = stand_in.seen
     assert path == "/teach" and sent["upload_urls"] == URLS and sent["producer_id"] == "p"
 
@@ -62,6 +63,9 @@ def test_generate_wants_no_password(original: httpx.Client, stand_in: StandIn) -
     body = {"artistId": "a", "loraId": "p:night", "prompt": "dark trap", "durationSeconds": 20, "seed": 0}
     answer = original.post(GENERATE, json=body)
     assert answer.status_code == 200 and answer.json()["audio_base64"] == "UklGRg=="
+    generation = answer.json()["generation"]
+    assert generation.keys() == {"generationId", "audioUrl", "audioBase64"} and generation["generationId"]
+    assert (generation["audioUrl"], generation["audioBase64"]) == ("data:audio/wav;base64,UklGRg==", "UklGRg==")
     ((path, headers, sent),) = stand_in.seen
     assert path == "/sing" and "x-train-password" not in headers
     assert sent == {"prompt": "dark trap", "lora_id": "p:night", "duration_seconds": 20, "seed": 0}
@@ -72,7 +76,8 @@ def test_a_training_that_takes_long_is_not_waited_for(original: httpx.Client, st
     start = time.monotonic()
     answer = original.post(TRAIN, json={"producerId": "p", "uploadUrls": URLS, "jobId": "long"}, headers=HEADER)
     assert time.monotonic() - start < 300
-    assert answer.json() == {"job": {"job_id": "long", "producer_id": "p", "model_name": "nawfside_lora"}}
+    job = {"job_id": "long", "jobId": "long", "producer_id": "p", "model_name": "nawfside_lora"}
+    assert answer.json() == {"job": job}
 
 
 REFUSED_FORMS: list[tuple[dict[str, Any], int, str]] = [

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -189,6 +190,8 @@ def test_make_web(tmp_path: Path, tiny: dict[str, str]) -> None:
             [*make.cmdline()], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
         )
         assert another.returncode == 1 and another.stderr.startswith("error: WEB_PORT: ")
+        start = time.monotonic()
         make.send_signal(signal.SIGTERM)
         wait_until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes))
+        assert time.monotonic() - start < 30
     assert not list(tmp_path.rglob("*key*"))

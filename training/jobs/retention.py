@@ -37,6 +37,8 @@ def clean(storage: Storage, jobs: Jobs, settings: Settings) -> dict[str, int]:
                 in_use = _prefixes_in_use(jobs)
             if not entry.key.startswith(in_use):
                 deleted[kind] += storage.delete(entry.key)
+                for key in keys.track_companions(entry.key):
+                    storage.delete(key)
     deleted["half-written"] = storage.tidy(_HALF_WRITTEN_AGE.total_seconds())
     return {kind: count for kind, count in deleted.items() if count}
 

@@ -1,6 +1,6 @@
 import type { Metadata, Viewport } from "next";
-import Link from "next/link";
 import type { ReactNode } from "react";
+import { NavLink } from "@/components/NavLink";
 import "./globals.css";
 
 export const metadata: Metadata = {
@@ -20,8 +20,8 @@ export default function Layout({ children }: { children: ReactNode }) {
         <header>
           <p className="brand">Producer Twin</p>
           <nav aria-label="Pages">
-            <Link href="/">Artists</Link>
-            <Link href="/producer">Producers</Link>
+            <NavLink href="/">Artists</NavLink>
+            <NavLink href="/producer">Producers</NavLink>
           </nav>
         </header>
         <main id="main">{children}</main>

@@ -10,6 +10,8 @@ import { TempoAndKey } from "./TempoAndKey";
 export type Song = {
   key: string;
   file: File;
+  /** Of all files of the training, no other has this name. */
+  name: string;
   src: string;
   share: number;
   path?: string;
@@ -24,11 +26,11 @@ export type Song = {
 type Props = { song: Song; change: (news: Partial<Song>) => void; remove: () => void; again: () => void };
 
 export function Beat({ song, change, remove, again }: Props) {
-  const { known, file } = song;
+  const { known, file, name } = song;
   return (
-    <li className="panel" aria-label={file.name}>
-      <h3>{file.name}</h3>
-      <Sound src={song.src} label={file.name} bytes={file.size} />
+    <li className="panel" aria-label={name}>
+      <h3>{name}</h3>
+      <Sound src={song.src} label={name} bytes={file.size} />
       {song.path === undefined && !song.trouble && (
         <label>
           Uploading <progress value={song.share} max={1} />
@@ -61,7 +63,7 @@ export function Beat({ song, change, remove, again }: Props) {
             Try again
           </button>
         )}
-        <button type="button" onClick={remove} aria-label={`Remove ${file.name}`}>
+        <button type="button" onClick={remove} aria-label={`Remove ${name}`}>
           Remove
         </button>
       </div>

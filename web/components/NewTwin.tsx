@@ -3,9 +3,11 @@
 import { useEffect, useId, useRef, useState, type DragEvent, type FormEvent } from "react";
 import { answered, passwordHeader, service, words, type Analysis, type Backend, type TrainRequest } from "@/lib/client";
 import { trainingEstimate } from "@/lib/estimate";
+import { distinctName } from "@/lib/names";
 import { randomId } from "@/lib/random";
 import { upload } from "@/lib/upload";
 import { Beat, type Song } from "./Beat";
+import { Fault, Form, Input } from "./Form";
 import { Notice } from "./Notice";
 
 const ACCEPT = ".wav,.flac,.mp3,.ogg,.opus,.m4a,audio/*";
@@ -28,6 +30,7 @@ export function NewTwin({ producer, password, started }: Props) {
   const [trouble, setTrouble] = useState<string | null>(null);
   const [training, setTraining] = useState<Backend["training"]>(null);
   const job = useRef("");
+  const names = useRef(new Set<string>()); // of all files that were sent for this job, also of those removed since
   const ready = songs.filter((song) => song.path !== undefined);
 
   const estimate = trainingEstimate(
@@ -48,7 +51,7 @@ export function NewTwin({ producer, password, started }: Props) {
   async function add(files: File[]): Promise<void> {
     setTrouble(songs.length + files.length > MOST_FILES ? `A training takes ${MOST_FILES} files at most.` : null);
     const fresh = files.slice(0, MOST_FILES - songs.length).map(
-      (file): Song => ({ key: randomId(), file, src: URL.createObjectURL(file), share: 0, bpm: "", tone: "", genre: "", instruments: "" }),
+      (file): Song => ({ key: randomId(), file, name: distinctName(file.name, names.current), src: URL.createObjectURL(file), share: 0, bpm: "", tone: "", genre: "", instruments: "" }),
     );
     setSongs((all) => [...all, ...fresh]);
     // One after the other: the service listens to one song at a time as well.
@@ -59,7 +62,7 @@ export function NewTwin({ producer, password, started }: Props) {
     job.current ||= randomId();
     change(song.key, { trouble: undefined });
     try {
-      const path = await upload(song.file, { producer_id: producer, job_id: job.current }, password, (share) =>
+      const path = await upload(song.file, { producer_id: producer, job_id: job.current, filename: song.name }, password, (share) =>
         change(song.key, { share }),
       );
       change(song.key, { path, share: 1 });
@@ -105,6 +108,7 @@ export function NewTwin({ producer, password, started }: Props) {
       setSongs([]);
       setRights(false);
       job.current = "";
+      names.current.clear();
       started();
     } catch (error) {
       setTrouble(words(error));
@@ -120,7 +124,7 @@ export function NewTwin({ producer, password, started }: Props) {
   }
 
   return (
-    <form className="panel" onSubmit={(event) => void start(event)} aria-labelledby={`${id}new`}>
+    <Form className="panel" onSubmit={(event) => void start(event)} aria-labelledby={`${id}new`}>
       <h2 id={`${id}new`}>New twin</h2>
       <div
         className={over ? "drop over" : "drop"}
@@ -187,7 +191,7 @@ export function NewTwin({ producer, password, started }: Props) {
           Have Gemini describe each segment, for prompts that name a sound
         </label>
         <label htmlFor={`${id}steps`}>Steps</label>
-        <input
+        <Input
           id={`${id}steps`}
           type="number"
           min={1}
@@ -196,18 +200,26 @@ export function NewTwin({ producer, password, started }: Props) {
           value={steps}
           onChange={(event) => setSteps(event.target.value)}
         />
+        <Fault id={`${id}steps`} />
       </details>
 
       <label className="check">
-        <input type="checkbox" required checked={rights} onChange={(event) => setRights(event.target.checked)} />
+        <Input
+          id={`${id}rights`}
+          type="checkbox"
+          required
+          checked={rights}
+          onChange={(event) => setRights(event.target.checked)}
+        />
         This music is mine to train on. This is kept with the dataset.
       </label>
+      <Fault id={`${id}rights`} />
       {estimate && <p className="hint" role="status">{estimate}</p>}
       <Notice>{trouble}</Notice>
       <button type="submit" className="primary" disabled={busy || ready.length === 0 || ready.length < songs.length}>
         {busy ? "Starting" : "Start training"}
       </button>
       {songs.length > ready.length && <p className="hint">It can start when every file is there, or removed.</p>}
-    </form>
+    </Form>
   );
 }

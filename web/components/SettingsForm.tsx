@@ -3,6 +3,7 @@
 import { useId, type FormEvent, type RefObject } from "react";
 import type { Backend, Twin } from "@/lib/client";
 import { defaultBpm, type Settings } from "@/lib/settings";
+import { Fault, Form, Input, TextArea } from "./Form";
 import { TempoAndKey } from "./TempoAndKey";
 
 type Props = {
@@ -22,9 +23,9 @@ export function SettingsForm({ settings, change, submit, twins, backends, whole,
   // Twins of different backends cannot sound together.
   const partners = twins.filter((twin) => twin.usable && twin.backend === chosen?.backend && twin !== chosen);
   return (
-    <form onSubmit={submit} className="panel" aria-label="The track">
+    <Form onSubmit={submit} className="panel" aria-label="The track">
       <label htmlFor={`${id}prompt`}>Prompt</label>
-      <textarea
+      <TextArea
         id={`${id}prompt`}
         ref={prompt}
         required
@@ -34,6 +35,7 @@ export function SettingsForm({ settings, change, submit, twins, backends, whole,
         value={settings.prompt}
         onChange={(event) => change({ prompt: event.target.value })}
       />
+      <Fault id={`${id}prompt`} />
 
       <label htmlFor={`${id}twin`}>Twin</label>
       {whole ? (
@@ -51,13 +53,16 @@ export function SettingsForm({ settings, change, submit, twins, backends, whole,
           ))}
         </select>
       ) : (
-        <input
-          id={`${id}twin`}
-          required
-          placeholder="producer:model"
-          value={settings.twin}
-          onChange={(event) => change({ twin: event.target.value })}
-        />
+        <>
+          <Input
+            id={`${id}twin`}
+            required
+            placeholder="producer:model"
+            value={settings.twin}
+            onChange={(event) => change({ twin: event.target.value })}
+          />
+          <Fault id={`${id}twin`} />
+        </>
       )}
 
       {partners.length > 0 && (
@@ -91,7 +96,7 @@ export function SettingsForm({ settings, change, submit, twins, backends, whole,
       <div className="row">
         <div>
           <label htmlFor={`${id}seconds`}>Length in seconds</label>
-          <input
+          <Input
             id={`${id}seconds`}
             type="number"
             required
@@ -101,10 +106,11 @@ export function SettingsForm({ settings, change, submit, twins, backends, whole,
             value={settings.seconds}
             onChange={(event) => change({ seconds: event.target.value })}
           />
+          <Fault id={`${id}seconds`} />
         </div>
         <div>
           <label htmlFor={`${id}seed`}>Seed</label>
-          <input
+          <Input
             id={`${id}seed`}
             type="number"
             min={0}
@@ -113,6 +119,7 @@ export function SettingsForm({ settings, change, submit, twins, backends, whole,
             value={settings.seed}
             onChange={(event) => change({ seed: event.target.value })}
           />
+          <Fault id={`${id}seed`} />
         </div>
       </div>
 
@@ -152,6 +159,6 @@ export function SettingsForm({ settings, change, submit, twins, backends, whole,
           {serving.name} cannot serve now: {serving.reason}
         </p>
       )}
-    </form>
+    </Form>
   );
 }

@@ -16,6 +16,7 @@ export function Studio({ whole }: { whole: boolean }) {
   const [settings, setSettings] = useState<Settings>(START);
   const [takes, setTakes] = useState<Made[]>([]);
   const [inPlace, setInPlace] = useState(true);
+  const [news, setNews] = useState("");
   const last = useRef<HTMLAudioElement | null>(null);
   const count = useRef(0);
   const prompt = useRef<HTMLTextAreaElement>(null);
@@ -42,6 +43,7 @@ export function Studio({ whole }: { whole: boolean }) {
     try {
       const body = bodyOf(settings);
       change({ track: await (whole ? generate(body, id, leaving.signal) : generatePlainly(settings, leaving.signal)) });
+      setNews(`Take ${number} is ready`);
     } catch (error) {
       if (isAbort(error)) setTakes((all) => all.filter((take) => take.number !== number));
       else change({ trouble: words(error) });
@@ -79,6 +81,9 @@ export function Studio({ whole }: { whole: boolean }) {
       <section aria-labelledby="takes">
         <h2 id="takes">Takes</h2>
         <Notice>{trouble}</Notice>
+        <p role="status" className="unseen">
+          {news}
+        </p>
         {takes.length > 1 && (
           <label className="check">
             <input type="checkbox" checked={inPlace} onChange={(event) => setInPlace(event.target.checked)} />

@@ -1,5 +1,6 @@
 import { useId } from "react";
 import { KEYS } from "@/lib/settings";
+import { Fault, Input } from "./Form";
 
 type Props = {
   bpm: string;
@@ -19,7 +20,7 @@ export function TempoAndKey({ bpm, setBpm, step, noBpm, tone, setTone, noTone }:
     <div className="row">
       <div>
         <label htmlFor={`${id}bpm`}>Tempo in bpm</label>
-        <input
+        <Input
           id={`${id}bpm`}
           type="number"
           min={30}
@@ -29,6 +30,7 @@ export function TempoAndKey({ bpm, setBpm, step, noBpm, tone, setTone, noTone }:
           value={bpm}
           onChange={(event) => setBpm(event.target.value)}
         />
+        <Fault id={`${id}bpm`} />
       </div>
       <div>
         <label htmlFor={`${id}key`}>Key</label>

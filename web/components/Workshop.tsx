@@ -17,6 +17,7 @@ export function Workshop() {
   const [listed, setListed] = useState<{ producer: string; jobs: Job[]; twins: Twin[] } | null>(null);
   const [trouble, setTrouble] = useState<string | null>(null);
   const valid = new RegExp(`^${ID}$`).test(producer);
+  const refused = producer !== "" && !valid;
 
   const list = useCallback(async (): Promise<void> => {
     const query = { params: { query: { producer_id: producer } } };
@@ -54,11 +55,12 @@ export function Workshop() {
               autoCapitalize="none"
               spellCheck={false}
               aria-describedby={`${id}rule`}
+              aria-invalid={refused}
               value={producer}
               onChange={(event) => setProducer(event.target.value.trim())}
             />
-            <p id={`${id}rule`} className="hint">
-              Letters, digits and . _ -, such as ada
+            <p id={`${id}rule`} className={refused ? "fault" : "hint"} aria-live="polite">
+              {refused && "This is no producer id. "}Letters, digits and . _ -, such as ada
             </p>
           </div>
           <div>

@@ -3,7 +3,7 @@ import { passwordHeader, sentence } from "./client";
 /** Sends a file as a form, and tells how much of it has gone. Throws an Error with the service's own sentence. */
 export function upload(
   file: File,
-  fields: { producer_id: string; job_id: string },
+  fields: { producer_id: string; job_id: string; filename: string },
   password: string,
   progress: (share: number) => void,
 ): Promise<string> {

@@ -37,6 +37,7 @@ CALLS: list[Callable[[Any, Path], Any]] = [
     lambda client, folder: client.jobs.delete("takes"),
     lambda client, folder: client.jobs.cancel("takes"),
     lambda client, folder: client.jobs.resume("takes"),
+    lambda client, folder: client.jobs.result("takes"),
     lambda client, folder: client.jobs.events("takes"),
     lambda client, folder: client.jobs.report("takes"),
     lambda client, folder: client.jobs.report_page("takes"),
@@ -54,6 +55,13 @@ CALLS: list[Callable[[Any, Path], Any]] = [
     lambda client, folder: client.tracks.generate_takes("trap", 4, request_id="mine"),
     lambda client, folder: client.tracks.generate_takes("trap", 4, source_file=folder / "beat.wav"),
     lambda client, folder: client.tracks.queue("mine"),
+    lambda client, folder: client.tracks.list(
+        producer_id="ada", lora_id=TWIN, text="trap", parent="base:a", liked=True, cursor="x", limit=10
+    ),
+    lambda client, folder: client.tracks.get("twins:ada:a"),
+    lambda client, folder: client.tracks.change("twins:ada:a", title="Night drive", liked=True),
+    lambda client, folder: client.tracks.delete("twins:ada:a"),
+    lambda client, folder: client.tracks.peaks("twins:ada:a"),
     lambda client, folder: client.tracks.read(PATH, format="mp3"),
     lambda client, folder: client.tracks.save(PATH, folder / "track.flac"),
     lambda client, folder: client.twins.list(producer_id="ada"),

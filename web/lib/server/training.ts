@@ -7,7 +7,8 @@ const DEFAULT_NAME = "nawfside_lora";
 // How long a train address that answers at the end of training is given to refuse.
 const GRACE_MILLISECONDS = 10_000;
 
-export type Job = { job_id: string; producer_id: string; model_name: string };
+/** A job; `jobId` is the same as `job_id`, which pages of the original read. */
+export type Job = { job_id: string; jobId: string; producer_id: string; model_name: string };
 
 type Request = {
   producerId: string;
@@ -24,11 +25,15 @@ export async function startTraining(request: Request, headers: Record<string, st
     ...("uploadPaths" in request ? { upload_paths: request.uploadPaths } : { upload_urls: request.uploadUrls }),
   };
   const url = trainAddress();
-  const job = (answer: Record<string, unknown>): Job => ({
-    job_id: text(answer.job_id) ?? request.jobId,
-    producer_id: request.producerId,
-    model_name: text(answer.model_name) ?? request.modelName ?? DEFAULT_NAME,
-  });
+  const job = (answer: Record<string, unknown>): Job => {
+    const id = text(answer.job_id) ?? request.jobId;
+    return {
+      job_id: id,
+      jobId: id,
+      producer_id: request.producerId,
+      model_name: text(answer.model_name) ?? request.modelName ?? DEFAULT_NAME,
+    };
+  };
   // A service of our kind takes a job and answers at once.
   if (new URL(url).pathname.endsWith("/train")) return job(await post(`${url}/submit`, body, headers));
 

@@ -56,25 +56,24 @@ class EmbeddedTags(Answer):
     key: str | None = None
 
 
-class Figures(Answer):
-    """What is heard in a track; `null` where it cannot be told.
+class GenerateAnswer(Answer):
+    audio_base64: str
+    backend: str
+    seed: int
+    sample_rate: int
+    duration_seconds: float
+    output_path: str
 
-    Each confidence is the probability that the value is right. `bpm_off` is the distance of `bpm` from the tempo
-    asked for, as a share of it. `loudness` is integrated, in LUFS, `peak` in dBFS; `clipped` counts the samples in
-    runs at full scale. `twin_distance`, from the music of the twin, is measured as the twin report's `resemblance`:
-    lower is nearer.
-    """
 
-    bpm: float | None = None
-    bpm_confidence: float | None = None
-    bpm_off: float | None = None
-    key: str | None = None
-    key_confidence: float | None = None
-    key_matches: bool | None = None
-    loudness: float | None = None
-    peak: float | None = None
-    clipped: int
-    twin_distance: float | None = None
+class GenerateLinkAnswer(Answer):
+    """With `response: "url"`: a URL from which a player or a browser can fetch the track."""
+
+    url: str
+    backend: str
+    seed: int
+    sample_rate: int
+    duration_seconds: float
+    output_path: str
 
 
 class ImportAnswer(Answer):
@@ -88,7 +87,6 @@ class ImportAnswer(Answer):
     rank: int
     base: str
     bpm: int | None = None
-    recommended_scale: float
     usable: bool
     reason: str | None = None
     created_at: datetime
@@ -108,8 +106,6 @@ class LoraAnswer(Answer):
     """A row of `GET /loras`. `reason` says why the twin is not usable, or that it is partial.
 
     `bpm` is the tempo of tracks whose request states none; null if the twin has no such default.
-    `recommended_scale` is the `lora_scale` of tracks whose request states none: the best on held-out songs, 1 if
-    that was not measured.
     """
 
     lora_id: str
@@ -120,12 +116,19 @@ class LoraAnswer(Answer):
     rank: int
     base: str
     bpm: int | None = None
-    recommended_scale: float
     usable: bool
     reason: str | None = None
     created_at: datetime
     bytes: int
     sha256: str
+
+
+class PeaksAnswer(Answer):
+    """`GET /tracks/{track_id}/peaks`: the loudest sample of each of equally long parts, 0 to 1, over all channels."""
+
+    track_id: str
+    duration_seconds: float
+    peaks: list[float]
 
 
 class Preview(Answer):
@@ -219,6 +222,21 @@ class TaskAnswer(Answer):
     executed_at: str | None = None
 
 
+class TrackDeletedAnswer(Answer):
+    """`DELETE /tracks/{track_id}`: the paths that were deleted."""
+
+    track_id: str
+    deleted: list[str]
+
+
+class TrackTwin(Answer):
+    """A twin of a track: the version that played, and its strength."""
+
+    lora_id: str
+    version: str
+    strength: float
+
+
 class TrainAnswer(Answer):
     job_id: str
     producer_id: str
@@ -292,7 +310,6 @@ class VersionAnswer(Answer):
     rank: int
     base: str
     bpm: int | None = None
-    recommended_scale: float
     usable: bool
     reason: str | None = None
     created_at: datetime
@@ -341,39 +358,6 @@ class DatasetAnswer(Answer):
     segments: list[dict[str, Any]]
 
 
-class GenerateAnswer(Answer):
-    """The track itself. `figures`, `draws` and `accepted` are there where it is measured.
-
-    `lora_scale` is the strength that the twins had together; null without a twin.
-    """
-
-    figures: Figures | None = None
-    draws: int | None = None
-    accepted: bool | None = None
-    audio_base64: str
-    backend: str
-    seed: int
-    sample_rate: int
-    duration_seconds: float
-    output_path: str
-    lora_scale: float | None = None
-
-
-class GenerateLinkAnswer(Answer):
-    """With `response: "url"`: a URL from which a player or a browser can fetch the track."""
-
-    figures: Figures | None = None
-    draws: int | None = None
-    accepted: bool | None = None
-    url: str
-    backend: str
-    seed: int
-    sample_rate: int
-    duration_seconds: float
-    output_path: str
-    lora_scale: float | None = None
-
-
 class LorasAnswer(Answer):
     """`GET /loras`."""
 
@@ -401,14 +385,35 @@ class ReportAnswer(Answer):
     unmeasured: list[str]
 
 
-class Take(Answer):
-    """One of several takes. `seed` alone makes it again. `accepted` is null without `accept`."""
+class TrackAnswer(Answer):
+    """`GET /tracks/{track_id}`: a track with all that made it.
 
-    seed: int
-    url: str
+    `options` has the fields of `POST /generate` that the request sent besides its prompt, and the seed. `bpm` and
+    `key` are those that the model was asked for. `parent` is the track that was edited, `source` the path or the
+    digest of any recording that was. `producer_id` is the producer whose twin or recording it comes from.
+    """
+
+    track_id: str
+    title: str | None = None
+    liked: bool
+    created_at: datetime
     output_path: str
-    figures: Figures | None = None
-    accepted: bool | None = None
+    output_format: Literal["wav", "flac", "mp3", "opus"] | str
+    sample_rate: int
+    duration_seconds: float
+    prompt: str
+    options: dict[str, Any]
+    seed: int
+    backend: str
+    checkpoint: str
+    twins: list[TrackTwin]
+    producer_id: str | None = None
+    bpm: int | None = None
+    key: str | None = None
+    task: Literal["text", "repaint", "extend", "cover", "complete", "lego", "extract", "melody"] | str
+    parent: str | None = None
+    source: str | None = None
+    reference: str | None = None
 
 
 class UsageAnswer(Answer):
@@ -456,15 +461,14 @@ class ProducersAnswer(Answer):
     producers: list[ProducerRecordAnswer]
 
 
-class TakesAnswer(Answer):
-    """With `takes` above 1: links to all of them, in the order of `rank`; `draws` is the number that was drawn."""
+class TracksAnswer(Answer):
+    """`GET /tracks`: a page, the newest first. `next_cursor` is for the page after it; null at the end.
 
-    backend: str
-    sample_rate: int
-    duration_seconds: float
-    lora_scale: float | None = None
-    draws: int
-    takes: list[Take]
+    With a filter a page may have fewer tracks than `limit`, or none, before the end.
+    """
+
+    tracks: list[TrackAnswer]
+    next_cursor: str | None = None
 
 
 class BackendsAnswer(Answer):
@@ -477,9 +481,7 @@ class JobAnswer(Answer):
     """`GET /jobs/{job_id}`: always with these fields, `null` if not known yet.
 
     `seconds_left` is until the last step while the job trains, and until the end of the stage while it has
-    `progress`. `best_step` is the step at which the held-out loss was lowest so far, whose version is kept; null
-    without held-out songs, and with `keep: "last"`. `stopped_early` says why the training ended before its last
-    step.
+    `progress`.
     """
 
     job_id: str
@@ -501,8 +503,6 @@ class JobAnswer(Answer):
     result: TrainAnswer | None = None
     previews: list[Preview]
     progress: Progress | None = None
-    best_step: int | None = None
-    stopped_early: str | None = None
 
 
 class JobsAnswer(Answer):

@@ -22,6 +22,9 @@ from producer_twin._files import OnProgress
 from producer_twin._retry import Retry
 from producer_twin.requests import GenerateOptions, TrainOptions
 
+# A training that is waited for is redirected every few minutes.
+MAX_REDIRECTS = 10_000
+
 
 class AsyncProducerTwin:
     """A client of a Producer Twin service.
@@ -52,6 +55,7 @@ class AsyncProducerTwin:
         client.base_url = base_url(url)
         client.headers.update(headers(api_key, password, twin_links))
         client.follow_redirects = True  # tracks on S3 are answered as a link to the bucket
+        client.max_redirects = MAX_REDIRECTS
         self.transport = AsyncTransport(client, retry or Retry())
         self.jobs = AsyncJobs(self)
         self.producers = AsyncProducers(self)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import PrivateAttr
 
 from producer_twin._async.resource import AsyncResource
+from producer_twin._async.transport import NO_READ_TIMEOUT
 from producer_twin._events import EventParser
 from producer_twin._paths import path_of
 from producer_twin.errors import JobFailed, Unreachable
-from producer_twin.models import JobAnswer, JobDeletedAnswer, ReportAnswer
+from producer_twin.models import JobAnswer, JobDeletedAnswer, ReportAnswer, TrainAnswer
 
 if TYPE_CHECKING:
     from producer_twin._async.client import AsyncProducerTwin
@@ -77,6 +78,13 @@ class AsyncJob(JobAnswer):
     async def delete(self) -> JobDeletedAnswer:
         """Delete the job with its dataset and report; its twin stays."""
         return await self._client.jobs.delete(self.job_id)
+
+    async def result(self, job_id: str) -> TrainAnswer:
+        """The result of a job, as `training.train` answers it; waits until the job is done."""
+        path = path_of("/jobs/{job_id}/result", job_id=job_id)
+        return TrainAnswer.model_validate_json(
+            (await self._transport.send("GET", path, timeout=NO_READ_TIMEOUT)).content
+        )
 
     async def report(self) -> ReportAnswer:
         """The report on the twin."""

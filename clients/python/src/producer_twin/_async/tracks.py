@@ -1,4 +1,4 @@
-"""Tracks: make, follow in the queue, save."""
+"""Tracks: make, follow in the queue, save; and the library of those that were made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ from producer_twin._async.resource import AsyncResource
 from producer_twin._async.transport import NO_READ_TIMEOUT
 from producer_twin._files import FORMATS, FilePart, OnProgress, name_of, written
 from producer_twin._paths import output_path, path_of
-from producer_twin.models import GenerateLinkAnswer, QueueAnswer, Take, TakesAnswer
+from producer_twin.models import (
+    GenerateLinkAnswer,
+    PeaksAnswer,
+    QueueAnswer,
+    Take,
+    TakesAnswer,
+    TrackAnswer,
+    TrackDeletedAnswer,
+    TracksAnswer,
+)
 from producer_twin.requests import GenerateOptions
 
 if TYPE_CHECKING:
@@ -135,6 +144,61 @@ class AsyncTracks(AsyncResource):
         """The queue position of a track that is being made."""
         answer = await self._transport.send("GET", path_of("/queue/{request_id}", request_id=request_id))
         return QueueAnswer.model_validate_json(answer.content)
+
+    async def list(
+        self,
+        *,
+        producer_id: str | None = None,
+        lora_id: str | None = None,
+        text: str | None = None,
+        parent: str | None = None,
+        liked: bool = False,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> TracksAnswer:
+        """A page of the library, the newest first.
+
+        Args:
+            producer_id: tracks of this producer's twins and recordings only.
+            lora_id: tracks with this twin only, or with its version after an @.
+            text: tracks with all of these words in the title, the prompt or the lyrics only.
+            parent: edits of this track only.
+            liked: tracks that are liked only.
+            cursor: the `next_cursor` of the page before.
+            limit: tracks a page, 100 at most.
+        """
+        wanted = {
+            "producer_id": producer_id,
+            "lora_id": lora_id,
+            "text": text,
+            "parent": parent,
+            "liked": "true" if liked else None,
+            "cursor": cursor,
+            "limit": limit,
+        }
+        return TracksAnswer.model_validate_json((await self._transport.send("GET", "/tracks", params=wanted)).content)
+
+    async def get(self, track_id: str) -> TrackAnswer:
+        """A track of the library, with all that made it."""
+        answer = await self._transport.send("GET", path_of("/tracks/{track_id}", track_id=track_id))
+        return TrackAnswer.model_validate_json(answer.content)
+
+    async def change(self, track_id: str, *, title: str | None = None, liked: bool | None = None) -> TrackAnswer:
+        """Change a track's title, which an empty text removes, or whether it is liked."""
+        path = path_of("/tracks/{track_id}", track_id=track_id)
+        answer = await self._transport.send("PATCH", path, json={"title": title, "liked": liked})
+        return TrackAnswer.model_validate_json(answer.content)
+
+    async def delete(self, track_id: str) -> TrackDeletedAnswer:
+        """Delete a track with all that is stored besides it."""
+        path = path_of("/tracks/{track_id}", track_id=track_id)
+        answer = await self._transport.send("DELETE", path, repeatable=False)
+        return TrackDeletedAnswer.model_validate_json(answer.content)
+
+    async def peaks(self, track_id: str) -> PeaksAnswer:
+        """The waveform of a track."""
+        answer = await self._transport.send("GET", path_of("/tracks/{track_id}/peaks", track_id=track_id))
+        return PeaksAnswer.model_validate_json(answer.content)
 
     async def read(self, stored: str, *, format: str | None = None) -> bytes:
         """The audio file of a stored track, by its `output_path`.

@@ -23,6 +23,9 @@ from producer_twin._sync.twins import Twin, Twins
 from producer_twin._sync.uploads import Uploads
 from producer_twin.requests import GenerateOptions, TrainOptions
 
+# A training that is waited for is redirected every few minutes.
+MAX_REDIRECTS = 10_000
+
 
 class ProducerTwin:
     """A client of a Producer Twin service.
@@ -53,6 +56,7 @@ class ProducerTwin:
         client.base_url = base_url(url)
         client.headers.update(headers(api_key, password, twin_links))
         client.follow_redirects = True  # tracks on S3 are answered as a link to the bucket
+        client.max_redirects = MAX_REDIRECTS
         self.transport = Transport(client, retry or Retry())
         self.jobs = Jobs(self)
         self.producers = Producers(self)

@@ -13,8 +13,9 @@ from pydantic import PrivateAttr
 from producer_twin._events import EventParser
 from producer_twin._paths import path_of
 from producer_twin._sync.resource import Resource
+from producer_twin._sync.transport import NO_READ_TIMEOUT
 from producer_twin.errors import JobFailed, Unreachable
-from producer_twin.models import JobAnswer, JobDeletedAnswer, ReportAnswer
+from producer_twin.models import JobAnswer, JobDeletedAnswer, ReportAnswer, TrainAnswer
 
 if TYPE_CHECKING:
     from producer_twin._sync.client import ProducerTwin
@@ -78,6 +79,11 @@ class Job(JobAnswer):
     def delete(self) -> JobDeletedAnswer:
         """Delete the job with its dataset and report; its twin stays."""
         return self._client.jobs.delete(self.job_id)
+
+    def result(self, job_id: str) -> TrainAnswer:
+        """The result of a job, as `training.train` answers it; waits until the job is done."""
+        path = path_of("/jobs/{job_id}/result", job_id=job_id)
+        return TrainAnswer.model_validate_json((self._transport.send("GET", path, timeout=NO_READ_TIMEOUT)).content)
 
     def report(self) -> ReportAnswer:
         """The report on the twin."""

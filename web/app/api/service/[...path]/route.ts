@@ -63,4 +63,4 @@ function chosen(headers: { get(name: string): string | null }, names: string[]):
   return Object.fromEntries(names.flatMap((name) => (headers.get(name) === null ? [] : [[name, headers.get(name) ?? ""]])));
 }
 
-export { pass as GET, pass as POST };
+export { pass as DELETE, pass as GET, pass as PATCH, pass as POST };

@@ -1,0 +1,253 @@
+"""The library of tracks: pages, filters, changes, and what they cost."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contract import TrackChanges
+from core.errors import Refusal
+from core.principal import Principal, acting
+from core.settings import Settings
+from generation.encode import Sound
+from generation.outbox import Outbox
+from generation.track_library import TrackFilter, TrackLibrary
+from generation.track_record import TrackRecord
+from generation.waveform import waveform
+from storage import Storage, keys, open_storage
+from tests.s3_server import S3Server, s3_server
+from tests.tracks import NOON, CountedStorage, a_record
+from training.jobs.retention import clean
+from training.jobs.store import Jobs
+
+__all__ = ["s3_server"]
+ALL = TrackFilter()
+ADA = Principal("key ada", producers=frozenset({"ada"}))
+USER = Principal("user u", producers=frozenset(), tracks="user-u")
+GUEST = Principal("guest", frozenset({"generate"}), frozenset(), tracks="anonymous")
+ARTIST = Principal("key g", frozenset({"generate"}))
+
+
+def library_of(store: Any, folder: Path) -> TrackLibrary:
+    return TrackLibrary(Outbox(store, uuid.uuid4().hex, folder / "outbox"))
+
+
+@pytest.fixture
+def library(store: Storage, tmp_path: Path) -> TrackLibrary:
+    return library_of(store, tmp_path)
+
+
+def added(library: TrackLibrary, *made: TrackRecord) -> None:
+    for record in made:
+        library.storage.put(record.output_path.removeprefix("/data/"), b"audio")
+        library.add(record)
+
+
+def ids(found: list[TrackRecord]) -> list[str]:
+    return [record.track_id for record in found]
+
+
+def listed(library: TrackLibrary, wanted: TrackFilter = ALL, limit: int = 2) -> list[str]:
+    """The ids of all pages."""
+    found, cursor = library.page(wanted, None, limit)
+    while cursor:
+        more, cursor = library.page(wanted, cursor, limit)
+        found += more
+    return ids(found)
+
+
+def test_pages_are_in_order_and_whole(library: TrackLibrary) -> None:
+    made = [a_record(minute, producer) for minute, producer in enumerate([None, "ada", "bob", None, "ada"])]
+    added(library, *made)
+    expected = ids(made[::-1])
+    for limit in (1, 2, 4, 5, 6):
+        assert listed(library, limit=limit) == expected
+    first, cursor = library.page(ALL, None, 5)
+    assert ids(first) == expected and cursor is None
+
+
+def test_a_track_that_is_added_does_not_shift_the_next_page(library: TrackLibrary) -> None:
+    made = [a_record(minute) for minute in range(4)]
+    added(library, *made)
+    _, cursor = library.page(ALL, None, 2)
+    added(library, a_record(9))
+    assert ids(library.page(ALL, cursor, 2)[0]) == ids([made[1], made[0]])
+
+
+def test_filters(library: TrackLibrary) -> None:
+    version = "0f1e2d3c4b5a6978"
+    night = a_record(1, "ada", twins=(f"ada:night@{version}",), lora_id="ada:night", prompt="Dark TRAP, 808")
+    sung = a_record(2, None, prompt="a ballad", lyrics="by the fire")
+    child = a_record(3, "ada").model_copy(update={"parent": night.track_id})
+    added(library, night, sung, child)
+    library.change(sung.track_id, TrackChanges(title="Über den Wolken", liked=True))
+    for wanted, expected in (
+        (TrackFilter(lora_id="ada:night"), [night]),
+        (TrackFilter(lora_id=f"ada:night@{version}"), [night]),
+        (TrackFilter(lora_id=f"ada:night@{'0' * 16}"), []),
+        (TrackFilter(producer_id="ada"), [child, night]),
+        (TrackFilter(text="808 dark"), [night]),
+        (TrackFilter(text="FIRE"), [sung]),
+        (TrackFilter(text="über"), [sung]),
+        (TrackFilter(text="dark fire"), []),
+        (TrackFilter(parent=night.track_id), [child]),
+        (TrackFilter(liked=True), [sung]),
+    ):
+        assert listed(library, wanted, limit=1) == ids(expected), wanted
+
+
+def test_each_principal_is_listed_its_own(library: TrackLibrary) -> None:
+    base, ada, bob = a_record(1), a_record(2, "ada"), a_record(3, "bob")
+    own, shared = a_record(4, "ada", "user-u"), a_record(5, None, "anonymous")
+    added(library, base, ada, bob, own, shared)
+    for who, expected in ((None, [bob, ada, base]), (ADA, [ada]), (USER, [own]), (GUEST, [])):
+        with acting(who or Principal("this machine")):
+            assert listed(library) == ids(expected), who
+
+
+@pytest.mark.parametrize(
+    ("who", "track", "status"),
+    [
+        (ADA, a_record(0, "ada"), 0),
+        (ADA, a_record(0, "bob"), 404),
+        (ADA, a_record(0), 403),
+        (USER, a_record(0, None, "user-u"), 0),
+        (USER, a_record(0, None, "user-v"), 404),
+        (USER, a_record(0, None, "anonymous"), 403),
+        (GUEST, a_record(0, None, "anonymous"), 403),
+        (GUEST, a_record(0), 403),
+        (ARTIST, a_record(0, "ada"), 403),
+        (ARTIST, a_record(0), 403),
+    ],
+)
+def test_who_may_change_a_track(library: TrackLibrary, who: Principal, track: TrackRecord, status: int) -> None:
+    added(library, track)
+    with acting(who):
+        if not status:
+            assert library.change(track.track_id, TrackChanges(liked=True)).liked
+            assert len(library.delete(track.track_id)) == 2
+            return
+        for call in (library.delete, lambda id: library.change(id, TrackChanges(liked=True))):
+            with pytest.raises(Refusal) as refused:
+                call(track.track_id)
+            assert refused.value.status == status
+    assert library.find(track.track_id) == track
+
+
+def test_changes_at_once_are_all_kept(library: TrackLibrary, tmp_path: Path) -> None:
+    track = a_record()
+    added(library, track)
+    # Between another replica's read and its write, this one writes.
+    other = library_of(Interrupted(library.storage, lambda: library.change(track.track_id, LIKED)), tmp_path / "other")
+    other.change(track.track_id, TrackChanges(title="Night drive"))
+    found = library.find(track.track_id)
+    assert (found.title, found.liked) == ("Night drive", True)
+    assert library.change(track.track_id, TrackChanges(title="")).title is None
+    assert [record.title for record in library.page(ALL, None, 1)[0]] == [None]
+
+
+LIKED = TrackChanges(liked=True)
+
+
+class Interrupted:
+    """A storage whose first conditional write comes after another's."""
+
+    def __init__(self, storage: Storage, first: Any) -> None:
+        self._storage, self._first = storage, first
+
+    def put(self, *args: Any, **options: Any) -> str:
+        first, self._first = self._first, None
+        if first:
+            first()
+        return self._storage.put(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+
+def test_a_damaged_record_is_left_out_and_can_be_deleted(library: TrackLibrary) -> None:
+    damaged, whole = a_record(1), a_record(2)
+    added(library, damaged, whole)
+    library.storage.put(damaged.stored_at, b"{}")
+    assert listed(library) == ids([whole])
+    with pytest.raises(Refusal, match="damaged"):
+        library.find(damaged.track_id)
+    assert set(library.delete(damaged.track_id)) == {damaged.output_path.removeprefix("/data/"), damaged.stored_at}
+    with pytest.raises(Refusal, match="no track"):
+        library.find(damaged.track_id)
+
+
+def test_a_record_of_a_later_version_is_read(library: TrackLibrary) -> None:
+    track = a_record()
+    text = track.encoded().decode().replace('"title"', '"mood": "calm", "title"', 1)
+    library.storage.put(track.stored_at, text.encode())
+    assert library.find(track.track_id) == track
+
+
+@pytest.mark.parametrize("id", ["", "base", "base:", "base:../x", "made:x", "twins:ada:.x", "other:x", "base:a:b", "é"])
+def test_ids_that_are_none(library: TrackLibrary, id: str) -> None:
+    for call in (library.find, library.delete):
+        with pytest.raises(Refusal) as refused:
+            call(id)
+        assert refused.value.status == 404
+
+
+@pytest.mark.parametrize("track", [a_record(), a_record(0, "ada"), a_record(0, "ada", "user-u")])
+def test_ids_and_keys(track: TrackRecord) -> None:
+    key = track.output_path.removeprefix("/data/")
+    assert keys.track_of(track.track_id) == key and keys.track_id(key) == track.track_id
+    assert keys.track_companions(key) == (track.stored_at, keys.latents(key)) and keys.track_companions("outputs") == ()
+
+
+def test_retention_takes_the_record_along(library: TrackLibrary) -> None:
+    added(library, a_record(0, "ada"))
+    jobs = Jobs(library.storage)
+    assert clean(library.storage, jobs, Settings(keep_outputs_days=1.0)) == {}
+    assert clean(library.storage, jobs, Settings(keep_outputs_days=1e-9)) == {"outputs": 1}
+    assert not list(library.storage.list("track_records/")) and listed(library) == []
+
+
+def test_the_waveform() -> None:
+    ramp = np.linspace(0, 1, 48_000, dtype=np.float32)
+    drawn = waveform(Sound((np.stack([0 * ramp, -ramp], 1),), 48_000))
+    assert len(drawn) == 800 and drawn[0] == 0 and drawn[-1] == 255 and list(drawn) == sorted(drawn)
+    assert waveform(Sound((np.zeros((3, 1), np.int16),), 48_000)) == bytes(3)
+
+
+@pytest.mark.slow
+def test_the_first_of_10000_tracks_in_a_folder_come_fast(tmp_path: Path) -> None:
+    """In CPU time, since other tests may run at once."""
+    folder, one = tmp_path / "store", a_record()
+    (folder / keys.track_records()).mkdir(parents=True)
+    for second in range(10_000):
+        name = keys.new_track_name(NOON + timedelta(seconds=second))
+        record = one.model_copy(update={"track_id": f"base:{name}"})
+        (folder / record.stored_at).write_bytes(record.encoded())
+    library = library_of(open_storage(folder.as_uri()), tmp_path)
+    start = time.process_time()
+    found, cursor = library.page(ALL, None, 50)
+    assert time.process_time() - start < 0.1
+    assert found[0].track_id == record.track_id and cursor
+
+
+def test_a_page_costs_a_call_of_s3(s3_server: S3Server, tmp_path: Path) -> None:
+    counted = CountedStorage(open_storage(s3_server.url(f"tests/{uuid.uuid4().hex}"), s3_server.endpoint))
+    library = library_of(counted, tmp_path)
+    made = [a_record(minute) for minute in range(7)]
+    for record in made:
+        library.add(record)
+    counted.calls.clear()
+    found, cursor = library.page(ALL, None, 3)
+    assert counted.calls == {"list": 1} and ids(found) == ids(made[:3:-1])
+    assert ids(library.page(ALL, cursor, 3)[0]) == ids(made[3:0:-1]) and counted.calls == {"list": 2}
+    # Another process reads each record once.
+    library, counted.calls = library_of(counted, tmp_path / "other"), counted.calls.__class__()
+    for _ in range(3):
+        library.page(ALL, None, 3)
+    assert counted.calls["list"] == 3 and counted.calls["get_with_etag"] <= 4
