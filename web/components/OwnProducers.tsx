@@ -4,20 +4,25 @@ import { useEffect, useId, useState, type FormEvent } from "react";
 import { answered, service, words, type Producer } from "@/lib/client";
 import { Notice } from "./Notice";
 
-type Props = { pattern: string; producer: string; choose: (producer: Producer) => void };
+type Props = {
+  pattern: string;
+  own: Producer[];
+  chosen: string;
+  add: (producers: Producer[]) => void;
+  choose: (id: string) => void;
+};
 
 /** The producers of the signed-in user, one of which is chosen, and a form that claims another id. */
-export function OwnProducers({ pattern, producer, choose }: Props) {
+export function OwnProducers({ pattern, own, chosen, add, choose }: Props) {
   const id = useId();
-  const [own, setOwn] = useState<Producer[]>([]);
   const [wanted, setWanted] = useState("");
   const [trouble, setTrouble] = useState<string | null>(null);
 
   useEffect(() => {
     answered(service.GET("/producers")).then(
       ({ producers }) => {
-        setOwn(producers);
-        if (producers[0]) choose(producers[0]);
+        add(producers);
+        if (producers[0]) choose(producers[0].producer_id);
       },
       (error: unknown) => setTrouble(words(error)),
     );
@@ -30,9 +35,9 @@ export function OwnProducers({ pattern, producer, choose }: Props) {
     setTrouble(null);
     try {
       const claimed = await answered(service.PUT("/producers/{producer_id}", { params: { path: { producer_id: wanted } } }));
-      setOwn((all) => [...all.filter((each) => each.producer_id !== claimed.producer_id), claimed]);
+      add([claimed]);
       setWanted("");
-      choose(claimed);
+      choose(claimed.producer_id);
     } catch (error) {
       setTrouble(words(error));
     }
@@ -44,14 +49,7 @@ export function OwnProducers({ pattern, producer, choose }: Props) {
         {own.length > 0 && (
           <div>
             <label htmlFor={`${id}own`}>Your producer</label>
-            <select
-              id={`${id}own`}
-              value={producer}
-              onChange={(event) => {
-                const chosen = own.find((each) => each.producer_id === event.target.value);
-                if (chosen) choose(chosen);
-              }}
-            >
+            <select id={`${id}own`} value={chosen} onChange={(event) => choose(event.target.value)}>
               {own.map((each) => (
                 <option key={each.producer_id}>{each.producer_id}</option>
               ))}

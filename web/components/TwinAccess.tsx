@@ -1,6 +1,6 @@
 "use client";
 
-import { useEffect, useId, useState } from "react";
+import { useId, useState } from "react";
 import { answered, service, words, type Producer } from "@/lib/client";
 import { twinLink } from "@/lib/links";
 import { Notice } from "./Notice";
@@ -8,33 +8,26 @@ import { Notice } from "./Notice";
 const WHO = { private: "You alone", link: "Those who have its link", public: "Everybody" } as const;
 
 type Access = Producer["twins"][string];
+type Props = { twin: string; producer: Producer; changed: (producer: Producer) => void };
 
 /** Who may make tracks with a twin, for its owner; and its link, where it is shared by one. */
-export function TwinAccess({ twin }: { twin: string }) {
+export function TwinAccess({ twin, producer, changed }: Props) {
   const id = useId();
-  const [producer = "", model = ""] = twin.split(":");
-  const [access, setAccess] = useState<Access | null>(null);
   const [trouble, setTrouble] = useState<string | null>(null);
-
-  useEffect(() => {
-    answered(service.GET("/producers")).then(
-      ({ producers }) => setAccess(accessOf(producers.find((each) => each.producer_id === producer), model)),
-      (error: unknown) => setTrouble(words(error)),
-    );
-  }, [producer, model]);
+  const model = twin.split(":")[1] ?? "";
+  const access: Access = producer.twins[model] ?? { visibility: "private", link: null };
 
   async function open(visibility: Access["visibility"]): Promise<void> {
     setTrouble(null);
     try {
-      const params = { path: { producer_id: producer } };
+      const params = { path: { producer_id: producer.producer_id } };
       const body = { twins: { [model]: visibility } };
-      setAccess(accessOf(await answered(service.PUT("/producers/{producer_id}", { params, body })), model));
+      changed(await answered(service.PUT("/producers/{producer_id}", { params, body })));
     } catch (error) {
       setTrouble(words(error));
     }
   }
 
-  if (access === null) return <Notice>{trouble}</Notice>;
   return (
     <div>
       <label htmlFor={`${id}who`}>Who may make tracks with it</label>
@@ -58,8 +51,4 @@ export function TwinAccess({ twin }: { twin: string }) {
       <Notice>{trouble}</Notice>
     </div>
   );
-}
-
-function accessOf(producer: Producer | undefined, model: string): Access {
-  return producer?.twins[model] ?? { visibility: "private", link: null };
 }

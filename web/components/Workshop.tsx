@@ -1,7 +1,7 @@
 "use client";
 
 import { useCallback, useEffect, useId, useState } from "react";
-import { answered, service, words, type Job, type Twin } from "@/lib/client";
+import { answered, service, words, type Job, type Producer, type Twin } from "@/lib/client";
 import { JobCard } from "./JobCard";
 import { NewTwin } from "./NewTwin";
 import { Notice } from "./Notice";
@@ -17,6 +17,7 @@ export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
   const id = useId();
   const [producer, setProducer] = useState("");
   const [password, setPassword] = useState("");
+  const [records, setRecords] = useState<Record<string, Producer>>({}); // of the signed-in user's producers
   const [listed, setListed] = useState<{ producer: string; jobs: Job[]; twins: Twin[] } | null>(null);
   const [trouble, setTrouble] = useState<string | null>(null);
   const valid = new RegExp(`^${ID}$`).test(producer);
@@ -42,12 +43,17 @@ export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
     return () => clearTimeout(timer);
   }, [list, valid]);
 
+  function keep(changed: Producer[]): void {
+    setRecords((all) => ({ ...all, ...Object.fromEntries(changed.map((each) => [each.producer_id, each])) }));
+  }
+
+  const record = records[producer];
   const own = listed?.producer === producer ? listed : null;
   return (
     <>
       {hasSignIn ? (
         <>
-          <OwnProducers pattern={ID} producer={producer} choose={({ producer_id }) => setProducer(producer_id)} />
+          <OwnProducers pattern={ID} own={Object.values(records)} chosen={producer} add={keep} choose={setProducer} />
           <Notice>{trouble}</Notice>
         </>
       ) : (
@@ -108,7 +114,7 @@ export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
           <ul className="cards">
             {own.twins.map((twin) => (
               <Versions key={`${twin.lora_id}@${twin.version}`} twin={twin} password={password} changed={() => void list()}>
-                {hasSignIn && <TwinAccess twin={twin.lora_id} />}
+                {record && <TwinAccess twin={twin.lora_id} producer={record} changed={(changed) => keep([changed])} />}
               </Versions>
             ))}
           </ul>

@@ -81,7 +81,7 @@ def sign_in(context: BrowserContext, app: SignInApp, user: str, path: str = "/pr
 def requests_of(context: BrowserContext) -> list[Request]:
     """The requests that the browser sends from now on."""
     sent: list[Request] = []
-    context.on("request", sent.append)
+    context.on("request", lambda request: sent.append(request))
     return sent
 
 

@@ -25,6 +25,7 @@ from tests.conftest import IS_WEB
 from tests.signed_in import SignedIn
 from tests.web.sign_in.conftest import client_of
 from tests.web.sign_in.supabase import ANON_KEY, Supabase, User, served_supabase
+from tests.web.test_pages import accessible
 
 EMAIL = "ada@music.example"
 
@@ -86,6 +87,7 @@ def sign_in(context: BrowserContext, app: SupabaseApp, email: str, path: str = "
 def test_an_account_from_its_beginning_to_a_new_password(context: BrowserContext, app: SupabaseApp) -> None:
     page = context.new_page()
     page.goto(f"{app.url}/sign-in?next=/producer")
+    accessible(page)
     page.get_by_role("button", name="Create an account").click()
     fill(page, email=EMAIL, password="short")
     expect(page.get_by_text("at least 6 characters")).to_be_visible()
@@ -98,6 +100,7 @@ def test_an_account_from_its_beginning_to_a_new_password(context: BrowserContext
     page.get_by_label("Claim your producer id").fill("ada")
     page.get_by_role("button", name="Claim it").click()
     expect(page.get_by_label("Your producer", exact=True)).to_have_value("ada")
+    accessible(page)
     record = Producers(app.service.storage).find("ada")
     assert record and record.is_owned_by(Owner(app.project.issuer.url, app.project.users[EMAIL].id))
 

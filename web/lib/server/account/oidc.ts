@@ -75,10 +75,11 @@ export async function oidcUser(): Promise<User | null> {
   const tokens = await stored(settings);
   if (!tokens) return null;
   const secondsLeft = tokens.expiresAt - Date.now() / 1000;
-  if (secondsLeft > MARGIN_SECONDS) return userOf(tokens);
+  const { refresh: token } = tokens;
+  if (secondsLeft > (token ? MARGIN_SECONDS : 0)) return userOf(tokens);
   let renewed: Tokens | null = null;
   try {
-    renewed = tokens.refresh ? await refreshedOnce(tokens.refresh, () => refresh(tokens, settings)) : null;
+    renewed = token ? await refreshedOnce(token, () => refresh(tokens, token, settings)) : null;
   } catch (error) {
     if (secondsLeft > 0) return userOf(tokens); // the provider is away
     throw error;
@@ -111,10 +112,10 @@ export async function oidcSignOut(): Promise<string> {
 }
 
 /** The renewed tokens; null if the provider refuses to renew them. Throws Problem (503). */
-async function refresh(tokens: Tokens, settings: OidcSettings): Promise<Tokens | null> {
+async function refresh(tokens: Tokens, token: string, settings: OidcSettings): Promise<Tokens | null> {
   const configuration = await configured(settings);
   try {
-    const answer = await client.refreshTokenGrant(configuration, tokens.refresh ?? "", settings.parameters);
+    const answer = await client.refreshTokenGrant(configuration, token, settings.parameters);
     return { ...tokens, ...tokensOf(answer, tokens.name) };
   } catch (error) {
     if (error instanceof client.ResponseBodyError && error.error === "invalid_grant") return null;
