@@ -49,7 +49,7 @@ def _subject(owner: str) -> str:
 class ProducerRequest(Request):
     """`PUT /producers/{id}`. Fields and twins that are left out stay as they are.
 
-    `owner` is for administrators, who name any user by it. Without it, an id that a user claims belongs to the user, and
+    `owner` is for administrators, who name any user by it. Without it, an id that a user claims belongs to the user;
     one that an administrator or an API key claims has no owner.
     """
 
