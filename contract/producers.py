@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from contract.base import Answer, Id, Request
+from contract.base import Answer, Id, Request, is_subject
 
 MAX_DISPLAY_NAME = 100
 MAX_TWIN_SETTINGS = 1_000
@@ -40,8 +40,20 @@ def _readable(name: str) -> str:
     return name.strip()
 
 
+def _subject(owner: str) -> str:
+    if not is_subject(owner):
+        raise ValueError("owner: name the user as the claim sub of their tokens does")
+    return owner
+
+
 class ProducerRequest(Request):
-    """`PUT /producers/{id}`. Fields and twins that are left out stay as they are."""
+    """`PUT /producers/{id}`. Fields and twins that are left out stay as they are.
+
+    `owner` is for administrators, who name any user by it. Without it, an id that a user claims belongs to the user;
+    one that an administrator or an API key claims has no owner.
+    """
+
+    owner: Annotated[str, AfterValidator(_subject)] | None = None
 
     display_name: Annotated[str, StringConstraints(max_length=MAX_DISPLAY_NAME), AfterValidator(_readable)] | None = (
         None

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, StringConstraints
 
 from contract.base import Answer, Request
-from contract.generation import OutputFormat
+from contract.delivery import OutputFormat
 from contract.tasks import Task
 
 MAX_TITLE = 200

@@ -77,6 +77,12 @@ class ProducerRecord(BaseModel):
             twins[model] = TwinVisibility(visibility=visibility, link=link)
         return {model: access for model, access in twins.items() if access.visibility != "private"}
 
+    def with_new_links(self) -> dict[str, TwinVisibility]:
+        """The twins as visible as before, with other links."""
+        return self.model_copy(update={"twins": {}}).with_visibility(
+            {model: access.visibility for model, access in self.twins.items()}
+        )
+
 
 class Producers:
     """The records in storage, which is read at every call: another replica may have changed them."""
@@ -135,8 +141,11 @@ class Producers:
         return record
 
     def assign(self, producer: str, owner: Owner, display_name: str | None = None) -> ProducerRecord:
-        """Make `owner` the owner in place of any earlier one; a damaged record is replaced."""
-        changes = {"issuer": owner.issuer, "owner": owner.subject}
+        """Make `owner` the owner in place of any earlier one; a damaged record is replaced.
+
+        Links of twins that another handed out end.
+        """
+        changes: dict[str, Any] = {"issuer": owner.issuer, "owner": owner.subject}
         changes |= {} if display_name is None else {"display_name": display_name}
         self._mark(producer, owner)
         while True:
@@ -149,7 +158,8 @@ class Producers:
                     _new_record(producer, None),
                     records.etag_of(self.storage, keys.producer_record(producer)),
                 )
-            after = before.model_copy(update=changes)
+            twins = before.twins if before.is_owned_by(owner) else before.with_new_links()
+            after = before.model_copy(update=changes | {"twins": twins})
             try:
                 self._write(after, etag)
             except (AlreadyExists, Changed):

@@ -37,6 +37,7 @@ from storage.producers import Producers
 from tests.adapter_files import seal
 from tests.issuer import AUDIENCE, Issuer
 from training.jobs.store import Jobs
+from training.pace import Paces
 
 RATE = 48_000
 
@@ -68,6 +69,7 @@ class SignedIn:
         self.storage = storage
         settings = Settings(auth_issuer=issuer.url, auth_audience=AUDIENCE, allow_noncommercial=False, **changes)
         library, runners = Library(storage), Runners({"ace_step": Silence()}, settings)
+        jobs = Jobs(storage)
         outbox = Outbox(storage, "signed-in", folder / "outbox")
         self.front = SimpleNamespace(
             settings=settings,
@@ -75,7 +77,8 @@ class SignedIn:
             library=library,
             producers=Producers(storage),
             sign_in=SignIn(storage, settings),
-            jobs=Jobs(storage),
+            jobs=jobs,
+            paces=Paces(jobs, ["ace_step"]),
             runners=runners,
             outbox=outbox,
             generation=Generation(runners, library, outbox, settings),

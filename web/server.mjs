@@ -16,6 +16,7 @@ const LAST_MILLISECONDS = 2000; // for requests under way when the server is to 
 const dev = process.argv.includes("--dev");
 Object.assign(process.env, { NODE_ENV: dev ? "development" : "production" }); // React reads it when it is imported
 const { default: next } = await import("next");
+process.exitCode = 1; // until it listens: Next reports an error of what follows, and would end the process with 0
 
 const hostname = process.env.WEB_ADDRESS || "127.0.0.1";
 const port = number("WEB_PORT", 3001);
@@ -28,6 +29,10 @@ const proxies = number("WEB_TRUSTED_PROXIES", 0);
 const uploadSeconds = number("UPLOAD_SECONDS", 3600);
 if (!uploadSeconds) throw new Error("UPLOAD_SECONDS: it must be over 0");
 const hosts = (process.env.WEB_HOSTS ?? "").toLowerCase().split(",").map((host) => host.trim()).filter(Boolean);
+const hasSignIn = Boolean(process.env.NEXT_PUBLIC_SUPABASE_URL?.trim() || process.env.AUTH_ISSUER?.trim());
+const publicOrigin = originOf("WEB_URL");
+if (hasSignIn && hosts.length && !publicOrigin) throw new Error("WEB_URL: set it with WEB_HOSTS, so that sign-in knows where it is");
+if (publicOrigin) hosts.push(new URL(publicOrigin).hostname);
 const handle = app.getRequestHandler();
 
 /** @type {AsyncLocalStorage<string>} */
@@ -58,7 +63,10 @@ server.on("error", (error) => {
   console.error(`error: WEB_PORT: ${hostname}:${port} cannot be served (${error.message}); set another port`);
   process.exit(1);
 });
-server.listen(socket, () => console.log(`http://${hostname}:${port}`));
+server.listen(socket, () => {
+  process.exitCode = 0;
+  console.log(`http://${hostname}:${port}`);
+});
 
 for (const signal of ["SIGINT", "SIGTERM"]) {
   process.once(signal, () => {
@@ -79,12 +87,24 @@ function refusal({ method = "GET", headers }) {
   }
   if (READS.includes(method)) return null;
   const origin = headers.origin?.toLowerCase();
-  const authority = origin?.split("://")[1] ?? "";
-  const foreign = origin !== undefined && authority !== host && !hosts.includes(name(authority));
-  if (foreign || headers["sec-fetch-site"] === "cross-site") {
+  if (isForeign(origin, host, headers) || headers["sec-fetch-site"] === "cross-site") {
     return { status: 403, error: "origin: this request comes from another site's page; send it from this one" };
   }
   return null;
+}
+
+/**
+ * Whether a request that writes comes from a page of another origin. Where a cookie says who asks, only the app's own origin
+ * is right, with its scheme and port, and a browser always names it.
+ * @param {string | undefined} origin @param {string} host @param {import("node:http").IncomingHttpHeaders} headers
+ */
+function isForeign(origin, host, headers) {
+  if (!hasSignIn) {
+    const authority = origin?.split("://")[1] ?? "";
+    return origin !== undefined && authority !== host && !hosts.includes(name(authority));
+  }
+  if (origin !== undefined) return origin !== (publicOrigin ?? `http://${host}`);
+  return headers.cookie !== undefined && headers["sec-fetch-site"] !== "same-origin";
 }
 
 /**
@@ -101,6 +121,15 @@ function address({ headers, socket }) {
 /** @param {string} authority `host` or `host:port` */
 function name(authority) {
   return authority.replace(/:\d+$/, "");
+}
+
+/** The origin in a variable: https, or http on this machine. @param {string} variable */
+function originOf(variable) {
+  const value = process.env[variable];
+  if (!value) return null;
+  const { protocol, hostname, origin } = URL.canParse(value) ? new URL(value) : { protocol: "", hostname: "", origin: "" };
+  if (protocol === "https:" || (protocol === "http:" && LOOPBACK.includes(hostname))) return origin;
+  throw new Error(`${variable}: it must be an address that starts with https://`);
 }
 
 /** @param {string} variable @param {number} otherwise */

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx
@@ -148,18 +150,34 @@ class IssuerKeys:
 
 
 def fetch_jwks(issuer: str, jwks_url: str | None) -> bytes:
-    """The issuer's key set as JSON.
+    """The issuer's key set as JSON, for a thread without an event loop.
 
     Raises:
         FetchError, httpx.HTTPError, ValueError: it cannot be had.
     """
-    deadline = time.monotonic() + FETCH_TIMEOUT
-    with httpx.Client(timeout=CONNECT_OR_READ_TIMEOUT, follow_redirects=False) as client:
-        url = jwks_url or _discovered(client, issuer, deadline)
-        data = _get(client, url, deadline)
+    return asyncio.run(_fetch_jwks(issuer, jwks_url))
+
+
+async def _fetch_jwks(issuer: str, jwks_url: str | None) -> bytes:
+    try:
+        # httpx has no limit for a whole answer: one whose headers come byte by byte would hold the thread for good.
+        async with asyncio.timeout(FETCH_TIMEOUT):
+            async with httpx.AsyncClient(
+                verify=_tls(), timeout=CONNECT_OR_READ_TIMEOUT, follow_redirects=False
+            ) as client:
+                url = jwks_url or await _discovered(client, issuer)
+                data = await _get(client, url)
+    except TimeoutError:
+        raise FetchError(f"{issuer} takes longer than {FETCH_TIMEOUT:g} s") from None
     if data is None:
         raise FetchError(f"{url} answers 404")
     return data
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Kept, since to read the certificate authorities is most of the work of a fetch."""
+    return httpx.create_ssl_context()
 
 
 def usable_keys(document: bytes) -> tuple[IssuerKey, ...]:
@@ -192,10 +210,10 @@ def _usable(entry: dict[str, Any]) -> IssuerKey | None:
     return IssuerKey(key_id, algorithm, tuple(public.values()), key)
 
 
-def _discovered(client: httpx.Client, issuer: str, deadline: float) -> str:
+async def _discovered(client: httpx.AsyncClient, issuer: str) -> str:
     """The URL of the keys by the issuer's discovery document; Supabase's place for them if there is no document."""
     base = issuer.rstrip("/")
-    data = _get(client, f"{base}/.well-known/openid-configuration", deadline)
+    data = await _get(client, f"{base}/.well-known/openid-configuration")
     if data is None:
         return f"{base}/.well-known/jwks.json"
     document = decode_object(data)
@@ -207,20 +225,18 @@ def _discovered(client: httpx.Client, issuer: str, deadline: float) -> str:
     return url
 
 
-def _get(client: httpx.Client, url: str, deadline: float) -> bytes | None:
+async def _get(client: httpx.AsyncClient, url: str) -> bytes | None:
     """The body of the answer, None for a 404. A redirect is an error, since it may lead to another host."""
     headers = {"accept": "application/json", "accept-encoding": "identity"}
-    with client.stream("GET", url, headers=headers) as response:
+    async with client.stream("GET", url, headers=headers) as response:
         if response.status_code == 404:
             return None
         if response.status_code != 200:
             raise FetchError(f"{url} answers {response.status_code}")
         data = bytearray()
         # The bytes as they came: a small compressed answer could be huge.
-        for chunk in response.iter_raw():
+        async for chunk in response.aiter_raw():
             data += chunk
             if len(data) > MAX_BYTES:
                 raise FetchError(f"{url} answers more than {MAX_BYTES >> 10} KiB")
-            if time.monotonic() > deadline:
-                raise FetchError(f"{url} takes longer than {FETCH_TIMEOUT:g} s")
     return bytes(data)

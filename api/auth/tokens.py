@@ -132,7 +132,7 @@ class TokenVerifier:
             raise InvalidToken("it is of another issuer") from None
         except jwt.MissingRequiredClaimError as error:
             raise InvalidToken(f"it lacks the claim {error.claim}") from None
-        except (jwt.PyJWTError, TypeError, ValueError, RecursionError):
+        except (jwt.PyJWTError, TypeError, ValueError, OverflowError, RecursionError):
             raise InvalidToken("its signature or its form is wrong") from None
 
 

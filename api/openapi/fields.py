@@ -96,6 +96,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "draws": "The largest number of takes that are drawn in all",
     },
     "ProducerRequest": {
+        "owner": "For administrators: the user (claim sub) who owns the producer from now on; the one before stays if "
+        "left out, and a new producer has none",
         "display_name": "A name for people; the one before stays if left out",
         "twins": "Who may generate with a twin, by model_name: private (the owner; the default), link (who sends its "
         "link in x-twin-link), public. Others stay as they are; a twin that changes to link gets a new one",

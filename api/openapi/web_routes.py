@@ -8,8 +8,12 @@ from api.routes.table import ROUTES
 
 
 def web_routes() -> list[dict[str, str | bool]]:
-    """The method and path of each route, and whether it needs the password if one is set."""
-    return [{"method": route.method, "path": route.path, "password": route.writes} for route in ROUTES if route.web_app]
+    """The method and path of each route; whether it needs the password if one is set, and is for signed-in users."""
+    return [
+        {"method": route.method, "path": route.path, "password": route.writes, "sign_in": route.sign_in}
+        for route in ROUTES
+        if route.web_app
+    ]
 
 
 def text() -> str:

@@ -48,12 +48,15 @@ async def list_all(front: Front, inputs: Inputs[None]) -> ProducersAnswer:
 
 async def put(front: Front, inputs: Inputs[ProducerRequest]) -> ProducerRecordAnswer:
     """Claim a producer's id if it is free; then set what the body names."""
-    producer, who = inputs.path["producer_id"], principal.current()
+    producer, who, owner = inputs.path["producer_id"], principal.current(), inputs.body.owner
+    if owner is not None and owner != who.subject and "admin" not in who.scopes:
+        raise Refusal(403, "owner: only an administrator names another user; leave it out")
     if not who.may_claim:
         principal.check_producer(producer)
     record = await asyncio.to_thread(_claimed_and_changed, front, producer, inputs.body)
-    if front.sign_in and who.subject is not None:
-        front.sign_in.owned.forget(front.sign_in.owner(who.subject))
+    for subject in (who.subject, owner):
+        if front.sign_in and subject is not None:
+            front.sign_in.owned.forget(front.sign_in.owner(subject))
     return record
 
 
@@ -81,12 +84,14 @@ def _claimed_and_changed(front: Front, producer: str, changes: ProducerRequest) 
         if front.producers.find(producer) or _in_use(front, producer):
             raise _taken(producer)
         # Before anything is changed: another user may claim it meanwhile.
-        _claim(front, producer)
+        _claim(front, producer, changes)
         # A track with a twin of a deleted producer of this id may have been counted after the deletion.
         delete_usage(front.storage, producer)
+    elif changes.owner is not None and front.sign_in and "admin" in principal.current().scopes:
+        front.producers.assign(producer, front.sign_in.owner(changes.owner))
     record = front.producers.change(producer, changes.twins, changes.display_name)
     if record is None:
-        _claim(front, producer)
+        _claim(front, producer, changes)
         record = front.producers.change(producer, changes.twins, changes.display_name)
     if record is None:
         raise Refusal(409, f"producer_id: {producer} was deleted meanwhile; try again")
@@ -100,9 +105,13 @@ def _check_count() -> None:
         raise Refusal(409, f"producer_id: you have {len(own)} producers, and may claim no more; delete one first")
 
 
-def _claim(front: Front, producer: str) -> None:
-    """Make the user the owner; of an API key, nobody. Raises Refusal (409)."""
-    subject = principal.current().subject
+def _claim(front: Front, producer: str, changes: ProducerRequest) -> None:
+    """Make the user the owner. For an administrator or an API key it is the one that is named, or nobody.
+
+    Raises Refusal (409).
+    """
+    who = principal.current()
+    subject = changes.owner if "admin" in who.scopes else who.subject
     owner = front.sign_in.owner(subject) if front.sign_in and subject is not None else None
     try:
         front.producers.claim(producer, owner)
@@ -223,6 +232,7 @@ ROUTES = (
         answer=(ProducersAnswer,),
         answer_example={"producers": [_RECORD_EXAMPLE]},
         sign_in=True,
+        web_app=True,
     ),
     Route(
         "PUT",
@@ -240,6 +250,7 @@ ROUTES = (
         errors=(409, 507),
         writes=True,
         sign_in=True,
+        web_app=True,
     ),
     Route(
         "GET",
@@ -254,6 +265,7 @@ ROUTES = (
             "usage": [{"month": "2026-11", "lora_id": TWIN, "tracks": 12, "seconds": 540.0}],
         },
         sign_in=True,
+        web_app=True,
     ),
     Route(
         "GET",

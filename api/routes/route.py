@@ -74,7 +74,7 @@ class Route:
         quiet: it is left out of the access log, since monitoring calls it every few seconds.
         challenge: the value of `WWW-Authenticate` in a 401.
         sign_in: it exists only where users can sign in.
-        web_app: the web app forwards requests to it, with its own API key.
+        web_app: the web app forwards requests to it, with the user's token, or its own API key if there is no sign-in.
         documented: it is in the OpenAPI document.
     """
 

@@ -1,6 +1,8 @@
 import type { Metadata, Viewport } from "next";
 import type { ReactNode } from "react";
+import { AccountMenu } from "@/components/AccountMenu";
 import { NavLink } from "@/components/NavLink";
+import { signInKind } from "@/lib/server/account/settings";
 import "./globals.css";
 
 export const metadata: Metadata = {
@@ -23,6 +25,7 @@ export default function Layout({ children }: { children: ReactNode }) {
             <NavLink href="/">Artists</NavLink>
             <NavLink href="/producer">Producers</NavLink>
           </nav>
+          {signInKind() !== null && <AccountMenu />}
         </header>
         <main id="main">{children}</main>
       </body>

@@ -1,13 +1,13 @@
 "use client";
 
-import { useEffect, useState } from "react";
+import { useEffect, useState, type ReactNode } from "react";
 import { answered, passwordHeader, service, words, type Twin, type Version } from "@/lib/client";
 import { Notice } from "./Notice";
 
-type Props = { twin: Twin; password: string; changed: () => void };
+type Props = { twin: Twin; password: string; changed: () => void; children?: ReactNode };
 
-/** A twin's versions: which one sings now, and which one shall. */
-export function Versions({ twin, password, changed }: Props) {
+/** A twin's versions: which one sings now, and which one shall; `children` come below them. */
+export function Versions({ twin, password, changed, children }: Props) {
   const [versions, setVersions] = useState<Version[]>([]);
   const [trouble, setTrouble] = useState<string | null>(null);
   const id = twin.lora_id;
@@ -69,6 +69,7 @@ export function Versions({ twin, password, changed }: Props) {
         ))}
       </ul>
       <Notice>{trouble}</Notice>
+      {children}
     </li>
   );
 }

@@ -1,8 +1,14 @@
 import createClient from "openapi-fetch";
+import { linkHeader } from "./links";
 import type { components, paths } from "./schema";
 
 /** The service, by way of this app: its types are made of the service's own OpenAPI document. */
 export const service = createClient<paths>({ baseUrl: "/api/service" });
+service.use({
+  onRequest({ request }) {
+    for (const [name, value] of Object.entries(linkHeader())) request.headers.set(name, value);
+  },
+});
 
 type Schemas = components["schemas"];
 export type Backend = Schemas["BackendAnswer"];
@@ -11,6 +17,8 @@ export type Version = Schemas["VersionAnswer"];
 export type Job = Schemas["JobAnswer"];
 export type Analysis = Schemas["AnalysisAnswer"];
 export type Track = Schemas["GenerateLinkAnswer"];
+export type Producer = Schemas["ProducerRecordAnswer"];
+export type Use = Schemas["TwinUsage"];
 export type Place = Schemas["QueueAnswer"];
 export type GenerateRequest = Schemas["GenerateRequest"];
 export type TrainRequest = Schemas["TrainRequest"];

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import jwt
@@ -130,8 +133,35 @@ def test_a_slow_issuer_holds_up_nobody_else(issuer: Issuer, monkeypatch: pytest.
 
     assert asyncio.run(both()) < 0.9
     assert max(pauses) < 0.25
-    assert issuer.asked[DISCOVERY] == 1
     wait_until(lambda: keys._keys is not None, patience=10)
+    assert issuer.asked[DISCOVERY] == 1
+
+
+@pytest.mark.parametrize("part", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n"])
+def test_an_issuer_whose_answer_drips_is_given_up(part: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, in the headers or in the body, and the end never does."""
+    monkeypatch.setattr(issuer_keys, "FETCH_TIMEOUT", 0.5)
+    monkeypatch.setattr(issuer_keys, "PATIENCE", 0.1)
+    ended = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.sendall(part)
+            while True:
+                connection.sendall(b"x")
+                time.sleep(0.02)
+        ended.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=drip, args=(listener,), daemon=True).start()
+        keys = IssuerKeys(f"http://127.0.0.1:{listener.getsockname()[1]}/auth/v1")
+        start = time.monotonic()
+        with pytest.raises(Unavailable):
+            found(keys)
+        assert time.monotonic() - start < 0.4
+        assert ended.wait(5), "the thread that fetches is held"
+        wait_until(lambda: keys._fetch is not None and keys._fetch.done(), patience=5)
 
 
 def _redirect(issuer: Issuer, other: Issuer) -> None:

@@ -187,6 +187,44 @@ def test_an_operator_gives_what_exists_an_owner(
         cli.claim(store, "older", "bob-sub")
 
 
+def test_an_administrator_becomes_no_owner_and_may_name_one(
+    service: SignedIn, store: Storage, ada: str, bob: str, admin: str
+) -> None:
+    store_twin(store, "older", "night")
+    assert service.json("PUT", "/producers/older", admin, json={"display_name": "O."})["owner"] is None
+    assert service.ask("GET", "/producers/older", bob).status_code == 404
+    assert service.json("PUT", "/producers/older", admin, json={"owner": "bob-sub"})["owner"] == "bob-sub"
+    assert service.ask("GET", "/producers/older", bob).status_code == 200
+    assert service.json("PUT", "/producers/new", admin, json={"owner": "bob-sub"})["owner"] == "bob-sub"
+    assert service.json("PUT", "/producers/ada", admin, json={"owner": "bob-sub"})["owner"] == "bob-sub"
+    assert service.ask("GET", "/producers/ada", ada).status_code == 404
+    assert service.ask("PUT", "/producers/x", admin, json={"owner": "bob\n"}).status_code == 400
+
+
+def test_a_user_names_no_other_owner(service: SignedIn, store: Storage, ada: str, bob: str) -> None:
+    for producer in ("ada", "free"):
+        status, message = error(service.ask("PUT", f"/producers/{producer}", ada, json={"owner": "bob-sub"}))
+        assert (status, "administrator" in message) == (403, True)
+    assert Producers(store).find("free") is None
+    assert service.json("PUT", "/producers/bob", bob, json={"owner": "bob-sub"})["owner"] == "bob-sub"
+    key = api_keys.create(store, "server", ["train"])
+    assert service.ask("PUT", "/producers/shop", key, json={"owner": "bob-sub"}).status_code == 403
+
+
+def test_another_owner_ends_the_links_that_were_handed_out(
+    service: SignedIn, store: Storage, ada: str, bob: str, admin: str
+) -> None:
+    store_twin(store, "ada", "day")
+    body = {"twins": {"night": "link", "day": "public"}}
+    old = service.json("PUT", "/producers/ada", ada, json=body)["twins"]["night"]["link"]
+    assert service.json("PUT", "/producers/ada", admin, json={"owner": "ada-sub"})["twins"]["night"]["link"] == old
+    twins = service.json("PUT", "/producers/ada", admin, json={"owner": "bob-sub"})["twins"]
+    assert (twins["night"]["visibility"], twins["day"]["visibility"]) == ("link", "public")
+    assert twins["night"]["link"] not in (None, old)
+    assert service.track(None, "ada:night", link=old).status_code == 404
+    assert service.track(None, "ada:night", link=twins["night"]["link"]).status_code == 200
+
+
 # Twins
 
 

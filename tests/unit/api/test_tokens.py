@@ -129,6 +129,8 @@ ATTACKS: dict[str, tuple[Callable[[], str], str]] = {
     "no expiry": (lambda: ISSUER.token(exp=None), "lacks the claim exp"),
     "expiry that is a text": (lambda: ISSUER.token(exp="9999999999"), "not a time"),
     "expiry that is infinite": (lambda: ISSUER.token(exp=float("inf")), "form is wrong"),
+    "expiry beyond every number": (lambda: _with_claim(b'"exp": 1e400'), "form is wrong"),
+    "not before beyond every number": (lambda: _with_claim(b'"exp": 9999999999, "nbf": 1e400'), "form is wrong"),
     "not valid before": (lambda: ISSUER.token(nbf=_now(CLOCK_SKEW_SECONDS + 60)), "not valid yet"),
     "issued in the future": (lambda: ISSUER.token(iat=_now(CLOCK_SKEW_SECONDS + 60)), "not valid yet"),
     "not before that is true": (lambda: ISSUER.token(nbf=True), "not a time"),
@@ -166,6 +168,12 @@ def _renamed(token: str, **members: Any) -> str:
     header = {"alg": "RS256", "typ": "JWT", "kid": "RS256-0"} | members
     named = {name: value for name, value in header.items() if value is not None}
     return ".".join([encoded(json.dumps(named).encode()), *token.split(".")[1:]])
+
+
+def _with_claim(claim: bytes) -> str:
+    """A token with a claim that Python's JSON would write otherwise."""
+    rest = json.dumps({"iss": ISSUER.url, "aud": AUDIENCE, "sub": "ada-sub"}).encode()[1:]
+    return signed({"alg": "RS256", "kid": "RS256-0"}, b"{" + claim + b", " + rest, private_key("RS256"))
 
 
 def _signature() -> str:

@@ -1,4 +1,6 @@
 import { Agent, fetch } from "undici";
+import { signInKind } from "./account/settings";
+import { currentUser } from "./account/user";
 import { Problem } from "./problem";
 import { visitor } from "./visitor";
 
@@ -8,12 +10,18 @@ const patient = new Agent({ headersTimeout: 0, bodyTimeout: 0, connectTimeout: 1
 export type Answer = Awaited<ReturnType<typeof fetch>>;
 type Init = NonNullable<Parameters<typeof fetch>[1]>;
 
-/** A request to the service, with this app's key and the visitor's address. Throws Problem (503) if it does not answer. */
+/**
+ * A request to the service, with the visitor's address, and with the token of the signed-in user, if any. This app's own
+ * key, which is for every producer, is used only where nobody can sign in. Throws Problem: 401 if the service wants a user,
+ * 503 if it does not answer.
+ */
 export async function send(url: string, init: Init): Promise<Answer> {
   const headers = new Headers(init.headers as HeadersInit);
   headers.set("x-visitor-address", visitor());
-  const key = process.env.MUSIC_SERVICE_API_KEY;
-  if (key) headers.set("authorization", `Bearer ${key}`);
+  const hasSignIn = signInKind() !== null;
+  const user = await currentUser();
+  const token = hasSignIn ? user?.token : process.env.MUSIC_SERVICE_API_KEY;
+  if (token) headers.set("authorization", `Bearer ${token}`);
   let answer: Answer;
   try {
     answer = await fetch(url, { ...init, headers: [...headers], dispatcher: patient });
@@ -25,6 +33,8 @@ export async function send(url: string, init: Init): Promise<Answer> {
   }
   // A visitor has no key of the service; a wrong password is refused without this header.
   if (answer.status === 401 && answer.headers.has("www-authenticate")) {
+    if (user) throw new Problem(401, "the music service no longer takes your sign-in; sign out, and in again");
+    if (hasSignIn) throw new Problem(401, "sign in first: this is for signed-in users");
     throw new Problem(503, "the music service wants an API key of this app: set MUSIC_SERVICE_API_KEY in its environment");
   }
   return answer;

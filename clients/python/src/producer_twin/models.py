@@ -56,24 +56,25 @@ class EmbeddedTags(Answer):
     key: str | None = None
 
 
-class GenerateAnswer(Answer):
-    audio_base64: str
-    backend: str
-    seed: int
-    sample_rate: int
-    duration_seconds: float
-    output_path: str
+class Figures(Answer):
+    """What is heard in a track; `null` where it cannot be told.
 
+    Each confidence is the probability that the value is right. `bpm_off` is the distance of `bpm` from the tempo
+    asked for, as a share of it. `loudness` is integrated, in LUFS, `peak` in dBFS; `clipped` counts the samples in
+    runs at full scale. `twin_distance`, from the music of the twin, is measured as the twin report's `resemblance`:
+    lower is nearer.
+    """
 
-class GenerateLinkAnswer(Answer):
-    """With `response: "url"`: a URL from which a player or a browser can fetch the track."""
-
-    url: str
-    backend: str
-    seed: int
-    sample_rate: int
-    duration_seconds: float
-    output_path: str
+    bpm: float | None = None
+    bpm_confidence: float | None = None
+    bpm_off: float | None = None
+    key: str | None = None
+    key_confidence: float | None = None
+    key_matches: bool | None = None
+    loudness: float | None = None
+    peak: float | None = None
+    clipped: int
+    twin_distance: float | None = None
 
 
 class ImportAnswer(Answer):
@@ -87,6 +88,7 @@ class ImportAnswer(Answer):
     rank: int
     base: str
     bpm: int | None = None
+    recommended_scale: float
     usable: bool
     reason: str | None = None
     created_at: datetime
@@ -106,6 +108,8 @@ class LoraAnswer(Answer):
     """A row of `GET /loras`. `reason` says why the twin is not usable, or that it is partial.
 
     `bpm` is the tempo of tracks whose request states none; null if the twin has no such default.
+    `recommended_scale` is the `lora_scale` of tracks whose request states none: the best on held-out songs, 1 if
+    that was not measured.
     """
 
     lora_id: str
@@ -116,6 +120,7 @@ class LoraAnswer(Answer):
     rank: int
     base: str
     bpm: int | None = None
+    recommended_scale: float
     usable: bool
     reason: str | None = None
     created_at: datetime
@@ -310,6 +315,7 @@ class VersionAnswer(Answer):
     rank: int
     base: str
     bpm: int | None = None
+    recommended_scale: float
     usable: bool
     reason: str | None = None
     created_at: datetime
@@ -358,6 +364,39 @@ class DatasetAnswer(Answer):
     segments: list[dict[str, Any]]
 
 
+class GenerateAnswer(Answer):
+    """The track itself. `figures`, `draws` and `accepted` are there where it is measured.
+
+    `lora_scale` is the strength that the twins had together; null without a twin.
+    """
+
+    figures: Figures | None = None
+    draws: int | None = None
+    accepted: bool | None = None
+    audio_base64: str
+    backend: str
+    seed: int
+    sample_rate: int
+    duration_seconds: float
+    output_path: str
+    lora_scale: float | None = None
+
+
+class GenerateLinkAnswer(Answer):
+    """With `response: "url"`: a URL from which a player or a browser can fetch the track."""
+
+    figures: Figures | None = None
+    draws: int | None = None
+    accepted: bool | None = None
+    url: str
+    backend: str
+    seed: int
+    sample_rate: int
+    duration_seconds: float
+    output_path: str
+    lora_scale: float | None = None
+
+
 class LorasAnswer(Answer):
     """`GET /loras`."""
 
@@ -385,6 +424,16 @@ class ReportAnswer(Answer):
     unmeasured: list[str]
 
 
+class Take(Answer):
+    """One of several takes. `seed` alone makes it again. `accepted` is null without `accept`."""
+
+    seed: int
+    url: str
+    output_path: str
+    figures: Figures | None = None
+    accepted: bool | None = None
+
+
 class TrackAnswer(Answer):
     """`GET /tracks/{track_id}`: a track with all that made it.
 
@@ -398,7 +447,7 @@ class TrackAnswer(Answer):
     liked: bool
     created_at: datetime
     output_path: str
-    output_format: Literal["wav", "flac", "mp3", "opus"] | str
+    output_format: Literal["wav", "flac", "mp3", "opus", "m4a"] | str
     sample_rate: int
     duration_seconds: float
     prompt: str
@@ -461,6 +510,17 @@ class ProducersAnswer(Answer):
     producers: list[ProducerRecordAnswer]
 
 
+class TakesAnswer(Answer):
+    """With `takes` above 1: links to all of them, in the order of `rank`; `draws` is the number that was drawn."""
+
+    backend: str
+    sample_rate: int
+    duration_seconds: float
+    lora_scale: float | None = None
+    draws: int
+    takes: list[Take]
+
+
 class TracksAnswer(Answer):
     """`GET /tracks`: a page, the newest first. `next_cursor` is for the page after it; null at the end.
 
@@ -481,7 +541,9 @@ class JobAnswer(Answer):
     """`GET /jobs/{job_id}`: always with these fields, `null` if not known yet.
 
     `seconds_left` is until the last step while the job trains, and until the end of the stage while it has
-    `progress`.
+    `progress`. `best_step` is the step at which the held-out loss was lowest so far, whose version is kept; null
+    without held-out songs, and with `keep: "last"`. `stopped_early` says why the training ended before its last
+    step.
     """
 
     job_id: str
@@ -503,6 +565,8 @@ class JobAnswer(Answer):
     result: TrainAnswer | None = None
     previews: list[Preview]
     progress: Progress | None = None
+    best_step: int | None = None
+    stopped_early: str | None = None
 
 
 class JobsAnswer(Answer):

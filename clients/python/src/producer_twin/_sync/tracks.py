@@ -17,18 +17,16 @@ from producer_twin._files import FORMATS, FilePart, OnProgress, name_of, written
 from producer_twin._paths import output_path, path_of
 from producer_twin._sync.resource import Resource
 from producer_twin._sync.transport import NO_READ_TIMEOUT
-<<<<<<< HEAD
-from producer_twin.models import GenerateLinkAnswer, QueueAnswer, Take, TakesAnswer
-=======
 from producer_twin.models import (
     GenerateLinkAnswer,
     PeaksAnswer,
     QueueAnswer,
+    Take,
+    TakesAnswer,
     TrackAnswer,
     TrackDeletedAnswer,
     TracksAnswer,
 )
->>>>>>> wt-studio
 from producer_twin.requests import GenerateOptions
 
 if TYPE_CHECKING:

@@ -1,15 +1,17 @@
 import type { BodyInit } from "undici";
+import { signInKind } from "@/lib/server/account/settings";
 import { serviceRoot } from "@/lib/server/addresses";
 import { checkPassword, passwordIn } from "@/lib/server/password";
 import { answering, Problem } from "@/lib/server/problem";
 import routes from "@/lib/server/routes.json";
 import { send } from "@/lib/server/upstream";
 
-// The routes that the pages use, and no more: this app lends its key to whoever may open the pages. The file is generated
+// The routes that the pages use, and no more: without sign-in this app lends its key to whoever may open the pages, so that
+// the routes by which users own producers are not passed on then. The file is generated
 // from the service's route table (make web/lib/server/routes.json).
 const PART = "[A-Za-z0-9._:%-]+";
-const ROUTES = routes.map(({ method, path, password }) => ({ method, password, pattern: pattern(path) }));
-const SENT = ["accept", "content-type", "range", "if-range", "if-none-match", "last-event-id", "x-request-id"];
+const ROUTES = routes.map(({ path, ...route }) => ({ ...route, pattern: pattern(path) }));
+const SENT = ["accept", "content-type", "range", "if-range", "if-none-match", "last-event-id", "x-request-id", "x-twin-link"];
 const ANSWERED = [
   "accept-ranges",
   "cache-control",
@@ -22,13 +24,14 @@ const ANSWERED = [
 ];
 const PREFIX = "/api/service";
 
-/** The service's own routes, for the pages: the browser needs neither the service's address nor its key. */
+/** The service's own routes, for the pages: the browser needs neither the service's address, nor its key, nor the user's token. */
 function pass(request: Request): Promise<Response> {
   return answering(async () => {
     const { pathname, search } = new URL(request.url);
     const path = pathname.slice(PREFIX.length);
     const route = ROUTES.find(({ method, pattern }) => method === request.method && pattern.test(path));
-    if (!route || /%(2f|5c|00)/i.test(path)) {
+    const hasSignIn = signInKind() !== null;
+    if (!route || (route.sign_in && !hasSignIn) || /%(2f|5c|00)/i.test(path)) {
       throw new Problem(404, `there is nothing at ${PREFIX}${path}`);
     }
     const password = route.password ? checkPassword(passwordIn(request.headers)) : {};
@@ -45,6 +48,8 @@ function pass(request: Request): Promise<Response> {
     });
     const headers = new Headers(chosen(answer.headers, ANSWERED));
     headers.set("x-content-type-options", "nosniff");
+    // An answer may be for this user alone, and may set the renewed session cookie.
+    if (hasSignIn) headers.set("cache-control", "private, no-cache");
     // Events are sent on as they come; compression would hold them back.
     if (headers.get("content-type")?.startsWith("text/event-stream")) headers.set("cache-control", "no-cache, no-transform");
     // The report is a page of the service's making; it needs nothing of this origin.
@@ -63,4 +68,4 @@ function chosen(headers: { get(name: string): string | null }, names: string[]):
   return Object.fromEntries(names.flatMap((name) => (headers.get(name) === null ? [] : [[name, headers.get(name) ?? ""]])));
 }
 
-export { pass as DELETE, pass as GET, pass as PATCH, pass as POST };
+export { pass as DELETE, pass as GET, pass as PATCH, pass as POST, pass as PUT };

@@ -1,0 +1,87 @@
+"use client";
+
+import { useId, useState, type FormEvent } from "react";
+import { act, useAccount } from "@/lib/account";
+import { words } from "@/lib/client";
+import { Notice } from "./Notice";
+
+const ACTIONS = {
+  "sign-in": { title: "Sign in", button: "Sign in", password: "current-password" },
+  "sign-up": { title: "Create an account", button: "Create the account", password: "new-password" },
+  reset: { title: "Forgot your password?", button: "Send me a link", password: null },
+  "new-password": { title: "Choose a new password", button: "Save the password", password: "new-password" },
+} as const;
+
+type Action = keyof typeof ACTIONS;
+
+/** Signs in with e-mail and password, makes an account, or asks for a new password. */
+export function SignInForm({ first, next, trouble: before }: { first: Action; next: string; trouble: string | null }) {
+  const id = useId();
+  const [action, setAction] = useState<Action>(first);
+  const [busy, setBusy] = useState(false);
+  const [said, setSaid] = useState<string | null>(null);
+  const [trouble, setTrouble] = useState(before);
+  const { title, button, password } = ACTIONS[action];
+  // Before this script runs the browser itself would send the form.
+  const isReady = useAccount() !== null;
+
+  async function submit(event: FormEvent<HTMLFormElement>): Promise<void> {
+    event.preventDefault();
+    const fields = Object.fromEntries(
+      [...new FormData(event.currentTarget)].map(([name, value]) => [name, String(value)]),
+    );
+    setBusy(true);
+    setTrouble(null);
+    setSaid(null);
+    try {
+      setSaid(await act(action, { ...fields, next }));
+    } catch (error) {
+      setTrouble(words(error));
+    }
+    setBusy(false);
+  }
+
+  function choose(other: Action): void {
+    setAction(other);
+    setTrouble(null);
+    setSaid(null);
+  }
+
+  return (
+    <section className="panel narrow" aria-labelledby={`${id}title`}>
+      <h2 id={`${id}title`}>{title}</h2>
+      <form method="post" onSubmit={(event) => void submit(event)}>
+        {action !== "new-password" && (
+          <>
+            <label htmlFor={`${id}email`}>E-mail</label>
+            <input id={`${id}email`} name="email" type="email" required autoComplete="username" />
+          </>
+        )}
+        {password && (
+          <>
+            <label htmlFor={`${id}password`}>{action === "new-password" ? "New password" : "Password"}</label>
+            <input id={`${id}password`} name="password" type="password" required autoComplete={password} />
+          </>
+        )}
+        <button type="submit" className="primary" disabled={busy || !isReady}>
+          {button}
+        </button>
+      </form>
+      <p role="status" className={said ? "hint" : "silent"}>
+        {said}
+      </p>
+      <Notice>{trouble}</Notice>
+      {action !== "new-password" && (
+        <p className="actions">
+          {(["sign-in", "sign-up", "reset"] as const)
+            .filter((other) => other !== action)
+            .map((other) => (
+              <button key={other} type="button" onClick={() => choose(other)}>
+                {ACTIONS[other].title}
+              </button>
+            ))}
+        </p>
+      )}
+    </section>
+  );
+}
