@@ -70,7 +70,7 @@ def read_editing_fields(fields: Fields, files: Set[str], ignored: dict[str, str]
         "strength": fields.get("audio_cover_strength"),
         "noise_strength": fields.get("cover_noise_strength"),
         "injected_share": _injected_share(fields),
-        "tracks": _tracks(fields),
+        "tracks": _tracks(fields, is_instruction_read="tracks" in TASK_FIELDS[task]),
     }
     for file in files:
         if sent[file] is not None:
@@ -94,7 +94,7 @@ def read_editing_fields(fields: Fields, files: Set[str], ignored: dict[str, str]
 
 def _check_source(name: str, task: Task, is_sent: bool) -> None:
     if task == "text" and is_sent:
-        raise Refusal(400, f"src_audio: {name} starts from no recording; leave it out, or send task_type: repaint")
+        raise Refusal(400, f"src_audio_path: {name} starts from no recording; leave it out, or send task_type: repaint")
     if task != "text" and not is_sent:
         raise Refusal(400, f"src_audio_path: {name} needs a recording; send its path, or the file as src_audio")
 
@@ -126,17 +126,16 @@ def _injected_share(fields: Fields) -> Any:
         raise Refusal(400, f"repaint_strength: {shown(str(strength))} is not a number from 0 to 1") from None
 
 
-def _tracks(fields: Fields) -> list[str] | None:
+def _tracks(fields: Fields, is_instruction_read: bool) -> list[str] | None:
     """The names of tracks, in capitals or not; those in the instruction where no field has any."""
-    several, one = fields.get("track_classes"), fields.get("track_name")
+    several, one, instruction = (fields.get(name) for name in ("track_classes", "track_name", "instruction"))
     if isinstance(several, str):
         several = _listed(several)
-    names = several if several is not None else None if one is None else [one]
+    names = several if several is not None else [one] if one is not None else None
+    if names is None and is_instruction_read and instruction is not None:
+        names = list(dict.fromkeys(_NAMED.findall(str(instruction)))) or None
     if names is None:
-        found = [name.lower() for name in _NAMED.findall(str(fields.get("instruction") or ""))]
-        names = list(dict.fromkeys(found)) or None
-        if names is None:
-            return None
+        return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise Refusal(400, "track_classes: send the names of tracks as a list")
     return [name.strip().lower().replace(" ", "_") for name in names]

@@ -194,4 +194,10 @@ def _parsed(value: Any, name: str) -> Any:
 def in_their_words(sentence: str) -> str:
     """The sentence with ACE-Step's names of the fields that it begins with."""
     fields, colon, rest = sentence.partition(":")
-    return f"{', '.join(_THEIR_NAMES.get(field, field) for field in fields.split(', '))}{colon}{rest}"
+    return ", ".join(map(_their_name, fields.split(", "))) + colon + rest
+
+
+def _their_name(field: str) -> str:
+    """ACE-Step's name of a field, or of an item's in it, such as `tracks.0`."""
+    name, dot, item = field.partition(".")
+    return _THEIR_NAMES.get(name, name) + dot + item

@@ -80,7 +80,7 @@ def test_fields_of_other_tasks_are_told() -> None:
     [
         ({"task_type": "sing"}, "task_type: sing is not served"),
         ({"task_type": "repaint", "src_audio_path": None}, "src_audio_path: repaint needs a recording"),
-        ({"src_audio_path": SONG}, "src_audio: text2music starts from no recording"),
+        ({"src_audio_path": SONG}, "src_audio_path: text2music starts from no recording"),
         ({"task_type": "repaint", "repainting_start": -2}, "repainting_start: "),
         ({"task_type": "repaint", "repainting_start": 4, "repainting_end": 2}, "repainting_end: it must be after"),
         ({"task_type": "repaint", "repainting_end": "late"}, "repainting_end: "),
