@@ -81,7 +81,7 @@ export class Transport {
         if (pause === null) throw error;
       } catch (error) {
         if (error instanceof ApiError || request.signal?.aborted) throw error;
-        pause = this.#retry.afterLostConnection(attempt, repeatable);
+        pause = this.#retry.afterLostConnection(attempt, repeatable && !isTimeout(error));
         if (pause === null) throw lost(path, error);
       }
       await sleep(pause, request.signal);
@@ -130,6 +130,12 @@ export function sleep(seconds: number, signal?: AbortSignal): Promise<void> {
       failed(signal.reason as Error);
     });
   });
+}
+
+/** Whether Node gave up waiting for the answer, for which it would wait as long again. */
+function isTimeout(error: unknown): boolean {
+  const cause = error instanceof Error ? (error.cause as { code?: string } | undefined) : undefined;
+  return cause?.code === "UND_ERR_HEADERS_TIMEOUT";
 }
 
 export function lost(path: string, error: unknown): Unreachable {
