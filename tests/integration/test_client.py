@@ -98,6 +98,7 @@ def _check_program(python: Path, api: Api, tmp_path: Path) -> None:
     assert soundfile.info(tmp_path / "track.wav").duration == pytest.approx(2, abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_commands(environment: Path, api: Api, songs: list[Path], tmp_path: Path) -> None:
     def command(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
         return _run(
