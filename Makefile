@@ -6,6 +6,7 @@
 # make web      set up, build and run the Next.js app on $WEB_PORT, with a service of its own unless MUSIC_SERVICE_URL is set
 # make test-web its checks and tests, in Chromium too
 # make python-client  the Python client: its generated files, and its wheel
+# make typescript-client  its package, in build/typescript-client
 # make demo     upload, train, generate with and without the twin, draw both
 
 PYTHON ?= python3
@@ -20,7 +21,7 @@ PACKAGES := adapters api contract core generation models preprocessing runners s
 
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup serve test test-fast check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks verify-gpu demo bento python-client clean
+.PHONY: setup serve test test-fast check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks verify-gpu demo bento python-client typescript-client clean
 
 setup: .venv/serve.ready
 
@@ -127,6 +128,12 @@ python-client: .venv/test.ready
 	$(BIN)/python -m clients.python.generate
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--wheel-dir build/python-client clients/python
+
+# Builds the package into build/typescript-client/.
+typescript-client: web/openapi.json
+	mkdir -p build/typescript-client
+	cd clients/typescript && npm ci --no-audit --no-fund --loglevel=error \
+		&& npm pack --silent --pack-destination ../../build/typescript-client
 
 web/node_modules/.ready: web/package.json web/package-lock.json
 	@node -e 'if (process.versions.node.split(".")[0] < 20) { console.error("Node 20 or newer is needed"); process.exit(1) }'

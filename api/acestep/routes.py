@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
-from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -12,11 +12,14 @@ from typing import Any
 from starlette.responses import Response
 
 from api.acestep.answers import task_answer, wrapped
+from api.acestep.chat import chat_completions
 from api.acestep.fields import Body, Fields
 from api.acestep.samples import SAMPLES
+from api.acestep.served import served_models
 from api.acestep.translation import translate
 from api.capacity.thread_pools import to_record_thread
 from api.routes import outputs
+from api.routes.forms import on_disk
 from api.routes.handler import Front, Inputs
 from api.routes.route import ANY_SCOPE, GENERATE, Parameter, Route
 from contract import GenerateRequest
@@ -26,15 +29,16 @@ from core.errors import Refusal
 from storage import keys
 
 _MAX_QUERIED = 100
+# The files of a form, by the service's names of their fields.
+_FILES = {"src_audio": "source", "ctx_audio": "source", "reference_audio": "reference", "ref_audio": "reference"}
 
 
 async def release_task(front: Front, inputs: Inputs[Body]) -> Response:
     """Start to make a batch of tracks."""
-    models = await _models(front)
-    task = translate(inputs.body.root, models | {backend: backend for backend in models.values()})
-    backend = task.takes[0].backend_override or front.settings.music_backend
-    model = next((name for name, row in models.items() if row == backend), backend)
-    task_id, place = await front.acestep_tasks.release(task.takes, model, front.generation)
+    files, served = _files(inputs), await served_models(front)
+    task = translate(inputs.body.root, served.names, files.keys())
+    model = served.name_of(task.takes[0])
+    task_id, place = await front.acestep_tasks.release(task.takes, model, front.generation, files)
     data = {"task_id": task_id, "status": "queued", "queue_position": place}
     return wrapped(data, {"ignored": task.ignored} if task.ignored else None)
 
@@ -63,10 +67,9 @@ async def audio(front: Front, inputs: Inputs[None]) -> Response:
 
 async def list_models(front: Front, inputs: Inputs[None]) -> Response:
     """The checkpoints that are served, and the twins of each as `checkpoint+producer:model`."""
-    served = await _models(front)
-    default = front.settings.music_backend
-    rows = [{"name": name, "is_default": backend == default} for name, backend in served.items()]
-    by_backend = {backend: name for name, backend in served.items()}
+    served = await served_models(front)
+    rows = [{"name": name, "is_default": backend == served.default} for name, backend in served.backends.items()]
+    by_backend = {backend: name for name, backend in served.backends.items()}
     stored = front.library.all(None)
     twins = await to_record_thread(lambda: [each.header for each in stored if principal.sees(each.header.producer_id)])
     rows += [
@@ -74,7 +77,7 @@ async def list_models(front: Front, inputs: Inputs[None]) -> Response:
         for twin in twins
         if twin.backend in by_backend
     ]
-    return wrapped({"models": rows, "default_model": by_backend.get(default)})
+    return wrapped({"models": rows, "default_model": by_backend.get(served.default)})
 
 
 async def stats(front: Front, inputs: Inputs[None]) -> Response:
@@ -127,17 +130,30 @@ def _described(sample: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _models(front: Front) -> dict[str, str]:
-    """The backends by the names of their checkpoints; by their own where two checkpoints have one name."""
-    checkpoints = {row.name: row.checkpoint for row in await front.runners.describe()}
-    names = Counter(checkpoints.values())
-    return {name if names[name] == 1 else backend: backend for backend, name in checkpoints.items()}
+def _files(inputs: Inputs[Body]) -> dict[str, io.FileIO]:
+    """The files of a form, by the service's names. Raises Refusal (400)."""
+    found: dict[str, io.FileIO] = {}
+    for name, uploads in inputs.files.items():
+        for upload in uploads:
+            if _FILES[name] in found:
+                raise Refusal(400, f"{name}: send one {_FILES[name]} a task")
+            found[_FILES[name]] = on_disk(upload)
+    return found
 
 
 _route = partial(Route, error_field="detail", documented=False)
 _with_body = partial(_route, body=Body, accepts_forms=True, token_in_body=True)
 ROUTES = (
-    _with_body("POST", "/acestep/release_task", "artists", "Release a task", GENERATE, release_task),
+    _with_body(
+        "POST",
+        "/acestep/release_task",
+        "artists",
+        "Release a task",
+        GENERATE,
+        release_task,
+        form_files=tuple(_FILES),
+        form_files_required=False,
+    ),
     _with_body("POST", "/acestep/query_result", "artists", "The results of tasks", GENERATE, query_result),
     _with_body("POST", "/acestep/create_random_sample", "artists", "A random sample", GENERATE, random_sample),
     _with_body("POST", "/acestep/format_input", "artists", "The input, tidied", GENERATE, format_input),
@@ -150,6 +166,16 @@ ROUTES = (
         audio,
         parameters=(Parameter("path", "As in the task's result.", required=True),),
         stream=True,
+        cancelled_on_disconnect=True,
+    ),
+    _route(
+        "POST",
+        "/acestep/v1/chat/completions",
+        "artists",
+        "Tracks as the answer of a chat",
+        GENERATE,
+        chat_completions,
+        body=Body,
         cancelled_on_disconnect=True,
     ),
     _route("GET", "/acestep/v1/models", "artists", "The models", ANY_SCOPE, list_models),

@@ -8,16 +8,20 @@ replica is asked.
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from api.acestep.files import TaskFiles, kept, size_of
+from api.acestep.translation import in_their_words
 from api.capacity.thread_pools import to_record_thread
 from contract import GenerateRequest, is_id
 from core import logs, principal
@@ -29,6 +33,9 @@ log = logging.getLogger("producer_twin.acestep")
 
 MAX_TRACKS = 200
 MAX_TRACKS_OF_ONE = 64
+# Files that came with tasks stay on the disk for temporary files until the tasks have ended.
+MAX_FILE_BYTES = 8 * 2**30
+MAX_FILE_BYTES_OF_ONE = 2 * 2**30
 _HEARTBEAT_SECONDS = 5.0
 _DEAD_AFTER = timedelta(seconds=60)
 _AVERAGED = 50
@@ -75,20 +82,28 @@ class AceStepTasks:
         self._server = uuid.uuid4().hex
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tracks: Counter[str] = Counter()
+        self._file_bytes: Counter[str] = Counter()
         self._heart: asyncio.Task[None] | None = None
         self._counts: Counter[str] = Counter()
         self._seconds: deque[float] = deque(maxlen=_AVERAGED)
 
-    async def release(self, takes: Sequence[GenerateRequest], model: str, generation: Generation) -> tuple[str, int]:
+    async def release(
+        self,
+        takes: Sequence[GenerateRequest],
+        model: str,
+        generation: Generation,
+        sent: Mapping[str, io.FileIO] = MappingProxyType({}),
+    ) -> tuple[str, int]:
         """Start to make the takes. Returns the task's id, and its place among this process's tasks.
 
+        Args:
+            sent: the files that came with the request, by the names of their fields; they are copied.
+
         Raises:
-            Refusal: 429, too many tracks wait; 503 or 507, the task cannot be stored.
+            Refusal: 429, too many tracks wait; 503 or 507, the task or its files cannot be stored.
         """
-        owner = principal.current().name
-        if self._tracks.total() + len(takes) > MAX_TRACKS or self._tracks[owner] + len(takes) > MAX_TRACKS_OF_ONE:
-            raise Refusal(429, "too many tracks are being made; query the tasks that you have released, and wait", 10)
-        self._tracks[owner] += len(takes)
+        owner, size = principal.current().name, size_of(sent)
+        self._take(owner, len(takes), size)
         record = TaskRecord(
             task_id=str(uuid.uuid4()),
             owner=owner,
@@ -98,16 +113,20 @@ class AceStepTasks:
             request=takes[0].model_dump(mode="json", exclude_unset=True),
             model=model,
         )
+        files: TaskFiles | None = None
         try:
+            files = await asyncio.to_thread(kept, sent)
             if self._heart is None or self._heart.done():
                 await to_record_thread(self._beat)
                 self._heart = asyncio.create_task(self._keep_beating())
             await to_record_thread(self._store, record)
         except BaseException:
-            self._let_go(owner, len(takes))
+            self._let_go(owner, len(takes), size)
+            if files:
+                files.remove()
             raise
         self._counts["total"] += 1
-        self._running[record.task_id] = asyncio.create_task(self._run(record, takes, generation))
+        self._running[record.task_id] = asyncio.create_task(self._run(record, takes, generation, files, size))
         return record.task_id, len(self._running)
 
     async def find(self, task_id: str) -> TaskRecord | None:
@@ -140,13 +159,21 @@ class AceStepTasks:
             "avg_job_seconds": round(sum(self._seconds) / len(self._seconds), 2) if self._seconds else 0.0,
         }
 
-    async def _run(self, record: TaskRecord, takes: Sequence[GenerateRequest], generation: Generation) -> None:
+    async def _run(
+        self,
+        record: TaskRecord,
+        takes: Sequence[GenerateRequest],
+        generation: Generation,
+        files: TaskFiles,
+        size: int,
+    ) -> None:
         start = time.monotonic()
-        made = [self._make(f"{record.task_id}-{number}", take, generation) for number, take in enumerate(takes)]
+        made = [self._make(f"{record.task_id}-{number}", take, generation, files) for number, take in enumerate(takes)]
         try:
             found = await asyncio.gather(*made, return_exceptions=True)
         finally:
-            self._let_go(record.owner, len(takes))
+            files.remove()
+            self._let_go(record.owner, len(takes), size)
         record.tracks = [each for each in found if isinstance(each, TaskTrack)]
         errors = [each for each in found if isinstance(each, BaseException)]
         record.state = "failed" if errors else "succeeded"
@@ -162,11 +189,13 @@ class AceStepTasks:
 
     def _reason(self, error: BaseException, record: TaskRecord) -> str:
         if isinstance(error, Refusal):
-            return error.message
+            return in_their_words(error.message)
         log.error("task %s failed", record.task_id, exc_info=error)
         return f"the service failed at task {record.task_id}"
 
-    async def _make(self, request_id: str, take: GenerateRequest, generation: Generation) -> TaskTrack:
+    async def _make(
+        self, request_id: str, take: GenerateRequest, generation: Generation, files: TaskFiles
+    ) -> TaskTrack:
         """One take; it has a request id of its own, under which `/queue/{request_id}` knows it.
 
         Where the runner's queue is full, the take waits here for as long as the runner says.
@@ -174,18 +203,29 @@ class AceStepTasks:
         end = time.monotonic() + _WAITING_SECONDS
         while True:
             try:
-                with logs.request(request_id):
-                    track = await generation.generate(take, as_base64=False)
+                with logs.request(request_id), files.opened() as sent:
+                    track = await generation.generate(take, as_base64=False, sent=sent)
                 return TaskTrack(path=track.path, seed=track.seed, seconds=track.seconds)
             except Refusal as refusal:
                 if refusal.status != 503 or refusal.wait is None or time.monotonic() > end:
                     raise
                 await asyncio.sleep(refusal.wait)
 
-    def _let_go(self, owner: str, takes: int) -> None:
+    def _take(self, owner: str, takes: int, size: int) -> None:
+        """Count a task's tracks and the bytes of its files. Raises Refusal (429) if there are too many."""
+        if self._tracks.total() + takes > MAX_TRACKS or self._tracks[owner] + takes > MAX_TRACKS_OF_ONE:
+            raise Refusal(429, "too many tracks are being made; query the tasks that you have released, and wait", 10)
+        held = self._file_bytes
+        if size and (held.total() + size > MAX_FILE_BYTES or held[owner] + size > MAX_FILE_BYTES_OF_ONE):
+            raise Refusal(429, "tasks with too many files wait; query the tasks that you have released, and wait", 10)
+        self._tracks[owner] += takes
+        self._file_bytes[owner] += size
+
+    def _let_go(self, owner: str, takes: int, size: int) -> None:
         self._tracks[owner] -= takes
+        self._file_bytes[owner] -= size
         if not self._tracks[owner]:
-            del self._tracks[owner]
+            del self._tracks[owner], self._file_bytes[owner]
 
     async def _keep_beating(self) -> None:
         while True:

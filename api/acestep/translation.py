@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
+from api.acestep import editing
 from api.acestep.fields import Fields
 from api.acestep.samples import SAMPLES
 from contract import LANGUAGE_PATTERN, GenerateRequest
@@ -34,6 +35,7 @@ _PASSED = {
     "lora_id": "lora_id",
     "lora_scale": "lora_scale",
 }
+_THEIR_NAMES = _PASSED | editing.NAMES
 _FORMATS = ("mp3", "wav", "flac", "opus")
 _NO_LANGUAGE_MODEL = "there is no language model here"
 # Fields of ACE-Step that have no effect here, and why.
@@ -52,12 +54,7 @@ _WITHOUT_EFFECT = {
     "use_adg": "guidance is adaptive projected guidance",
     "cfg_interval_start": "guidance holds for all steps",
     "cfg_interval_end": "guidance holds for all steps",
-    "instruction": "it follows from task_type",
-    "repainting_start": "text2music has no source",
-    "repainting_end": "text2music has no source",
-    "audio_cover_strength": "text2music has no source",
 }
-_SOURCES = ("src_audio_path", "reference_audio_path", "src_audio", "ctx_audio", "reference_audio", "ref_audio")
 _LANGUAGE = re.compile(LANGUAGE_PATTERN)
 
 
@@ -74,18 +71,18 @@ class Translation:
     ignored: dict[str, str]
 
 
-def translate(body: Mapping[str, Any], models: Mapping[str, str]) -> Translation:
+def translate(body: Mapping[str, Any], models: Mapping[str, str], files: Set[str] = frozenset()) -> Translation:
     """The requests for a task.
 
     Args:
         models: the backends by the names of their checkpoints, and by their own.
+        files: which of `source` and `reference` came as files.
 
     Raises:
         Refusal: 400, which names ACE-Step's field.
     """
     fields, ignored = Fields(body), dict[str, str]()
     fields.get("ai_token")  # api.acestep.body_token reads it
-    _check_task(fields)
     wanted: dict[str, Any] = {ours: fields.get(theirs) for ours, theirs in _PASSED.items()}
     wanted["vocal_language"] = _language(fields, ignored)
     wanted["prompt"] = _prompt(fields, wanted, ignored)
@@ -93,8 +90,12 @@ def translate(body: Mapping[str, Any], models: Mapping[str, str]) -> Translation
     _choose_model(fields, wanted, models, ignored)
     if (loras := fields.get("loras")) is not None:
         wanted["loras"] = _parsed(loras, "loras")
+    wanted |= editing.read_editing_fields(fields, files, ignored)
     if _is_unset(wanted["duration_seconds"]):
         del wanted["duration_seconds"]
+    elif wanted["task"] != "text":
+        del wanted["duration_seconds"]
+        ignored["audio_duration"] = "the recording decides how long the track is"
     seeds = _seeds(fields)
     for name, reason in _WITHOUT_EFFECT.items():
         if fields.get(name) is not None:
@@ -103,17 +104,8 @@ def translate(body: Mapping[str, Any], models: Mapping[str, str]) -> Translation
     try:
         request = validated(GenerateRequest, wanted)
     except Refusal as refusal:
-        raise Refusal(refusal.status, _in_their_words(refusal.message)) from None
+        raise Refusal(refusal.status, in_their_words(refusal.message)) from None
     return Translation([request.model_copy(update={"seed": seed}) for seed in seeds], ignored)
-
-
-def _check_task(fields: Fields) -> None:
-    task = fields.get("task_type")
-    if task not in (None, "text2music"):
-        raise Refusal(400, f"task_type: {shown(str(task))} is not served by this API yet; use text2music")
-    for name in _SOURCES:
-        if fields.get(name) is not None:
-            raise Refusal(400, f"{name}: this API does not take audio yet; leave it out, and use task_type text2music")
 
 
 def _prompt(fields: Fields, wanted: dict[str, Any], ignored: dict[str, str]) -> Any:
@@ -199,7 +191,13 @@ def _parsed(value: Any, name: str) -> Any:
         raise Refusal(400, f"{name}: it is not valid JSON") from None
 
 
-def _in_their_words(sentence: str) -> str:
-    """The sentence with ACE-Step's name of the field that it begins with."""
-    field, colon, rest = sentence.partition(":")
-    return f"{_PASSED.get(field, field)}{colon}{rest}"
+def in_their_words(sentence: str) -> str:
+    """The sentence with ACE-Step's names of the fields that it begins with."""
+    fields, colon, rest = sentence.partition(":")
+    return ", ".join(map(_their_name, fields.split(", "))) + colon + rest
+
+
+def _their_name(field: str) -> str:
+    """ACE-Step's name of a field, or of an item's in it, such as `tracks.0`."""
+    name, dot, item = field.partition(".")
+    return _THEIR_NAMES.get(name, name) + dot + item

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.routes.forms import FORM_TYPES
+from api.routes.forms import FORM_TYPES, content_type
 from api.routes.route import Route
 from api.routes.table import route_of
 from core import metrics, principal
@@ -44,21 +44,24 @@ class BodyLimits:
             await self.app(scope, receive, send)
             return
         route = route_of(scope)
-        limit = self._limit(route)
-        refusal = self._refusal(Headers(scope=scope), route, limit)
+        kind = content_type(Headers(scope=scope), "application/json")
+        is_form = route.takes_form(kind)
+        limit = self._limit(route, is_form)
+        too_large = _too_large(route, is_form, limit)
+        refusal = self._refusal(Headers(scope=scope), route, kind, limit, too_large)
         if refusal:
             await error_response(*refusal)(scope, receive, send)
             return
         # The password has been checked. It is removed, since BentoML stores a task's headers in its database.
         scope = dict(scope, headers=list(scope["headers"]))
         del MutableHeaders(scope=scope)[PASSWORD_HEADER]
-        to_disk = route.form is not None or route.spooled
+        to_disk = is_form or route.spooled
         take_memory = None if to_disk else self.memory.of(principal.current().askers)
-        values = None if route.form else _MAX_VALUES
+        values = None if is_form else _MAX_VALUES
         length = int(Headers(scope=scope).get("content-length", "0"))
         body = _Body(receive, limit, values, self.settings.body_silence_seconds, take_memory, length)
         refusals = {
-            "large": (413, _too_large(route, limit)),
+            "large": (413, too_large),
             "complex": (413, f"the body has over {_MAX_VALUES} values; send what the request needs"),
             "slow": (408, _too_slow(self.settings.body_silence_seconds)),
             "gone": (CLIENT_GONE, "the client closed the connection before it had sent the body"),
@@ -85,21 +88,20 @@ class BodyLimits:
         if body.broken_off and not answered:
             await error_response(*refusals[body.broken_off])(scope, receive, send)
 
-    def _refusal(self, headers: Headers, route: Route, limit: int) -> tuple[int, str] | None:
+    def _refusal(self, headers: Headers, route: Route, kind: str, limit: int, too_large: str) -> tuple[int, str] | None:
         needs_password = self.password and route.writes and principal.current().subject is None
         if needs_password and not self._is_password(headers.get(PASSWORD_HEADER, "")):
             return 401, f"{PASSWORD_HEADER}: send the password of this service in this header"
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > limit:
-            return 413, _too_large(route, limit)
-        kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+            return 413, too_large
         if route.body and kind != "application/json" and not (route.accepts_forms and kind in FORM_TYPES):
             return 415, "content-type: send application/json"
         return None
 
-    def _limit(self, route: Route) -> int:
+    def _limit(self, route: Route, is_form: bool) -> int:
         """Bytes. A body that goes to disk as it comes may be larger than one that is held in memory."""
-        if route.form:
+        if is_form:
             return self.settings.max_upload_bytes + _FORM_BYTES
         if route.spooled:
             return self.settings.max_body_bytes
@@ -213,9 +215,9 @@ def _too_slow(seconds: float) -> str:
     return f"less than {_MIN_BYTES >> 10} KiB of the body came within {seconds:g} s; send it again, or faster"
 
 
-def _too_large(route: Route, limit: int) -> str:
+def _too_large(route: Route, is_form: bool, limit: int) -> str:
     size = f"{limit / 2**20:.4g} MB" if limit >= 2**20 else f"{limit} bytes"
-    if route.form:
+    if is_form:
         return f"the body is over {size}; send a smaller file (MAX_UPLOAD_BYTES is the operator's limit)"
     mend = "send the file to /uploads instead" if route.spooled else "send less"
     return f"the body is over {size}; {mend} (MAX_BODY_BYTES is the operator's limit)"

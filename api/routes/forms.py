@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from api.routes.route import Route
+from api.routes.route import MULTIPART, Route
 from core.disk import temporary_space
 from core.errors import Refusal
 from core.text import shown
@@ -19,13 +19,13 @@ from core.text import shown
 # The longest field is the lyrics.
 _MAX_FIELD_BYTES = 2**15
 _MAX_FIELDS = 64
-# Of a form without files.
+# Of a form in place of a JSON body.
 _MAX_PLAIN_FIELD_BYTES = 2**16
 _MAX_PLAIN_FIELDS = 100
 _MAX_FILES = 8
 
 
-FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
+FORM_TYPES = (MULTIPART, "application/x-www-form-urlencoded")
 
 
 async def form_fields(request: Request) -> dict[str, str] | None:
@@ -34,7 +34,7 @@ async def form_fields(request: Request) -> dict[str, str] | None:
     Raises:
         Refusal: 400 for a malformed form, or a form with a file.
     """
-    if _content_type(request) not in FORM_TYPES:
+    if content_type(request.headers) not in FORM_TYPES:
         return None
     data = await _received(request, _MAX_PLAIN_FIELDS, _MAX_PLAIN_FIELD_BYTES)
     try:
@@ -55,17 +55,19 @@ async def received_form(
     Raises:
         Refusal: 400 for a malformed form, 415 for another content type, 507 where the disk for temporary files is full.
     """
-    if _content_type(request) != "multipart/form-data":
-        raise Refusal(415, "content-type: send multipart/form-data")
-    data = await _received(request, _MAX_FIELDS, _MAX_FIELD_BYTES)
+    if content_type(request.headers) != MULTIPART:
+        raise Refusal(415, f"content-type: send {MULTIPART}")
+    limits = (_MAX_PLAIN_FIELDS, _MAX_PLAIN_FIELD_BYTES) if route.body else (_MAX_FIELDS, _MAX_FIELD_BYTES)
+    data = await _received(request, *limits)
     try:
         yield _parts(data, route)
     finally:
         await data.close()
 
 
-def _content_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+def content_type(headers: Headers, default: str = "") -> str:
+    """The type without its parameters, in lower case."""
+    return headers.get("content-type", default).partition(";")[0].strip().lower()
 
 
 async def _received(request: Request, max_fields: int, max_field_bytes: int) -> FormData:

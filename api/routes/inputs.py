@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from starlette.requests import ClientDisconnect, Request
 
 from api.capacity.thread_pools import to_record_thread
-from api.routes.forms import form_fields, received_form
+from api.routes.forms import content_type, form_fields, received_form
 from api.routes.handler import Front, Inputs
 from api.routes.route import Route
 from contract import ID_RULE, is_id
@@ -40,9 +40,10 @@ async def parsed_inputs(
     await _check_owner(front, route, path)
     record = await _job(front.jobs, path["job_id"], route) if "job_id" in path else None
     query = _query(route, request.query_params)
-    if route.form:
+    form = route.form or route.body
+    if form and route.takes_form(content_type(request.headers)):
         async with received_form(request, route) as (fields, files):
-            body: BaseModel | None = validated(route.form, fields)
+            body = validated(form, fields)
             yield Inputs(path, query, request.headers, body, files, record, base_url(request))
     else:
         body = await _body(route, request)

@@ -20,6 +20,7 @@ GENERATE: frozenset[Scope] = frozenset({"generate", "admin"})
 TRAIN: frozenset[Scope] = frozenset({"train", "admin"})
 ADMIN: frozenset[Scope] = frozenset({"admin"})
 
+MULTIPART = "multipart/form-data"
 REQUEST_ID_PATTERN = "^[A-Za-z0-9._-]{1,64}$"
 
 
@@ -53,10 +54,10 @@ class Route:
         scopes: an API key needs one of them; None means that no key is needed.
         handler: the function that answers; None where BentoML serves the route.
         body: the JSON body, with an example of it.
-        accepts_forms: the body's fields may come as a form instead, which has no files.
+        accepts_forms: the body's fields may come as a form instead; one of multipart/form-data may have `form_files`.
         token_in_body: the body's field `ai_token` may hold the API key.
         form: the fields of a multipart form, beside its files.
-        form_files: the fields of its files.
+        form_files: the fields of a form's files.
         form_files_required: each of these must have a file.
         parameters: the query parameters and headers that it reads.
         allows_other_query: unknown query parameters are ignored; by default they are refused.
@@ -91,7 +92,7 @@ class Route:
     accepts_forms: bool = False
     token_in_body: bool = False
     form: type[BaseModel] | None = None
-    form_files: tuple[str, ...] = ("file",)
+    form_files: tuple[str, ...] = ()
     form_files_required: bool = True
     parameters: tuple[Parameter, ...] = ()
     allows_other_query: bool = False
@@ -110,6 +111,11 @@ class Route:
     sign_in: bool = False
     web_app: bool = False
     documented: bool = True
+
+    def takes_form(self, content_type: str) -> bool:
+        """Whether a body of this type is a form that may have files, which are written to disk as they arrive."""
+        is_multipart = content_type == MULTIPART
+        return self.form is not None or (self.accepts_forms and bool(self.form_files) and is_multipart)
 
     @property
     def label(self) -> str:

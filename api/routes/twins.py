@@ -220,6 +220,7 @@ ROUTES = (
         TRAIN,
         import_adapter,
         form=ImportFields,
+        form_files=("file",),
         answer=(ImportAnswer,),
         answer_example=IMPORTED,
         errors=(409, 507),

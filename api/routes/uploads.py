@@ -232,6 +232,7 @@ ROUTES = (
         TRAIN,
         upload,
         form=UploadFields,
+        form_files=("file",),
         answer=(StoreUploadAnswer,),
         answer_example=UPLOADED,
         errors=(409, 507),

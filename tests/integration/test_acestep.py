@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import time
@@ -92,6 +93,7 @@ def test_a_track_is_that_of_generate(client: PollingClient, api: Api) -> None:
     assert (soundfile.read(io.BytesIO(file), always_2d=True)[0] == made).all()
 
 
+@pytest.mark.slow
 def test_a_twin_by_a_field_and_by_the_models_name(client: PollingClient, api: Api) -> None:
     path = api.upload("acestep", beat(12), filename="beat.wav")
     api.post("/train", producer_id="acestep", model_name="night", upload_paths=[path], max_steps=2)
@@ -105,6 +107,112 @@ def test_a_twin_by_a_field_and_by_the_models_name(client: PollingClient, api: Ap
     ]
     samples = [soundfile.read(io.BytesIO(track))[0] for track in tracks]
     assert (samples[1] == samples[2]).all() and (samples[0] != samples[1]).any()
+
+
+def test_repaint_with_an_uploaded_file(client: PollingClient) -> None:
+    song = beat(3, rate=44_100)
+    form = {
+        "prompt": "drum fill",
+        "task_type": "repaint",
+        "repainting_start": "1",
+        "repainting_end": "2",
+        "batch_size": "2",
+        "audio_format": "wav",
+        "inference_steps": "2",
+        "audio_duration": "-1",
+    }
+    answer = client.http.post("/release_task", data=form, files={"ctx_audio": ("song.wav", song)})
+    row = client.ended(client.data(answer))
+    own = soundfile.read(io.BytesIO(song), dtype="int16")[0]
+    files = client.files(row)
+    assert len(files) == 2 and files[0] != files[1] and answer.json()["extra"] is None
+    for file in files:
+        samples, rate = soundfile.read(io.BytesIO(file), dtype="int16")
+        assert rate == 44_100 and samples.shape == own.shape
+        assert (samples[:rate] == own[:rate]).all() and (samples[2 * rate :] == own[2 * rate :]).all()
+        assert (samples[rate : 2 * rate] != own[rate : 2 * rate]).any()
+
+
+def test_a_cover_of_a_track_after_another_recording(client: PollingClient, api: Api) -> None:
+    body = {"prompt": "dark trap", "batch_size": 1, "audio_format": "wav"}
+    first = client.ended(client.data(client.http.post("/release_task", json=body | SHORT)))
+    track = first["result"][0]["file"]  # the URL that was answered
+    other = api.upload("acestep_reference", beat(2), filename="beat.wav")
+    wanted = {
+        "task_type": "cover",
+        "src_audio_path": track,
+        "reference_audio_path": other,
+        "audio_cover_strength": 0.5,
+        "inference_steps": 2,
+    }
+    row = client.ended(client.data(client.http.post("/release_task", json=body | wanted)))
+    (file,) = client.files(row)
+    assert soundfile.info(io.BytesIO(file)).duration == pytest.approx(2, abs=0.1)
+
+
+def test_a_task_that_the_model_cannot_do_fails_with_the_reason(client: PollingClient) -> None:
+    form = {"prompt": "x", "task_type": "repaint", "model": "musicgen"}
+    answer = client.http.post("/release_task", data=form, files={"src_audio": ("song.wav", beat(1))})
+    row = client.ended(client.data(answer))
+    assert row["status"] == 2 and row["result"][0]["error"].startswith("task_type: musicgen cannot do repaint")
+    form["model"] = "ace_step"
+    answer = client.http.post("/release_task", data=form, files={"src_audio": ("song.wav", b"no music")})
+    row = client.ended(client.data(answer))
+    assert row["status"] == 2 and row["result"][0]["error"].startswith("src_audio_path: ")
+
+
+CHAT = {
+    "model": "acestep/x",
+    "messages": [{"role": "user", "content": "<prompt>dark trap</prompt><lyrics>Hello world</lyrics>"}],
+    "audio_config": {"duration": 2, "format": "wav", "bpm": 140},
+    "inference_steps": 2,
+    "seed": 7,
+}
+
+
+def heard(audio: list[dict[str, Any]]) -> tuple[Any, int]:
+    (part,) = audio
+    kind, _, data = part["audio_url"]["url"].partition(",")
+    assert (part["type"], kind) == ("audio_url", "data:audio/wav;base64")
+    return soundfile.read(io.BytesIO(base64.b64decode(data)), always_2d=True)
+
+
+def test_a_chat_is_answered_with_a_track(client: PollingClient, api: Api) -> None:
+    answer = client.http.post("/v1/chat/completions", json=CHAT)
+    assert answer.status_code == 200, answer.text
+    document = answer.json()
+    assert document["object"] == "chat.completion" and document["id"].startswith("chatcmpl-")
+    (choice,) = document["choices"]
+    assert (choice["finish_reason"], choice["message"]["role"]) == ("stop", "assistant")
+    content = choice["message"]["content"]
+    assert "**BPM:** 140" in content and "**Duration:** 2s" in content and content.endswith("## Lyrics\nHello world")
+    made = api.generate(prompt="dark trap", lyrics="Hello world", bpm=140, duration_seconds=2, steps=2, seed=7)
+    assert (heard(choice["message"]["audio"])[0] == made).all()
+
+
+def test_a_chat_may_be_answered_as_a_stream(client: PollingClient) -> None:
+    song = {"type": "input_audio", "input_audio": {"data": base64.b64encode(beat(2)).decode(), "format": "wav"}}
+    messages = [{"role": "user", "content": [{"type": "text", "text": "drum fill"}, song]}]
+    body = CHAT | {"messages": messages, "stream": True, "task_type": "repaint", "repainting_start": 1}
+    answer = client.http.post("/v1/chat/completions", json=body)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    *events, last = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: ")]
+    assert last == "[DONE]"
+    chunks = [json.loads(event) for event in events]
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"} and len({c["id"] for c in chunks}) == 1
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+    assert deltas[0]["role"] == "assistant" and "**Caption:** drum fill" in deltas[1]["content"]
+    samples, rate = heard(deltas[2]["audio"])
+    assert len(samples) == 2 * rate and chunks[-1]["choices"][0]["finish_reason"] == "stop"
+
+
+def test_an_error_ends_a_stream(client: PollingClient) -> None:
+    answer = client.http.post("/v1/chat/completions", json=CHAT | {"stream": True, "lora_id": "acestep:absent"})
+    chunk = json.loads(answer.text.split("data: ")[2])
+    assert chunk["choices"][0]["finish_reason"] == "error" and chunk["error"]["code"] == 404
+    assert "acestep:absent" in chunk["error"]["message"]
+    answer = client.http.post("/v1/chat/completions", json=CHAT | {"lora_id": "acestep:absent"})
+    assert answer.status_code == 404 and "acestep:absent" in answer.json()["detail"]
 
 
 def test_a_failed_task_says_why(client: PollingClient) -> None:
@@ -138,7 +246,10 @@ def test_the_other_routes(client: PollingClient) -> None:
     [
         ("/release_task", {}, 400, "prompt"),
         ("/release_task", {"prompt": "x", "audio_duration": "long"}, 400, "audio_duration"),
-        ("/release_task", {"prompt": "x", "task_type": "repaint"}, 400, "task_type"),
+        ("/release_task", {"prompt": "x", "task_type": "repaint"}, 400, "src_audio_path"),
+        ("/release_task", {"prompt": "x", "task_type": "sing"}, 400, "task_type"),
+        ("/v1/chat/completions", {"model": "x"}, 400, "messages"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": " "}]}, 400, "prompt"),
         ("/release_task", [], 400, "object"),
         ("/query_result", {}, 400, "task_id_list"),
         ("/query_result", {"task_id_list": "["}, 400, "task_id_list"),

@@ -21,12 +21,13 @@ CLIENT = ROOT / "clients" / "python"
 KEY = IS_WEB["MUSIC_SERVICE_API_KEY"]
 
 
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+
+
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of an environment with the wheel, and with the packages that the wheel needs from this one."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("client")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    wheel = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder / "dist"]
+    command = [*PIP, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder / "dist"]
     source = folder / "source"  # setuptools writes beside the sources
     ignored = {"__pycache__", "build"}
     for file in CLIENT.rglob("*"):
@@ -34,13 +35,20 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
             copy = source / file.relative_to(CLIENT)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(file.read_bytes())
-    _run([*wheel, source])
+    _run([*command, source])
+    (built,) = (folder / "dist").glob("producer_twin-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` of an environment with the wheel, and with the packages that the wheel needs from this one."""
+    folder = tmp_path_factory.mktemp("environment")
     _run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"])
     (packages,) = (folder / "venv").glob("lib/python*/site-packages")
     (packages / "below.pth").write_text("\n".join(site.getsitepackages()))
-    (built,) = (folder / "dist").glob("producer_twin-*.whl")
     python = folder / "venv" / "bin" / "python"
-    _run([*pip, "--python", python, "install", "--no-deps", "--no-index", built])
+    _run([*PIP, "--python", python, "install", "--no-deps", "--no-index", wheel])
     return python.parent
 
 
@@ -68,16 +76,29 @@ def songs(tmp_path: Path) -> list[Path]:
     return files
 
 
-def test_the_program_of_the_readme(environment: Path, api: Api, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_program_of_the_readme_in_a_clean_environment(wheel: Path, api: Api, tmp_path: Path) -> None:
+    """The packages that it needs come from PyPI."""
+    _run([sys.executable, "-m", "venv", tmp_path / "clean"])
+    python = tmp_path / "clean" / "bin" / "python"
+    _run([python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", f"{wheel}[cli]"])
+    _check_program(python, api, tmp_path)
+    command = [python.parent / "producer-twin", "--url", api.server.url, "--api-key", KEY, "twins", "list", "--json"]
+    assert "ada:night" in _run(command, tmp_path).stdout
+
+
+def _check_program(python: Path, api: Api, tmp_path: Path) -> None:
+    """Run the program of the README in the folder, and check what it made."""
     program = re.search(r"```python\n(.*?)```", (CLIENT / "README.md").read_text(), re.DOTALL)
     assert program and len(program[1].splitlines()) <= 10
     (tmp_path / "beat.wav").write_bytes(beat(6))
     (tmp_path / "program.py").write_text(program[1].replace("http://127.0.0.1:3000", api.server.url))
-    done = _run([environment / "python", "program.py"], tmp_path, PRODUCER_TWIN_API_KEY=KEY)
+    done = _run([python, "program.py"], tmp_path, PRODUCER_TWIN_API_KEY=KEY)
     assert "done 4" in done.stdout and "too little data" in done.stdout, done.stdout
     assert soundfile.info(tmp_path / "track.wav").duration == pytest.approx(2, abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_commands(environment: Path, api: Api, songs: list[Path], tmp_path: Path) -> None:
     def command(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
         return _run(
@@ -98,6 +119,13 @@ def test_the_commands(environment: Path, api: Api, songs: list[Path], tmp_path: 
     made = command("generate", "dark trap", "-t", "cli:night", "-s", 2, "--seed", 7, "-o", "a [/w].mp3", "--json")
     assert json.loads(made.stdout)["seed"] == 7
     assert soundfile.info(tmp_path / "a [/w].mp3").format == "MP3"
+
+    # Seconds 1 to 2 of a file whose name has commas and brackets, made anew.
+    repaint = ("--task", "repaint", "--start", 1, "--end", 2, "-t", "cli:night")
+    command("edit", songs[0].name, "drum fill", *repaint, "-o", "edited.wav")
+    (own, rate), (edited, _) = (soundfile.read(path, dtype="int16") for path in (songs[0], tmp_path / "edited.wav"))
+    assert (edited[:rate] == own[:rate]).all() and (edited[2 * rate :] == own[2 * rate :]).all()
+    assert (edited[rate : 2 * rate] != own[rate : 2 * rate]).any()
 
     command("twins", "export", "cli:night", "-o", "night.safetensors")
     command("twins", "import", "cli:again", "night.safetensors")

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
 import soundfile
 
@@ -91,6 +93,26 @@ def test_edit(api: Api, song: Path, tmp_path: Path) -> None:
         assert f"{name}.wav" in printed and seconds(tmp_path / "edits" / f"{name}.wav") == pytest.approx(
             expected, abs=0.1
         )
+
+
+@pytest.mark.slow
+def test_notebook(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cells are executed in order, as a reader would."""
+    for number, name in enumerate(("beat.wav", "other.wav")):
+        (tmp_path / name).write_bytes(beat(6, number=number))
+    monkeypatch.setenv("PRODUCER_TWIN_URL", api.server.url)
+    monkeypatch.setenv("PRODUCER_TWIN_API_KEY", KEY)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "clients" / "python" / "src"))
+    notebook = nbformat.read(EXAMPLES / "twin.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells), "clear its outputs"
+    nbclient.NotebookClient(notebook, timeout=PATIENCE, resources={"metadata": {"path": tmp_path}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    players = [output for output in outputs if "<audio" in output.get("data", {}).get("text/html", "")]
+    assert len(players) == 4
+    printed = "".join(output.get("text", "") for output in outputs)
+    assert "done 4" in printed and "too little data" in printed
+    assert "<html" in (tmp_path / "report.html").read_text() and seconds(tmp_path / "edited.wav") == 4
 
 
 def test_the_four_requests_of_the_readme(api: Api, song: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ ANSWERS: dict[str, tuple[int, object]] = {
     "GET /jobs/hostile/events": (200, event("1", JOB | {"state": "failed", "progress": HOSTILE_STAGE})),
     "GET /loras/ada:hostile": (200, TWIN_ROW | {"reason": HOSTILE}),
     "POST /generate": (200, {"url": "x"} | GENERATED),
+    "POST /generate/form": (200, {"url": "x"} | GENERATED),
     "GET /data/outputs/ada/track.wav": (200, "RIFF"),
 }
 
@@ -108,6 +109,9 @@ def test_results_go_to_stdout(command: Command) -> None:
         (("train", "no [/w], such.wav", "-p", "ada"), 2, "no [/w], such.wav"),
         (("generate", "trap", "--out", "track.xyz"), 2, "track.xyz"),
         (("generate", "trap", "--twin", "ada:night=much"), 2, "much is not a number"),
+        (("edit", "no [/w].wav", "trap", "--task", "cover"), 2, "there is no file no [/w].wav"),
+        (("edit", __file__, "trap"), 2, "Missing option"),
+        (("edit", __file__, "trap", "--task", "sing"), 2, "sing"),
         (("twins", "import", "night", __file__), 2, "producer:model"),
         (("--home", "/", "keys", "list"), 2, "has no service"),
         (("--home", "/", "serve"), 2, "has no service"),
@@ -153,6 +157,24 @@ def test_a_loop_for_a_daw_is_asked_for(command: Command, tmp_path: Path) -> None
 def test_the_delivery_is_left_to_the_service(command: Command, tmp_path: Path) -> None:
     assert command("generate", "trap", "-o", tmp_path / "a.wav")[0] == 0
     assert not {"bit_depth", "loudness", "loop"} & json.loads(_Handler.bodies[-1]).keys()
+
+
+def test_an_edit_sends_a_file_or_names_a_path(command: Command, tmp_path: Path) -> None:
+    song = tmp_path / "one, two [take 3].wav"
+    song.write_bytes(b"RIFF")
+    rest = ("drum fill", "--task", "repaint", "--start", 1, "-t", "ada:night", "-o", tmp_path / "x.wav")
+    code, _, err = command("edit", song, *rest, "--reference", "producer:ada", "--json")
+    assert code == 0, err
+    form = _Handler.bodies[-1].decode()
+    assert 'name="source"; filename="one, two [take 3].wav"' in form and "RIFF" in form and "producer:ada" in form
+    stored = "/data/outputs/ada/track.wav"
+    code, _, err = command(
+        "edit", stored, "drums", "--task", "complete", "--track", "drums", "--track", "bass", *rest[5:]
+    )
+    assert code == 0, err
+    sent = json.loads(_Handler.bodies[-1])
+    assert (sent["source"], sent["tracks"], sent["task"]) == (stored, ["drums", "bass"], "complete")
+    assert sent["lora_id"] == "ada:night" and "start" not in sent
 
 
 def test_deleting_asks_first(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +20,7 @@ from contract import GenerateRequest
 from core.errors import Refusal
 from core.principal import Principal, acting
 from core.settings import Settings
+from generation.editing.recordings import Sent
 from generation.pipeline import Generated, Generation
 from storage import Storage, keys
 from training.jobs.retention import clean
@@ -32,9 +35,11 @@ class Maker:
     def __init__(self) -> None:
         self.go = asyncio.Event()
         self.error: Exception | None = None
+        self.heard: list[bytes] = []
 
-    async def generate(self, request: GenerateRequest, as_base64: bool) -> Generated:
+    async def generate(self, request: GenerateRequest, as_base64: bool, sent: Sent) -> Generated:
         await self.go.wait()
+        self.heard += [each.read() for each in (sent.source, sent.reference) if each]
         if self.error and request.seed == 8:
             raise self.error
         key = f"outputs/base/{request.seed}.mp3"
@@ -206,5 +211,31 @@ def test_one_client_cannot_fill_the_queue(store: Storage, monkeypatch: pytest.Mo
             for task_id in held:
                 assert (await ended(service, task_id))["status"] == 1
             assert (await ended(service, await released(service, maker)))["status"] == 1
+
+    asyncio.run(run())
+
+
+def test_files_are_kept_until_the_tracks_are_made(
+    store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tasks, "MAX_FILE_BYTES_OF_ONE", 6)
+    (tmp_path / "sent").write_bytes(b"RIFF")
+
+    async def run() -> None:
+        service, maker = AceStepTasks(store), Maker()
+        with io.FileIO(tmp_path / "sent") as file:
+            task_id, _ = await service.release(TAKES, "turbo", cast(Generation, maker), {"source": file})
+            with pytest.raises(Refusal, match="too many files") as refused:
+                await service.release(TAKES, "turbo", cast(Generation, maker), {"source": file})
+            assert refused.value.status == 429
+        maker.go.set()
+        assert (await ended(service, task_id))["status"] == 1
+        # Each track reads the file from its beginning.
+        assert maker.heard == [b"RIFF", b"RIFF"]
+        assert [path.name for path in tmp_path.iterdir() if path.name.startswith("acestep-task-")] == []
+        with io.FileIO(tmp_path / "sent") as file:
+            task_id, _ = await service.release(TAKES, "turbo", cast(Generation, maker), {"reference": file})
+        assert (await ended(service, task_id))["status"] == 1
 
     asyncio.run(run())

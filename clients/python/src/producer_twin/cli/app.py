@@ -17,7 +17,7 @@ from producer_twin._connection import (
     URL_VARIABLE,
     package_version,
 )
-from producer_twin.cli import doctor, generate, jobs, local, train, twins
+from producer_twin.cli import doctor, edit, generate, jobs, local, train, twins
 from producer_twin.cli.context import Service
 from producer_twin.cli.output import print_line, say
 
@@ -37,6 +37,7 @@ app = typer.Typer(
 )
 app.command()(train.train)
 app.command()(generate.generate)
+app.command()(edit.edit)
 app.add_typer(twins.app, name="twins")
 app.add_typer(jobs.app, name="jobs")
 app.command(context_settings=local.PASSED_ON)(local.keys)

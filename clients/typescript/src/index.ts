@@ -1,0 +1,10 @@
+export { ProducerTwin } from "./client.js";
+export { ApiError, JobFailed, ProducerTwinError, Unreachable } from "./errors.js";
+export type { OnProgress } from "./forms.js";
+export { hasEnded } from "./jobs.js";
+export type { Retry } from "./retry.js";
+export type { paths, components } from "./schema.js";
+export type { GenerateFiles } from "./tracks.js";
+export type { Settings } from "./transport.js";
+export type * from "./types.js";
+export type { UploadOptions } from "./uploads.js";

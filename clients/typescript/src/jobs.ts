@@ -1,0 +1,114 @@
+import { EventParser } from "./events.js";
+import { JobFailed } from "./errors.js";
+import { lost, pathOf, sleep, type Transport } from "./transport.js";
+import type { Job, JobDeleted, Report } from "./types.js";
+
+const ENDED: ReadonlySet<string> = new Set(["done", "failed", "cancelled"]);
+const RECONNECT_SECONDS = 2;
+const MAX_LOST_STREAMS = 5;
+
+/** Whether a job goes on no more. */
+export const hasEnded = (job: Job): boolean => ENDED.has(job.state);
+
+/** Training jobs: list, follow, cancel, resume, delete; their reports and previews. */
+export class Jobs {
+  readonly #transport: Transport;
+
+  constructor(transport: Transport) {
+    this.#transport = transport;
+  }
+
+  /** The jobs, the newest first. */
+  async list(filter: { producer_id?: string; state?: string } = {}): Promise<Job[]> {
+    return (await this.#transport.json<{ jobs: Job[] }>("GET", "/jobs", { query: filter })).jobs;
+  }
+
+  /** A job, by its own id or its task's. */
+  get(jobId: string): Promise<Job> {
+    return this.#transport.json("GET", pathOf("/jobs/{job_id}", { job_id: jobId }));
+  }
+
+  /** Delete a job that has ended, with its dataset and report; its twin stays. */
+  delete(jobId: string): Promise<JobDeleted> {
+    return this.#transport.json("DELETE", pathOf("/jobs/{job_id}", { job_id: jobId }), { repeatable: false });
+  }
+
+  /** Cancel a job; the twin so far is kept, marked partial. */
+  cancel(jobId: string): Promise<Job> {
+    return this.#transport.json("POST", pathOf("/jobs/{job_id}/cancel", { job_id: jobId }));
+  }
+
+  /** Resume a job that failed or was cancelled, from its last checkpoint. */
+  resume(jobId: string): Promise<Job> {
+    // A second resume finds a job under way, and is refused.
+    return this.#transport.json("POST", pathOf("/jobs/{job_id}/resume", { job_id: jobId }), { repeatable: false });
+  }
+
+  /**
+   * The job now and whenever it changes, until it has ended. A lost connection is made again.
+   *
+   * Throws ApiError, such as 404 where the job was deleted; Unreachable where the connection was lost several times with
+   * nothing received in between.
+   */
+  async *events(jobId: string, { signal }: { signal?: AbortSignal } = {}): AsyncGenerator<Job, void, undefined> {
+    const path = pathOf("/jobs/{job_id}/events", { job_id: jobId });
+    let lastId: string | null = null;
+    for (let losses = 0; ; ) {
+      const headers: Record<string, string> = lastId === null ? {} : { "last-event-id": lastId };
+      const answer = await this.#transport.send("GET", path, { headers, signal });
+      if (answer.status === 204 || !answer.body) return;
+      const parser = new EventParser();
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      try {
+        for (;;) {
+          let part: ReadableStreamReadResult<string>;
+          try {
+            part = await reader.read();
+          } catch (error) {
+            if (signal?.aborted) throw error;
+            if (++losses > MAX_LOST_STREAMS) throw lost(path, error);
+            break;
+          }
+          if (part.done) break;
+          losses = 0;
+          for (const event of parser.feed(part.value)) {
+            // A new stream begins with the record, which may be known.
+            if (event.id !== null && event.id === lastId) continue;
+            lastId = event.id;
+            const job = JSON.parse(event.data) as Job;
+            yield job;
+            if (hasEnded(job)) return;
+          }
+        }
+      } finally {
+        await reader.cancel().catch(() => undefined);
+      }
+      await sleep(RECONNECT_SECONDS, signal);
+    }
+  }
+
+  /** The job when it is done; `onChange` is called whenever it changes. Throws JobFailed. */
+  async wait(jobId: string, onChange?: (job: Job) => void, options: { signal?: AbortSignal } = {}): Promise<Job> {
+    let job: Job | null = null;
+    for await (job of this.events(jobId, options)) onChange?.(job);
+    job ??= await this.get(jobId);
+    if (job.state !== "done") throw new JobFailed(job);
+    return job;
+  }
+
+  /** The report on the twin that a job made. */
+  report(jobId: string): Promise<Report> {
+    return this.#transport.json("GET", pathOf("/jobs/{job_id}/report.json", { job_id: jobId }));
+  }
+
+  /** The report as an HTML page, with its pictures and sounds inside. */
+  async reportPage(jobId: string): Promise<string> {
+    return (await this.#transport.send("GET", pathOf("/jobs/{job_id}/report", { job_id: jobId }))).text();
+  }
+
+  /** A preview, as audio or as its spectrogram, by the last part of its URL. */
+  async preview(jobId: string, name: string): Promise<Blob> {
+    const path = pathOf("/jobs/{job_id}/previews/{name}", { job_id: jobId, name });
+    return (await this.#transport.send("GET", path)).blob();
+  }
+}

@@ -1,0 +1,39 @@
+import type { Transport } from "./transport.js";
+import type { SubmittedTraining, Task, TrainOptions, TrainedTwin } from "./types.js";
+
+/** Starts trainings. A `job_id` is chosen unless one is given: a request that is sent again starts one job. */
+export class Training {
+  readonly #transport: Transport;
+
+  constructor(transport: Transport) {
+    this.#transport = transport;
+  }
+
+  /**
+   * Start a training; answers at once.
+   *
+   * @param uploadPaths the paths that uploads answered; null with `upload_urls` or `dataset_job_id`.
+   */
+  submit(producerId: string, uploadPaths: readonly string[] | null, options: TrainOptions = {}): Promise<SubmittedTraining> {
+    return this.#transport.json("POST", "/train/submit", { json: body(producerId, uploadPaths, options) });
+  }
+
+  /** Train a twin; answers when it is ready. The arguments are those of `submit`. */
+  train(producerId: string, uploadPaths: readonly string[] | null, options: TrainOptions = {}): Promise<TrainedTwin> {
+    return this.#transport.json("POST", "/train", { json: body(producerId, uploadPaths, options) });
+  }
+
+  /** The status of a task; `jobs.get` has more, and outlives the server. */
+  status(taskId: string): Promise<Task> {
+    return this.#transport.json("GET", "/train/status", { query: { task_id: taskId } });
+  }
+
+  /** The result of a task, as `train` answers it. */
+  result(taskId: string): Promise<TrainedTwin> {
+    return this.#transport.json("GET", "/train/get", { query: { task_id: taskId } });
+  }
+}
+
+function body(producerId: string, uploadPaths: readonly string[] | null, options: TrainOptions): Record<string, unknown> {
+  return { producer_id: producerId, upload_paths: uploadPaths, job_id: crypto.randomUUID(), ...options };
+}

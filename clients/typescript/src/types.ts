@@ -1,0 +1,34 @@
+import type { components } from "./schema.js";
+
+type Schemas = components["schemas"];
+
+export type Analysis = Schemas["AnalysisAnswer"];
+export type Backend = Schemas["BackendAnswer"];
+export type Dataset = Schemas["DatasetAnswer"];
+export type Deleted = Schemas["DeletedAnswer"];
+export type ImportedAdapter = Schemas["ImportAnswer"];
+export type Job = Schemas["JobAnswer"];
+export type JobDeleted = Schemas["JobDeletedAnswer"];
+export type ProducerDeleted = Schemas["ProducerDeletedAnswer"];
+export type ProducerRecord = Schemas["ProducerRecordAnswer"];
+export type ProducerStorage = Schemas["ProducerAnswer"];
+export type Producers = Schemas["ProducersAnswer"];
+export type QueuePosition = Schemas["QueueAnswer"];
+export type Report = Schemas["ReportAnswer"];
+export type RetrainedTwin = Schemas["RetrainAnswer"];
+export type SubmittedTraining = Schemas["SubmittedAnswer"];
+export type Task = Schemas["TaskAnswer"];
+export type Track = Schemas["GenerateLinkAnswer"];
+export type TrainedTwin = Schemas["TrainAnswer"];
+export type Twin = Schemas["LoraAnswer"];
+export type Upload = Schemas["StoreUploadAnswer"];
+export type UploadLink = Schemas["UploadLinkAnswer"];
+export type Usage = Schemas["UsageAnswer"];
+export type Version = Schemas["VersionAnswer"];
+
+/** The fields of `POST /generate` beside the prompt. The client asks for a link, and fetches the audio from it. */
+export type GenerateOptions = Omit<Schemas["GenerateRequest"], "prompt" | "response">;
+/** The fields of `POST /train` beside the producer and the uploads. */
+export type TrainOptions = Omit<Schemas["TrainRequest"], "producer_id" | "upload_paths">;
+export type RetrainOptions = Schemas["RetrainRequest"];
+export type ProducerChanges = Schemas["ProducerRequest"];

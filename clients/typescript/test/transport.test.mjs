@@ -1,0 +1,123 @@
+// Errors, retries, secrets, events and the progress of uploads, against a server of this process.
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { after, before, beforeEach, test } from "node:test";
+import { ApiError, JobFailed, ProducerTwin, ProducerTwinError, Unreachable } from "../dist/index.js";
+
+let server, url;
+/** What the server answers, one after the other: a function of the request and its answer. */
+let answers = [];
+let requests = [];
+
+before(async () => {
+  server = createServer(async (request, answer) => {
+    const parts = [];
+    for await (const part of request) parts.push(part);
+    requests.push({ method: request.method, url: request.url, headers: request.headers, body: Buffer.concat(parts).toString() });
+    answers.length > 1 ? answers.shift()(answer) : answers[0](answer);
+  });
+  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+  url = `http://127.0.0.1:${server.address().port}`;
+});
+after(() => server.close());
+beforeEach(() => {
+  requests = [];
+});
+
+const json = (status, document, headers = {}) => (answer) =>
+  answer.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(document));
+const broken = (answer) => answer.destroy();
+const client = (settings = {}) => new ProducerTwin({ url, retry: { attempts: 3, baseSeconds: 0.01 }, ...settings });
+
+test("an error has the service's sentence", async () => {
+  answers = [json(404, { error: "lora_id: there is no twin ada:absent" }, { "x-request-id": "r1" })];
+  await assert.rejects(client().twins.get("ada:absent"), (error) => {
+    assert.ok(error instanceof ApiError && error instanceof ProducerTwinError);
+    assert.deepEqual([error.status, error.sentence, error.requestId], [404, "lora_id: there is no twin ada:absent", "r1"]);
+    return true;
+  });
+});
+
+test("it waits as long as the service asks, and not longer than allowed", async () => {
+  answers = [json(503, { error: "busy" }, { "retry-after": "0" }), json(429, { error: "slow" }), json(200, { loras: [] })];
+  assert.deepEqual(await client().twins.list(), []);
+  assert.equal(requests.length, 3);
+  answers = [json(503, { error: "busy" }, { "retry-after": "3600" })];
+  await assert.rejects(client().twins.list(), { status: 503, retryAfter: 3600 });
+  assert.equal(requests.length, 4);
+});
+
+test("what must not be done twice is not sent again", async () => {
+  answers = [broken];
+  await assert.rejects(client().twins.delete("ada:night"), Unreachable);
+  assert.equal(requests.length, 1);
+  await assert.rejects(client().twins.list(), Unreachable);
+  assert.equal(requests.length, 4);
+});
+
+test("a training that is sent again has the same id", async () => {
+  answers = [broken, json(200, { job_id: "x", task_id: "y" })];
+  await client().training.submit("ada", ["/data/uploads/ada/takes/beat.wav"]);
+  const [first, second] = requests.map(({ body }) => JSON.parse(body).job_id);
+  assert.ok(first && first === second);
+});
+
+test("secrets go to the service only", async () => {
+  const other = createServer((request, answer) => {
+    requests.push({ headers: request.headers });
+    answer.end("RIFF");
+  });
+  await new Promise((listening) => other.listen(0, "127.0.0.1", listening));
+  answers = [(answer) => answer.writeHead(307, { location: `http://localhost:${other.address().port}/bucket` }).end()];
+  const secrets = { apiKey: "pt_key\n", password: "öpen", twinLinks: ["link"] };
+  const studio = client({ ...secrets, retry: { attempts: 1 } });
+  assert.equal(await (await studio.tracks.blob("/data/outputs/base/x.wav")).text(), "RIFF");
+  assert.equal(requests[0].headers.authorization, "Bearer pt_key");
+  for (const name of ["authorization", "x-train-password", "x-twin-link"]) assert.ok(!(name in requests[1].headers), name);
+  await assert.rejects(studio.generate("trap"), Unreachable);
+  assert.equal(requests.length, 3);
+  assert.equal(Buffer.from(requests[2].headers["x-train-password"], "latin1").toString(), "öpen");
+  other.close();
+  assert.throws(() => client({ apiKey: "a\nb" }), /control character/);
+});
+
+test("a job is followed until it has ended, over a lost connection", async () => {
+  const event = (id, record) => `id: ${id}\r\ndata: ${JSON.stringify(record)}\r\n\r\n`;
+  answers = [
+    (answer) => {
+      answer.writeHead(200, { "content-type": "text/event-stream" });
+      answer.write(`: nothing\n\n${event(1, { state: "queued" })}`);
+      const [start, end] = [event(2, { state: "training", step: 4 }).slice(0, 20), event(2, { state: "training", step: 4 }).slice(20)];
+      answer.write(start);
+      setTimeout(() => answer.write(end, () => setTimeout(() => answer.destroy(), 20)), 20);
+    },
+    (answer) => answer.end(event(2, { state: "training" }) + event(3, { state: "failed", job_id: "takes", error: "no music" })),
+  ];
+  const states = [];
+  await assert.rejects(
+    client().jobs.wait("takes", ({ state }) => states.push(state)),
+    (error) => error instanceof JobFailed && error.message === "job takes failed: no music",
+  );
+  assert.deepEqual(states, ["queued", "training", "failed"]);
+  assert.equal(requests[1].headers["last-event-id"], "2");
+});
+
+test("the progress of an upload is told, and a retry begins anew", async () => {
+  answers = [json(503, { error: "busy" }, { "retry-after": "0" }), json(200, { path: "/data/uploads/ada/x/beat.wav" })];
+  const song = new File([new Uint8Array(300_000)], "beat, [1].wav");
+  const seen = [];
+  const stored = await client().uploads.upload("ada", song, { onProgress: (sent, total) => seen.push([sent, total]) });
+  assert.equal(stored.path, "/data/uploads/ada/x/beat.wav");
+  assert.deepEqual(seen.at(-1), [300_000, 300_000]);
+  assert.equal(requests.length, 2);
+  for (const { body } of requests) {
+    assert.ok(body.length > 300_000 && body.includes('name="producer_id"') && body.includes("beat, [1].wav"));
+  }
+});
+
+test("a request can be aborted", async () => {
+  answers = [() => undefined];
+  const abort = new AbortController();
+  setTimeout(() => abort.abort(), 50);
+  await assert.rejects(client().generate("trap", {}, { signal: abort.signal }), { name: "AbortError" });
+});
