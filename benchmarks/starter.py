@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from contract import Task
 from generation.editing.recordings import Samples, Source
 from generation.editing.splice import splice
 from generation.editing.windows import Window
@@ -41,12 +42,12 @@ def made(model: AceStep, rows: Sequence[Row]) -> list[tuple[Samples, Latents]]:
     """The samples `(frames, channels)`, in 16 bits as they are stored, and the latents of each row."""
     kept: list[list[Latents]] = [[] for _ in rows]
     asked = [replace(row, keep=latents.append) for row, latents in zip(rows, kept, strict=True)]
-    tracks = []
+    tracks: list[Samples] = []
     for first in range(0, len(asked), _BATCH_ROWS):
-        tracks += model.generate(asked[first : first + _BATCH_ROWS])
-    for track in tracks:
-        if isinstance(track, Exception):
-            raise track
+        for track in model.generate(asked[first : first + _BATCH_ROWS]):
+            if isinstance(track, Exception):
+                raise track
+            tracks.append(track)
     return [(in_16_bits(track.T), latents[0]) for track, latents in zip(tracks, kept, strict=True)]
 
 
@@ -68,7 +69,7 @@ def edit(model: AceStep, source: Samples, window: Window, latents: Latents | Non
     before, total = round(window.before * rate), round(window.length * rate)
     padded = np.pad(source.T, ((0, 0), (before, max(0, total - before - len(source)))))[:, :total]
     digest = sha256(padded.tobytes() + (latents.values.tobytes() if latents else b"")).hexdigest()
-    task = "extend" if total > len(source) else "repaint"
+    task: Task = "extend" if total > len(source) else "repaint"
     recording = Recording(np.ascontiguousarray(padded, np.float32), digest, latents)
     return Edit(task, recording, window.start, window.end, before=window.before)
 

@@ -43,7 +43,7 @@ async def parsed_inputs(
     form = route.form or route.body
     if form and route.takes_form(content_type(request.headers)):
         async with received_form(request, route) as (fields, files):
-            body = validated(form, fields)
+            body: BaseModel | None = validated(form, fields)
             yield Inputs(path, query, request.headers, body, files, record, base_url(request))
     else:
         body = await _body(route, request)

@@ -11,6 +11,7 @@ import pytest
 from contract import Figures, GenerateForm, GenerateRequest
 from contract.validation import validated
 from core.errors import Refusal
+from generation.delivery.plan import Delivered
 from generation.figures import Goal, figures_of
 from generation.goals import goal_of
 from generation.provenance import Provenance
@@ -48,8 +49,9 @@ def drawn(asked: GenerateRequest, failing: bool = False) -> tuple[list[int], lis
         drafts = []
         for number in range(before, before + count):
             heard = HEARD[number % len(HEARD)]
-            figures = Figures(**NOTHING | heard) if heard else None
-            drafts.append(Draft(number, b"", 48_000, 1.0, Provenance("ace_step", "starter", number), figures))
+            figures = Figures(**{**NOTHING, **heard}) if heard else None
+            made = Delivered(b"", 48_000, 1.0, b"")
+            drafts.append(Draft(number, made, Provenance("ace_step", "starter", number), figures))
         return drafts
 
     takes, draws = asyncio.run(select(asked, draw))
@@ -135,7 +137,7 @@ def test_a_form_has_the_same_fields_as_texts() -> None:
 
 def test_a_tempo_is_what_was_asked_for(store: Storage) -> None:
     def tempo(**fields: Any) -> float | None:
-        return goal_of(validated(GenerateRequest, {"prompt": "trap"} | fields), [], store).bpm
+        return goal_of(validated(GenerateRequest, {"prompt": "trap"} | fields), [], [], store).bpm
 
     assert (tempo(bpm=90), tempo(prompt="slow ballad, 70 bpm"), tempo(prompt="70 bpm, then 140 bpm")) == (90, 70, None)
     with pytest.raises(Refusal, match=r"^bpm: "):

@@ -56,7 +56,12 @@ def test_takes_are_one_batch_with_one_condition(model: Model, monkeypatch: pytes
     encoded: list[object] = []
     module = "models.ace_step.conditions" if isinstance(model, AceStep) else "models.musicgen.model"
     encode = importlib.import_module(module).encode
-    monkeypatch.setattr(f"{module}.encode", lambda *of, **options: encoded.append(of) or encode(*of, **options))
+
+    def counted(*of: object, **options: object) -> object:
+        encoded.append(of)
+        return encode(*of, **options)
+
+    monkeypatch.setattr(f"{module}.encode", counted)
     first = 2**32 - 2  # the seeds go on with 0
     seen: list[int] = []
     takes = played(model, row(first).takes(TAKES), seen)

@@ -9,8 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
-from scripts.serving import free_port
-from scripts.web import serving_web
+from scripts.web import bound, serving_web
 from storage import Storage, open_storage
 from tests.api import ACE_STEP_ONLY, Api, running
 from tests.conftest import IS_WEB, KNOWS_WEB
@@ -40,15 +39,15 @@ class SignInApp:
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> Iterator[SignInApp]:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    with served_provider(url) as provider:
+    listening = bound()
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with listening, served_provider(url) as provider:
         auth = {"AUTH_ISSUER": provider.url, "AUTH_AUDIENCE": AUDIENCE, "ALLOW_ANONYMOUS": "true"}
         folder = tmp_path_factory.mktemp("sign-in")
         with running(folder, tiny | ACE_STEP_ONLY | KNOWS_WEB | auth, backends=("ace_step",)) as service:
             # The key is in its environment, and must have no effect.
             environment = IS_WEB | provider.environment | {"MUSIC_SERVICE_URL": service.server.url}
-            with serving_web(environment, port, folder / "web.log"):
+            with serving_web(environment, listening, folder / "web.log"):
                 yield SignInApp(url, provider, service)
 
 

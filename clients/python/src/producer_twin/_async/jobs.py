@@ -79,13 +79,6 @@ class AsyncJob(JobAnswer):
         """Delete the job with its dataset and report; its twin stays."""
         return await self._client.jobs.delete(self.job_id)
 
-    async def result(self, job_id: str) -> TrainAnswer:
-        """The result of a job, as `training.train` answers it; waits until the job is done."""
-        path = path_of("/jobs/{job_id}/result", job_id=job_id)
-        return TrainAnswer.model_validate_json(
-            (await self._transport.send("GET", path, timeout=NO_READ_TIMEOUT)).content
-        )
-
     async def report(self) -> ReportAnswer:
         """The report on the twin."""
         return await self._client.jobs.report(self.job_id)
@@ -106,6 +99,13 @@ class AsyncJobs(AsyncResource):
     async def get(self, job_id: str) -> AsyncJob:
         """A job, by its own id or its task's."""
         return self._job((await self._transport.send("GET", path_of("/jobs/{job_id}", job_id=job_id))).json())
+
+    async def result(self, job_id: str) -> TrainAnswer:
+        """The result of a job, as `training.train` answers it; waits until the job is done."""
+        path = path_of("/jobs/{job_id}/result", job_id=job_id)
+        return TrainAnswer.model_validate_json(
+            (await self._transport.send("GET", path, timeout=NO_READ_TIMEOUT)).content
+        )
 
     async def delete(self, job_id: str) -> JobDeletedAnswer:
         """Delete a job that has ended, with its dataset and report; its twin stays."""

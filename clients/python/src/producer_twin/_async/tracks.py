@@ -20,12 +20,12 @@ from producer_twin.models import (
     GenerateLinkAnswer,
     PeaksAnswer,
     QueueAnswer,
-    Take,
     TakesAnswer,
     TrackAnswer,
     TrackDeletedAnswer,
     TracksAnswer,
 )
+from producer_twin.models import Take as TakeAnswer
 from producer_twin.requests import GenerateOptions
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class AsyncTrack(GenerateLinkAnswer):
         return await self._client.tracks.read(self.output_path)
 
 
-class AsyncTake(Take):
+class AsyncTake(TakeAnswer):
     """One of several takes of a track."""
 
     _client: AsyncProducerTwin = PrivateAttr()
@@ -63,7 +63,7 @@ class AsyncTake(Take):
 class AsyncTakes(TakesAnswer):
     """Several takes of a track, in the order of `rank`."""
 
-    takes: list[AsyncTake]  # type: ignore[assignment]  # each is a `Take`
+    takes: list[AsyncTake]  # type: ignore[assignment]  # each is a `TakeAnswer`
 
 
 class AsyncTracks(AsyncResource):

@@ -80,11 +80,6 @@ class Job(JobAnswer):
         """Delete the job with its dataset and report; its twin stays."""
         return self._client.jobs.delete(self.job_id)
 
-    def result(self, job_id: str) -> TrainAnswer:
-        """The result of a job, as `training.train` answers it; waits until the job is done."""
-        path = path_of("/jobs/{job_id}/result", job_id=job_id)
-        return TrainAnswer.model_validate_json((self._transport.send("GET", path, timeout=NO_READ_TIMEOUT)).content)
-
     def report(self) -> ReportAnswer:
         """The report on the twin."""
         return self._client.jobs.report(self.job_id)
@@ -105,6 +100,11 @@ class Jobs(Resource):
     def get(self, job_id: str) -> Job:
         """A job, by its own id or its task's."""
         return self._job((self._transport.send("GET", path_of("/jobs/{job_id}", job_id=job_id))).json())
+
+    def result(self, job_id: str) -> TrainAnswer:
+        """The result of a job, as `training.train` answers it; waits until the job is done."""
+        path = path_of("/jobs/{job_id}/result", job_id=job_id)
+        return TrainAnswer.model_validate_json((self._transport.send("GET", path, timeout=NO_READ_TIMEOUT)).content)
 
     def delete(self, job_id: str) -> JobDeletedAnswer:
         """Delete a job that has ended, with its dataset and report; its twin stays."""

@@ -21,12 +21,12 @@ from producer_twin.models import (
     GenerateLinkAnswer,
     PeaksAnswer,
     QueueAnswer,
-    Take,
     TakesAnswer,
     TrackAnswer,
     TrackDeletedAnswer,
     TracksAnswer,
 )
+from producer_twin.models import Take as TakeAnswer
 from producer_twin.requests import GenerateOptions
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Track(GenerateLinkAnswer):
         return self._client.tracks.read(self.output_path)
 
 
-class Take(Take):
+class Take(TakeAnswer):
     """One of several takes of a track."""
 
     _client: ProducerTwin = PrivateAttr()
@@ -64,7 +64,7 @@ class Take(Take):
 class Takes(TakesAnswer):
     """Several takes of a track, in the order of `rank`."""
 
-    takes: list[Take]  # type: ignore[assignment]  # each is a `Take`
+    takes: list[Take]  # type: ignore[assignment]  # each is a `TakeAnswer`
 
 
 class Tracks(Resource):
