@@ -32,12 +32,12 @@ export class Training {
 
   /** The status of a task; `jobs.get` has more, and outlives the server. */
   status(taskId: string): Promise<Task> {
-    return this.#transport.json("GET", "/train/status", { query: { task_id: taskId } });
+    return this.#transport.json("GET", "/train/status", { query: { task_id: taskId }, withPassword: true });
   }
 
   /** The result of a task, as `train` answers it. */
   result(taskId: string): Promise<TrainedTwin> {
-    return this.#transport.json("GET", "/train/get", { query: { task_id: taskId } });
+    return this.#transport.json("GET", "/train/get", { query: { task_id: taskId }, withPassword: true });
   }
 }
 
