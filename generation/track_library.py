@@ -108,7 +108,8 @@ class TrackLibrary:
             raise _missing(track_id)
         record_key = keys.track_record(track_id)
         if path := self.outbox.waiting(record_key):
-            return parse(path.read_bytes(), record_key)
+            with suppress(FileNotFoundError):  # it was stored meanwhile
+                return parse(path.read_bytes(), record_key)
         return self._read(track_id)[0]
 
     def change(self, track_id: str, changes: TrackChanges) -> TrackRecord:

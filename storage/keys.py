@@ -20,8 +20,8 @@ MAX_KEY_BYTES = 1024
 MAX_PART_BYTES = 255
 MAX_FILENAME_BYTES = 200  # of a client's file name, which leaves room for a prefix
 _LATEST = 2**42 - 1  # milliseconds since 1970, in the year 2109
-# The folders of tracks in `outputs`, with the number of parts below each.
 _LATENTS = "safetensors"  # the extension of tracks' latents
+# The folders of tracks in `outputs`, with the number of parts below each.
 _TRACK_FOLDERS = {"base": 1, "twins": 2, "made": 2}
 
 

@@ -20,7 +20,7 @@ from api.acestep.files import TaskFiles, kept
 from api.acestep.served import served_models
 from api.acestep.translation import Translation, in_their_words, translate
 from api.routes.handler import Front, Inputs
-from contract import GenerateRequest
+from contract import MAX_AUDIO_BASE64, GenerateRequest
 from core import logs
 from core.errors import Refusal
 from generation.pipeline import Generated
@@ -109,6 +109,9 @@ async def _message(front: Front, task: Translation, files: TaskFiles) -> dict[st
     finally:
         files.remove()
     tracks = [each.result() for each in made]
+    if sum(len(track.file) for track in tracks) * 4 / 3 > MAX_AUDIO_BASE64:
+        most = MAX_AUDIO_BASE64 // 2**20
+        raise Refusal(413, f"batch_size: {len(tracks)} tracks are over {most} MB as base64; send a smaller one, or mp3")
     urls = await asyncio.to_thread(lambda: [_data_url(track) for track in tracks])
     audio = [{"type": "audio_url", "audio_url": {"url": url}} for url in urls]
     return {"content": _content(task.takes[0], tracks[0].seconds), "audio": audio}

@@ -9,16 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from contract import MAX_LYRICS, MAX_PROMPT
 from core.errors import Refusal
 
 # Fields that say how to answer, or that every client of such an API sends.
 _OF_THE_CHAT = ("messages", "stream", "stream_options", "modalities", "audio_config", "user")
 # A field's name in `audio_config` where `/release_task` has another.
 _RENAMED = {"format": "audio_format"}
-_TAGGED = re.compile(r"<(prompt|lyrics)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
-_LYRICS = re.compile(r"^\s*\[(verse|chorus|pre-chorus|bridge|intro|outro|hook)\b", re.IGNORECASE | re.MULTILINE)
+# Both read a text once: a search that begins anew at each tag or empty line would take hours for some megabytes.
+_TAGGED = re.compile(r"<(prompt|lyrics)>((?:(?!<\1>).)*?)</\1>", re.DOTALL | re.IGNORECASE)
+_LYRICS = re.compile(r"^[^\S\n]*\[(verse|chorus|pre-chorus|bridge|intro|outro|hook)\b", re.IGNORECASE | re.MULTILINE)
 # Lyrics alone are no description, which the model needs.
 _PROMPT_OF_LYRICS = "a song"
+_MAX_TEXT = MAX_PROMPT + MAX_LYRICS + 1_000  # with the tags around them
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,10 @@ def _last_message(messages: Any) -> tuple[str, list[bytes]]:
             audio.append(_decoded(part.get("input_audio")))
         else:
             raise Refusal(400, "messages: the content must be a text, or parts of the types text and input_audio")
-    return "\n".join(texts), audio
+    text = "\n".join(texts)
+    if len(text) > _MAX_TEXT:
+        raise Refusal(400, f"messages: the text has over {_MAX_TEXT} characters; send a shorter one")
+    return text, audio
 
 
 def _decoded(audio: Any) -> bytes:

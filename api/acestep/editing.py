@@ -101,9 +101,11 @@ def _check_source(name: str, task: Task, is_sent: bool) -> None:
 
 def _path(value: Any) -> Any:
     """A recording's path. The URL of a track is taken for the path in it."""
-    if isinstance(value, str) and urlsplit(value).path.endswith(_AUDIO_ROUTE):
-        return parse_qs(urlsplit(value).query).get("path", [value])[0]
-    return value
+    try:
+        url = urlsplit(value) if isinstance(value, str) else None
+    except ValueError:  # such as http://[; the request's model says what is wrong
+        return value
+    return parse_qs(url.query).get("path", [value])[0] if url and url.path.endswith(_AUDIO_ROUTE) else value
 
 
 def _end(value: Any) -> Any:

@@ -21,10 +21,10 @@ class TaskFiles:
     """Copies of the files that came with a task, on the disk for temporary files.
 
     Args:
-        folder: has a file for each field that was sent; None if none was.
+        folder: has a file for each field that was sent; None if none was. It is removed at the latest with this object.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: tempfile.TemporaryDirectory[str] | None) -> None:
         self._folder = folder
 
     @contextmanager
@@ -33,25 +33,26 @@ class TaskFiles:
         with ExitStack() as stack:
             files = {}
             for name in FIELDS:
-                if self._folder and (self._folder / name).exists():
-                    files[name] = stack.enter_context(io.FileIO(self._folder / name))
+                if self._folder and (path := Path(self._folder.name, name)).exists():
+                    files[name] = stack.enter_context(io.FileIO(path))
             yield Sent(**files)
 
     def remove(self) -> None:
         if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.cleanup()
 
 
 def kept(files: Mapping[str, BinaryIO | io.FileIO]) -> TaskFiles:
     """Copy files by the names of their fields. Raises Refusal (507) where the disk is full."""
     if not files:
         return TaskFiles(None)
-    copies = TaskFiles(folder := Path(tempfile.mkdtemp(prefix="acestep-task-")))
+    folder = tempfile.TemporaryDirectory(prefix="acestep-task-", ignore_cleanup_errors=True)
+    copies = TaskFiles(folder)
     try:
         with temporary_space():
             for name, file in files.items():
                 file.seek(0)
-                with (folder / name).open("xb") as copy:
+                with Path(folder.name, name).open("xb") as copy:
                     shutil.copyfileobj(file, copy, 2**20)
     except BaseException:
         copies.remove()

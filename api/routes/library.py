@@ -32,7 +32,8 @@ async def list_all(front: Front, inputs: Inputs[None]) -> TracksAnswer:
     cursor, limit = query.get("cursor"), _limit(query.get("limit"))
     if cursor is not None and not _CURSOR.fullmatch(cursor):
         raise Refusal(400, f"cursor: {shown(cursor)} is not a cursor; send the next_cursor of the page before")
-    found, next_cursor = await to_record_thread(front.generation.track_library.page, wanted, cursor, limit)
+    # A page with a filter may read a thousand records, for which others must not wait.
+    found, next_cursor = await asyncio.to_thread(front.generation.track_library.page, wanted, cursor, limit)
     return TracksAnswer(tracks=[record.answer() for record in found], next_cursor=next_cursor)
 
 

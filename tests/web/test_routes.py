@@ -71,6 +71,13 @@ def test_generate_wants_no_password(original: httpx.Client, stand_in: StandIn) -
     assert sent == {"prompt": "dark trap", "lora_id": "p:night", "duration_seconds": 20, "seed": 0}
 
 
+@pytest.mark.parametrize("route", [GENERATE, TRAIN])
+def test_a_body_that_is_too_large(original: httpx.Client, stand_in: StandIn, route: str) -> None:
+    answer = original.post(route, json={"prompt": "x" * MEGABYTE, "producerId": "p"})
+    assert (answer.status_code, answer.json()) == (413, {"error": "the body is over 1 MB; send less"})
+    assert not stand_in.seen
+
+
 def test_a_training_that_takes_long_is_not_waited_for(original: httpx.Client, stand_in: StandIn) -> None:
     stand_in.delays["/teach"] = 300
     start = time.monotonic()

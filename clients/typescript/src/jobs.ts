@@ -1,7 +1,7 @@
 import { EventParser } from "./events.js";
 import { JobFailed } from "./errors.js";
-import { lost, pathOf, sleep, type Transport } from "./transport.js";
-import type { Job, JobDeleted, Report } from "./types.js";
+import { isRedirect, lost, pathOf, sleep, type Transport } from "./transport.js";
+import type { Job, JobDeleted, Report, TrainedTwin } from "./types.js";
 
 const ENDED: ReadonlySet<string> = new Set(["done", "failed", "cancelled"]);
 const RECONNECT_SECONDS = 2;
@@ -94,6 +94,17 @@ export class Jobs {
     job ??= await this.get(jobId);
     if (job.state !== "done") throw new JobFailed(job);
     return job;
+  }
+
+  /** The result of a job, as `training.train` answers it; waits until the job is done. */
+  async result(jobId: string, { signal }: { signal?: AbortSignal } = {}): Promise<TrainedTwin> {
+    const path = pathOf("/jobs/{job_id}/result", { job_id: jobId });
+    for (;;) {
+      // The service holds each answer for minutes, and then redirects to the same URL; `fetch` follows 20 redirects only.
+      const answer = await this.#transport.send("GET", path, { returnRedirect: true, signal });
+      if (!isRedirect(answer)) return (await answer.json()) as TrainedTwin;
+      await answer.body?.cancel();
+    }
   }
 
   /** The report on the twin that a job made. */

@@ -1,5 +1,16 @@
 import { encode, pathOf, type FilePart, type Transport } from "./transport.js";
-import type { GenerateOptions, QueuePosition, Track } from "./types.js";
+import type {
+  GenerateOptions,
+  Peaks,
+  QueuePosition,
+  StoredTrack,
+  Takes,
+  Track,
+  TrackChanges,
+  TrackDeleted,
+  TrackFilter,
+  TrackPage,
+} from "./types.js";
 
 const OUTPUTS = "/data/outputs/";
 
@@ -15,7 +26,7 @@ export interface GenerateFiles {
   signal?: AbortSignal;
 }
 
-/** Tracks: make, follow in the queue, fetch. */
+/** Tracks: make, follow in the queue, fetch; and the library of those that were made. */
 export class Tracks {
   readonly #transport: Transport;
 
@@ -25,7 +36,16 @@ export class Tracks {
 
   /** Make a track. The options are the fields of `POST /generate`. */
   generate(prompt: string, options: GenerateOptions = {}, files: GenerateFiles = {}): Promise<Track> {
-    const fields = { prompt, ...options, response: "url" };
+    return this.#generate<Track>({ prompt, ...options }, files);
+  }
+
+  /** Make several takes of a track, from 2, which differ in their seeds, in one batch. */
+  generateTakes(prompt: string, takes: number, options: GenerateOptions = {}, files: GenerateFiles = {}): Promise<Takes> {
+    return this.#generate<Takes>({ prompt, takes, ...options }, files);
+  }
+
+  #generate<Made>(options: Readonly<Record<string, unknown>>, files: GenerateFiles): Promise<Made> {
+    const fields = { ...options, response: "url" };
     const parts: FilePart[] = [];
     for (const field of ["source", "reference"] as const) {
       const file = files[field];
@@ -40,6 +60,33 @@ export class Tracks {
   /** The queue position of a track that is being made. */
   queue(requestId: string): Promise<QueuePosition> {
     return this.#transport.json("GET", pathOf("/queue/{request_id}", { request_id: requestId }));
+  }
+
+  /** The tracks of the library, the newest first, by pages. `next_cursor` of a page is the `cursor` of the next one. */
+  list(filter: TrackFilter = {}, { cursor, limit }: { cursor?: string; limit?: number } = {}): Promise<TrackPage> {
+    const query = { ...filter, liked: filter.liked && "true", cursor, limit: limit?.toString() };
+    return this.#transport.json("GET", "/tracks", { query, withPassword: true });
+  }
+
+  /** A track of the library, with all that made it. Its id is its `output_path` without folder and extension, with colons. */
+  get(trackId: string): Promise<StoredTrack> {
+    return this.#transport.json("GET", pathOf("/tracks/{track_id}", { track_id: trackId }));
+  }
+
+  /** Change a track's title, or whether it is liked. */
+  change(trackId: string, changes: TrackChanges): Promise<StoredTrack> {
+    return this.#transport.json("PATCH", pathOf("/tracks/{track_id}", { track_id: trackId }), { json: { ...changes } });
+  }
+
+  /** Delete a track with all that is stored besides it. */
+  delete(trackId: string): Promise<TrackDeleted> {
+    const path = pathOf("/tracks/{track_id}", { track_id: trackId });
+    return this.#transport.json("DELETE", path, { repeatable: false });
+  }
+
+  /** The waveform of a track, to draw it without its audio. */
+  peaks(trackId: string): Promise<Peaks> {
+    return this.#transport.json("GET", pathOf("/tracks/{track_id}/peaks", { track_id: trackId }));
   }
 
   /**

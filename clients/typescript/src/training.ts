@@ -1,12 +1,15 @@
-import type { Transport } from "./transport.js";
+import { Jobs } from "./jobs.js";
+import { isRedirect, type Transport } from "./transport.js";
 import type { SubmittedTraining, Task, TrainOptions, TrainedTwin } from "./types.js";
 
 /** Starts trainings. A `job_id` is chosen unless one is given: a request that is sent again starts one job. */
 export class Training {
   readonly #transport: Transport;
+  readonly #jobs: Jobs;
 
   constructor(transport: Transport) {
     this.#transport = transport;
+    this.#jobs = new Jobs(transport);
   }
 
   /**
@@ -19,21 +22,25 @@ export class Training {
   }
 
   /** Train a twin; answers when it is ready. The arguments are those of `submit`. */
-  train(producerId: string, uploadPaths: readonly string[] | null, options: TrainOptions = {}): Promise<TrainedTwin> {
-    return this.#transport.json("POST", "/train", { json: body(producerId, uploadPaths, options) });
+  async train(producerId: string, uploadPaths: readonly string[] | null, options: TrainOptions = {}): Promise<TrainedTwin> {
+    const json = body(producerId, uploadPaths, options);
+    const answer = await this.#transport.send("POST", "/train", { json, returnRedirect: true });
+    if (!isRedirect(answer)) return (await answer.json()) as TrainedTwin;
+    await answer.body?.cancel();
+    return this.#jobs.result(json.job_id);
   }
 
   /** The status of a task; `jobs.get` has more, and outlives the server. */
   status(taskId: string): Promise<Task> {
-    return this.#transport.json("GET", "/train/status", { query: { task_id: taskId } });
+    return this.#transport.json("GET", "/train/status", { query: { task_id: taskId }, withPassword: true });
   }
 
   /** The result of a task, as `train` answers it. */
   result(taskId: string): Promise<TrainedTwin> {
-    return this.#transport.json("GET", "/train/get", { query: { task_id: taskId } });
+    return this.#transport.json("GET", "/train/get", { query: { task_id: taskId }, withPassword: true });
   }
 }
 
-function body(producerId: string, uploadPaths: readonly string[] | null, options: TrainOptions): Record<string, unknown> {
-  return { producer_id: producerId, upload_paths: uploadPaths, job_id: crypto.randomUUID(), ...options };
+function body(producerId: string, uploadPaths: readonly string[] | null, options: TrainOptions) {
+  return { producer_id: producerId, upload_paths: uploadPaths, ...options, job_id: options.job_id ?? crypto.randomUUID() };
 }

@@ -34,13 +34,17 @@ export interface Request {
   headers?: Readonly<Record<string, string>>;
   /** The twins' links are sent: the route may answer for twins of others. */
   withLinks?: boolean;
+  /** The password is sent with a GET, too; the answer must not be a redirect then. */
+  withPassword?: boolean;
+  /** A redirect is returned as the answer; see `isRedirect`. */
+  returnRedirect?: boolean;
   /** Whether the request is sent again when it may have reached the service already; true if left out. */
   repeatable?: boolean;
   signal?: AbortSignal | undefined;
 }
 
 const DEFAULT_URL = "http://127.0.0.1:3000";
-type Method = "GET" | "POST" | "PUT" | "DELETE";
+type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 /** Sends requests: authentication, retries and errors. */
 export class Transport {
@@ -75,7 +79,7 @@ export class Transport {
       let pause: number | null;
       try {
         const answer = await this.#sendOnce(method, path, request);
-        if (answer.ok) return answer;
+        if (answer.ok || (request.returnRedirect && isRedirect(answer))) return answer;
         const error = errorOf(answer.status, answer.statusText, await answer.text(), answer.headers);
         pause = this.#retry.afterAnswer(attempt, answer.status, error.retryAfter, repeatable);
         if (pause === null) throw error;
@@ -92,10 +96,12 @@ export class Transport {
     const headers = new Headers(this.#headers);
     for (const [name, value] of Object.entries(request.headers ?? {})) headers.set(name, value);
     // A GET may be redirected to a bucket, which must see neither.
-    if (this.#password && method !== "GET") headers.set("x-train-password", this.#password);
+    const mayRedirect = method === "GET" && !request.withPassword;
+    if (this.#password && !mayRedirect) headers.set("x-train-password", this.#password);
     if (this.#links.length && request.withLinks) headers.set("x-twin-link", this.#links.join(","));
     const url = this.url + path + query(request.query);
-    const options: RequestInit = { method, headers, redirect: method === "GET" ? "follow" : "error" };
+    const redirect = request.returnRedirect ? "manual" : mayRedirect ? "follow" : "error";
+    const options: RequestInit = { method, headers, redirect };
     if (request.signal) options.signal = request.signal;
     const send = this.#fetch ?? fetch;
     if (request.json) {
@@ -110,6 +116,11 @@ export class Transport {
     }
     return send(url, options);
   }
+}
+
+/** Whether the answer is a redirect. Browsers show neither its status nor where it leads. */
+export function isRedirect(answer: Response): boolean {
+  return answer.type === "opaqueredirect" || (answer.status >= 300 && answer.status < 400);
 }
 
 /** The path with each `{parameter}` replaced by its encoded value. */

@@ -45,7 +45,7 @@ export class Uploads {
 
   /** The length, tempo, key and levels of an upload, by the path that it was answered. */
   analysis(path: string): Promise<Analysis> {
-    return this.#transport.json("GET", "/uploads/analysis", { query: { path } });
+    return this.#transport.json("GET", "/uploads/analysis", { query: { path }, withPassword: true });
   }
 }
 

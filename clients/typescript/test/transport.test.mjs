@@ -81,6 +81,23 @@ test("secrets go to the service only", async () => {
   assert.throws(() => client({ apiKey: "a\nb" }), /control character/);
 });
 
+test("a password is sent with what lists what others made, and to no other address", async () => {
+  answers = [json(200, { tracks: [], next_cursor: null }), (answer) => answer.writeHead(302, { location: "/elsewhere" }).end()];
+  const studio = client({ password: "pw", retry: { attempts: 1 } });
+  assert.deepEqual((await studio.tracks.list()).tracks, []);
+  assert.equal(requests[0].headers["x-train-password"], "pw");
+  await assert.rejects(studio.uploads.analysis("/data/uploads/ada/takes/beat.wav"), Unreachable);
+  assert.equal(requests.length, 2);
+});
+
+test("a training that takes long is waited for at the job's result", async () => {
+  const later = (answer) => answer.writeHead(303, { location: "http://other.example/jobs/takes/result" }).end();
+  answers = [...Array(30).fill(later), json(200, { lora_id: "ada:night" })];
+  assert.equal((await client().training.train("ada", ["/data/uploads/ada/x.wav"], { job_id: "takes" })).lora_id, "ada:night");
+  assert.deepEqual(requests.slice(0, 2).map(({ method, url }) => `${method} ${url}`), ["POST /train", "GET /jobs/takes/result"]);
+  assert.equal(requests.length, 31);
+});
+
 test("a job is followed until it has ended, over a lost connection", async () => {
   const event = (id, record) => `id: ${id}\r\ndata: ${JSON.stringify(record)}\r\n\r\n`;
   answers = [

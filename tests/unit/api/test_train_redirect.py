@@ -107,7 +107,7 @@ def test_the_location_is_absolute_and_of_the_clients_scheme(url: str, jobs: Jobs
     with httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False) as client:
         answer = client.post("/train", json=body)
         assert (answer.status_code, answer.headers["location"]) == (303, f"{url}/jobs/held/result")
-        again = client.get("/jobs/held/result", headers={"x-forwarded-proto": "https", "host": "twin.example"})
+        again = client.get("/jobs/held/result", headers={"x-forwarded-proto": "https, http", "host": "twin.example"})
         assert (again.status_code, again.headers["location"]) == (303, "https://twin.example/jobs/held/result")
         jobs.fail("held", "the disk is full", 507)
         assert "the disk is full" in error_of(client.get("/jobs/held/result"), 507)

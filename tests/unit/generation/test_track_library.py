@@ -183,6 +183,15 @@ def test_a_damaged_record_is_left_out_and_can_be_deleted(library: TrackLibrary) 
         library.find(damaged.track_id)
 
 
+def test_a_record_that_leaves_the_outbox_meanwhile(
+    library: TrackLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track = a_record()
+    added(library, track)
+    monkeypatch.setattr(library.outbox, "waiting", lambda key: tmp_path / "sent")
+    assert library.find(track.track_id) == track
+
+
 def test_a_record_of_a_later_version_is_read(library: TrackLibrary) -> None:
     track = a_record()
     text = track.encoded().decode().replace('"title"', '"mood": "calm", "title"', 1)

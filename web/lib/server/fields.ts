@@ -2,18 +2,36 @@ import { Problem } from "./problem";
 
 type Fields = Record<string, unknown>;
 
-/** The JSON object in the body. Throws Problem (400). */
+const MAX_BODY_BYTES = 1024 * 1024;
+
+/** The JSON object in the body. Throws Problem (400, 413). */
 export async function jsonBody(request: Request): Promise<Fields> {
   let body: unknown;
   try {
-    body = await request.json();
-  } catch {
+    body = JSON.parse(await text(request));
+  } catch (error) {
+    if (error instanceof Problem) throw error;
     throw new Problem(400, "the body is not valid JSON");
   }
   if (typeof body !== "object" || body === null || Array.isArray(body)) {
     throw new Problem(400, "the body must be a JSON object");
   }
   return body as Fields;
+}
+
+/** The body, of which no more than the limit is held in memory. */
+async function text(request: Request): Promise<string> {
+  if (!request.body) return "";
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  // The DOM's type of a stream lacks the iterator that Node's has.
+  for await (const part of request.body as unknown as AsyncIterable<Uint8Array>) {
+    size += part.byteLength;
+    // The rest of the body is not read.
+    if (size > MAX_BODY_BYTES) throw new Problem(413, "the body is over 1 MB; send less", { connection: "close" });
+    parts.push(part);
+  }
+  return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(parts));
 }
 
 /** A text that must be there. Throws Problem (400), naming the field. */

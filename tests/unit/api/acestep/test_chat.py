@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import tempfile
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -126,3 +128,30 @@ def test_a_client_that_goes_away_stops_the_work(temporary: Path) -> None:
 
     asyncio.run(run())
     assert not list(temporary.iterdir())
+
+
+def test_a_stream_that_is_never_sent_leaves_no_files(temporary: Path) -> None:
+    async def run() -> None:
+        answer = await asked(Maker(), stream=True)
+        assert list(temporary.iterdir())
+        del answer
+        gc.collect()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        asyncio.run(run())
+    assert not list(temporary.iterdir())
+
+
+def test_a_batch_that_is_too_large_for_an_answer(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat, "MAX_AUDIO_BASE64", 7)
+
+    async def run() -> None:
+        front = Maker()
+        front.go.set()
+        await asked(front)  # 4 characters
+        with pytest.raises(Refusal) as refused:
+            await asked(front, batch_size=2)
+        assert refused.value.status == 413 and refused.value.message.startswith("batch_size: 2 tracks")
+
+    asyncio.run(run())

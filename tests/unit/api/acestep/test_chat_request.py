@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Any
 
 import pytest
 
+from api.acestep import chat_request as chat_request_module
 from api.acestep.chat_request import ChatRequest, chat_request
 from core.errors import Refusal
 
@@ -64,9 +66,19 @@ def test_recordings() -> None:
         ),
         ({"messages": [{"role": "user", "content": [SONG, OTHER]}]}, "messages: 1 recording(s) can be used"),
         ({"messages": [{"role": "user", "content": "x"}], "audio_config": 7}, "audio_config: it must be an object"),
+        ({"messages": [{"role": "user", "content": "<prompt>" * 2_000}]}, "messages: the text has over"),
     ],
 )
 def test_bad_messages(body: dict[str, Any], sentence: str) -> None:
     with pytest.raises(Refusal) as refused:
         chat_request(body)
     assert refused.value.status == 400 and refused.value.message.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"), [("_TAGGED", "<prompt>"), ("_TAGGED", "<prompt><lyrics>"), ("_LYRICS", "\n ")]
+)
+def test_a_text_is_searched_in_a_time_that_grows_with_its_length(pattern: str, text: str) -> None:
+    started = time.process_time()
+    assert not getattr(chat_request_module, pattern).search(text * 10_000)
+    assert time.process_time() - started < 1

@@ -104,3 +104,8 @@ def test_sentences_of_the_service_name_ace_steps_fields() -> None:
     assert in_their_words("start, end: choose a longer window").startswith("repainting_start, repainting_end: ")
     assert in_their_words("source: it does not exist") == "src_audio_path: it does not exist"
     assert in_their_words("the disk is full") == "the disk is full"
+
+
+def test_a_url_that_is_none_is_left_to_the_check_of_paths() -> None:
+    take = translate({"prompt": "x", "task_type": "repaint", "src_audio_path": "http://[/v1/audio"}, MODELS).takes[0]
+    assert take.source == "http://[/v1/audio"
