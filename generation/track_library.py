@@ -165,10 +165,10 @@ class TrackLibrary:
 
     def _cached(self, entry: Entry) -> TrackRecord | None:
         with self._lock:
-            etag, record = self._cache.get(entry.key, ("", None))
-            if etag == entry.etag:
+            cached = self._cache.get(entry.key)
+            if cached and cached[0] == entry.etag:
                 self._cache.move_to_end(entry.key)
-                return record
+                return cached[1]
         try:
             record, etag = records.read(self.storage, entry.key, parse)
         except (NotFound, Damaged):
