@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from contract import Figures
-from core.errors import Refusal
 from core.gate import Gate
 from core.notation import pitch
-from core.sandbox import Exceeded, Limits, Sandbox
-from preprocessing.containers.base import BadAudio
+from core.sandbox import Limits, Sandbox
 from preprocessing.decode import blocks, probe
 from preprocessing.isolation import ANALYSIS
 
@@ -67,17 +65,21 @@ async def measure(file: bytes, extension: str, goal: Goal) -> Figures | None:
     """The figures of an encoded track; None if they cannot be measured, which the log explains."""
     with tempfile.TemporaryDirectory(prefix="figures-") as folder:
         path = Path(folder) / f"track.{extension}"
-        await asyncio.to_thread(path.write_bytes, file)
-        try:
-            async with _GATE.slot():
+        async with _GATE.slot():
+            try:
+                await asyncio.to_thread(path.write_bytes, file)
                 figures = await ANALYSIS.run(_LIMITS, analysed, path, goal)
-                if not goal.own_music:
-                    return figures
+            except Exception as reason:  # noqa: BLE001 - for any reason, the track is answered without figures
+                log.warning("a track has no figures: %s", reason)
+                return None
+            if not goal.own_music:
+                return figures
+            try:
                 distance = await _LISTENING.run(_LIMITS, twin_distance, path, goal.own_music)
-                return figures.model_copy(update={"twin_distance": distance})
-        except (BadAudio, Exceeded, Refusal, ValueError) as reason:
-            log.warning("a track has no figures: %s", reason)
-            return None
+            except Exception as reason:  # noqa: BLE001 - the other figures are known
+                log.warning("a track's distance from its twin's music is not known: %s", reason)
+                return figures
+            return figures.model_copy(update={"twin_distance": distance})
 
 
 def analysed(path: Path, goal: Goal) -> Figures:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -13,6 +14,7 @@ from adapters.stored_adapter import StoredAdapter
 from contract import MAX_AUDIO_BASE64, MAX_TAKES_SECONDS, Figures, GenerateRequest
 from core import metrics, principal
 from core.errors import Refusal
+from core.gate import Gate
 from core.settings import Settings
 from generation import encode, figures
 from generation.content_credentials import signer_of
@@ -37,6 +39,9 @@ from storage import Unavailable, keys, usage
 from storage.producers import Producers
 
 log = logging.getLogger("producer_twin.front")
+
+# Bringing ten minutes of music to a loudness takes more than a gigabyte, and more than a minute of a core.
+_LEVELLED_AT_ONCE, _LEVELLED_AT_ONCE_EACH = 2, 2
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ class Generation:
         self.queue_positions = QueuePositions(runners, settings)
         self.recordings = Recordings(outbox)
         self.track_library = TrackLibrary(outbox)
+        self._levelling = Gate(_LEVELLED_AT_ONCE, _LEVELLED_AT_ONCE_EACH)
 
     async def generate(self, request: GenerateRequest, as_base64: bool, sent: Sent = NOTHING_SENT) -> Generated:
         """Generate and store a track; of several takes, the first is returned."""
@@ -194,7 +200,8 @@ class Generation:
     async def _draft(self, track: TrackAnswer, delivery: Delivery, provenance: Provenance, goal: Goal | None) -> Draft:
         """Encode a take, and measure it if there is a goal."""
         own = replace(delivery, request=delivery.request.model_copy(update={"seed": provenance.seed}))
-        made = await asyncio.to_thread(own.deliver, track, provenance)
+        async with nullcontext() if own.request.loudness is None else self._levelling.slot():
+            made = await asyncio.to_thread(own.deliver, track, provenance)
         measured = await figures.measure(made.file, own.request.output_format, goal) if goal else None
         latents = kept_latents.of_file(track, delivery.edit)
         return Draft(provenance.seed, made, provenance, measured, latents)

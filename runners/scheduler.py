@@ -316,7 +316,10 @@ class Scheduler:
             return
         if not first.prepared:
             self.cost.prepared(first.plan.encoded_seconds, group.seconds)
-            first.prepared = True
+            for ticket in self.tickets:
+                # Takes have the same recordings, which are encoded now.
+                if ticket is first or (first.request is not None and ticket.request is first.request):
+                    ticket.prepared = True
             self._dissolve(group)
             return
         self.cost.stepped(costs, group.seconds)

@@ -39,7 +39,7 @@ def at_loudness(
     Args:
         circular: the end is followed by the beginning, as in a loop.
     """
-    peaks = true_peaks(samples, rate, circular)
+    peaks = true_peaks(samples, circular)
     highest = float(peaks.max(initial=0))
     if highest < _SILENCE:
         return samples
@@ -64,7 +64,7 @@ def at_loudness(
             drive_db = brentq(missing, 0.0, MAX_LIMITING_DB, xtol=_TOLERANCE_DB)
         made = limited(drive_db)
         # The limiter's gain changes from sample to sample, which can move a peak between them.
-        over = float(true_peaks(made, rate, circular).max()) / ceiling
+        over = float(true_peaks(made, circular).max()) / ceiling
         if over <= 1:
             return made
         aim /= over

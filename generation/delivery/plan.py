@@ -139,7 +139,7 @@ class Delivery:
     def _heard(self, delivered: Delivered, target: float) -> tuple[float, float]:
         """By what factor a lossy file's true peak is over the limit, and how many decibels it lacks to the target."""
         samples = encode.decoded(delivered.file, self.request.output_format)
-        over = float(true_peaks(samples, delivered.sample_rate).max()) / MAX_TRUE_PEAK
+        over = float(true_peaks(samples).max()) / MAX_TRUE_PEAK
         found = loudness(samples, delivered.sample_rate)
         return over, 0.0 if found is None else target - found
 

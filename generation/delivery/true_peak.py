@@ -5,35 +5,48 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import soxr
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
 Samples = NDArray[np.float32]  # (frames, channels); full scale is ±1
 
-OVERSAMPLING = 4
+# Four times, as the standard has it, misses up to half a decibel of noise that reaches up to half the sample rate.
+OVERSAMPLING = 8
 # By this long before a peak the gain begins to fall, and by this long after it the gain is back.
 LOOK_AHEAD_SECONDS = 0.01
-_BLOCK_FRAMES = 2**18
-_MARGIN_FRAMES = 2_048  # beyond the resampler's filter
+# The filter is flat up to half the sample rate: a resampler's, which ends below, takes off the tops of clicks.
+_HALF_WIDTH = 16
+_KAISER_BETA = 9.0
+_BLOCK_FRAMES = 2**16
 
 
-def true_peaks(samples: Samples, rate: int, circular: bool = False) -> NDArray[np.float32]:
+def _interpolation() -> NDArray[np.float32]:
+    """The weights of the samples around, `[2 * _HALF_WIDTH, points]`, for the points between a frame and the next."""
+    samples = np.arange(1 - _HALF_WIDTH, _HALF_WIDTH + 1)[:, None]
+    distance = samples - np.arange(1, OVERSAMPLING) / OVERSAMPLING
+    window = np.i0(_KAISER_BETA * np.sqrt(1 - (distance / _HALF_WIDTH) ** 2)) / np.i0(_KAISER_BETA)
+    return (np.sinc(distance) * window).astype(np.float32)
+
+
+_WEIGHTS = _interpolation()
+
+
+def true_peaks(samples: Samples, circular: bool = False) -> NDArray[np.float32]:
     """The true peak of each frame, over all channels: from the frame to the next one.
 
     Args:
         circular: the end is followed by the beginning.
     """
-    padded = np.pad(samples, ((_MARGIN_FRAMES, _MARGIN_FRAMES), (0, 0)), mode="wrap" if circular else "constant")
-    peaks = np.empty(len(samples), np.float32)
+    around = ((_HALF_WIDTH - 1, _HALF_WIDTH), (0, 0))
+    padded = np.pad(samples, around, mode="wrap" if circular else "constant")
+    peaks = np.abs(samples).max(axis=1)
     for start in range(0, len(samples), _BLOCK_FRAMES):
-        frames = min(_BLOCK_FRAMES, len(samples) - start)
-        block = padded[start : start + frames + 2 * _MARGIN_FRAMES]
-        dense = soxr.resample(block, rate, OVERSAMPLING * rate, quality="VHQ")
-        dense = dense[OVERSAMPLING * _MARGIN_FRAMES :][: OVERSAMPLING * frames]
-        peaks[start : start + frames] = np.abs(dense).reshape(frames, -1).max(axis=1)
-    # The resampler takes off the highest frequencies, and with them the tops of clicks.
-    return np.maximum(peaks, np.abs(samples).max(axis=1))
+        block = peaks[start : start + _BLOCK_FRAMES]
+        for channel in padded[start : start + len(block) + 2 * _HALF_WIDTH - 1].T:
+            between = sliding_window_view(channel, 2 * _HALF_WIDTH) @ _WEIGHTS
+            np.maximum(block, np.abs(between).max(axis=1), out=block)
+    return peaks
 
 
 def limiter_gain(peaks: NDArray[np.float32], ceiling: float, rate: int, circular: bool = False) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -96,5 +97,7 @@ def find(track_key: str, base_sha256: str | None, outbox: Outbox) -> LatentsMess
 
 
 def _digest(key: str, outbox: Outbox) -> str | None:
-    waiting = outbox.waiting(key)
-    return sha256(waiting.read_bytes()).hexdigest() if waiting else digest_of(outbox.storage, key)
+    if waiting := outbox.waiting(key):
+        with suppress(FileNotFoundError):  # it was sent meanwhile
+            return sha256(waiting.read_bytes()).hexdigest()
+    return digest_of(outbox.storage, key)

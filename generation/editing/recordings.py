@@ -261,7 +261,7 @@ def _missing(field: str, name: str) -> Refusal:
 def _with_latents(audio: Audio, latents: LatentsMessage, peak: float) -> Audio:
     """The runner's copy of a recording with its latents, whose gain is that to the copy's samples."""
     latents = latents.model_copy(update={"gain": latents.gain / peak})
-    digest = sha256(audio.flac + latents.values + repr(latents.gain).encode()).hexdigest()
+    digest = sha256(audio.sha256.encode() + latents.values + repr(latents.gain).encode()).hexdigest()
     return Audio(flac=audio.flac, sha256=digest, latents=latents)
 
 

@@ -92,6 +92,15 @@ def test_several_are_prepared_and_share_a_batch() -> None:
     assert ["edit 0", "edit 1", "edit 2"] in model.work
 
 
+def test_takes_are_prepared_once_and_take_all_steps_together() -> None:
+    model = Encoding()
+    each = _scheduler(model)
+    for number in range(3):
+        each.add(_row(f"edit {number}", steps=2), request=model)
+    _all(each)
+    assert model.work == [["piece of edit 0"]] * PIECES + [["edit 0", "edit 1", "edit 2"]] * 2 * LAYERS
+
+
 def test_one_that_fails_fails_alone() -> None:
     model = Encoding(overhead=1e6)
     each = _scheduler(model)
