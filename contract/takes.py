@@ -12,7 +12,7 @@ MAX_TAKES = 8
 # The tracks that one request may draw until one fits.
 MAX_DRAWS = 32
 # The music of all takes of one request, which are in memory together.
-MAX_TAKES_SECONDS = 1200.0
+MAX_TAKES_SECONDS = 600.0
 
 Rank = Literal["tempo", "key", "twin", "none"]
 
