@@ -73,7 +73,7 @@ CALLS: list[Callable[[Any, Path], Any]] = [
     lambda client, folder: client.twins.import_adapter("ada", "night", folder / "beat.wav", backend="ace_step"),
     lambda client, folder: client.twins.export(TWIN, folder / "twin.safetensors", version="0f1e2d3c4b5a6978"),
     lambda client, folder: client.producers.list(),
-    lambda client, folder: client.producers.set("ada", display_name="Ada", twins={"night": "link"}),
+    lambda client, folder: client.producers.set("ada", display_name="Ada", twins={"night": "link"}, owner="user-ada"),
     lambda client, folder: client.producers.usage("ada"),
     lambda client, folder: client.producers.storage("ada"),
     lambda client, folder: client.producers.delete("ada"),

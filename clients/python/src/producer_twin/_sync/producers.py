@@ -29,16 +29,22 @@ class Producers(Resource):
         return ProducersAnswer.model_validate_json((self._transport.send("GET", "/producers")).content)
 
     def set(
-        self, producer_id: str, *, display_name: str | None = None, twins: Mapping[str, Visibility] | None = None
+        self,
+        producer_id: str,
+        *,
+        display_name: str | None = None,
+        twins: Mapping[str, Visibility] | None = None,
+        owner: str | None = None,
     ) -> ProducerRecordAnswer:
         """Claim a producer's id that is free, and change what is given, where the service has sign-in.
 
         Args:
             display_name: a name for people.
             twins: who may generate with a twin, by its model name.
+            owner: the user whose producer it becomes, by the `sub` of their tokens; only an administrator names another.
         """
         path = path_of("/producers/{producer_id}", producer_id=producer_id)
-        answer = self._transport.send("PUT", path, json={"display_name": display_name, "twins": twins})
+        answer = self._transport.send("PUT", path, json={"display_name": display_name, "twins": twins, "owner": owner})
         return ProducerRecordAnswer.model_validate_json(answer.content)
 
     def usage(self, producer_id: str) -> UsageAnswer:
