@@ -40,7 +40,7 @@ class AsyncProducers(AsyncResource):
         Args:
             display_name: a name for people.
             twins: who may generate with a twin, by its model name.
-            owner: the user whose producer it becomes, by the `sub` of their tokens; only an administrator names another.
+            owner: the user who gets it, by the `sub` of their tokens; only an administrator names another.
         """
         path = path_of("/producers/{producer_id}", producer_id=producer_id)
         answer = await self._transport.send(

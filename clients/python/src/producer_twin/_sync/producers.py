@@ -41,7 +41,7 @@ class Producers(Resource):
         Args:
             display_name: a name for people.
             twins: who may generate with a twin, by its model name.
-            owner: the user whose producer it becomes, by the `sub` of their tokens; only an administrator names another.
+            owner: the user who gets it, by the `sub` of their tokens; only an administrator names another.
         """
         path = path_of("/producers/{producer_id}", producer_id=producer_id)
         answer = self._transport.send("PUT", path, json={"display_name": display_name, "twins": twins, "owner": owner})
