@@ -129,8 +129,9 @@ def running(
         what: the import path of the service.
     """
     headers = {"authorization": f"Bearer {token}"} if token else {}
+    patient = {"TRAIN_ANSWER_SECONDS": str(PATIENCE)}  # a busy machine trains for minutes
     with (
-        serving(folder, environment, (what,)) as server,
+        serving(folder, patient | environment, (what,)) as server,
         httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False, headers=headers) as client,
     ):
         api = Api(server, client, folder / "data")

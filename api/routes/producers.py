@@ -196,6 +196,9 @@ def delete_all(producer: str, storage: Storage, jobs: Jobs, library: Library) ->
         remove(entry.key, entry.size)
         for key in keys.track_companions(entry.key):
             remove(key)
+    for entry in storage.list(keys.track_records()):  # those whose track is gone
+        if keys.producer_of_record(entry.key) == producer:
+            remove(entry.key, entry.size)
     for job_id, tasks in jobs_of.items():
         storage.delete(keys.open_job(job_id))  # the process that ended the job may not have removed it yet
         for entry in objects_of_job(storage, job_id):

@@ -19,7 +19,7 @@ from core.errors import Refusal
 from models.base import Interruptible, Row, Text
 from runners import worker
 from runners.eta import estimate
-from runners.messages import TrackAnswer
+from runners.messages import TrackAnswer, TrackRequest
 from runners.scheduler import MAX_ROWS, Scheduler, Ticket
 from runners.step_cost import StepCost
 from runners.worker import Worker
@@ -219,7 +219,8 @@ def test_the_wait_goes_from_the_runner_to_the_client() -> None:
             return TrackAnswer(error="64 requests are being served already", status=503, wait=41)
 
     backend = TABLE.choose("ace_step", Settings())
-    answer = asyncio.run(answer_or_error(Runners({"ace_step": Full()}, Settings()).generate(backend, cast(Any, None))))
+    request = TrackRequest(text=Text("x"), seconds=1, options=SamplingOptions(seed=1), timeout=1)
+    answer = asyncio.run(answer_or_error(Runners({"ace_step": Full()}, Settings()).generate(backend, request)))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "41")
 
 

@@ -98,7 +98,9 @@ def test_a_twin_of_one_server_is_generated_with_on_the_other(
         )
         checked(second.client.delete("/loras/ada:shared"))
         error_of(first.client.post("/generate", json={"prompt": "x", "lora_id": "ada:shared"}), 404)
-        assert not [entry.key for entry in cloud.storage.list("") if "shared" in entry.key]
+        assert not [
+            entry.key for entry in cloud.storage.list("") if "ada/shared" in entry.key or "ada_shared" in entry.key
+        ]
 
 
 def test_a_bucket_that_is_away_for_ten_seconds(cloud: Cloud, first: Api) -> None:

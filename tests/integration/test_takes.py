@@ -63,11 +63,10 @@ def test_a_twins_takes_are_ranked_by_their_distance_from_its_music(api: Api, twi
 
 
 def test_a_take_is_drawn_until_one_is_accepted(api: Api) -> None:
-    keys = [take["figures"]["key"] for take in api.post("/generate", **BODY, takes=8)["takes"]]
-    other = next(number for number, key in enumerate(keys) if key != keys[0])
-    wanted = BODY | {"key": keys[other]}
+    heard = api.post("/generate", **BODY, figures=True)["figures"]["key"]
+    wanted = BODY | {"key": "Eb minor" if heard == "C major" else "C major"}
     made = api.post("/generate", **wanted, accept={"key": True, "draws": 32})
-    assert made["accepted"] is (made["figures"]["key"] == keys[other])
+    assert made["accepted"] is (made["figures"]["key"] == wanted["key"])
     # The key is an input of the model, so that the takes are not those above; the seed says how many were drawn.
     assert made["draws"] == 32 or made["seed"] == (BODY["seed"] + made["draws"] - 1) % 2**32
     none = api.post("/generate", **BODY, accept={"tempo_within": 1e-6, "draws": 3}, rank="tempo", response="url")
