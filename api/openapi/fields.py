@@ -44,11 +44,6 @@ FIELDS: dict[str, dict[str, str]] = {
         "segment_on": "time: every 15 s; beat: on bars; beat for a model that keeps a clock, else time, if left out",
         "rights_confirmed": "The producer confirms the right to train on the music; kept in the dataset's record",
     },
-    "Accept": {
-        "tempo_within": "The largest distance of the tempo that is heard from the one asked for, as a share of it",
-        "key": "Whether the key that is heard must be the one asked for",
-        "draws": "The most takes that are drawn until one fits",
-    },
     "BlendPart": {
         "lora_id": "A twin, or producer:model@version",
         "weight": "The twin's share; all shares are scaled to add up to 1",
