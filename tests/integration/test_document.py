@@ -10,6 +10,7 @@ from importlib import import_module
 import av
 import pytest
 import soundfile
+from pydantic import BaseModel
 
 from api.openapi import web_routes
 from api.openapi.document import DOCUMENTED, document
@@ -60,7 +61,8 @@ def test_the_web_app_passes_on_what_the_table_says() -> None:
 
 
 def test_every_field_that_is_sent_is_explained() -> None:
-    sent = {model for route in DOCUMENTED for model in (route.body, route.form) if model} | {Accept, BlendPart}
+    sent: set[type[BaseModel]] = {Accept, BlendPart}
+    sent |= {model for route in DOCUMENTED for model in (route.body, route.form) if model}
     assert {model.__name__: set(model.model_fields) for model in sent} == {
         name: set(fields) for name, fields in FIELDS.items()
     }
@@ -136,7 +138,7 @@ def test_a_stored_track_comes_in_any_format(api: Api, wanted: str) -> None:
     answer = api.client.get(made["output_path"], params={"format": wanted})
     assert answer.status_code == 200
     if wanted == "m4a":
-        with av.open(io.BytesIO(answer.content)) as container:
+        with av.open(io.BytesIO(answer.content), "r") as container:
             assert (container.duration or 0) / 1e6 == pytest.approx(1, abs=0.1)
             assert "AI-generated" in container.metadata["comment"]
         return
