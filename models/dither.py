@@ -23,6 +23,6 @@ def dithered(samples: NDArray[np.float32], bits: int, seed: int) -> NDArray[np.f
     for start in range(0, len(samples), _BLOCK_FRAMES):
         # As 64-bit floats: the noise of 24 bits would be rounded away in 32.
         block = samples[start : start + _BLOCK_FRAMES].astype(np.float64) * scale
-        noise = random.random((*block.shape, 2), np.float32).sum(axis=-1) - 1
+        noise = generator.random((*block.shape, 2), np.float32).sum(axis=-1) - 1
         rounded[start : start + _BLOCK_FRAMES] = np.clip(np.rint(block + noise), -scale, scale - 1) / scale
     return rounded
