@@ -18,7 +18,7 @@ def dithered(samples: NDArray[np.float32], bits: int, seed: int) -> NDArray[np.f
         bits: 2 to 24.
         seed: the same seed gives the same noise.
     """
-    random, scale = np.random.default_rng(seed), 2.0 ** (bits - 1)
+    generator, scale = np.random.default_rng(seed), 2.0 ** (bits - 1)
     rounded = np.empty(samples.shape, np.float32)
     for start in range(0, len(samples), _BLOCK_FRAMES):
         # As 64-bit floats: the noise of 24 bits would be rounded away in 32.
