@@ -194,9 +194,7 @@ def delete_all(producer: str, storage: Storage, jobs: Jobs, library: Library) ->
         size += sum(sizes.get(key, 0) for key in went)
     for entry in stored:
         remove(entry.key, entry.size)
-        for key in keys.track_companions(entry.key):
-            remove(key)
-    for entry in storage.list(keys.track_records()):  # those whose track is gone
+    for entry in storage.list(keys.track_records()):
         if keys.producer_of_record(entry.key) == producer:
             remove(entry.key, entry.size)
     for job_id, tasks in jobs_of.items():

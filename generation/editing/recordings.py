@@ -231,14 +231,14 @@ class Recordings:
         return key
 
     def _track(self, field: str, name: str) -> str:
-        """The key of the track with this id: its key without `outputs/` and extension, with colons.
+        """The key of the track with this id (see `keys.track_id`), whatever its format.
 
         Raises:
             Refusal: 404, there is none that the principal may fetch.
         """
         for extension in FORMATS:
-            key = f"outputs/{name.replace(':', '/')}.{extension}"
-            if not (keys.is_key(key) and may_fetch(key)):
+            key = keys.track_of(name, extension)
+            if key is None or not may_fetch(key):
                 break
             if self.outbox.waiting(key) or self.storage.stat(key):
                 return key
