@@ -17,6 +17,7 @@ from runners.messages import ConvertAnswer, ConvertRequest, QueuePosition, Runne
 
 _STATE_MAX_AGE_SECONDS = 1.0
 _ANSWER_TIMEOUT_SECONDS = 5.0
+_MAX_SILENCE_SECONDS = 30.0
 _LOADING_TIMEOUT_SECONDS = 60.0
 _LOADING_POLL_SECONDS = 0.5
 
@@ -33,24 +34,35 @@ class Runners:
         self.proxies = proxies
         self.settings = settings
         self._states: dict[str, tuple[float, RunnerState]] = {}
+        self._answers: dict[str, tuple[float, RunnerState]] = {}
         self._default_silent_since: float | None = None
         self._default_settled = False
         self._under_way: Counter[str] = Counter()
 
     async def state(self, backend: Backend) -> RunnerState:
-        """The runner's state, at most `_STATE_MAX_AGE_SECONDS` old. One that does not answer is not ready."""
+        """The runner's state, at most `_STATE_MAX_AGE_SECONDS` old. A runner that does not answer is not ready.
+
+        On a busy machine, a runner may answer late. Its last state is then kept for `_MAX_SILENCE_SECONDS`.
+        """
         taken, known = self._states.get(backend.name, (0.0, None))
         if known and time.monotonic() - taken < _STATE_MAX_AGE_SECONDS:
             return known
         try:
             async with asyncio.timeout(_ANSWER_TIMEOUT_SECONDS):
                 state: RunnerState = await self.proxies[backend.name].to_async.describe()
+                self._answers[backend.name] = (time.monotonic(), state)
         except Exception as error:  # noqa: BLE001 - for any reason, it cannot serve
-            state = RunnerState(
-                ready=False,
-                answered=False,
-                reason=f"its process does not answer ({type(error).__name__})",
-                checkpoint=backend.checkpoint_name(self.settings),
+            answered, last = self._answers.get(backend.name, (0.0, None))
+            late = isinstance(error, TimeoutError) and time.monotonic() - answered < _MAX_SILENCE_SECONDS
+            state = (
+                last
+                if last and late
+                else RunnerState(
+                    ready=False,
+                    answered=False,
+                    reason=f"its process does not answer ({type(error).__name__})",
+                    checkpoint=backend.checkpoint_name(self.settings),
+                )
             )
         self._states[backend.name] = (time.monotonic(), state)
         return state
@@ -147,7 +159,7 @@ class Runners:
         try:
             answer: TrackAnswer = await self.proxies[backend.name].to_async.generate(request=request)
         except Exception as error:
-            self._states.pop(backend.name, None)  # it may not be ready any more
+            self._forget(backend)
             raise Refusal(
                 503, f"{backend.name} did not finish the track ({type(error).__name__}); try again"
             ) from error
@@ -155,9 +167,14 @@ class Runners:
             self._under_way[backend.name] -= request.takes
         if answer.error:
             if answer.status == 503:
-                self._states.pop(backend.name, None)
+                self._forget(backend)
             raise Refusal(answer.status, answer.error, answer.wait)
         return answer
+
+    def _forget(self, backend: Backend) -> None:
+        """Ask for the runner's state at the next request, since it may not be ready any more."""
+        self._states.pop(backend.name, None)
+        self._answers.pop(backend.name, None)
 
     async def queue_position(self, backend: Backend, queue_key: str) -> QueuePosition:
         """The track's position in this runner; without a `state` if the runner does not have it or does not answer."""

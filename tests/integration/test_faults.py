@@ -10,12 +10,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 import httpx
 import numpy as np
 import psutil
 import pytest
 
+from contract.jobs import TERMINAL
 from tests.api import PATIENCE, Api, Json, beat, checked, decoded, error_of, running, wait_until, wait_until_ready
 from tests.disks import filled, small_disk
 
@@ -28,6 +30,18 @@ def faulty(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> It
     environment = tiny | {"HUNG_SECONDS": str(HUNG_SECONDS)}
     with running(tmp_path_factory.mktemp("faulty"), environment, what="tests.faulty:ProducerTwin") as api:
         yield api
+
+
+@pytest.fixture(autouse=True)
+def _end_jobs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that fails leaves no endless training to those after it."""
+    yield
+    if "faulty" in request.fixturenames:
+        api: Api = request.getfixturevalue("faulty")
+        with suppress(httpx.HTTPError, AssertionError):
+            for job in api.get("/jobs")["jobs"]:
+                if job["state"] not in TERMINAL:
+                    api.client.post(f"/jobs/{job['job_id']}/cancel")
 
 
 def asked(api: Api, request_id: str = "", **more: object) -> httpx.Response:
@@ -58,12 +72,12 @@ def figure(api: Api, name: str) -> float:
 
 
 def trained(api: Api, producer: str, **more: object) -> Json:
-    """A job that has taken a step."""
+    """A job that has taken a step. Its id is new, so that a test can run again."""
     path = api.upload(producer, beat(8))
-    job: Json = {"producer_id": producer, "upload_paths": [path], "job_id": producer} | more
+    job: Json = {"producer_id": producer, "upload_paths": [path], "job_id": uuid.uuid4().hex} | more
     api.post("/train/submit", **job)
-    wait_until(lambda: api.get(f"/jobs/{producer}")["step"])
-    return api.get(f"/jobs/{producer}")
+    wait_until(lambda: api.get(f"/jobs/{job['job_id']}")["step"])
+    return api.get(f"/jobs/{job['job_id']}")
 
 
 def got(api: Api, path: str) -> httpx.Response:
@@ -156,6 +170,7 @@ def test_a_runner_that_hangs_or_breaks_is_replaced(faulty: Api, prompt: str, rea
 def test_runners_and_training_outlive_a_killed_api(faulty: Api) -> None:
     """Meanwhile a track is made, a file is uploaded and a twin is trained."""
     before = trained(faulty, "survivor", max_steps=100_000)
+    job = before["job_id"]
     requests = figure(faulty, "producer_twin_request_seconds_count")
     front, runner = faulty.process("ProducerTwin"), faulty.process("AceStepRunner")
     killed = threading.Event()
@@ -196,9 +211,9 @@ def test_runners_and_training_outlive_a_killed_api(faulty: Api) -> None:
     # The runner drops the track, for which no client waits; the training continues.
     wait_until(lambda: not figure(faulty, "producer_twin_tracks_present"))
     assert figure(faulty, "producer_twin_request_seconds_count") > requests
-    wait_until(lambda: (faulty.get("/jobs/survivor")["step"] or 0) > before["step"])
-    assert faulty.post("/jobs/survivor/cancel")["state"] in ("training", "cancelled")
-    assert faulty.ended("survivor")["state"] == "cancelled"
+    wait_until(lambda: (faulty.get(f"/jobs/{job}")["step"] or 0) > before["step"])
+    assert faulty.post(f"/jobs/{job}/cancel")["state"] in ("training", "cancelled")
+    assert faulty.ended(job)["state"] == "cancelled"
     assert faulty.client.get("/loras/survivor:nawfside_lora").status_code == 200
     # Nothing is left of the upload, and it can be sent again.
     assert not [name for name in faulty.stored() if "late" in name or ".new-" in name]
@@ -208,18 +223,19 @@ def test_runners_and_training_outlive_a_killed_api(faulty: Api) -> None:
 
 
 def test_queued_jobs_outlive_the_training_service(faulty: Api) -> None:
-    trained(faulty, "first", max_steps=100_000)
+    first = trained(faulty, "first", max_steps=100_000)["job_id"]
     path = faulty.upload("second", beat(8))
-    faulty.post("/train/submit", producer_id="second", upload_paths=[path], job_id="second", max_steps=2)
-    assert faulty.get("/jobs/second")["state"] == "queued"
+    second = uuid.uuid4().hex
+    faulty.post("/train/submit", producer_id="second", upload_paths=[path], job_id=second, max_steps=2)
+    assert faulty.get(f"/jobs/{second}")["state"] == "queued"
     service = faulty.process("Training")
     service.kill()
-    assert faulty.ended("second")["state"] == "done"
+    assert faulty.ended(second)["state"] == "done"
     assert faulty.process("Training").pid != service.pid
     # The job that had started has continued.
-    assert faulty.get("/jobs/first")["state"] == "training"
-    faulty.post("/jobs/first/cancel")
-    assert faulty.ended("first")["state"] == "cancelled"
+    assert faulty.get(f"/jobs/{first}")["state"] == "training"
+    faulty.post(f"/jobs/{first}/cancel")
+    assert faulty.ended(first)["state"] == "cancelled"
 
 
 def test_a_disk_that_fills_while_a_twin_is_trained(faulty: Api) -> None:
@@ -227,21 +243,21 @@ def test_a_disk_that_fills_while_a_twin_is_trained(faulty: Api) -> None:
         small_disk(faulty.folder / "jobs", 2**20) as records,
         small_disk(faulty.folder / "lora_versions" / "patient", 2**20) as versions,
     ):
-        trained(faulty, "patient", max_steps=30)
+        patient = trained(faulty, "patient", max_steps=30)["job_id"]
         with filled(records), filled(versions):
             # Longer than the heartbeat timeout.
-            wait_until(lambda: time.time() - (records / "patient.json").stat().st_mtime > 8)
+            wait_until(lambda: time.time() - (records / f"{patient}.json").stat().st_mtime > 8)
             for _ in range(2):
-                assert faulty.get("/jobs/patient")["error"] is None
+                assert faulty.get(f"/jobs/{patient}")["error"] is None
             [job] = faulty.get("/jobs")["jobs"]
             assert job["state"] in ("training", "evaluating")
-            assert "full" in error_of(faulty.client.post("/jobs/patient/cancel"), 507)
+            assert "full" in error_of(faulty.client.post(f"/jobs/{patient}/cancel"), 507)
             before = faulty.stored()
-            again = {"producer_id": "patient", "dataset_job_id": "patient", "job_id": "again"}
+            again = {"producer_id": "patient", "dataset_job_id": patient, "job_id": "again"}
             assert "full" in error_of(faulty.client.post("/train/submit", json=again), 507)
             # The mark of an open job without a record is removed after a minute.
             new = set(faulty.stored()) - set(before)
-            assert {name for name in new if not name.startswith("job_runs/patient/")} <= {"open_jobs/again"}
+            assert {name for name in new if not name.startswith(f"job_runs/{patient}/")} <= {"open_jobs/again"}
         # With space on the disk again, the job finishes by itself.
-        assert faulty.ended("patient")["state"] == "done"
+        assert faulty.ended(patient)["state"] == "done"
         assert faulty.generate(lora_id="patient:nawfside_lora").any()

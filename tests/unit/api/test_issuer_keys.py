@@ -192,6 +192,7 @@ ATTACKS: dict[str, Callable[[Issuer, Issuer], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_answer_that_cannot_be_trusted_brings_no_keys(issuer: Issuer, attack: str) -> None:
     with served_issuer() as other:

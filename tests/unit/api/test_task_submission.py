@@ -49,12 +49,14 @@ def submit(client: TestClient, store: Storage, **more: Any) -> SubmittedAnswer:
     return SubmittedAnswer.model_validate(answer.json())
 
 
+@pytest.mark.slow
 def test_steps_are_told_and_the_time_is_not_invented(client: TestClient, store: Storage) -> None:
     told = submit(client, store)
     assert (told.task_id, told.total_steps, told.estimated_seconds) == ("task-1", 150, None)
     assert json.loads(store.get(keys.job_record(told.job_id)))["task_id"] == "task-1"
 
 
+@pytest.mark.slow
 def test_the_time_is_that_of_earlier_jobs(client: TestClient, store: Storage) -> None:
     done = JobRecord(
         job_id="earlier",
@@ -79,6 +81,7 @@ def test_a_job_whose_length_is_not_known_is_admitted(client: TestClient, store: 
     assert told.job_id and told.total_steps is None and told.estimated_seconds is None
 
 
+@pytest.mark.slow
 def test_a_request_that_is_sent_again_is_not_estimated_again(
     client: TestClient, store: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

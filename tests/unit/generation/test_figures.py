@@ -6,6 +6,7 @@ import asyncio
 import io
 
 import numpy as np
+import pytest
 import soundfile
 
 from generation.figures import Goal, measure
@@ -13,6 +14,7 @@ from generation.figures import Goal, measure
 RATE = 32_000
 
 
+@pytest.mark.slow
 def test_without_the_twins_music_the_other_figures_are_known() -> None:
     buffer = io.BytesIO()
     soundfile.write(buffer, np.random.default_rng(1).normal(0, 0.1, (4 * RATE, 1)).clip(-1, 1), RATE, format="WAV")

@@ -61,6 +61,7 @@ SOUNDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sound", SOUNDS)
 @pytest.mark.parametrize(("output_format", "target"), [("wav", -14), ("wav", -9), ("wav", -30), ("flac", -14)])
 def test_the_target_is_met_under_the_true_peak(sound: str, output_format: OutputFormat, target: float) -> None:
@@ -79,6 +80,7 @@ def test_lossy_files_meet_it_too(sound: str, output_format: OutputFormat, target
     assert found.loudness == pytest.approx(target, abs=0.3) and found.true_peak <= -1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output_format", ["wav", "mp3", "m4a"])
 def test_one_click_stays_under_the_true_peak(output_format: OutputFormat) -> None:
     found = measure(*delivered(click(), RATE, output_format, -14))

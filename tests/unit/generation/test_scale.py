@@ -28,17 +28,16 @@ from generation.pipeline import Generated, Generation
 from models.ace_step import AceStep
 from models.checkpoints import resolve
 from models.tiny import ace_step as tiny
-from storage import open_storage
+from storage import Storage
 
 SCALES = {"weak": 0.5, "strong": 1.5, "old": None}
 
 
 @pytest.fixture(scope="module")
-def generation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generation]:
+def generation(tmp_path_factory: pytest.TempPathFactory, module_storage: Storage) -> Iterator[Generation]:
     """The starter with the same adapter as three twins: `old` is from before twins had a scale of their own."""
     folder = tmp_path_factory.mktemp("scale")
-    storage = open_storage((folder / "data").as_uri())
-    library, runners = library_and_runners(storage)
+    library, runners = library_and_runners(module_storage)
     checkpoint = resolve("starter", "ace_step", tiny.build)
     model = AceStep.load(checkpoint, torch.device("cpu"), torch.float32)
     pairs = {
@@ -52,7 +51,7 @@ def generation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generation]
             "ada", name, "ace_step", "starter", checkpoint.sha256, 1, "j", made_at, "", recommended_scale=scale
         )
         library.add(encode(header, pairs, model))
-    yield Generation(runners, library, Outbox(storage, "scale", folder / "outbox"), settings())
+    yield Generation(runners, library, Outbox(module_storage, "scale", folder / "outbox"), settings())
 
 
 def _track(generation: Generation, **body: Any) -> Generated:

@@ -27,15 +27,14 @@ from generation.pipeline import Generation
 from models.ace_step import AceStep
 from models.checkpoints import resolve
 from models.tiny import ace_step as tiny
-from storage import open_storage
+from storage import Storage
 
 
 @pytest.fixture(scope="module")
-def generation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generation]:
+def generation(tmp_path_factory: pytest.TempPathFactory, module_storage: Storage) -> Iterator[Generation]:
     """The starter with three twins: `fast` at 150 bpm, `slow` at 80, and `old` from before twins had a tempo."""
     folder = tmp_path_factory.mktemp("tempo")
-    storage = open_storage((folder / "data").as_uri())
-    library, runners = library_and_runners(storage)
+    library, runners = library_and_runners(module_storage)
     checkpoint = resolve("starter", "ace_step", tiny.build)
     model = AceStep.load(checkpoint, torch.device("cpu"), torch.float32)
     for name, bpm in (("fast", 150), ("slow", 80), ("old", None)):
@@ -47,7 +46,7 @@ def generation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generation]
         made_at = "2026-01-01T00:00:00+00:00"
         header = Header("ada", name, "ace_step", "starter", checkpoint.sha256, 1, "j", made_at, "", bpm=bpm)
         library.add(encode(header, pairs, model))
-    yield Generation(runners, library, Outbox(storage, "tempo", folder / "outbox"), settings())
+    yield Generation(runners, library, Outbox(module_storage, "tempo", folder / "outbox"), settings())
 
 
 def _track(generation: Generation, **body: Any) -> tuple[np.ndarray, str]:

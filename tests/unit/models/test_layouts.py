@@ -126,6 +126,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], tuple[int, float, float, bool]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_defaults_of_a_variant(variant: str, tmp_path: Path) -> None:
     settings, (steps, shift, guidance, guided) = VARIANTS[variant]

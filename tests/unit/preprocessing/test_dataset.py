@@ -157,6 +157,7 @@ def test_good_sources_pass(store: Storage) -> None:
     check_sources(TrainRequest(producer_id="p", upload_urls=["https://example.com/a"]), store, Settings())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raw", [True, False])
 @pytest.mark.parametrize(
     ("data", "says"),

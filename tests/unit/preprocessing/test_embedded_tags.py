@@ -133,6 +133,7 @@ FILES: dict[str, tuple[str, Callable[[Path], Path], EmbeddedTags]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_tags_of_each_container(name: str, tmp_path: Path) -> None:
     format, write, expected = FILES[name]

@@ -42,6 +42,7 @@ def test_levels_of_nothing_and_of_something() -> None:
     assert levels(flat).clipped == pytest.approx(np.count_nonzero(np.abs(flat) >= 0.9999), rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [22_050, 44_100, 48_000, 96_000])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_loudness_agrees_with_pyloudnorm(rate: int, channels: int) -> None:

@@ -49,6 +49,7 @@ def test_each_cost_is_read_once() -> None:
     assert reads <= 101  # the last read finds the end
 
 
+@pytest.mark.slow
 def test_a_dataset_tells_each_stage_from_its_beginning_to_its_end(store: Storage, tmp_path: Path) -> None:
     paths = []
     for number in range(2):

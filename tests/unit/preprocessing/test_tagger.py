@@ -136,6 +136,7 @@ def techno(store: Storage) -> list[str]:
     return ["/data/uploads/p/u/one.wav"]
 
 
+@pytest.mark.slow
 def test_a_dataset_says_what_was_heard(store: Storage, techno: list[str], tmp_path: Path) -> None:
     made = make(store, tmp_path, tagger="local", upload_paths=techno)
     assert made.record["tagging"] == {"model": "musicnn", "tagged": 2, "untagged": 0, "calls": 0, "reason": None}
@@ -153,6 +154,7 @@ def test_a_dataset_says_what_was_heard(store: Storage, techno: list[str], tmp_pa
     assert [clip.caption.sources for clip in again.clips] == [clip.caption.sources for clip in made.clips]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metadata", "has", "lacks"),
     [
@@ -185,6 +187,7 @@ def test_the_language_that_is_stated_is_trained_on() -> None:
     assert text_of(Clip(Path(), Caption("x", vocal_language="ja"), 15.0, 0)).vocal_language == "ja"
 
 
+@pytest.mark.slow
 def test_a_song_of_which_nothing_is_known(store: Storage, techno: list[str], tmp_path: Path) -> None:
     store.put("uploads/p/u/two.wav", written(tone(3)))
     paths = [*techno, "/data/uploads/p/u/two.wav"]

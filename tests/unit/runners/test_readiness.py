@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -20,9 +20,10 @@ FAILED = RunnerState(ready=False, reason="there is no such folder", checkpoint="
 
 @dataclass
 class Proxy:
-    """A runner that answers with `state`; without one it does not answer."""
+    """A runner that answers with `state`; without one it raises `error`."""
 
     state: RunnerState | None
+    error: Exception = field(default_factory=ConnectionError)
 
     @property
     def to_async(self) -> Any:
@@ -30,7 +31,7 @@ class Proxy:
 
     async def describe(self) -> RunnerState:
         if self.state is None:
-            raise ConnectionError
+            raise self.error
         return self.state
 
 
@@ -95,6 +96,22 @@ def test_a_runner_that_misses_one_answer_of_a_long_load_is_still_loading(monkeyp
         assert _reason(front)
     now[0] += 60
     assert _reason(front) is None
+
+
+def test_a_ready_runner_may_answer_late_for_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("runners.clients.time.monotonic", lambda: now[0])
+    front, default, _ = _front(READY, FAILED)
+    assert _reason(front) is None
+    default.state, default.error = None, TimeoutError()
+    now[0] += 29
+    assert _reason(front) is None
+    now[0] += 1
+    assert "does not answer (TimeoutError)" in str(_reason(front))
+    default.state = READY
+    assert _reason(front) is None
+    default.state, default.error = None, ConnectionError()
+    assert "does not answer (ConnectionError)" in str(_reason(front))
 
 
 @pytest.mark.parametrize(

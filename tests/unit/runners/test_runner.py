@@ -190,6 +190,7 @@ def _audio(seconds: float, subtype: str) -> tuple[np.ndarray, Audio]:
     return read, Audio(flac=file.getvalue(), sha256=subtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
 def test_an_edit_keeps_its_source(runners: LocalRunners, subtype: str) -> None:
     samples, audio = _audio(2.0, subtype)

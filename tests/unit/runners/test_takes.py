@@ -51,6 +51,7 @@ def played(model: Model, rows: Sequence[Row], seen: list[int] | None = None) -> 
     return asyncio.run(Worker(scheduler).tracks(rows))
 
 
+@pytest.mark.slow
 def test_takes_are_one_batch_with_one_condition(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """The text is encoded once, all rows take each step together, and each take is its seed's alone, to the bit."""
     encoded: list[object] = []

@@ -68,6 +68,7 @@ def test_songs_are_trained_on_at_one_loudness_with_their_dynamics(
     assert [clip.gain for clip in earlier.clips] == [0, 0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [-1.0, 3.0])
 def test_peaks_limit_the_gain(limit: float, store: Storage, tmp_path: Path, model: AceStep) -> None:
     song = tone(10, level=0.05)

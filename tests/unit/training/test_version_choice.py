@@ -113,6 +113,7 @@ def test_the_version_that_was_best_on_held_out_songs_is_kept_and_training_stops(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("keep", "split", "reason"),
     [
@@ -131,6 +132,7 @@ def test_the_last_version_is_kept_where_none_is_better(
     assert _is_trained(kept, RECIPE.steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 4, 9, 13, 17])
 @pytest.mark.parametrize("how", ["crash", "stop", "crash with an old checkpoint"])
 def test_a_resumed_training_keeps_the_same_version_to_the_bit(store: Storage, how: str, step: int) -> None:

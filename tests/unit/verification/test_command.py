@@ -63,6 +63,7 @@ def _raise(error: Exception) -> float:
     raise error
 
 
+@pytest.mark.slow
 def test_each_line_has_its_outcome(subject: Subject, tmp_path: Path) -> None:
     checks = [
         Check("kept", lambda subject: 1.0, "advice", Bound(high=1)),
@@ -93,5 +94,6 @@ def test_checks_after_the_time_are_skipped(subject: Subject) -> None:
     assert (result.status, result.note) == ("skipped", "the time was over")
 
 
+@pytest.mark.slow
 def test_the_page_has_the_table_of_sizes() -> None:
     assert markdown() in (ROOT / "docs" / "gpu.md").read_text()

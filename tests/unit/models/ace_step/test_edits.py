@@ -202,6 +202,7 @@ def test_tasks_follow_the_checkpoint(model: AceStep) -> None:
     assert trained.tasks == {"text", "repaint"} and not trained.takes_reference and turbo.takes_reference
 
 
+@pytest.mark.slow
 def test_half_precision(checkpoint: Checkpoint) -> None:
     half = AceStep.load(checkpoint, torch.device("cpu"), torch.bfloat16)
     for track in half.generate([row("repaint"), row("extend", 1.2), row("cover", 2.0, reference=True)]):
