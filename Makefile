@@ -1,6 +1,7 @@
 # make serve    set up if needed, then serve on $HOST:$PORT
 # make test     set up if needed, then lint, type check and test; make check: without the tests
 # make test-fast  the unit tests but the slow ones
+# make test-slow  what `make test` leaves out: replicas, killed processes, full disks, installed packages
 # make audit    dangerous code, licences; make advisories: known holes in what is installed (asks PyPI)
 # make verify-gpu VERIFY="--random 2B"   prove this machine and a checkpoint (docs/gpu.md)
 # make web      set up, build and run the Next.js app on $WEB_PORT, with a service of its own unless MUSIC_SERVICE_URL is set
@@ -21,7 +22,7 @@ PACKAGES := adapters api contract core generation models preprocessing runners s
 
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup serve test test-fast check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks verify-gpu demo bento python-client typescript-client clean
+.PHONY: setup serve test test-fast test-slow check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks verify-gpu demo bento python-client typescript-client clean
 
 setup: .venv/serve.ready
 
@@ -56,10 +57,14 @@ check: .venv/test.ready
 
 # Of one file, all tests run in one process: its fixtures are made once.
 UNIT := $(BIN)/python -m pytest tests/unit -n auto --maxprocesses=4 --dist loadfile
+INTEGRATION := $(BIN)/python -m pytest tests/integration -n 2 --dist loadfile
 
 test: check
 	$(UNIT)
-	$(BIN)/python -m pytest tests/integration -n 2 --dist loadfile
+	$(INTEGRATION) -m 'not slow'
+
+test-slow: .venv/test.ready
+	$(INTEGRATION) -m slow
 
 test-fast: .venv/test.ready
 	$(UNIT) -m 'not slow'
@@ -148,7 +153,7 @@ web: .venv/serve.ready web/.next/BUILD_ID
 
 test-web: .venv/browser.ready web/.next/BUILD_ID
 	cd web && npm run --silent check
-	$(BIN)/python -m pytest tests/web
+	$(BIN)/python -m pytest tests/web -n 2 --dist loadfile
 
 bento: .venv/serve.ready
 	$(BIN)/bentoml build

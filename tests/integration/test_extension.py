@@ -20,6 +20,8 @@ from scripts.serving import serving
 from tests.api import PATIENCE
 from tests.integration.test_serving import LEFT_OUT
 
+pytestmark = pytest.mark.slow
+
 MODEL = '''
 """Hums: one Linear layer makes the pitch, and an adapter on it moves it."""
 

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -20,6 +21,8 @@ import pytest
 from contract.jobs import TERMINAL
 from tests.api import PATIENCE, Api, Json, beat, checked, decoded, error_of, running, wait_until, wait_until_ready
 from tests.disks import filled, small_disk
+
+pytestmark = pytest.mark.slow
 
 BODY: Json = {"prompt": "dark trap", "duration_seconds": 1, "seed": 7, "backend_override": "ace_step"}
 HUNG_SECONDS = 6
@@ -78,6 +81,16 @@ def trained(api: Api, producer: str, **more: object) -> Json:
     api.post("/train/submit", **job)
     wait_until(lambda: api.get(f"/jobs/{job['job_id']}")["step"])
     return api.get(f"/jobs/{job['job_id']}")
+
+
+def received(process: psutil.Process) -> int:
+    """The size in bytes of the largest temporary file that the process has open: the body of an upload."""
+    sizes = [0]
+    for link in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if link.readlink().name.endswith("(deleted)"):
+                sizes.append(link.stat().st_size)
+    return max(sizes)
 
 
 def got(api: Api, path: str) -> httpx.Response:
@@ -194,6 +207,8 @@ def test_runners_and_training_outlive_a_killed_api(faulty: Api) -> None:
     with ThreadPoolExecutor(2) as pool:
         broken_off = [pool.submit(upload), pool.submit(asked, faulty, "kept", duration_seconds=600, steps=200)]
         wait_until_made(faulty, "kept", broken_off[1])
+        # A connection that the front has not accepted would be served by its successor.
+        wait_until(lambda: received(front) > len(file) // 2)
         front.kill()
         killed.set()
         for each in broken_off:

@@ -16,6 +16,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from scripts.serving import Server, serving
 from tests.api import ACE_STEP_ONLY, beat, command_of, running, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 class _Collector(BaseHTTPRequestHandler):
     """An OTLP collector that keeps spans as (trace id, service, name)."""

@@ -20,6 +20,8 @@ from storage.retrying import RetryingStorage
 from tests.api import ACE_STEP_ONLY, PATIENCE, Api, Json, beat, checked, decoded, error_of, running, wait_until
 from tests.s3_server import CREDENTIALS, S3Server, serve_s3
 
+pytestmark = pytest.mark.slow
+
 CLIP = beat(4, rate=44_100)
 AWAY_SECONDS = 10.0
 
