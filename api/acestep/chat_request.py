@@ -18,7 +18,9 @@ _OF_THE_CHAT = ("messages", "stream", "stream_options", "modalities", "audio_con
 _RENAMED = {"format": "audio_format"}
 # Both read a text once: a search that begins anew at each tag or empty line would take hours for some megabytes.
 _TAGGED = re.compile(r"<(prompt|lyrics)>((?:(?!<\1>).)*?)</\1>", re.DOTALL | re.IGNORECASE)
-_LYRICS = re.compile(r"^[^\S\n]*\[(verse|chorus|pre-chorus|bridge|intro|outro|hook)\b", re.IGNORECASE | re.MULTILINE)
+_LYRICS = re.compile(
+    r"^[^\S\n]*\[(verse|chorus|pre-chorus|bridge|intro|outro|hook|refrain)\b", re.IGNORECASE | re.MULTILINE
+)
 # Lyrics alone are no description, which the model needs.
 _PROMPT_OF_LYRICS = "a song"
 _MAX_TEXT = MAX_PROMPT + MAX_LYRICS + 1_000  # with the tags around them
@@ -47,7 +49,8 @@ def chat_request(body: Mapping[str, Any]) -> ChatRequest:
     if not isinstance(config, dict):
         raise Refusal(400, "audio_config: it must be an object")
     config = {_RENAMED.get(name, name): value for name, value in config.items()}
-    if config.pop("instrumental", False) and not fields.get("lyrics"):
+    # Earlier clients send it beside the messages.
+    if (fields.pop("instrumental", False) or config.pop("instrumental", False)) and not fields.get("lyrics"):
         config["lyrics"] = "[Instrumental]"
     fields = {"batch_size": 1} | config | fields | _texts(text, has_lyrics="lyrics" in fields)
     if "seed" in fields:
@@ -60,10 +63,11 @@ def chat_request(body: Mapping[str, Any]) -> ChatRequest:
 
 
 def _texts(text: str, has_lyrics: bool) -> dict[str, str]:
-    """The prompt and the lyrics: what is tagged as such, or lyrics alone, or a prompt alone."""
+    """The prompt and the lyrics. A text without tags is the one or the other; beside tagged lyrics it is the prompt."""
     tagged = {name.lower(): inner.strip() for name, inner in _TAGGED.findall(text)}
     if tagged:
-        return tagged
+        rest = _TAGGED.sub("", text).strip()
+        return ({"prompt": rest} if rest else {}) | tagged
     if not has_lyrics and _LYRICS.search(text):
         return {"prompt": _PROMPT_OF_LYRICS, "lyrics": text.strip()}
     return {"prompt": text.strip()} if text.strip() else {}

@@ -63,3 +63,24 @@ def test_other_routes_do_not_read_it() -> None:
 
 def test_a_large_body_is_not_read_before_its_client_is_known() -> None:
     assert asked("/acestep/release_task", b'{"ai_token": "a", "lyrics": "' + b"x" * 70_000 + b'"}') == ""
+
+
+def _form(*fields: tuple[str, str]) -> bytes:
+    parts = [f'--edge\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields]
+    return "".join([*parts, "--edge--\r\n"]).encode()
+
+
+def test_a_form_with_files_may_have_it_before_them() -> None:
+    kind = "multipart/form-data; boundary=edge"
+    fields = ("prompt", "x"), ("ai_token", "secret")
+    file = ("src_audio", "y" * 70_000)
+    for body, expected in (
+        (_form(*fields, file), "Bearer secret"),
+        (_form(file, *fields), ""),
+        (_form(("prompt", 'name="ai_token"')), ""),
+        (b"no form", ""),
+    ):
+        assert asked("/acestep/release_task", body, content_type=kind) == expected
+        pieces = [body[start : start + 100] for start in range(0, len(body), 100)]
+        assert asked("/acestep/release_task", *pieces, content_type=kind) == expected
+    assert asked("/acestep/release_task", _form(*fields), content_type="multipart/form-data") == ""

@@ -31,6 +31,8 @@ def test_a_message_is_a_prompt() -> None:
 def test_tagged_texts_and_lyrics() -> None:
     tagged = of("<prompt> soft folk </prompt>\n<lyrics>[Verse 1]\nHello</lyrics>").fields
     assert (tagged["prompt"], tagged["lyrics"]) == ("soft folk", "[Verse 1]\nHello")
+    rest = of("soft folk\n<lyrics>[Verse 1]\nHello</lyrics>").fields
+    assert (rest["prompt"], rest["lyrics"]) == ("soft folk", "[Verse 1]\nHello")
     alone = of("[Verse 1]\nHello\n[Chorus]\nWorld").fields
     assert alone["prompt"] and alone["lyrics"].startswith("[Verse 1]")
     beside = of("soft folk", lyrics="[Verse]\nHello").fields
