@@ -69,6 +69,7 @@ SUFFIXES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_spelling_of_a_layer(model: AceStep, name: str, suffix: str) -> None:

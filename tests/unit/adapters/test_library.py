@@ -247,6 +247,7 @@ def test_a_twin_can_be_deleted_from_a_full_disk(tmp_path: Path, model: AceStep, 
             storage.put("a", b"x")
 
 
+@pytest.mark.slow
 def test_what_is_old_goes_and_twins_stay(place: tuple[str, str | None], model: AceStep, checkpoint: Checkpoint) -> None:
     storage = open_storage(*place)
     _stored(storage, model, checkpoint, "stays")

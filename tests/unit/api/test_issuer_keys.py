@@ -109,6 +109,7 @@ def test_an_issuer_that_was_never_reached_is_a_503_and_is_tried_again(issuer: Is
     assert found(keys)
 
 
+@pytest.mark.slow
 def test_a_slow_issuer_holds_up_nobody_else(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop stays free, those who need the keys wait for PATIENCE, and all of them for one fetch."""
     monkeypatch.setattr(issuer_keys, "PATIENCE", 0.3)

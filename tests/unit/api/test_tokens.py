@@ -197,6 +197,7 @@ def test_clocks_may_differ_a_little() -> None:
     assert verified(ISSUER.token(nbf=_now(CLOCK_SKEW_SECONDS - 2)))
 
 
+@pytest.mark.slow
 def test_a_token_that_was_valid_is_refused_once_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "CLOCK_SKEW_SECONDS", 0)
     verifier = TokenVerifier(ISSUER.url, AUDIENCE, KnownKeys(ISSUER.keys))

@@ -86,6 +86,7 @@ def body(store: Storage) -> dict[str, Any]:
     return {"producer_id": "ada", "upload_paths": [keys.to_path(upload)], "model_name": "night", "job_id": "held"}
 
 
+@pytest.mark.slow
 def test_nodes_fetch_gets_the_result_of_a_job_that_is_held(url: str, jobs: Jobs, body: dict[str, Any]) -> None:
     command = ["node", "-e", FETCH, f"{url}/train", json.dumps(body)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as node:

@@ -35,6 +35,7 @@ def ended(witness: Path) -> bool:
     return not psutil.pid_exists(int(witness.read_text()))
 
 
+@pytest.mark.slow
 def test_a_call_returns_raises_and_takes_files(sandbox: Sandbox, tmp_path: Path) -> None:
     assert sandbox.call(LIMITS, calls.double, 21) == 42
     (tmp_path / "file").write_bytes(b"RIFFxxxx")
@@ -85,6 +86,7 @@ def test_cancelling_ends_the_child(sandbox: Sandbox, tmp_path: Path) -> None:
     wait_until(lambda: ended(tmp_path / "pid"), 10)
 
 
+@pytest.mark.slow
 def test_a_template_that_was_killed_is_made_anew() -> None:
     made = Sandbox("tests.hostile_calls:load_alone")
     assert made.call(LIMITS, calls.double, 1) == 2

@@ -49,6 +49,7 @@ def noise(seconds: float, rate: int, channels: int) -> np.ndarray:
     return np.random.default_rng(rate).normal(0, 0.2, (round(seconds * rate), channels)).clip(-1, 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     rate=st.sampled_from([4_000, 11_025, 44_100, 96_000, 192_000]),

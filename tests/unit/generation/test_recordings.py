@@ -36,6 +36,7 @@ def recordings(store: Storage, tmp_path: Path) -> Recordings:
     return Recordings(Outbox(store, "recordings", tmp_path / "outbox"))
 
 
+@pytest.mark.slow
 def test_a_source_is_the_file_and_the_models_copy_of_it(recordings: Recordings) -> None:
     source = asyncio.run(recordings.source(UPLOAD, None, SOURCE))
     assert (source.name, source.owner, source.sample_rate, source.sample_format) == (UPLOAD, "ada", 44_100, "int16")

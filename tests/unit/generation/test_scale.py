@@ -64,6 +64,7 @@ def _sound(track: Generated) -> np.ndarray:
     return np.asarray(soundfile.read(io.BytesIO(track.file))[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "scale"), [("weak", 0.5), ("strong", 1.5), ("old", 1.0)])
 def test_a_twin_has_its_own_scale_where_the_request_names_none(generation: Generation, name: str, scale: float) -> None:
     default, sent = (_track(generation, lora_id=f"ada:{name}", **more) for more in ({}, {"lora_scale": scale}))

@@ -59,6 +59,7 @@ def _track(generation: Generation, **body: Any) -> tuple[np.ndarray, str]:
         return file.read(), facts.get("bpm", "")
 
 
+@pytest.mark.slow
 def test_a_twins_tempo_is_the_default_and_is_as_good_as_sent(generation: Generation) -> None:
     default, bpm = _track(generation, lora_id="ada:fast")
     assert bpm == "150"

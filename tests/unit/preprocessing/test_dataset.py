@@ -180,6 +180,7 @@ def test_audio_that_cannot_be_used_leaves_nothing(
     assert digests(store, "") == before
 
 
+@pytest.mark.slow
 def test_the_front_does_not_import_heavy_libraries() -> None:
     code = "import preprocessing.dataset, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -140,6 +140,7 @@ def test_tags_of_each_container(name: str, tmp_path: Path) -> None:
     assert embedded_tags(write(tmp_path / f"a.{format}"), format) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("chunks", "tempo"),
     [
@@ -167,6 +168,7 @@ def test_the_tempo_of_loops_in_big_endian(tmp_path: Path) -> None:
     assert embedded_tags(path, "wav").bpm == 92.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.mp3", "a.raw"])  # soundfile takes a file called .raw for one without a header
 def test_a_file_whose_tags_cannot_be_read_has_none(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / name

@@ -16,6 +16,7 @@ from tests.sounds import RATE
 from tests.unit.preprocessing.helpers import peak_decibels, tone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "channels"), [(44_100, 2), (48_000, 1), (22_050, 2), (96_000, 6)])
 def test_segments_are_15_s_at_minus_1_db_and_in_place(rate: int, channels: int, tmp_path: Path) -> None:
     song = tone(40.5, rate, channels)

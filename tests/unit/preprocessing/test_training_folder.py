@@ -50,6 +50,7 @@ def test_the_lease_of_a_dead_process_is_taken_over(store: Storage, monkeypatch: 
     assert store.get(keys.training_lease("p")) == b'{"by": "faster", "token": "b"}'
 
 
+@pytest.mark.slow
 def test_the_newest_record_is_found_while_the_folder_is_replaced(store: Storage, tmp_path: Path) -> None:
     assert training_folder.newest_record(store, "p") is None
     store.put("uploads/p/u/a.wav", written(tone(2)))

@@ -54,6 +54,7 @@ def end(store: Storage, job_id: str) -> None:
     Jobs(store).cancel(job_id)
 
 
+@pytest.mark.slow
 def test_a_key_has_as_many_open_jobs_as_its_limit(store: Storage) -> None:
     who = limited(2, "ada", "bob")
     assert admit(store, "one", who) and admit(store, "two", who, "bob")

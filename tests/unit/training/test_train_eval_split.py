@@ -60,6 +60,7 @@ def test_a_measurement_that_fails_is_reported_and_the_music_is_trained_on(
     assert any("whether clip 0 is noise" in reason for reason in reasons)
 
 
+@pytest.mark.slow
 def test_an_excerpt_that_cannot_be_measured_is_reported(
     store: Storage, tmp_path: Path, model: AceStep, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def test_runs_that_are_batched_anew_in_the_midst_are_as_alone(model: AceStep) ->
         assert difference(run.latents, latents(model, [each])[0]) <= 1e-5
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     seconds=st.floats(0.03, 2.0), first=st.floats(0, 1), second=st.floats(0, 1.2), share=st.sampled_from([0, 0.5, 1])
@@ -173,6 +174,7 @@ def test_a_cover_may_start_from_its_source(model: AceStep) -> None:
     assert distances == sorted(distances, reverse=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", EDITS)
 def test_the_twin_acts(model: AceStep, task: Task) -> None:
     base = as_kind(model, GUIDED)

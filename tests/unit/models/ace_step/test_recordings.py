@@ -96,6 +96,7 @@ def test_recordings_are_encoded_once(model: AceStep, encoded: list[int]) -> None
     assert model.plan(row("cover", 2.0, 1)).encoded_seconds == 2.0, "its audio tokens are not known yet"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_chunks")
 def test_preparation_pauses_and_begin_finds_its_results(model: AceStep, encoded: list[int]) -> None:
     each = row("cover", 4.0, reference=True)

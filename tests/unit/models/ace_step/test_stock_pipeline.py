@@ -38,6 +38,7 @@ def _compare(model: AceStep, pipeline: AceStepPipeline, each: Row, defaults: Def
     assert difference(ours, theirs) <= MAX_DIFFERENCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defaults", [TURBO, GUIDED], ids=["turbo", "guided"])
 @pytest.mark.parametrize("task", ["repaint", "extend", "cover"])
 def test_a_task(model: AceStep, pipeline: AceStepPipeline, task: Task, defaults: Defaults) -> None:
@@ -58,6 +59,7 @@ def test_a_reference(model: AceStep, pipeline: AceStepPipeline, task: Task, seco
     _compare(model, pipeline, replace(each, reference=reference), TURBO)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", EDITS)
 def test_a_twin(model: AceStep, pipeline: AceStepPipeline, task: Task) -> None:
     twin = random_adapter(model, 4, 3, TARGETS)
