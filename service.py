@@ -50,10 +50,12 @@ from core.errors import Refusal
 from core.settings import settings
 from generation.outbox import Outbox, outbox_folder
 from generation.pipeline import Generation
+from generation.submission.submissions import Submissions
 from preprocessing.isolation import DECODING
 from runners import TABLE
 from runners.clients import Runners
 from storage import open_storage
+from storage.process_lease import ProcessLease
 from storage.producers import Producers
 from storage.retrying import RetryingStorage
 from training.jobs.admission import Admission
@@ -95,10 +97,21 @@ class Front:
         keep_clean(self.storage, self.jobs, self.settings)
         self.generation = Generation(self.runners, self.library, self.outbox, self.settings)
         self.acestep_tasks = AceStepTasks(self.storage)
+        self.lease = ProcessLease(direct)
+        self.submissions = Submissions(self.generation, direct, self.lease)
 
     @bentoml.on_startup
     async def use_own_threads(self) -> None:
         asyncio.get_running_loop().set_default_executor(SLOW)
+
+    @bentoml.on_startup
+    async def start_background_work(self) -> None:
+        self.submissions.start()
+
+    @bentoml.on_shutdown
+    async def leave_background_work(self) -> None:
+        await self.submissions.stop()
+        await asyncio.to_thread(self.lease.close)
 
     async def __is_ready__(self) -> bool:
         if fault := self.liveness.fault() or LIMITS.fault():

@@ -15,6 +15,7 @@ from contract.base import (
     LoraId,
     Request,
     Version,
+    WebhookFields,
     is_id,
     is_subject,
     is_version,
@@ -62,6 +63,7 @@ from contract.producers import (
     Visibility,
 )
 from contract.sampling import SamplingOptions
+from contract.submissions import ENDED, SubmitRequest, SubmittedState, SubmittedTrackAnswer
 from contract.takes import MAX_TAKES, MAX_TAKES_SECONDS, Accept, Figures, Rank, Take, TakesAnswer, TakesFields
 from contract.tasks import TASKS, TRACK_NAMES, Task, TrackName
 from contract.tracks import PeaksAnswer, TrackAnswer, TrackChanges, TrackDeletedAnswer, TracksAnswer, TrackTwin
@@ -98,6 +100,7 @@ from contract.uploads import (
 )
 
 __all__ = [
+    "ENDED",
     "FORMATS",
     "ID_PATTERN",
     "ID_RULE",
@@ -169,7 +172,10 @@ __all__ = [
     "State",
     "StoreUploadAnswer",
     "StoreUploadRequest",
+    "SubmitRequest",
     "SubmittedAnswer",
+    "SubmittedState",
+    "SubmittedTrackAnswer",
     "Take",
     "TakesAnswer",
     "TakesFields",
@@ -196,6 +202,7 @@ __all__ = [
     "VersionAnswer",
     "VersionsAnswer",
     "Visibility",
+    "WebhookFields",
     "is_id",
     "is_subject",
     "is_version",

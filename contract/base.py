@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, AliasGenerator, BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic import AliasChoices, AliasGenerator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 from core import plain_json
@@ -16,6 +16,7 @@ VERSION_PATTERN = r"^[0-9a-f]{16}$"
 _VERSION = re.compile(VERSION_PATTERN)
 
 MAX_SUBJECT = 255
+MAX_WEBHOOK_URL = 2_048
 
 # The pattern in words, for messages.
 ID_RULE = "1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot"
@@ -59,6 +60,12 @@ class Request(BaseModel):
         if isinstance(body, dict):
             return {name: value for name, value in body.items() if value is not None}
         return body
+
+
+class WebhookFields(Request):
+    """The field of requests whose work goes on after their answer."""
+
+    webhook_url: str | None = Field(None, max_length=MAX_WEBHOOK_URL)
 
 
 class Answer(BaseModel):

@@ -27,7 +27,8 @@ class TrackAnswer(Answer):
 
     `options` has the fields of `POST /generate` that the request sent besides its prompt, and the seed. `bpm` and `key`
     are those that the model was asked for. `parent` is the track that was edited, `source` the path or the digest of
-    any recording that was. `producer_id` is the producer whose twin or recording it comes from.
+    any recording that was. `producer_id` is the producer whose twin or recording it comes from. `takes` are the ids of
+    all takes of its request, the best first, if there are several.
     """
 
     track_id: str
@@ -51,6 +52,7 @@ class TrackAnswer(Answer):
     parent: str | None = None
     source: str | None = None
     reference: str | None = None
+    takes: list[str] = Field(default_factory=list)
 
 
 class TracksAnswer(Answer):

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from contract.base import Answer, Id, Request
+from contract.base import Answer, Id, Request, WebhookFields
 from core import plain_json
 from core.settings import SegmentProfile
 
@@ -42,7 +42,7 @@ def _stored_metadata(index: int, entry: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-class TrainRequest(Request):
+class TrainRequest(WebhookFields):
     """`POST /train`: make a twin from stored files or from URLs."""
 
     producer_id: Id

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Literal, get_args
 
 from core.errors import Refusal
@@ -54,6 +55,11 @@ class Principal:
     def hears(self, tracks: str) -> bool:
         """Whether it may fetch the tracks of this folder of `outputs/made/`."""
         return self.producers is None or tracks in (self.tracks, SHARED_TRACKS)
+
+    @property
+    def account(self) -> str:
+        """A digest of its name, for keys in storage: all visitors of a key share the key's."""
+        return sha256(self.name.encode()).hexdigest()[:32]
 
     @property
     def askers(self) -> list[str]:

@@ -30,7 +30,7 @@ from generation.provenance import Provenance
 from generation.queue_positions import QueuePositions, TrackedRequest
 from generation.takes import Draft, accepts, select
 from generation.track_library import TrackLibrary
-from generation.track_record import new_record
+from generation.track_record import TrackRecord, new_record
 from models.base import Text
 from runners import TABLE, Backend
 from runners.clients import Runners
@@ -106,7 +106,7 @@ class Generation:
         return (await self.generate_takes(request, as_base64, sent))[0]
 
     async def generate_takes(
-        self, request: GenerateRequest, as_base64: bool, sent: Sent = NOTHING_SENT
+        self, request: GenerateRequest, as_base64: bool, sent: Sent = NOTHING_SENT, name: str | None = None
     ) -> list[Generated]:
         """Generate a request's takes, and store those that are answered.
 
@@ -114,6 +114,7 @@ class Generation:
             request: the validated HTTP request.
             as_base64: the file has to fit into a JSON answer.
             sent: the files that came with it.
+            name: of the first take; by default it is new, as those of the others.
 
         Returns:
             The takes in the order of `rank`.
@@ -122,10 +123,29 @@ class Generation:
             Refusal: the request cannot be served; the message names the field and the remedy.
         """
         with self.queue_positions.track() as tracked:
-            return await self._generate(request, as_base64, sent, tracked)
+            return await self._generate(request, as_base64, sent, tracked, name)
+
+    async def admit(self, request: GenerateRequest) -> str | None:
+        """Check a request that is generated later; its recordings are not decoded.
+
+        Returns:
+            The producer that its tracks belong to; None if they are the base model's.
+
+        Raises:
+            Refusal: as `generate_takes`.
+        """
+        plan.check(request)
+        twins = await self._twins(request)
+        backend = await self._backend(request, twins)
+        await self._state(request, NOTHING_SENT, backend)
+        seconds = self._seconds(request, backend, None)
+        if request.task == "text" and request.drawn_at_once * seconds > MAX_TAKES_SECONDS:
+            raise _too_many_takes(request, seconds)
+        owners = await self.recordings.owners(request)
+        return twins[0][0].header.producer_id if twins else next(filter(None, owners), None)
 
     async def _generate(
-        self, request: GenerateRequest, as_base64: bool, sent: Sent, tracked: TrackedRequest
+        self, request: GenerateRequest, as_base64: bool, sent: Sent, tracked: TrackedRequest, name: str | None
     ) -> list[Generated]:
         plan.check(request)
         twins = await self._twins(request)
@@ -184,10 +204,16 @@ class Generation:
         drafts, draws = await select(request, draw)
         producer = twins[0][0].header.producer_id if twins else _owner(edit.source if edit else None, reference)
         scale = round(sum(map(abs, strengths)), 6) if twins else None
+        names = [keys.new_track_name(draft.provenance.made_at or datetime.now(UTC)) for draft in drafts]
+        names[0] = name or names[0]
+        maker = principal.current().tracks
+        places = [keys.output(producer, each, request.output_format, maker) for each in names]
         stored = []
-        for draft in drafts:
-            track = await self._store(draft, producer, request, as_base64)
-            await asyncio.to_thread(self._record, track.key, draft, request, producer, strengths)
+        for key, draft in zip(places, drafts, strict=True):
+            track = await self._store(key, draft, request, as_base64)
+            own = request.model_copy(update={"seed": draft.seed})
+            record = new_record(key, own, draft.provenance, draft.made, producer, strengths, takes=places)
+            await asyncio.to_thread(self._record, record)
             if draft.latents and state.base_sha256:
                 await asyncio.to_thread(
                     kept_latents.store, draft.latents, track.key, track.file, state.base_sha256, self.outbox
@@ -206,15 +232,13 @@ class Generation:
         latents = kept_latents.of_file(track, delivery.edit)
         return Draft(provenance.seed, made, provenance, measured, latents)
 
-    async def _store(self, draft: Draft, producer: str | None, request: GenerateRequest, as_base64: bool) -> Generated:
+    async def _store(self, key: str, draft: Draft, request: GenerateRequest, as_base64: bool) -> Generated:
         """Sign and store a take."""
         file, output_format = draft.made.file, request.output_format
         if self.signer:
             file = await asyncio.to_thread(self.signer.sign, file, output_format, draft.provenance)
         if as_base64 and len(file) * 4 / 3 > MAX_AUDIO_BASE64:
             raise self._too_large(request, draft.made.seconds)
-        name = keys.new_track_name(draft.provenance.made_at or datetime.now(UTC))
-        key = keys.output(producer, name, output_format, principal.current().tracks)
         await asyncio.to_thread(self.outbox.put, key, file)
         return Generated(
             file=file,
@@ -265,20 +289,12 @@ class Generation:
             return False
         return await asyncio.to_thread(self.producers.is_open, lora_id, principal.current().links)
 
-    def _record(
-        self,
-        key: str,
-        draft: Draft,
-        request: GenerateRequest,
-        producer: str | None,
-        strengths: Sequence[float],
-    ) -> None:
-        """Add the track to the library. A full storage loses the record, not the track."""
-        own = request.model_copy(update={"seed": draft.seed})
+    def _record(self, record: TrackRecord) -> None:
+        """Add a take to the library. A full storage loses the record, not the track."""
         try:
-            self.track_library.add(new_record(key, own, draft.provenance, draft.made, producer, strengths))
+            self.track_library.add(record)
         except Unavailable as error:
-            log.warning("%s is not in the library: %s", key, error.message)
+            log.warning("%s is not in the library: %s", record.output_path, error.message)
 
     def _count_uses(self, twins: Sequence[list[StoredAdapter]], seconds: float) -> None:
         """Count a track for each of its twins. A full storage loses the count, not the track."""

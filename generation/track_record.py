@@ -59,6 +59,7 @@ def new_record(
     made: Delivered,
     producer: str | None,
     strengths: Sequence[float],
+    takes: Sequence[str] = (),
 ) -> TrackRecord:
     """The record of a track that was just made.
 
@@ -68,6 +69,7 @@ def new_record(
         made: its file.
         producer: whose twin or recording it comes from.
         strengths: those of the twins.
+        takes: the keys of all takes of the request.
     """
     twins = []
     for twin, strength in zip(provenance.twins, strengths, strict=True):
@@ -96,5 +98,6 @@ def new_record(
         parent=keys.track_id(source.removeprefix(keys.PATH_PREFIX)) if source else None,
         source=source,
         reference=provenance.reference,
+        takes=[keys.track_id(take) or "" for take in takes] if len(takes) > 1 else [],
         waveform=base64.b64encode(made.waveform).decode(),
     )

@@ -49,9 +49,16 @@ class _Retry(Exception):
 
 def check_url(url: str, field: str) -> None:
     """Refuse (400, naming `field`) a malformed URL and a literal address that is not public, without a DNS query."""
-    address = literal_address(_parse(url, field).host)
+    address = literal_address(parse_url(url, field).host)
     if address and not is_public(address):
         raise Refusal(400, f"{field}: {redacted(url)}: {_PRIVATE}")
+
+
+def check_webhook_url(url: str, field: str = "webhook_url") -> None:
+    """Refuse (400, naming `field`) a URL to which no webhook is sent: `check_url`'s, and any but https."""
+    check_url(url, field)
+    if parse_url(url, field).scheme != "https":
+        raise Refusal(400, f"{field}: {redacted(url)}: webhooks are sent by https only")
 
 
 def fetch(
@@ -77,7 +84,7 @@ def fetch(
     def one(index: int, url: str) -> Path:
         name, path = f"{field}[{index}]", directory / f"clip_{index:04d}"
         deadline = time.monotonic() + settings.fetch_timeout_seconds
-        _Download(_parse(url, name), name, _Partial(path, budget), settings, deadline, is_allowed).run()
+        _Download(parse_url(url, name), name, _Partial(path, budget), settings, deadline, is_allowed).run()
         try:
             extension = probe(path).format
         except BadAudio as error:
@@ -102,7 +109,7 @@ def redacted(url: str) -> str:
     return shown(re.sub(r"//[^/]*@", "//", plain))
 
 
-def _parse(url: str, field: str) -> httpx.URL:
+def parse_url(url: str, field: str) -> httpx.URL:
     where = f"{field}: {redacted(url)}"
     try:
         parsed = httpx.URL(url) if len(url) <= MAX_URL_LENGTH else None
@@ -224,7 +231,7 @@ class _Download:
         with pool.stream("GET", address, headers=headers, extensions={"timeout": TIMEOUTS}) as answer:
             received = {name.lower(): value.decode("latin-1") for name, value in answer.headers}
             if answer.status in (301, 302, 303, 307, 308) and b"location" in received:
-                return _parse(str(url.join(received[b"location"])), f"{self._where} redirects")
+                return parse_url(str(url.join(received[b"location"])), f"{self._where} redirects")
             self._check(answer.status, received)
             self._write(answer.iter_stream(), received.get(b"content-length", ""))
         return None

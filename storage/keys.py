@@ -228,9 +228,14 @@ def lora_lease(producer: str) -> str:
     return f"lora_turns/{producer}.json"
 
 
+def newest_first(time: datetime) -> str:
+    """A text of fixed length; of two, that of the later time sorts first."""
+    return f"{_LATEST - round(time.timestamp() * 1000):011x}"
+
+
 def new_track_name(made_at: datetime) -> str:
     """A random name; of two, that of the later track sorts first."""
-    return f"{_LATEST - round(made_at.timestamp() * 1000):011x}-{uuid.uuid4()}"
+    return f"{newest_first(made_at)}-{uuid.uuid4()}"
 
 
 def output(producer: str | None, name: str, extension: str, maker: str | None = None) -> str:

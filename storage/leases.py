@@ -74,7 +74,7 @@ def _acquire(storage: Storage, key: str, holder: str) -> str:
     seen, since = "", 0.0
     while True:
         try:
-            content, etag = _read(storage, key)
+            content, etag = read(storage, key)
         except NotFound:
             try:
                 return storage.put(key, _claim(holder), if_absent=True)
@@ -82,7 +82,7 @@ def _acquire(storage: Storage, key: str, holder: str) -> str:
                 continue
         if etag != seen:
             seen, since = etag, time.monotonic()
-        if not _is_claim(content) or time.monotonic() - since > EXPIRY:
+        if not is_claim(content) or time.monotonic() - since > EXPIRY:
             try:
                 return storage.put(key, _claim(holder), if_match=etag)
             except Changed:
@@ -90,7 +90,7 @@ def _acquire(storage: Storage, key: str, holder: str) -> str:
         time.sleep(POLL)
 
 
-def _read(storage: Storage, key: str) -> tuple[bytes, str]:
+def read(storage: Storage, key: str) -> tuple[bytes, str]:
     """The lease's content, empty if it is damaged, and its etag. Raises NotFound."""
     try:
         return storage.get_with_etag(key, MAX_BYTES)
@@ -101,7 +101,7 @@ def _read(storage: Storage, key: str) -> tuple[bytes, str]:
         return b"", entry.etag
 
 
-def _is_claim(content: bytes) -> bool:
+def is_claim(content: bytes) -> bool:
     """Whether the lease is held. A damaged lease counts as free: its holder fails to renew it and stops."""
     try:
         return "token" in plain_json.decode_object(content)

@@ -30,9 +30,11 @@ from core.asgi.responses import answer_or_error
 from core.settings import Settings
 from generation.outbox import Outbox
 from generation.pipeline import Generation
+from generation.submission.submissions import Submissions
 from runners.clients import Runners
 from runners.messages import RunnerState, TrackAnswer, TrackRequest
 from storage import Storage, keys
+from storage.process_lease import ProcessLease
 from storage.producers import Producers
 from tests.adapter_files import seal
 from tests.issuer import AUDIENCE, Issuer
@@ -71,6 +73,7 @@ class SignedIn:
         library, runners = Library(storage), Runners({"ace_step": Silence()}, settings)
         jobs = Jobs(storage)
         outbox = Outbox(storage, "signed-in", folder / "outbox")
+        generation = Generation(runners, library, outbox, settings)
         self.front = SimpleNamespace(
             settings=settings,
             storage=storage,
@@ -81,8 +84,9 @@ class SignedIn:
             paces=Paces(jobs, ["ace_step"]),
             runners=runners,
             outbox=outbox,
-            generation=Generation(runners, library, outbox, settings),
+            generation=generation,
             acestep_tasks=AceStepTasks(storage),
+            submissions=Submissions(generation, storage, ProcessLease(storage)),
         )
         ring = KeyRing(storage)
         app: ASGIApp = BodyLimits(self._serve, settings)

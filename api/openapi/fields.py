@@ -9,6 +9,7 @@ _JOB = "The folder of the upload; a new UUID if left out"
 _FILENAME = "Only its last part is used"
 _FILE = "WAV, FLAC, MP3, Ogg, Opus or M4A"
 _AS_JSON = "as JSON, or names between commas"
+_WEBHOOK = "An https URL that is sent a signed message when the {} has ended"
 
 FIELDS: dict[str, dict[str, str]] = {
     "StoreUploadRequest": {
@@ -43,6 +44,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "profile": "contract: segments of 44.1 kHz mono; native: the model's own rate and channels",
         "segment_on": "time: every 15 s; beat: on bars; beat for a model that keeps a clock, else time, if left out",
         "rights_confirmed": "The producer confirms the right to train on the music; kept in the dataset's record",
+        "webhook_url": _WEBHOOK.format("job"),
     },
     "BlendPart": {
         "lora_id": "A twin, or producer:model@version",
@@ -117,6 +119,10 @@ FIELDS: dict[str, dict[str, str]] = {
         "max_steps": "That of the previous training if left out",
         "seed": "That of the previous training if left out",
     },
+}
+FIELDS["SubmitRequest"] = FIELDS["GenerateRequest"] | {
+    "response": "url, if it is sent: the track is not in the answer",
+    "webhook_url": _WEBHOOK.format("track"),
 }
 FIELDS["GenerateForm"] = FIELDS["GenerateRequest"] | {
     name: f"{FIELDS['GenerateRequest'][name]}; {_AS_JSON}" for name in ("loras", "tracks")

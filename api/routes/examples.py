@@ -84,6 +84,17 @@ TRACK: dict[str, Any] = {
     "parent": None,
     "source": None,
     "reference": None,
+    "takes": [],
+}
+SUBMITTED: dict[str, Any] = {
+    "track_id": TRACK["track_id"],
+    "state": "queued",
+    "created_at": "2026-11-24T19:00:00Z",
+    "ahead": None,
+    "progress": None,
+    "seconds_left": None,
+    "error": None,
+    "track": None,
 }
 UPLOADED: dict[str, Any] = {"path": UPLOAD, "producer_id": "ada", "job_id": "takes", "warnings": []}
 TRAIN_REQUEST = {

@@ -17,6 +17,7 @@ from api.routes.overview import Overview
 from core.settings import Settings
 from generation.outbox import Outbox
 from generation.pipeline import Generation
+from generation.submission.submissions import Submissions
 from runners.clients import Runners
 from storage import Storage
 from storage.producers import Producers
@@ -44,6 +45,7 @@ class Front(Protocol):
     paces: Paces
     training: Any
     acestep_tasks: AceStepTasks
+    submissions: Submissions
 
     @property  # read-only, so that the front's may be the narrower RetryingStorage
     def storage(self) -> Storage: ...

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import re
-import time
-from collections.abc import AsyncIterator, Callable
-from hashlib import sha256
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar, cast
 
-from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from api.capacity.thread_pools import to_record_thread
 from api.routes import outputs
+from api.routes.event_stream import POLL_SECONDS, stream_of
 from api.routes.examples import JOB
 from api.routes.handler import Front, Inputs
 from api.routes.route import OF_PRODUCER, TRAIN, Parameter, Route
@@ -24,7 +22,7 @@ from core import principal
 from core.errors import Refusal
 from core.plain_json import decode_object
 from core.text import shown
-from storage import NotFound, Unavailable, keys, records
+from storage import NotFound, keys, records
 from training.evaluation import page
 from training.jobs.deletion import delete_job
 from training.jobs.record import JobRecord
@@ -34,9 +32,6 @@ log = logging.getLogger("producer_twin.front")
 
 T = TypeVar("T")
 
-_POLL_SECONDS = 0.5
-# Proxies close a stream that is silent for long, so a comment is sent when there is no event.
-_KEEP_ALIVE_SECONDS = 15.0
 _CANCEL_SECONDS = 10.0
 _PREVIEW = re.compile(r"[a-z]+_\d{1,8}\.(mp3|png)")
 
@@ -64,7 +59,7 @@ async def cancel(front: Front, inputs: Inputs[None]) -> JobAnswer:
             async with asyncio.timeout(_CANCEL_SECONDS):
                 await _call_training(front, "cancel", record.job_id)
                 while (await to_record_thread(front.jobs.get, record.job_id)).state not in TERMINAL:
-                    await asyncio.sleep(_POLL_SECONDS)
+                    await asyncio.sleep(POLL_SECONDS)
     return await _answer(front.jobs, record.job_id)
 
 
@@ -85,11 +80,14 @@ async def delete(front: Front, inputs: Inputs[None]) -> JobDeletedAnswer:
 async def events(front: Front, inputs: Inputs[None]) -> Response:
     """Server-sent events: the job's record, now and whenever it changes, until it has ended."""
     job = await to_record_thread(front.jobs.answer, inputs.job)
-    if job.state in TERMINAL and inputs.headers.get("last-event-id") == _event_id(job):
-        # A browser reconnects when a stream ends, unless it is answered 204.
-        return Response(status_code=204)
-    headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    return StreamingResponse(_event_stream(front.jobs, job), media_type="text/event-stream", headers=headers)
+    # `updated_at` changes while nothing else does.
+    return stream_of(
+        job,
+        lambda: _answer(front.jobs, job.job_id),
+        lambda found: found.state in TERMINAL,
+        inputs.headers,
+        ignored=frozenset({"updated_at"}),
+    )
 
 
 async def report_json(front: Front, inputs: Inputs[None]) -> Response:
@@ -136,35 +134,6 @@ async def _call_training(front: Front, call: Literal["start", "cancel"], job_id:
         log.warning("the training service could not be told to %s job %s: %s", call, job_id, error)
         if call == "start":
             raise Refusal(503, "the training service does not answer; try again later") from error
-
-
-async def _event_stream(jobs: Jobs, job: JobAnswer) -> AsyncIterator[str]:
-    yield "retry: 2000\n\n" + _event(job)
-    sent, sent_at = _event_id(job), time.monotonic()
-    while job.state not in TERMINAL:
-        await asyncio.sleep(_POLL_SECONDS)
-        try:
-            job = await _answer(jobs, job.job_id)
-        except Unavailable:
-            continue
-        except Refusal:  # it was deleted
-            return
-        if _event_id(job) != sent:
-            yield _event(job)
-            sent, sent_at = _event_id(job), time.monotonic()
-        elif time.monotonic() - sent_at > _KEEP_ALIVE_SECONDS:
-            yield ": still here\n\n"
-            sent_at = time.monotonic()
-
-
-def _event(job: JobAnswer) -> str:
-    return f"id: {_event_id(job)}\ndata: {job.model_dump_json()}\n\n"
-
-
-def _event_id(job: JobAnswer) -> str:
-    """A digest of the record without `updated_at`, which changes while nothing else does."""
-    fields = job.model_dump(mode="json", exclude={"updated_at"})
-    return sha256(json.dumps(fields).encode()).hexdigest()[:16]
 
 
 async def _answer(jobs: Jobs, job_id: str) -> JobAnswer:

@@ -9,7 +9,7 @@ from api.capacity.thread_pools import to_record_thread
 from api.routes.examples import TRACK
 from api.routes.handler import Front, Inputs
 from api.routes.route import GENERATE, OF_PRODUCER, Parameter, Route
-from contract import PeaksAnswer, TrackAnswer, TrackChanges, TrackDeletedAnswer, TracksAnswer
+from contract import PeaksAnswer, SubmittedTrackAnswer, TrackAnswer, TrackChanges, TrackDeletedAnswer, TracksAnswer
 from core.errors import Refusal
 from core.text import shown
 from generation.track_library import MAX_PAGE, TrackFilter
@@ -37,8 +37,15 @@ async def list_all(front: Front, inputs: Inputs[None]) -> TracksAnswer:
     return TracksAnswer(tracks=[record.answer() for record in found], next_cursor=next_cursor)
 
 
-async def inspect(front: Front, inputs: Inputs[None]) -> TrackAnswer:
-    return (await to_record_thread(front.generation.track_library.find, inputs.path["track_id"])).answer()
+async def inspect(front: Front, inputs: Inputs[None]) -> TrackAnswer | SubmittedTrackAnswer:
+    track_id = inputs.path["track_id"]
+    try:
+        return (await to_record_thread(front.generation.track_library.find, track_id)).answer()
+    except Refusal as refusal:
+        submitted = await front.submissions.find(track_id) if refusal.status == 404 else None
+        if submitted is None:
+            raise
+        return submitted
 
 
 async def change(front: Front, inputs: Inputs[TrackChanges]) -> TrackAnswer:
@@ -48,7 +55,9 @@ async def change(front: Front, inputs: Inputs[TrackChanges]) -> TrackAnswer:
 
 async def delete(front: Front, inputs: Inputs[None]) -> TrackDeletedAnswer:
     track_id = inputs.path["track_id"]
-    deleted = await asyncio.to_thread(front.generation.track_library.delete, track_id)
+    deleted = await front.submissions.cancel(track_id)
+    if deleted is None:
+        deleted = await asyncio.to_thread(front.generation.track_library.delete, track_id)
     return TrackDeletedAnswer(track_id=track_id, deleted=[keys.to_path(key) for key in deleted])
 
 
@@ -95,10 +104,10 @@ ROUTES = (
         "GET",
         "/tracks/{track_id}",
         "artists",
-        "A track, with all that made it",
+        "A track, with all that made it; one that was submitted and is not made yet, with its progress",
         GENERATE,
         inspect,
-        answer=(TrackAnswer,),
+        answer=(TrackAnswer, SubmittedTrackAnswer),
         answer_example=TRACK,
         web_app=True,
     ),
@@ -121,7 +130,7 @@ ROUTES = (
         "DELETE",
         "/tracks/{track_id}",
         "artists",
-        "Delete a track with all that is stored besides it",
+        "Delete a track with all that is stored besides it; cancel one that is not made yet",
         GENERATE,
         delete,
         answer=(TrackDeletedAnswer,),

@@ -13,7 +13,19 @@ from dataclasses import dataclass, field
 from starlette.types import Scope
 
 from api.acestep import routes as acestep
-from api.routes import backends, datasets, jobs, library, operations, producers, tracks, training, twins, uploads
+from api.routes import (
+    backends,
+    datasets,
+    jobs,
+    library,
+    operations,
+    producers,
+    submissions,
+    tracks,
+    training,
+    twins,
+    uploads,
+)
 from api.routes.route import ADMIN, Route
 
 ROUTES: tuple[Route, ...] = (
@@ -22,6 +34,7 @@ ROUTES: tuple[Route, ...] = (
     *jobs.ROUTES,
     *datasets.ROUTES,
     *tracks.ROUTES,
+    *submissions.ROUTES,
     *library.ROUTES,
     *backends.ROUTES,
     *twins.ROUTES,

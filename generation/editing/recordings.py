@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from contract import FORMATS, is_id
+from contract import FORMATS, GenerateRequest, is_id
 from core import principal
 from core.disk import temporary_space
 from core.errors import Refusal
@@ -158,6 +158,23 @@ class Recordings:
                 self._references.popitem(last=False)
         return Recording(audio, found.name, found.owner)
 
+    async def owners(self, request: GenerateRequest) -> list[str | None]:
+        """The producers of the recordings that a request names, which are not read.
+
+        Raises:
+            Refusal: 400, 403, 404.
+        """
+        named = {} if request.task == "text" else {"source": request.source}
+        if request.reference is not None:
+            named["reference"] = request.reference
+        owners = []
+        for field, name in named.items():
+            found = await self._find(field, name, None)
+            if not found.etag and not self.outbox.waiting(str(found.place)):
+                raise _missing(field, found.name)
+            owners.append(found.owner)
+        return owners
+
     async def _find(self, field: str, name: str | None, sent: io.FileIO | None) -> _Found:
         if sent is not None and name is not None:
             raise Refusal(400, f"{field}: send a path or a file, not both")
@@ -165,9 +182,7 @@ class Recordings:
             digest = await asyncio.to_thread(_digest, sent)
             return _Found(sent, f"sha256:{digest}", None, digest)
         if name is None:
-            raise Refusal(
-                400, f"{field}: it is missing; send the path of a track or an upload, or a file to /generate/form"
-            )
+            raise _not_sent(field)
         key = await asyncio.to_thread(self._key, field, name)
         entry = await asyncio.to_thread(self.storage.stat, key)
         return _Found(key, keys.to_path(key), producer_of(key), entry.etag if entry else "")
@@ -252,6 +267,10 @@ class Recordings:
         if not found:
             raise Refusal(404, f"reference: there are no uploads of producer {shown(producer)}; upload something first")
         return max(found, key=lambda entry: (entry.modified, entry.key)).key
+
+
+def _not_sent(field: str) -> Refusal:
+    return Refusal(400, f"{field}: it is missing; send the path of a track or an upload, or a file to /generate/form")
 
 
 def _missing(field: str, name: str) -> Refusal:

@@ -1,0 +1,63 @@
+"""Tracks that are made after the answer to their request: submit and follow them."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from api.routes import library
+from api.routes.event_stream import stream_of
+from api.routes.examples import SUBMITTED, TWIN
+from api.routes.handler import Front, Inputs
+from api.routes.route import GENERATE, TWIN_LINK, Route
+from contract import ENDED, SubmitRequest, SubmittedTrackAnswer, TrackAnswer
+
+
+async def submit(front: Front, inputs: Inputs[SubmitRequest]) -> SubmittedTrackAnswer:
+    return (await front.submissions.submit(inputs.body)).answer()
+
+
+async def events(front: Front, inputs: Inputs[None]) -> Response:
+    """Server-sent events: the track's progress, now and whenever it changes, until it is made or was not made."""
+
+    async def read() -> SubmittedTrackAnswer:
+        return _as_submitted(await library.inspect(front, inputs))
+
+    return stream_of(await read(), read, lambda track: track.state in ENDED, inputs.headers)
+
+
+def _as_submitted(answer: TrackAnswer | SubmittedTrackAnswer) -> SubmittedTrackAnswer:
+    """A track of the library as one that is done."""
+    if isinstance(answer, SubmittedTrackAnswer):
+        return answer
+    created_at, track_id = answer.created_at, answer.track_id
+    return SubmittedTrackAnswer(track_id=track_id, state="done", created_at=created_at, track=answer)
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/generate/submit",
+        "artists",
+        "Make a track; answers at once with its id",
+        GENERATE,
+        submit,
+        body=SubmitRequest,
+        body_example={"prompt": "808 trap beat, dark synth", "lora_id": TWIN, "duration_seconds": 30, "seed": 7},
+        parameters=(TWIN_LINK,),
+        answer=(SubmittedTrackAnswer,),
+        answer_example=SUBMITTED,
+        errors=(404, 409, 507),
+        web_app=True,
+    ),
+    Route(
+        "GET",
+        "/tracks/{track_id}/events",
+        "artists",
+        "Follow a submitted track: its place in the queue and progress whenever they change, as server-sent events",
+        GENERATE,
+        events,
+        files=("text/event-stream",),
+        stream=True,
+        web_app=True,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Tracks that are made after the answer to their request, by whichever process takes them up."""

@@ -1,0 +1,152 @@
+"""The records of submitted tracks in storage, and the marks of those that are not made yet.
+
+A mark is written before its record, and removed after the track has ended and all that follows from it is stored. It
+names the process that makes the track; when that has ended, another process takes the track up by changing the mark.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from contract import SubmittedState
+from core.errors import Refusal
+from generation.submission.record import SubmissionRecord
+from storage import AlreadyExists, Changed, Damaged, Entry, NotFound, Storage, records, work_keys
+
+log = logging.getLogger("producer_twin.front")
+
+# Of one principal.
+MAX_OPEN = 64
+# A mark without a record is left by a process that died between writing the two.
+_ORPHANED_MARK_AGE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The mark of a track that is not made yet.
+
+    Attributes:
+        key: of the mark.
+        etag: of its content.
+        process: the name of the process that makes the track.
+    """
+
+    key: str
+    etag: str
+    process: str
+
+    @property
+    def track_id(self) -> str:
+        return work_keys.submitted_track(self.key)
+
+
+class SubmissionStore:
+    """Reads and changes the records.
+
+    Args:
+        on_end: called with a record that has ended, before its mark is removed; again if it fails or the process ends.
+    """
+
+    def __init__(self, storage: Storage, on_end: Callable[[SubmissionRecord], None] = lambda record: None) -> None:
+        self._storage = storage
+        self._on_end = on_end
+        self._marks: dict[str, Mark] = {}
+
+    def create(self, record: SubmissionRecord, process: str) -> None:
+        """Store a new record.
+
+        Raises:
+            Refusal: 429, the principal has too many.
+        """
+        mark, account = record.mark, record.by.principal().account
+        waiting = sum(1 for _ in self._storage.list(work_keys.open_submissions(account), limit=MAX_OPEN))
+        if waiting >= MAX_OPEN:
+            raise Refusal(429, f"{MAX_OPEN} submitted tracks are not made yet; wait for one, or cancel one", 10)
+        self._storage.put(mark, process.encode())
+        with suppress(AlreadyExists):  # a retry after an answer that was lost
+            self._storage.put(record.stored_at, record.encode(), if_absent=True)
+
+    def find(self, track_id: str) -> SubmissionRecord | None:
+        """The record; None if there is none. Raises Refusal (500) if it is damaged."""
+        with suppress(NotFound):
+            return self._read(track_id)[0]
+        return None
+
+    def marks(self) -> Iterator[Mark]:
+        """The marks of all tracks that are not made yet. Only those that have changed are read."""
+        found = {}
+        for entry in self._storage.list(work_keys.open_submissions()):
+            known = self._marks.get(entry.key)
+            if known is None or known.etag != entry.etag:
+                try:
+                    known = self._read_mark(entry)
+                except (NotFound, Damaged):
+                    continue
+            found[entry.key] = known
+        self._marks = found
+        yield from found.values()
+
+    def claim(self, mark: Mark, process: str) -> SubmissionRecord | None:
+        """Take up a track whose process has ended. None if another process was first, or the track has ended."""
+        try:
+            record = self._read(mark.track_id)[0]
+        except (NotFound, Damaged):
+            entry = self._storage.stat(mark.key)
+            if entry and datetime.now(UTC) - entry.modified > _ORPHANED_MARK_AGE:
+                self._storage.delete(mark.key)
+            return None
+        if record.has_ended:
+            self.settle(record)
+            return None
+        try:
+            self._storage.put(mark.key, process.encode(), if_match=mark.etag)
+        except Changed:
+            return None
+        return record
+
+    def end(self, track_id: str, state: SubmittedState, error: str | None = None) -> SubmissionRecord | None:
+        """End a track, unless it has ended. Returns the record as it is then; None if it is gone or damaged."""
+        while True:
+            try:
+                record, etag = self._read(track_id)
+            except (NotFound, Damaged):
+                return None
+            if record.has_ended:
+                break
+            ended = {"state": state, "error": error, "ended_at": datetime.now(UTC)}
+            record = record.model_copy(update=ended)
+            try:
+                self._storage.put(record.stored_at, record.encode(), if_match=etag)
+            except Changed:
+                continue
+            break
+        self.settle(record)
+        return record
+
+    def settle_ended(self, track_id: str) -> None:
+        """`settle` the track if it has ended: its mark may have been left by an error."""
+        record = self.find(track_id)
+        if record and record.has_ended:
+            self.settle(record)
+
+    def settle(self, record: SubmissionRecord) -> None:
+        """Do what follows from a record that has ended. It may be repeated."""
+        self._on_end(record)
+        self._storage.delete(record.mark)
+        if record.state == "done":
+            self._storage.delete(record.stored_at)  # the track has a record of its own
+
+    def delete(self, record: SubmissionRecord) -> list[str]:
+        """Delete the record of a track that was not made. Returns the keys that were deleted."""
+        return [key for key in (record.stored_at,) if self._storage.delete(key)]
+
+    def _read(self, track_id: str) -> tuple[SubmissionRecord, str]:
+        return records.read(self._storage, work_keys.submission(track_id), SubmissionRecord.decode)
+
+    def _read_mark(self, entry: Entry) -> Mark:
+        content, etag = self._storage.get_with_etag(entry.key, 1024)
+        return Mark(entry.key, etag, content.decode(errors="replace"))

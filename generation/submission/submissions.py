@@ -1,0 +1,222 @@
+"""Makes submitted tracks: those of this process, and those of processes that have ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from contract import SubmitRequest, SubmittedTrackAnswer
+from core import logs, principal
+from core.errors import Refusal
+from generation import access
+from generation.pipeline import Generation
+from generation.submission.record import SubmissionRecord, Submitter
+from generation.submission.store import SubmissionStore
+from preprocessing.fetch import check_webhook_url
+from storage import Storage, Unavailable, keys
+from storage.process_lease import LivingProcesses, ProcessLease
+
+log = logging.getLogger("producer_twin.front")
+
+POLL_SECONDS = 2.0
+# While the runner's queue is full, its process starts anew or storage is away, a track waits here.
+MAX_WAITING_SECONDS = 1800.0
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 2, 30
+# By the states of `queue_positions`; the others are `queued`.
+_STATES = {"making": "making", "finishing": "finishing"}
+
+
+class Submissions:
+    """The submitted tracks.
+
+    Args:
+        generation: makes them.
+        lease: by which other processes see that this one lives.
+    """
+
+    def __init__(self, generation: Generation, storage: Storage, lease: ProcessLease) -> None:
+        self._generation = generation
+        self._library = generation.track_library
+        self._lease = lease
+        self._living = LivingProcesses(storage, lease)
+        self.store = SubmissionStore(storage)
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._watch: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    def start(self) -> None:
+        """Take up, from now on, the tracks of processes that have ended. To be called in the event loop."""
+        self._watch = asyncio.create_task(self._keep_watching())
+
+    async def stop(self) -> None:
+        """Stop making tracks; other processes take them up."""
+        self._stopping = True
+        tasks = [*self._running.values(), *([self._watch] if self._watch else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def submit(self, request: SubmitRequest) -> SubmissionRecord:
+        """Check a request, store it, and start to make its track.
+
+        Raises:
+            Refusal: 400, 403, 404, 409; 429, the principal has too many; 503; 507.
+        """
+        if request.webhook_url is not None:
+            check_webhook_url(request.webhook_url)
+        who, now = principal.current(), datetime.now(UTC)
+        producer = await self._generation.admit(request)
+        key = keys.output(producer, keys.new_track_name(now), request.output_format, who.tracks)
+        fields = request.model_dump(mode="json", exclude_unset=True, exclude={"webhook_url", "response"})
+        record = SubmissionRecord(
+            track_id=keys.track_id(key) or "",
+            request=fields | {"seed": request.seed},
+            by=Submitter.of(who),
+            created_at=now,
+            webhook_url=request.webhook_url,
+        )
+        process = await asyncio.to_thread(self._lease.hold)
+        await asyncio.to_thread(self.store.create, record, process)
+        self._run(record)
+        return record
+
+    async def find(self, track_id: str) -> SubmittedTrackAnswer | None:
+        """A submitted track that is not made; None if there is none that the principal may fetch."""
+        record = await asyncio.to_thread(self._visible, track_id)
+        if record is None:
+            return None
+        return record.answer() if record.has_ended else await self._position(record)
+
+    async def cancel(self, track_id: str) -> list[str] | None:
+        """Cancel a track that is not made yet, or delete the record of one that was not made.
+
+        Returns:
+            The keys that were deleted; None if no such track was submitted.
+
+        Raises:
+            Refusal: 403, the track is another's.
+        """
+        record = await asyncio.to_thread(self._visible, track_id)
+        if record is None:
+            return None
+        if not _is_own(record) and not access.may_change(keys.track_of(track_id) or ""):
+            raise Refusal(403, "track_id: it is not yours; its maker or its producer may cancel it")
+        if record.has_ended:
+            return await asyncio.to_thread(self.store.delete, record)
+        await asyncio.to_thread(self.store.end, track_id, "cancelled")
+        if task := self._running.get(track_id):
+            task.cancel()
+        return []
+
+    def _visible(self, track_id: str) -> SubmissionRecord | None:
+        key = keys.track_of(track_id)
+        record = self.store.find(track_id) if key else None
+        if record is None or key is None or record.state == "done":  # the library has it
+            return None
+        return record if _is_own(record) or access.may_fetch(key) else None
+
+    async def _position(self, record: SubmissionRecord) -> SubmittedTrackAnswer:
+        answer = record.answer()
+        with principal.acting(record.by.principal()):
+            try:
+                found = await self._generation.queue_positions.find(record.name)
+            except Refusal:
+                return answer  # no process has begun with it
+        position = {"state": _STATES.get(found.state, "queued"), "ahead": found.ahead, "progress": found.progress}
+        return answer.model_copy(update=position | {"seconds_left": found.seconds_left})
+
+    # Making
+
+    def _run(self, record: SubmissionRecord) -> None:
+        task = asyncio.create_task(self._make(record))
+        self._running[record.track_id] = task
+        task.add_done_callback(lambda _: self._running.pop(record.track_id, None))
+
+    async def _make(self, record: SubmissionRecord) -> None:
+        error: str | None = None
+        try:
+            with principal.acting(record.by.principal()), logs.request(record.name):
+                await self._generate(record)
+                await asyncio.to_thread(self._library.find, record.track_id)
+        except Refusal as refusal:
+            error = refusal.message
+        except asyncio.CancelledError:
+            if not self._stopping:
+                await self._discard(record.track_id)
+            raise
+        except Exception:
+            log.exception("the submitted track %s failed", record.track_id)
+            error = f"the service failed at track {record.track_id}"
+        await self._end(record, error)
+
+    async def _generate(self, record: SubmissionRecord) -> None:
+        """Make the track. It waits while it cannot be made for the time being."""
+        end = time.monotonic() + MAX_WAITING_SECONDS
+        pause = _FIRST_WAIT_SECONDS
+        while True:
+            try:
+                await self._generation.generate_takes(record.generate_request(), as_base64=False, name=record.name)
+                return
+            except Refusal as refusal:
+                if refusal.status != 503 or time.monotonic() > end:
+                    raise
+                log.info("the submitted track %s waits: %s", record.track_id, refusal.message)
+                await asyncio.sleep(refusal.wait or pause)
+                pause = min(2 * pause, _LONGEST_WAIT_SECONDS)
+
+    async def _end(self, record: SubmissionRecord, error: str | None) -> None:
+        """Store the end, as soon as storage is available."""
+        while True:
+            try:
+                ended = await asyncio.to_thread(self.store.end, record.track_id, "failed" if error else "done", error)
+                if error is None and (ended is None or ended.state != "done"):
+                    await self._discard(record.track_id)
+                return
+            except Unavailable as unavailable:
+                log.warning("the end of the submitted track %s waits: %s", record.track_id, unavailable.message)
+                await asyncio.sleep(_LONGEST_WAIT_SECONDS)
+
+    async def _discard(self, track_id: str) -> None:
+        """Delete a track that was cancelled when it was as good as made."""
+        record = await asyncio.to_thread(self.store.find, track_id)
+        if record is None or record.state == "cancelled":
+            with suppress(Refusal), principal.acting(principal.ITSELF):
+                await asyncio.to_thread(self._library.delete, track_id)
+
+    # Taking up
+
+    async def _keep_watching(self) -> None:
+        while True:
+            try:
+                await self._look()
+            except Unavailable as error:
+                log.warning("submitted tracks are not looked for: %s", error.message)
+            except Exception:
+                log.exception("submitted tracks are not looked for")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _look(self) -> None:
+        """Cancel the tracks of this process whose mark is gone, and take up those of processes that have ended."""
+        running = set(self._running)
+        marks = {mark.track_id: mark for mark in await asyncio.to_thread(lambda: list(self.store.marks()))}
+        for track_id in running - marks.keys():
+            if task := self._running.get(track_id):
+                task.cancel()
+        for track_id, mark in marks.items():
+            if track_id in self._running:
+                continue
+            if await asyncio.to_thread(self._living.lives, mark.process):
+                if mark.process == self._lease.name:
+                    await asyncio.to_thread(self.store.settle_ended, track_id)
+                continue
+            process = await asyncio.to_thread(self._lease.hold)
+            if record := await asyncio.to_thread(self.store.claim, mark, process):
+                log.info("the submitted track %s is taken up", track_id)
+                self._run(record)
+
+
+def _is_own(record: SubmissionRecord) -> bool:
+    return record.by.name == principal.current().name

@@ -1,0 +1,275 @@
+"""Submitted tracks: made after the answer, taken up when a process has ended, cancelled, limited, and seen by some."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from adapters.library import Library
+from contract import SubmitRequest, TrackAnswer
+from core.errors import Refusal
+from core.principal import Principal, acting
+from core.settings import Settings
+from generation.outbox import Outbox
+from generation.pipeline import Generation
+from generation.submission import store as submission_store
+from generation.submission import submissions as module
+from generation.submission.submissions import Submissions
+from runners.clients import Runners
+from runners.messages import RunnerState, TrackRequest
+from runners.messages import TrackAnswer as MadeAnswer
+from storage import Storage, leases, work_keys
+from storage.process_lease import ProcessLease
+from tests.signed_in import Silence, store_twin
+
+ADA = Principal("key ada", frozenset({"generate"}), frozenset({"ada"}), tracks="key-ada")
+EVE = Principal("key eve", frozenset({"generate"}), frozenset({"eve"}), tracks="key-eve")
+TRACK = {"prompt": "trap", "duration_seconds": 0.5, "seed": 7}
+
+
+class Gated(Silence):
+    """A runner that makes a track once `go` is set, and whose queue is full for the first `full` requests."""
+
+    def __init__(self, full: int = 0) -> None:
+        self.go = asyncio.Event()
+        self.full = full
+        self.asked: list[TrackRequest] = []
+
+    async def generate(self, request: TrackRequest) -> MadeAnswer:
+        self.asked.append(request)
+        if self.full:
+            self.full -= 1
+            return MadeAnswer(error="the queue is full", status=503, wait=0)
+        await self.go.wait()
+        made = await super().generate(request)
+        return made.model_copy(update={"other_takes": [made.pcm] * (request.takes - 1)})
+
+    async def describe(self) -> RunnerState:
+        return (await super().describe()).model_copy(update={"takes_reference": True})
+
+
+class Process:
+    """What a front process has of submitted tracks."""
+
+    def __init__(self, storage: Storage, folder: Path, runner: Gated) -> None:
+        settings = Settings(allow_noncommercial=False)
+        runners = Runners({"ace_step": runner}, settings)
+        outbox = Outbox(storage, "submitted", folder / "outbox")
+        self.generation = Generation(runners, Library(storage), outbox, settings)
+        self.lease = ProcessLease(storage)
+        self.submissions = Submissions(self.generation, storage, self.lease)
+
+    async def submit(self, **body: Any) -> str:
+        return (await self.submissions.submit(SubmitRequest(**(TRACK | body)))).track_id
+
+    def find(self, track_id: str) -> TrackAnswer:
+        return self.generation.track_library.find(track_id)
+
+    async def state(self, track_id: str) -> str:
+        """As a client learns it."""
+        try:
+            self.find(track_id)
+            return "done"
+        except Refusal:
+            found = await self.submissions.find(track_id)
+            return found.state if found else "unknown"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_FIRST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(leases, "RENEW", 0.1)
+    monkeypatch.setattr(leases, "EXPIRY", 0.6)
+
+
+@asynccontextmanager
+async def alive(process: Process) -> AsyncIterator[Process]:
+    process.submissions.start()
+    try:
+        yield process
+    finally:
+        await process.submissions.stop()
+        process.lease.close()
+
+
+async def until(state: Callable[[], Awaitable[str]], wanted: str) -> None:
+    async with asyncio.timeout(30):
+        while (found := await state()) != wanted:
+            assert found in ("queued", "making", "finishing"), found
+            await asyncio.sleep(0.02)
+
+
+def test_a_track_is_made_after_the_answer_under_the_id_that_was_answered(store: Storage, tmp_path: Path) -> None:
+    async def run() -> None:
+        runner = Gated()
+        async with alive(Process(store, tmp_path, runner)) as process:
+            track_id = await process.submit(takes=2, rank="none")
+            assert await process.state(track_id) in ("queued", "making")
+            runner.go.set()
+            await until(lambda: process.state(track_id), "done")
+            track = process.find(track_id)
+            assert track.seed == 7 and track.takes[0] == track_id and len(track.takes) == 2
+            second = process.find(track.takes[1])
+            assert second.seed == 8 and second.takes == track.takes
+            await asyncio.sleep(0.3)
+            left = [entry.key for folder in ("submitted_tracks/", "open_submissions/") for entry in store.list(folder)]
+            assert not left
+
+    asyncio.run(run())
+
+
+def test_a_track_whose_process_ended_is_taken_up_and_is_the_same(store: Storage, tmp_path: Path) -> None:
+    async def begin() -> str:
+        process = Process(store, tmp_path, Gated())
+        track_id = await process.submit(seed=None)
+        await asyncio.sleep(0.1)
+        process.lease._held.pop_all()  # as after kill -9: nothing releases the lease
+        return track_id
+
+    async def go_on(track_id: str) -> int:
+        runner = Gated()
+        runner.go.set()
+        async with alive(Process(store, tmp_path, runner)) as process:
+            await until(lambda: process.state(track_id), "done")
+            return process.find(track_id).seed
+
+    before = asyncio.run(begin())
+    seed = store.get(work_keys.submission(before))
+    assert f'"seed": {asyncio.run(go_on(before))}'.encode() in seed
+
+
+def test_no_other_process_takes_up_what_is_being_made(store: Storage, tmp_path: Path) -> None:
+    async def run() -> None:
+        runner, idle = Gated(), Gated()
+        async with alive(Process(store, tmp_path, runner)) as process, alive(Process(store, tmp_path, idle)) as other:
+            track_id = await process.submit()
+            await asyncio.sleep(1.5)  # longer than a lease that is not renewed
+            assert not idle.asked and await other.state(track_id) == "queued"
+            runner.go.set()
+            await until(lambda: other.state(track_id), "done")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_a_track_is_cancelled_by_any_process(store: Storage, tmp_path: Path, where: str) -> None:
+    async def run() -> None:
+        runner = Gated()
+        async with alive(Process(store, tmp_path, runner)) as process:
+            other = Process(store, tmp_path, Gated())
+            track_id = await process.submit()
+            await asyncio.sleep(0.1)
+            assert await (process if where == "here" else other).submissions.cancel(track_id) == []
+            assert await other.state(track_id) == "cancelled"
+            async with asyncio.timeout(10):
+                while process.submissions._running:
+                    await asyncio.sleep(0.02)
+            runner.go.set()
+            assert await process.submissions.cancel(track_id) == [work_keys.submission(track_id)]
+            assert await process.state(track_id) == "unknown"
+            assert await process.submissions.cancel(track_id) is None
+
+    asyncio.run(run())
+
+
+def test_a_track_waits_while_the_queue_is_full(store: Storage, tmp_path: Path) -> None:
+    async def run() -> None:
+        runner = Gated(full=3)
+        runner.go.set()
+        async with alive(Process(store, tmp_path, runner)) as process:
+            track_id = await process.submit()
+            await until(lambda: process.state(track_id), "done")
+            assert len(runner.asked) == 4
+
+    asyncio.run(run())
+
+
+def test_a_track_that_cannot_be_made_has_failed_with_the_reason(store: Storage, tmp_path: Path) -> None:
+    class Failing(Gated):
+        async def generate(self, request: TrackRequest) -> MadeAnswer:
+            return MadeAnswer(error="seed: the values are not finite", status=500)
+
+    async def run() -> None:
+        async with alive(Process(store, tmp_path, Failing())) as process:
+            track_id = await process.submit()
+            await until(lambda: process.state(track_id), "failed")
+            found = await process.submissions.find(track_id)
+            assert found and found.error == "seed: the values are not finite"
+
+    asyncio.run(run())
+
+
+def test_a_refused_request_leaves_nothing(store: Storage, tmp_path: Path) -> None:
+    async def run() -> None:
+        process = Process(store, tmp_path, Gated())
+        store_twin(store, "bob", "night")
+        with acting(ADA):
+            for body, status in (
+                ({"lora_id": "ada:none"}, 404),
+                ({"lora_id": "bob:night"}, 404),
+                ({"duration_seconds": 100_000.0}, 400),
+                ({"reference": "/data/uploads/bob/takes/beat.wav"}, 404),
+                ({"webhook_url": "http://example.com/x"}, 400),
+                ({"webhook_url": "https://127.0.0.1/x"}, 400),
+                ({"webhook_url": "https://[::ffff:10.0.0.1]/x"}, 400),
+            ):
+                with pytest.raises(Refusal) as refused:
+                    await process.submit(**body)
+                assert refused.value.status == status, body
+        assert not [*store.list("submitted_tracks/"), *store.list("open_submissions/")]
+
+    asyncio.run(run())
+
+
+def test_a_principal_has_a_limited_number_and_sees_its_own(
+    store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submission_store, "MAX_OPEN", 2)
+
+    async def run() -> None:
+        async with alive(Process(store, tmp_path, Gated())) as process:
+            with acting(ADA):
+                track_id = await process.submit()
+                await process.submit()
+                with pytest.raises(Refusal) as refused:
+                    await process.submit()
+                assert refused.value.status == 429
+                assert track_id.startswith("made:key-ada:")
+            with acting(EVE):
+                await process.submit()
+                assert await process.submissions.find(track_id) is None
+                assert await process.submissions.cancel(track_id) is None
+            with acting(ADA):
+                assert await process.state(track_id) == "queued"
+                await process.submissions.cancel(track_id)
+                await process.submit()
+
+    asyncio.run(run())
+
+
+def test_ends_that_cannot_be_stored_are_stored_later(
+    store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that ends between the record and the mark leaves the rest to another."""
+    process = Process(store, tmp_path, Gated())
+
+    async def begin() -> str:
+        track_id = await process.submit()
+        process.lease.close()
+        return track_id
+
+    track_id = asyncio.run(begin())
+    told: list[str] = []
+    broken = submission_store.SubmissionStore(store, cast(Any, lambda record: 1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        broken.end(track_id, "failed", "for a test")
+    whole = submission_store.SubmissionStore(store, lambda record: told.append(f"{record.state}: {record.error}"))
+    [mark] = whole.marks()
+    assert whole.claim(mark, "another") is None
+    assert told == ["failed: for a test"] and not list(whole.marks())
