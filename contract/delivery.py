@@ -1,4 +1,4 @@
-"""The fields of `POST /generate` that say how a finished track is delivered: format, bit depth, loudness, loop."""
+"""The fields of `POST /generate` that say how a track is delivered: format, bit depth, loudness, loop, as a stream."""
 
 from __future__ import annotations
 
@@ -29,3 +29,4 @@ class DeliveryFields(Request):
     bit_depth: _SentBitDepth | None = None
     loudness: float | None = Field(None, ge=-36, le=-6)
     loop: bool = False
+    stream: bool = False

@@ -27,14 +27,14 @@ MEDIA_TYPES = {
 }
 LOSSY: tuple[OutputFormat, ...] = ("mp3", "opus", "m4a")
 # libsndfile's container, and its subtype where that does not follow from the samples.
-_SOUNDFILE: Mapping[OutputFormat, tuple[str, str | None]] = {
+SOUNDFILE: Mapping[OutputFormat, tuple[str, str | None]] = {
     "wav": ("WAV", None),
     "flac": ("FLAC", None),
     "mp3": ("MP3", "MPEG_LAYER_III"),
     "opus": ("OGG", "OPUS"),
 }
-_SUBTYPES: Mapping[SampleFormat, str] = {"int16": "PCM_16", "int24": "PCM_24", "float32": "FLOAT"}
-_SAMPLE_FORMATS: Mapping[str, SampleFormat] = {subtype: name for name, subtype in _SUBTYPES.items()}
+SUBTYPES: Mapping[SampleFormat, str] = {"int16": "PCM_16", "int24": "PCM_24", "float32": "FLOAT"}
+_SAMPLE_FORMATS: Mapping[str, SampleFormat] = {subtype: name for name, subtype in SUBTYPES.items()}
 SAMPLE_BYTES: Mapping[SampleFormat, int] = {"int16": 2, "int24": 3, "float32": 4}
 _RATES: Mapping[OutputFormat, Sequence[int]] = {
     "opus": (8_000, 12_000, 16_000, 24_000, 48_000),
@@ -98,12 +98,18 @@ def encode(sound: Sound, output_format: OutputFormat, provenance: Provenance) ->
 
 def resampled(sound: Sound, output_format: OutputFormat) -> Sound:
     """The sound at 48 kHz if the format does not support its rate."""
-    rates = _RATES.get(output_format)
-    if not rates or sound.sample_rate in rates:
+    rate = resampled_rate(sound.sample_rate, output_format)
+    if rate == sound.sample_rate:
         return sound
     import soxr
 
-    return Sound((soxr.resample(sound.floats(), sound.sample_rate, 48_000, quality="HQ"),), 48_000)
+    return Sound((soxr.resample(sound.floats(), sound.sample_rate, rate, quality="HQ"),), rate)
+
+
+def resampled_rate(sample_rate: int, output_format: OutputFormat) -> int:
+    """The rate of a file whose samples have this rate: 48 kHz if the format does not support it."""
+    rates = _RATES.get(output_format)
+    return sample_rate if not rates or sample_rate in rates else 48_000
 
 
 def decoded(file: bytes, output_format: OutputFormat) -> NDArray[np.float32]:
@@ -142,24 +148,24 @@ def _encode(sound: Sound, output_format: OutputFormat, tags: dict[str, str]) -> 
 def _write(sound: Sound, output_format: OutputFormat, tags: dict[str, str]) -> bytes:
     if output_format == "m4a":
         return m4a.encode(sound.floats(), sound.sample_rate, tags)
-    container, subtype = _SOUNDFILE[output_format]
+    container, subtype = SOUNDFILE[output_format]
     buffer = io.BytesIO()
     # Lossy encoders take floats, so no bits are dropped for them.
     sample_format = sound.sample_format if output_format not in LOSSY else "float32"
     if output_format == "flac" and sample_format == "float32":
         sample_format = "int24"
     with soundfile.SoundFile(
-        buffer, "w", sound.sample_rate, sound.channels, subtype or _SUBTYPES[sample_format], format=container
+        buffer, "w", sound.sample_rate, sound.channels, subtype or SUBTYPES[sample_format], format=container
     ) as file:
         for name, text in tags.items():
             setattr(file, name, text)
         for part in sound.parts:
             for start in range(0, len(part), _BLOCK_FRAMES):
-                file.write(_as_stored(part[start : start + _BLOCK_FRAMES], sample_format))
+                file.write(as_stored(part[start : start + _BLOCK_FRAMES], sample_format))
     return buffer.getvalue()
 
 
-def _as_stored(
+def as_stored(
     samples: Part, sample_format: SampleFormat
 ) -> NDArray[np.int16] | NDArray[np.int32] | NDArray[np.float32]:
     """Samples as libsndfile writes them unchanged: 24 bits are the upper ones of 32."""

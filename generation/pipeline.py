@@ -4,37 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from adapters.library import Library, twin_not_found
 from adapters.stored_adapter import StoredAdapter
-from contract import MAX_AUDIO_BASE64, MAX_TAKES_SECONDS, Figures, GenerateRequest
+from contract import Figures, GenerateRequest
 from core import metrics, principal
 from core.errors import Refusal
 from core.gate import Gate
 from core.settings import Settings
-from generation import encode, figures
+from generation import encode, figures, limits
 from generation.content_credentials import signer_of
 from generation.delivery import plan
-from generation.delivery.plan import Delivery
+from generation.delivery.plan import Delivered, Delivery
 from generation.editing import kept_latents, tasks
 from generation.editing.preparation import Edit, prepare_edit, prepare_reference
 from generation.editing.recordings import NOTHING_SENT, Recording, Recordings, Sent
 from generation.figures import Goal
 from generation.goals import goal_of, strengths_of, tempo_of
 from generation.outbox import Outbox
+from generation.prepared import Prepared
 from generation.provenance import Provenance
 from generation.queue_positions import QueuePositions, TrackedRequest
+from generation.streaming.delivery import StreamedDelivery, check_backend
+from generation.streaming.delivery import check as check_stream
+from generation.streaming.track import StreamedTrack, TrackHead
 from generation.takes import Draft, accepts, select
 from generation.track_library import TrackLibrary
-from generation.track_record import TrackRecord, new_record
+from generation.track_record import new_record
 from models.base import Text
 from runners import TABLE, Backend
 from runners.clients import Runners
-from runners.messages import AdapterRef, RunnerState, TrackAnswer, TrackRequest
+from runners.messages import RunnerState, TrackAnswer, TrackRequest
 from storage import Unavailable, keys, usage
 from storage.producers import Producers
 
@@ -123,7 +128,8 @@ class Generation:
             Refusal: the request cannot be served; the message names the field and the remedy.
         """
         with self.queue_positions.track() as tracked:
-            return await self._generate(request, as_base64, sent, tracked, name)
+            prepared = await self._prepare(request, sent, tracked)
+            return await self._generate(prepared, as_base64, tracked, name)
 
     async def admit(self, request: GenerateRequest) -> str | None:
         """Check a request that is generated later; its recordings are not decoded.
@@ -139,14 +145,49 @@ class Generation:
         backend = await self._backend(request, twins)
         await self._state(request, NOTHING_SENT, backend)
         seconds = self._seconds(request, backend, None)
-        if request.task == "text" and request.drawn_at_once * seconds > MAX_TAKES_SECONDS:
-            raise _too_many_takes(request, seconds)
+        if request.task == "text":
+            limits.check_takes(request, seconds)
         owners = await self.recordings.owners(request)
         return twins[0][0].header.producer_id if twins else next(filter(None, owners), None)
 
-    async def _generate(
-        self, request: GenerateRequest, as_base64: bool, sent: Sent, tracked: TrackedRequest, name: str | None
-    ) -> list[Generated]:
+    async def stream(self, request: GenerateRequest, sent: Sent = NOTHING_SENT) -> StreamedTrack:
+        """Begin to generate a track, whose file comes in chunks. Returns when the first of them is there.
+
+        The track is stored at the end, with the bytes that were sent.
+
+        Raises:
+            Refusal: as `generate_takes`; also by the chunks, where something fails later.
+        """
+        return await StreamedTrack.begun(self._stream(request, sent))
+
+    async def _stream(self, request: GenerateRequest, sent: Sent) -> AsyncGenerator[TrackHead | bytes, None]:
+        check_stream(request)
+        with self.queue_positions.track() as tracked:
+            prepared = await self._prepare(request, sent, tracked)
+            check_backend(prepared.backend, prepared.state)
+            delivery, key, file = StreamedDelivery.of(prepared), prepared.new_key(), bytearray()
+            answer = TrackAnswer()
+            with tracked.running_on(prepared.backend):
+                async with aclosing(self._messages(prepared)) as messages:
+                    async for message in messages:
+                        if isinstance(message, TrackAnswer):
+                            answer = message
+                            continue
+                        if not file:
+                            yield TrackHead.of(prepared, key)
+                        chunk = await asyncio.to_thread(delivery.add, message)
+                        file += chunk
+                        yield chunk
+            last = await asyncio.to_thread(delivery.close)
+            made = Delivered(bytes(file + last), delivery.sample_rate, delivery.seconds, delivery.waveform)
+            metrics.MUSIC.labels(prepared.backend.name).inc(made.seconds)
+            latents = kept_latents.of_file(answer, prepared.delivery.edit)
+            await self._keep(Draft(request.seed, made, prepared.provenance, None, latents), prepared, key)
+            await self._count_uses(prepared.twins, made.seconds)
+            yield last  # not before it is stored, so that whoever has the whole file finds the track
+
+    async def _prepare(self, request: GenerateRequest, sent: Sent, tracked: TrackedRequest) -> Prepared:
+        """Check a request, and find all that its tracks are made of."""
         plan.check(request)
         twins = await self._twins(request)
         backend = await self._backend(request, twins)
@@ -170,11 +211,6 @@ class Generation:
             keep_latents=keep_latents,
             sample_format=delivery.pcm,
         )
-        if as_base64:
-            self._check_size(request, state, seconds, delivery)
-        if request.drawn_at_once * seconds > MAX_TAKES_SECONDS:
-            raise _too_many_takes(request, seconds)
-        goal = await self._goal(request, twins, strengths) if request.measures else None
         provenance = Provenance(
             backend=backend.name,
             base=state.checkpoint,
@@ -188,40 +224,41 @@ class Generation:
             source=edit.source.name if edit else None,
             reference=reference.name if reference else None,
         )
+        producer = twins[0][0].header.producer_id if twins else _owner(edit.source if edit else None, reference)
+        return Prepared(
+            request, twins, strengths, backend, state, seconds, delivery, track_request, provenance, producer
+        )
+
+    async def _generate(
+        self, prepared: Prepared, as_base64: bool, tracked: TrackedRequest, name: str | None
+    ) -> list[Generated]:
+        request, backend = prepared.request, prepared.backend
+        if as_base64:
+            limits.check_base64(prepared)
+        limits.check_takes(request, prepared.seconds)
+        goal = await self._goal(request, prepared.twins, prepared.strengths) if request.measures else None
 
         async def draw(before: int, count: int) -> list[Draft]:
-            asked = track_request.model_copy(update={"options": request.take(before), "takes": count})
+            asked = {"options": request.take(before), "takes": count}
             with tracked.running_on(backend):
-                made = await self._track(backend, asked, twins, strengths)
+                made = await self._track(prepared, asked)
             metrics.MUSIC.labels(backend.name).inc(count * made.seconds)
             seeds = [request.take(before + number).seed for number in range(count)]
             drafts = [
-                self._draft(take, delivery, replace(provenance, seed=seed), goal)
+                self._draft(take, prepared.delivery, replace(prepared.provenance, seed=seed), goal)
                 for take, seed in zip(made.takes, seeds, strict=True)
             ]
             return list(await asyncio.gather(*drafts))
 
         drafts, draws = await select(request, draw)
-        producer = twins[0][0].header.producer_id if twins else _owner(edit.source if edit else None, reference)
-        scale = round(sum(map(abs, strengths)), 6) if twins else None
-        names = [keys.new_track_name(draft.provenance.made_at or datetime.now(UTC)) for draft in drafts]
-        names[0] = name or names[0]
-        maker = principal.current().tracks
-        places = [keys.output(producer, each, request.output_format, maker) for each in names]
-        stored = []
-        for key, draft in zip(places, drafts, strict=True):
-            track = await self._store(key, draft, request, as_base64)
-            own = request.model_copy(update={"seed": draft.seed})
-            record = new_record(key, own, draft.provenance, draft.made, producer, strengths, takes=places)
-            await asyncio.to_thread(self._record, record)
-            if draft.latents and state.base_sha256:
-                await asyncio.to_thread(
-                    kept_latents.store, draft.latents, track.key, track.file, state.base_sha256, self.outbox
-                )
-            stored.append(replace(track, draws=draws, lora_scale=scale))
-        if self.settings.auth_issuer:
-            await asyncio.to_thread(self._count_uses, twins, sum(draft.made.seconds for draft in drafts))
-        return stored
+        places = [prepared.new_key() for _ in drafts]
+        if name:
+            places[0] = prepared.key_of(name)
+        stored = [
+            await self._keep(draft, prepared, key, as_base64, places) for draft, key in zip(drafts, places, strict=True)
+        ]
+        await self._count_uses(prepared.twins, sum(draft.made.seconds for draft in drafts))
+        return [replace(track, draws=draws) for track in stored]
 
     async def _draft(self, track: TrackAnswer, delivery: Delivery, provenance: Provenance, goal: Goal | None) -> Draft:
         """Encode a take, and measure it if there is a goal."""
@@ -232,14 +269,25 @@ class Generation:
         latents = kept_latents.of_file(track, delivery.edit)
         return Draft(provenance.seed, made, provenance, measured, latents)
 
-    async def _store(self, key: str, draft: Draft, request: GenerateRequest, as_base64: bool) -> Generated:
-        """Sign and store a take."""
+    async def _keep(
+        self, draft: Draft, prepared: Prepared, key: str, as_base64: bool = False, takes: Sequence[str] = ()
+    ) -> Generated:
+        """Sign and store a take, with its record and latents.
+
+        Args:
+            takes: the keys of all takes of the request.
+        """
+        request = prepared.request
         file, output_format = draft.made.file, request.output_format
         if self.signer:
             file = await asyncio.to_thread(self.signer.sign, file, output_format, draft.provenance)
-        if as_base64 and len(file) * 4 / 3 > MAX_AUDIO_BASE64:
-            raise self._too_large(request, draft.made.seconds)
+        if as_base64:
+            limits.check_file_base64(request, file, draft.made.seconds)
         await asyncio.to_thread(self.outbox.put, key, file)
+        await asyncio.to_thread(self._record, key, draft, prepared, takes)
+        if draft.latents and prepared.state.base_sha256:
+            base = prepared.state.base_sha256
+            await asyncio.to_thread(kept_latents.store, draft.latents, key, file, base, self.outbox)
         return Generated(
             file=file,
             media_type=encode.MEDIA_TYPES[output_format],
@@ -248,6 +296,7 @@ class Generation:
             sample_rate=draft.made.sample_rate,
             seconds=draft.made.seconds,
             key=key,
+            lora_scale=prepared.lora_scale,
             figures=draft.figures,
             accepted=accepts(request.accept, draft.figures) if request.accept else None,
         )
@@ -289,18 +338,20 @@ class Generation:
             return False
         return await asyncio.to_thread(self.producers.is_open, lora_id, principal.current().links)
 
-    def _record(self, record: TrackRecord) -> None:
-        """Add a take to the library. A full storage loses the record, not the track."""
+    def _record(self, key: str, draft: Draft, prepared: Prepared, takes: Sequence[str]) -> None:
+        """Add the track to the library. A full storage loses the record, not the track."""
+        own = prepared.request.model_copy(update={"seed": draft.seed})
+        producer, strengths = prepared.producer, prepared.strengths
         try:
-            self.track_library.add(record)
+            self.track_library.add(new_record(key, own, draft.provenance, draft.made, producer, strengths, takes))
         except Unavailable as error:
-            log.warning("%s is not in the library: %s", record.output_path, error.message)
+            log.warning("%s is not in the library: %s", key, error.message)
 
-    def _count_uses(self, twins: Sequence[list[StoredAdapter]], seconds: float) -> None:
+    async def _count_uses(self, twins: Sequence[list[StoredAdapter]], seconds: float) -> None:
         """Count a track for each of its twins. A full storage loses the count, not the track."""
-        for found in twins:
+        for found in twins if self.settings.auth_issuer else ():
             try:
-                self.outbox.put(*usage.new_event(found[0].header.lora_id, seconds))
+                await asyncio.to_thread(self.outbox.put, *usage.new_event(found[0].header.lora_id, seconds))
             except Unavailable as error:
                 log.warning("a use of %s was not counted: %s", found[0].header.lora_id, error.message)
 
@@ -343,39 +394,29 @@ class Generation:
             )
         return request.duration_seconds
 
-    def _check_size(self, request: GenerateRequest, state: RunnerState, seconds: float, delivery: Delivery) -> None:
-        """Refuse a track that cannot fit into a JSON answer before minutes are spent on it."""
-        if request.output_format != "wav" or not (state.sample_rate and state.channels):
-            return
-        rate, channels = state.sample_rate, state.channels
-        if (edit := delivery.edit) and edit.keeps_outside:
-            rate, channels = edit.source.sample_rate, edit.source.samples.shape[1]
-        bytes_per_second = rate * channels * encode.SAMPLE_BYTES[delivery.sample_format]
-        if seconds * bytes_per_second * 4 / 3 > MAX_AUDIO_BASE64:
-            raise self._too_large(request, seconds)
-
-    def _too_large(self, request: GenerateRequest, seconds: float) -> Refusal:
-        field = "duration_seconds" if request.task == "text" else "source"
-        return Refusal(
-            413,
-            f"{field}: {seconds:g} s are over {MAX_AUDIO_BASE64 // 2**20} MB as base64; ask for a link "
-            'with response: "url", for the bytes with the header Accept: audio/wav, or for less',
-        )
-
-    async def _track(
-        self, backend: Backend, request: TrackRequest, twins: Sequence[list[StoredAdapter]], strengths: Sequence[float]
-    ) -> TrackAnswer:
+    async def _track(self, prepared: Prepared, asked: dict[str, Any]) -> TrackAnswer:
         """Generate with each twin's first usable file. Without one the track is refused, not made by the base model."""
         refusals: list[Refusal] = []
-        # A twin may have copies at two paths: if one is damaged, the other is used.
-        for attempt in range(max(map(len, twins), default=1)):
-            files = [found[min(attempt, len(found) - 1)] for found in twins]
-            adapters = [
-                AdapterRef(key=twin.key, spares=twin.spares, header=twin.header, strength=strength)
-                for twin, strength in zip(files, strengths, strict=True)
-            ]
+        for adapters in prepared.adapters():
+            request = prepared.track_request.model_copy(update=asked | {"adapters": adapters})
             try:
-                return await self.runners.generate(backend, request.model_copy(update={"adapters": adapters}))
+                return await self.runners.generate(prepared.backend, request)
+            except Refusal as refusal:
+                if refusal.status != 404:
+                    raise
+                refusals.append(refusal)
+        raise refusals[0]
+
+    async def _messages(self, prepared: Prepared) -> AsyncGenerator[bytes | TrackAnswer, None]:
+        """The runner's messages of a stream, with the same files as `_track`."""
+        refusals: list[Refusal] = []
+        for adapters in prepared.adapters():
+            request = prepared.track_request.model_copy(update={"adapters": adapters})
+            try:
+                async with aclosing(self.runners.stream(prepared.backend, request)) as messages:
+                    async for message in messages:
+                        yield message
+                return
             except Refusal as refusal:
                 if refusal.status != 404:
                     raise
@@ -386,12 +427,3 @@ class Generation:
 def _owner(*recordings: Recording | None) -> str | None:
     """The producer of the first recording that has one: what is made of their recording, or follows it, is theirs."""
     return next((each.owner for each in recordings if each and each.owner), None)
-
-
-def _too_many_takes(request: GenerateRequest, seconds: float) -> Refusal:
-    field = "best_of" if request.best_of else "takes"
-    return Refusal(
-        400,
-        f"{field}: {request.drawn_at_once} takes of {seconds:g} s are over {MAX_TAKES_SECONDS:g} s in all; "
-        "ask for fewer or shorter ones",
-    )

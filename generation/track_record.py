@@ -15,7 +15,7 @@ from generation.provenance import Provenance
 from storage import keys
 
 # The fields of a request that are fields of the record, or say only how the track is answered.
-_NOT_OPTIONS = {"prompt", "response", "output_format", "takes", "rank", "best_of", "accept", "figures"}
+_NOT_OPTIONS = {"prompt", "response", "output_format", "takes", "rank", "best_of", "accept", "figures", "stream"}
 
 
 class TrackRecord(TrackAnswer):

@@ -141,6 +141,8 @@ class Row:
         edit: the task and its source; None for text alone.
         reference: audio whose timbre the row follows.
         keep: called with the track's latents when it is done; None if they are not wanted.
+        emit: called with each piece of the audio as soon as it is decoded, `[channels, samples]` at the level at which
+            the model makes it. The row's own result is then empty. None for audio that is answered as a whole.
         shared: the condition, for rows that differ only in their seeds; None for a row that is alone.
     """
 
@@ -151,6 +153,7 @@ class Row:
     edit: Edit | None = None
     reference: Recording | None = None
     keep: Callable[[Latents], None] | None = field(default=None, compare=False, repr=False)
+    emit: Callable[[NDArray[np.float32]], None] | None = field(default=None, compare=False, repr=False)
     shared: Shared[Any] | None = field(default=None, compare=False, repr=False)
 
     def condition(self, compute: Callable[[], T]) -> T:
@@ -236,6 +239,11 @@ class Model(Protocol[R]):
         return False
 
     @property
+    def streams(self) -> bool:
+        """Whether rows may have `emit`."""
+        return False
+
+    @property
     def device(self) -> torch.device: ...
 
     @property
@@ -294,8 +302,18 @@ class Model(Protocol[R]):
         """Batch runs that have the same `batch_key`. Batches that they were in before must not be used any more."""
         ...
 
+    def next_piece(self, run: R, row: Row) -> Interruptible | None:
+        """Work that decodes the next piece of a row that has steps left, for its `emit`; None if there is no piece yet.
+
+        If it is abandoned at a `yield`, the run has not changed.
+        """
+        return None
+
     def finish(self, run: R, row: Row) -> Generator[None, None, NDArray[np.float32]]:
-        """Decode a run with no steps left into audio. Raises if the result is invalid, such as not finite."""
+        """Decode a run with no steps left into audio. Raises if the result is invalid, such as not finite.
+
+        With `emit`, the pieces that are left go there.
+        """
         ...
 
     def response(self, row: Row) -> Generator[None, None, torch.Tensor]:

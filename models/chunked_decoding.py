@@ -38,7 +38,11 @@ def chunks(length: int, receptive_field: int) -> Iterator[Chunk]:
 
 
 def decode_in_chunks(
-    frames: Tensor, receptive_field: int, hop: int, decode: Callable[[Tensor], Tensor]
+    frames: Tensor,
+    receptive_field: int,
+    hop: int,
+    decode: Callable[[Tensor], Tensor],
+    emit: Callable[[Tensor], None] | None = None,
 ) -> Generator[None, None, Tensor]:
     """Decode `[..., T]` to `[..., T × hop]`, with a pause after each chunk.
 
@@ -46,11 +50,14 @@ def decode_in_chunks(
         receptive_field: number of frames on either side of a sample that influence it.
         hop: samples per frame.
         decode: decodes `[..., n]` to `[..., n × hop]`.
+        emit: called with each chunk's results.
     """
     parts = []
     for chunk in chunks(frames.shape[-1], receptive_field):
         audio = decode(frames[..., chunk.first : chunk.last])
         parts.append(audio[..., (chunk.start - chunk.first) * hop : (chunk.end - chunk.first) * hop])
+        if emit:
+            emit(parts[-1])
         yield
     return torch.cat(parts, dim=-1)
 

@@ -68,3 +68,9 @@ def free_cached_memory() -> None:
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():
         torch.mps.empty_cache()
+
+
+def free_memory_of(error: Exception) -> None:
+    """Free what did not fit, which the frames of the error's traceback hold."""
+    error.__traceback__ = None
+    free_cached_memory()

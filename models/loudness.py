@@ -33,6 +33,12 @@ def clip(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     return audio if _peak(audio) <= 1 else np.clip(audio, -1, 1)
 
 
+def check_finite(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The audio itself. Raises FloatingPointError if a sample is not finite."""
+    _peak(audio)
+    return audio
+
+
 def _peak(audio: NDArray[np.float32]) -> float:
     peak = float(np.abs(audio).max(initial=0.0))
     if not np.isfinite(peak):

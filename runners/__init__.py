@@ -40,8 +40,9 @@ TABLE.register(
     )
 )
 
+_CANCELLED = ("/generate", "/stream")
 for _row in TABLE:
     _row.service.add_asgi_middleware(GracefulShutdown, seconds=settings().stop_seconds, behind=True)
-    _row.service.add_asgi_middleware(CancelOnDisconnect, applies=lambda scope: scope["path"] == "/generate")
+    _row.service.add_asgi_middleware(CancelOnDisconnect, applies=lambda scope: scope["path"] in _CANCELLED)
 
 __all__ = ["TABLE", "Backend"]

@@ -10,7 +10,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -38,6 +38,7 @@ from runners.messages import (
     TrackAnswer,
     TrackRequest,
 )
+from runners.stream_messages import answer_message, samples_message
 from runners.table import Backend
 from storage import open_storage
 
@@ -95,6 +96,28 @@ class Runner:
     @bentoml.api
     async def generate(self, request: TrackRequest) -> TrackAnswer:
         """Generate a track, or several takes of it. Concurrent requests share batches."""
+        return await self._generate(request)
+
+    @bentoml.api
+    async def stream(self, request: TrackRequest) -> AsyncGenerator[bytes, None]:
+        """Generate a track, and send its audio as it is decoded: see `runners.stream_messages`."""
+        loop, pieces = asyncio.get_running_loop(), asyncio.Queue[NDArray[np.float32] | None]()
+
+        def emit(piece: NDArray[np.float32]) -> None:  # in the model's thread
+            loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        answer = asyncio.ensure_future(self._generate(request, emit))
+        answer.add_done_callback(lambda _: pieces.put_nowait(None))
+        if request_task := asyncio.current_task():
+            # If it is cancelled while a piece is being sent, this generator would end only when it is collected.
+            request_task.add_done_callback(lambda _: answer.cancel())
+        while (piece := await pieces.get()) is not None:
+            yield samples_message(piece)
+        yield answer_message(await answer)
+
+    async def _generate(
+        self, request: TrackRequest, emit: Callable[[NDArray[np.float32]], None] | None = None
+    ) -> TrackAnswer:
         if self._reason or self._adapters is None or self._worker is None:
             return TrackAnswer(error=f"{self.backend} cannot serve: {self._reason}", status=503)
         deadline = time.monotonic() + request.timeout
@@ -104,7 +127,7 @@ class Runner:
             try:
                 self._worker.admit(rows=request.takes)
                 async with self._adapters.hold(request.adapters) as adapters:
-                    row = await asyncio.to_thread(_row, request, adapters)
+                    row = replace(await asyncio.to_thread(_row, request, adapters), emit=emit)
                     rows = row.takes(request.takes)
                     if request.keep_latents:
                         rows = [
@@ -150,6 +173,7 @@ class Runner:
             tasks=[task for task in TASKS if self._model and task in self._model.tasks],
             takes_reference=bool(self._model and self._model.takes_reference),
             keeps_latents=bool(self._model and self._model.keeps_latents),
+            streams=bool(self._model and self._model.streams),
         )
 
     @bentoml.api

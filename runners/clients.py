@@ -6,7 +6,8 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from contract import BackendAnswer
@@ -14,6 +15,7 @@ from core.errors import Refusal
 from core.settings import Settings
 from runners import TABLE, Backend
 from runners.messages import ConvertAnswer, ConvertRequest, QueuePosition, RunnerState, TrackAnswer, TrackRequest
+from runners.stream_messages import messages
 
 _STATE_MAX_AGE_SECONDS = 1.0
 _ANSWER_TIMEOUT_SECONDS = 5.0
@@ -159,12 +161,32 @@ class Runners:
         try:
             answer: TrackAnswer = await self.proxies[backend.name].to_async.generate(request=request)
         except Exception as error:
-            self._forget(backend)
-            raise Refusal(
-                503, f"{backend.name} did not finish the track ({type(error).__name__}); try again"
-            ) from error
+            raise self._unfinished(backend, error) from error
         finally:
             self._under_way[backend.name] -= request.takes
+        return self._checked(backend, answer)
+
+    async def stream(self, backend: Backend, request: TrackRequest) -> AsyncGenerator[bytes | TrackAnswer, None]:
+        """Generate a track: its samples, 32-bit floats, as they are decoded, and at the end an answer without samples.
+
+        Raises:
+            Refusal: with the runner's status and message, also after samples.
+        """
+        self._under_way[backend.name] += 1
+        try:
+            received = self.proxies[backend.name].to_async.stream(request=request)
+            async with aclosing(received), aclosing(messages(received)) as stream:
+                async for message in stream:
+                    yield message if isinstance(message, bytes) else self._checked(backend, message)
+        except Refusal:
+            raise
+        except Exception as error:
+            raise self._unfinished(backend, error) from error
+        finally:
+            self._under_way[backend.name] -= 1
+
+    def _checked(self, backend: Backend, answer: TrackAnswer) -> TrackAnswer:
+        """The answer. Raises the Refusal that it has instead."""
         if answer.error:
             if answer.status == 503:
                 self._forget(backend)
@@ -175,6 +197,10 @@ class Runners:
         """Ask for the runner's state at the next request, since it may not be ready any more."""
         self._states.pop(backend.name, None)
         self._answers.pop(backend.name, None)
+
+    def _unfinished(self, backend: Backend, error: Exception) -> Refusal:
+        self._forget(backend)
+        return Refusal(503, f"{backend.name} did not finish the track ({type(error).__name__}); try again")
 
     async def queue_position(self, backend: Backend, queue_key: str) -> QueuePosition:
         """The track's position in this runner; without a `state` if the runner does not have it or does not answer."""

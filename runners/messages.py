@@ -95,7 +95,7 @@ class TrackRequest(BaseModel):
         edit: the task and its source; None for text alone.
         reference: audio whose timbre the track follows.
         keep_latents: answer the track's latents as well.
-        sample_format: of the answer.
+        sample_format: of the answer; a stream has 32-bit floats.
         takes: the number of tracks, of which each has a seed that is one higher than the last.
     """
 
@@ -188,6 +188,7 @@ class RunnerState(BaseModel):
         tasks: those that the checkpoint can do; known when ready.
         takes_reference: whether tracks may follow a reference recording; known when ready.
         keeps_latents: whether it can answer tracks' latents; known when ready.
+        streams: whether it can send a track while it is made; known when ready.
     """
 
     ready: bool
@@ -203,6 +204,7 @@ class RunnerState(BaseModel):
     tasks: list[Task] = []
     takes_reference: bool = False
     keeps_latents: bool = False
+    streams: bool = False
 
 
 class ConvertRequest(BaseModel):

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.base import Batch, Model, Plan, Row, Run, Track
-from models.device import free_cached_memory, is_out_of_memory
+from models.device import free_memory_of, is_out_of_memory
 from runners.step_cost import StepCost
 
 log = logging.getLogger("producer_twin.runner")
@@ -68,6 +68,7 @@ class Ticket:
         group: the batch that it is in.
         prepared: its recordings are encoded, or it has none.
         finishing: its steps are done, and its audio is being decoded.
+        emitted: a part of its audio was given away, so that it cannot start again.
         alone: it no longer shares a batch, since a batch with it failed.
         deferred: it ran out of memory alone, and waits until no other row holds memory.
         request: identifies the request of which it is a take; takes of one request are answered together.
@@ -81,6 +82,7 @@ class Ticket:
     group: Group | None = None
     prepared: bool = True
     finishing: bool = False
+    emitted: bool = False
     alone: bool = False
     deferred: bool = False
     request: object = None
@@ -94,12 +96,14 @@ class Group:
         tickets: the rows.
         batch: the model's batch; `None` until its first step, and while a row is prepared or decoded.
         work: the step under way.
+        emitting: the ticket of which a piece of audio is being decoded in place of a step.
         seconds: the time that the step under way has taken so far.
     """
 
     tickets: list[Ticket]
     batch: Batch | None = None
     work: Generator[None, None, Any] | None = None
+    emitting: Ticket | None = None
     seconds: float = 0.0
 
 
@@ -300,18 +304,29 @@ class Scheduler:
     def _begin_step(self, group: Group) -> Generator[None, None, Any]:
         first = group.tickets[0]
         if first.finishing:
+            first.emitted |= first.row.emit is not None
             return self.model.finish(first.run, first.row)
         if not first.prepared:
             return self.model.prepare(first.row)
+        for ticket in group.tickets:
+            if ticket.row.emit and (piece := self.model.next_piece(ticket.run, ticket.row)):
+                group.emitting, ticket.emitted = ticket, True
+                return piece
         if group.batch is None:
             group.batch = self.model.batch([ticket.run for ticket in group.tickets])
         return group.batch.step()
 
     def _step_done(self, group: Group, result: Any) -> None:
         costs, first = sum(ticket.plan.cost for ticket in group.tickets), group.tickets[0]
+        if group.emitting:
+            group.emitting = None
+            if any(ticket not in self.tickets for ticket in group.tickets):
+                self._dissolve(group)
+            return
         self.clock += self.cost.of(costs)
         if first.finishing:
-            self.cost.finished(first.row.seconds, group.seconds)
+            if not first.row.emit:  # otherwise a part of its audio was decoded before
+                self.cost.finished(first.row.seconds, group.seconds)
             self._answer(first, result)
             return
         if not first.prepared:
@@ -333,15 +348,16 @@ class Scheduler:
 
     def _step_failed(self, group: Group, error: Exception) -> None:
         """Answer a single row. Several rows go on in halves if memory ran out, else alone, to find the faulty one."""
+        emitting, group.emitting = group.emitting, None
         group.work = group.batch = None
         self._dissolve(group)
-        if len(group.tickets) == 1:
-            self._row_failed(group.tickets[0], error)
+        if emitting or len(group.tickets) == 1:
+            self._row_failed(emitting or group.tickets[0], error)
         elif is_out_of_memory(error):
             self._max_seconds = sum(ticket.row.seconds for ticket in group.tickets) / 2
             self._limited_at = time.monotonic()
             log.warning("out of memory: batches are limited to %g s of music for now", self._max_seconds)
-            _release_memory(error)
+            free_memory_of(error)
         else:
             for ticket in group.tickets:
                 ticket.alone = True
@@ -349,8 +365,8 @@ class Scheduler:
     def _row_failed(self, ticket: Ticket, error: Exception) -> None:
         """Answer a row with its error, or defer it if it lacked memory that other rows hold."""
         if is_out_of_memory(error):
-            _release_memory(error)
-            if any(other.run for other in self.tickets if other is not ticket):
+            free_memory_of(error)
+            if not ticket.emitted and any(other.run for other in self.tickets if other is not ticket):
                 ticket.run, ticket.finishing = None, False
                 ticket.alone = ticket.deferred = True
                 return
@@ -379,9 +395,3 @@ class Scheduler:
         if group and (group.work is None or not any(each in self.tickets for each in group.tickets)):
             group.work = None
             self._dissolve(group)
-
-
-def _release_memory(error: Exception) -> None:
-    """Free what did not fit, which the frames of the error's traceback hold."""
-    error.__traceback__ = None
-    free_cached_memory()

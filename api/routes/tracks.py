@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from api.routes import outputs
+from api.routes.audio_stream import AudioStream
 from api.routes.examples import GENERATED, TWIN
 from api.routes.forms import on_disk
 from api.routes.handler import Front, Inputs
@@ -32,6 +33,7 @@ from core.errors import Refusal
 from generation.editing.recordings import NOTHING_SENT, Sent
 from generation.encode import MEDIA_TYPES
 from generation.pipeline import Generated
+from generation.streaming.track import TrackHead
 
 _AUDIO = tuple(MEDIA_TYPES.values())
 _REQUEST_ID = Parameter(
@@ -47,7 +49,7 @@ async def generate(
 ) -> GenerateAnswer | Response:
     """Make a track and answer it as the client wants it: as JSON with base64, as a link, or as the audio itself.
 
-    Several takes are answered as links.
+    Several takes are answered as links. With `stream` the audio is sent while it is made.
 
     Args:
         accept: the `Accept` header.
@@ -63,10 +65,12 @@ async def generate(
         _check_answer_holds_takes(request, raw)
     if raw:
         request = request.model_copy(update={"output_format": raw})
+    if request.stream:
+        return await _stream(front, request, raw, sent)
     made = await front.generation.generate_takes(request, as_base64=not as_link and raw is None, sent=sent)
     track = made[0]
     if raw:
-        return Response(track.file, media_type=track.media_type, headers=_headers(track))
+        return Response(track.file, media_type=track.media_type, headers=_headers(track) | _measured(track))
     if request.takes > 1:
         return _json(_takes_answer(front, made))
     fields: dict[str, Any] = {
@@ -83,6 +87,14 @@ async def generate(
         return _json(GenerateLinkAnswer(url=_url(front, track), **fields))
     encoded = await asyncio.to_thread(base64.b64encode, track.file)
     return _json(GenerateAnswer(audio_base64=encoded.decode(), **fields))
+
+
+async def _stream(front: Front, request: GenerateRequest, raw: OutputFormat | None, sent: Sent) -> Response:
+    if raw is None:
+        raise Refusal(400, "stream: the answer would be JSON; send the header Accept: audio/wav, or leave it out")
+    track = await front.generation.stream(request, sent)
+    headers = _headers(track.head) | {"x-track-id": track.head.track_id}
+    return AudioStream(track.chunks, track.head.media_type, headers)
 
 
 def _check_answer_holds_takes(request: GenerateRequest, raw: OutputFormat | None) -> None:
@@ -114,11 +126,17 @@ def _takes_answer(front: Front, made: Sequence[Generated]) -> TakesAnswer:
     )
 
 
-def _headers(track: Generated) -> dict[str, str]:
+def _headers(track: Generated | TrackHead) -> dict[str, str]:
     """The headers of an answer that is the audio itself."""
     headers = {"x-backend": track.backend, "x-seed": str(track.seed), "x-output-path": track.path}
     if track.lora_scale is not None:
         headers["x-lora-scale"] = f"{track.lora_scale:g}"
+    return headers
+
+
+def _measured(track: Generated) -> dict[str, str]:
+    """The headers with the figures of a track that was measured."""
+    headers = {}
     if track.figures:
         headers["x-figures"] = track.figures.model_dump_json()
     if track.accepted is not None:

@@ -114,6 +114,11 @@ class Delivery:
         return self._at_loudness(samples, rate, self.request.loudness, provenance)
 
     @property
+    def dither_bits(self) -> int | None:
+        """The bits of the file's samples, if the model's floats are rounded to them."""
+        return None if self.request.output_format in LOSSY else _BITS.get(self.sample_format)
+
+    @property
     def _keeps_source(self) -> bool:
         return self.edit is not None and self.edit.keeps_outside
 
@@ -145,8 +150,7 @@ class Delivery:
 
     def _dithered(self, samples: Samples) -> Samples:
         """The samples as the file holds them, dithered if it has fewer bits."""
-        bits = None if self.request.output_format in LOSSY else _BITS.get(self.sample_format)
-        return dithered(samples, bits, self.request.seed) if bits else samples
+        return dithered(samples, self.dither_bits, self.request.seed) if self.dither_bits else samples
 
     def _file(self, parts: Sequence[Part], rate: int, provenance: Provenance) -> Delivered:
         sound = Sound(parts, rate, self.sample_format)

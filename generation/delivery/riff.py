@@ -14,11 +14,21 @@ _DENOMINATORS = {"6": 8}
 
 def with_chunks(wav: bytes, chunks: dict[bytes, bytes]) -> bytes:
     """The file with chunks behind its own ones."""
-    added = b"".join(
+    body = wav[8:] + b"\0" * (len(wav) % 2) + encoded(chunks)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def header(chunks: dict[bytes, bytes], data_bytes: int) -> bytes:
+    """The beginning of a WAV file, up to the samples: these chunks, and the head of the chunk with the samples."""
+    before = b"WAVE" + encoded(chunks) + b"data" + struct.pack("<I", data_bytes)
+    return b"RIFF" + struct.pack("<I", len(before) + data_bytes + data_bytes % 2) + before
+
+
+def encoded(chunks: dict[bytes, bytes]) -> bytes:
+    """Chunks by their names, each padded to whole words."""
+    return b"".join(
         name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2) for name, data in chunks.items()
     )
-    body = wav[8:] + b"\0" * (len(wav) % 2) + added
-    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def loop_chunks(loop: Loop, key: str | None, frames: int, rate: int) -> dict[bytes, bytes]:

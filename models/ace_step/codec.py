@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 import torch
@@ -47,14 +47,27 @@ def encode(
 
 
 @torch.inference_mode()
-def decode(vae: AutoencoderOobleck, latents: Tensor) -> Generator[None, None, Tensor]:
-    """Decode latents `[1, T, C]` to audio `[channels, samples]`, with a pause after each chunk."""
+def decode(
+    vae: AutoencoderOobleck, latents: Tensor, emit: Callable[[Tensor], None] | None = None
+) -> Generator[None, None, Tensor]:
+    """Decode latents `[1, T, C]` to audio `[channels, samples]`, with a pause after each chunk.
+
+    Args:
+        emit: called with each chunk's audio.
+    """
     z = latents.transpose(1, 2)
     if _decodes_whole(vae):
         yield
-        return vae.decode(z).sample[0]
+        audio: Tensor = vae.decode(z).sample[0]
+        if emit:
+            emit(audio)
+        return audio
     receptive_field = _decoder_receptive_field(vae.config.downsampling_ratios)
-    return (yield from decode_in_chunks(z, receptive_field, vae.hop_length, lambda part: vae.decode(part).sample[0]))
+    return (
+        yield from decode_in_chunks(
+            z, receptive_field, vae.hop_length, lambda part: vae.decode(part).sample[0], emit=emit
+        )
+    )
 
 
 def decode_span(vae: AutoencoderOobleck, latents: Tensor, start: int, end: int) -> Generator[None, None, Tensor]:

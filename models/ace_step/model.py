@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import ClassVar, Self
 
 import numpy as np
@@ -23,7 +23,7 @@ from models.ace_step.tasks import inside, tasks_of, windows
 from models.base import Edit, Interruptible, Latents, Model, Plan, Row, run_to_end
 from models.checkpoints import Checkpoint
 from models.compilation import compile_function
-from models.loudness import clip, normalising_gain
+from models.loudness import check_finite, clip, normalising_gain
 from models.memory import WHOLE, MemoryMode
 from models.traits import DEFAULT_TRAITS, Traits
 
@@ -83,6 +83,10 @@ class AceStep(Model[Run]):
     def keeps_latents(self) -> bool:
         return True
 
+    @property
+    def streams(self) -> bool:
+        return True
+
     def file_name(self, module: str) -> str:
         for diffusers, original in _ORIGINAL_NAMES.items():
             if module.endswith(diffusers):
@@ -130,6 +134,9 @@ class AceStep(Model[Run]):
         if row.edit and row.edit.keeps_outside:
             samples = yield from self._edited(run, row.edit, row.seconds)
             latents, gain = self._joined(run, row.edit), run.encoded.gain
+        elif row.emit:
+            yield from codec.decode(self.pipeline.vae, run.latents, self._emitter(row))
+            samples, latents, gain = np.zeros((self.channels, 0), np.float32), run.latents, 1.0
         else:
             # Rows are decoded one at a time: padding to one length would be audible at the end.
             audio = yield from codec.decode(self.pipeline.vae, run.latents)
@@ -139,6 +146,19 @@ class AceStep(Model[Run]):
         if row.keep:
             row.keep(Latents(latents[0].float().cpu().numpy(), gain))
         return samples
+
+    def _emitter(self, row: Row) -> Callable[[Tensor], None]:
+        """Passes decoded audio to the row's `emit`, up to the row's end."""
+        left = round(row.seconds * self.sample_rate)
+
+        def emit(audio: Tensor) -> None:
+            nonlocal left
+            piece = check_finite(audio[:, :left].float().cpu().numpy())
+            left -= piece.shape[1]
+            if row.emit and piece.size:
+                row.emit(piece)
+
+        return emit
 
     def _joined(self, run: Run, edit: Edit) -> Tensor:
         """The row's latents in the windows, and the source's where the samples are the source's own."""

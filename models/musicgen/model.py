@@ -14,10 +14,10 @@ from transformers import MusicgenForConditionalGeneration, PreTrainedTokenizerBa
 
 from adapters.batched_lora import batch_key, blend, check_adapters
 from contract.tasks import Task
-from models.base import Model, Plan, Row, Text, run_to_end
+from models.base import Interruptible, Model, Plan, Row, Text, run_to_end
 from models.checkpoints import Checkpoint
 from models.compilation import compile_function
-from models.loudness import normalise
+from models.loudness import check_finite, normalise
 from models.memory import WHOLE, MemoryMode
 from models.musicgen import codec
 from models.musicgen.checkpoint import load
@@ -79,6 +79,10 @@ class MusicGen(Model[Run]):
         return tasks if self.traits.tasks is None else tasks & {"text", *self.traits.tasks}
 
     @property
+    def streams(self) -> bool:
+        return True
+
+    @property
     def device(self) -> torch.device:
         device: torch.device = self.model.decoder.device
         return device
@@ -135,7 +139,12 @@ class MusicGen(Model[Run]):
 
     def begin(self, row: Row) -> Run:
         token_row, state = row.condition(lambda: self._condition(row))
-        return Run(self.model, replace(token_row, seed=row.options.seed), replace(state))
+        run = Run(self.model, replace(token_row, seed=row.options.seed), replace(state))
+        if row.emit:
+            if token_row.prompt is not None:
+                raise ValueError("a recording that is continued is not decoded in pieces")
+            run.pieces = codec.PieceDecoder(self.codec, self.channels, self._frames(row))
+        return run
 
     def batch(self, runs: Sequence[Run]) -> Batch:
         return Batch(self.model, runs, self._step_layer)
@@ -143,10 +152,19 @@ class MusicGen(Model[Run]):
     def compile(self) -> None:
         self._step_layer = compile_function(forward)
 
+    def next_piece(self, run: Run, row: Row) -> Interruptible | None:
+        needed = run.pieces.needed_frames if run.pieces and run.steps_left else None
+        return None if needed is None or run.frames_written < needed else self._emit_piece(run, row)
+
     @torch.inference_mode()
     def finish(self, run: Run, row: Row) -> Generator[None, None, NDArray[np.float32]]:
         if run.broken:
             raise FloatingPointError("the model's logits are not finite")
+        if run.pieces:
+            while run.pieces.needed_frames is not None:
+                yield from self._emit_piece(run, row)
+                yield
+            return np.zeros((self.channels, 0), np.float32)
         wave = yield from codec.decode(self.codec, run.codes, self.channels)
         if continuation := self._continuation(row):
             return continuation.joined(wave)
@@ -161,6 +179,13 @@ class MusicGen(Model[Run]):
         batch = self.batch([self.begin(row)])
         yield from batch.step()
         return batch.logits
+
+    @torch.inference_mode()
+    def _emit_piece(self, run: Run, row: Row) -> Interruptible:
+        assert run.pieces and row.emit
+        left = round(row.seconds * self.sample_rate) - run.pieces.samples_decoded
+        row.emit(check_finite(run.pieces.decode(run.written())[:, :left]))
+        yield from ()
 
     @torch.inference_mode()
     def _condition(self, row: Row) -> tuple[TokenRow, RowState]:

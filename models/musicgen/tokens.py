@@ -16,6 +16,7 @@ from transformers import MusicgenForConditionalGeneration
 
 from adapters.batched_lora import Pairs, Weights
 from models.base import Interruptible
+from models.musicgen.codec import PieceDecoder
 from models.musicgen.decoder import Decoder, RowState, begin_row
 from models.musicgen.layer import forward
 from models.musicgen.pattern import delay, delays, undelay
@@ -115,6 +116,7 @@ class Run:
         codes: the track's codes by frame, `[K, frames]`.
         steps_left: number of steps to take; 0 if the row is broken.
         broken: whether its logits were not finite, so that there will be no audio.
+        pieces: decodes its audio while it is written; None if it is decoded afterwards.
 
     Args:
         state: the decoder's state before the first code; it is computed if left out.
@@ -132,6 +134,7 @@ class Run:
         if row.prompt is not None:
             self.codes[:, : row.prompt_frames] = row.prompt
         self.broken = False
+        self.pieces: PieceDecoder | None = None
         self._open(0)
 
     @property
@@ -155,6 +158,22 @@ class Run:
     @property
     def complete(self) -> bool:
         return self.next == self.positions.shape[-1] and self._end == self.row.frames
+
+    @property
+    def frames_written(self) -> int:
+        """The number of the track's first frames of which all codes are known."""
+        if self.complete:
+            return self.row.frames
+        taken_over = self.windows.overlap if self._start else self.row.prompt_frames
+        return self._start + max(taken_over, self.next - 1 - max(self.windows.delays))
+
+    def written(self) -> Tensor:
+        """The codes of the first `frames_written` frames, `[K, frames]`."""
+        in_window = self.next - 1 - max(self.windows.delays)
+        if in_window > 0:
+            codes = undelay(self.positions[:, : self.next], self.windows.delays)
+            self.codes[:, self._start : self._start + in_window] = codes
+        return self.codes[:, : self.frames_written]
 
     def advance(self) -> None:
         """Go to the next position, and to the next window at the end of this one."""

@@ -1,0 +1,1 @@
+"""Tracks that are sent while they are made."""
