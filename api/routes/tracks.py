@@ -174,6 +174,7 @@ ROUTES = (
         errors=(404, 409, 507),
         cancelled_on_disconnect=True,
         web_app=True,
+        makes=True,
     ),
     Route(
         "POST",
@@ -192,6 +193,7 @@ ROUTES = (
         errors=(404, 409, 507),
         cancelled_on_disconnect=True,
         web_app=True,
+        makes=True,
     ),
     Route(
         "GET",
