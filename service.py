@@ -24,6 +24,7 @@ from api.capacity.request_limits import RequestLimits
 from api.capacity.thread_pools import ACCESS, RECORDS, SLOW
 from api.middleware.body_limits import BodyLimits
 from api.middleware.error_format import ErrorFormat
+from api.middleware.idempotency import Idempotency
 from api.middleware.request_log import RequestLog
 from api.middleware.routing import Routing
 from api.middleware.task_submission import TaskSubmission
@@ -33,6 +34,7 @@ from api.routes.application import application
 from api.routes.overview import Overview
 from api.routes.table import route_of
 from api.server import connections, request_timeout
+from api.webhooks.dispatcher import Dispatcher
 from contract import (
     GenerateAnswer,
     GenerateRequest,
@@ -99,6 +101,7 @@ class Front:
         self.acestep_tasks = AceStepTasks(self.storage)
         self.lease = ProcessLease(direct)
         self.submissions = Submissions(self.generation, direct, self.lease)
+        self.webhooks = Dispatcher(direct)
 
     @bentoml.on_startup
     async def use_own_threads(self) -> None:
@@ -107,10 +110,12 @@ class Front:
     @bentoml.on_startup
     async def start_background_work(self) -> None:
         self.submissions.start()
+        self.webhooks.start()
 
     @bentoml.on_shutdown
     async def leave_background_work(self) -> None:
         await self.submissions.stop()
+        await self.webhooks.stop()
         await asyncio.to_thread(self.lease.close)
 
     async def __is_ready__(self) -> bool:
@@ -172,6 +177,7 @@ def _compose() -> bentoml.Service[Any]:
         sign_in=lambda: bentoml.get_current_service().sign_in,
     )
     service.add_asgi_middleware(BodyLimits, settings=settings())
+    service.add_asgi_middleware(Idempotency, front=bentoml.get_current_service)
     service.add_asgi_middleware(CancelOnDisconnect, applies=lambda scope: route_of(scope).cancelled_on_disconnect)
     service.add_asgi_middleware(UploadSpool, store=_store_body)
     service.add_asgi_middleware(

@@ -98,6 +98,7 @@ from contract.uploads import (
     UploadLinkAnswer,
     UploadLinkRequest,
 )
+from contract.webhooks import WebhookAttempt, WebhookDelivery, WebhooksAnswer, WebhookState
 
 __all__ = [
     "ENDED",
@@ -202,7 +203,11 @@ __all__ = [
     "VersionAnswer",
     "VersionsAnswer",
     "Visibility",
+    "WebhookAttempt",
+    "WebhookDelivery",
     "WebhookFields",
+    "WebhookState",
+    "WebhooksAnswer",
     "is_id",
     "is_subject",
     "is_version",

@@ -36,6 +36,7 @@ class Principal:
         may_claim: it may claim producer ids that are free.
         tracks: its folder in `outputs/made/`; None without sign-in, where a track is its twin's producer's.
         links: the secrets of twin links that came with the request.
+        is_anonymous: it has sent neither a key nor a token, and is not on this machine.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Principal:
     may_claim: bool = False
     tracks: str | None = None
     links: frozenset[str] = frozenset()
+    is_anonymous: bool = False
 
     def sees(self, producer: str) -> bool:
         return self.producers is None or producer in self.producers

@@ -54,13 +54,6 @@ def check_url(url: str, field: str) -> None:
         raise Refusal(400, f"{field}: {redacted(url)}: {_PRIVATE}")
 
 
-def check_webhook_url(url: str, field: str = "webhook_url") -> None:
-    """Refuse (400, naming `field`) a URL to which no webhook is sent: `check_url`'s, and any but https."""
-    check_url(url, field)
-    if parse_url(url, field).scheme != "https":
-        raise Refusal(400, f"{field}: {redacted(url)}: webhooks are sent by https only")
-
-
 def fetch(
     urls: list[str],
     directory: Path,
@@ -110,6 +103,7 @@ def redacted(url: str) -> str:
 
 
 def parse_url(url: str, field: str) -> httpx.URL:
+    """The URL. Raises Refusal (400), naming `field`, if it is malformed, not http(s), or holds a password."""
     where = f"{field}: {redacted(url)}"
     try:
         parsed = httpx.URL(url) if len(url) <= MAX_URL_LENGTH else None

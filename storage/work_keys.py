@@ -91,7 +91,7 @@ def delivery_of_due_webhook(mark: str) -> str:
 
 
 def _milliseconds(time: datetime) -> int:
-    return round(time.timestamp() * 1000)
+    return int(time.timestamp() * 1000)
 
 
 # Answers of requests that were sent with an Idempotency-Key (api.middleware.idempotency).

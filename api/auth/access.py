@@ -171,7 +171,7 @@ class Access:
 
     def _anonymous(self, scope: Scope) -> Principal:
         limit = self.settings.key_requests_per_minute
-        return Principal(f"anonymous at {address_of(scope)}", requests_per_minute=limit)
+        return Principal(f"anonymous at {address_of(scope)}", requests_per_minute=limit, is_anonymous=True)
 
     def _guest(self, scope: Scope, headers: Headers) -> Principal:
         """Somebody who has not signed in, where others have: may generate with the base model and open twins."""

@@ -67,8 +67,18 @@ def _answer(start: Message, body: bytes, scope: Scope) -> Response:
         for name, value in start["headers"]
         if name.lower() not in (b"content-length", b"content-type")
     }
-    status = 400 if status == 422 else status
+    if status == 422 and not _is_own(body):  # BentoML's status of an invalid body
+        status = 400
     return error_response(status, _sentence(status, body, scope), headers, field=route_of(scope).error_field)
+
+
+def _is_own(body: bytes) -> bool:
+    """Whether the body has the format of this service's errors."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and isinstance(document.get("error"), str)
 
 
 def _sentence(status: int, body: bytes, scope: Scope) -> str:

@@ -28,6 +28,7 @@ _REFUSALS = {
     409: "It conflicts with something that exists, or with its state",
     413: "The body, the file or the track is too large",
     415: "The content type is wrong",
+    422: "The Idempotency-Key was sent with another request before",
     429: "Too many requests; Retry-After says when to try again",
     500: "An error of the service",
     503: "Not available now; Retry-After says when to try again",
@@ -59,7 +60,8 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
 }
 _ABOUT = (
     "A producer's beats become a LoRA adapter, the producer's twin; a prompt becomes a track in its style. Field names "
-    "may be written in camelCase as well. null means the same as leaving a field out. "
+    "may be written in camelCase as well. null means the same as leaving a field out. A POST that makes something may "
+    "have the header Idempotency-Key: sent again with it within a day, it is answered as before and makes nothing. "
     'Every error is {"error": sentence}.'
 )
 
@@ -179,6 +181,8 @@ def _errors(route: Route) -> list[int]:
         errors.add(400)
     if "{" in route.path:
         errors.add(404)
+    if route.makes:
+        errors |= {409, 422}
     return sorted(errors)
 
 

@@ -76,6 +76,7 @@ class Route:
         challenge: the value of `WWW-Authenticate` in a 401.
         sign_in: it exists only where users can sign in.
         web_app: the web app forwards requests to it, with the user's token, or its own API key if there is no sign-in.
+        makes: it makes something, and takes an Idempotency-Key (see api.middleware.idempotency).
         documented: it is in the OpenAPI document.
     """
 
@@ -110,6 +111,7 @@ class Route:
     challenge: str = "Bearer"
     sign_in: bool = False
     web_app: bool = False
+    makes: bool = False
     documented: bool = True
 
     def takes_form(self, content_type: str) -> bool:

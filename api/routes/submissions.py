@@ -48,6 +48,7 @@ ROUTES = (
         answer_example=SUBMITTED,
         errors=(404, 409, 507),
         web_app=True,
+        makes=True,
     ),
     Route(
         "GET",

@@ -25,6 +25,7 @@ from api.routes import (
     training,
     twins,
     uploads,
+    webhooks,
 )
 from api.routes.route import ADMIN, Route
 
@@ -39,6 +40,7 @@ ROUTES: tuple[Route, ...] = (
     *backends.ROUTES,
     *twins.ROUTES,
     *producers.ROUTES,
+    *webhooks.ROUTES,
     *operations.ROUTES,
     *acestep.ROUTES,
 )

@@ -192,6 +192,7 @@ ROUTES = (
         errors=(404, 409, 507),
         cancelled_on_disconnect=True,
         web_app=True,
+        makes=True,
     ),
     Route(
         "POST",
@@ -210,6 +211,7 @@ ROUTES = (
         errors=(404, 409, 507),
         cancelled_on_disconnect=True,
         web_app=True,
+        makes=True,
     ),
     Route(
         "GET",

@@ -64,6 +64,7 @@ SUBMIT = Route(
     errors=(404, 409, 507),
     writes=True,
     web_app=True,
+    makes=True,
 )
 STATUS = Route(
     "GET",
@@ -109,6 +110,7 @@ ROUTES = (
         writes=True,
         cancelled_on_disconnect=True,  # only the waiting ends: the training goes on
         stream=True,
+        makes=True,
     ),
     Route(
         "GET",

@@ -226,6 +226,7 @@ ROUTES = (
         errors=(409, 507),
         writes=True,
         cancelled_on_disconnect=True,
+        makes=True,
     ),
     Route(
         "GET",
@@ -290,6 +291,7 @@ ROUTES = (
         answer_example={"job_id": "again", "lora_id": TWIN, "state": "queued"},
         errors=(409, 507),
         writes=True,
+        makes=True,
     ),
     Route(
         "GET",

@@ -223,6 +223,7 @@ ROUTES = (
         writes=True,
         spooled=True,
         cancelled_on_disconnect=True,
+        makes=True,
     ),
     Route(
         "POST",
@@ -239,6 +240,7 @@ ROUTES = (
         writes=True,
         cancelled_on_disconnect=True,
         web_app=True,
+        makes=True,
     ),
     Route(
         "POST",
@@ -254,6 +256,7 @@ ROUTES = (
         | {"url": "https://bucket.example/…", "method": "PUT", "headers": {"if-none-match": "*"}, "expires_in": 3600},
         errors=(409, 507),
         writes=True,
+        makes=True,
     ),
     Route(
         "GET",

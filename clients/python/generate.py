@@ -23,6 +23,7 @@ Json = dict[str, Any]
 # fields that the method takes by position or sets by itself.
 _OPTIONS: dict[str, tuple[str, frozenset[str]]] = {
     "GenerateOptions": ("GenerateRequest", frozenset({"prompt", "response", "takes"})),
+    "SubmitOptions": ("SubmitRequest", frozenset({"prompt", "response"})),
     "TrainOptions": ("TrainRequest", frozenset({"producer_id", "upload_paths"})),
     "RetrainOptions": ("RetrainRequest", frozenset()),
 }

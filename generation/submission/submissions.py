@@ -15,13 +15,14 @@ from generation import access
 from generation.pipeline import Generation
 from generation.submission.record import SubmissionRecord, Submitter
 from generation.submission.store import SubmissionStore
-from preprocessing.fetch import check_webhook_url
+from preprocessing.webhook_url import check_webhook_url
 from storage import Storage, Unavailable, keys
 from storage.process_lease import LivingProcesses, ProcessLease
+from storage.webhooks import Deliveries
 
 log = logging.getLogger("producer_twin.front")
 
-POLL_SECONDS = 2.0
+POLL_SECONDS = 5.0
 # While the runner's queue is full, its process starts anew or storage is away, a track waits here.
 MAX_WAITING_SECONDS = 1800.0
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 2, 30
@@ -42,7 +43,8 @@ class Submissions:
         self._library = generation.track_library
         self._lease = lease
         self._living = LivingProcesses(storage, lease)
-        self.store = SubmissionStore(storage)
+        self._webhooks = Deliveries(storage)
+        self.store = SubmissionStore(storage, self._notify)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._watch: asyncio.Task[None] | None = None
         self._stopping = False
@@ -65,8 +67,7 @@ class Submissions:
         Raises:
             Refusal: 400, 403, 404, 409; 429, the principal has too many; 503; 507.
         """
-        if request.webhook_url is not None:
-            check_webhook_url(request.webhook_url)
+        check_webhook_url(request.webhook_url)
         who, now = principal.current(), datetime.now(UTC)
         producer = await self._generation.admit(request)
         key = keys.output(producer, keys.new_track_name(now), request.output_format, who.tracks)
@@ -127,6 +128,15 @@ class Submissions:
                 return answer  # no process has begun with it
         position = {"state": _STATES.get(found.state, "queued"), "ahead": found.ahead, "progress": found.progress}
         return answer.model_copy(update=position | {"seconds_left": found.seconds_left})
+
+    def _notify(self, record: SubmissionRecord) -> None:
+        """Store the webhook of a track that has ended."""
+        if record.webhook_url is None or record.ended_at is None:
+            return
+        with principal.acting(principal.ITSELF):
+            track = self._library.find(record.track_id).answer() if record.state == "done" else None
+        event, account = f"track.{record.state}", record.by.principal().account
+        self._webhooks.add(account, record.webhook_url, event, record.track_id, record.answer(track), record.ended_at)
 
     # Making
 

@@ -11,6 +11,7 @@ from core.errors import Refusal
 from core.settings import Settings
 from preprocessing.dataset import stored
 from preprocessing.sources import check_sources
+from preprocessing.webhook_url import check_webhook_url
 from runners import TABLE
 from storage import Storage
 from storage.ownership import check_quota
@@ -40,6 +41,7 @@ class Admission:
         existing = self.jobs.existing(request)
         if existing:
             return existing
+        check_webhook_url(request.webhook_url)
         check_sources(request, self.storage, self.settings)
         stored(request, self.storage)
         check_quota(self.storage, request.producer_id, 0, self.settings.producer_max_bytes)
@@ -71,7 +73,7 @@ class Admission:
                 409, f"lora_id: the record of the job that made {lora_id} is gone; train it from its files"
             ) from None
         kept = before.model_dump(
-            exclude={"job_id", "upload_paths", "upload_urls", "metadata_per_file", "tag_before_train"}
+            exclude={"job_id", "upload_paths", "upload_urls", "metadata_per_file", "tag_before_train", "webhook_url"}
         )
         source = {"dataset_job_id": before.dataset_job_id or header.job_id, "backend_override": header.backend}
         asked = changes.model_dump(exclude_none=True)

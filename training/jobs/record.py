@@ -18,6 +18,7 @@ class JobRecord(JobAnswer):
         started_at: when the first attempt began.
         queued_at: when the job was last put into the queue.
         cancelling: whether cancellation was requested; the job's process reads it with each heartbeat.
+        account: of the principal that sent the request, for its webhook.
         deserted_in: the state in which the job was presumed deserted (see `training.jobs.desertion`).
     """
 
@@ -30,6 +31,7 @@ class JobRecord(JobAnswer):
     queued_at: AwareDatetime | None = None
     cancelling: bool = False
     deserted_in: State | None = None
+    account: str | None = None
 
     def answer(self) -> JobAnswer:
         return JobAnswer(**self.model_dump(include=set(JobAnswer.model_fields)))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from core.settings import Settings
-from storage import Entry, Storage, Unavailable, keys
+from storage import Entry, Storage, Unavailable, keys, webhooks, work_keys
 from training.jobs.store import Jobs
 
 log = logging.getLogger("producer_twin.retention")
@@ -18,6 +18,9 @@ log = logging.getLogger("producer_twin.retention")
 INTERVAL = timedelta(hours=1)
 # A half-written object this old has no writer any more.
 _HALF_WRITTEN_AGE = timedelta(days=1)
+
+# Answers are kept for a day for requests that are sent again; a lease this old is that of a process that has ended.
+_WORK_AGE = timedelta(days=1)
 
 
 def clean(storage: Storage, jobs: Jobs, settings: Settings) -> dict[str, int]:
@@ -27,7 +30,11 @@ def clean(storage: Storage, jobs: Jobs, settings: Settings) -> dict[str, int]:
     for kind, days, folders in (
         ("uploads", settings.keep_uploads_days, ["uploads/"]),
         ("datasets", settings.keep_datasets_days, ["datasets/", "training_data/", "job_data/", "tag_cache/"]),
-        ("outputs", settings.keep_outputs_days, ["outputs/", "acestep_tasks/", "acestep_servers/"]),
+        (
+            "outputs",
+            settings.keep_outputs_days,
+            ["outputs/", "acestep_tasks/", "acestep_servers/", work_keys.submissions()],
+        ),
     ):
         if days is None:
             continue
@@ -39,6 +46,10 @@ def clean(storage: Storage, jobs: Jobs, settings: Settings) -> dict[str, int]:
                 deleted[kind] += storage.delete(entry.key)
                 for key in keys.track_companions(entry.key):
                     storage.delete(key)
+    a_day_ago = datetime.now(UTC) - _WORK_AGE
+    for entry in _older(storage, [work_keys.idempotent_answers(), work_keys.process_leases()], a_day_ago):
+        deleted["kept answers and leases"] += storage.delete(entry.key)
+    deleted["webhooks"] = webhooks.clean(storage)
     deleted["half-written"] = storage.tidy(_HALF_WRITTEN_AGE.total_seconds())
     return {kind: count for kind, count in deleted.items() if count}
 

@@ -16,9 +16,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contract import TERMINAL, JobAnswer, State, TrainRequest, is_id
+from core import principal
 from core.errors import Refusal
 from core.text import shown
 from storage import AlreadyExists, Changed, Damaged, Entry, NotFound, Storage, Unavailable, keys, records
+from storage.webhooks import Deliveries
 from training.jobs import transitions
 from training.jobs.desertion import GRACE, HEARTBEAT_TIMEOUT, DesertionDetector, is_stale
 from training.jobs.record import JobRecord, decode_job_id, result_of
@@ -38,6 +40,7 @@ class Jobs:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
+        self._webhooks = Deliveries(storage)
         # By key, with the record's etag: a list of many jobs reads only the records that have changed.
         self._cache: dict[str, tuple[str, JobRecord]] = {}
         self._desertion = DesertionDetector()
@@ -84,6 +87,7 @@ class Jobs:
             updated_at=now,
             queued_at=now,
             request=request.model_copy(update={"job_id": job_id}),
+            account=principal.current().account,
         )
         self.storage.put(keys.open_job(job_id), b"")
         try:
@@ -302,11 +306,21 @@ class Jobs:
     # Marks of open jobs
 
     def _remove_mark(self, record: JobRecord) -> None:
-        """Remove the mark of a job that has ended, and put it back if the job was resumed meanwhile."""
+        """Remove the mark of a job that has ended, and put it back if the job was resumed meanwhile.
+
+        Its webhook is stored first: a mark that is left by a process that was killed is removed by another one.
+        """
+        self._notify(record)
         self.storage.delete(keys.open_job(record.job_id))
         with contextlib.suppress(NotFound, Damaged):  # the job was deleted meanwhile
             if self._read_job(record.job_id).state not in TERMINAL:
                 self.storage.put(keys.open_job(record.job_id), b"")
+
+    def _notify(self, record: JobRecord) -> None:
+        url, account = record.request.webhook_url, record.account
+        if url is not None and account is not None:
+            subject = f"{record.job_id} {record.attempt}"
+            self._webhooks.add(account, url, f"job.{record.state}", subject, record.answer(), record.updated_at)
 
     def _restore_marks(self, found: list[JobRecord]) -> None:
         """Write the marks that open jobs have lost. `open` removes one that was written for a job that just ended."""

@@ -1,11 +1,9 @@
-import { EventParser } from "./events.js";
 import { JobFailed } from "./errors.js";
-import { isRedirect, lost, pathOf, sleep, type Transport } from "./transport.js";
+import { followed } from "./followed.js";
+import { isRedirect, pathOf, type Transport } from "./transport.js";
 import type { Job, JobDeleted, Report, TrainedTwin } from "./types.js";
 
 const ENDED: ReadonlySet<string> = new Set(["done", "failed", "cancelled"]);
-const RECONNECT_SECONDS = 2;
-const MAX_LOST_STREAMS = 5;
 
 /** Whether a job goes on no more. */
 export const hasEnded = (job: Job): boolean => ENDED.has(job.state);
@@ -50,41 +48,8 @@ export class Jobs {
    * Throws ApiError, such as 404 where the job was deleted; Unreachable where the connection was lost several times with
    * nothing received in between.
    */
-  async *events(jobId: string, { signal }: { signal?: AbortSignal } = {}): AsyncGenerator<Job, void, undefined> {
-    const path = pathOf("/jobs/{job_id}/events", { job_id: jobId });
-    let lastId: string | null = null;
-    for (let losses = 0; ; ) {
-      const headers: Record<string, string> = lastId === null ? {} : { "last-event-id": lastId };
-      const answer = await this.#transport.send("GET", path, { headers, signal });
-      if (answer.status === 204 || !answer.body) return;
-      const parser = new EventParser();
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      try {
-        for (;;) {
-          let part: ReadableStreamReadResult<string>;
-          try {
-            part = await reader.read();
-          } catch (error) {
-            if (signal?.aborted) throw error;
-            if (++losses > MAX_LOST_STREAMS) throw lost(path, error);
-            break;
-          }
-          if (part.done) break;
-          losses = 0;
-          for (const event of parser.feed(part.value)) {
-            // A new stream begins with the record, which may be known.
-            if (event.id !== null && event.id === lastId) continue;
-            lastId = event.id;
-            const job = JSON.parse(event.data) as Job;
-            yield job;
-            if (hasEnded(job)) return;
-          }
-        }
-      } finally {
-        await reader.cancel().catch(() => undefined);
-      }
-      await sleep(RECONNECT_SECONDS, signal);
-    }
+  events(jobId: string, { signal }: { signal?: AbortSignal } = {}): AsyncGenerator<Job, void, undefined> {
+    return followed(this.#transport, pathOf("/jobs/{job_id}/events", { job_id: jobId }), hasEnded, signal);
   }
 
   /** The job when it is done; `onChange` is called whenever it changes. Throws JobFailed. */

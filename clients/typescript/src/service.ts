@@ -1,5 +1,5 @@
 import type { Transport } from "./transport.js";
-import type { Backend } from "./types.js";
+import type { Backend, Webhooks } from "./types.js";
 
 /** The service itself: its models, its health, its description. */
 export class Service {
@@ -12,6 +12,11 @@ export class Service {
   /** The models, whether each can serve, and what a training of it takes. */
   async backends(): Promise<Backend[]> {
     return (await this.#transport.json<{ backends: Backend[] }>("GET", "/backends")).backends;
+  }
+
+  /** Your secret, which verifies webhooks, and the latest deliveries. */
+  webhooks(): Promise<Webhooks> {
+    return this.#transport.json("GET", "/webhooks");
   }
 
   /** Throws unless the service's process lives. */

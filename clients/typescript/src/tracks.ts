@@ -1,9 +1,12 @@
+import { followed } from "./followed.js";
 import { encode, pathOf, type FilePart, type Transport } from "./transport.js";
 import type {
   GenerateOptions,
   Peaks,
   QueuePosition,
   StoredTrack,
+  SubmitOptions,
+  SubmittedTrack,
   Takes,
   Track,
   TrackChanges,
@@ -12,6 +15,7 @@ import type {
   TrackPage,
 } from "./types.js";
 
+const ENDED: ReadonlySet<string> = new Set(["done", "failed", "cancelled"]);
 const OUTPUTS = "/data/outputs/";
 
 /** The files of a track that is made from recordings, and the id under which it can be asked for. */
@@ -57,6 +61,18 @@ export class Tracks {
     return this.#transport.json("POST", "/generate/form", { form: asTexts(fields), files: parts, ...common });
   }
 
+  /** Start to make a track, and answer at once. The options are the fields of `POST /generate/submit`. */
+  submit(prompt: string, options: SubmitOptions = {}): Promise<SubmittedTrack> {
+    const json = { prompt, ...options, response: "url" };
+    return this.#transport.json("POST", "/generate/submit", { json, withLinks: true, repeatable: false });
+  }
+
+  /** A submitted track now and whenever it changes, until it is made, has failed, or was cancelled; as `jobs.events`. */
+  events(trackId: string, { signal }: { signal?: AbortSignal } = {}): AsyncGenerator<SubmittedTrack, void, undefined> {
+    const path = pathOf("/tracks/{track_id}/events", { track_id: trackId });
+    return followed<SubmittedTrack>(this.#transport, path, ({ state }) => ENDED.has(state), signal);
+  }
+
   /** The queue position of a track that is being made. */
   queue(requestId: string): Promise<QueuePosition> {
     return this.#transport.json("GET", pathOf("/queue/{request_id}", { request_id: requestId }));
@@ -68,8 +84,12 @@ export class Tracks {
     return this.#transport.json("GET", "/tracks", { query, withPassword: true });
   }
 
-  /** A track of the library, with all that made it. Its id is its `output_path` without folder and extension, with colons. */
-  get(trackId: string): Promise<StoredTrack> {
+  /**
+   * A track of the library, with all that made it; a submitted one that is not made yet has a `state`.
+   *
+   * Its id is its `output_path` without folder and extension, with colons.
+   */
+  get(trackId: string): Promise<StoredTrack | SubmittedTrack> {
     return this.#transport.json("GET", pathOf("/tracks/{track_id}", { track_id: trackId }));
   }
 
@@ -78,7 +98,7 @@ export class Tracks {
     return this.#transport.json("PATCH", pathOf("/tracks/{track_id}", { track_id: trackId }), { json: { ...changes } });
   }
 
-  /** Delete a track with all that is stored besides it. */
+  /** Delete a track with all that is stored besides it; cancel one that is not made yet. */
   delete(trackId: string): Promise<TrackDeleted> {
     const path = pathOf("/tracks/{track_id}", { track_id: trackId });
     return this.#transport.json("DELETE", path, { repeatable: false });

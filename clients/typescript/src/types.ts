@@ -18,6 +18,7 @@ export type QueuePosition = Schemas["QueueAnswer"];
 export type Report = Schemas["ReportAnswer"];
 export type RetrainedTwin = Schemas["RetrainAnswer"];
 export type StoredTrack = Schemas["TrackAnswer"];
+export type SubmittedTrack = Schemas["SubmittedTrackAnswer"];
 export type SubmittedTraining = Schemas["SubmittedAnswer"];
 export type Takes = Schemas["TakesAnswer"];
 export type Task = Schemas["TaskAnswer"];
@@ -29,10 +30,13 @@ export type Twin = Schemas["LoraAnswer"];
 export type Upload = Schemas["StoreUploadAnswer"];
 export type UploadLink = Schemas["UploadLinkAnswer"];
 export type Usage = Schemas["UsageAnswer"];
+export type Webhooks = Schemas["WebhooksAnswer"];
 export type Version = Schemas["VersionAnswer"];
 
 /** The fields of `POST /generate` beside the prompt. The client asks for a link, and fetches the audio from it. */
 export type GenerateOptions = Omit<Schemas["GenerateRequest"], "prompt" | "response" | "takes">;
+/** The fields of `POST /generate/submit` beside the prompt. */
+export type SubmitOptions = Omit<Schemas["SubmitRequest"], "prompt" | "response">;
 /** The fields of `POST /train` beside the producer and the uploads. */
 export type TrainOptions = Omit<Schemas["TrainRequest"], "producer_id" | "upload_paths">;
 export type RetrainOptions = Schemas["RetrainRequest"];

@@ -39,6 +39,10 @@ const CALLS = [
   (client) => client.jobs.preview("takes", "step 8.mp3"),
   (client) => client.generate("trap", options("GenerateRequest"), { requestId: "mine" }),
   (client) => client.generate("trap", options("GenerateRequest"), { source: SONG, reference: SONG, requestId: "mine" }),
+  (client) => client.tracks.submit("trap", options("SubmitRequest")),
+  async (client) => {
+    for await (const track of client.tracks.events(TRACK)) assert.equal(track.state, "done");
+  },
   (client) => client.tracks.queue("mine"),
   (client) => client.tracks.generateTakes("trap", 2),
   (client) => client.tracks.list({ lora_id: TWIN, producer_id: "ada", text: "trap", parent: TRACK, liked: true }),
@@ -63,6 +67,7 @@ const CALLS = [
   (client) => client.producers.delete("ada"),
   (client) => client.producers.dataset("ada"),
   (client) => client.service.backends(),
+  (client) => client.service.webhooks(),
   (client) => client.service.live(),
   (client) => client.service.ready(),
   (client) => client.service.statusPage(),

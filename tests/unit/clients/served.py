@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from api.routes.examples import GENERATED, JOB, TAKES
+from api.routes.examples import GENERATED, JOB, SUBMITTED, TAKES, TRACK
 from api.routes.route import Route
 from api.routes.table import NO_ROUTE, TABLE
 
@@ -45,6 +45,10 @@ def _answer(route: Route, request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json=TAKES)
     if route.path in ("/generate", "/generate/form"):
         return httpx.Response(200, json={"url": GENERATED["output_path"], **GENERATED})
+    if route.path == "/tracks/{track_id}/events":
+        return httpx.Response(
+            200, text=event("1", SUBMITTED) + event("2", SUBMITTED | {"state": "done", "track": TRACK})
+        )
     if route.path.endswith("/events"):
         return httpx.Response(200, text=event("1", JOB) + event("2", JOB | {"state": "done"}))
     if route.answer:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from producer_twin import AsyncProducerTwin, ProducerTwin
-from producer_twin.requests import GenerateOptions, RetrainOptions, TrainOptions
+from producer_twin.requests import GenerateOptions, RetrainOptions, SubmitOptions, TrainOptions
 from pydantic import BaseModel
 
 from api.openapi.document import DOCUMENTED
@@ -54,6 +54,9 @@ CALLS: list[Callable[[Any, Path], Any]] = [
     ),
     lambda client, folder: client.tracks.generate_takes("trap", 4, request_id="mine"),
     lambda client, folder: client.tracks.generate_takes("trap", 4, source_file=folder / "beat.wav"),
+    lambda client, folder: client.tracks.submit("trap", **dict.fromkeys(SubmitOptions.__annotations__, "x")),
+    lambda client, folder: client.tracks.events("twins:ada:a"),
+    lambda client, folder: client.tracks.wait("twins:ada:a"),
     lambda client, folder: client.tracks.queue("mine"),
     lambda client, folder: client.tracks.list(
         producer_id="ada", lora_id=TWIN, text="trap", parent="base:a", liked=True, cursor="x", limit=10
@@ -79,6 +82,7 @@ CALLS: list[Callable[[Any, Path], Any]] = [
     lambda client, folder: client.producers.delete("ada"),
     lambda client, folder: client.producers.dataset("ada"),
     lambda client, folder: client.service.backends(),
+    lambda client, folder: client.service.webhooks(),
     lambda client, folder: client.service.live(),
     lambda client, folder: client.service.ready(),
     lambda client, folder: client.service.status_page(),

@@ -234,7 +234,7 @@ class Stream(httpx.SyncByteStream):
 
 
 def test_a_lost_stream_of_events_is_followed_further(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("producer_twin._sync.jobs._RECONNECT_SECONDS", 0)
+    monkeypatch.setattr("producer_twin._sync.event_stream._RECONNECT_SECONDS", 0)
     first = event("1", JOB) + ": still here\n\n" + event("2", JOB | {"step": 41}) + "data: {"
     second = "retry: 2000\n\n" + event("2", JOB | {"step": 41}) + event("3", JOB | {"state": "done", "step": 200})
     served = Answers(
@@ -245,7 +245,7 @@ def test_a_lost_stream_of_events_is_followed_further(monkeypatch: pytest.MonkeyP
 
 
 def test_a_job_that_is_deleted_ends_its_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("producer_twin._sync.jobs._RECONNECT_SECONDS", 0)
+    monkeypatch.setattr("producer_twin._sync.event_stream._RECONNECT_SECONDS", 0)
     served = Answers(httpx.Response(200, text=event("1", JOB)), refused(404))
     with pytest.raises(ApiError, match="404"):
         list(client(served).jobs.events("takes"))

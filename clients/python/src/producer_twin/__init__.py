@@ -10,7 +10,7 @@ from producer_twin._sync.client import ProducerTwin
 from producer_twin._sync.jobs import Job
 from producer_twin._sync.tracks import Take, Takes, Track
 from producer_twin._sync.twins import Twin
-from producer_twin.errors import ApiError, JobFailed, ProducerTwinError, Unreachable
+from producer_twin.errors import ApiError, JobFailed, ProducerTwinError, TrackFailed, Unreachable
 
 __version__ = package_version()
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Take",
     "Takes",
     "Track",
+    "TrackFailed",
     "Twin",
     "Unreachable",
 ]

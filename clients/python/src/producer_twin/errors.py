@@ -48,6 +48,18 @@ class JobFailed(ProducerTwinError):
         self.job = job
 
 
+class TrackFailed(ProducerTwinError):
+    """A submitted track was not made, or was cancelled.
+
+    Attributes:
+        track_id: its id.
+    """
+
+    def __init__(self, track_id: str, error: str | None):
+        super().__init__(f"track {track_id} " + (f"failed: {error}" if error else "was not made"))
+        self.track_id = track_id
+
+
 def error_of(answer: httpx.Response, retry_after: float | None) -> ApiError:
     """The exception for an error answer whose body has been read."""
     try:

@@ -326,6 +326,14 @@ class VersionAnswer(Answer):
     partial: str | None = None
 
 
+class WebhookAttempt(Answer):
+    """A try to deliver a message: the status that was answered, and what went wrong; null where nothing did."""
+
+    at: datetime
+    status: int | None = None
+    error: str | None = None
+
+
 class AnalysisAnswer(Answer):
     """`GET /uploads/analysis`: one file, with the fields of a dataset's record (docs/preprocessing.md).
 
@@ -439,7 +447,8 @@ class TrackAnswer(Answer):
 
     `options` has the fields of `POST /generate` that the request sent besides its prompt, and the seed. `bpm` and
     `key` are those that the model was asked for. `parent` is the track that was edited, `source` the path or the
-    digest of any recording that was. `producer_id` is the producer whose twin or recording it comes from.
+    digest of any recording that was. `producer_id` is the producer whose twin or recording it comes from. `takes`
+    are the ids of all takes of its request, the best first, if there are several.
     """
 
     track_id: str
@@ -463,6 +472,7 @@ class TrackAnswer(Answer):
     parent: str | None = None
     source: str | None = None
     reference: str | None = None
+    takes: list[str]
 
 
 class UsageAnswer(Answer):
@@ -477,6 +487,18 @@ class VersionsAnswer(Answer):
 
     lora_id: str
     versions: list[VersionAnswer]
+
+
+class WebhookDelivery(Answer):
+    """A message. `id` is the header `webhook-id` of each try; `next_attempt_at` is null when there is none."""
+
+    id: str
+    type: str
+    url: str
+    state: Literal["pending", "delivered", "failed"] | str
+    created_at: datetime
+    next_attempt_at: datetime | None = None
+    attempts: list[WebhookAttempt]
 
 
 class BackendAnswer(Answer):
@@ -510,6 +532,24 @@ class ProducersAnswer(Answer):
     producers: list[ProducerRecordAnswer]
 
 
+class SubmittedTrackAnswer(Answer):
+    """A submitted track while it is made; `null` is unknown.
+
+    `queued` before the model has begun with it, `making` while it generates, `finishing` while the file is made and
+    stored. `ahead`, `progress` and `seconds_left` are as in `GET /queue/{request_id}`. `error` says why it
+    `failed`. `track` is the record of the track once it is `done`, of several takes the first one's.
+    """
+
+    track_id: str
+    state: Literal["queued", "making", "finishing", "done", "failed", "cancelled"] | str
+    created_at: datetime
+    ahead: int | None = None
+    progress: float | None = None
+    seconds_left: float | None = None
+    error: str | None = None
+    track: TrackAnswer | None = None
+
+
 class TakesAnswer(Answer):
     """With `takes` above 1: links to all of them, in the order of `rank`; `draws` is the number that was drawn."""
 
@@ -529,6 +569,13 @@ class TracksAnswer(Answer):
 
     tracks: list[TrackAnswer]
     next_cursor: str | None = None
+
+
+class WebhooksAnswer(Answer):
+    """`GET /webhooks`: the caller's secret, which verifies the messages, and the latest 100, the newest first."""
+
+    secret: str
+    deliveries: list[WebhookDelivery]
 
 
 class BackendsAnswer(Answer):

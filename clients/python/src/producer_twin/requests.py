@@ -136,6 +136,108 @@ class GenerateOptions(TypedDict, total=False):
     figures: bool
 
 
+class SubmitOptions(TypedDict, total=False):
+    """`POST /generate/submit`: a track that is made after the answer. The fields are those of `POST /generate`.
+
+    Attributes:
+        lora_id: A twin, or producer:model@version; the base model if left out.
+        loras: several twins to blend, instead of lora_id.
+        duration_seconds: up to the model's limit; 60, or that limit if it is less, if left out.
+        backend_override: the model; a twin's own, or the default one, if left out.
+        seed: the same request and seed give the same audio; a new one, which is answered, if left out or -1.
+        lora_scale: the strength of the twins; each twin's own recommended_scale if left out.
+        lyrics: the words to sing.
+        bpm: the tempo, rounded to a whole number; that of the twin's music if it is 0, empty, auto or left out.
+        key: major or minor, such as A minor, Am or 8A; left to the model if it is empty, auto or left out.
+        time_signature: one of 2/4, 3/4, 4/4 and 6/8; left to the model if it is empty, auto or left out.
+        steps: sampling steps; the checkpoint's own if left out.
+        guidance: how closely the prompt is followed; the checkpoint's own if left out.
+        shift: the shift of ACE-Step's timesteps; the checkpoint's own if left out.
+        temperature: the temperature of MusicGen's sampling; the checkpoint's own if left out.
+        output_format: the file's format; the one that Accept names if left out.
+        bit_depth: of wav (16, 24, 32f) and flac (16, 24); 16, or that of a source that is kept, if left out.
+        loudness: the integrated loudness in LUFS, such as -14, at a true peak of -1 dBTP at most; the model's if
+            left out.
+        loop: cut the track to whole bars, so that its end runs into its beginning; bpm or a twin's tempo is needed.
+        task: how the track comes about: from text, or from a source; /backends lists the tasks of each model.
+        source: the recording to edit: the path of a track or an upload, or a track's id.
+        start: where the window that is made anew starts, in seconds; 0 if left out (repaint, lego).
+        end: where that window ends, in seconds; the source's end if left out (repaint, lego).
+        before: seconds to add before the source (extend).
+        after: seconds to add after the source (extend).
+        strength: the share of the steps that follow the source; 1 if left out (cover).
+        noise_strength: 0 starts from noise, 1 from the source; 0 if left out (cover).
+        injected_share: the share of the steps that are held to the source outside the window (repaint, extend).
+        tracks: the tracks to make; one for lego and extract (complete, lego, extract).
+        reference: A recording whose timbre is followed: as source, or producer:<id> for their newest upload.
+        keep_latents: keep the track's latents, so that an edit of it starts from them rather than from its sound
+            (ACE-Step, wav and flac); as KEEP_LATENTS says if left out.
+        vocal_language: the language of the lyrics as an ISO 639 code, such as ja; the model's default if left out.
+        takes: how many tracks are made in one batch, answered as links; the seed of each is one higher.
+        rank: orders takes, the best first: by the tempo or key asked for, or by the distance from the twin's music.
+        best_of: how many takes are made, of which the best by rank is answered.
+        accept: conditions; takes are drawn again until they are met, or until the draws are used up.
+        figures: answer what is heard: tempo, key, levels, distance from the twin's music; several takes always do.
+        webhook_url: an https URL that is sent a signed message when the track has ended.
+    """
+
+    lora_id: str | None
+    loras: Sequence[BlendPart] | None
+    duration_seconds: float
+    backend_override: str | None
+    seed: int | None
+    lora_scale: float | None
+    lyrics: str
+    bpm: float | str | None
+    key: str | None
+    time_signature: Literal["2", "3", "4", "6", 2, 3, 4, 6] | str | None
+    steps: int | None
+    guidance: float | None
+    shift: float | None
+    temperature: float | None
+    output_format: Literal["wav", "flac", "mp3", "opus", "m4a"]
+    bit_depth: Literal[16, 24, "16", "24", "32f"] | None
+    loudness: float | None
+    loop: bool
+    task: Literal["text", "repaint", "extend", "cover", "complete", "lego", "extract", "melody"]
+    source: str | None
+    start: float | None
+    end: float | None
+    before: float | None
+    after: float | None
+    strength: float | None
+    noise_strength: float | None
+    injected_share: float | None
+    tracks: (
+        Sequence[
+            Literal[
+                "vocals",
+                "backing_vocals",
+                "drums",
+                "bass",
+                "guitar",
+                "keyboard",
+                "percussion",
+                "strings",
+                "synth",
+                "fx",
+                "brass",
+                "woodwinds",
+            ]
+        ]
+        | None
+    )
+    reference: str | None
+    keep_latents: bool | None
+    vocal_language: str | None
+    takes: int
+    rank: Literal["tempo", "key", "twin", "none"]
+    best_of: int | None
+    accept: Accept | None
+    figures: bool
+    webhook_url: str | None
+
+
 class TrainOptions(TypedDict, total=False):
     """`POST /train`: make a twin from stored files or from URLs.
 
@@ -156,6 +258,7 @@ class TrainOptions(TypedDict, total=False):
         profile: contract: segments of 44.1 kHz mono; native: the model's own rate and channels.
         segment_on: time: every 15 s; beat: on bars; beat for a model that keeps a clock, else time, if left out.
         rights_confirmed: the producer confirms the right to train on the music; kept in the dataset's record.
+        webhook_url: an https URL that is sent a signed message when the job has ended.
     """
 
     upload_urls: Sequence[str] | None
@@ -174,6 +277,7 @@ class TrainOptions(TypedDict, total=False):
     profile: Literal["contract", "native"] | None
     segment_on: Literal["time", "beat"] | None
     rights_confirmed: bool
+    webhook_url: str | None
 
 
 class RetrainOptions(TypedDict, total=False):

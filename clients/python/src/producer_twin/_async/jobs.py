@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import PrivateAttr
 
+from producer_twin._async.event_stream import events
 from producer_twin._async.resource import AsyncResource
 from producer_twin._async.transport import NO_READ_TIMEOUT
-from producer_twin._events import EventParser
 from producer_twin._paths import path_of
-from producer_twin.errors import JobFailed, Unreachable
+from producer_twin.errors import JobFailed
 from producer_twin.models import JobAnswer, JobDeletedAnswer, ReportAnswer, TrainAnswer
 
 if TYPE_CHECKING:
@@ -21,11 +20,6 @@ if TYPE_CHECKING:
     from producer_twin._async.twins import AsyncTwin
 
 TERMINAL = frozenset({"done", "failed", "cancelled"})
-
-# The service sends a comment every 15 s where there is no event.
-_EVENT_SECONDS = 60.0
-_RECONNECT_SECONDS = 2.0
-_MAX_LOST_STREAMS = 5
 
 
 class AsyncJob(JobAnswer):
@@ -131,31 +125,8 @@ class AsyncJobs(AsyncResource):
             Unreachable: the connection was lost several times with nothing received in between.
         """
         path = path_of("/jobs/{job_id}/events", job_id=job_id)
-        last_id: str | None = None
-        lost = 0
-        while True:
-            headers = {"last-event-id": last_id} if last_id else None
-            try:
-                async with self._transport.stream(path, headers=headers, timeout=_EVENT_SECONDS) as answer:
-                    if answer.status_code == 204:
-                        return
-                    parser = EventParser()
-                    async for line in answer.aiter_lines():
-                        lost = 0
-                        data = parser.feed(line)
-                        # A new stream begins with the record, which may be known.
-                        if data is None or parser.id == last_id:
-                            continue
-                        last_id = parser.id
-                        job = self._job(data)
-                        yield job
-                        if job.ended:
-                            return
-            except Unreachable:
-                lost += 1
-                if lost > _MAX_LOST_STREAMS:
-                    raise
-            await asyncio.sleep(_RECONNECT_SECONDS)
+        async for data in events(self._transport, path, lambda data: self._job(data).ended):
+            yield self._job(data)
 
     async def report(self, job_id: str) -> ReportAnswer:
         """The report on the twin that a job made."""

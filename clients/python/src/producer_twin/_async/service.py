@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from producer_twin._async.resource import AsyncResource
-from producer_twin.models import BackendAnswer, BackendsAnswer
+from producer_twin.models import BackendAnswer, BackendsAnswer, WebhooksAnswer
 
 
 class AsyncService(AsyncResource):
@@ -15,6 +15,10 @@ class AsyncService(AsyncResource):
         """The models, whether each can serve, and what a training of it takes."""
         answer = await self._transport.send("GET", "/backends")
         return BackendsAnswer.model_validate_json(answer.content).backends
+
+    async def webhooks(self) -> WebhooksAnswer:
+        """Your secret, which verifies webhooks, and the latest deliveries."""
+        return WebhooksAnswer.model_validate_json((await self._transport.send("GET", "/webhooks")).content)
 
     async def live(self) -> None:
         """Raises an exception unless the service's process lives."""

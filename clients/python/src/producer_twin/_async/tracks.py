@@ -12,24 +12,30 @@ from typing import TYPE_CHECKING, Any, Unpack
 import httpx
 from pydantic import PrivateAttr
 
+from producer_twin._async.event_stream import events
 from producer_twin._async.resource import AsyncResource
 from producer_twin._async.transport import NO_READ_TIMEOUT
 from producer_twin._files import FORMATS, FilePart, OnProgress, name_of, written
 from producer_twin._paths import output_path, path_of
+from producer_twin.errors import TrackFailed
 from producer_twin.models import (
     GenerateLinkAnswer,
     PeaksAnswer,
     QueueAnswer,
+    SubmittedTrackAnswer,
     TakesAnswer,
     TrackAnswer,
     TrackDeletedAnswer,
     TracksAnswer,
 )
 from producer_twin.models import Take as TakeAnswer
-from producer_twin.requests import GenerateOptions
+from producer_twin.requests import GenerateOptions, SubmitOptions
 
 if TYPE_CHECKING:
     from producer_twin._async.client import AsyncProducerTwin
+
+
+ENDED = frozenset({"done", "failed", "cancelled"})
 
 
 class AsyncTrack(GenerateLinkAnswer):
@@ -140,6 +146,42 @@ class AsyncTracks(AsyncResource):
             timeout=NO_READ_TIMEOUT,
         )
 
+    async def submit(self, prompt: str, **options: Unpack[SubmitOptions]) -> SubmittedTrackAnswer:
+        """Start to make a track, and return at once; `wait` waits for it.
+
+        Args:
+            prompt: a description of the music.
+            options: the fields of `POST /generate/submit`.
+        """
+        answer = await self._transport.send(
+            "POST", "/generate/submit", json={"prompt": prompt, **options}, repeatable=False
+        )
+        return SubmittedTrackAnswer.model_validate_json(answer.content)
+
+    async def events(self, track_id: str) -> AsyncIterator[SubmittedTrackAnswer]:
+        """A submitted track now and whenever it changes, until it is made, has failed, or was cancelled.
+
+        Raises:
+            ApiError: such as 404, there is no such track.
+            Unreachable: the connection was lost several times with nothing received in between.
+        """
+        path = path_of("/tracks/{track_id}/events", track_id=track_id)
+        async for data in events(self._transport, path, lambda data: _submitted(data).state in ENDED):
+            yield _submitted(data)
+
+    async def wait(self, track_id: str) -> TrackAnswer:
+        """The record of a submitted track when it is made.
+
+        Raises:
+            TrackFailed: it failed, or was cancelled.
+        """
+        error = None
+        async for submitted in self.events(track_id):
+            if submitted.track is not None:
+                return submitted.track
+            error = submitted.error
+        raise TrackFailed(track_id, error)
+
     async def queue(self, request_id: str) -> QueueAnswer:
         """The queue position of a track that is being made."""
         answer = await self._transport.send("GET", path_of("/queue/{request_id}", request_id=request_id))
@@ -178,10 +220,11 @@ class AsyncTracks(AsyncResource):
         }
         return TracksAnswer.model_validate_json((await self._transport.send("GET", "/tracks", params=wanted)).content)
 
-    async def get(self, track_id: str) -> TrackAnswer:
-        """A track of the library, with all that made it."""
+    async def get(self, track_id: str) -> TrackAnswer | SubmittedTrackAnswer:
+        """A track of the library, with all that made it; a submitted one that is not made yet, with its progress."""
         answer = await self._transport.send("GET", path_of("/tracks/{track_id}", track_id=track_id))
-        return TrackAnswer.model_validate_json(answer.content)
+        is_made = "state" not in answer.json()
+        return TrackAnswer.model_validate_json(answer.content) if is_made else _submitted(answer.text)
 
     async def change(self, track_id: str, *, title: str | None = None, liked: bool | None = None) -> TrackAnswer:
         """Change a track's title, which an empty text removes, or whether it is liked."""
@@ -190,7 +233,7 @@ class AsyncTracks(AsyncResource):
         return TrackAnswer.model_validate_json(answer.content)
 
     async def delete(self, track_id: str) -> TrackDeletedAnswer:
-        """Delete a track with all that is stored besides it."""
+        """Delete a track with all that is stored besides it; cancel one that is not made yet."""
         path = path_of("/tracks/{track_id}", track_id=track_id)
         answer = await self._transport.send("DELETE", path, repeatable=False)
         return TrackDeletedAnswer.model_validate_json(answer.content)
@@ -234,6 +277,10 @@ class AsyncTracks(AsyncResource):
         options = {"params": {"format": format}} if format else {}
         async with self._transport.stream(output_path(stored), timeout=NO_READ_TIMEOUT, **options) as answer:
             yield answer
+
+
+def _submitted(data: str) -> SubmittedTrackAnswer:
+    return SubmittedTrackAnswer.model_validate_json(data)
 
 
 def _as_texts(fields: Mapping[str, Any]) -> dict[str, Any]:

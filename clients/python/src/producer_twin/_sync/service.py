@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from producer_twin._sync.resource import Resource
-from producer_twin.models import BackendAnswer, BackendsAnswer
+from producer_twin.models import BackendAnswer, BackendsAnswer, WebhooksAnswer
 
 
 class Service(Resource):
@@ -16,6 +16,10 @@ class Service(Resource):
         """The models, whether each can serve, and what a training of it takes."""
         answer = self._transport.send("GET", "/backends")
         return BackendsAnswer.model_validate_json(answer.content).backends
+
+    def webhooks(self) -> WebhooksAnswer:
+        """Your secret, which verifies webhooks, and the latest deliveries."""
+        return WebhooksAnswer.model_validate_json((self._transport.send("GET", "/webhooks")).content)
 
     def live(self) -> None:
         """Raises an exception unless the service's process lives."""

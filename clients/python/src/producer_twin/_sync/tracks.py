@@ -15,22 +15,28 @@ from pydantic import PrivateAttr
 
 from producer_twin._files import FORMATS, FilePart, OnProgress, name_of, written
 from producer_twin._paths import output_path, path_of
+from producer_twin._sync.event_stream import events
 from producer_twin._sync.resource import Resource
 from producer_twin._sync.transport import NO_READ_TIMEOUT
+from producer_twin.errors import TrackFailed
 from producer_twin.models import (
     GenerateLinkAnswer,
     PeaksAnswer,
     QueueAnswer,
+    SubmittedTrackAnswer,
     TakesAnswer,
     TrackAnswer,
     TrackDeletedAnswer,
     TracksAnswer,
 )
 from producer_twin.models import Take as TakeAnswer
-from producer_twin.requests import GenerateOptions
+from producer_twin.requests import GenerateOptions, SubmitOptions
 
 if TYPE_CHECKING:
     from producer_twin._sync.client import ProducerTwin
+
+
+ENDED = frozenset({"done", "failed", "cancelled"})
 
 
 class Track(GenerateLinkAnswer):
@@ -141,6 +147,40 @@ class Tracks(Resource):
             timeout=NO_READ_TIMEOUT,
         )
 
+    def submit(self, prompt: str, **options: Unpack[SubmitOptions]) -> SubmittedTrackAnswer:
+        """Start to make a track, and return at once; `wait` waits for it.
+
+        Args:
+            prompt: a description of the music.
+            options: the fields of `POST /generate/submit`.
+        """
+        answer = self._transport.send("POST", "/generate/submit", json={"prompt": prompt, **options}, repeatable=False)
+        return SubmittedTrackAnswer.model_validate_json(answer.content)
+
+    def events(self, track_id: str) -> Iterator[SubmittedTrackAnswer]:
+        """A submitted track now and whenever it changes, until it is made, has failed, or was cancelled.
+
+        Raises:
+            ApiError: such as 404, there is no such track.
+            Unreachable: the connection was lost several times with nothing received in between.
+        """
+        path = path_of("/tracks/{track_id}/events", track_id=track_id)
+        for data in events(self._transport, path, lambda data: _submitted(data).state in ENDED):
+            yield _submitted(data)
+
+    def wait(self, track_id: str) -> TrackAnswer:
+        """The record of a submitted track when it is made.
+
+        Raises:
+            TrackFailed: it failed, or was cancelled.
+        """
+        error = None
+        for submitted in self.events(track_id):
+            if submitted.track is not None:
+                return submitted.track
+            error = submitted.error
+        raise TrackFailed(track_id, error)
+
     def queue(self, request_id: str) -> QueueAnswer:
         """The queue position of a track that is being made."""
         answer = self._transport.send("GET", path_of("/queue/{request_id}", request_id=request_id))
@@ -179,10 +219,11 @@ class Tracks(Resource):
         }
         return TracksAnswer.model_validate_json((self._transport.send("GET", "/tracks", params=wanted)).content)
 
-    def get(self, track_id: str) -> TrackAnswer:
-        """A track of the library, with all that made it."""
+    def get(self, track_id: str) -> TrackAnswer | SubmittedTrackAnswer:
+        """A track of the library, with all that made it; a submitted one that is not made yet, with its progress."""
         answer = self._transport.send("GET", path_of("/tracks/{track_id}", track_id=track_id))
-        return TrackAnswer.model_validate_json(answer.content)
+        is_made = "state" not in answer.json()
+        return TrackAnswer.model_validate_json(answer.content) if is_made else _submitted(answer.text)
 
     def change(self, track_id: str, *, title: str | None = None, liked: bool | None = None) -> TrackAnswer:
         """Change a track's title, which an empty text removes, or whether it is liked."""
@@ -191,7 +232,7 @@ class Tracks(Resource):
         return TrackAnswer.model_validate_json(answer.content)
 
     def delete(self, track_id: str) -> TrackDeletedAnswer:
-        """Delete a track with all that is stored besides it."""
+        """Delete a track with all that is stored besides it; cancel one that is not made yet."""
         path = path_of("/tracks/{track_id}", track_id=track_id)
         answer = self._transport.send("DELETE", path, repeatable=False)
         return TrackDeletedAnswer.model_validate_json(answer.content)
@@ -235,6 +276,10 @@ class Tracks(Resource):
         options = {"params": {"format": format}} if format else {}
         with self._transport.stream(output_path(stored), timeout=NO_READ_TIMEOUT, **options) as answer:
             yield answer
+
+
+def _submitted(data: str) -> SubmittedTrackAnswer:
+    return SubmittedTrackAnswer.model_validate_json(data)
 
 
 def _as_texts(fields: Mapping[str, Any]) -> dict[str, Any]:
