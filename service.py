@@ -51,7 +51,7 @@ from core.settings import settings
 from generation.outbox import Outbox, outbox_folder
 from generation.pipeline import Generation
 from preprocessing.isolation import DECODING
-from runners import TABLE
+from runners import TABLE, stream_connections
 from runners.clients import Runners
 from storage import open_storage
 from storage.producers import Producers
@@ -171,4 +171,5 @@ def _compose() -> bentoml.Service[Any]:
 
 connections.install()
 request_timeout.install()
+stream_connections.install()
 ProducerTwin = _compose()
