@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import signal
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +13,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.api import CHANNELS, PATIENCE, RATES, Api, Json, Samples, both_backends, decoded, error_of, wait_until_ready
+from tests.api import CHANNELS, PATIENCE, RATES, Api, Json, Samples, both_backends, decoded, error_of
 
-BODY: Json = {"prompt": "dark trap", "duration_seconds": 12.3, "seed": 7, "stream": True}
+BODY: Json = {"prompt": "dark trap", "seed": 7, "stream": True}
+# ACE-Step decodes ten seconds at a time.
+SECONDS = {"ace_step": 12.3, "musicgen": 3.3}
 MINUTES: Json = BODY | {"backend_override": "musicgen", "duration_seconds": 300}
 
 
@@ -45,7 +46,8 @@ def whole(api: Api, **fields: Any) -> Samples:
     ],
 )
 def test_what_was_streamed_is_what_is_stored(api: Api, backend: str, accept: str, depth: Any, subtype: str) -> None:
-    headers, chunks = streamed(api, accept, backend_override=backend, bit_depth=depth)
+    fields = {"backend_override": backend, "duration_seconds": SECONDS[backend]}
+    headers, chunks = streamed(api, accept, **fields, bit_depth=depth)
     file = b"".join(chunks)
     assert len(chunks) > 1
     assert (headers["content-type"], headers["x-backend"], headers["x-seed"]) == (accept, backend, "7")
@@ -55,14 +57,14 @@ def test_what_was_streamed_is_what_is_stored(api: Api, backend: str, accept: str
     assert len(api.get(f"/tracks/{headers['x-track-id']}/peaks")["peaks"]) == 800
     info = soundfile.info(io.BytesIO(file))
     assert (info.subtype, info.channels, info.samplerate) == (subtype, CHANNELS[backend], RATES[backend])
-    assert info.frames == round(12.3 * RATES[backend])
+    assert info.frames == round(SECONDS[backend] * RATES[backend])
     with soundfile.SoundFile(io.BytesIO(file)) as opened:
         assert "seed=7" in opened.comment
         samples = opened.read(always_2d=True)
     peak = 10 ** (-1 / 20)
     assert np.abs(samples).max() <= peak + 2**-14
     # But for the level, and for peaks that are limited, it is the track that is not streamed.
-    other = whole(api, backend_override=backend)
+    other = whole(api, **fields)
     quiet = np.abs(other) < 0.2
     assert np.corrcoef(samples[quiet], other[quiet])[0, 1] > 0.95
 
@@ -70,19 +72,20 @@ def test_what_was_streamed_is_what_is_stored(api: Api, backend: str, accept: str
 @both_backends
 @pytest.mark.parametrize(("accept", "rate"), [("audio/mpeg", None), ("audio/ogg", 48_000)])
 def test_lossy_formats_are_streamed_too(api: Api, backend: str, accept: str, rate: int | None) -> None:
-    headers, chunks = streamed(api, accept, backend_override=backend)
+    fields = {"backend_override": backend, "duration_seconds": SECONDS[backend]}
+    headers, chunks = streamed(api, accept, **fields)
     file = b"".join(chunks)
     assert headers["content-type"] == accept and len(chunks) > 1
     assert api.file(headers["x-output-path"]).read_bytes() == file
     samples, found = decoded(file)
     assert found == (rate or RATES[backend])
-    assert len(samples) / found == pytest.approx(12.3, abs=0.1)
+    assert len(samples) / found == pytest.approx(SECONDS[backend], abs=0.1)
 
 
 def test_the_first_chunk_comes_while_the_track_is_made(api: Api) -> None:
     name = str(uuid.uuid4())
     headers = {"accept": "audio/wav", "x-request-id": name}
-    body = BODY | {"backend_override": "musicgen", "duration_seconds": 60}
+    body = BODY | {"backend_override": "musicgen", "duration_seconds": 20}
     with api.client.stream("POST", "/generate", json=body, headers=headers) as answer:
         chunks = answer.iter_raw()
         first = next(chunks)
@@ -91,7 +94,7 @@ def test_the_first_chunk_comes_while_the_track_is_made(api: Api) -> None:
         assert api.client.get(f"/tracks/{answer.headers['x-track-id']}").status_code == 404
         file = first + b"".join(chunks)
         assert api.file(answer.headers["x-output-path"]).read_bytes() == file
-    assert len(decoded(file)[0]) == 60 * RATES["musicgen"]
+    assert len(decoded(file)[0]) == 20 * RATES["musicgen"]
 
 
 def test_a_client_that_goes_away_frees_its_row(api: Api) -> None:
@@ -100,15 +103,16 @@ def test_a_client_that_goes_away_frees_its_row(api: Api) -> None:
     runner = api.process("MusicGenRunner")
     with api.client.stream("POST", "/generate", json=MINUTES, headers=headers) as answer:
         next(answer.iter_raw())
-    end = time.monotonic() + PATIENCE
-    while api.client.get(f"/queue/{name}").status_code != 404:
-        assert time.monotonic() < end
+    end, progress = time.monotonic() + PATIENCE, 0.0
+    while (position := api.client.get(f"/queue/{name}")).status_code != 404:
+        progress = position.json()["progress"] or progress
+        assert progress < 0.5, "its row goes on though nobody listens"
         time.sleep(0.1)
     while (used := sum(runner.cpu_times()[:2])) is not None:
         time.sleep(1)
         if sum(runner.cpu_times()[:2]) - used < 0.1:
             break
-        assert time.monotonic() < end, "it goes on though nobody listens"
+        assert time.monotonic() < end, "the runner works though nobody listens"
     assert api.stored() == before
 
 
@@ -146,15 +150,3 @@ def test_rows_share_a_batch_whether_they_are_streamed_or_not(api: Api, backend: 
 def test_bad_input_is_named(api: Api, fields: Json, accept: str, named: str) -> None:
     answer = api.client.post("/generate", json=BODY | fields, headers={"accept": accept})
     assert error_of(answer, 400).startswith(f"{named}: ")
-
-
-def test_an_error_ends_the_connection_and_stores_nothing(api: Api) -> None:
-    before = api.stored()
-    with api.client.stream("POST", "/generate", json=MINUTES, headers={"accept": "audio/flac"}) as answer:
-        chunks = answer.iter_raw()
-        next(chunks)
-        api.process("MusicGenRunner").send_signal(signal.SIGKILL)
-        with pytest.raises(httpx.RemoteProtocolError):
-            list(chunks)
-    assert api.stored() == before
-    wait_until_ready(api)
