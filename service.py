@@ -54,7 +54,7 @@ from generation.outbox import Outbox, outbox_folder
 from generation.pipeline import Generation
 from generation.submission.submissions import Submissions
 from preprocessing.isolation import DECODING
-from runners import TABLE
+from runners import TABLE, stream_connections
 from runners.clients import Runners
 from storage import open_storage
 from storage.process_lease import ProcessLease
@@ -190,4 +190,5 @@ def _compose() -> bentoml.Service[Any]:
 
 connections.install()
 request_timeout.install()
+stream_connections.install()
 ProducerTwin = _compose()

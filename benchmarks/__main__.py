@@ -4,7 +4,8 @@
 
 Prints a table and updates the measured parts of docs/benchmarks.json and docs/benchmarks.svg. The compared
 implementations alternate within a run, and their times are compared round by round: medians, with confidence intervals
-of 95 %. In-process times are CPU time in one thread; `row`, `served` and `takes` are wall time on all cores.
+of 95 %. In-process times are CPU time in one thread; those of `row`, `served`, `streaming` and `takes` are wall time on
+all cores.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import asdict
 
 import torch
 
-from benchmarks import chain, dit, footprint, latecomer, seams, served, takes, tasks, tokens
+from benchmarks import chain, dit, footprint, latecomer, seams, served, streaming, takes, tasks, tokens
 from benchmarks.measure import Figure
 from core.settings import ROOT
 from models import malloc
@@ -37,6 +38,7 @@ PARTS: dict[str, Callable[[int], Iterator[Figure]]] = {
     "latecomer": latecomer.measure,
     "served": served.measure,
     "takes": takes.measure,
+    "streaming": streaming.measure,
     "footprint": footprint.measure,
 }
 TABLE, PICTURE = ROOT / "docs" / "benchmarks.json", ROOT / "docs" / "benchmarks.svg"
@@ -49,7 +51,7 @@ def main() -> None:
     options = parser.parse_args()
     malloc.keep_freed_memory()  # as in a runner; for all compared implementations
     for part in options.only.split(","):
-        torch.set_num_threads(os.cpu_count() or 1 if part in ("served", "row", "takes") else 1)
+        torch.set_num_threads(os.cpu_count() or 1 if part in ("served", "row", "takes", "streaming") else 1)
         figures: list[dict] = []
         measured = {
             "date": time.strftime("%Y-%m-%d"),

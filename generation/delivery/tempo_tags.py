@@ -7,6 +7,7 @@ libsndfile writes neither, so they are added to the finished file: `TBPM` and `T
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 _COMMENT_BLOCK = 4  # the type of FLAC's metadata block of Vorbis comments
 _LAST_BLOCK = 0x80
@@ -28,10 +29,19 @@ def vorbis_comments(bpm: int, key: str | None) -> list[bytes]:
 
 def id3_frames(bpm: int, key: str | None) -> bytes:
     fields = {"TBPM": str(bpm)} | ({"TKEY": short_key(key)} if key else {})
-    # Of so few bytes, a length is written alike in versions 2.3 and 2.4. The first zero stands for Latin-1.
-    return b"".join(
-        name.encode() + struct.pack(">IH", len(text) + 1, 0) + b"\0" + text.encode() for name, text in fields.items()
-    )
+    return b"".join(_id3_frame(name, text.encode()) for name, text in fields.items())
+
+
+def tag_frames(tags: Mapping[str, str]) -> bytes:
+    """Tags by libsndfile's names as ID3 frames; a comment has a language and no title."""
+    frames = {"comment": "COMM", "genre": "TCON", "software": "TSSE", "date": "TYER"}
+    texts = {frames[name]: text.encode("latin-1", "replace") for name, text in tags.items()}
+    return b"".join(_id3_frame(name, b"eng\0" + text if name == "COMM" else text) for name, text in texts.items())
+
+
+def _id3_frame(name: str, text: bytes) -> bytes:
+    """A frame of version 2.3, and up to 127 bytes of 2.4 as well. The zero before the text stands for Latin-1."""
+    return name.encode() + struct.pack(">IH", len(text) + 1, 0) + b"\0" + text
 
 
 def id3(frames: bytes) -> bytes:

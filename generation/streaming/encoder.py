@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import av
 import numpy as np
 import soundfile
 
 from contract import OutputFormat
 from generation.delivery import riff
+from generation.delivery.tempo_tags import id3, tag_frames
 from generation.delivery.true_peak import Samples
 from generation.encode import LOSSY, SAMPLE_BYTES, SOUNDFILE, SUBTYPES, as_stored
 from preprocessing.decoders import SampleFormat
@@ -21,6 +23,7 @@ _PCM, _FLOAT = 1, 3
 _LITTLE_ENDIAN: Mapping[SampleFormat, str] = {"int16": "<i2", "int24": "<i4", "float32": "<f4"}
 # The INFO chunks of tags by libsndfile's names.
 _INFO = {"comment": b"ICMT", "genre": b"IGNR", "software": b"ISFT", "date": b"ICRD"}
+_MP3_BIT_RATE_PER_CHANNEL = 96_000
 # Of a FLAC file: where the eight bytes are whose last 36 bits are the number of frames, which is 0 where it is unknown.
 _FLAC_FRAMES_AT = 18
 
@@ -59,7 +62,9 @@ class Encoder(Protocol):
 
 
 def encoder(form: Form) -> Encoder:
-    return _Wav(form) if form.output_format == "wav" else _Soundfile(form)
+    if form.output_format == "wav":
+        return _Wav(form)
+    return _Mp3(form) if form.output_format == "mp3" else _FlacOrOpus(form)
 
 
 class _Wav:
@@ -90,12 +95,39 @@ class _Wav:
         return b"\0" * (self._data_bytes % 2)
 
 
-class _Soundfile:
-    """A file by libsndfile, which writes all formats but WAV from beginning to end, and corrects the header at last.
+class _Mp3:
+    """An MP3 file by FFmpeg, since libsndfile's begins with a table of the whole file.
 
-    A FLAC file has no MD5, and an MP3 file no table for seeking, as these are known at the end only. MP3 has a constant
-    bit rate, so that players can tell its length.
+    It has a constant bit rate, so that players can tell its length without a table.
     """
+
+    def __init__(self, form: Form) -> None:
+        self._written = _Written()
+        self._written.write(id3(tag_frames(form.tags)))
+        options = {"write_xing": "0", "id3v2_version": "0", "flush_packets": "1"}
+        self._container = av.open(self._written, "w", "mp3", options=options)
+        self._layout = "stereo" if form.channels == 2 else "mono"
+        self._stream = self._container.add_stream("libmp3lame", rate=form.sample_rate, layout=self._layout)
+        self._stream.bit_rate = _MP3_BIT_RATE_PER_CHANNEL * form.channels
+        self._rate, self._frames = form.sample_rate, 0
+
+    def write(self, samples: Samples) -> bytes:
+        if len(samples):
+            block = np.ascontiguousarray(samples.T)
+            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=self._layout)
+            frame.sample_rate, frame.pts = self._rate, self._frames
+            self._frames += len(samples)
+            self._container.mux(self._stream.encode(frame))
+        return bytes(self._written.take())
+
+    def close(self) -> bytes:
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+        return bytes(self._written.take())
+
+
+class _FlacOrOpus:
+    """A file by libsndfile, which corrects FLAC's header at the end: here it has the length, and no MD5."""
 
     def __init__(self, form: Form) -> None:
         self._written = _Written()
@@ -111,7 +143,6 @@ class _Soundfile:
             form.channels,
             subtype or SUBTYPES[self._sample_format],
             format=container,
-            bitrate_mode="CONSTANT" if form.output_format == "mp3" else None,
         )
         for name, text in form.tags.items():
             setattr(self._file, name, text)

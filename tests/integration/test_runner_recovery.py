@@ -28,7 +28,15 @@ def test_who_goes_away_frees_the_runner(api: Api) -> None:
 
 def test_a_runner_that_was_killed_comes_back(api: Api) -> None:
     before = api.generate(backend_override="musicgen", duration_seconds=1)
-    api.process("MusicGenRunner").send_signal(signal.SIGKILL)
+    stored = api.stored()
+    minutes = GENERATE | {"backend_override": "musicgen", "duration_seconds": 300, "stream": True}
+    with api.client.stream("POST", "/generate", json=minutes, headers={"accept": "audio/flac"}) as answer:
+        chunks = answer.iter_raw()
+        next(chunks)
+        api.process("MusicGenRunner").send_signal(signal.SIGKILL)
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(chunks)
+    assert api.stored() == stored, "a track that was not sent to its end is not stored"
     body = GENERATE | {"backend_override": "musicgen"}
     end = time.monotonic() + PATIENCE
     while (answer := api.client.post("/generate", json=body)).status_code != 200:
