@@ -33,6 +33,7 @@ from contract.generation import (
     GenerateForm,
     GenerateLinkAnswer,
     GenerateRequest,
+    LoraScales,
     QueueAnswer,
 )
 from contract.jobs import (
@@ -62,7 +63,17 @@ from contract.producers import (
     Visibility,
 )
 from contract.sampling import SamplingOptions
-from contract.takes import MAX_TAKES, MAX_TAKES_SECONDS, Accept, Figures, Rank, Take, TakesAnswer, TakesFields
+from contract.takes import (
+    MAX_TAKES,
+    MAX_TAKES_SECONDS,
+    Accept,
+    Figures,
+    NearestSegment,
+    Rank,
+    Take,
+    TakesAnswer,
+    TakesFields,
+)
 from contract.tasks import TASKS, TRACK_NAMES, Task, TrackName
 from contract.tracks import PeaksAnswer, TrackAnswer, TrackChanges, TrackDeletedAnswer, TracksAnswer, TrackTwin
 from contract.training import (
@@ -146,7 +157,9 @@ __all__ = [
     "Keep",
     "LoraAnswer",
     "LoraId",
+    "LoraScales",
     "LorasAnswer",
+    "NearestSegment",
     "OutputFormat",
     "PeaksAnswer",
     "Preview",

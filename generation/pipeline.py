@@ -149,6 +149,7 @@ class Generation:
             reference=reference.audio if reference else None,
             keep_latents=keep_latents,
             sample_format=delivery.pcm,
+            lora_scales=request.lora_scales,
         )
         if as_base64:
             self._check_size(request, state, seconds, delivery)

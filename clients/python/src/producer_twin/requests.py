@@ -36,6 +36,18 @@ class BlendPart(TypedDict, total=False):
     weight: float
 
 
+class LoraScales(TypedDict, total=False):
+    """Factors on `lora_scale`: of the twins' attention layers, and of all their other layers.
+
+    Attributes:
+        attention: of the attention layers.
+        mlp: of all other layers; without effect on a twin of attention layers alone, such as MusicGen's.
+    """
+
+    attention: float
+    mlp: float
+
+
 class GenerateOptions(TypedDict, total=False):
     """`POST /generate`: a track from a prompt, in the style of a twin (`lora_id`) or between several (`loras`).
 
@@ -48,6 +60,7 @@ class GenerateOptions(TypedDict, total=False):
         backend_override: the model; a twin's own, or the default one, if left out.
         seed: the same request and seed give the same audio; a new one, which is answered, if left out or -1.
         lora_scale: the strength of the twins; each twin's own recommended_scale if left out.
+        lora_scales: factors on lora_scale: of the twins' attention layers, and of all their other layers (mlp).
         lyrics: the words to sing.
         bpm: the tempo, rounded to a whole number; that of the twin's music if it is 0, empty, auto or left out.
         key: major or minor, such as A minor, Am or 8A; left to the model if it is empty, auto or left out.
@@ -87,6 +100,7 @@ class GenerateOptions(TypedDict, total=False):
     backend_override: str | None
     seed: int | None
     lora_scale: float | None
+    lora_scales: LoraScales | None
     lyrics: str
     bpm: float | str | None
     key: str | None
