@@ -52,7 +52,7 @@ def batch_key(adapters: RowAdapters) -> Hashable:
     """The key that rows must share to be in one batch: `None` for LoRA of a usual rank, which mixes freely."""
     active = [(weights, strength) for weights, strength in adapters if strength]
     if any(weights.deltas for weights, _ in active):
-        return tuple((weights.header.sha256, strength) for weights, strength in active)
+        return tuple((weights.identity, strength) for weights, strength in active)
     ranks: dict[str, int] = {}
     for weights, _ in active:
         for name, pair in weights.pairs.items():

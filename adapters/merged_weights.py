@@ -114,7 +114,7 @@ class MergedWeights:
 
 def _key(adapters: RowAdapters) -> Hashable | None:
     """Identifies the merged weights; None if there are none."""
-    return tuple((each.header.sha256, strength) for each, strength in adapters if strength and each.deltas) or None
+    return tuple((each.identity, strength) for each, strength in adapters if strength and each.deltas) or None
 
 
 def _nbytes(copy: dict[str, torch.Tensor]) -> int:

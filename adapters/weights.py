@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import torch
 
@@ -26,6 +27,8 @@ class LoraPair:
 
 
 Shape = tuple[int, int, int]  # in, rank, out
+# The layers of attention, and all others.
+LayerKind = Literal["attention", "mlp"]
 
 
 class FlatPairs(Mapping[str, LoraPair]):
@@ -78,16 +81,34 @@ class AdapterWeights:
         pairs: layer name → LoRA pair.
         deltas: layer name → weight difference of another kind (DoRA, LoKr, LoHa). A row with such an adapter is
             batched only with rows that have the very same adapters.
+        kind: the kind of layers that it was reduced to; None if it has all of its file.
     """
 
     header: Header
     pairs: Mapping[str, LoraPair]
     deltas: Mapping[str, DeltaWeight] = field(default_factory=dict)
+    kind: LayerKind | None = None
 
     @cached_property
     def nbytes(self) -> int:
         pairs = sum(pair.a.nbytes + pair.b.nbytes for pair in self.pairs.values())
         return pairs + sum(delta.nbytes for delta in self.deltas.values())
+
+    @property
+    def identity(self) -> tuple[str, LayerKind | None]:
+        """Equal for adapters of equal content."""
+        return self.header.sha256, self.kind
+
+    def only(self, kind: LayerKind) -> AdapterWeights:
+        """The adapter without its layers of the other kind; the tensors are shared."""
+        pairs = {name: pair for name, pair in self.pairs.items() if kind_of_layer(name) == kind}
+        deltas = {name: delta for name, delta in self.deltas.items() if kind_of_layer(name) == kind}
+        return AdapterWeights(self.header, pairs, deltas, kind)
+
+
+def kind_of_layer(name: str) -> LayerKind:
+    """The kind of a layer: `attention` in modules such as `self_attn` and `encoder_attn`, else `mlp`."""
+    return "attention" if any(part.endswith("attn") for part in name.split(".")) else "mlp"
 
 
 def linear_layers(root: torch.nn.Module) -> dict[str, torch.nn.Linear]:

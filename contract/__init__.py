@@ -34,6 +34,7 @@ from contract.generation import (
     GenerateForm,
     GenerateLinkAnswer,
     GenerateRequest,
+    LoraScales,
     QueueAnswer,
 )
 from contract.jobs import (
@@ -64,7 +65,17 @@ from contract.producers import (
 )
 from contract.sampling import SamplingOptions
 from contract.submissions import ENDED, SubmitRequest, SubmittedState, SubmittedTrackAnswer
-from contract.takes import MAX_TAKES, MAX_TAKES_SECONDS, Accept, Figures, Rank, Take, TakesAnswer, TakesFields
+from contract.takes import (
+    MAX_TAKES,
+    MAX_TAKES_SECONDS,
+    Accept,
+    Figures,
+    NearestSegment,
+    Rank,
+    Take,
+    TakesAnswer,
+    TakesFields,
+)
 from contract.tasks import TASKS, TRACK_NAMES, Task, TrackName
 from contract.tracks import PeaksAnswer, TrackAnswer, TrackChanges, TrackDeletedAnswer, TracksAnswer, TrackTwin
 from contract.training import (
@@ -150,7 +161,9 @@ __all__ = [
     "Keep",
     "LoraAnswer",
     "LoraId",
+    "LoraScales",
     "LorasAnswer",
+    "NearestSegment",
     "OutputFormat",
     "PeaksAnswer",
     "Preview",

@@ -29,6 +29,13 @@ class BlendPart(Request):
     weight: float = Field(1.0, ge=-1, le=1)
 
 
+class LoraScales(Request):
+    """Factors on `lora_scale`: of the twins' attention layers, and of all their other layers."""
+
+    attention: float = Field(1.0, ge=0, le=MAX_SCALE)
+    mlp: float = Field(1.0, ge=0, le=MAX_SCALE)
+
+
 def _written_as(field: str, notation: Notation[Any]) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         try:
@@ -68,6 +75,7 @@ class GenerateRequest(EditingFields, DeliveryFields, TakesFields, SamplingOption
     duration_seconds: float = Field(60.0, gt=0)
     backend_override: str | None = None
     lora_scale: float | None = Field(None, ge=0, le=MAX_SCALE)
+    lora_scales: LoraScales | None = None
     lyrics: str = Field("", max_length=MAX_LYRICS)
     bpm: _Tempo = None
     key: _Key = None
@@ -89,6 +97,8 @@ class GenerateRequest(EditingFields, DeliveryFields, TakesFields, SamplingOption
             raise ValueError("loras: a twin is in it twice; add its weights up")
         if self.loras and not any(part.weight for part in self.loras):
             raise ValueError("loras: all weights are 0; leave loras out for the base model")
+        if self.lora_scales and not names and not self.lora_id:
+            raise ValueError("lora_scales: there is no twin to scale; send a lora_id or loras")
         return self
 
     @model_validator(mode="after")
@@ -115,7 +125,7 @@ class GenerateRequest(EditingFields, DeliveryFields, TakesFields, SamplingOption
 class GenerateForm(GenerateRequest):
     """`POST /generate/form`: the same fields as texts.
 
-    `accept` is JSON; `loras` and `tracks` are JSON, or names between commas.
+    `accept` and `lora_scales` are JSON; `loras` and `tracks` are JSON, or names between commas.
     """
 
     @model_validator(mode="before")
@@ -125,9 +135,9 @@ class GenerateForm(GenerateRequest):
 
 
 def _listed(name: str, value: Any) -> Any:
-    if name not in ("accept", "loras", "tracks") or not isinstance(value, str):
+    if name not in ("accept", "lora_scales", "loras", "tracks") or not isinstance(value, str):
         return value
-    if name != "accept" and not value.lstrip().startswith("["):
+    if name in ("loras", "tracks") and not value.lstrip().startswith("["):
         names = [part.strip() for part in value.split(",")]
         return names if name == "tracks" else [{"lora_id": twin} for twin in names]
     try:

@@ -66,6 +66,18 @@ class TakesFields(Request):
         return self.figures or self.drawn_at_once > 1 or self.rank != "none" or self.accept is not None
 
 
+class NearestSegment(Answer):
+    """The segment of the twin's training music that a track repeats most.
+
+    `segment` is its number in the dataset, as in `seg_0003`. `similarity` is 1 for a copy, also in another key or a
+    little faster or slower; `memorised` says whether it is so high that other pieces of the producer do not reach it.
+    """
+
+    segment: int
+    similarity: float
+    memorised: bool
+
+
 class Figures(Answer):
     """What is heard in a track; `null` where it cannot be told.
 
@@ -85,6 +97,7 @@ class Figures(Answer):
     peak: float | None
     clipped: int
     twin_distance: float | None
+    nearest_segment: NearestSegment | None
 
 
 class Take(Answer):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from contract import Figures
+from contract import Figures, NearestSegment
 from core.gate import Gate
 from core.notation import pitch
 from core.sandbox import Limits, Sandbox
@@ -20,6 +20,7 @@ from preprocessing.isolation import ANALYSIS
 
 if TYPE_CHECKING:
     from preprocessing.analysis import Analysis
+    from preprocessing.fingerprint import Fingerprint
 
 log = logging.getLogger("producer_twin.front")
 
@@ -47,11 +48,13 @@ class Goal:
         bpm: the tempo asked for; None if there is none.
         key: the key asked for; None if there is none.
         own_music: the file of the twin's music; see `training.evaluation.own_music`. None if there is none.
+        training_segments: the file of the segments that the twin was trained on; see `preprocessing.memorised`.
     """
 
     bpm: float | None = None
     key: str | None = None
     own_music: bytes | None = None
+    training_segments: bytes | None = None
 
 
 def prepare(goal: Goal) -> None:
@@ -68,29 +71,45 @@ async def measure(file: bytes, extension: str, goal: Goal) -> Figures | None:
         async with _GATE.slot():
             try:
                 await asyncio.to_thread(path.write_bytes, file)
-                figures = await ANALYSIS.run(_LIMITS, analysed, path, goal)
+                figures, fingerprint = await ANALYSIS.run(_LIMITS, analysed, path, goal)
             except Exception as reason:  # noqa: BLE001 - for any reason, the track is answered without figures
                 log.warning("a track has no figures: %s", reason)
                 return None
-            if not goal.own_music:
-                return figures
-            try:
-                distance = await _LISTENING.run(_LIMITS, twin_distance, path, goal.own_music)
-            except Exception as reason:  # noqa: BLE001 - the other figures are known
-                log.warning("a track's distance from its twin's music is not known: %s", reason)
-                return figures
-            return figures.model_copy(update={"twin_distance": distance})
+            if goal.training_segments and fingerprint is not None:
+                try:
+                    nearest = await ANALYSIS.run(_LIMITS, nearest_segment, fingerprint, goal.training_segments)
+                    figures = figures.model_copy(update={"nearest_segment": nearest})
+                except Exception as reason:  # noqa: BLE001 - the other figures are known
+                    log.warning("the training segment that is nearest to a track is not known: %s", reason)
+            if goal.own_music:
+                try:
+                    distance = await _LISTENING.run(_LIMITS, twin_distance, path, goal.own_music)
+                    figures = figures.model_copy(update={"twin_distance": distance})
+                except Exception as reason:  # noqa: BLE001 - the other figures are known
+                    log.warning("a track's distance from its twin's music is not known: %s", reason)
+            return figures
 
 
-def analysed(path: Path, goal: Goal) -> Figures:
-    """The figures of an audio file, but for its distance from the twin's music. It imports the analysis."""
+def analysed(path: Path, goal: Goal) -> tuple[Figures, Fingerprint | None]:
+    """The figures of an audio file, but for those that need the twin's music, and its fingerprint."""
     from preprocessing.analysis import analyse
 
-    return figures_of(analyse(path), goal)
+    found = analyse(path)
+    return figures_of(found, goal), found.fingerprint
+
+
+def nearest_segment(fingerprint: Fingerprint, training_segments: bytes) -> NearestSegment | None:
+    """The training segment that a track repeats most; None if it cannot be told."""
+    from preprocessing.memorised import TrainingSegments
+
+    nearest = TrainingSegments.read(training_segments).nearest(fingerprint)
+    if nearest is None:
+        return None
+    return NearestSegment(segment=nearest.segment, similarity=round(nearest.similarity, 3), memorised=nearest.memorised)
 
 
 def figures_of(found: Analysis, goal: Goal) -> Figures:
-    """The figures of an analysed track, but for its distance from the twin's music."""
+    """The figures of an analysed track, but for those that need the twin's music."""
     tempo, key, levels = found.tempo, found.key, found.levels
     return Figures(
         bpm=round(tempo.bpm, 2) if tempo else None,
@@ -103,6 +122,7 @@ def figures_of(found: Analysis, goal: Goal) -> Figures:
         peak=levels.peak,
         clipped=levels.clipped,
         twin_distance=None,
+        nearest_segment=None,
     )
 
 

@@ -49,13 +49,15 @@ def goal_of(request: GenerateRequest, twins: Twins, strengths: Sequence[float], 
     bpm = tempo_of(request, twins, strengths) or _tempo_in(request.prompt)
     if bpm is None and (request.rank == "tempo" or (request.accept and request.accept.tempo_within is not None)):
         raise Refusal(400, "bpm: send the tempo that rank or accept compares with")
-    own_music = _own_music(twins, strengths, storage)
+    job = _strongest_job(twins, strengths)
+    own_music = _stored(keys.own_music(job), storage) if job else None
     if own_music is None and request.rank == "twin":
         raise Refusal(
             409,
             "rank: the twin's music was not measured when it was trained; train it again, or rank by tempo or key",
         )
-    return Goal(bpm, request.key, own_music)
+    segments = _stored(keys.training_segments(job), storage) if job else None
+    return Goal(bpm, request.key, own_music, segments)
 
 
 def _tempo_in(prompt: str) -> float | None:
@@ -65,18 +67,21 @@ def _tempo_in(prompt: str) -> float | None:
         return None
 
 
-def _own_music(twins: Twins, strengths: Sequence[float], storage: Storage) -> bytes | None:
-    """The measurements of the strongest twin's music; None if there are none."""
+def _strongest_job(twins: Twins, strengths: Sequence[float]) -> str | None:
+    """The job that trained the strongest twin; None without a twin, and for an imported one."""
     felt = [(strength, found[0]) for found, strength in zip(twins, strengths, strict=True) if strength > 0]
     if not felt:
         return None
     job = max(felt, key=lambda each: each[0])[1].header.job_id
-    if not is_id(job):  # the twin was imported
-        return None
+    return job if is_id(job) else None
+
+
+def _stored(key: str, storage: Storage) -> bytes | None:
+    """A measurement of the twin's music; None if there is none, or it cannot be read."""
     try:
-        return storage.get(keys.own_music(job))
+        return storage.get(key)
     except NotFound:
         return None
     except Refusal as refusal:
-        log.warning("the music of job %s cannot be read: %s", job, refusal.message)
+        log.warning("%s cannot be read: %s", key, refusal.message)
         return None

@@ -210,6 +210,7 @@ class Generation:
             reference=reference.audio if reference else None,
             keep_latents=keep_latents,
             sample_format=delivery.pcm,
+            lora_scales=request.lora_scales,
         )
         provenance = Provenance(
             backend=backend.name,

@@ -239,11 +239,12 @@ def agree(first: Song, later: Song, alignment: Alignment) -> Agreement:
 
 def _warped(whitened: Array, speed: float) -> Array:
     """The song as it would be at the earlier song's speed: bands and frames between its own, interpolated."""
-    shifted = _interpolated(whitened, np.arange(len(whitened)) + BANDS_PER_OCTAVE * np.log2(speed))
-    return _interpolated(shifted.T, np.arange(int(speed * whitened.shape[1])) / speed).T
+    shifted = interpolated(whitened, np.arange(len(whitened)) + BANDS_PER_OCTAVE * np.log2(speed))
+    return interpolated(shifted.T, np.arange(int(speed * whitened.shape[1])) / speed).T
 
 
-def _interpolated(rows: Array, places: NDArray[np.float64]) -> Array:
+def interpolated(rows: Array, places: NDArray[np.float64]) -> Array:
+    """The values between rows at fractional `places`."""
     places = np.clip(places, 0, len(rows) - 1)
     lower = np.minimum(places.astype(int), len(rows) - 2)
     share = (places - lower).astype(np.float32)[:, None]

@@ -51,6 +51,7 @@ def load_analysis() -> None:
     """Import the analysis, and run it once: librosa compiles code on first use, which takes half a minute."""
     import numpy as np
 
+    import preprocessing.memorised  # noqa: F401
     from preprocessing import segment
     from preprocessing.analysis import analyse
 

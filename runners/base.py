@@ -341,12 +341,22 @@ def _pcm(track: NDArray[np.float32], request: TrackRequest, number: int) -> byte
 
 def _row(request: TrackRequest, adapters: list[AdapterWeights]) -> Row:
     strengths = [ref.strength for ref in request.adapters]
+    scaled = list(zip(adapters, strengths, strict=True))
+    if scales := request.lora_scales:
+        scaled = [
+            part
+            for weights, strength in scaled
+            for part in (
+                (weights.only("attention"), strength * scales.attention),
+                (weights.only("mlp"), strength * scales.mlp),
+            )
+        ]
     edit, reference = request.edit, request.reference
     return Row(
         request.text,
         request.seconds,
         request.options,
-        list(zip(adapters, strengths, strict=True)),
+        scaled,
         Edit(**{**dict(edit), "source": _recording(edit.source)}) if edit else None,
         _recording(reference) if reference else None,
     )

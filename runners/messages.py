@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from adapters.adapter_file import Header
-from contract import SamplingOptions
+from contract import LoraScales, SamplingOptions
 from contract.backends import BackendLoading
 from contract.tasks import Task, TrackName
 from models.base import Text
@@ -91,6 +91,7 @@ class TrackRequest(BaseModel):
         options: how it is sampled.
         timeout: seconds after which the runner gives the track up.
         adapters: empty for the base model.
+        lora_scales: factors on the adapters' strengths for each kind of layers.
         queue_key: the name by which `Runner.queue_position` finds the track.
         edit: the task and its source; None for text alone.
         reference: audio whose timbre the track follows.
@@ -104,6 +105,7 @@ class TrackRequest(BaseModel):
     options: SamplingOptions
     timeout: float
     adapters: list[AdapterRef] = []
+    lora_scales: LoraScales | None = None
     queue_key: str = ""
     edit: EditRequest | None = None
     reference: Audio | None = None

@@ -117,6 +117,11 @@ def own_music(job: str) -> str:
     return f"job_runs/{job}/own_music.npz"
 
 
+def training_segments(job: str) -> str:
+    """The fingerprints of the segments that a twin was trained on; see preprocessing.memorised."""
+    return f"job_runs/{job}/training_segments.npz"
+
+
 def tensorboard(job: str, name: str) -> str:
     return f"job_runs/{job}/tensorboard/{name}"
 

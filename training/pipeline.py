@@ -109,6 +109,8 @@ class TrainingPipeline:
             )
             self._attempt.update(progress=None, seconds_left=None)
             report.set(data=split.data)
+            with report.try_measuring("the fingerprints of the training segments"):
+                report.store_training_segments(split.segments)
             held_out = {row["song"] for row in split.data["by_song"] if row["held_out"]}
             with report.try_measuring("clips of the producer's own songs"):
                 store_own_clips(report, dataset, held_out, model, clip_seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.base import Model, Text
 from preprocessing.dataset import Clip, Dataset
+from preprocessing.memorised import TrainingSegments
 from preprocessing.segment import MIN_SECONDS, resampled
 from preprocessing.stages import OnProgress, StageMeter, ignore
 from training.adapter import median_tempo
@@ -68,6 +69,7 @@ class TrainEvalSplit:
         seconds: length of the music in `train`.
         noise: whether most of the producer's music is noise.
         data: the report's section on the music.
+        segments: those of `train`, to find pieces that repeat them.
     """
 
     train: Subset
@@ -76,6 +78,7 @@ class TrainEvalSplit:
     seconds: float
     noise: bool
     data: dict[str, Any]
+    segments: TrainingSegments = field(default_factory=TrainingSegments)
 
     @property
     def bpm(self) -> int | None:
@@ -109,20 +112,23 @@ def split_dataset(
     for clip in clips:
         lengths[clip.song] = lengths.get(clip.song, 0.0) + clip.seconds
     held_out_songs = choose_held_out([(song, files[song]["sha256"], seconds) for song, seconds in lengths.items()])
-    train, held_out = _SubsetBuilder(), _SubsetBuilder()
+    train, held_out, segments = _SubsetBuilder(), _SubsetBuilder(), TrainingSegments()
     with_excerpt = _evenly_spaced(len(clips), _MAX_EXCERPTS)
     through_codec = {with_excerpt[index] for index in _evenly_spaced(len(with_excerpt), _MAX_THROUGH_CODEC)}
     samples = round(excerpt_seconds * model.sample_rate)
     noise = []
     meter = StageMeter("encoding", "segments", [clip.seconds for clip in clips], on_progress)
     for index, clip in meter.over(enumerate(clips)):
-        text = text_of(clip)
+        text, name = text_of(clip), f"clip {index}"
         subset = held_out if clip.song in held_out_songs else train
         for number, audio in enumerate(_pieces(clip, model)):
             check_stop()
             subset.add(cache, audio, text, clip.song)
+            if subset is train:
+                with try_measuring(f"the fingerprint of {name}"):
+                    segments.add(index, audio.mean(axis=0), model.sample_rate)
             if index in with_excerpt and not number:
-                excerpt, name = middle(audio, samples), f"clip {index}"
+                excerpt = middle(audio, samples)
                 with try_measuring(f"whether {name} is noise"):
                     noise.append(is_noise(audio, model.sample_rate))
                 with try_measuring(f"an excerpt of {name}"):
@@ -143,6 +149,7 @@ def split_dataset(
         seconds=sum(clip.seconds for clip in clips if clip.song not in held_out_songs),
         noise=sum(noise) > len(noise) / 2,
         data=data_section(dataset, held_out_songs, noise),
+        segments=segments,
     )
 
 

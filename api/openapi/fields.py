@@ -58,6 +58,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "backend_override": "The model; a twin's own, or the default one, if left out",
         "seed": "The same request and seed give the same audio; a new one, which is answered, if left out or -1",
         "lora_scale": "The strength of the twins; each twin's own recommended_scale if left out",
+        "lora_scales": "Factors on lora_scale: of the twins' attention layers, and of all their other layers (mlp)",
         "lyrics": "The words to sing",
         "bpm": "The tempo, rounded to a whole number; that of the twin's music if it is 0, empty, auto or left out",
         "key": "Major or minor, such as A minor, Am or 8A; left to the model if it is empty, auto or left out",
@@ -98,6 +99,10 @@ FIELDS: dict[str, dict[str, str]] = {
         "key": "Whether the key that is heard must be the one asked for",
         "draws": "The largest number of takes that are drawn in all",
     },
+    "LoraScales": {
+        "attention": "Of the attention layers",
+        "mlp": "Of all other layers; without effect on a twin of attention layers alone, such as MusicGen's",
+    },
     "ProducerRequest": {
         "owner": "For administrators: the user (claim sub) who owns the producer from now on; the one before stays if "
         "left out, and a new producer has none",
@@ -128,4 +133,5 @@ FIELDS["SubmitRequest"] = FIELDS["GenerateRequest"] | {
 FIELDS["GenerateForm"] = FIELDS["GenerateRequest"] | {
     name: f"{FIELDS['GenerateRequest'][name]}; {_AS_JSON}" for name in ("loras", "tracks")
 }
-FIELDS["GenerateForm"]["accept"] += "; as JSON"
+for _name in ("accept", "lora_scales"):
+    FIELDS["GenerateForm"][_name] += "; as JSON"

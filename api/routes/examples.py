@@ -127,6 +127,7 @@ TAKES: dict[str, Any] = {
                 "peak": -1.0,
                 "clipped": 0,
                 "twin_distance": 1.37,
+                "nearest_segment": {"segment": 3, "similarity": 0.412, "memorised": False},
             },
             "accepted": None,
         }

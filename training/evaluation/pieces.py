@@ -9,6 +9,7 @@ from models.base import Model, Text
 from training.evaluation.heard import MEASURES, Heard, compare
 from training.evaluation.intervals import Interval
 from training.evaluation.listening import Piece, listen
+from training.evaluation.memorised import count_memorised
 from training.evaluation.report import Report
 from training.evaluation.resemblance import SPACE, OwnMusic
 from training.evaluation.sampling import play
@@ -30,7 +31,8 @@ def compare_pieces(
     seconds: float,
     check_stop: Callable[[], None],
 ) -> Heard | None:
-    """Play with and without the twin, and write the report's `comparisons`, `resemblance` and `heard`.
+    """Play with and without the twin, and write the report's `comparisons`, `memorised`, `resemblance` and
+    `heard`.
 
     The measurements of the producer's music are stored beside it, for tracks that are made later.
 
@@ -56,6 +58,8 @@ def compare_pieces(
             for number, text in enumerate(prompts)
         ]
     )
+    with report.try_measuring("whether its pieces repeat training segments"):
+        report.set(memorised=count_memorised(with_twin, rate, split.segments))
     own = [*split.train.excerpts, *split.held_out.excerpts]
     if not own:
         return None

@@ -17,6 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from core import plain_json
+from preprocessing.memorised import TrainingSegments
 from storage import Storage, Unavailable, keys
 from training.base import Recipe
 from training.evaluation import own_music
@@ -62,6 +63,7 @@ class Report:
             "explained": None,
             "resemblance": None,
             "heard": None,
+            "memorised": None,
             "previews": [],
             "comparisons": [],
             "own_clips": [],
@@ -113,6 +115,10 @@ class Report:
     def store_own_music(self, pieces: Sequence[EmbeddedPiece]) -> None:
         """Store the measurements of the producer's music, at least one piece."""
         self._storage.put(keys.own_music(self._job_id), own_music.write(pieces))
+
+    def store_training_segments(self, segments: TrainingSegments) -> None:
+        """Store the fingerprints of the segments that are trained on."""
+        self._storage.put(keys.training_segments(self._job_id), segments.write())
 
     def store_audio(self, name: str, audio: NDArray[np.float32], rate: int, with_spectrogram: bool = False) -> str:
         """Store a piece as `name`.mp3, and its spectrogram as `name`.png. Returns the name of the MP3 file.

@@ -105,6 +105,13 @@ def test_a_report_of_an_earlier_version_is_shown_as_it_was() -> None:
     assert "no verdict" in text
 
 
+def test_it_says_how_many_pieces_are_memorised() -> None:
+    memorised = {"pieces": 12, "memorised": 2, "threshold": 0.7, "highest": 0.834, "segment": 5}
+    assert "Memorised: 2 of 12 pieces" in plain(render(memorised=memorised))
+    assert "0.83, to segment 5." in plain(render(memorised=memorised))
+    assert "Memorised" not in plain(render(memorised=None))
+
+
 @pytest.mark.parametrize("word", ["learned", "weak", "overfitted", "lost", "too little data"])
 def test_every_verdict_is_told_with_its_advice(word: str) -> None:
     text = render(verdict={"verdict": word, "sentence": "It is so.", "advice": "Do this."})

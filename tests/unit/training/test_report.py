@@ -10,12 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from preprocessing.memorised import TrainingSegments
 from recipes.synthesiser import GENRES, UNSEEN_STYLES, render, sample_song
 from storage import NotFound
 from training.devices import limit_memory
 from training.evaluation import page
 from training.evaluation.held_out import MIN_SONGS, choose_held_out
 from training.evaluation.losses import compare
+from training.evaluation.memorised import count_memorised
 from training.evaluation.noise import is_noise
 from training.history import History
 
@@ -101,6 +103,19 @@ def test_training_waits_for_its_gpu_memory_and_is_limited_to_it() -> None:
     with pytest.raises(ValueError, match="TRAIN_GPU_BYTES"):
         limit_memory(gpu, 81 * gib, lambda: waited.append(1), memory, limit)
     assert limit_memory(torch.device("cpu"), None, lambda: None) is None
+
+
+def test_pieces_that_repeat_a_training_segment_are_counted() -> None:
+    songs = [render(sample_song(np.random.default_rng(seed), "lofi"), 8, 24_000, 2) for seed in (1, 2, 3)]
+    segments = TrainingSegments()
+    segments.add(4, songs[0].mean(axis=0), 24_000)
+    segments.add(7, songs[1].mean(axis=0), 24_000)
+    pieces = [songs[1][:, : 6 * 24_000], songs[2][:, : 6 * 24_000], np.zeros((2, 6 * 24_000), np.float32)]
+    counted = count_memorised(pieces, 24_000, segments)
+    assert counted and (counted["pieces"], counted["memorised"], counted["segment"]) == (2, 1, 7)
+    assert counted["highest"] > 0.95
+    assert count_memorised(pieces, 24_000, TrainingSegments()) is None
+    assert count_memorised([songs[1][:, :24_000]], 24_000, segments) is None
 
 
 def test_the_page_escapes_the_report_and_goes_without_missing_previews() -> None:

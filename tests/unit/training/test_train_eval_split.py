@@ -81,6 +81,7 @@ def test_an_excerpt_that_cannot_be_measured_is_reported(
     cache: Any = SimpleNamespace(add=lambda audio, text: tmp_path / "no example")
     split = split_dataset(made, model, cache, 3.0, lambda: None, try_measuring=report.try_measuring)
     assert len(made.clips) == len(split.train.examples) == 3
+    assert len(split.segments) == 3
     assert (len(split.train.excerpts), len(split.train.through_codec)) == (3, 2)
     assert report.content["unmeasured"] == [
         "Not measured because of an error: an excerpt of clip 1: RuntimeError: out of memory"

@@ -56,27 +56,6 @@ class EmbeddedTags(Answer):
     key: str | None = None
 
 
-class Figures(Answer):
-    """What is heard in a track; `null` where it cannot be told.
-
-    Each confidence is the probability that the value is right. `bpm_off` is the distance of `bpm` from the tempo
-    asked for, as a share of it. `loudness` is integrated, in LUFS, `peak` in dBFS; `clipped` counts the samples in
-    runs at full scale. `twin_distance`, from the music of the twin, is measured as the twin report's `resemblance`:
-    lower is nearer.
-    """
-
-    bpm: float | None = None
-    bpm_confidence: float | None = None
-    bpm_off: float | None = None
-    key: str | None = None
-    key_confidence: float | None = None
-    key_matches: bool | None = None
-    loudness: float | None = None
-    peak: float | None = None
-    clipped: int
-    twin_distance: float | None = None
-
-
 class ImportAnswer(Answer):
     """`notes` say what had to be assumed, and how much the adapter changes the model."""
 
@@ -126,6 +105,19 @@ class LoraAnswer(Answer):
     created_at: datetime
     bytes: int
     sha256: str
+
+
+class NearestSegment(Answer):
+    """The segment of the twin's training music that a track repeats most.
+
+    `segment` is its number in the dataset, as in `seg_0003`. `similarity` is 1 for a copy, also in another key or a
+    little faster or slower; `memorised` says whether it is so high that other pieces of the producer do not reach
+    it.
+    """
+
+    segment: int
+    similarity: float
+    memorised: bool
 
 
 class PeaksAnswer(Answer):
@@ -372,37 +364,26 @@ class DatasetAnswer(Answer):
     segments: list[dict[str, Any]]
 
 
-class GenerateAnswer(Answer):
-    """The track itself. `figures`, `draws` and `accepted` are there where it is measured.
+class Figures(Answer):
+    """What is heard in a track; `null` where it cannot be told.
 
-    `lora_scale` is the strength that the twins had together; null without a twin.
+    Each confidence is the probability that the value is right. `bpm_off` is the distance of `bpm` from the tempo
+    asked for, as a share of it. `loudness` is integrated, in LUFS, `peak` in dBFS; `clipped` counts the samples in
+    runs at full scale. `twin_distance`, from the music of the twin, is measured as the twin report's `resemblance`:
+    lower is nearer.
     """
 
-    figures: Figures | None = None
-    draws: int | None = None
-    accepted: bool | None = None
-    audio_base64: str
-    backend: str
-    seed: int
-    sample_rate: int
-    duration_seconds: float
-    output_path: str
-    lora_scale: float | None = None
-
-
-class GenerateLinkAnswer(Answer):
-    """With `response: "url"`: a URL from which a player or a browser can fetch the track."""
-
-    figures: Figures | None = None
-    draws: int | None = None
-    accepted: bool | None = None
-    url: str
-    backend: str
-    seed: int
-    sample_rate: int
-    duration_seconds: float
-    output_path: str
-    lora_scale: float | None = None
+    bpm: float | None = None
+    bpm_confidence: float | None = None
+    bpm_off: float | None = None
+    key: str | None = None
+    key_confidence: float | None = None
+    key_matches: bool | None = None
+    loudness: float | None = None
+    peak: float | None = None
+    clipped: int
+    twin_distance: float | None = None
+    nearest_segment: NearestSegment | None = None
 
 
 class LorasAnswer(Answer):
@@ -430,16 +411,6 @@ class ReportAnswer(Answer):
     complete: bool
     verdict: VerdictAnswer | None = None
     unmeasured: list[str]
-
-
-class Take(Answer):
-    """One of several takes. `seed` alone makes it again. `accepted` is null without `accept`."""
-
-    seed: int
-    url: str
-    output_path: str
-    figures: Figures | None = None
-    accepted: bool | None = None
 
 
 class TrackAnswer(Answer):
@@ -526,6 +497,39 @@ class BackendAnswer(Answer):
     training: TrainingDefaults | None = None
 
 
+class GenerateAnswer(Answer):
+    """The track itself. `figures`, `draws` and `accepted` are there where it is measured.
+
+    `lora_scale` is the strength that the twins had together; null without a twin.
+    """
+
+    figures: Figures | None = None
+    draws: int | None = None
+    accepted: bool | None = None
+    audio_base64: str
+    backend: str
+    seed: int
+    sample_rate: int
+    duration_seconds: float
+    output_path: str
+    lora_scale: float | None = None
+
+
+class GenerateLinkAnswer(Answer):
+    """With `response: "url"`: a URL from which a player or a browser can fetch the track."""
+
+    figures: Figures | None = None
+    draws: int | None = None
+    accepted: bool | None = None
+    url: str
+    backend: str
+    seed: int
+    sample_rate: int
+    duration_seconds: float
+    output_path: str
+    lora_scale: float | None = None
+
+
 class ProducersAnswer(Answer):
     """`GET /producers`."""
 
@@ -550,15 +554,14 @@ class SubmittedTrackAnswer(Answer):
     track: TrackAnswer | None = None
 
 
-class TakesAnswer(Answer):
-    """With `takes` above 1: links to all of them, in the order of `rank`; `draws` is the number that was drawn."""
+class Take(Answer):
+    """One of several takes. `seed` alone makes it again. `accepted` is null without `accept`."""
 
-    backend: str
-    sample_rate: int
-    duration_seconds: float
-    lora_scale: float | None = None
-    draws: int
-    takes: list[Take]
+    seed: int
+    url: str
+    output_path: str
+    figures: Figures | None = None
+    accepted: bool | None = None
 
 
 class TracksAnswer(Answer):
@@ -614,6 +617,17 @@ class JobAnswer(Answer):
     progress: Progress | None = None
     best_step: int | None = None
     stopped_early: str | None = None
+
+
+class TakesAnswer(Answer):
+    """With `takes` above 1: links to all of them, in the order of `rank`; `draws` is the number that was drawn."""
+
+    backend: str
+    sample_rate: int
+    duration_seconds: float
+    lora_scale: float | None = None
+    draws: int
+    takes: list[Take]
 
 
 class JobsAnswer(Answer):

@@ -36,6 +36,18 @@ class BlendPart(TypedDict, total=False):
     weight: float
 
 
+class LoraScales(TypedDict, total=False):
+    """Factors on `lora_scale`: of the twins' attention layers, and of all their other layers.
+
+    Attributes:
+        attention: of the attention layers.
+        mlp: of all other layers; without effect on a twin of attention layers alone, such as MusicGen's.
+    """
+
+    attention: float
+    mlp: float
+
+
 class GenerateOptions(TypedDict, total=False):
     """`POST /generate`: a track from a prompt, in the style of a twin (`lora_id`) or between several (`loras`).
 
@@ -48,6 +60,7 @@ class GenerateOptions(TypedDict, total=False):
         backend_override: the model; a twin's own, or the default one, if left out.
         seed: the same request and seed give the same audio; a new one, which is answered, if left out or -1.
         lora_scale: the strength of the twins; each twin's own recommended_scale if left out.
+        lora_scales: factors on lora_scale: of the twins' attention layers, and of all their other layers (mlp).
         lyrics: the words to sing.
         bpm: the tempo, rounded to a whole number; that of the twin's music if it is 0, empty, auto or left out.
         key: major or minor, such as A minor, Am or 8A; left to the model if it is empty, auto or left out.
@@ -61,6 +74,7 @@ class GenerateOptions(TypedDict, total=False):
         loudness: the integrated loudness in LUFS, such as -14, at a true peak of -1 dBTP at most; the model's if
             left out.
         loop: cut the track to whole bars, so that its end runs into its beginning; bpm or a twin's tempo is needed.
+        stream: send the audio as it is made, in the format of Accept: wav, flac, mp3 or opus.
         task: how the track comes about: from text, or from a source; /backends lists the tasks of each model.
         source: the recording to edit: the path of a track or an upload, or a track's id.
         start: where the window that is made anew starts, in seconds; 0 if left out (repaint, lego).
@@ -87,6 +101,7 @@ class GenerateOptions(TypedDict, total=False):
     backend_override: str | None
     seed: int | None
     lora_scale: float | None
+    lora_scales: LoraScales | None
     lyrics: str
     bpm: float | str | None
     key: str | None
@@ -99,6 +114,7 @@ class GenerateOptions(TypedDict, total=False):
     bit_depth: Literal[16, 24, "16", "24", "32f"] | None
     loudness: float | None
     loop: bool
+    stream: bool
     task: Literal["text", "repaint", "extend", "cover", "complete", "lego", "extract", "melody"]
     source: str | None
     start: float | None
@@ -146,6 +162,7 @@ class SubmitOptions(TypedDict, total=False):
         backend_override: the model; a twin's own, or the default one, if left out.
         seed: the same request and seed give the same audio; a new one, which is answered, if left out or -1.
         lora_scale: the strength of the twins; each twin's own recommended_scale if left out.
+        lora_scales: factors on lora_scale: of the twins' attention layers, and of all their other layers (mlp).
         lyrics: the words to sing.
         bpm: the tempo, rounded to a whole number; that of the twin's music if it is 0, empty, auto or left out.
         key: major or minor, such as A minor, Am or 8A; left to the model if it is empty, auto or left out.
@@ -159,6 +176,7 @@ class SubmitOptions(TypedDict, total=False):
         loudness: the integrated loudness in LUFS, such as -14, at a true peak of -1 dBTP at most; the model's if
             left out.
         loop: cut the track to whole bars, so that its end runs into its beginning; bpm or a twin's tempo is needed.
+        stream: send the audio as it is made, in the format of Accept: wav, flac, mp3 or opus.
         task: how the track comes about: from text, or from a source; /backends lists the tasks of each model.
         source: the recording to edit: the path of a track or an upload, or a track's id.
         start: where the window that is made anew starts, in seconds; 0 if left out (repaint, lego).
@@ -187,6 +205,7 @@ class SubmitOptions(TypedDict, total=False):
     backend_override: str | None
     seed: int | None
     lora_scale: float | None
+    lora_scales: LoraScales | None
     lyrics: str
     bpm: float | str | None
     key: str | None
@@ -199,6 +218,7 @@ class SubmitOptions(TypedDict, total=False):
     bit_depth: Literal[16, 24, "16", "24", "32f"] | None
     loudness: float | None
     loop: bool
+    stream: bool
     task: Literal["text", "repaint", "extend", "cover", "complete", "lego", "extract", "melody"]
     source: str | None
     start: float | None
