@@ -17,19 +17,38 @@ export type Version = Schemas["VersionAnswer"];
 export type Job = Schemas["JobAnswer"];
 export type Analysis = Schemas["AnalysisAnswer"];
 export type Track = Schemas["GenerateLinkAnswer"];
+export type Takes = Schemas["TakesAnswer"];
+export type Figures = Schemas["Figures"];
+export type LibraryTrack = Schemas["TrackAnswer"];
 export type Producer = Schemas["ProducerRecordAnswer"];
 export type Use = Schemas["TwinUsage"];
 export type Place = Schemas["QueueAnswer"];
 export type GenerateRequest = Schemas["GenerateRequest"];
 export type TrainRequest = Schemas["TrainRequest"];
 
-/** What was answered. Throws an Error with the service's own sentence. */
+/** An error that the service answered, in its own sentence. */
+export class ServiceError extends Error {
+  constructor(
+    message: string,
+    readonly status: number,
+  ) {
+    super(message);
+  }
+
+  get wantsPassword(): boolean {
+    return this.status === 401 && this.message.startsWith("x-train-password");
+  }
+}
+
+/** What was answered. Throws a ServiceError, or an Error with the service's own sentence. */
 export async function answered<T>(call: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
   const { data, error, response } = await call.catch((reason: unknown) => {
     if (reason instanceof DOMException) throw reason;
     throw new Error("this app does not answer; check your connection and try again");
   });
-  if (!response.ok || data === undefined) throw new Error(sentence(error) ?? `the service answered ${response.status}`);
+  if (!response.ok || data === undefined) {
+    throw new ServiceError(sentence(error) ?? `the service answered ${response.status}`, response.status);
+  }
   return data;
 }
 
