@@ -1,5 +1,6 @@
 import path from "node:path";
 import type { NextConfig } from "next";
+import createNextIntlPlugin from "next-intl/plugin";
 
 // Next writes its start-up data as inline scripts; everything else comes from here.
 const policy = [
@@ -32,4 +33,6 @@ const config: NextConfig = {
   },
 };
 
-export default config;
+const withMessages = createNextIntlPlugin({ experimental: { messages: { path: "./messages", format: "json", locales: "infer", precompile: true } } });
+
+export default withMessages(config);

@@ -1,4 +1,5 @@
 import createClient from "openapi-fetch";
+import { Failure } from "./failure";
 import { linkHeader } from "./links";
 import type { components, paths } from "./schema";
 
@@ -40,16 +41,20 @@ export class ServiceError extends Error {
   }
 }
 
-/** What was answered. Throws a ServiceError, or an Error with the service's own sentence. */
+/** What was answered. Throws a ServiceError or a Failure; `useWords` puts both into words. */
 export async function answered<T>(call: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
   const { data, error, response } = await call.catch((reason: unknown) => {
     if (reason instanceof DOMException) throw reason;
-    throw new Error("this app does not answer; check your connection and try again");
+    throw new Failure("appAway");
   });
-  if (!response.ok || data === undefined) {
-    throw new ServiceError(sentence(error) ?? `the service answered ${response.status}`, response.status);
-  }
+  if (!response.ok || data === undefined) throw refusal(error, response);
   return data;
+}
+
+/** The error of an answer that is none: in the service's own words where it has any. */
+export function refusal(said: unknown, { status }: { status: number }): Error {
+  const own = sentence(said);
+  return own === null ? new Failure("unexpectedStatus", { status }) : new ServiceError(own, status);
 }
 
 /** The sentence of an `{"error"}`. */
