@@ -4,7 +4,9 @@ import { getLocale, getTranslations } from "next-intl/server";
 import type { ReactNode } from "react";
 import { AccountMenu } from "@/components/AccountMenu";
 import { LanguageMenu } from "@/components/LanguageMenu";
+import { Keeper } from "@/components/making/Keeper";
 import { NavLink } from "@/components/NavLink";
+import { Player } from "@/components/player/Player";
 import { signInKind } from "@/lib/server/account/settings";
 import "./globals.css";
 
@@ -13,7 +15,13 @@ export async function generateMetadata(): Promise<Metadata> {
   return { title: { default: t("name"), template: `%s · ${t("name")}` }, description: t("description") };
 }
 
-export const viewport: Viewport = { themeColor: "#10141c", colorScheme: "dark" };
+export const viewport: Viewport = {
+  colorScheme: "light dark",
+  themeColor: [
+    { media: "(prefers-color-scheme: light)", color: "#f6f7fa" },
+    { media: "(prefers-color-scheme: dark)", color: "#10141c" },
+  ],
+};
 
 export default async function Layout({ children }: { children: ReactNode }) {
   const t = await getTranslations("site");
@@ -28,12 +36,15 @@ export default async function Layout({ children }: { children: ReactNode }) {
             <p className="brand">{t("name")}</p>
             <nav aria-label={t("pages")}>
               <NavLink href="/">{t("artists")}</NavLink>
+              <NavLink href="/library">{t("library")}</NavLink>
               <NavLink href="/producer">{t("producers")}</NavLink>
             </nav>
             <LanguageMenu />
             {signInKind() !== null && <AccountMenu />}
           </header>
           <main id="main">{children}</main>
+          <Player />
+          <Keeper />
         </NextIntlClientProvider>
       </body>
     </html>

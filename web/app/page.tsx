@@ -1,7 +1,7 @@
 import { getTranslations } from "next-intl/server";
 import { SignedIn } from "@/components/SignedIn";
 import { SignInLink } from "@/components/SignInLink";
-import { Studio } from "@/components/Studio";
+import { Studio } from "@/components/making/Studio";
 import { signInKind } from "@/lib/server/account/settings";
 import { serviceRoot } from "@/lib/server/addresses";
 

@@ -9,8 +9,8 @@ export const MAX_TAKES = 8;
 export const MAX_TWINS = 8;
 const MAX_SHARE = 100;
 
-/** A twin of a blend; only the proportions of the shares count. */
-export type Part = { id: string; share: number };
+/** A twin; "" is the version in use. Of the shares of a blend only the proportions count. */
+export type Part = { id: string; version: string; share: number };
 
 export type Rank = "" | "tempo" | "key" | "twin";
 
@@ -18,8 +18,6 @@ export type Rank = "" | "tempo" | "key" | "twin";
 export type Settings = {
   prompt: string;
   parts: Part[];
-  /** Of a single twin. */
-  version: string;
   strength: string;
   seconds: string;
   seed: string;
@@ -38,7 +36,6 @@ export type Settings = {
 export const START: Settings = {
   prompt: "",
   parts: [],
-  version: "",
   strength: "",
   seconds: "30",
   seed: "",
@@ -55,7 +52,7 @@ export const START: Settings = {
 
 /** The request that the settings stand for. */
 export function bodyOf(settings: Settings): GenerateRequest {
-  const { prompt, parts, version, rank, lyrics } = settings;
+  const { prompt, parts, rank, lyrics } = settings;
   const [first] = parts;
   const takes = Number(settings.takes);
   return {
@@ -72,43 +69,65 @@ export function bodyOf(settings: Settings): GenerateRequest {
     ...(settings.backend && !first ? { backend_override: settings.backend } : {}),
     ...(settings.reference ? { reference: settings.reference } : {}),
     ...(parts.length > 1
-      ? { loras: parts.map(({ id, share }) => ({ lora_id: id, weight: share / MAX_SHARE })) }
+      ? { loras: parts.map((part) => ({ lora_id: loraId(part), weight: part.share / MAX_SHARE })) }
       : first
-        ? { lora_id: version ? `${first.id}@${version}` : first.id }
+        ? { lora_id: loraId(first) }
         : {}),
   };
 }
+
+const loraId = ({ id, version }: Part): string => (version ? `${id}@${version}` : id);
 
 function number<Name extends string>(name: Name, typed: string): Partial<Record<Name, number>> {
   return typed === "" ? {} : ({ [name]: Number(typed) } as Record<Name, number>);
 }
 
 /** The same request without its twins, on the backend that serves them. */
-export function withoutTwins({ lora_id: _, loras: __, lora_scale: ___, rank, ...body }: GenerateRequest, backend: string): GenerateRequest {
-  return { ...body, ...(rank && rank !== "twin" ? { rank } : {}), backend_override: backend };
+export function withoutTwins(request: GenerateRequest, backend: string | undefined): GenerateRequest {
+  const body = { ...request };
+  delete body.lora_id;
+  delete body.loras;
+  delete body.lora_scale;
+  if (body.rank === "twin") delete body.rank;
+  return backend === undefined ? body : { ...body, backend_override: backend };
 }
 
-/** The settings that make a track of the library again. */
-export function settingsOf({ prompt, options, seed, twins, duration_seconds, bpm, key }: LibraryTrack): Settings {
-  const text = (name: string): string => (options[name] === undefined || options[name] === null ? "" : String(options[name]));
-  const [only] = twins;
-  const loras = (options.loras ?? []) as { lora_id: string; weight?: number }[];
-  const shares = new Map(loras.map(({ lora_id, weight }) => [lora_id.split("@")[0], Math.round(MAX_SHARE * (weight ?? 1))]));
+/** The settings that a request stands for. */
+export function settingsOf(body: GenerateRequest): Settings {
+  const text = (value: unknown): string => (value === undefined || value === null ? "" : String(value));
+  const loras: { lora_id: string; weight?: number }[] = body.loras ?? (body.lora_id ? [{ lora_id: body.lora_id }] : []);
   return {
-    ...START,
-    prompt,
-    parts: twins.map(({ lora_id }) => ({ id: lora_id, share: shares.get(lora_id) ?? MAX_SHARE })),
-    version: twins.length === 1 && only ? only.version : "",
-    strength: text("lora_scale"),
-    seconds: text("duration_seconds") || String(duration_seconds),
-    seed: String(seed),
-    bpm: bpm === null ? "" : String(bpm),
-    key: KEYS.find((known) => known === key) ?? "",
-    lyrics: text("lyrics"),
-    steps: text("steps"),
-    guidance: text("guidance"),
-    backend: text("backend_override"),
-    reference: text("reference"),
+    prompt: body.prompt,
+    parts: loras.map(({ lora_id, weight = 1 }) => {
+      const [id = "", version = ""] = lora_id.split("@");
+      return { id, version, share: Math.round(MAX_SHARE * weight) };
+    }),
+    strength: text(body.lora_scale),
+    seconds: text(body.duration_seconds ?? START.seconds),
+    seed: text(body.seed),
+    takes: text(body.takes ?? START.takes),
+    rank: body.rank === undefined || body.rank === "none" ? "" : body.rank,
+    bpm: text(body.bpm),
+    key: KEYS.find((known) => known === body.key) ?? "",
+    lyrics: body.lyrics ?? "",
+    steps: text(body.steps),
+    guidance: text(body.guidance),
+    backend: text(body.backend_override),
+    reference: text(body.reference),
+  };
+}
+
+/** The request that makes a track of the library again, with the versions that played. */
+export function requestOf({ prompt, options, seed, twins, duration_seconds }: LibraryTrack): GenerateRequest {
+  const pinned = (id: string): string => {
+    const twin = twins.find(({ lora_id }) => lora_id === id.split("@")[0]);
+    return twin ? `${twin.lora_id}@${twin.version}` : id;
+  };
+  const { lora_id, loras, ...body } = { duration_seconds, ...options, prompt, seed } as GenerateRequest;
+  return {
+    ...body,
+    ...(lora_id ? { lora_id: pinned(lora_id) } : {}),
+    ...(loras ? { loras: loras.map((part) => ({ ...part, lora_id: pinned(part.lora_id) })) } : {}),
   };
 }
 
@@ -125,8 +144,15 @@ export function defaultRank(settings: Settings, twins: Pick<Twin, "lora_id" | "b
   return settings.key ? "key" : "";
 }
 
-/** Each twin with its share of the whole in percent. */
-export function sharesOf(parts: { lora_id: string; weight?: number }[]): { id: string; percent: number }[] {
-  const whole = parts.reduce((sum, { weight = 1 }) => sum + weight, 0) || 1;
-  return parts.map(({ lora_id, weight = 1 }) => ({ id: lora_id, percent: Math.round((100 * weight) / whole) }));
+/** Who plays: the twins of a request, and those of a blend with their shares. "" without a twin. */
+export function castOf({ lora_id, loras }: Pick<GenerateRequest, "lora_id" | "loras">): string {
+  if (!loras || loras.length < 2) return loras?.[0]?.lora_id ?? lora_id ?? "";
+  const percents = percentsOf(loras.map(({ weight = 1 }) => weight));
+  return loras.map((part, index) => `${part.lora_id} ${percents[index]} %`).join(", ");
+}
+
+/** Shares of the whole in percent. */
+export function percentsOf(shares: number[]): number[] {
+  const whole = shares.reduce((sum, share) => sum + Math.abs(share), 0) || 1;
+  return shares.map((share) => Math.round((100 * share) / whole));
 }

@@ -74,5 +74,5 @@ export function useTracks(filter: Filter): {
 }
 
 function queryOf({ text, twin, liked }: Filter) {
-  return { ...(text ? { text } : {}), ...(twin ? { lora_id: twin } : {}), ...(liked ? { liked } : {}) };
+  return { ...(text ? { text } : {}), ...(twin ? { lora_id: twin } : {}), ...(liked ? { liked: "true" as const } : {}) };
 }

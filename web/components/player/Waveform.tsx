@@ -2,7 +2,6 @@
 
 import { useEffect, useRef } from "react";
 import type WaveSurfer from "wavesurfer.js";
-import type RegionsPlugin from "wavesurfer.js/dist/plugins/regions.js";
 import { mediaOf, select, usePlayer, type Region, type Side } from "@/lib/player/player";
 import type { Playable } from "@/lib/player/playable";
 import { useColours } from "./useColours";
@@ -10,7 +9,8 @@ import { useColours } from "./useColours";
 const HEIGHT = 48;
 const MIN_REGION_SECONDS = 0.1;
 
-type Drawn = { surfer: WaveSurfer; regions: RegionsPlugin };
+type Regions = ReturnType<typeof import("wavesurfer.js/dist/plugins/regions.js").default.create>;
+type Drawn = { surfer: WaveSurfer; regions: Regions };
 
 /** The waveform of the sound on a side of the player: a click jumps, and dragging selects a region. */
 export function Waveform({ side, sound, peaks }: { side: Side; sound: Playable; peaks: number[] | null }) {

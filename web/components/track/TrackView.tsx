@@ -4,9 +4,10 @@ import { useTranslations } from "next-intl";
 import { useRouter } from "next/navigation";
 import { useEffect, useState } from "react";
 import type { LibraryTrack } from "@/lib/client";
-import { makeAgain } from "@/lib/making/form";
+import { fillForm } from "@/lib/making/form";
 import { show } from "@/lib/player/player";
 import { playableOf, titleOf } from "@/lib/player/playable";
+import { requestOf } from "@/lib/settings";
 import { EditPanel } from "../editing/EditPanel";
 import { TrackActions } from "../library/TrackActions";
 import { PlayButton } from "../PlayButton";
@@ -38,7 +39,7 @@ export function TrackView({ first }: { first: LibraryTrack }) {
             <button
               type="button"
               onClick={() => {
-                makeAgain(track);
+                fillForm(requestOf(track));
                 router.push("/");
               }}
             >

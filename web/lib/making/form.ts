@@ -2,7 +2,7 @@
 
 import { create } from "zustand";
 import { createJSONStorage, persist } from "zustand/middleware";
-import type { LibraryTrack } from "../client";
+import type { GenerateRequest } from "../client";
 import { settingsOf, START, type Settings } from "../settings";
 
 /** The artist's form. It is kept in this browser. */
@@ -20,7 +20,7 @@ export function changeForm(news: Partial<Settings>): void {
   useForm.setState(({ settings }) => ({ settings: { ...settings, ...news } }));
 }
 
-/** Fills the form with all that made a track. */
-export function makeAgain(track: LibraryTrack): void {
-  useForm.setState({ settings: settingsOf(track) });
+/** Fills the form with a request, to make it again or to change it. */
+export function fillForm(body: GenerateRequest): void {
+  useForm.setState({ settings: settingsOf(body) });
 }

@@ -34,9 +34,11 @@ export type Request = {
 
 type Kind = Partial<Pick<Request, "pair" | "parent" | "plain">>;
 
+type Requests = { requests: Request[]; count: number };
+
 /** The requests of this tab, the newest first. They outlive a reload. */
-export const useRequests = create<{ requests: Request[]; count: number }>()(
-  persist(() => ({ requests: [], count: 0 }), {
+export const useRequests = create<Requests>()(
+  persist((): Requests => ({ requests: [], count: 0 }), {
     name: "producer-twin.requests",
     version: 1,
     storage: createJSONStorage(() => sessionStorage),

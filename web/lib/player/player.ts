@@ -60,10 +60,10 @@ export function play(sound: Playable): void {
   open({ a: sound, b: null }, "a", 0, true);
 }
 
-/** Puts a sound into the player without a sound of it, unless it is there already. */
+/** Puts a sound into the player without playing it, unless it is there already or another one plays. */
 export function show(sound: Playable): void {
   const state = usePlayer.getState();
-  if (state.a?.id !== sound.id && state.b?.id !== sound.id) open({ a: sound, b: null }, "a", 0, false);
+  if (!state.playing && state.a?.id !== sound.id && state.b?.id !== sound.id) open({ a: sound, b: null }, "a", 0, false);
 }
 
 /** Plays `b`, with `a` to switch to in place, from a position in `b`. */
@@ -147,8 +147,13 @@ export function seek(seconds: number): void {
   if (sound) mediaOf(usePlayer.getState().active).currentTime = Math.min(Math.max(seconds, 0), sound.seconds);
 }
 
+/** The position in the active sound, in seconds. */
+export function positionOf(): number {
+  return mediaOf(usePlayer.getState().active).currentTime;
+}
+
 export function skip(seconds: number): void {
-  seek(mediaOf(usePlayer.getState().active).currentTime + seconds);
+  seek(positionOf() + seconds);
 }
 
 export function select(region: Region | null): void {
