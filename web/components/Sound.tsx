@@ -1,6 +1,7 @@
 "use client";
 
 import { useEffect, useRef, useState } from "react";
+import { pageNonce } from "@/lib/nonce";
 
 // Longer files take more memory to draw than it is worth.
 const MOST_BYTES = 80 * 1024 * 1024;
@@ -27,6 +28,7 @@ export function Sound({ src, label, bytes = 0 }: Props) {
         media,
         // In full, as the player knows it: given another spelling, wavesurfer loads the player anew and stops what plays.
         url: media.src,
+        cspNonce: pageNonce(),
         height: 56,
         barWidth: 2,
         barGap: 1,

@@ -1,5 +1,5 @@
 import createClient from "openapi-fetch";
-import { Failure } from "./failure";
+import { Failure, isReason, REASON_HEADER } from "./failure";
 import { linkHeader } from "./links";
 import type { components, paths } from "./schema";
 
@@ -51,8 +51,10 @@ export async function answered<T>(call: Promise<{ data?: T; error?: unknown; res
   return data;
 }
 
-/** The error of an answer that is none: in the service's own words where it has any. */
-export function refusal(said: unknown, { status }: { status: number }): Error {
+/** The error of an answer that is none: in the service's own words, unless the app has its own for the reason. */
+export function refusal(said: unknown, { status, headers }: Response): Error {
+  const reason = headers.get(REASON_HEADER);
+  if (isReason(reason)) return new Failure(reason, { seconds: headers.get("retry-after") ?? "" });
   const own = sentence(said);
   return own === null ? new Failure("unexpectedStatus", { status }) : new ServiceError(own, status);
 }

@@ -1,6 +1,22 @@
-import type messages from "@/messages/en.json";
+export const REASONS = [
+  "appAway",
+  "connectionBroke",
+  "providerAway",
+  "serviceAway",
+  "signInExpired",
+  "signInFirst",
+  "tooManyAttempts",
+  "unexpectedStatus",
+  "wrongPassword",
+] as const;
 
-export type Reason = keyof (typeof messages)["errors"];
+/** Each has its words in the messages under `errors`. */
+export type Reason = (typeof REASONS)[number];
+
+export const isReason = (name: unknown): name is Reason => REASONS.includes(name as Reason);
+
+/** Names the reason in an answer of this app's own. */
+export const REASON_HEADER = "x-reason";
 
 /** An error that this app words itself, in the user's language. */
 export class Failure extends Error {
