@@ -35,10 +35,6 @@ export class ServiceError extends Error {
   ) {
     super(message);
   }
-
-  get wantsPassword(): boolean {
-    return this.status === 401 && this.message.startsWith("x-train-password");
-  }
 }
 
 /** What was answered. Throws a ServiceError or a Failure; `useWords` puts both into words. */

@@ -1,5 +1,6 @@
-import { answered, passwordHeader, service, ServiceError, type LibraryTrack } from "./client";
-import { usePassword } from "./password";
+import { answered, passwordHeader, service, type LibraryTrack } from "./client";
+import { Failure } from "./failure";
+import { usePassword, wantsPassword } from "./password";
 import type { operations } from "./schema";
 
 type Query = NonNullable<operations["get_tracks"]["parameters"]["query"]>;
@@ -31,8 +32,11 @@ export async function deleteTrack(id: string): Promise<void> {
   await guarded((headers) => answered(service.DELETE("/tracks/{track_id}", { params, headers })));
 }
 
-export function storedTrack(id: string): Promise<LibraryTrack> {
-  return answered(service.GET("/tracks/{track_id}", { params: { path: { track_id: id } } }));
+/** Throws if it is not there, or not made yet. */
+export async function storedTrack(id: string): Promise<LibraryTrack> {
+  const track = await answered(service.GET("/tracks/{track_id}", { params: { path: { track_id: id } } }));
+  if (!("output_path" in track)) throw new Failure("unexpectedStatus", { status: 404 });
+  return track;
 }
 
 /** The tracks that were edited from this one, the newest first. */
@@ -59,7 +63,7 @@ async function guarded<T>(call: (headers: Record<string, string>) => Promise<T>)
   try {
     return await call(passwordHeader(usePassword.getState().password));
   } catch (error) {
-    if (error instanceof ServiceError && error.wantsPassword) usePassword.setState({ wanted: true });
+    if (wantsPassword(error)) usePassword.setState({ wanted: true });
     throw error;
   }
 }

@@ -1,11 +1,13 @@
 "use client";
 
 import { useCallback, useEffect, useState } from "react";
-import { isAbort, ServiceError, type LibraryTrack } from "./client";
+import { isAbort, type LibraryTrack } from "./client";
+import { Failure, type Reason } from "./failure";
 import { nextPage } from "./library";
-import { usePassword } from "./password";
+import { usePassword, wantsPassword } from "./password";
 
 const RETRY_MILLISECONDS = 5000;
+const REFUSED: Reason[] = ["signInFirst", "signInExpired"];
 
 export type Filter = { text: string; twin: string; liked: boolean };
 
@@ -36,7 +38,8 @@ export function useTracks(filter: Filter): {
       } catch (error) {
         if (isAbort(error)) return;
         setFailure(error);
-        if (!(error instanceof ServiceError && error.status === 401)) timer = setTimeout(() => void load(), RETRY_MILLISECONDS);
+        const refused = wantsPassword(error) || (error instanceof Failure && REFUSED.includes(error.reason));
+        if (!refused) timer = setTimeout(() => void load(), RETRY_MILLISECONDS);
       }
     };
     void load();

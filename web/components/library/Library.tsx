@@ -3,7 +3,7 @@
 import { useTranslations } from "next-intl";
 import Link from "next/link";
 import { useEffect, useId, useRef, useState } from "react";
-import { ServiceError } from "@/lib/client";
+import { wantsPassword } from "@/lib/password";
 import { useTracks, type Filter } from "@/lib/useTracks";
 import { useTwins } from "@/lib/useTwins";
 import { useWords } from "@/lib/useWords";
@@ -24,7 +24,6 @@ export function Library({ first }: { first: Filter }) {
   const { served } = useTwins();
   const { tracks, busy, hasMore, failure, more, replace, remove } = useTracks(filter);
   const filtered = filter.text !== "" || filter.twin !== "" || filter.liked;
-  const askedForPassword = failure instanceof ServiceError && failure.wantsPassword;
 
   function choose(news: Partial<Filter>): void {
     const next = { ...filter, ...news };
@@ -66,7 +65,7 @@ export function Library({ first }: { first: Filter }) {
         </label>
       </search>
       <PasswordForm />
-      <Notice>{failure === null || askedForPassword ? null : words(failure)}</Notice>
+      <Notice>{failure === null || wantsPassword(failure) ? null : words(failure)}</Notice>
       {tracks === null && failure === null && <p role="status">{t("loading")}</p>}
       {tracks !== null && (
         <ol className="tracks" aria-label={t("tracks")} aria-busy={busy}>

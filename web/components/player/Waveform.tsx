@@ -2,6 +2,7 @@
 
 import { useEffect, useRef } from "react";
 import type WaveSurfer from "wavesurfer.js";
+import { pageNonce } from "@/lib/nonce";
 import { mediaOf, select, usePlayer, type Region, type Side } from "@/lib/player/player";
 import type { Playable } from "@/lib/player/playable";
 import { useColours } from "./useColours";
@@ -29,10 +30,10 @@ export function Waveform({ side, sound, peaks }: { side: Side; sound: Playable; 
       ([{ default: Surfer }, { default: Regions }]) => {
         if (gone) return;
         const regions = Regions.create();
-        const nonce = document.querySelector<HTMLScriptElement>("script[nonce]")?.nonce;
         const surfer = Surfer.create({
           container: into,
           media: mediaOf(side),
+          cspNonce: pageNonce(),
           height: HEIGHT,
           barWidth: 2,
           barGap: 1,
@@ -43,7 +44,6 @@ export function Waveform({ side, sound, peaks }: { side: Side; sound: Playable; 
           cursorColor: progress,
           plugins: [regions],
           ...(peaks ? { peaks: [peaks], duration: seconds } : {}),
-          ...(nonce ? { cspNonce: nonce } : {}),
         });
         regions.enableDragSelection({ color: selection, minLength: MIN_REGION_SECONDS });
         const take = ({ start, end }: Region): void => {

@@ -13,7 +13,7 @@ export const storedTrack = cache(async (id: string): Promise<LibraryTrack | null
   const answer = await send(`${root}/tracks/${id}`, { headers: { accept: "application/json" } });
   if (answer.status === 404) return null;
   const said = (await answer.json()) as LibraryTrack | { error?: string };
-  if ("track_id" in said && answer.ok) return said;
+  if (answer.ok) return "output_path" in said ? said : null;
   throw new Problem(answer.status, ("error" in said && said.error) || `the music service answered ${answer.status}`);
 });
 

@@ -35,23 +35,25 @@ export async function generateMetadata({ params }: Props): Promise<Metadata> {
 
 export default async function TrackPage({ params }: Props) {
   const t = await getTranslations("track");
-  try {
-    const track = await found(params);
-    if (track) return <TrackView key={track.track_id} first={track} />;
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    return (
-      <>
-        <h1>{t("name")}</h1>
-        {error.status === 401 ? (
-          <p className="panel">{t.rich("signIn", { link: (words) => <SignInLink>{words}</SignInLink> })}</p>
-        ) : (
-          <p className="notice">{error.message}</p>
-        )}
-      </>
-    );
-  }
-  notFound();
+  const errors = await getTranslations("errors");
+  const track = await found(params).catch((error: unknown) => {
+    if (error instanceof Problem) return error;
+    throw error;
+  });
+  if (track === null) notFound();
+  if (!(track instanceof Problem)) return <TrackView key={track.track_id} first={track} />;
+  return (
+    <>
+      <h1>{t("name")}</h1>
+      {track.status === 401 ? (
+        <p className="panel">{t.rich("signIn", { link: (words) => <SignInLink>{words}</SignInLink> })}</p>
+      ) : (
+        <p className="notice">
+          {track.reason ? errors(track.reason, { seconds: track.headers["retry-after"] ?? "" }) : track.message}
+        </p>
+      )}
+    </>
+  );
 }
 
 async function found(params: Props["params"]) {
