@@ -1,6 +1,7 @@
 export const REASONS = [
   "appAway",
   "connectionBroke",
+  "noLink",
   "providerAway",
   "serviceAway",
   "signInExpired",
