@@ -226,6 +226,7 @@ ROUTES = (
         errors=(409, 507),
         writes=True,
         cancelled_on_disconnect=True,
+        web_app=True,
     ),
     Route(
         "GET",
@@ -250,6 +251,7 @@ ROUTES = (
         answer=(DeletedAnswer,),
         answer_example={"lora_id": TWIN, "deleted": True},
         writes=True,
+        web_app=True,
     ),
     Route(
         "GET",
@@ -290,6 +292,7 @@ ROUTES = (
         answer_example={"job_id": "again", "lora_id": TWIN, "state": "queued"},
         errors=(409, 507),
         writes=True,
+        web_app=True,
     ),
     Route(
         "GET",

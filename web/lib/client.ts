@@ -16,6 +16,7 @@ export type Backend = Schemas["BackendAnswer"];
 export type Twin = Schemas["LoraAnswer"];
 export type Version = Schemas["VersionAnswer"];
 export type Job = Schemas["JobAnswer"];
+export type Stored = Schemas["ProducerAnswer"];
 export type Analysis = Schemas["AnalysisAnswer"];
 export type Track = Schemas["GenerateLinkAnswer"];
 export type Takes = Schemas["TakesAnswer"];
@@ -48,7 +49,7 @@ export async function answered<T>(call: Promise<{ data?: T; error?: unknown; res
 }
 
 /** The error of an answer that is none: in the service's own words, unless the app has its own for the reason. */
-export function refusal(said: unknown, { status, headers }: Response): Error {
+export function refusal(said: unknown, { status, headers }: { status: number; headers: { get: (name: string) => string | null } }): Error {
   const reason = headers.get(REASON_HEADER);
   if (isReason(reason)) return new Failure(reason, { seconds: headers.get("retry-after") ?? "" });
   const own = sentence(said);

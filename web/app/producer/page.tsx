@@ -2,7 +2,7 @@ import type { Metadata } from "next";
 import { getTranslations } from "next-intl/server";
 import { SignedIn } from "@/components/SignedIn";
 import { SignInLink } from "@/components/SignInLink";
-import { Workshop } from "@/components/Workshop";
+import { Workshop } from "@/components/producer/Workshop";
 import { signInKind } from "@/lib/server/account/settings";
 import { serviceRoot } from "@/lib/server/addresses";
 

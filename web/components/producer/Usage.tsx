@@ -1,32 +1,37 @@
 "use client";
 
+import { useTranslations } from "next-intl";
 import { useEffect, useState } from "react";
-import { answered, service, words, type Use } from "@/lib/client";
-import { Notice } from "./Notice";
+import { answered, service, type Use } from "@/lib/client";
+import { useWords } from "@/lib/useWords";
+import { Notice } from "../Notice";
 
 /** How often a producer's twins were used, by month. */
 export function Usage({ producer }: { producer: string }) {
+  const t = useTranslations("usage");
+  const words = useWords();
   const [uses, setUses] = useState<Use[]>([]);
-  const [trouble, setTrouble] = useState<string | null>(null);
+  const [trouble, setTrouble] = useState<unknown>(null);
 
   useEffect(() => {
     answered(service.GET("/producers/{producer_id}/usage", { params: { path: { producer_id: producer } } })).then(
       ({ usage }) => setUses(usage),
-      (error: unknown) => setTrouble(words(error)),
+      setTrouble,
     );
   }, [producer]);
 
-  if (uses.length === 0) return <Notice>{trouble}</Notice>;
+  if (uses.length === 0) return <Notice>{trouble === null ? null : words(trouble)}</Notice>;
   return (
     <section className="panel" aria-labelledby="usage">
-      <h2 id="usage">How often your twins were used</h2>
+      <h2 id="usage">{t("title")}</h2>
       <table>
         <thead>
           <tr>
-            <th scope="col">Month</th>
-            <th scope="col">Twin</th>
-            <th scope="col">Tracks</th>
-            <th scope="col">Seconds</th>
+            {(["month", "twin", "tracks", "seconds"] as const).map((column) => (
+              <th key={column} scope="col">
+                {t(column)}
+              </th>
+            ))}
           </tr>
         </thead>
         <tbody>

@@ -1,17 +1,21 @@
 "use client";
 
+import { useTranslations } from "next-intl";
 import { useId, useState } from "react";
-import { answered, service, words, type Producer } from "@/lib/client";
+import { answered, service, type Producer } from "@/lib/client";
 import { twinLink } from "@/lib/links";
-import { Notice } from "./Notice";
+import { useWords } from "@/lib/useWords";
+import { Notice } from "../Notice";
 
-const WHO = { private: "You alone", link: "Those who have its link", public: "Everybody" } as const;
+const VISIBILITIES = ["private", "link", "public"] as const;
 
 type Access = Producer["twins"][string];
 type Props = { twin: string; producer: Producer; changed: (producer: Producer) => void };
 
 /** Who may make tracks with a twin, for its owner; and its link, where it is shared by one. */
 export function TwinAccess({ twin, producer, changed }: Props) {
+  const t = useTranslations("twins");
+  const words = useWords();
   const id = useId();
   const [trouble, setTrouble] = useState<string | null>(null);
   const model = twin.split(":")[1] ?? "";
@@ -30,21 +34,21 @@ export function TwinAccess({ twin, producer, changed }: Props) {
 
   return (
     <div>
-      <label htmlFor={`${id}who`}>Who may make tracks with it</label>
+      <label htmlFor={`${id}who`}>{t("who")}</label>
       <select
         id={`${id}who`}
         value={access.visibility}
         onChange={(event) => void open(event.target.value as Access["visibility"])}
       >
-        {Object.entries(WHO).map(([visibility, name]) => (
+        {VISIBILITIES.map((visibility) => (
           <option key={visibility} value={visibility}>
-            {name}
+            {t(`visibility.${visibility}`)}
           </option>
         ))}
       </select>
       {access.link && (
         <>
-          <label htmlFor={`${id}link`}>Its link</label>
+          <label htmlFor={`${id}link`}>{t("link")}</label>
           <input id={`${id}link`} readOnly value={twinLink(twin, access.link)} onFocus={(event) => event.target.select()} />
         </>
       )}
