@@ -4,7 +4,7 @@ import { useFormatter, useTranslations } from "next-intl";
 import Link from "next/link";
 import type { LibraryTrack } from "@/lib/client";
 import { playableOf, titleOf } from "@/lib/player/playable";
-import { clock } from "@/lib/time";
+import { clock } from "@/lib/duration";
 import { PlayButton } from "../PlayButton";
 import { TrackActions } from "./TrackActions";
 

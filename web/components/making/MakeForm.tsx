@@ -6,9 +6,9 @@ import { changeForm } from "@/lib/making/form";
 import { defaultBpm, MAX_TAKES, type Settings } from "@/lib/settings";
 import type { Served } from "@/lib/useTwins";
 import { Fault, Form, Input, TextArea } from "../Form";
-import { TempoAndKey } from "../TempoAndKey";
 import { LyricsField } from "./LyricsField";
 import { SamplingFields } from "./SamplingFields";
+import { TempoAndKey } from "./TempoAndKey";
 import { TwinFields } from "./TwinFields";
 
 type Props = {
@@ -115,15 +115,7 @@ export function MakeForm({ settings, served: { twins, backends }, whole, prompt,
         <>
           <details>
             <summary>{t("music")}</summary>
-            <TempoAndKey
-              bpm={settings.bpm}
-              setBpm={(bpm) => changeForm({ bpm })}
-              step={1}
-              noBpm={String(defaultBpm(settings.parts, twins) ?? t("any"))}
-              tone={settings.key}
-              setTone={(key) => changeForm({ key })}
-              noTone={t("anyKey")}
-            />
+            <TempoAndKey settings={settings} twinsBpm={defaultBpm(settings.parts, twins)} />
             <LyricsField value={settings.lyrics} />
           </details>
           <details>

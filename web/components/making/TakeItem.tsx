@@ -7,7 +7,7 @@ import type { Made } from "@/lib/making/request";
 import type { Request } from "@/lib/making/requests";
 import type { Playable } from "@/lib/player/playable";
 import { activeSound, compare, positionOf, usePlayer } from "@/lib/player/player";
-import { clock } from "@/lib/time";
+import { clock } from "@/lib/duration";
 import { Downloads } from "../player/Downloads";
 import { PlayButton } from "../PlayButton";
 import { FiguresLine } from "./FiguresLine";

@@ -3,7 +3,7 @@
 import { useTranslations } from "next-intl";
 import Link from "next/link";
 import { activeSound, close, select, switchSides, toggle, toggleLoop, usePlayer } from "@/lib/player/player";
-import { clock } from "@/lib/time";
+import { clock } from "@/lib/duration";
 import { Downloads } from "./Downloads";
 import { Scrubber } from "./Scrubber";
 import { useShortcuts } from "./useShortcuts";

@@ -5,7 +5,7 @@ import { useEffect, useState, type KeyboardEvent } from "react";
 import { mediaOf, seek, type Side } from "@/lib/player/player";
 import type { Playable } from "@/lib/player/playable";
 import { usePeaks } from "@/lib/player/usePeaks";
-import { clock } from "@/lib/time";
+import { clock } from "@/lib/duration";
 import { Waveform } from "./Waveform";
 
 /** The waveform as a slider. The arrow keys are those of the whole player. */

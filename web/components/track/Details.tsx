@@ -4,7 +4,7 @@ import { useFormatter, useTranslations } from "next-intl";
 import Link from "next/link";
 import type { ReactNode } from "react";
 import type { LibraryTrack } from "@/lib/client";
-import { clock } from "@/lib/time";
+import { clock } from "@/lib/duration";
 
 /** Fields of a request that the page shows by other means. */
 const SHOWN = new Set(["prompt", "lora_id", "loras", "seed", "bpm", "key", "task", "source", "reference", "duration_seconds", "backend_override"]);

@@ -9,7 +9,7 @@ import { useRequests } from "@/lib/making/requests";
 import { usePassword } from "@/lib/password";
 import { playableOf, titleOf } from "@/lib/player/playable";
 import { compare } from "@/lib/player/player";
-import { clock } from "@/lib/time";
+import { clock } from "@/lib/duration";
 import { RequestCard } from "../making/RequestCard";
 import { PasswordForm } from "../PasswordForm";
 import { PlayButton } from "../PlayButton";
