@@ -3,7 +3,7 @@
  * The HTTP server around Next: `node server.mjs`, with `--dev` for development.
  *
  * It refuses what another site's page makes a visitor's browser send, under that site's Host (DNS rebinding) or from its
- * Origin, and tells the routes from which address a request comes (lib/server/visitor.ts).
+ * Origin, tells the routes from which address a request comes (lib/server/visitor.ts), and adds security headers.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { createServer } from "node:http";
@@ -11,6 +11,8 @@ import { isIP } from "node:net";
 
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 const READS = ["GET", "HEAD", "OPTIONS"];
+/** What no page of the app needs. */
+const UNUSED_FEATURES = ["browsing-topics", "camera", "display-capture", "geolocation", "microphone", "midi", "payment", "serial", "usb"];
 const LAST_MILLISECONDS = 2000; // for requests under way when the server is to end
 
 const dev = process.argv.includes("--dev");
@@ -31,9 +33,18 @@ if (!uploadSeconds) throw new Error("UPLOAD_SECONDS: it must be over 0");
 const hosts = (process.env.WEB_HOSTS ?? "").toLowerCase().split(",").map((host) => host.trim()).filter(Boolean);
 const hasSignIn = Boolean(process.env.NEXT_PUBLIC_SUPABASE_URL?.trim() || process.env.AUTH_ISSUER?.trim());
 const publicOrigin = originOf("WEB_URL");
+originOf("NEXT_PUBLIC_SUPABASE_URL"); // passwords and tokens go there
 if (hasSignIn && hosts.length && !publicOrigin) throw new Error("WEB_URL: set it with WEB_HOSTS, so that sign-in knows where it is");
 if (publicOrigin) hosts.push(new URL(publicOrigin).hostname);
 const handle = app.getRequestHandler();
+/** Headers of every answer; proxy.ts adds the pages' Content-Security-Policy. */
+const headers = new Map([
+  ["Cross-Origin-Opener-Policy", "same-origin"],
+  ["Permissions-Policy", UNUSED_FEATURES.map((feature) => `${feature}=()`).join(", ")],
+  ["Referrer-Policy", "same-origin"],
+  ["X-Content-Type-Options", "nosniff"],
+  ...(publicOrigin?.startsWith("https:") ? [/** @type {const} */ (["Strict-Transport-Security", "max-age=31536000"])] : []),
+]);
 
 /** @type {AsyncLocalStorage<string>} */
 const visitor = new AsyncLocalStorage();
@@ -43,6 +54,7 @@ Object.assign(globalThis, { [Symbol.for("producer-twin.visitor")]: visitor });
 server.requestTimeout = uploadSeconds * 1000;
 server.headersTimeout = Math.min(server.headersTimeout, server.requestTimeout);
 server.on("request", (request, response) => {
+  response.setHeaders(headers);
   const refused = refusal(request);
   if (refused) {
     response.writeHead(refused.status, { "content-type": "application/json", connection: "close" });
@@ -125,7 +137,7 @@ function name(authority) {
 
 /** The origin in a variable: https, or http on this machine. @param {string} variable */
 function originOf(variable) {
-  const value = process.env[variable];
+  const value = process.env[variable]?.trim();
   if (!value) return null;
   const { protocol, hostname, origin } = URL.canParse(value) ? new URL(value) : { protocol: "", hostname: "", origin: "" };
   if (protocol === "https:" || (protocol === "http:" && LOOPBACK.includes(hostname))) return origin;

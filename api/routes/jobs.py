@@ -177,6 +177,7 @@ ROUTES = (
         errors=(409,),
         writes=True,
         accepts_damaged_job=True,
+        web_app=True,
     ),
     Route(
         "POST",

@@ -283,6 +283,7 @@ ROUTES = (
             "objects": 1,
             "by": {"uploads": 31_752_044},
         },
+        web_app=True,
     ),
     Route(
         "DELETE",

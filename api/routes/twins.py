@@ -227,6 +227,7 @@ ROUTES = (
         writes=True,
         cancelled_on_disconnect=True,
         makes=True,
+        web_app=True,
     ),
     Route(
         "GET",
@@ -251,6 +252,7 @@ ROUTES = (
         answer=(DeletedAnswer,),
         answer_example={"lora_id": TWIN, "deleted": True},
         writes=True,
+        web_app=True,
     ),
     Route(
         "GET",
@@ -292,6 +294,7 @@ ROUTES = (
         errors=(409, 507),
         writes=True,
         makes=True,
+        web_app=True,
     ),
     Route(
         "GET",

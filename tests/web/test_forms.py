@@ -61,11 +61,11 @@ def test_a_finished_take_is_announced(page: Page, studio: httpx.Client) -> None:
     page.get_by_label("Prompt").fill("dark trap")
     page.get_by_label("Length in seconds").fill("1")
     page.get_by_role("button", name="Make a take").click()
-    expect(page.get_by_role("status").filter(has_text="Take 1 is ready")).to_be_attached()
+    expect(page.get_by_role("status").filter(has_text="A take is ready: dark trap")).to_be_attached()
 
 
 def test_the_navigation_marks_the_page_that_is_shown(page: Page, studio: httpx.Client) -> None:
-    for path, name in (("/", "Artists"), ("/producer", "Producers")):
+    for path, name in (("/", "Artists"), ("/library", "Library"), ("/producer", "Producers")):
         page.goto(f"{studio.base_url}{path}")
         expect(page.locator("nav [aria-current=page]")).to_have_text(name)
 

@@ -60,19 +60,21 @@ def test_the_page_estimates_the_steps_that_the_service_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("twin", "second", "mix", "bpm"),
+    ("parts", "bpm"),
     [
-        ("", "", 50, None),
-        ("fast", "", 50, 150),
-        ("old", "", 50, None),
-        ("fast", "slow", 50, 150),
-        ("fast", "slow", 70, 80),
-        ("fast", "old", 70, 150),
+        ({}, None),
+        ({"fast": 100}, 150),
+        ({"old": 100}, None),
+        ({"fast": 50, "slow": 50}, 150),
+        ({"fast": 30, "slow": 70}, 80),
+        ({"fast": 30, "old": 70}, 150),
+        ({"old": 20, "fast": 30, "slow": 50}, 80),
     ],
 )
-def test_the_page_shows_the_tempo_that_the_service_takes(twin: str, second: str, mix: int, bpm: int | None) -> None:
+def test_the_page_shows_the_tempo_that_the_service_takes(parts: dict[str, int], bpm: int | None) -> None:
     twins = [{"lora_id": "fast", "bpm": 150}, {"lora_id": "slow", "bpm": 80}, {"lora_id": "old", "bpm": None}]
-    assert call("settings.ts", "defaultBpm", ({"twin": twin, "second": second, "mix": mix}, twins)) == [bpm]
+    blend = [{"id": name, "share": share} for name, share in parts.items()]
+    assert call("settings.ts", "defaultBpm", (blend, twins)) == [bpm]
 
 
 def test_ids_of_tracks_are_the_services() -> None:

@@ -1,12 +1,15 @@
 "use client";
 
+import { useTranslations } from "next-intl";
+
 export default function Failed({ reset }: { reset: () => void }) {
+  const t = useTranslations("site");
   return (
     <>
-      <h1>This page failed</h1>
-      <p className="lead">What was made is kept by the service.</p>
+      <h1>{t("failedTitle")}</h1>
+      <p className="lead">{t("failedLead")}</p>
       <button type="button" onClick={reset}>
-        Try again
+        {t("tryAgain")}
       </button>
     </>
   );

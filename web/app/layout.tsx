@@ -1,33 +1,51 @@
 import type { Metadata, Viewport } from "next";
+import { NextIntlClientProvider } from "next-intl";
+import { getLocale, getTranslations } from "next-intl/server";
 import type { ReactNode } from "react";
 import { AccountMenu } from "@/components/AccountMenu";
+import { LanguageMenu } from "@/components/LanguageMenu";
+import { Keeper } from "@/components/making/Keeper";
 import { NavLink } from "@/components/NavLink";
+import { Player } from "@/components/player/Player";
 import { signInKind } from "@/lib/server/account/settings";
 import "./globals.css";
 
-export const metadata: Metadata = {
-  title: { default: "Producer Twin", template: "%s · Producer Twin" },
-  description: "Tracks in a producer's style, made by the producer's twin",
+export async function generateMetadata(): Promise<Metadata> {
+  const t = await getTranslations("site");
+  return { title: { default: t("name"), template: `%s · ${t("name")}` }, description: t("description") };
+}
+
+export const viewport: Viewport = {
+  colorScheme: "light dark",
+  themeColor: [
+    { media: "(prefers-color-scheme: light)", color: "#f6f7fa" },
+    { media: "(prefers-color-scheme: dark)", color: "#10141c" },
+  ],
 };
 
-export const viewport: Viewport = { themeColor: "#10141c", colorScheme: "dark" };
-
-export default function Layout({ children }: { children: ReactNode }) {
+export default async function Layout({ children }: { children: ReactNode }) {
+  const t = await getTranslations("site");
   return (
-    <html lang="en">
+    <html lang={await getLocale()}>
       <body>
-        <a className="skip" href="#main">
-          Skip to the content
-        </a>
-        <header>
-          <p className="brand">Producer Twin</p>
-          <nav aria-label="Pages">
-            <NavLink href="/">Artists</NavLink>
-            <NavLink href="/producer">Producers</NavLink>
-          </nav>
-          {signInKind() !== null && <AccountMenu />}
-        </header>
-        <main id="main">{children}</main>
+        <NextIntlClientProvider>
+          <a className="skip" href="#main">
+            {t("skip")}
+          </a>
+          <header>
+            <p className="brand">{t("name")}</p>
+            <nav aria-label={t("pages")}>
+              <NavLink href="/">{t("artists")}</NavLink>
+              <NavLink href="/library">{t("library")}</NavLink>
+              <NavLink href="/producer">{t("producers")}</NavLink>
+            </nav>
+            <LanguageMenu />
+            {signInKind() !== null && <AccountMenu />}
+          </header>
+          <main id="main">{children}</main>
+          <Player />
+          <Keeper />
+        </NextIntlClientProvider>
       </body>
     </html>
   );

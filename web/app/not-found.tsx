@@ -1,14 +1,21 @@
 import type { Metadata } from "next";
+import { getTranslations } from "next-intl/server";
 import Link from "next/link";
 
-export const metadata: Metadata = { title: "Not found" };
+export async function generateMetadata(): Promise<Metadata> {
+  return { title: (await getTranslations("site"))("notFound") };
+}
 
-export default function NotFound() {
+export default async function NotFound() {
+  const t = await getTranslations("site");
   return (
     <>
-      <h1>There is no such page</h1>
+      <h1>{t("notFoundTitle")}</h1>
       <p className="lead">
-        <Link href="/">Make a track</Link>, or <Link href="/producer">train a twin</Link>.
+        {t.rich("notFoundLead", {
+          artist: (words) => <Link href="/">{words}</Link>,
+          producer: (words) => <Link href="/producer">{words}</Link>,
+        })}
       </p>
     </>
   );

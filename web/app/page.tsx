@@ -1,16 +1,19 @@
-import { Studio } from "@/components/Studio";
+import { getTranslations } from "next-intl/server";
 import { SignedIn } from "@/components/SignedIn";
+import { SignInLink } from "@/components/SignInLink";
+import { Studio } from "@/components/making/Studio";
 import { signInKind } from "@/lib/server/account/settings";
 import { serviceRoot } from "@/lib/server/addresses";
 
-export const dynamic = "force-dynamic"; // the addresses are read when it is asked for, not when it is built
-
-export default function ArtistPage() {
+export default async function ArtistPage() {
+  const t = await getTranslations("artist");
   return (
     <>
-      <h1>Make a track</h1>
-      <p className="lead">Choose a producer&rsquo;s twin, say what you want to hear, and compare what comes.</p>
-      {signInKind() !== null && <SignedIn why="to make tracks with your own twins, and to keep your tracks to yourself" />}
+      <h1>{t("title")}</h1>
+      <p className="lead">{t("lead")}</p>
+      {signInKind() !== null && (
+        <SignedIn invitation={t.rich("signIn", { link: (words) => <SignInLink>{words}</SignInLink> })} />
+      )}
       <Studio whole={serviceRoot() !== null} />
     </>
   );

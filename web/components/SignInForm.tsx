@@ -1,27 +1,31 @@
 "use client";
 
+import { useTranslations } from "next-intl";
 import { useId, useState, type FormEvent } from "react";
 import { act, useAccount } from "@/lib/account";
-import { words } from "@/lib/client";
+import { useWords } from "@/lib/useWords";
 import { Notice } from "./Notice";
 
-const ACTIONS = {
-  "sign-in": { title: "Sign in", button: "Sign in", password: "current-password" },
-  "sign-up": { title: "Create an account", button: "Create the account", password: "new-password" },
-  reset: { title: "Forgot your password?", button: "Send me a link", password: null },
-  "new-password": { title: "Choose a new password", button: "Save the password", password: "new-password" },
+/** What the browser offers to fill the password with; null where none is asked for. */
+const PASSWORDS = {
+  "sign-in": "current-password",
+  "sign-up": "new-password",
+  reset: null,
+  "new-password": "new-password",
 } as const;
 
-type Action = keyof typeof ACTIONS;
+type Action = keyof typeof PASSWORDS;
 
 /** Signs in with e-mail and password, makes an account, or asks for a new password. */
 export function SignInForm({ first, next, trouble: before }: { first: Action; next: string; trouble: string | null }) {
+  const t = useTranslations("signIn");
+  const words = useWords();
   const id = useId();
   const [action, setAction] = useState<Action>(first);
   const [busy, setBusy] = useState(false);
   const [said, setSaid] = useState<string | null>(null);
   const [trouble, setTrouble] = useState(before);
-  const { title, button, password } = ACTIONS[action];
+  const password = PASSWORDS[action];
   // Before this script runs the browser itself would send the form.
   const isReady = useAccount() !== null;
 
@@ -49,22 +53,22 @@ export function SignInForm({ first, next, trouble: before }: { first: Action; ne
 
   return (
     <section className="panel narrow" aria-labelledby={`${id}title`}>
-      <h2 id={`${id}title`}>{title}</h2>
+      <h2 id={`${id}title`}>{t(`actions.${action}.title`)}</h2>
       <form method="post" onSubmit={(event) => void submit(event)}>
         {action !== "new-password" && (
           <>
-            <label htmlFor={`${id}email`}>E-mail</label>
+            <label htmlFor={`${id}email`}>{t("email")}</label>
             <input id={`${id}email`} name="email" type="email" required autoComplete="username" />
           </>
         )}
         {password && (
           <>
-            <label htmlFor={`${id}password`}>{action === "new-password" ? "New password" : "Password"}</label>
+            <label htmlFor={`${id}password`}>{t(action === "new-password" ? "newPassword" : "password")}</label>
             <input id={`${id}password`} name="password" type="password" required autoComplete={password} />
           </>
         )}
         <button type="submit" className="primary" disabled={busy || !isReady}>
-          {button}
+          {t(`actions.${action}.button`)}
         </button>
       </form>
       <p role="status" className={said ? "hint" : "silent"}>
@@ -77,7 +81,7 @@ export function SignInForm({ first, next, trouble: before }: { first: Action; ne
             .filter((other) => other !== action)
             .map((other) => (
               <button key={other} type="button" onClick={() => choose(other)}>
-                {ACTIONS[other].title}
+                {t(`actions.${other}.title`)}
               </button>
             ))}
         </p>

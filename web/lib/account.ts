@@ -1,10 +1,10 @@
 "use client";
 
 import { useEffect, useState } from "react";
-import { sentence, words } from "./client";
+import { refusal } from "./client";
 
-/** Who is signed in. A page is loaded anew when that changes. */
-export type Account = { user: { name: string } | null; trouble: string | null };
+/** Who is signed in, and the error (null for none) where that could not be read. A page is loaded anew when that changes. */
+export type Account = { user: { name: string } | null; trouble: unknown };
 
 let asked: Promise<Account> | undefined;
 
@@ -22,10 +22,10 @@ async function ask(): Promise<Account> {
   try {
     const answer = await fetch("/api/account");
     const said: unknown = await answer.json();
-    if (!answer.ok) throw new Error(sentence(said) ?? `this app answered ${answer.status}`);
+    if (!answer.ok) throw refusal(said, answer);
     return { ...(said as { user: Account["user"] }), trouble: null };
   } catch (error) {
-    return { user: null, trouble: words(error) };
+    return { user: null, trouble: error };
   }
 }
 
@@ -37,7 +37,7 @@ export async function act(action: string, fields: Record<string, string>): Promi
     body: JSON.stringify(fields),
   });
   const said = (await answer.json()) as { next?: string; said?: string };
-  if (!answer.ok) throw new Error(sentence(said) ?? `this app answered ${answer.status}`);
+  if (!answer.ok) throw refusal(said, answer);
   if (said.next !== undefined) window.location.assign(said.next);
   return said.said ?? null;
 }
@@ -46,4 +46,3 @@ export async function act(action: string, fields: Record<string, string>): Promi
 export function signInAddress(): string {
   return `/sign-in?next=${encodeURIComponent(window.location.pathname + window.location.search + window.location.hash)}`;
 }
-

@@ -1,4 +1,5 @@
 import createClient from "openapi-fetch";
+import { Failure, isReason, REASON_HEADER } from "./failure";
 import { linkHeader } from "./links";
 import type { components, paths } from "./schema";
 
@@ -15,22 +16,44 @@ export type Backend = Schemas["BackendAnswer"];
 export type Twin = Schemas["LoraAnswer"];
 export type Version = Schemas["VersionAnswer"];
 export type Job = Schemas["JobAnswer"];
+export type Stored = Schemas["ProducerAnswer"];
 export type Analysis = Schemas["AnalysisAnswer"];
 export type Track = Schemas["GenerateLinkAnswer"];
+export type Takes = Schemas["TakesAnswer"];
+export type Figures = Schemas["Figures"];
+export type LibraryTrack = Schemas["TrackAnswer"];
 export type Producer = Schemas["ProducerRecordAnswer"];
 export type Use = Schemas["TwinUsage"];
 export type Place = Schemas["QueueAnswer"];
 export type GenerateRequest = Schemas["GenerateRequest"];
 export type TrainRequest = Schemas["TrainRequest"];
 
-/** What was answered. Throws an Error with the service's own sentence. */
+/** An error that the service answered, in its own sentence. */
+export class ServiceError extends Error {
+  constructor(
+    message: string,
+    readonly status: number,
+  ) {
+    super(message);
+  }
+}
+
+/** What was answered. Throws a ServiceError or a Failure; `useWords` puts both into words. */
 export async function answered<T>(call: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
   const { data, error, response } = await call.catch((reason: unknown) => {
     if (reason instanceof DOMException) throw reason;
-    throw new Error("this app does not answer; check your connection and try again");
+    throw new Failure("appAway");
   });
-  if (!response.ok || data === undefined) throw new Error(sentence(error) ?? `the service answered ${response.status}`);
+  if (!response.ok || data === undefined) throw refusal(error, response);
   return data;
+}
+
+/** The error of an answer that is none: in the service's own words, unless the app has its own for the reason. */
+export function refusal(said: unknown, { status, headers }: { status: number; headers: { get: (name: string) => string | null } }): Error {
+  const reason = headers.get(REASON_HEADER);
+  if (isReason(reason)) return new Failure(reason, { seconds: headers.get("retry-after") ?? "" });
+  const own = sentence(said);
+  return own === null ? new Failure("unexpectedStatus", { status }) : new ServiceError(own, status);
 }
 
 /** The sentence of an `{"error"}`. */

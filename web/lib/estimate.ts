@@ -1,13 +1,13 @@
 import type { Backend } from "./client";
-import { duration } from "./duration";
 import { trainingSteps } from "./trainingSteps";
 
-/** What a training will take, in words; null where the service does not know. */
-export function trainingEstimate(training: Backend["training"], lengths: number[], steps: string): string | null {
+/** `isGuess`: the service chooses the number of steps. `seconds` is null until a first training has shown it. */
+export type Estimate = { steps: number; isGuess: boolean; seconds: number | null };
+
+/** What a training of songs of these lengths will take; null where the service does not know. */
+export function trainingEstimate(training: Backend["training"], lengths: number[], steps: string): Estimate | null {
   if (!training || lengths.length === 0) return null;
   const count = steps === "" ? trainingSteps(training, lengths) : Number(steps);
-  const said = steps === "" ? `About ${count} steps` : `${count} steps`;
-  if (training.seconds_per_step === null) return `${said}. How long they take here is known after the first training.`;
-  const seconds = count * training.seconds_per_step + (training.seconds_besides ?? 0);
-  return `${said}, about ${duration(seconds)} by earlier trainings here.`;
+  const { seconds_per_step: each, seconds_besides: besides } = training;
+  return { steps: count, isGuess: steps === "", seconds: each === null ? null : count * each + (besides ?? 0) };
 }

@@ -1,8 +1,8 @@
 "use client";
 
 import { useEffect, useState } from "react";
-import type { Point } from "@/components/Curve";
-import { answered, service, words, type Job } from "./client";
+import type { Point } from "./report";
+import { answered, service, type Job } from "./client";
 
 const POLL_MILLISECONDS = 2000;
 const ENDED = new Set<Job["state"]>(["done", "failed", "cancelled"]);
@@ -16,9 +16,9 @@ type Course = { job: Job; loss: Point[]; heldOut: Point[] };
  * A job as it goes on: by the service's events, or by asking again where events do not come through.
  * `round` begins anew, after a resume.
  */
-export function useJob(first: Job, round: number): Course & { trouble: string | null } {
+export function useJob(first: Job, round: number): Course & { trouble: unknown } {
   const [news, setNews] = useState<(Course & { round: number }) | null>(null);
-  const [trouble, setTrouble] = useState<string | null>(null);
+  const [trouble, setTrouble] = useState<unknown>(null);
   const id = first.job_id;
   const course = news?.round === round ? news : { job: first, loss: [], heldOut: [] };
   const waits = news?.round === round ? !hasEnded(news.job) : round > 0 || !hasEnded(first);
@@ -46,7 +46,7 @@ export function useJob(first: Job, round: number): Course & { trouble: string | 
         if (hasEnded(job)) return;
       } catch (error) {
         if (stopped) return;
-        setTrouble(words(error));
+        setTrouble(error);
       }
       timer = setTimeout(() => void ask(), POLL_MILLISECONDS);
     };

@@ -18,7 +18,8 @@ export function checkPassword(given: string | null): Record<string, string> {
   if (signInKind() !== null) return {};
   const wanted = process.env.NAWFSIDE_APP_PASSWORD;
   if (wanted && !timingSafeEqual(digest(given ?? ""), digest(wanted))) {
-    throw new Problem(401, `${PASSWORD_HEADER}: the password is missing or wrong; send it in this header or form field`);
+    const sentence = `${PASSWORD_HEADER}: the password is missing or wrong; send it in this header or form field`;
+    throw new Problem(401, sentence, {}, "wrongPassword");
   }
   const password = wanted || given;
   return password ? { [PASSWORD_HEADER]: Buffer.from(password, "utf8").toString("latin1") } : {};

@@ -1,14 +1,12 @@
-import { Agent, fetch } from "undici";
+import { Agent } from "undici";
 import { signInKind } from "./account/settings";
 import { currentUser } from "./account/user";
 import { Problem } from "./problem";
+import { fetchFollowing, type Answer, type Init } from "./redirects";
 import { visitor } from "./visitor";
 
 // Training and long tracks answer late; whoever does not want to wait goes away, and the signal tells.
 const patient = new Agent({ headersTimeout: 0, bodyTimeout: 0, connectTimeout: 10_000 });
-
-export type Answer = Awaited<ReturnType<typeof fetch>>;
-type Init = NonNullable<Parameters<typeof fetch>[1]>;
 
 /**
  * A request to the service, with the visitor's address, and with the token of the signed-in user, if any. This app's own
@@ -24,17 +22,18 @@ export async function send(url: string, init: Init): Promise<Answer> {
   if (token) headers.set("authorization", `Bearer ${token}`);
   let answer: Answer;
   try {
-    answer = await fetch(url, { ...init, headers: [...headers], dispatcher: patient });
+    answer = await fetchFollowing(url, { ...init, headers: [...headers], dispatcher: patient });
   } catch (error) {
+    if (error instanceof Problem) throw error;
     if (init.signal?.aborted) throw new Problem(499, "the client went away");
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     console.error(`${new URL(url).origin} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`);
-    throw new Problem(503, "the music service does not answer; try again later", { "retry-after": "5" });
+    throw new Problem(503, "the music service does not answer; try again later", { "retry-after": "5" }, "serviceAway");
   }
   // A visitor has no key of the service; a wrong password is refused without this header.
   if (answer.status === 401 && answer.headers.has("www-authenticate")) {
-    if (user) throw new Problem(401, "the music service no longer takes your sign-in; sign out, and in again");
-    if (hasSignIn) throw new Problem(401, "sign in first: this is for signed-in users");
+    if (user) throw new Problem(401, "the music service no longer takes your sign-in; sign out, and in again", {}, "signInExpired");
+    if (hasSignIn) throw new Problem(401, "sign in first: this is for signed-in users", {}, "signInFirst");
     throw new Problem(503, "the music service wants an API key of this app: set MUSIC_SERVICE_API_KEY in its environment");
   }
   return answer;

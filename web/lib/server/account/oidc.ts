@@ -154,7 +154,7 @@ const isRefusal = (error: unknown): boolean =>
 
 function away(error: unknown): Problem {
   console.error("the sign-in provider does not answer:", error);
-  return new Problem(503, "the sign-in provider does not answer; try again later", { "retry-after": "5" });
+  return new Problem(503, "the sign-in provider does not answer; try again later", { "retry-after": "5" }, "providerAway");
 }
 
 /** The provider by its discovery document, which is fetched once. */

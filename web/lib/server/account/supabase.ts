@@ -109,5 +109,5 @@ function problem(error: unknown): Problem {
   }
   if (isAuthError(error) && !isAuthRetryableFetchError(error)) return new Problem(400, `sign-in: ${error.message}`);
   console.error("Supabase does not answer:", error);
-  return new Problem(503, "the sign-in provider does not answer; try again later", { "retry-after": "5" });
+  return new Problem(503, "the sign-in provider does not answer; try again later", { "retry-after": "5" }, "providerAway");
 }

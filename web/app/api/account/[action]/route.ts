@@ -1,3 +1,5 @@
+import { getTranslations } from "next-intl/server";
+import { countAttempt } from "@/lib/server/account/limit";
 import { beginSignIn, finishSignIn, oidcSignOut } from "@/lib/server/account/oidc";
 import { localPath, publicOrigin } from "@/lib/server/account/origin";
 import { signInKind } from "@/lib/server/account/settings";
@@ -27,17 +29,20 @@ const POSTS: Record<string, (fields: Fields) => Promise<{ next: string } | { sai
   "oidc sign-out": async () => ({ next: await oidcSignOut() }),
   "supabase sign-out": async () => ({ next: await supabaseSignOut() }),
   "supabase sign-in": async (fields) => {
+    await countAttempt();
     await supabaseSignIn(required(fields, "email"), required(fields, "password"));
     return { next: localPath(optional(fields, "next")) };
   },
   "supabase sign-up": async (fields) => {
+    await countAttempt();
     const next = localPath(optional(fields, "next"));
     if (await supabaseSignUp(required(fields, "email"), required(fields, "password"), next)) return { next };
-    return { said: "We sent you an e-mail. Open its link in this browser to finish." };
+    return { said: (await getTranslations("signIn"))("mailSent") };
   },
   "supabase reset": async (fields) => {
+    await countAttempt();
     await supabaseReset(required(fields, "email"));
-    return { said: "If this address has an account, an e-mail is on its way. Open its link in this browser." };
+    return { said: (await getTranslations("signIn"))("resetSent") };
   },
   "supabase new-password": async (fields) => {
     await supabaseNewPassword(required(fields, "password"));

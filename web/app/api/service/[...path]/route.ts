@@ -47,7 +47,6 @@ function pass(request: Request): Promise<Response> {
       signal: request.signal,
     });
     const headers = new Headers(chosen(answer.headers, ANSWERED));
-    headers.set("x-content-type-options", "nosniff");
     // An answer may be for this user alone, and may set the renewed session cookie.
     if (hasSignIn) headers.set("cache-control", "private, no-cache");
     // Events are sent on as they come; compression would hold them back.

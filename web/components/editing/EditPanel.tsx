@@ -1,0 +1,117 @@
+"use client";
+
+import { useTranslations } from "next-intl";
+import { useId, useState, type FormEvent } from "react";
+import type { LibraryTrack } from "@/lib/client";
+import { bodyOfEdit, editOf, EDITS, type EditSettings } from "@/lib/editing";
+import { ask } from "@/lib/making/requests";
+import { useTwins } from "@/lib/useTwins";
+import { useWords } from "@/lib/useWords";
+import { Fault, Form, Input, TextArea } from "../Form";
+import { Notice } from "../Notice";
+import { RegionFields } from "./RegionFields";
+import "./editing.css";
+
+/** Makes a part of a track anew, makes it longer, or covers it. The result is another track. */
+export function EditPanel({ track }: { track: LibraryTrack }) {
+  const t = useTranslations("edit");
+  const words = useWords();
+  const id = useId();
+  const { served, failure } = useTwins();
+  const [settings, setSettings] = useState<EditSettings>(() => editOf(track));
+  const { twins = [], backends = [] } = served ?? {};
+  const backendOf = (name: string): string => twins.find(({ lora_id }) => lora_id === name)?.backend ?? track.backend;
+  const tasks = backends.find(({ name }) => name === backendOf(settings.twin))?.tasks ?? [];
+  const possible = EDITS.filter((task) => tasks.includes(task));
+  const task = possible.includes(settings.task) ? settings.task : possible[0];
+
+  function change(news: Partial<EditSettings>): void {
+    setSettings((old) => ({ ...old, ...news }));
+  }
+
+  function submit(event: FormEvent): void {
+    event.preventDefault();
+    if (task) ask(bodyOfEdit(track, { ...settings, task }), { parent: track.track_id });
+  }
+
+  return (
+    <section aria-labelledby={`${id}title`}>
+      <h2 id={`${id}title`}>{t("title")}</h2>
+      <Notice>{failure === null ? null : words(failure)}</Notice>
+      {served && !task && <p className="hint">{t("impossible", { model: backendOf(settings.twin) })}</p>}
+      {task && (
+        <Form className="panel" aria-label={t("title")} onSubmit={submit}>
+          <fieldset className="choices">
+            <legend>{t("task")}</legend>
+            {possible.map((each) => (
+              <label key={each}>
+                <input type="radio" name={`${id}task`} checked={each === task} onChange={() => change({ task: each })} />
+                {t(each)}
+              </label>
+            ))}
+          </fieldset>
+          <p className="hint">{t(`${task}Rule`)}</p>
+          {task === "repaint" && <RegionFields track={track} start={settings.start} end={settings.end} change={change} />}
+          {task === "extend" && (
+            <div className="row">
+              <Seconds label={t("before")} value={settings.before} change={(before) => change({ before })} required={settings.after === ""} />
+              <Seconds label={t("after")} value={settings.after} change={(after) => change({ after })} required={settings.before === ""} />
+            </div>
+          )}
+          {task === "cover" && (
+            <>
+              <label htmlFor={`${id}strength`}>{t("strength", { percent: Math.round(100 * settings.strength) })}</label>
+              <input
+                id={`${id}strength`}
+                type="range"
+                min={0}
+                max={1}
+                step={0.05}
+                value={settings.strength}
+                onChange={(event) => change({ strength: Number(event.target.value) })}
+              />
+            </>
+          )}
+          <label htmlFor={`${id}prompt`}>{t("prompt")}</label>
+          <TextArea id={`${id}prompt`} required maxLength={2000} rows={2} value={settings.prompt} onChange={(event) => change({ prompt: event.target.value })} />
+          <Fault id={`${id}prompt`} />
+          <div className="row">
+            <div>
+              <label htmlFor={`${id}twin`}>{t("twin")}</label>
+              <select id={`${id}twin`} value={settings.twin} onChange={(event) => change({ twin: event.target.value })}>
+                <option value="">{t("noTwin")}</option>
+                {settings.twin && !twins.some(({ lora_id }) => lora_id === settings.twin) && <option>{settings.twin}</option>}
+                {twins.map(({ lora_id, usable }) => (
+                  <option key={lora_id} disabled={!usable}>
+                    {lora_id}
+                  </option>
+                ))}
+              </select>
+            </div>
+            <div>
+              <label htmlFor={`${id}seed`}>{t("seed")}</label>
+              <Input id={`${id}seed`} type="number" min={0} max={4294967295} placeholder={t("newSeed")} value={settings.seed} onChange={(event) => change({ seed: event.target.value })} />
+              <Fault id={`${id}seed`} />
+            </div>
+          </div>
+          <button type="submit" className="primary">
+            {t(`${task}Now`)}
+          </button>
+        </Form>
+      )}
+    </section>
+  );
+}
+
+type SecondsProps = { label: string; value: string; change: (typed: string) => void; required: boolean };
+
+function Seconds({ label, value, change, required }: SecondsProps) {
+  const id = useId();
+  return (
+    <div>
+      <label htmlFor={id}>{label}</label>
+      <Input id={id} type="number" min={0.1} max={600} step={0.1} required={required} value={value} onChange={(event) => change(event.target.value)} />
+      <Fault id={id} />
+    </div>
+  );
+}

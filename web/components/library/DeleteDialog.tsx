@@ -1,0 +1,44 @@
+"use client";
+
+import { useTranslations } from "next-intl";
+import { useState } from "react";
+import type { LibraryTrack } from "@/lib/client";
+import { deleteTrack } from "@/lib/library";
+import { close as closePlayer, usePlayer } from "@/lib/player/player";
+import { titleOf } from "@/lib/player/playable";
+import { useWords } from "@/lib/useWords";
+import { Dialog } from "../Dialog";
+import { Notice } from "../Notice";
+
+export function DeleteDialog({ track, deleted, close }: { track: LibraryTrack; deleted: () => void; close: () => void }) {
+  const t = useTranslations("library");
+  const words = useWords();
+  const [trouble, setTrouble] = useState<string | null>(null);
+
+  async function remove(): Promise<void> {
+    try {
+      await deleteTrack(track.track_id);
+      const { a, b } = usePlayer.getState();
+      if (a?.id === track.track_id || b?.id === track.track_id) closePlayer();
+      deleted();
+      close();
+    } catch (error) {
+      setTrouble(words(error));
+    }
+  }
+
+  return (
+    <Dialog label={t("deleteTitle")} close={close}>
+      <p>{t("deleteAsk", { title: titleOf(track) })}</p>
+      <Notice>{trouble}</Notice>
+      <div className="actions">
+        <button type="button" onClick={() => void remove()}>
+          {t("delete")}
+        </button>
+        <button type="button" autoFocus onClick={close}>
+          {t("cancel")}
+        </button>
+      </div>
+    </Dialog>
+  );
+}

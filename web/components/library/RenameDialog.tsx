@@ -1,0 +1,48 @@
+"use client";
+
+import { useTranslations } from "next-intl";
+import { useId, useState, type FormEvent } from "react";
+import type { LibraryTrack } from "@/lib/client";
+import { changeTrack } from "@/lib/library";
+import { useWords } from "@/lib/useWords";
+import { Dialog } from "../Dialog";
+import { Notice } from "../Notice";
+
+const MAX_TITLE = 200;
+
+type Props = { track: LibraryTrack; changed: (track: LibraryTrack) => void; close: () => void };
+
+export function RenameDialog({ track, changed, close }: Props) {
+  const t = useTranslations("library");
+  const words = useWords();
+  const id = useId();
+  const [title, setTitle] = useState(track.title ?? "");
+  const [trouble, setTrouble] = useState<string | null>(null);
+
+  async function save(event: FormEvent): Promise<void> {
+    event.preventDefault();
+    try {
+      changed(await changeTrack(track.track_id, { title: title.trim() }));
+      close();
+    } catch (error) {
+      setTrouble(words(error));
+    }
+  }
+
+  return (
+    <Dialog label={t("rename")} close={close}>
+      <form onSubmit={(event) => void save(event)}>
+        <label htmlFor={id}>{t("title")}</label>
+        <input id={id} autoFocus maxLength={MAX_TITLE} placeholder={track.prompt} value={title} onChange={(event) => setTitle(event.target.value)} />
+        <p className="hint">{t("titleEmpty")}</p>
+        <Notice>{trouble}</Notice>
+        <div className="actions">
+          <button type="submit">{t("save")}</button>
+          <button type="button" onClick={close}>
+            {t("cancel")}
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}

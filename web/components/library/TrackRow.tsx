@@ -1,0 +1,38 @@
+"use client";
+
+import { useFormatter, useTranslations } from "next-intl";
+import Link from "next/link";
+import type { LibraryTrack } from "@/lib/client";
+import { playableOf, titleOf } from "@/lib/player/playable";
+import { clock } from "@/lib/duration";
+import { PlayButton } from "../PlayButton";
+import { TrackActions } from "./TrackActions";
+
+type Props = { track: LibraryTrack; changed: (track: LibraryTrack) => void; deleted: () => void };
+
+export function TrackRow({ track, changed, deleted }: Props) {
+  const tasks = useTranslations("tasks");
+  const t = useTranslations("library");
+  const format = useFormatter();
+  const title = titleOf(track);
+  const twins = track.twins.map((twin) => twin.lora_id).join(", ") || t("noTwin");
+  return (
+    <li className="track-row" aria-label={title}>
+      <PlayButton sound={playableOf(track)} />
+      <div>
+        <Link href={`/track/${track.track_id}`} prefetch={false}>
+          {title}
+        </Link>
+        <p className="hint">
+          {[
+            twins,
+            ...(track.task === undefined || track.task === "text" ? [] : [tasks(track.task)]),
+            clock(track.duration_seconds),
+            format.dateTime(new Date(track.created_at), { dateStyle: "medium", timeStyle: "short" }),
+          ].join(" · ")}
+        </p>
+      </div>
+      <TrackActions track={track} changed={changed} deleted={deleted} />
+    </li>
+  );
+}

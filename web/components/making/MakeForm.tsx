@@ -1,0 +1,142 @@
+"use client";
+
+import { useTranslations } from "next-intl";
+import { useId, type FormEvent, type RefObject } from "react";
+import { changeForm } from "@/lib/making/form";
+import { defaultBpm, MAX_TAKES, type Settings } from "@/lib/settings";
+import type { Served } from "@/lib/useTwins";
+import { Fault, Form, Input, TextArea } from "../Form";
+import { LyricsField } from "./LyricsField";
+import { SamplingFields } from "./SamplingFields";
+import { TempoAndKey } from "./TempoAndKey";
+import { TwinFields } from "./TwinFields";
+
+type Props = {
+  settings: Settings;
+  served: Served;
+  whole: boolean;
+  prompt: RefObject<HTMLTextAreaElement | null>;
+  make: () => void;
+  makePair: () => void;
+};
+
+export function MakeForm({ settings, served: { twins, backends }, whole, prompt, make, makePair }: Props) {
+  const t = useTranslations("make");
+  const id = useId();
+  const [first] = settings.parts;
+  const chosen = twins.find((twin) => twin.lora_id === first?.id);
+  const named = chosen?.backend ?? settings.backend;
+  const serving = backends.find((backend) => (named ? backend.name === named : backend.default));
+
+  function submit(event: FormEvent): void {
+    event.preventDefault();
+    const { submitter } = event.nativeEvent as SubmitEvent;
+    if (submitter?.getAttribute("value") === "pair") makePair();
+    else make();
+  }
+
+  return (
+    <Form onSubmit={submit} className="panel" aria-label={t("form")}>
+      <label htmlFor={`${id}prompt`}>{t("prompt")}</label>
+      <TextArea
+        id={`${id}prompt`}
+        ref={prompt}
+        required
+        maxLength={2000}
+        rows={3}
+        placeholder={t("promptExample")}
+        value={settings.prompt}
+        onChange={(event) => changeForm({ prompt: event.target.value })}
+      />
+      <Fault id={`${id}prompt`} />
+
+      {whole ? (
+        <TwinFields parts={settings.parts} twins={twins} />
+      ) : (
+        <>
+          <label htmlFor={`${id}twin`}>{t("twin")}</label>
+          <Input
+            id={`${id}twin`}
+            required
+            placeholder="producer:model"
+            value={first?.id ?? ""}
+            onChange={(event) => changeForm({ parts: [{ id: event.target.value, version: "", share: 100 }] })}
+          />
+          <Fault id={`${id}twin`} />
+        </>
+      )}
+
+      <div className="row">
+        <div>
+          <label htmlFor={`${id}seconds`}>{t("seconds")}</label>
+          <Input
+            id={`${id}seconds`}
+            type="number"
+            required
+            min={1}
+            max={serving?.max_duration_seconds}
+            step="any"
+            value={settings.seconds}
+            onChange={(event) => changeForm({ seconds: event.target.value })}
+          />
+          <Fault id={`${id}seconds`} />
+        </div>
+        {whole && (
+          <div>
+            <label htmlFor={`${id}takes`}>{t("takes")}</label>
+            <Input
+              id={`${id}takes`}
+              type="number"
+              required
+              min={1}
+              max={MAX_TAKES}
+              value={settings.takes}
+              onChange={(event) => changeForm({ takes: event.target.value })}
+            />
+            <Fault id={`${id}takes`} />
+          </div>
+        )}
+        <div>
+          <label htmlFor={`${id}seed`}>{t("seed")}</label>
+          <Input
+            id={`${id}seed`}
+            type="number"
+            min={0}
+            max={4294967295}
+            placeholder={t("newSeed")}
+            value={settings.seed}
+            onChange={(event) => changeForm({ seed: event.target.value })}
+          />
+          <Fault id={`${id}seed`} />
+        </div>
+      </div>
+
+      {whole && (
+        <>
+          <details>
+            <summary>{t("music")}</summary>
+            <TempoAndKey settings={settings} twinsBpm={defaultBpm(settings.parts, twins)} />
+            <LyricsField value={settings.lyrics} />
+          </details>
+          <details>
+            <summary>{t("sampling")}</summary>
+            <SamplingFields settings={settings} backends={backends} serving={serving} />
+          </details>
+        </>
+      )}
+
+      <button type="submit" className="primary">
+        {t("make", { count: Number(settings.takes) || 1 })}
+      </button>
+      {whole && first && (
+        <button type="submit" className="wide" value="pair">
+          {t("makePair")}
+        </button>
+      )}
+      {serving && !serving.commercial_use && (
+        <p className="hint">{t("notCommercial", { model: serving.name, licence: serving.licence })}</p>
+      )}
+      {serving && !serving.ready && <p className="hint">{t("notReady", { model: serving.name, reason: serving.reason ?? "" })}</p>}
+    </Form>
+  );
+}

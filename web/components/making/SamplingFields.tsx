@@ -1,0 +1,95 @@
+"use client";
+
+import { useTranslations } from "next-intl";
+import { useId } from "react";
+import type { Backend } from "@/lib/client";
+import { changeForm } from "@/lib/making/form";
+import type { Rank, Settings } from "@/lib/settings";
+import { Fault, Input } from "../Form";
+
+type Props = { settings: Settings; backends: Backend[]; serving: Backend | undefined };
+
+/** How strongly the twin works, the order of the takes, and what belongs to the model. */
+export function SamplingFields({ settings, backends, serving }: Props) {
+  const t = useTranslations("make");
+  const id = useId();
+  const hasTwin = settings.parts.length > 0;
+  return (
+    <>
+      <div className="row">
+        {hasTwin && <Numeric name="strength" label={t("strength")} value={settings.strength} max={2} step={0.05} none={t("recommended")} />}
+        <Numeric name="steps" label={t("steps")} value={settings.steps} min={1} max={200} step={1} none={t("modelsOwn")} />
+        <Numeric name="guidance" label={t("guidance")} value={settings.guidance} max={20} step={0.1} none={t("modelsOwn")} />
+      </div>
+      <div className="row">
+        {Number(settings.takes) > 1 && (
+          <div>
+            <label htmlFor={`${id}rank`}>{t("rank")}</label>
+            <select id={`${id}rank`} value={settings.rank} onChange={(event) => changeForm({ rank: event.target.value as Rank })}>
+              <option value="">{t("rankAuto")}</option>
+              <option value="tempo">{t("rankTempo")}</option>
+              <option value="key">{t("rankKey")}</option>
+              {hasTwin && <option value="twin">{t("rankTwin")}</option>}
+            </select>
+          </div>
+        )}
+        {!hasTwin && (
+          <div>
+            <label htmlFor={`${id}backend`}>{t("model")}</label>
+            <select id={`${id}backend`} value={settings.backend} onChange={(event) => changeForm({ backend: event.target.value })}>
+              <option value="">{t("defaultModel")}</option>
+              {backends.map(({ name }) => (
+                <option key={name}>{name}</option>
+              ))}
+            </select>
+          </div>
+        )}
+      </div>
+      {(serving?.takes_reference || settings.reference) && (
+        <>
+          <label htmlFor={`${id}reference`}>{t("reference")}</label>
+          <input
+            id={`${id}reference`}
+            placeholder={t("noReference")}
+            aria-describedby={`${id}timbre`}
+            value={settings.reference}
+            onChange={(event) => changeForm({ reference: event.target.value.trim() })}
+          />
+          <p id={`${id}timbre`} className="hint">
+            {t("referenceRule")}
+          </p>
+        </>
+      )}
+    </>
+  );
+}
+
+type NumericProps = {
+  name: "strength" | "steps" | "guidance";
+  label: string;
+  value: string;
+  min?: number;
+  max: number;
+  step: number;
+  none: string;
+};
+
+function Numeric({ name, label, value, min = 0, max, step, none }: NumericProps) {
+  const id = useId();
+  return (
+    <div>
+      <label htmlFor={id}>{label}</label>
+      <Input
+        id={id}
+        type="number"
+        min={min}
+        max={max}
+        step={step}
+        placeholder={none}
+        value={value}
+        onChange={(event) => changeForm({ [name]: event.target.value })}
+      />
+      <Fault id={id} />
+    </div>
+  );
+}

@@ -1,0 +1,93 @@
+"use client";
+
+import { useTranslations } from "next-intl";
+import { useRef } from "react";
+import { changeForm, useForm } from "@/lib/making/form";
+import { PRESETS } from "@/lib/making/presets";
+import { ask, randomSeed, useRequests, type Request } from "@/lib/making/requests";
+import { randomId } from "@/lib/random";
+import { bodyOf, defaultRank, withoutTwins, type Settings } from "@/lib/settings";
+import { useTwins } from "@/lib/useTwins";
+import { useWords } from "@/lib/useWords";
+import { Notice } from "../Notice";
+import { MakeForm } from "./MakeForm";
+import { RequestCard } from "./RequestCard";
+import "./making.css";
+
+const NOTHING_SERVED = { twins: [], backends: [] };
+
+/** The artist's page. `whole`: all of the service is there, and not just its route that generates. */
+export function Studio({ whole }: { whole: boolean }) {
+  const t = useTranslations("make");
+  const words = useWords();
+  const { settings } = useForm();
+  const { requests } = useRequests();
+  const { served, failure } = useTwins(whole);
+  const prompt = useRef<HTMLTextAreaElement>(null);
+  const { twins } = served ?? NOTHING_SERVED;
+  const cards = grouped(requests.filter(({ parent }) => parent === null));
+
+  const ranked = (): Settings => ({ ...settings, rank: settings.rank || defaultRank(settings, twins) });
+
+  /** The same request and seed, with the twin and without it. */
+  function makePair(): void {
+    const pair = randomId();
+    const body = { ...bodyOf(ranked()), seed: settings.seed === "" ? randomSeed() : Number(settings.seed) };
+    ask(withoutTwins(body, twins.find(({ lora_id }) => lora_id === settings.parts[0]?.id)?.backend), { pair });
+    ask(body, { pair });
+  }
+
+  function begin(preset: Partial<Settings>): void {
+    changeForm(preset);
+    prompt.current?.focus();
+  }
+
+  return (
+    <div className="columns">
+      <MakeForm
+        settings={settings}
+        served={served ?? NOTHING_SERVED}
+        whole={whole}
+        prompt={prompt}
+        make={() => ask(bodyOf(ranked()), { plain: !whole })}
+        makePair={makePair}
+      />
+      <section aria-labelledby="takes">
+        <h2 id="takes">{t("made")}</h2>
+        <Notice>{failure === null ? null : words(failure)}</Notice>
+        {cards.length === 0 && (
+          <>
+            <p className="hint">{t("empty")}</p>
+            <ul className="presets">
+              {PRESETS.map((preset) => (
+                <li key={preset.prompt}>
+                  <button type="button" onClick={() => begin(preset)}>
+                    {preset.prompt}
+                    <span className="hint">{t("presetMusic", { bpm: preset.bpm, key: preset.key })}</span>
+                  </button>
+                </li>
+              ))}
+            </ul>
+          </>
+        )}
+        <ol className="cards">
+          {cards.map((card) => (
+            <RequestCard key={card[0].pair ?? card[0].id} requests={card} refill={() => prompt.current?.focus()} />
+          ))}
+        </ol>
+      </section>
+    </div>
+  );
+}
+
+/** The requests of a pair together, that with the twin first. */
+function grouped(requests: Request[]): [Request, ...Request[]][] {
+  const cards = new Map<string, [Request, ...Request[]]>();
+  for (const request of requests) {
+    const key = request.pair ?? request.id;
+    const card = cards.get(key);
+    if (card) card.push(request);
+    else cards.set(key, [request]);
+  }
+  return [...cards.values()];
+}

@@ -1,0 +1,39 @@
+"use client";
+
+import { useTranslations } from "next-intl";
+import { useId } from "react";
+import { changeForm } from "@/lib/making/form";
+import { KEYS, type Settings } from "@/lib/settings";
+import { Fault, Input } from "../Form";
+
+/** `twinsBpm` is the tempo that a twin plays at where none is given. */
+export function TempoAndKey({ settings, twinsBpm }: { settings: Settings; twinsBpm: number | null }) {
+  const t = useTranslations("make");
+  const id = useId();
+  return (
+    <div className="row">
+      <div>
+        <label htmlFor={`${id}bpm`}>{t("bpm")}</label>
+        <Input
+          id={`${id}bpm`}
+          type="number"
+          min={30}
+          max={300}
+          placeholder={String(twinsBpm ?? t("any"))}
+          value={settings.bpm}
+          onChange={(event) => changeForm({ bpm: event.target.value })}
+        />
+        <Fault id={`${id}bpm`} />
+      </div>
+      <div>
+        <label htmlFor={`${id}key`}>{t("key")}</label>
+        <select id={`${id}key`} value={settings.key} onChange={(event) => changeForm({ key: event.target.value })}>
+          <option value="">{t("anyKey")}</option>
+          {KEYS.map((key) => (
+            <option key={key}>{key}</option>
+          ))}
+        </select>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,135 @@
+"use client";
+
+import { useFormatter, useTranslations } from "next-intl";
+import { useId } from "react";
+import type { Analysis } from "@/lib/client";
+import { clock } from "@/lib/duration";
+import { KEYS } from "@/lib/settings";
+import type { Song } from "@/lib/useSongs";
+import { useWords } from "@/lib/useWords";
+import { Fault, Input } from "../Form";
+import { Notice } from "../Notice";
+import { BeatWave } from "./BeatWave";
+
+type Props = {
+  song: Song;
+  uploaded: boolean;
+  change: (news: Partial<Song>) => void;
+  remove: () => void;
+};
+
+/** A file of the new training, as a row: its sound, and what is known of it, which the producer may correct. */
+export function Beat({ song, uploaded, change, remove }: Props) {
+  const t = useTranslations("beats");
+  const words = useWords();
+  const id = useId();
+  const { known, name } = song;
+  return (
+    <li aria-label={name} className="beat">
+      <p className="beat-name">
+        {name} <span className="hint">{known && <Facts known={known} />}</span>
+      </p>
+      <div className="beat-row">
+        <BeatWave file={song.file} src={song.src} name={name} />
+        {known && (
+          <>
+            <div>
+              <label htmlFor={`${id}bpm`}>{t("tempo")}</label>
+              <Input
+                id={`${id}bpm`}
+                type="number"
+                min={30}
+                max={300}
+                step="any"
+                placeholder={tempo(known, t)}
+                value={song.bpm}
+                onChange={(event) => change({ bpm: event.target.value })}
+              />
+              <Fault id={`${id}bpm`} />
+            </div>
+            <div>
+              <label htmlFor={`${id}key`}>{t("key")}</label>
+              <select id={`${id}key`} value={song.tone} onChange={(event) => change({ tone: event.target.value })}>
+                <option value="">{tone(known, t)}</option>
+                {KEYS.map((key) => (
+                  <option key={key}>{key}</option>
+                ))}
+              </select>
+            </div>
+            <Text label={t("genre")} example={t("genreExample")} value={song.genre} set={(genre) => change({ genre })} />
+            <Text label={t("instruments")} example={t("instrumentsExample")} value={song.instruments} set={(instruments) => change({ instruments })} />
+          </>
+        )}
+        {!known && song.trouble === undefined && (
+          <p role="status" className="beat-state">
+            {uploaded ? t("listening") : t("uploading")} {!uploaded && <progress aria-label={t("progress", { name })} value={song.share} max={1} />}
+          </p>
+        )}
+        <button type="button" onClick={remove} aria-label={t("removeOne", { name })}>
+          {t("remove")}
+        </button>
+      </div>
+      {song.trouble !== undefined && (
+        <div className="actions">
+          <Notice>{words(song.trouble)}</Notice>
+          <button type="button" onClick={() => change({ trouble: undefined })}>
+            {t("tryAgain")}
+          </button>
+        </div>
+      )}
+    </li>
+  );
+}
+
+function Text({ label, example, value, set }: { label: string; example: string; value: string; set: (text: string) => void }) {
+  const id = useId();
+  return (
+    <div>
+      <label htmlFor={id}>{label}</label>
+      <input id={id} maxLength={200} placeholder={example} value={value} onChange={(event) => set(event.target.value)} />
+    </div>
+  );
+}
+
+/** Length and format, the file's own title, and warnings. */
+function Facts({ known }: { known: Analysis }) {
+  const t = useTranslations("beats");
+  const format = useFormatter();
+  const { title, artist } = known.embedded;
+  const facts = [
+    clock(known.seconds),
+    `${known.format.toUpperCase()} ${format.number(known.sample_rate / 1000)} kHz`,
+    t("channels", { count: known.channels }),
+    [title, artist].filter(Boolean).join(" – "),
+    known.loudness !== null && `${format.number(known.loudness, { maximumFractionDigits: 1 })} LUFS`,
+    known.clipped > 0 && t("clipped", { count: known.clipped }),
+    known.silent > known.seconds / 4 && t("silent", { seconds: Math.round(known.silent) }),
+  ].filter(Boolean);
+  return (
+    <>
+      {facts.join(" · ")}
+      {known.warnings.map((warning) => (
+        <span key={warning} lang="en">
+          {" · "}
+          {warning}
+        </span>
+      ))}
+    </>
+  );
+}
+
+type Say = ReturnType<typeof useTranslations<"beats">>;
+
+/** What a training uses unless the producer says otherwise: the file's own tempo, else the one that was heard. */
+function tempo({ embedded, bpm, bpm_alternative: other, bpm_confidence: confidence }: Analysis, t: Say): string {
+  if (embedded.bpm !== null) return t("stated", { value: String(embedded.bpm) });
+  if (bpm === null) return t("notHeard");
+  return t("heard", { value: other === null ? String(bpm) : t("or", { one: String(bpm), other: String(other) }), sure: percent(confidence) });
+}
+
+function tone({ embedded, key, key_confidence: confidence }: Analysis, t: Say): string {
+  if (embedded.key !== null) return t("stated", { value: embedded.key });
+  return key === null ? t("notHeard") : t("heard", { value: key, sure: percent(confidence) });
+}
+
+const percent = (confidence: number | null): number => Math.round((confidence ?? 0) * 100);

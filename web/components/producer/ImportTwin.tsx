@@ -1,0 +1,95 @@
+"use client";
+
+import { useTranslations } from "next-intl";
+import { useId, useState, type FormEvent } from "react";
+import { postForm } from "@/lib/upload";
+import { useWords } from "@/lib/useWords";
+import { Fault, Form, Input } from "../Form";
+import { Notice } from "../Notice";
+import { ID_PATTERN } from "./ids";
+
+type Props = { producer: string; password: string; imported: () => void };
+
+/** Makes a twin of an adapter file from elsewhere, or of one that was exported here. */
+export function ImportTwin({ producer, password, imported }: Props) {
+  const t = useTranslations("import");
+  const words = useWords();
+  const id = useId();
+  const [name, setName] = useState("");
+  const [files, setFiles] = useState<File[]>([]);
+  const [share, setShare] = useState<number | null>(null); // null while nothing is sent
+  const [done, setDone] = useState<{ twin: string; notes: string[] } | null>(null);
+  const [trouble, setTrouble] = useState<string | null>(null);
+
+  async function send(event: FormEvent<HTMLFormElement>): Promise<void> {
+    event.preventDefault();
+    const sent = event.currentTarget;
+    const form = new FormData();
+    form.append("producer_id", producer);
+    form.append("model_name", name);
+    for (const file of files) form.append("file", file);
+    setShare(0);
+    setTrouble(null);
+    setDone(null);
+    try {
+      const options = { password, signal: new AbortController().signal, progress: setShare };
+      const answer = (await postForm("/loras/import", form, options)) as { lora_id: string; notes: string[] };
+      setDone({ twin: answer.lora_id, notes: answer.notes });
+      setFiles([]);
+      setName("");
+      sent.reset();
+      imported();
+    } catch (error) {
+      setTrouble(words(error));
+    }
+    setShare(null);
+  }
+
+  return (
+    <details className="panel">
+      <summary>{t("title")}</summary>
+      <p className="hint">{t("hint")}</p>
+      <Form onSubmit={(event) => void send(event)}>
+        <label htmlFor={`${id}files`}>{t("files")}</label>
+        <Input
+          id={`${id}files`}
+          type="file"
+          required
+          multiple
+          accept=".safetensors,.json,.zip,.pt,.bin"
+          onChange={(event) => setFiles([...(event.target.files ?? [])])}
+        />
+        <Fault id={`${id}files`} />
+        <label htmlFor={`${id}name`}>{t("name")}</label>
+        <Input
+          id={`${id}name`}
+          required
+          pattern={ID_PATTERN}
+          maxLength={64}
+          autoCapitalize="none"
+          spellCheck={false}
+          value={name}
+          onChange={(event) => setName(event.target.value.trim())}
+        />
+        <Fault id={`${id}name`} />
+        {share !== null && <progress aria-label={t("progress")} value={share} max={1} />}
+        <button type="submit" disabled={share !== null}>
+          {t("import")}
+        </button>
+      </Form>
+      <Notice>{trouble}</Notice>
+      <div role="status">
+        {done && (
+          <>
+            <p>{t("done", { twin: done.twin })}</p>
+            {done.notes.map((note) => (
+              <p key={note} className="hint" lang="en">
+                {note}
+              </p>
+            ))}
+          </>
+        )}
+      </div>
+    </details>
+  );
+}

@@ -1,0 +1,151 @@
+"use client";
+
+import { useFormatter, useLocale, useTranslations } from "next-intl";
+import { useEffect, useId, useRef, useState } from "react";
+import { answered, here, passwordHeader, service, type Job } from "@/lib/client";
+import { duration } from "@/lib/duration";
+import { hasEnded, useJob } from "@/lib/useJob";
+import { useWords } from "@/lib/useWords";
+import { Confirm } from "../Confirm";
+import { Notice } from "../Notice";
+import { Curve } from "./Curve";
+import { JobReport } from "./JobReport";
+
+type Props = { first: Job; password: string; changed: () => void };
+
+/** A training as one row, which unfolds: how far, how well, what it sounds like, and how to end it or go on. */
+export function JobRow({ first, password, changed }: Props) {
+  const t = useTranslations("training");
+  const words = useWords();
+  const locale = useLocale();
+  const id = useId();
+  const [round, setRound] = useState(0);
+  const [trouble, setTrouble] = useState<string | null>(null);
+  const [unfolded, setUnfolded] = useState<boolean | null>(null); // null until the user says
+  const [wasRunning] = useState(!hasEnded(first));
+  const { job, loss, heldOut, trouble: away } = useJob(first, round);
+  const over = hasEnded(job);
+  const isOpen = unfolded ?? (wasRunning || round > 0);
+  const told = useRef(hasEnded(first));
+
+  useEffect(() => {
+    // Its end may have made a version, also a partial one.
+    if (over && !told.current) changed();
+    told.current = over;
+  }, [over, changed]);
+
+  async function ask(call: () => Promise<unknown>, done: () => void): Promise<void> {
+    setTrouble(null);
+    try {
+      await call();
+      done();
+    } catch (error) {
+      setTrouble(words(error));
+    }
+  }
+
+  const sent = { params: { path: { job_id: job.job_id } }, headers: passwordHeader(password) };
+  const cancel = () => ask(() => answered(service.POST("/jobs/{job_id}/cancel", sent)), () => undefined);
+  const resume = () => ask(() => answered(service.POST("/jobs/{job_id}/resume", sent)), () => setRound((old) => old + 1));
+  const remove = () => ask(() => answered(service.DELETE("/jobs/{job_id}", sent)), changed);
+  const name = job.model_name;
+  return (
+    <li className="panel job" aria-label={t("row", { name, id: job.job_id })}>
+      <div className="job-row">
+        <button type="button" className="fold" aria-expanded={isOpen} aria-controls={`${id}more`} onClick={() => setUnfolded(!isOpen)}>
+          <span aria-hidden="true">{isOpen ? "▾" : "▸"}</span> {name}
+        </button>
+        <span className="hint">
+          {job.backend} · <time dateTime={job.created_at}>{new Date(job.created_at).toLocaleString(locale)}</time>
+        </span>
+        <p role="status" className={`state ${job.state}`}>
+          {t(`states.${job.state}`)}
+          {job.state === "queued" && job.queue_position !== null && t("place", { place: job.queue_position })}
+        </p>
+        <span className="actions">
+          {!over && (
+            <button type="button" onClick={() => void cancel()}>
+              {t("cancel")}
+            </button>
+          )}
+          {(job.state === "cancelled" || job.state === "failed") && (
+            <button type="button" onClick={() => void resume()}>
+              {t("resume")}
+            </button>
+          )}
+          {over && (
+            <Confirm
+              label={t("deleteOne", { name })}
+              question={t("deleteQuestion", { name })}
+              detail={t("deleteDetail")}
+              yes={t("delete")}
+              act={() => void remove()}
+            >
+              {t("delete")}
+            </Confirm>
+          )}
+        </span>
+      </div>
+      {!over && <Progress job={job} />}
+      <Notice>{trouble ?? (away === null ? null : words(away))}</Notice>
+      {job.error && (
+        <p className="hint" lang="en">
+          {job.error}
+        </p>
+      )}
+      <div id={`${id}more`} hidden={!isOpen}>
+        {isOpen && !over && <Curve loss={loss} heldOut={heldOut} steps={job.total_steps ?? loss.at(-1)?.[0] ?? 1} kept={null} />}
+        {isOpen && job.previews.length > 0 && (
+          <>
+            <h4>{t("previews")}</h4>
+            <ul className="previews">
+              {job.previews.map((preview) => (
+                <li key={preview.url}>
+                  <span>{t("step", { step: preview.step })}</span>
+                  <audio controls preload="none" src={here(preview.url)} aria-label={t("preview", { step: preview.step })} />
+                </li>
+              ))}
+            </ul>
+          </>
+        )}
+        {isOpen && job.state !== "failed" && (over || job.step !== null) && <JobReport key={job.state} jobId={job.job_id} over={over} />}
+      </div>
+    </li>
+  );
+}
+
+function Progress({ job }: { job: Job }) {
+  const t = useTranslations("training");
+  const format = useFormatter();
+  const { progress, seconds_left: left } = job;
+  if (progress) {
+    const { done, total, unit, stage } = progress;
+    return (
+      <>
+        <progress aria-label={t("progress")} value={done} max={total} />
+        <p className="hint">
+          {t(`stages.${stage}`, { done, total, unit })}
+          {left !== null && left > 0 && ` · ${t("aboutLeft", { time: duration(left) })}`}
+        </p>
+      </>
+    );
+  }
+  if (job.step === null || job.total_steps === null) return <progress aria-label={t("progress")} />;
+  const number = (value: number, digits: number) => format.number(value, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return (
+    <>
+      <progress aria-label={t("progress")} value={job.step} max={job.total_steps} />
+      <p className="hint">
+        {[
+          t("stepOf", { step: job.step, total: job.total_steps }),
+          job.loss !== null && t("loss", { value: number(job.loss, 3) }),
+          job.held_out_loss !== null && t("heldOutLoss", { value: number(job.held_out_loss, 3) }),
+          job.steps_per_second !== null && t("speed", { value: number(job.steps_per_second, 1) }),
+          left !== null && t("left", { time: duration(left) }),
+        ]
+          .filter(Boolean)
+          .join(" · ")}
+      </p>
+    </>
+  );
+}

@@ -1,0 +1,79 @@
+"use client";
+
+import { useTranslations } from "next-intl";
+import { useEffect, useEffectEvent, useId, useState } from "react";
+import { answered, service, type Producer } from "@/lib/client";
+import { useWords } from "@/lib/useWords";
+import { Fault, Form, Input } from "../Form";
+import { Notice } from "../Notice";
+import { ID_PATTERN } from "./ids";
+
+type Props = { own: Producer[]; chosen: string; add: (producers: Producer[]) => void; choose: (id: string) => void };
+
+/** The producers of the signed-in user, one of which is chosen, and a form that claims another id. */
+export function OwnProducers({ own, chosen, add, choose }: Props) {
+  const t = useTranslations("producer");
+  const words = useWords();
+  const id = useId();
+  const [wanted, setWanted] = useState("");
+  const [trouble, setTrouble] = useState<unknown>(null);
+
+  const take = useEffectEvent((producers: Producer[]): void => {
+    add(producers);
+    if (producers[0]) choose(producers[0].producer_id);
+  });
+  useEffect(() => {
+    answered(service.GET("/producers")).then(({ producers }) => take(producers), setTrouble);
+  }, []);
+
+  async function claim(): Promise<void> {
+    setTrouble(null);
+    try {
+      const claimed = await answered(service.PUT("/producers/{producer_id}", { params: { path: { producer_id: wanted } } }));
+      add([claimed]);
+      setWanted("");
+      choose(claimed.producer_id);
+    } catch (error) {
+      setTrouble(error);
+    }
+  }
+
+  return (
+    <section className="panel" aria-label={t("who")}>
+      <div className="row">
+        {own.length > 0 && (
+          <div>
+            <label htmlFor={`${id}own`}>{t("own")}</label>
+            <select id={`${id}own`} value={chosen} onChange={(event) => choose(event.target.value)}>
+              {own.map((each) => (
+                <option key={each.producer_id}>{each.producer_id}</option>
+              ))}
+            </select>
+          </div>
+        )}
+        <Form
+          onSubmit={(event) => {
+            event.preventDefault();
+            void claim();
+          }}
+        >
+          <label htmlFor={`${id}new`}>{t(own.length > 0 ? "claimAnother" : "claimFirst")}</label>
+          <Input
+            id={`${id}new`}
+            required
+            pattern={ID_PATTERN}
+            maxLength={64}
+            autoCapitalize="none"
+            spellCheck={false}
+            value={wanted}
+            onChange={(event) => setWanted(event.target.value.trim())}
+          />
+          <Fault id={`${id}new`} />
+          <p className="hint">{t("claimRule")}</p>
+          <button type="submit">{t("claim")}</button>
+        </Form>
+      </div>
+      <Notice>{trouble === null ? null : words(trouble)}</Notice>
+    </section>
+  );
+}

@@ -1,0 +1,58 @@
+"use client";
+
+import { useTranslations } from "next-intl";
+import { useId, useState } from "react";
+import { answered, service, type Producer } from "@/lib/client";
+import { twinLink } from "@/lib/links";
+import { useWords } from "@/lib/useWords";
+import { Notice } from "../Notice";
+
+const VISIBILITIES = ["private", "link", "public"] as const;
+
+type Access = Producer["twins"][string];
+type Props = { twin: string; producer: Producer; changed: (producer: Producer) => void };
+
+/** Who may make tracks with a twin, for its owner; and its link, where it is shared by one. */
+export function TwinAccess({ twin, producer, changed }: Props) {
+  const t = useTranslations("twins");
+  const words = useWords();
+  const id = useId();
+  const [trouble, setTrouble] = useState<string | null>(null);
+  const model = twin.split(":")[1] ?? "";
+  const access: Access = producer.twins[model] ?? { visibility: "private", link: null };
+
+  async function open(visibility: Access["visibility"]): Promise<void> {
+    setTrouble(null);
+    try {
+      const params = { path: { producer_id: producer.producer_id } };
+      const body = { twins: { [model]: visibility } };
+      changed(await answered(service.PUT("/producers/{producer_id}", { params, body })));
+    } catch (error) {
+      setTrouble(words(error));
+    }
+  }
+
+  return (
+    <div>
+      <label htmlFor={`${id}who`}>{t("who")}</label>
+      <select
+        id={`${id}who`}
+        value={access.visibility}
+        onChange={(event) => void open(event.target.value as Access["visibility"])}
+      >
+        {VISIBILITIES.map((visibility) => (
+          <option key={visibility} value={visibility}>
+            {t(`visibility.${visibility}`)}
+          </option>
+        ))}
+      </select>
+      {access.link && (
+        <>
+          <label htmlFor={`${id}link`}>{t("link")}</label>
+          <input id={`${id}link`} readOnly value={twinLink(twin, access.link)} onFocus={(event) => event.target.select()} />
+        </>
+      )}
+      <Notice>{trouble}</Notice>
+    </div>
+  );
+}

@@ -1,0 +1,89 @@
+"use client";
+
+import { useTranslations } from "next-intl";
+import { useEffect, useId, useState, type ReactNode } from "react";
+import { answered, passwordHeader, service, type Twin, type Version } from "@/lib/client";
+import { useWords } from "@/lib/useWords";
+import { Confirm } from "../Confirm";
+import { Notice } from "../Notice";
+import { VersionRow } from "./VersionRow";
+
+/** `round` is another one when the versions are to be listed again; `children` come below them. */
+type Props = { twin: Twin; round: number; password: string; changed: () => void; children?: ReactNode };
+
+/** A twin and its versions: to hear one, to use it, to train the twin again, and to delete it. */
+export function TwinCard({ twin, round, password, changed, children }: Props) {
+  const t = useTranslations("twins");
+  const words = useWords();
+  const field = useId();
+  const [versions, setVersions] = useState<Version[]>([]);
+  const [prompt, setPrompt] = useState(t("prompt"));
+  const [trouble, setTrouble] = useState<string | null>(null);
+  const id = twin.lora_id;
+
+  useEffect(() => {
+    const leaving = new AbortController();
+    const sent = { params: { path: { lora_id: id } }, signal: leaving.signal };
+    answered(service.GET("/loras/{lora_id}/versions", sent)).then(
+      (listed) => setVersions(listed.versions),
+      (error: unknown) => !leaving.signal.aborted && setTrouble(words(error)),
+    );
+    return () => leaving.abort();
+  }, [id, twin.version, round, words]);
+
+  async function ask(call: () => Promise<unknown>): Promise<void> {
+    setTrouble(null);
+    try {
+      await call();
+      changed();
+    } catch (error) {
+      setTrouble(words(error));
+    }
+  }
+
+  const sent = { params: { path: { lora_id: id } }, headers: passwordHeader(password) };
+  const use = (version: string) => ask(() => answered(service.POST("/loras/{lora_id}/rollback", { ...sent, body: { version } })));
+  const retrain = () => ask(() => answered(service.POST("/loras/{lora_id}/retrain", { ...sent, body: {} })));
+  const remove = () => ask(() => answered(service.DELETE("/loras/{lora_id}", sent)));
+  return (
+    <li className="panel" aria-label={t("row", { twin: id })}>
+      <h3>
+        {id} <span className="hint">{twin.backend}</span>
+      </h3>
+      {!twin.usable && twin.reason && (
+        <p className="hint" lang="en">
+          {twin.reason}
+        </p>
+      )}
+      <label htmlFor={`${field}prompt`}>{t("promptLabel")}</label>
+      <input id={`${field}prompt`} maxLength={2000} value={prompt} onChange={(event) => setPrompt(event.target.value)} />
+      <ul className="versions">
+        {versions.map((version) => (
+          <VersionRow key={version.version} version={version} prompt={prompt || t("prompt")} use={() => void use(version.version)} />
+        ))}
+      </ul>
+      <Notice>{trouble}</Notice>
+      <div className="actions">
+        <Confirm
+          label={t("retrainOne", { twin: id })}
+          question={t("retrainQuestion", { twin: id })}
+          detail={t("retrainDetail")}
+          yes={t("retrain")}
+          act={() => void retrain()}
+        >
+          {t("retrain")}
+        </Confirm>
+        <Confirm
+          label={t("deleteOne", { twin: id })}
+          question={t("deleteQuestion", { twin: id })}
+          detail={t("deleteDetail", { count: versions.length })}
+          yes={t("delete")}
+          act={() => void remove()}
+        >
+          {t("delete")}
+        </Confirm>
+      </div>
+      {children}
+    </li>
+  );
+}

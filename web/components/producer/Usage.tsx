@@ -1,0 +1,50 @@
+"use client";
+
+import { useTranslations } from "next-intl";
+import { useEffect, useState } from "react";
+import { answered, service, type Use } from "@/lib/client";
+import { useWords } from "@/lib/useWords";
+import { Notice } from "../Notice";
+
+/** How often a producer's twins were used, by month. */
+export function Usage({ producer }: { producer: string }) {
+  const t = useTranslations("usage");
+  const words = useWords();
+  const [uses, setUses] = useState<Use[]>([]);
+  const [trouble, setTrouble] = useState<unknown>(null);
+
+  useEffect(() => {
+    answered(service.GET("/producers/{producer_id}/usage", { params: { path: { producer_id: producer } } })).then(
+      ({ usage }) => setUses(usage),
+      setTrouble,
+    );
+  }, [producer]);
+
+  if (uses.length === 0) return <Notice>{trouble === null ? null : words(trouble)}</Notice>;
+  return (
+    <section className="panel" aria-labelledby="usage">
+      <h2 id="usage">{t("title")}</h2>
+      <table>
+        <thead>
+          <tr>
+            {(["month", "twin", "tracks", "seconds"] as const).map((column) => (
+              <th key={column} scope="col">
+                {t(column)}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {uses.map((use) => (
+            <tr key={`${use.month} ${use.lora_id}`}>
+              <td>{use.month}</td>
+              <td>{use.lora_id}</td>
+              <td>{use.tracks}</td>
+              <td>{Math.round(use.seconds)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}

@@ -1,0 +1,80 @@
+"use client";
+
+import { useLocale, useTranslations } from "next-intl";
+import { useState } from "react";
+import { answered, here, service, type Version } from "@/lib/client";
+import { Failure } from "@/lib/failure";
+import { useWords } from "@/lib/useWords";
+import { Confirm } from "../Confirm";
+import { Notice } from "../Notice";
+
+const AUDITION_SECONDS = 10;
+const AUDITION_SEED = 1; // the same for all versions, so that they can be compared
+
+type Props = { version: Version; prompt: string; use: () => void };
+
+export function VersionRow({ version, prompt, use }: Props) {
+  const t = useTranslations("twins");
+  const words = useWords();
+  const locale = useLocale();
+  const [busy, setBusy] = useState(false);
+  const [src, setSrc] = useState<string | null>(null);
+  const [trouble, setTrouble] = useState<string | null>(null);
+  const short = version.version.slice(0, 8);
+  const [step, steps] = version.partial?.split("/") ?? [];
+
+  async function audition(): Promise<void> {
+    setBusy(true);
+    setTrouble(null);
+    try {
+      const body = {
+        prompt,
+        lora_id: `${version.lora_id}@${version.version}`,
+        duration_seconds: AUDITION_SECONDS,
+        seed: AUDITION_SEED,
+        response: "url" as const,
+      };
+      const made = await answered(service.POST("/generate", { body }));
+      if (typeof made === "string" || !("url" in made)) throw new Failure("noLink");
+      setSrc(here(made.output_path));
+    } catch (error) {
+      setTrouble(words(error));
+    }
+    setBusy(false);
+  }
+
+  return (
+    <li>
+      <span>
+        <code>{short}</code> <time dateTime={version.created_at}>{new Date(version.created_at).toLocaleString(locale)}</time>{" "}
+        {version.current && <strong>{t("inUse")}</strong>} {step && <em className="partial">{t("partial", { step, steps: steps ?? "?" })}</em>}
+      </span>
+      <span className="actions">
+        <button type="button" disabled={busy || !version.usable} aria-label={t("listenOne", { version: short })} onClick={() => void audition()}>
+          {busy ? t("making") : t("listen")}
+        </button>
+        {!version.current && (
+          <Confirm
+            label={t("useOne", { version: short })}
+            question={t("useQuestion", { version: short })}
+            detail={[step && t("usePartial", { step, steps: steps ?? "?" }), t("useDetail", { twin: version.lora_id })].filter(Boolean).join(" ")}
+            yes={t("use")}
+            act={use}
+          >
+            {t("use")}
+          </Confirm>
+        )}
+        <a
+          className="button"
+          href={`/api/service/loras/${encodeURIComponent(version.lora_id)}/file?version=${version.version}`}
+          aria-label={t("exportOne", { version: short })}
+          download
+        >
+          {t("export")}
+        </a>
+      </span>
+      {src && <audio controls autoPlay src={src} aria-label={t("audition", { version: short })} />}
+      <Notice>{trouble}</Notice>
+    </li>
+  );
+}

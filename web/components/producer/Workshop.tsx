@@ -1,0 +1,94 @@
+"use client";
+
+import { useTranslations } from "next-intl";
+import { useId, useState } from "react";
+import type { Producer } from "@/lib/client";
+import { hasEnded } from "@/lib/useJob";
+import { useProducer } from "@/lib/useProducer";
+import { useSettled } from "@/lib/useSettled";
+import { useWords } from "@/lib/useWords";
+import { Notice } from "../Notice";
+import { ImportTwin } from "./ImportTwin";
+import { JobRow } from "./JobRow";
+import { NewTwin } from "./NewTwin";
+import { OwnProducers } from "./OwnProducers";
+import { isId } from "./ids";
+import { ProducerId } from "./ProducerId";
+import { StorageUsed } from "./StorageUsed";
+import { TwinAccess } from "./TwinAccess";
+import { TwinCard } from "./TwinCard";
+import { Usage } from "./Usage";
+import "./producer.css";
+
+const TYPING_MILLISECONDS = 400;
+
+/** The producer's page: what runs, a new twin, earlier trainings, and the twins. `hasSignIn`: users own producers. */
+export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
+  const t = useTranslations("producer");
+  const words = useWords();
+  const id = useId();
+  const [typed, setTyped] = useState("");
+  const [password, setPassword] = useState("");
+  const [records, setRecords] = useState<Record<string, Producer>>({}); // of the signed-in user's producers
+  const settled = useSettled(typed, TYPING_MILLISECONDS);
+  const producer = settled === typed && isId(typed) ? typed : "";
+  const { listed, trouble, list } = useProducer(producer);
+
+  function keep(changed: Producer[]): void {
+    setRecords((all) => ({ ...all, ...Object.fromEntries(changed.map((each) => [each.producer_id, each])) }));
+  }
+
+  const record = records[producer];
+  const running = listed?.jobs.filter((job) => !hasEnded(job)) ?? [];
+  const ended = listed?.jobs.filter(hasEnded) ?? [];
+  const rows = (jobs: typeof running) => (
+    <ol className="cards">
+      {jobs.map((job) => (
+        <JobRow key={job.job_id} first={job} password={password} changed={list} />
+      ))}
+    </ol>
+  );
+  return (
+    <>
+      {hasSignIn ? (
+        <OwnProducers own={Object.values(records)} chosen={typed} add={keep} choose={setTyped} />
+      ) : (
+        <ProducerId id={typed} setId={setTyped} password={password} setPassword={setPassword} />
+      )}
+      <Notice>{trouble === null ? null : words(trouble)}</Notice>
+
+      {running.length > 0 && (
+        <section aria-labelledby={`${id}running`}>
+          <h2 id={`${id}running`}>{t("running")}</h2>
+          {rows(running)}
+        </section>
+      )}
+
+      <NewTwin producer={producer} password={password} twins={listed?.twins ?? []} started={list} />
+
+      {ended.length > 0 && (
+        <section aria-labelledby={`${id}trainings`}>
+          <h2 id={`${id}trainings`}>{t("trainings")}</h2>
+          {rows(ended)}
+        </section>
+      )}
+
+      {listed && listed.twins.length > 0 && (
+        <section aria-labelledby={`${id}twins`}>
+          <h2 id={`${id}twins`}>{t("twins")}</h2>
+          <ul className="cards">
+            {listed.twins.map((twin) => (
+              <TwinCard key={twin.lora_id} twin={twin} round={listed.round} password={password} changed={list}>
+                {record && <TwinAccess twin={twin.lora_id} producer={record} changed={(changed) => keep([changed])} />}
+              </TwinCard>
+            ))}
+          </ul>
+        </section>
+      )}
+
+      {listed && <ImportTwin key={producer} producer={producer} password={password} imported={list} />}
+      {listed?.stored && <StorageUsed stored={listed.stored} />}
+      {hasSignIn && listed && <Usage producer={producer} />}
+    </>
+  );
+}

@@ -1,0 +1,81 @@
+"use client";
+
+import { useCallback, useEffect, useState } from "react";
+import { isAbort, type LibraryTrack } from "./client";
+import { Failure, type Reason } from "./failure";
+import { nextPage } from "./library";
+import { usePassword, wantsPassword } from "./password";
+
+const RETRY_MILLISECONDS = 5000;
+const REFUSED: Reason[] = ["signInFirst", "signInExpired"];
+
+export type Filter = { text: string; twin: string; liked: boolean };
+
+type Listed = { filter: Filter; tracks: LibraryTrack[]; cursor: string | null };
+
+/** The library's tracks that pass a filter, a page after the other. A list that failed is asked for again. */
+export function useTracks(filter: Filter): {
+  tracks: LibraryTrack[] | null;
+  busy: boolean;
+  hasMore: boolean;
+  failure: unknown;
+  more: () => Promise<void>;
+  replace: (track: LibraryTrack) => void;
+  remove: (id: string) => void;
+} {
+  const [listed, setListed] = useState<Listed | null>(null);
+  const [failure, setFailure] = useState<unknown>(null);
+  const password = usePassword((state) => state.password);
+
+  useEffect(() => {
+    const leaving = new AbortController();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const load = async (): Promise<void> => {
+      try {
+        const page = await nextPage(queryOf(filter), leaving.signal);
+        setListed({ filter, tracks: page.tracks, cursor: page.next_cursor });
+        setFailure(null);
+      } catch (error) {
+        if (isAbort(error)) return;
+        setFailure(error);
+        const refused = wantsPassword(error) || (error instanceof Failure && REFUSED.includes(error.reason));
+        if (!refused) timer = setTimeout(() => void load(), RETRY_MILLISECONDS);
+      }
+    };
+    void load();
+    return () => {
+      leaving.abort();
+      clearTimeout(timer);
+    };
+  }, [filter, password]);
+
+  const cursor = listed?.filter === filter ? listed.cursor : null;
+  const more = useCallback(async (): Promise<void> => {
+    if (cursor === null) return;
+    try {
+      const page = await nextPage({ ...queryOf(filter), cursor });
+      setListed((old) =>
+        old?.cursor === cursor ? { filter, tracks: [...old.tracks, ...page.tracks], cursor: page.next_cursor } : old,
+      );
+      setFailure(null);
+    } catch (error) {
+      setFailure(error);
+    }
+  }, [filter, cursor]);
+
+  const change = (changed: (tracks: LibraryTrack[]) => LibraryTrack[]): void =>
+    setListed((old) => old && { ...old, tracks: changed(old.tracks) });
+  return {
+    tracks: listed?.tracks ?? null,
+    busy: listed?.filter !== filter,
+    hasMore: cursor !== null,
+    failure,
+    more,
+    replace: (track) => change((all) => all.map((each) => (each.track_id === track.track_id ? track : each))),
+    remove: (id) => change((all) => all.filter((each) => each.track_id !== id)),
+  };
+}
+
+function queryOf({ text, twin, liked }: Filter) {
+  return { ...(text ? { text } : {}), ...(twin ? { lora_id: twin } : {}), ...(liked ? { liked: "true" as const } : {}) };
+}

@@ -1,0 +1,44 @@
+"use client";
+
+import { useEffect, useState } from "react";
+import { answered, service, type Backend, type Twin } from "./client";
+
+const RETRY_MILLISECONDS = 5000;
+const PATIENCE_MILLISECONDS = 20_000;
+
+export type Served = { twins: Twin[]; backends: Backend[] };
+
+/** The twins and the backends; asked for again until the service answers. null while it is not known, or not `wanted`. */
+export function useTwins(wanted = true): { served: Served | null; failure: unknown } {
+  const [served, setServed] = useState<Served | null>(null);
+  const [failure, setFailure] = useState<unknown>(null);
+
+  useEffect(() => {
+    if (!wanted) return;
+    let gone = false;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const ask = async (): Promise<void> => {
+      const signal = AbortSignal.timeout(PATIENCE_MILLISECONDS);
+      try {
+        const [{ loras }, { backends }] = await Promise.all([
+          answered(service.GET("/loras", { signal })),
+          answered(service.GET("/backends", { signal })),
+        ]);
+        if (gone) return;
+        setServed({ twins: loras, backends });
+        setFailure(null);
+      } catch (error) {
+        if (gone) return;
+        setFailure(error);
+        timer = setTimeout(() => void ask(), RETRY_MILLISECONDS);
+      }
+    };
+    void ask();
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+    };
+  }, [wanted]);
+
+  return { served, failure };
+}
