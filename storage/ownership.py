@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.errors import Refusal
-from storage import keys
+from storage import keys, work_keys
 from storage.base import Entry, Storage
 
 
@@ -29,6 +29,14 @@ def objects_of_job(storage: Storage, job: str) -> Iterator[Entry]:
     """A job's training data, and what its training made besides the adapter; not its record."""
     for prefix in keys.job_folders(job):
         yield from storage.list(prefix)
+
+
+def submissions_of(storage: Storage, producer: str) -> Iterator[Entry]:
+    """The marks and records of submitted tracks that would be a producer's. A track without a mark is not made."""
+    for folder in (work_keys.open_submissions(), work_keys.submissions()):
+        for entry in storage.list(folder):
+            if work_keys.producer_of_submission(entry.key) == producer:
+                yield entry
 
 
 def check_quota(storage: Storage, producer: str, more: int, limit: int | None) -> None:

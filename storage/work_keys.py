@@ -18,7 +18,7 @@ def submission(track_id: str) -> str:
 
 
 def producer_of_submission(key: str) -> str | None:
-    """The producer that the track of this record will belong to; None for a track of the base model or of a user."""
+    """The producer that the track of a record or a mark will belong to; None for the base model's or a user's."""
     _, kind, *owner = [*key.rpartition("/")[2].removesuffix(".json").split("~"), ""]
     return owner[0] if kind == "twins" else None
 

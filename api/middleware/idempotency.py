@@ -199,8 +199,8 @@ class Idempotency:
         try:
             return front.storage.get(key)
         except NotFound:
-            path = keys.to_path(key)
-            raise Refusal(409, f"{HEADER}: the track that the first request made, {path}, was deleted") from None
+            gone = f"the track that the first request made, {keys.to_path(key)}, was deleted"
+            raise Refusal(409, f"{HEADER}: {gone}") from None
 
 
 class _Fingerprint:

@@ -38,14 +38,15 @@ async def list_all(front: Front, inputs: Inputs[None]) -> TracksAnswer:
 
 
 async def inspect(front: Front, inputs: Inputs[None]) -> TrackAnswer | SubmittedTrackAnswer:
-    track_id = inputs.path["track_id"]
+    track_id, find = inputs.path["track_id"], front.generation.track_library.find
     try:
-        return (await to_record_thread(front.generation.track_library.find, track_id)).answer()
+        return (await to_record_thread(find, track_id)).answer()
     except Refusal as refusal:
-        submitted = await front.submissions.find(track_id) if refusal.status == 404 else None
-        if submitted is None:
+        if refusal.status != 404:
             raise
+    if submitted := await front.submissions.find(track_id):
         return submitted
+    return (await to_record_thread(find, track_id)).answer()  # it may have been made between the two reads
 
 
 async def change(front: Front, inputs: Inputs[TrackChanges]) -> TrackAnswer:

@@ -24,7 +24,7 @@ from core import principal
 from core.errors import Refusal
 from core.settings import Settings
 from storage import AlreadyExists, Storage, keys
-from storage.ownership import objects_of_job, objects_of_producer
+from storage.ownership import objects_of_job, objects_of_producer, submissions_of
 from storage.producers import ProducerRecord, Producers
 from storage.usage import delete_usage, usage_of
 from training.jobs.deletion import damaged_jobs, records_of
@@ -197,6 +197,8 @@ def delete_all(producer: str, storage: Storage, jobs: Jobs, library: Library) ->
     for entry in storage.list(keys.track_records()):
         if keys.producer_of_record(entry.key) == producer:
             remove(entry.key, entry.size)
+    for entry in submissions_of(storage, producer):
+        remove(entry.key, entry.size)
     for job_id, tasks in jobs_of.items():
         storage.delete(keys.open_job(job_id))  # the process that ended the job may not have removed it yet
         for entry in objects_of_job(storage, job_id):

@@ -76,8 +76,8 @@ def _post(
         "content-type": "application/json",
         "content-length": str(len(body)),
         "user-agent": "producer-twin",
-        **headers,
     }
+    sent.update(headers)
     timeouts = {"connect": SECONDS, "read": SECONDS, "write": SECONDS, "pool": SECONDS}
     with pool.stream("POST", address, headers=sent, content=body, extensions={"timeout": timeouts}) as answer:
         found = [value.decode("latin-1") for name, value in answer.headers if name.lower() == b"location"]

@@ -21,8 +21,8 @@ log = logging.getLogger("producer_twin.front")
 
 # Of one principal.
 MAX_OPEN = 64
-# A mark without a record is left by a process that died between writing the two.
-_ORPHANED_MARK_AGE = timedelta(minutes=1)
+# Longer than it takes from writing a mark to making its track.
+_OLD_MARK_AGE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,18 @@ class Mark:
         key: of the mark.
         etag: of its content.
         process: the name of the process that makes the track.
+        written_at: when the mark was written.
     """
 
     key: str
     etag: str
     process: str
+    written_at: datetime
+
+    @property
+    def is_old(self) -> bool:
+        """Whether the process that the mark names makes the track by now, or has failed to."""
+        return datetime.now(UTC) - self.written_at > _OLD_MARK_AGE
 
     @property
     def track_id(self) -> str:
@@ -95,8 +102,7 @@ class SubmissionStore:
         try:
             record = self._read(mark.track_id)[0]
         except (NotFound, Damaged):
-            entry = self._storage.stat(mark.key)
-            if entry and datetime.now(UTC) - entry.modified > _ORPHANED_MARK_AGE:
+            if mark.is_old:  # a process died between writing the mark and the record
                 self._storage.delete(mark.key)
             return None
         if record.has_ended:
@@ -127,12 +133,6 @@ class SubmissionStore:
         self.settle(record)
         return record
 
-    def settle_ended(self, track_id: str) -> None:
-        """`settle` the track if it has ended: its mark may have been left by an error."""
-        record = self.find(track_id)
-        if record and record.has_ended:
-            self.settle(record)
-
     def settle(self, record: SubmissionRecord) -> None:
         """Do what follows from a record that has ended. It may be repeated."""
         self._on_end(record)
@@ -149,4 +149,4 @@ class SubmissionStore:
 
     def _read_mark(self, entry: Entry) -> Mark:
         content, etag = self._storage.get_with_etag(entry.key, 1024)
-        return Mark(entry.key, etag, content.decode(errors="replace"))
+        return Mark(entry.key, etag, content.decode(errors="replace"), entry.modified)

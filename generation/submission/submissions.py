@@ -14,7 +14,7 @@ from core.errors import Refusal
 from generation import access
 from generation.pipeline import Generation
 from generation.submission.record import SubmissionRecord, Submitter
-from generation.submission.store import SubmissionStore
+from generation.submission.store import Mark, SubmissionStore
 from preprocessing.webhook_url import check_webhook_url
 from storage import Storage, Unavailable, keys
 from storage.process_lease import LivingProcesses, ProcessLease
@@ -133,8 +133,15 @@ class Submissions:
         """Store the webhook of a track that has ended."""
         if record.webhook_url is None or record.ended_at is None:
             return
-        with principal.acting(principal.ITSELF):
-            track = self._library.find(record.track_id).answer() if record.state == "done" else None
+        track = None
+        if record.state == "done":
+            try:
+                with principal.acting(principal.ITSELF):
+                    track = self._library.find(record.track_id).answer()
+            except Unavailable:
+                raise
+            except Refusal as refusal:  # it was deleted meanwhile
+                log.warning("the webhook of a submitted track is sent without its record: %s", refusal.message)
         event, account = f"track.{record.state}", record.by.principal().account
         self._webhooks.add(account, record.webhook_url, event, record.track_id, record.answer(track), record.ended_at)
 
@@ -182,7 +189,7 @@ class Submissions:
         while True:
             try:
                 ended = await asyncio.to_thread(self.store.end, record.track_id, "failed" if error else "done", error)
-                if error is None and (ended is None or ended.state != "done"):
+                if ended and ended.state == "cancelled":
                     await self._discard(record.track_id)
                 return
             except Unavailable as unavailable:
@@ -192,7 +199,7 @@ class Submissions:
     async def _discard(self, track_id: str) -> None:
         """Delete a track that was cancelled when it was as good as made."""
         record = await asyncio.to_thread(self.store.find, track_id)
-        if record is None or record.state == "cancelled":
+        if record and record.state == "cancelled":
             with suppress(Refusal), principal.acting(principal.ITSELF):
                 await asyncio.to_thread(self._library.delete, track_id)
 
@@ -215,17 +222,23 @@ class Submissions:
         for track_id in running - marks.keys():
             if task := self._running.get(track_id):
                 task.cancel()
+        processes = {mark.process for mark in marks.values()} - {self._lease.name}
+        living = {each for each in processes if await asyncio.to_thread(self._living.lives, each)}
         for track_id, mark in marks.items():
-            if track_id in self._running:
-                continue
-            if await asyncio.to_thread(self._living.lives, mark.process):
-                if mark.process == self._lease.name:
-                    await asyncio.to_thread(self.store.settle_ended, track_id)
-                continue
+            is_left = mark.is_old if mark.process == self._lease.name else mark.process not in living
+            if is_left and track_id not in self._running:
+                await self._take_up(mark)
+
+    async def _take_up(self, mark: Mark) -> None:
+        try:
             process = await asyncio.to_thread(self._lease.hold)
             if record := await asyncio.to_thread(self.store.claim, mark, process):
-                log.info("the submitted track %s is taken up", track_id)
+                log.info("the submitted track %s is taken up", mark.track_id)
                 self._run(record)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("the submitted track %s cannot be taken up", mark.track_id)
 
 
 def _is_own(record: SubmissionRecord) -> bool:

@@ -56,11 +56,11 @@ class Service:
         **more: Any,
     ) -> httpx.Response:
         headers = {} if key is None else {"idempotency-key": key}
-        content = {} if "files" in more or "content" in more else {"json": {"prompt": "x"} if body is None else body}
+        sent = {"prompt": "x"} if body is None else body
         transport = httpx.ASGITransport(self.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
             with acting(Principal(caller)):
-                return await client.post(path, headers=headers, **content, **more)
+                return await client.post(path, headers=headers, json=sent, **more)
 
 
 @pytest.fixture

@@ -253,6 +253,27 @@ def test_a_principal_has_a_limited_number_and_sees_its_own(
     asyncio.run(run())
 
 
+def test_a_process_that_was_thought_dead_does_no_harm(store: Storage, tmp_path: Path) -> None:
+    """It makes the same track, which another process has made already."""
+
+    async def run() -> None:
+        stalled, runner = Gated(), Gated()
+        first = Process(store, tmp_path, stalled)
+        track_id = await first.submit()
+        await asyncio.sleep(0.1)
+        first.lease.close()
+        runner.go.set()
+        async with alive(Process(store, tmp_path, runner)) as second:
+            await until(lambda: second.state(track_id), "done")
+            stalled.go.set()
+            async with asyncio.timeout(10):
+                while first.submissions._running:
+                    await asyncio.sleep(0.02)
+            assert second.find(track_id).seed == 7 and not list(store.list("submitted_tracks/"))
+
+    asyncio.run(run())
+
+
 def test_ends_that_cannot_be_stored_are_stored_later(
     store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
