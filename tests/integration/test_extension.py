@@ -17,7 +17,7 @@ import soundfile
 from core.settings import ROOT, Settings
 from runners.table import Backend, Table
 from scripts.serving import serving
-from tests.api import PATIENCE
+from tests.api import PATIENCE, error_of
 from tests.integration.test_serving import LEFT_OUT
 
 pytestmark = pytest.mark.slow
@@ -188,6 +188,8 @@ def test_a_third_backend_is_a_row_and_its_own_files(tmp_path: Path) -> None:
             client.post("/generate", json=body | more, headers={"accept": "audio/wav"}).content
             for more in ({}, {"lora_id": "ada:nawfside_lora"})
         )
+        stream = client.post("/generate", json=body | {"stream": True}, headers={"accept": "audio/wav"})
+        assert error_of(stream, 409) == "stream: hum makes tracks as a whole; leave it out"
         assert [row["name"] for row in client.get("/backends").json()["backends"]] == ["ace_step", "musicgen", "hum"]
     assert _pitch(plain) == pytest.approx(220, abs=1)
     assert _pitch(twin) == pytest.approx(440, abs=5)
