@@ -1,9 +1,9 @@
-"""Which training segment a track repeats: at another speed, in another key, or with other instruments.
+"""The training segment that a track repeats, also in another key or at another speed.
 
 Both are compared as levels of semitones a fifth of a second apart (preprocessing.fingerprint, pooled), less the mean of
 each band over some seconds, so that equalisation does not count. Windows of five seconds of the track are moved along
 each segment, in quarter tones up and down and at five speeds. The similarity is the highest normalised
-cross-correlation of any of them: 1 for a copy.
+cross-correlation of any of them: about 1 for a copy.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _WINDOW_SECONDS, _HOP_SECONDS = 5.0, 2.5
 _WINDOW, _HOP = round(_WINDOW_SECONDS * _RATE), round(_HOP_SECONDS * _RATE)  # pooled frames
 _QUARTER_TONES = range(-5, 6)  # two semitones, and what a change of speed by 3 % adds
 _SPEEDS = (0.97, 0.985, 1.0, 1.015, 1.03)
-_MIN_DEVIATION = 1.0  # dB; the less a window changes below it, the less similar it is
+_MIN_DEVIATION = 1.0  # dB; a steadier window has too little to be recognised by, and counts as less similar
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Nearest:
 class TrainingSegments:
     """The segments that a twin was trained on, as they are compared with tracks.
 
-    A long segment may be in it in several parts. Parts of less than five seconds are compared with nothing.
+    A long segment may be in it in several parts. Parts of less than five seconds are left out.
     """
 
     def __init__(self) -> None:
@@ -77,25 +77,24 @@ class TrainingSegments:
         return len(self._numbers)
 
     def add(self, number: int, audio: Samples, rate: int) -> None:
-        """Add mono audio of segment `number`, unless it is silent."""
+        """Add mono audio of segment `number`, unless it is silent or too short."""
         found = fingerprint_of(audio, rate)
-        if found is not None:
+        if found is not None and found.shape[1] >= _WINDOW * _POOLED_FRAMES:
             levels = _semitones(_whitened(found))
             self._numbers.append(number)
             self._outlines.append(np.rint(levels * STEPS_PER_DECIBEL).astype(np.int8))
 
     def nearest(self, track: Fingerprint) -> Nearest | None:
-        """The segment that a track repeats most; None if it or all of them are too short to be compared."""
+        """The segment that a track repeats most; None if there is none, or the track is shorter than five seconds."""
         windows = _windows_of_track(track)
         if not len(windows):
             return None
         best: Nearest | None = None
         for number, outline in zip(self._numbers, self._outlines, strict=True):
             places = _unit(_windows(np.divide(outline, STEPS_PER_DECIBEL, dtype=np.float32), 1))
-            if len(places):
-                similarity = float((windows @ places.T).max())
-                if best is None or similarity > best.similarity:
-                    best = Nearest(number, similarity)
+            similarity = float((windows @ places.T).max())
+            if best is None or similarity > best.similarity:
+                best = Nearest(number, similarity)
         return best
 
     def write(self) -> bytes:
@@ -157,15 +156,13 @@ def _windows_of_track(track: Fingerprint) -> Array:
 
 
 def _windows(levels: Array, hop: int) -> Array:
-    """The windows that begin every `hop` frames, (windows, levels); none if it is shorter than one."""
-    if levels.shape[1] < _WINDOW:
-        return np.empty((0, len(levels) * _WINDOW), np.float32)
+    """The windows that begin every `hop` frames, (windows, levels)."""
     views = np.lib.stride_tricks.sliding_window_view(levels, _WINDOW, axis=1)[:, ::hop]
     return views.transpose(1, 0, 2).reshape(-1, len(levels) * _WINDOW)
 
 
 def _unit(windows: Array) -> Array:
-    """Windows of unit energy; steady ones have less."""
+    """The windows with an energy of 1; steady ones have less."""
     energy = np.linalg.norm(windows, axis=1, keepdims=True)
     scaled: Array = windows / np.maximum(energy, _MIN_DEVIATION * windows.shape[1] ** 0.5)
     return scaled

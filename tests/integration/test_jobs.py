@@ -112,6 +112,9 @@ def test_every_job_ends_with_a_report(api: Api, twins: dict[str, Twin]) -> None:
         for name in ("with_twin", "without", "nearer", "codec", "other_music"):
             assert nearness[name]["low"] <= nearness[name]["value"] <= nearness[name]["high"]
         assert nearness["held_out"] is None and "embedding" in nearness["space"]
+        memorised = report["memorised"]
+        assert 0 <= memorised["memorised"] <= memorised["pieces"] and memorised["threshold"] == 0.7
+        assert 0 <= memorised["segment"] < report["data"]["segments"]
         for measure in ("pulse", "persistence"):
             assert report["heard"][measure].keys() == {"own", "codec", "without", "with_twin", "difference"}
         page = api.client.get(f"/jobs/{job_id}/report")

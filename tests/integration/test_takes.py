@@ -14,7 +14,7 @@ from tests.conftest import Twin
 
 FIGURES = {
     *("bpm", "bpm_confidence", "bpm_off", "key", "key_confidence", "key_matches"),
-    *("loudness", "peak", "clipped", "twin_distance"),
+    *("loudness", "peak", "clipped", "twin_distance", "nearest_segment"),
 }
 BODY: Json = {"prompt": "dark trap", "duration_seconds": 4, "seed": 2**32 - 1, "bpm": 140, "key": "A minor"}
 
@@ -37,7 +37,7 @@ def test_each_take_is_made_again_by_its_own_seed(api: Api, backend: str) -> None
         assert take["accepted"] is None and take["figures"].keys() == FIGURES
         # Their figures are those of the stored file.
         assert take["figures"]["peak"] == pytest.approx(20 * np.log10(np.abs(samples).max()), abs=0.01)
-        assert take["figures"]["twin_distance"] is None
+        assert take["figures"]["twin_distance"] is None and take["figures"]["nearest_segment"] is None
         alone = api.post("/generate", **BODY | {"seed": take["seed"]}, backend_override=backend)
         assert np.array_equal(decoded(base64.b64decode(alone["audio_base64"]))[0], samples)
         assert "figures" not in alone
@@ -60,6 +60,25 @@ def test_a_twins_takes_are_ranked_by_their_distance_from_its_music(api: Api, twi
         assert api.post("/generate", **asked, figures=True)["figures"]["twin_distance"] is None
     finally:
         record.write_bytes(measured)
+
+
+def test_a_twins_track_names_the_training_segment_that_it_repeats_most(api: Api, twins: dict[str, Twin]) -> None:
+    job, asked = twins["ace_step"].result["job_id"], BODY | {"lora_id": twins["ace_step"].lora_id}
+    found = api.post("/generate", **asked | {"duration_seconds": 6}, figures=True)["figures"]["nearest_segment"]
+    assert found.keys() == {"segment", "similarity", "memorised"}
+    dataset = json.loads(api.file(f"/data/datasets/studio/{job}/dataset.json").read_bytes())
+    assert 0 <= found["segment"] < len(dataset["segments"])
+    assert found["memorised"] is (found["similarity"] >= 0.7)
+    assert api.post("/generate", **asked, figures=True)["figures"]["nearest_segment"] is None  # it is too short
+    # A twin of an earlier version has no fingerprints.
+    record = api.file(f"/data/job_runs/{job}/training_segments.npz")
+    fingerprints = record.read_bytes()
+    record.unlink()
+    try:
+        old = api.post("/generate", **asked | {"duration_seconds": 6}, figures=True)["figures"]
+        assert old["nearest_segment"] is None and old["twin_distance"] is not None
+    finally:
+        record.write_bytes(fingerprints)
 
 
 def test_a_take_is_drawn_until_one_is_accepted(api: Api) -> None:

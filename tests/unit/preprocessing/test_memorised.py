@@ -92,6 +92,14 @@ def test_a_track_that_is_too_short_is_near_to_nothing(seconds: float) -> None:
     assert nearest(trained("house"), song("house", 0)[: round(seconds * RATE)]) is None
 
 
+def test_segments_that_are_too_short_are_left_out() -> None:
+    segments = TrainingSegments()
+    for number, seconds in enumerate((0.05, 4.0, 6.0)):
+        segments.add(number, song("house", 0)[: round(seconds * RATE)], RATE)
+    found = nearest(segments, song("house", 0))
+    assert len(segments) == 1 and found is not None and found.segment == 2
+
+
 def test_silence_is_near_to_nothing_and_no_segment() -> None:
     silence = np.zeros(10 * RATE, np.float32)
     assert nearest(trained("house"), silence) is None
