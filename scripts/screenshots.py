@@ -77,7 +77,7 @@ def producer(page: Page, app: str) -> None:
     training = page.get_by_role("listitem", name=re.compile("^Training")).filter(has_text="night")
     drop(page, {"after hours.wav": beat("trap", 7)})
     expect(training.get_by_text(re.compile(r"^Step (8|9|10|11)\d of 120"))).to_be_visible()
-    shoot(page, "producer", training)
+    shoot(page, "producer", page.get_by_role("listitem", name="after hours.wav"))
     expect(training.get_by_role("status")).to_have_text("Done")
 
 

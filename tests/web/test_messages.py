@@ -28,7 +28,17 @@ def flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def slots(message: str) -> set[str]:
     """Arguments (`{steps}`, `{count, plural, …}`) and tags (`<link>`) of an ICU message."""
-    return set(re.findall(r"\{(\w+)\s*[,}]", message)) | set(re.findall(r"<\w+>", message))
+    found = set(re.findall(r"<\w+>", message))
+    inside = ["text"]  # in an argument, a brace begins text; in text, it begins an argument
+    for at, character in enumerate(message):
+        if character == "{" and inside[-1] == "text":
+            inside.append("argument")
+            found.add(re.split("[,}]", message[at + 1 :], maxsplit=1)[0].strip())
+        elif character == "{":
+            inside.append("text")
+        elif character == "}":
+            inside.pop()
+    return found
 
 
 def test_there_are_english_and_german() -> None:

@@ -15,6 +15,7 @@ from runners import TABLE
 from scripts.web import WEB
 from storage import keys
 from training.base import MAX_DEFAULT_STEPS, MIN_DEFAULT_STEPS, steps_for
+from training.evaluation import ratings
 from training.evaluation.held_out import choose_held_out
 
 # Playwright's Node runs TypeScript; the oldest one that the app supports does not.
@@ -80,3 +81,12 @@ def test_the_page_shows_the_tempo_that_the_service_takes(parts: dict[str, int], 
 def test_ids_of_tracks_are_the_services() -> None:
     for key in ("outputs/base/a.wav", "outputs/twins/ada/b-c.flac", "outputs/made/user-1/d.mp3"):
         assert call("trackId.ts", "trackId", (keys.to_path(key),)) == [keys.track_id(key)]
+
+
+def test_the_page_judges_the_amount_of_music_as_the_report_does() -> None:
+    levels = {"bad": "tooLittle", "fair": "fair", "good": "enough"}
+    cases = [[seconds] * count for count in (1, 2, 3, 9, 10, 30) for seconds in (1.0, 6.0, 7.0, 19.0, 60.0)]
+    for lengths, found in zip(cases, call("musicAmount.ts", "musicAmount", *[(each,) for each in cases]), strict=True):
+        words = {ratings.songs(len(lengths)).word, ratings.trained_seconds(sum(lengths)).word}
+        worst = next(word for word in levels if word in words)
+        assert found["level"] == levels[worst]

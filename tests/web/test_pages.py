@@ -68,7 +68,7 @@ def test_from_a_beat_to_a_track(page: Page, studio: httpx.Client, api: Api, tmp_
     send(page, tmp_path)
     song = page.get_by_role("listitem", name="night beat.wav")
     expect(song.get_by_label("Tempo in bpm")).to_have_attribute("placeholder", re.compile(r"heard"))
-    expect(song.locator(".wave canvas, .wave div").first).to_be_attached()
+    expect(song.locator(".beat-wave rect").first).to_be_attached()
     expect(song.get_by_label("Key").locator("option").first).to_contain_text("heard")
     accessible(page)
     song.get_by_label("Tempo in bpm").fill("141")
@@ -161,6 +161,7 @@ def test_a_twin_is_rolled_back(page: Page, studio: httpx.Client, api: Api, twins
     twin = page.get_by_role("listitem", name="Twin studio:ace_twin")
     first = api.get("/loras/studio:ace_twin")["version"]
     twin.get_by_role("button", name=re.compile("^Use this one")).first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Use this one").click()
     expect(twin.get_by_role("button", name=f"Use this one: version {first[:8]}")).to_be_visible()
     assert api.get("/loras/studio:ace_twin")["version"] != first
 
@@ -179,7 +180,7 @@ def test_the_wrong_password(page: Page, web: Web, api: Api, tmp_path: Path) -> N
     page.get_by_label("Password").fill("wrong")
     send(page, tmp_path, 3)
     song = page.get_by_role("listitem", name="night beat.wav")
-    expect(song.get_by_role("alert").filter(has_text="x-train-password")).to_be_visible()
+    expect(song.get_by_role("alert").filter(has_text="Password: it is missing or wrong.")).to_be_visible()
     accessible(page)
     page.get_by_label("Password").fill(PASSWORD)
     song.get_by_role("button", name="Try again").click()

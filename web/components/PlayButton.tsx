@@ -9,7 +9,12 @@ export function PlayButton({ sound }: { sound: Playable }) {
   const t = useTranslations("player");
   const plays = usePlayer((state) => state.playing && activeSound(state)?.id === sound.id);
   return (
-    <button type="button" className="round" onClick={() => play(sound)} aria-label={t(plays ? "pauseOf" : "playOf", { title: sound.title })}>
+    <button
+      type="button"
+      className="round"
+      onClick={() => play(sound)}
+      aria-label={t(plays ? "pauseOf" : "playOf", { title: sound.title })}
+    >
       <svg viewBox="0 0 24 24" aria-hidden="true">
         <path d={plays ? "M7 5h4v14H7zM13 5h4v14h-4z" : "M8 5v14l11-7z"} />
       </svg>

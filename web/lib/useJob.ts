@@ -12,16 +12,12 @@ export const hasEnded = (job: Job): boolean => ENDED.has(job.state);
 /** A job, and its losses since it is watched. */
 type Course = { job: Job; loss: Point[]; heldOut: Point[] };
 
-/**
- * A job as it goes on: by the service's events, or by asking again where events do not come through.
- * `round` begins anew, after a resume.
- */
-export function useJob(first: Job, round: number): Course & { trouble: unknown } {
-  const [news, setNews] = useState<(Course & { round: number }) | null>(null);
+/** A job as it goes on: by the service's events, or by asking again where events do not come through. */
+export function useJob(first: Job): Course & { trouble: unknown } {
+  const [course, setCourse] = useState<Course>({ job: first, loss: [], heldOut: [] });
   const [trouble, setTrouble] = useState<unknown>(null);
   const id = first.job_id;
-  const course = news?.round === round ? news : { job: first, loss: [], heldOut: [] };
-  const waits = news?.round === round ? !hasEnded(news.job) : round > 0 || !hasEnded(first);
+  const waits = !hasEnded(course.job);
   // Browsers keep few connections open to a server, and many jobs may wait for their turn.
   const listens = waits && course.job.state !== "queued";
 
@@ -30,11 +26,10 @@ export function useJob(first: Job, round: number): Course & { trouble: unknown }
     let timer: ReturnType<typeof setTimeout> | undefined;
     let stopped = false;
     const take = (job: Job): void => {
-      setNews((old) => ({
-        round,
+      setCourse((old) => ({
         job,
-        loss: longer(old?.loss ?? [], job.step, job.loss),
-        heldOut: longer(old?.heldOut ?? [], job.step, job.held_out_loss),
+        loss: longer(old.loss, job.step, job.loss),
+        heldOut: longer(old.heldOut, job.step, job.held_out_loss),
       }));
       setTrouble(null);
     };
@@ -68,7 +63,7 @@ export function useJob(first: Job, round: number): Course & { trouble: unknown }
       events.close();
       clearTimeout(timer);
     };
-  }, [id, round, waits, listens]);
+  }, [id, waits, listens]);
 
   return { ...course, trouble };
 }

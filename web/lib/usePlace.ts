@@ -24,12 +24,12 @@ export function usePlace(id: string | null): { place: Place | null; silent: bool
     const look = async (): Promise<void> => {
       // A server that does not know the request says nothing about the track: the last answer is kept.
       const signal = AbortSignal.timeout(LATEST_MILLISECONDS);
-      const found = await answered(service.GET("/queue/{request_id}", { params: { path: { request_id: id } }, signal })).catch(
-        (error: unknown) => {
-          if (error instanceof ServiceError && error.status === 404) heard = Date.now();
-          return null;
-        },
-      );
+      const found = await answered(
+        service.GET("/queue/{request_id}", { params: { path: { request_id: id } }, signal }),
+      ).catch((error: unknown) => {
+        if (error instanceof ServiceError && error.status === 404) heard = Date.now();
+        return null;
+      });
       if (stopped) return;
       if (found) heard = Date.now();
       setSilent(Date.now() - heard > SILENT_MILLISECONDS);

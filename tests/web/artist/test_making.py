@@ -63,8 +63,8 @@ def test_takes_come_side_by_side_with_the_best_first(page: Page, studio: httpx.C
     assert tops[0] == tops[1], "the takes stand side by side"
     accessible_everywhere(page)
     takes(card).nth(1).get_by_role("button", name=re.compile("^Play")).click()
-    takes(card).nth(2).get_by_role("button", name=re.compile("^A/B")).click()
-    expect(player(page).get_by_role("button", name=re.compile("^A/B: B, switch to Take 2"))).to_be_visible()
+    takes(card).nth(2).get_by_role("button", name=re.compile("^A.B")).click()
+    expect(player(page).get_by_role("button", name=re.compile("^A.B: B, switch to Take 2"))).to_be_visible()
 
 
 def test_with_and_without_the_twin_in_one_click(page: Page, studio: httpx.Client, twins: dict[str, Twin]) -> None:
@@ -80,7 +80,7 @@ def test_with_and_without_the_twin_in_one_click(page: Page, studio: httpx.Client
     assert with_twin["lora_id"] == twins["ace_step"].lora_id and "lora_id" not in without
     assert without["backend_override"] == "ace_step" and without["seed"] == with_twin["seed"]
     card.get_by_role("button", name="Compare with and without").click()
-    expect(player(page).get_by_role("button", name=re.compile("^A/B: B, switch to Without"))).to_be_visible()
+    expect(player(page).get_by_role("button", name=re.compile("^A.B: B, switch to Without"))).to_be_visible()
 
 
 def test_all_that_a_request_can_say_is_sent(page: Page, studio: httpx.Client, twins: dict[str, Twin]) -> None:

@@ -28,6 +28,7 @@ from tests.web.sign_in.supabase import ANON_KEY, Supabase, User, served_supabase
 from tests.web.test_pages import accessible
 
 EMAIL = "ada@music.example"
+MAX_ATTEMPTS = 60  # more than these tests need of one address
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SupabaseApp]:
             "NEXT_PUBLIC_SUPABASE_ANON_KEY": ANON_KEY,
             "AUTH_ISSUER": project.issuer.url,  # as the service has it
             "MUSIC_SERVICE_URL": f"http://127.0.0.1:{listener.getsockname()[1]}",
+            "SIGN_IN_ATTEMPTS_PER_MINUTE": str(MAX_ATTEMPTS),
+            "WEB_TRUSTED_PROXIES": "1",
         }
         with serving_web(environment, log=folder / "web.log") as url:
             yield SupabaseApp(url, project, service)
@@ -231,3 +234,29 @@ def test_while_supabase_is_away_valid_sessions_go_on(context: BrowserContext, ap
         assert time.monotonic() - start < 20
     finally:
         app.project.answer = answer  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("action", ["sign-in", "sign-up", "reset"])
+def test_each_visitor_has_a_limit_of_attempts(app: SupabaseApp, action: str) -> None:
+    number = ["sign-in", "sign-up", "reset"].index(action)
+    visitor, neighbour = f"2001:db8:{number}::1", f"2001:db8:{number}:0:5::9"
+    fields = {"email": "ivo@music.example", "password": "a wrong one"}
+    with httpx.Client(base_url=app.url, timeout=60, trust_env=False) as client:
+
+        def attempt(address: str) -> httpx.Response:
+            return client.post(f"/api/account/{action}", json=fields, headers={"x-forwarded-for": address})
+
+        statuses = {attempt(visitor).status_code for _ in range(MAX_ATTEMPTS)}
+        assert 429 not in statuses
+        asked = app.project.asked.total()
+        refused = attempt(neighbour)  # of the same network
+        assert "too many attempts" in error_of(refused, 429) and 0 < int(refused.headers["retry-after"]) <= 60
+        assert app.project.asked.total() == asked
+        assert attempt(f"2001:db8:{number + 10}::1").status_code != 429
+
+
+def test_a_page_that_is_not_there_has_the_way_to_sign_in(context: BrowserContext, app: SupabaseApp) -> None:
+    """The app was built without sign-in: its settings are read when it runs."""
+    page = context.new_page()
+    page.goto(f"{app.url}/nothing")
+    expect(page.locator("header").get_by_role("link", name="Sign in")).to_be_visible()

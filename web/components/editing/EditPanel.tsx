@@ -54,8 +54,18 @@ export function EditPanel({ track }: { track: LibraryTrack }) {
           {task === "repaint" && <RegionFields track={track} start={settings.start} end={settings.end} change={change} />}
           {task === "extend" && (
             <div className="row">
-              <Seconds label={t("before")} value={settings.before} change={(before) => change({ before })} required={settings.after === ""} />
-              <Seconds label={t("after")} value={settings.after} change={(after) => change({ after })} required={settings.before === ""} />
+              <Seconds
+                label={t("before")}
+                value={settings.before}
+                change={(before) => change({ before })}
+                required={settings.after === ""}
+              />
+              <Seconds
+                label={t("after")}
+                value={settings.after}
+                change={(after) => change({ after })}
+                required={settings.before === ""}
+              />
             </div>
           )}
           {task === "cover" && (
@@ -73,14 +83,23 @@ export function EditPanel({ track }: { track: LibraryTrack }) {
             </>
           )}
           <label htmlFor={`${id}prompt`}>{t("prompt")}</label>
-          <TextArea id={`${id}prompt`} required maxLength={2000} rows={2} value={settings.prompt} onChange={(event) => change({ prompt: event.target.value })} />
+          <TextArea
+            id={`${id}prompt`}
+            required
+            maxLength={2000}
+            rows={2}
+            value={settings.prompt}
+            onChange={(event) => change({ prompt: event.target.value })}
+          />
           <Fault id={`${id}prompt`} />
           <div className="row">
             <div>
               <label htmlFor={`${id}twin`}>{t("twin")}</label>
               <select id={`${id}twin`} value={settings.twin} onChange={(event) => change({ twin: event.target.value })}>
                 <option value="">{t("noTwin")}</option>
-                {settings.twin && !twins.some(({ lora_id }) => lora_id === settings.twin) && <option>{settings.twin}</option>}
+                {settings.twin && !twins.some(({ lora_id }) => lora_id === settings.twin) && (
+                  <option>{settings.twin}</option>
+                )}
                 {twins.map(({ lora_id, usable }) => (
                   <option key={lora_id} disabled={!usable}>
                     {lora_id}
@@ -90,7 +109,15 @@ export function EditPanel({ track }: { track: LibraryTrack }) {
             </div>
             <div>
               <label htmlFor={`${id}seed`}>{t("seed")}</label>
-              <Input id={`${id}seed`} type="number" min={0} max={4294967295} placeholder={t("newSeed")} value={settings.seed} onChange={(event) => change({ seed: event.target.value })} />
+              <Input
+                id={`${id}seed`}
+                type="number"
+                min={0}
+                max={4294967295}
+                placeholder={t("newSeed")}
+                value={settings.seed}
+                onChange={(event) => change({ seed: event.target.value })}
+              />
               <Fault id={`${id}seed`} />
             </div>
           </div>
@@ -110,7 +137,16 @@ function Seconds({ label, value, change, required }: SecondsProps) {
   return (
     <div>
       <label htmlFor={id}>{label}</label>
-      <Input id={id} type="number" min={0.1} max={600} step={0.1} required={required} value={value} onChange={(event) => change(event.target.value)} />
+      <Input
+        id={id}
+        type="number"
+        min={0.1}
+        max={600}
+        step={0.1}
+        required={required}
+        value={value}
+        onChange={(event) => change(event.target.value)}
+      />
       <Fault id={id} />
     </div>
   );

@@ -36,12 +36,30 @@ export function RegionFields({ track, start, end, change }: Props) {
       <div className="row">
         <div>
           <label htmlFor={`${id}start`}>{t("start")}</label>
-          <Input id={`${id}start`} type="number" min={0} max={length} step="any" required={end === ""} value={start} onChange={(event) => type({ start: event.target.value })} />
+          <Input
+            id={`${id}start`}
+            type="number"
+            min={0}
+            max={length}
+            step="any"
+            required={end === ""}
+            value={start}
+            onChange={(event) => type({ start: event.target.value })}
+          />
           <Fault id={`${id}start`} />
         </div>
         <div>
           <label htmlFor={`${id}end`}>{t("end")}</label>
-          <Input id={`${id}end`} type="number" min={0} max={length} step="any" required={start === ""} value={end} onChange={(event) => type({ end: event.target.value })} />
+          <Input
+            id={`${id}end`}
+            type="number"
+            min={0}
+            max={length}
+            step="any"
+            required={start === ""}
+            value={end}
+            onChange={(event) => type({ end: event.target.value })}
+          />
           <Fault id={`${id}end`} />
         </div>
       </div>

@@ -47,7 +47,13 @@ export function Library({ first }: { first: Filter }) {
       <search className="filters">
         <div>
           <label htmlFor={`${id}text`}>{t("search")}</label>
-          <input id={`${id}text`} type="search" placeholder={t("searchFor")} value={text} onChange={(event) => search(event.target.value)} />
+          <input
+            id={`${id}text`}
+            type="search"
+            placeholder={t("searchFor")}
+            value={text}
+            onChange={(event) => search(event.target.value)}
+          />
         </div>
         <div>
           <label htmlFor={`${id}twin`}>{t("twin")}</label>

@@ -33,7 +33,14 @@ export function RenameDialog({ track, changed, close }: Props) {
     <Dialog label={t("rename")} close={close}>
       <form onSubmit={(event) => void save(event)}>
         <label htmlFor={id}>{t("title")}</label>
-        <input id={id} autoFocus maxLength={MAX_TITLE} placeholder={track.prompt} value={title} onChange={(event) => setTitle(event.target.value)} />
+        <input
+          id={id}
+          autoFocus
+          maxLength={MAX_TITLE}
+          placeholder={track.prompt}
+          value={title}
+          onChange={(event) => setTitle(event.target.value)}
+        />
         <p className="hint">{t("titleEmpty")}</p>
         <Notice>{trouble}</Notice>
         <div className="actions">

@@ -42,7 +42,13 @@ export function TrackActions({ track, changed, deleted }: Props) {
 
   return (
     <div className="track-actions">
-      <button type="button" className="plain like" aria-pressed={track.liked === true} aria-label={t("like", { title })} onClick={() => void like()}>
+      <button
+        type="button"
+        className="plain like"
+        aria-pressed={track.liked === true}
+        aria-label={t("like", { title })}
+        onClick={() => void like()}
+      >
         {track.liked ? "♥" : "♡"}
       </button>
       <Menu label={t("more")} name={t("moreOf", { title })}>

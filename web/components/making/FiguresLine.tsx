@@ -10,7 +10,13 @@ export function FiguresLine({ figures }: { figures: Figures }) {
   const number = (value: number, digits: number): string => format.number(value, { maximumFractionDigits: digits });
   const { bpm, bpm_off, key, key_matches, loudness, clipped, twin_distance } = figures;
   const heard = [
-    ...(bpm === null ? [] : [bpm_off === null ? t("tempo", { bpm: number(bpm, 1) }) : t("tempoOff", { bpm: number(bpm, 1), off: number(100 * bpm_off, 1) })]),
+    ...(bpm === null
+      ? []
+      : [
+          bpm_off === null
+            ? t("tempo", { bpm: number(bpm, 1) })
+            : t("tempoOff", { bpm: number(bpm, 1), off: number(100 * bpm_off, 1) }),
+        ]),
     ...(key === null ? [] : [key_matches === null ? key : t(key_matches ? "keyMatches" : "keyDiffers", { key })]),
     ...(loudness === null ? [] : [t("loudness", { lufs: number(loudness, 1) })]),
     ...(clipped > 0 ? [t("clipped", { count: clipped })] : []),

@@ -11,8 +11,9 @@ export function Keeper() {
   const newest = useRequests(({ requests }) => requests.find(({ state }) => state === "made"));
 
   useEffect(() => {
-    void useForm.persist.rehydrate();
-    void useRequests.persist.rehydrate();
+    // A browser that keeps nothing has no storage.
+    void useForm.persist?.rehydrate();
+    void useRequests.persist?.rehydrate();
   }, []);
 
   return (

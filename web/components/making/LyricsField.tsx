@@ -24,7 +24,14 @@ export function LyricsField({ value }: { value: string }) {
   return (
     <>
       <label htmlFor={id}>{t("lyrics")}</label>
-      <textarea id={id} ref={field} rows={4} maxLength={8000} value={value} onChange={(event) => changeForm({ lyrics: event.target.value })} />
+      <textarea
+        id={id}
+        ref={field}
+        rows={4}
+        maxLength={8000}
+        value={value}
+        onChange={(event) => changeForm({ lyrics: event.target.value })}
+      />
       <div className="actions" role="group" aria-label={t("structure")}>
         {STRUCTURE_TAGS.map((tag) => (
           <button key={tag} type="button" className="small" onClick={() => insert(tag)}>

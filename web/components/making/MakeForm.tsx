@@ -136,7 +136,9 @@ export function MakeForm({ settings, served: { twins, backends }, whole, prompt,
       {serving && !serving.commercial_use && (
         <p className="hint">{t("notCommercial", { model: serving.name, licence: serving.licence })}</p>
       )}
-      {serving && !serving.ready && <p className="hint">{t("notReady", { model: serving.name, reason: serving.reason ?? "" })}</p>}
+      {serving && !serving.ready && (
+        <p className="hint">{t("notReady", { model: serving.name, reason: serving.reason ?? "" })}</p>
+      )}
     </Form>
   );
 }

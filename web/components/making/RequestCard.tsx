@@ -4,7 +4,7 @@ import { useTranslations } from "next-intl";
 import { Failure } from "@/lib/failure";
 import { fillForm } from "@/lib/making/form";
 import type { Trouble } from "@/lib/making/request";
-import { dismiss, retry, type Request } from "@/lib/making/requests";
+import { dismiss, retry, type TrackRequest } from "@/lib/making/requests";
 import { compare } from "@/lib/player/player";
 import { castOf } from "@/lib/settings";
 import { useWords } from "@/lib/useWords";
@@ -14,7 +14,7 @@ import { useTakes } from "./useTakes";
 import { Waiting } from "./Waiting";
 
 /** What was asked for, or the same with and without the twin: under way, made or failed. */
-export function RequestCard({ requests, refill }: { requests: [Request, ...Request[]]; refill: () => void }) {
+export function RequestCard({ requests, refill }: { requests: [TrackRequest, ...TrackRequest[]]; refill: () => void }) {
   const t = useTranslations("make");
   const takes = useTakes(requests);
   const [first, second] = requests;
@@ -66,11 +66,12 @@ function rival(take: LabelledTake, takes: LabelledTake[]): LabelledTake | undefi
   return takes.find((each) => each !== take);
 }
 
-function State({ request, name }: { request: Request; name: string }) {
+function State({ request, name }: { request: TrackRequest; name: string }) {
   const t = useTranslations("make");
   const words = useWords();
   if (request.state === "made") return null;
-  if (request.state === "underWay") return <Waiting name={name} id={request.plain ? null : request.id} cancel={() => dismiss(request)} />;
+  if (request.state === "underWay")
+    return <Waiting name={name} id={request.plain ? null : request.id} cancel={() => dismiss(request)} />;
   return (
     <>
       <Notice>{request.state === "lost" ? t("lost") : request.trouble && words(errorOf(request.trouble))}</Notice>

@@ -17,7 +17,16 @@ export function SamplingFields({ settings, backends, serving }: Props) {
   return (
     <>
       <div className="row">
-        {hasTwin && <Numeric name="strength" label={t("strength")} value={settings.strength} max={2} step={0.05} none={t("recommended")} />}
+        {hasTwin && (
+          <Numeric
+            name="strength"
+            label={t("strength")}
+            value={settings.strength}
+            max={2}
+            step={0.05}
+            none={t("recommended")}
+          />
+        )}
         <Numeric name="steps" label={t("steps")} value={settings.steps} min={1} max={200} step={1} none={t("modelsOwn")} />
         <Numeric name="guidance" label={t("guidance")} value={settings.guidance} max={20} step={0.1} none={t("modelsOwn")} />
       </div>
@@ -25,7 +34,11 @@ export function SamplingFields({ settings, backends, serving }: Props) {
         {Number(settings.takes) > 1 && (
           <div>
             <label htmlFor={`${id}rank`}>{t("rank")}</label>
-            <select id={`${id}rank`} value={settings.rank} onChange={(event) => changeForm({ rank: event.target.value as Rank })}>
+            <select
+              id={`${id}rank`}
+              value={settings.rank}
+              onChange={(event) => changeForm({ rank: event.target.value as Rank })}
+            >
               <option value="">{t("rankAuto")}</option>
               <option value="tempo">{t("rankTempo")}</option>
               <option value="key">{t("rankKey")}</option>
@@ -36,7 +49,11 @@ export function SamplingFields({ settings, backends, serving }: Props) {
         {!hasTwin && (
           <div>
             <label htmlFor={`${id}backend`}>{t("model")}</label>
-            <select id={`${id}backend`} value={settings.backend} onChange={(event) => changeForm({ backend: event.target.value })}>
+            <select
+              id={`${id}backend`}
+              value={settings.backend}
+              onChange={(event) => changeForm({ backend: event.target.value })}
+            >
               <option value="">{t("defaultModel")}</option>
               {backends.map(({ name }) => (
                 <option key={name}>{name}</option>

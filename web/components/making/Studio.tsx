@@ -4,7 +4,7 @@ import { useTranslations } from "next-intl";
 import { useRef } from "react";
 import { changeForm, useForm } from "@/lib/making/form";
 import { PRESETS } from "@/lib/making/presets";
-import { ask, randomSeed, useRequests, type Request } from "@/lib/making/requests";
+import { ask, randomSeed, useRequests, type TrackRequest } from "@/lib/making/requests";
 import { randomId } from "@/lib/random";
 import { bodyOf, defaultRank, withoutTwins, type Settings } from "@/lib/settings";
 import { useTwins } from "@/lib/useTwins";
@@ -81,8 +81,8 @@ export function Studio({ whole }: { whole: boolean }) {
 }
 
 /** The requests of a pair together, that with the twin first. */
-function grouped(requests: Request[]): [Request, ...Request[]][] {
-  const cards = new Map<string, [Request, ...Request[]]>();
+function grouped(requests: TrackRequest[]): [TrackRequest, ...TrackRequest[]][] {
+  const cards = new Map<string, [TrackRequest, ...TrackRequest[]]>();
   for (const request of requests) {
     const key = request.pair ?? request.id;
     const card = cards.get(key);

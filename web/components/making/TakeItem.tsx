@@ -4,7 +4,7 @@ import { useTranslations } from "next-intl";
 import Link from "next/link";
 import { fillForm } from "@/lib/making/form";
 import type { Made } from "@/lib/making/request";
-import type { Request } from "@/lib/making/requests";
+import type { TrackRequest } from "@/lib/making/requests";
 import type { Playable } from "@/lib/player/playable";
 import { activeSound, compare, positionOf, usePlayer } from "@/lib/player/player";
 import { clock } from "@/lib/duration";
@@ -13,7 +13,7 @@ import { PlayButton } from "../PlayButton";
 import { FiguresLine } from "./FiguresLine";
 
 /** A track that was made. `best`: it is the first by the request's order. */
-export type LabelledTake = { request: Request; made: Made; label: string; best: boolean; sound: Playable };
+export type LabelledTake = { request: TrackRequest; made: Made; label: string; best: boolean; sound: Playable };
 
 type Props = { take: LabelledTake; against: LabelledTake | undefined; refill: () => void };
 
@@ -56,7 +56,12 @@ export function TakeItem({ take: { request, made, label, best, sound }, against,
           {t("sameSeed")}
         </button>
         {made.id && (
-          <Link className="button small" href={`/track/${made.id}`} prefetch={false} aria-label={t("openOf", { take: label })}>
+          <Link
+            className="button small"
+            href={`/track/${made.id}`}
+            prefetch={false}
+            aria-label={t("openOf", { take: label })}
+          >
             {t("open")}
           </Link>
         )}

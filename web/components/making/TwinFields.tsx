@@ -38,7 +38,9 @@ export function TwinFields({ parts, twins }: { parts: Part[]; twins: Twin[] }) {
       <select
         id={`${id}twin`}
         value={first?.id ?? ""}
-        onChange={(event) => changeForm({ parts: event.target.value ? [{ id: event.target.value, version: "", share: WHOLE }] : [] })}
+        onChange={(event) =>
+          changeForm({ parts: event.target.value ? [{ id: event.target.value, version: "", share: WHOLE }] : [] })
+        }
       >
         <option value="">{t("noTwin")}</option>
         {first && !chosen && <option value={first.id}>{first.id}</option>}
@@ -64,7 +66,12 @@ export function TwinFields({ parts, twins }: { parts: Part[]; twins: Twin[] }) {
                 onChange={(event) => change(index, { share: Number(event.target.value) })}
               />
               {index > 0 && (
-                <button type="button" className="plain" onClick={() => changeForm({ parts: parts.filter((each) => each !== part) })} aria-label={t("unblend", { twin: part.id })}>
+                <button
+                  type="button"
+                  className="plain"
+                  onClick={() => changeForm({ parts: parts.filter((each) => each !== part) })}
+                  aria-label={t("unblend", { twin: part.id })}
+                >
                   ×
                 </button>
               )}

@@ -34,7 +34,11 @@ export function Waiting({ name, id, cancel }: { name: string; id: string | null;
           {standing(place)}
         </span>
         {done > 0 && `, ${done} %`}
-        {typeof left === "number" ? t("secondsLeft", { seconds: Math.max(1, Math.round(left)) }) : <span aria-hidden="true">{t("for", { seconds })}</span>}
+        {typeof left === "number" ? (
+          t("secondsLeft", { seconds: Math.max(1, Math.round(left)) })
+        ) : (
+          <span aria-hidden="true">{t("for", { seconds })}</span>
+        )}
       </p>
       <progress aria-label={t("progressOf", { name })} max={100} {...(done > 0 ? { value: done } : {})} />
       <div className="actions">

@@ -1,11 +1,11 @@
 "use client";
 
 import { useTranslations } from "next-intl";
-import type { Request } from "@/lib/making/requests";
+import type { TrackRequest } from "@/lib/making/requests";
 import type { LabelledTake } from "./TakeItem";
 
 /** The takes of requests, with what each is called here and in the player. */
-export function useTakes(requests: Request[]): LabelledTake[] {
+export function useTakes(requests: TrackRequest[]): LabelledTake[] {
   const t = useTranslations("make");
   const pair = requests.length > 1;
   return requests.flatMap((request, part) =>

@@ -26,6 +26,9 @@ export function Downloads({ sound }: { sound: Playable }) {
 }
 
 function fileName(title: string, format: string): string {
-  const stem = title.replace(/[^\p{L}\p{N} _-]+/gu, "").trim().slice(0, 60);
+  const stem = title
+    .replace(/[^\p{L}\p{N} _-]+/gu, "")
+    .trim()
+    .slice(0, 60);
   return `${stem || "track"}.${format}`;
 }

@@ -30,7 +30,11 @@ export function PlayerBar() {
           {sound.format === null ? sound.title : <Link href={`/track/${sound.id}`}>{sound.title}</Link>}
         </p>
         {compared && (
-          <button type="button" onClick={switchSides} aria-label={t("switchTo", { side: active.toUpperCase(), title: (active === "a" ? b : a).title })}>
+          <button
+            type="button"
+            onClick={switchSides}
+            aria-label={t("switchTo", { side: active.toUpperCase(), title: (active === "a" ? b : a).title })}
+          >
             {t("switch", { side: active.toUpperCase() })}
           </button>
         )}

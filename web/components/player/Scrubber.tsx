@@ -32,7 +32,11 @@ export function Scrubber({ side, sound }: { side: Side; sound: Playable }) {
         aria-valuetext={t("positionOf", { position: clock(second), length: clock(sound.seconds) })}
         onKeyDown={onKeyDown}
       >
-        {peaks === undefined ? <div className="wave" /> : <Waveform key={sound.id} side={side} sound={sound} peaks={peaks} />}
+        {peaks === undefined ? (
+          <div className="wave" />
+        ) : (
+          <Waveform key={sound.id} side={side} sound={sound} peaks={peaks} />
+        )}
       </div>
       <span className="clock" aria-hidden="true">
         {clock(second)} / {clock(sound.seconds)}

@@ -11,21 +11,17 @@ import { Notice } from "../Notice";
 import { Curve } from "./Curve";
 import { JobReport } from "./JobReport";
 
-type Props = { first: Job; password: string; changed: () => void };
+type Props = { first: Job; password: string; isOpen: boolean; fold: () => void; changed: () => void };
 
 /** A training as one row, which unfolds: how far, how well, what it sounds like, and how to end it or go on. */
-export function JobRow({ first, password, changed }: Props) {
+export function JobRow({ first, password, isOpen, fold, changed }: Props) {
   const t = useTranslations("training");
   const words = useWords();
   const locale = useLocale();
   const id = useId();
-  const [round, setRound] = useState(0);
   const [trouble, setTrouble] = useState<string | null>(null);
-  const [unfolded, setUnfolded] = useState<boolean | null>(null); // null until the user says
-  const [wasRunning] = useState(!hasEnded(first));
-  const { job, loss, heldOut, trouble: away } = useJob(first, round);
+  const { job, loss, heldOut, trouble: away } = useJob(first);
   const over = hasEnded(job);
-  const isOpen = unfolded ?? (wasRunning || round > 0);
   const told = useRef(hasEnded(first));
 
   useEffect(() => {
@@ -46,13 +42,13 @@ export function JobRow({ first, password, changed }: Props) {
 
   const sent = { params: { path: { job_id: job.job_id } }, headers: passwordHeader(password) };
   const cancel = () => ask(() => answered(service.POST("/jobs/{job_id}/cancel", sent)), () => undefined);
-  const resume = () => ask(() => answered(service.POST("/jobs/{job_id}/resume", sent)), () => setRound((old) => old + 1));
+  const resume = () => ask(() => answered(service.POST("/jobs/{job_id}/resume", sent)), changed);
   const remove = () => ask(() => answered(service.DELETE("/jobs/{job_id}", sent)), changed);
   const name = job.model_name;
   return (
     <li className="panel job" aria-label={t("row", { name, id: job.job_id })}>
       <div className="job-row">
-        <button type="button" className="fold" aria-expanded={isOpen} aria-controls={`${id}more`} onClick={() => setUnfolded(!isOpen)}>
+        <button type="button" className="fold" aria-expanded={isOpen} aria-controls={`${id}more`} onClick={fold}>
           <span aria-hidden="true">{isOpen ? "▾" : "▸"}</span> {name}
         </button>
         <span className="hint">

@@ -50,7 +50,7 @@ export function VersionRow({ version, prompt, use }: Props) {
         {version.current && <strong>{t("inUse")}</strong>} {step && <em className="partial">{t("partial", { step, steps: steps ?? "?" })}</em>}
       </span>
       <span className="actions">
-        <button type="button" disabled={busy || !version.usable} aria-label={t("listenOne", { version: short })} onClick={() => void audition()}>
+        <button type="button" disabled={busy || !version.usable} aria-label={t(busy ? "makingOne" : "listenOne", { version: short })} onClick={() => void audition()}>
           {busy ? t("making") : t("listen")}
         </button>
         {!version.current && (

@@ -2,7 +2,7 @@
 
 import { useTranslations } from "next-intl";
 import { useId, useState } from "react";
-import type { Producer } from "@/lib/client";
+import type { Job, Producer } from "@/lib/client";
 import { hasEnded } from "@/lib/useJob";
 import { useProducer } from "@/lib/useProducer";
 import { useSettled } from "@/lib/useSettled";
@@ -30,6 +30,8 @@ export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
   const [typed, setTyped] = useState("");
   const [password, setPassword] = useState("");
   const [records, setRecords] = useState<Record<string, Producer>>({}); // of the signed-in user's producers
+  // Whether a training is unfolded, by its id; those that run are, until the user says otherwise.
+  const [unfolded, setUnfolded] = useState<Record<string, boolean>>({});
   const settled = useSettled(typed, TYPING_MILLISECONDS);
   const producer = settled === typed && isId(typed) ? typed : "";
   const { listed, trouble, list } = useProducer(producer);
@@ -41,10 +43,22 @@ export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
   const record = records[producer];
   const running = listed?.jobs.filter((job) => !hasEnded(job)) ?? [];
   const ended = listed?.jobs.filter(hasEnded) ?? [];
-  const rows = (jobs: typeof running) => (
+  const isOpen = (job: Job): boolean => unfolded[job.job_id] ?? !hasEnded(job);
+  const rows = (jobs: Job[]) => (
     <ol className="cards">
       {jobs.map((job) => (
-        <JobRow key={job.job_id} first={job} password={password} changed={list} />
+        <JobRow
+          key={job.job_id}
+          first={job}
+          password={password}
+          isOpen={isOpen(job)}
+          fold={() => setUnfolded((all) => ({ ...all, [job.job_id]: !isOpen(job) }))}
+          changed={() => {
+            // One that ends while it is watched stays unfolded.
+            setUnfolded((all) => ({ [job.job_id]: true, ...all }));
+            list();
+          }}
+        />
       ))}
     </ol>
   );

@@ -7,7 +7,19 @@ import type { LibraryTrack } from "@/lib/client";
 import { clock } from "@/lib/duration";
 
 /** Fields of a request that the page shows by other means. */
-const SHOWN = new Set(["prompt", "lora_id", "loras", "seed", "bpm", "key", "task", "source", "reference", "duration_seconds", "backend_override"]);
+const SHOWN = new Set([
+  "prompt",
+  "lora_id",
+  "loras",
+  "seed",
+  "bpm",
+  "key",
+  "task",
+  "source",
+  "reference",
+  "duration_seconds",
+  "backend_override",
+]);
 
 /** All that made a track. */
 export function Details({ track }: { track: LibraryTrack }) {
@@ -15,7 +27,9 @@ export function Details({ track }: { track: LibraryTrack }) {
   const tasks = useTranslations("tasks");
   const fields = useTranslations("fields");
   const format = useFormatter();
-  const options = Object.entries(track.options).filter(([name, value]) => !SHOWN.has(name) && value !== null && value !== "");
+  const options = Object.entries(track.options).filter(
+    ([name, value]) => !SHOWN.has(name) && value !== null && value !== "",
+  );
   return (
     <dl className="facts">
       {track.title !== null && <Fact name={fields("prompt")}>{track.prompt}</Fact>}
@@ -25,7 +39,10 @@ export function Details({ track }: { track: LibraryTrack }) {
           : track.twins.map((twin) => (
               <span key={twin.lora_id}>
                 <Link href={`/library?twin=${encodeURIComponent(twin.lora_id)}`}>{twin.lora_id}</Link>{" "}
-                {t("versionAt", { version: twin.version.slice(0, 8), strength: format.number(twin.strength, { maximumFractionDigits: 2 }) })}
+                {t("versionAt", {
+                  version: twin.version.slice(0, 8),
+                  strength: format.number(twin.strength, { maximumFractionDigits: 2 }),
+                })}
               </span>
             ))}
       </Fact>

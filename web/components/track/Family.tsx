@@ -82,7 +82,8 @@ function KinRow({ track, kin }: { track: LibraryTrack; kin: LibraryTrack }) {
   const t = useTranslations("track");
   const tasks = useTranslations("tasks");
   const title = titleOf(kin);
-  const [older, newer] = kin.parent === track.track_id ? [track, kin] : track.parent === kin.track_id ? [kin, track] : [track, kin];
+  const [older, newer] =
+    kin.parent === track.track_id ? [track, kin] : track.parent === kin.track_id ? [kin, track] : [track, kin];
   return (
     <li className="track-row" aria-label={title}>
       <PlayButton sound={playableOf(kin)} />
@@ -94,7 +95,12 @@ function KinRow({ track, kin }: { track: LibraryTrack; kin: LibraryTrack }) {
           {[tasks(kin.task ?? "text"), t("seed", { seed: String(kin.seed) }), clock(kin.duration_seconds)].join(" · ")}
         </p>
       </div>
-      <button type="button" className="small" onClick={() => compare(playableOf(older), playableOf(newer), startOf(newer))} aria-label={t("compareWith", { title })}>
+      <button
+        type="button"
+        className="small"
+        onClick={() => compare(playableOf(older), playableOf(newer), startOf(newer))}
+        aria-label={t("compareWith", { title })}
+      >
         {t("compare")}
       </button>
     </li>

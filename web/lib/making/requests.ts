@@ -19,7 +19,7 @@ const CLOCKS_MILLISECONDS = 60_000; // by which the service's clock may differ f
  * `pair` is the same for the requests with and without a twin. `parent` is the track that is edited. `plain`: by the
  * route that every deployment has. A request is `lost` if the page was closed while the service worked on it.
  */
-export type Request = {
+export type TrackRequest = {
   id: string;
   number: number;
   askedAt: number;
@@ -32,9 +32,9 @@ export type Request = {
   plain: boolean;
 };
 
-type Kind = Partial<Pick<Request, "pair" | "parent" | "plain">>;
+type Kind = Partial<Pick<TrackRequest, "pair" | "parent" | "plain">>;
 
-type Requests = { requests: Request[]; count: number };
+type Requests = { requests: TrackRequest[]; count: number };
 
 /** The requests of this tab, the newest first. They outlive a reload. */
 export const useRequests = create<Requests>()(
@@ -56,7 +56,7 @@ const leaving = new Map<string, AbortController>();
 export function ask(body: GenerateRequest, kind: Kind = {}): void {
   const { requests, count } = useRequests.getState();
   const seeded = { ...body, seed: body.seed ?? randomSeed() };
-  const request: Request = {
+  const request: TrackRequest = {
     id: randomId(),
     number: count + 1,
     askedAt: Date.now(),
@@ -78,19 +78,19 @@ export function randomSeed(): number {
 }
 
 /** Sends a request that failed or was lost once more. */
-export function retry(old: Request): void {
-  const request: Request = { ...old, id: randomId(), askedAt: Date.now(), state: "underWay", trouble: null };
+export function retry(old: TrackRequest): void {
+  const request: TrackRequest = { ...old, id: randomId(), askedAt: Date.now(), state: "underWay", trouble: null };
   useRequests.setState(({ requests }) => ({ requests: requests.map((each) => (each.id === old.id ? request : each)) }));
   void send(request);
 }
 
 /** Takes a request off the list. What is under way ends at the service. */
-export function dismiss({ id }: Request): void {
+export function dismiss({ id }: TrackRequest): void {
   leaving.get(id)?.abort();
   useRequests.setState(({ requests }) => ({ requests: requests.filter((each) => each.id !== id) }));
 }
 
-async function send({ id, body, plain }: Request): Promise<void> {
+async function send({ id, body, plain }: TrackRequest): Promise<void> {
   const controller = new AbortController();
   leaving.set(id, controller);
   try {
@@ -103,12 +103,14 @@ async function send({ id, body, plain }: Request): Promise<void> {
   }
 }
 
-function change(id: string, news: Partial<Request>): void {
-  useRequests.setState(({ requests }) => ({ requests: requests.map((each) => (each.id === id ? { ...each, ...news } : each)) }));
+function change(id: string, news: Partial<TrackRequest>): void {
+  useRequests.setState(({ requests }) => ({
+    requests: requests.map((each) => (each.id === id ? { ...each, ...news } : each)),
+  }));
 }
 
 /** Follows a request whose page was closed, until the service has ended it; its tracks may be in the library. */
-async function recover(request: Request): Promise<void> {
+async function recover(request: TrackRequest): Promise<void> {
   const { id } = request;
   while (await isQueued(id)) await pause();
   let made = await inLibrary(request);
@@ -130,7 +132,7 @@ async function isQueued(id: string): Promise<boolean> {
   }
 }
 
-async function inLibrary({ body, askedAt }: Request): Promise<Made[]> {
+async function inLibrary({ body, askedAt }: TrackRequest): Promise<Made[]> {
   const first = body.seed ?? 0;
   const { tracks } = await nextPage({ text: body.prompt.slice(0, MAX_SEARCHED_CHARACTERS) }).catch(() => ({ tracks: [] }));
   return tracks

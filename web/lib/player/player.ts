@@ -25,7 +25,16 @@ type PlayerState = {
   failed: boolean;
 };
 
-const EMPTY: PlayerState = { a: null, b: null, active: "a", playing: false, region: null, loop: false, levels: null, failed: false };
+const EMPTY: PlayerState = {
+  a: null,
+  b: null,
+  active: "a",
+  playing: false,
+  region: null,
+  loop: false,
+  levels: null,
+  failed: false,
+};
 
 export const usePlayer = create<PlayerState>()(() => EMPTY);
 
@@ -131,7 +140,8 @@ export function switchSides(): void {
   const plays = !old.paused;
   usePlayer.setState({
     active: other(active),
-    region: region && moved(region.start) < moved(region.end) ? { start: moved(region.start), end: moved(region.end) } : null,
+    region:
+      region && moved(region.start) < moved(region.end) ? { start: moved(region.start), end: moved(region.end) } : null,
   });
   if (plays) void next.play().then(() => old.pause());
 }

@@ -12,17 +12,26 @@ export default async function Image({ params }: { params: Promise<{ id: string }
   const id = decodeURIComponent((await params).id);
   const [track, peaks] = await Promise.all([storedTrack(id), storedPeaks(id)]).catch(() => [null, []] as const);
   return new ImageResponse(
-    (
-      <div style={{ display: "flex", flexDirection: "column", justifyContent: "space-between", width: "100%", height: "100%", padding: 60, color: "#eef2f8", background: "#10141c" }}>
-        <div style={{ display: "flex", fontSize: 54 }}>{(track?.title ?? track?.prompt ?? "").slice(0, 90)}</div>
-        <div style={{ display: "flex", alignItems: "center", justifyContent: "space-between", height: HEIGHT }}>
-          {bars(peaks).map((peak, bar) => (
-            <div key={bar} style={{ width: 7, height: Math.max(4, peak * HEIGHT), borderRadius: 4, background: "#ffb454" }} />
-          ))}
-        </div>
-        <div style={{ display: "flex", fontSize: 34, color: "#ffb454" }}>Producer Twin</div>
+    <div
+      style={{
+        display: "flex",
+        flexDirection: "column",
+        justifyContent: "space-between",
+        width: "100%",
+        height: "100%",
+        padding: 60,
+        color: "#eef2f8",
+        background: "#10141c",
+      }}
+    >
+      <div style={{ display: "flex", fontSize: 54 }}>{(track?.title ?? track?.prompt ?? "").slice(0, 90)}</div>
+      <div style={{ display: "flex", alignItems: "center", justifyContent: "space-between", height: HEIGHT }}>
+        {bars(peaks).map((peak, bar) => (
+          <div key={bar} style={{ width: 7, height: Math.max(4, peak * HEIGHT), borderRadius: 4, background: "#ffb454" }} />
+        ))}
       </div>
-    ),
+      <div style={{ display: "flex", fontSize: 34, color: "#ffb454" }}>Producer Twin</div>
+    </div>,
     size,
   );
 }
@@ -30,5 +39,8 @@ export default async function Image({ params }: { params: Promise<{ id: string }
 function bars(peaks: readonly number[]): number[] {
   const loudest = Math.max(...peaks, 0.001);
   const part = peaks.length / BARS;
-  return Array.from({ length: BARS }, (_, bar) => Math.max(0, ...peaks.slice(Math.floor(bar * part), Math.ceil((bar + 1) * part))) / loudest);
+  return Array.from(
+    { length: BARS },
+    (_, bar) => Math.max(0, ...peaks.slice(Math.floor(bar * part), Math.ceil((bar + 1) * part))) / loudest,
+  );
 }
