@@ -107,7 +107,8 @@ class Deliveries:
         """The marks of the deliveries that are due."""
         milliseconds = now.timestamp() * 1000
         marks = (entry.key for entry in self._storage.list(work_keys.due_webhooks(), limit=MAX_DUE))
-        return list(takewhile(lambda mark: work_keys.time_of_due_webhook(mark) <= milliseconds, marks))
+        known = filter(work_keys.is_due_webhook, marks)
+        return list(takewhile(lambda mark: work_keys.time_of_due_webhook(mark) <= milliseconds, known))
 
     def account_of(self, mark: str) -> str:
         """The account of a mark's delivery."""

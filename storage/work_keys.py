@@ -79,6 +79,12 @@ def due_webhook(delivery: str, due_at: datetime) -> str:
     return f"{due_webhooks()}{_milliseconds(due_at):013d}~{account}~{name}"
 
 
+def is_due_webhook(mark: str) -> bool:
+    """Whether the key has the form of a mark: another program may have written it."""
+    time, *rest = mark.removeprefix(due_webhooks()).split("~")
+    return len(rest) == 2 and time.isascii() and time.isdecimal()
+
+
 def time_of_due_webhook(mark: str) -> int:
     """The time of the try, in milliseconds since 1970."""
     return int(mark.removeprefix(due_webhooks()).partition("~")[0])

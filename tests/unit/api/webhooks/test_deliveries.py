@@ -232,6 +232,9 @@ def test_one_process_makes_each_try(store: Storage) -> None:
 
 def test_what_a_killed_process_leaves_half_written_is_mended(store: Storage) -> None:
     deliveries = Deliveries(store)
+    store.put("due_webhooks/0-by-another-program", b"")
+    assert deliveries.due(START) == []
+    store.delete("due_webhooks/0-by-another-program")
     orphan = work_keys.due_webhook(work_keys.webhook_delivery(ACCOUNT, "msg_x", START), START)
     store.put(orphan, b"")
     assert deliveries.claim(orphan, START) is None and marks(store) == [orphan]
