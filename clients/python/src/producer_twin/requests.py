@@ -61,6 +61,7 @@ class GenerateOptions(TypedDict, total=False):
         loudness: the integrated loudness in LUFS, such as -14, at a true peak of -1 dBTP at most; the model's if
             left out.
         loop: cut the track to whole bars, so that its end runs into its beginning; bpm or a twin's tempo is needed.
+        stream: send the audio as it is made, in the format of Accept: wav, flac, mp3 or opus.
         task: how the track comes about: from text, or from a source; /backends lists the tasks of each model.
         source: the recording to edit: the path of a track or an upload, or a track's id.
         start: where the window that is made anew starts, in seconds; 0 if left out (repaint, lego).
@@ -99,6 +100,7 @@ class GenerateOptions(TypedDict, total=False):
     bit_depth: Literal[16, 24, "16", "24", "32f"] | None
     loudness: float | None
     loop: bool
+    stream: bool
     task: Literal["text", "repaint", "extend", "cover", "complete", "lego", "extract", "melody"]
     source: str | None
     start: float | None
