@@ -97,6 +97,11 @@ class TrainingSegments:
                 best = Nearest(number, similarity)
         return best
 
+    def nearest_to(self, audio: Samples, rate: int) -> Nearest | None:
+        """The segment that mono audio repeats most; None also for silence."""
+        found = fingerprint_of(audio, rate)
+        return None if found is None else self.nearest(found)
+
     def write(self) -> bytes:
         """The segments as an `.npz` file."""
         file = io.BytesIO()

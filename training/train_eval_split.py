@@ -70,6 +70,8 @@ class TrainEvalSplit:
         noise: whether most of the producer's music is noise.
         data: the report's section on the music.
         segments: those of `train`, to find pieces that repeat them.
+        codec_similarity: of excerpts after the codec to those segments, the median: the most that the model's pieces
+            can be expected to reach; None if it was not measured.
     """
 
     train: Subset
@@ -79,6 +81,7 @@ class TrainEvalSplit:
     noise: bool
     data: dict[str, Any]
     segments: TrainingSegments = field(default_factory=TrainingSegments)
+    codec_similarity: float | None = None
 
     @property
     def bpm(self) -> int | None:
@@ -116,7 +119,7 @@ def split_dataset(
     with_excerpt = _evenly_spaced(len(clips), _MAX_EXCERPTS)
     through_codec = {with_excerpt[index] for index in _evenly_spaced(len(with_excerpt), _MAX_THROUGH_CODEC)}
     samples = round(excerpt_seconds * model.sample_rate)
-    noise = []
+    noise, copies = [], []
     meter = StageMeter("encoding", "segments", [clip.seconds for clip in clips], on_progress)
     for index, clip in meter.over(enumerate(clips)):
         text, name = text_of(clip), f"clip {index}"
@@ -134,7 +137,9 @@ def split_dataset(
                 with try_measuring(f"an excerpt of {name}"):
                     subset.add_excerpt(model, excerpt, name, str(clip.song))
                     if index in through_codec:
-                        subset.add_codec_copy(model, excerpt, name, str(clip.song))
+                        copy = subset.add_codec_copy(model, excerpt, name, str(clip.song))
+                        if copy is not None and subset is train:
+                            copies.append(copy)
     other = _SubsetBuilder()
     for number, (audio, text) in enumerate(reference.pieces(model.sample_rate, model.channels)):
         check_stop()
@@ -142,6 +147,9 @@ def split_dataset(
         name = f"reference {number}"
         with try_measuring(f"an excerpt of {name}"):
             other.add_excerpt(model, middle(audio, samples), name, name)
+    codec_similarity = None
+    with try_measuring("how similar the segments are after the codec"):
+        codec_similarity = _similarity(copies, model.sample_rate, segments)
     return TrainEvalSplit(
         train=train.build(),
         held_out=held_out.build(),
@@ -150,6 +158,7 @@ def split_dataset(
         noise=sum(noise) > len(noise) / 2,
         data=data_section(dataset, held_out_songs, noise),
         segments=segments,
+        codec_similarity=codec_similarity,
     )
 
 
@@ -169,12 +178,25 @@ class _SubsetBuilder:
     def add_excerpt(self, model: Model, audio: NDArray[np.float32], source: str, song: str) -> None:
         self.excerpts.append(listen(audio.mean(axis=0), model.sample_rate, source, song))
 
-    def add_codec_copy(self, model: Model, audio: NDArray[np.float32], source: str, song: str) -> None:
-        if (copy := model.reconstruct(audio)) is not None:
-            self.through_codec.append(listen(copy.mean(axis=0), model.sample_rate, source, song))
+    def add_codec_copy(
+        self, model: Model, audio: NDArray[np.float32], source: str, song: str
+    ) -> NDArray[np.float32] | None:
+        """Measure the audio after the codec, and return it as mono; None if the model cannot reconstruct audio."""
+        copy = model.reconstruct(audio)
+        if copy is None:
+            return None
+        mono: NDArray[np.float32] = copy.mean(axis=0)
+        self.through_codec.append(listen(mono, model.sample_rate, source, song))
+        return mono
 
     def build(self) -> Subset:
         return Subset(Examples(self.paths), self.songs, self.texts, self.excerpts, self.through_codec)
+
+
+def _similarity(copies: Sequence[NDArray[np.float32]], rate: int, segments: TrainingSegments) -> float | None:
+    """The median similarity of mono audio to the segments; None if none of it can be compared."""
+    found = [nearest.similarity for copy in copies if (nearest := segments.nearest_to(copy, rate))]
+    return float(np.median(found)) if found else None
 
 
 def _evenly_spaced(length: int, count: int) -> list[int]:

@@ -59,7 +59,7 @@ def compare_pieces(
         ]
     )
     with report.try_measuring("whether its pieces repeat training segments"):
-        report.set(memorised=count_memorised(with_twin, rate, split.segments))
+        report.set(memorised=count_memorised(with_twin, rate, split.segments, split.codec_similarity))
     own = [*split.train.excerpts, *split.held_out.excerpts]
     if not own:
         return None

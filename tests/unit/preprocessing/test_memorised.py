@@ -11,7 +11,7 @@ from librosa.effects import pitch_shift, time_stretch
 
 from preprocessing.decoders import Samples
 from preprocessing.features import RATE
-from preprocessing.memorised import MEMORISED_SIMILARITY, Nearest, TrainingSegments, fingerprint_of
+from preprocessing.memorised import MEMORISED_SIMILARITY, Nearest, TrainingSegments
 from recipes.synthesiser import GENRES, render, sample_song
 
 # Each genre is a producer. The synthesiser's other styles repeat whole bars from song to song.
@@ -42,8 +42,7 @@ def trained(producer: str) -> TrainingSegments:
 
 
 def nearest(segments: TrainingSegments, track: Samples, rate: int = RATE) -> Nearest | None:
-    found = fingerprint_of(track, rate)
-    return None if found is None else segments.nearest(found)
+    return segments.nearest_to(track, rate)
 
 
 def changed(audio: Samples, speed: float, semitones: int, with_pitch: bool) -> Samples:

@@ -106,9 +106,11 @@ def test_a_report_of_an_earlier_version_is_shown_as_it_was() -> None:
 
 
 def test_it_says_how_many_pieces_are_memorised() -> None:
-    memorised = {"pieces": 12, "memorised": 2, "threshold": 0.7, "highest": 0.834, "segment": 5}
+    memorised = {"pieces": 12, "memorised": 2, "threshold": 0.7, "highest": 0.834, "segment": 5, "codec": 0.52}
     assert "Memorised: 2 of 12 pieces" in plain(render(memorised=memorised))
-    assert "0.83, to segment 5." in plain(render(memorised=memorised))
+    text = plain(render(memorised=memorised))
+    assert "0.83, to segment 5." in text and "codec has 0.52, so that the model can repeat it without" in text
+    assert "without being found" not in plain(render(memorised=memorised | {"codec": 0.9}))
     assert "Memorised" not in plain(render(memorised=None))
 
 

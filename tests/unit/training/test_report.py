@@ -111,9 +111,9 @@ def test_pieces_that_repeat_a_training_segment_are_counted() -> None:
     segments.add(4, songs[0].mean(axis=0), 24_000)
     segments.add(7, songs[1].mean(axis=0), 24_000)
     pieces = [songs[1][:, : 6 * 24_000], songs[2][:, : 6 * 24_000], np.zeros((2, 6 * 24_000), np.float32)]
-    counted = count_memorised(pieces, 24_000, segments)
+    counted = count_memorised(pieces, 24_000, segments, 0.91)
     assert counted and (counted["pieces"], counted["memorised"], counted["segment"]) == (2, 1, 7)
-    assert counted["highest"] > 0.95
+    assert counted["highest"] > 0.95 and counted["codec"] == 0.91
     assert count_memorised(pieces, 24_000, TrainingSegments()) is None
     assert count_memorised([songs[1][:, :24_000]], 24_000, segments) is None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +17,7 @@ from models.ace_step import AceStep
 from models.base import Row, Text
 from preprocessing.captions import Caption
 from preprocessing.dataset import Clip, Dataset
+from recipes.synthesiser import render, sample_song
 from storage import Storage
 from tests.sounds import written
 from tests.unit.preprocessing.helpers import make, tone
@@ -81,11 +82,31 @@ def test_an_excerpt_that_cannot_be_measured_is_reported(
     cache: Any = SimpleNamespace(add=lambda audio, text: tmp_path / "no example")
     split = split_dataset(made, model, cache, 3.0, lambda: None, try_measuring=report.try_measuring)
     assert len(made.clips) == len(split.train.examples) == 3
-    assert len(split.segments) == 3
+    # The last segment and the excerpts are too short to be compared.
+    assert len(split.segments) == 2 and split.codec_similarity is None
     assert (len(split.train.excerpts), len(split.train.through_codec)) == (3, 2)
     assert report.content["unmeasured"] == [
         "Not measured because of an error: an excerpt of clip 1: RuntimeError: out of memory"
     ]
+
+
+def test_the_segments_after_the_codec_are_compared_with_themselves(
+    store: Storage, tmp_path: Path, model: AceStep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    song = render(sample_song(np.random.default_rng(1), "lofi"), 20, 44_100, 2).T
+    store.put("uploads/p/u/one.wav", written(song, rate=44_100))
+    made = make(store, tmp_path, upload_paths=["/data/uploads/p/u/one.wav"])
+    monkeypatch.setattr(reference, "pieces", lambda *_: iter(()))
+    cache: Any = SimpleNamespace(add=lambda audio, text: tmp_path / "no example")
+
+    def similarity(codec: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> float:
+        monkeypatch.setattr(model, "reconstruct", codec)
+        split = split_dataset(made, model, cache, 6.0, lambda: None)
+        assert split.codec_similarity is not None
+        return split.codec_similarity
+
+    noise = np.random.default_rng(2).normal(0, 0.1, (2, 6 * 48_000)).astype(np.float32)
+    assert similarity(lambda audio: 0.5 * audio) > 0.8 > 0.5 > similarity(lambda audio: noise)
 
 
 def test_the_pieces_of_the_verdict_are_at_the_tempo_that_the_twin_plays_at(store: Storage) -> None:
