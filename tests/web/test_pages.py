@@ -222,9 +222,9 @@ def test_twins_are_blended(page: Page, studio: httpx.Client, api: Api, twins: di
     sent: list[Any] = []
     page.on("request", lambda made: sent.append(made.post_data_json) if made.url.endswith("/generate") else None)
     page.get_by_role("button", name="Make a take").click()
-    request = page.get_by_role("listitem", name="Request 1")
-    expect(request.get_by_role("listitem", name="Take 1")).to_be_visible(timeout=MAX_TRAINING_MS)
-    expect(request).to_contain_text("studio:ace_twin 40 %, studio:other_twin 60 %")
+    card = page.get_by_role("listitem", name="Request 1")
+    expect(card.get_by_role("listitem", name="Take 1")).to_be_visible(timeout=MAX_TRAINING_MS)
+    expect(card).to_contain_text("studio:ace_twin 40 %, studio:other_twin 60 %")
     assert [part["weight"] for part in sent[0]["loras"]] == [0.5, 0.75]
 
 

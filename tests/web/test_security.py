@@ -125,18 +125,20 @@ def answering(status: int, headers: dict[str, str], body: bytes = b"") -> Iterat
 
 
 def test_a_redirect_to_storage_gets_none_of_the_apps_headers(web: Web) -> None:
-    with answering(206, {"content-range": "bytes 0-3/9"}, b"RIFF") as (bucket, of_bucket):
-        with answering(307, {"location": f"{bucket}/track.wav?signature=x"}) as (service, of_service):
-            app = web({"MUSIC_SERVICE_URL": service})
-            secret = {"x-twin-link": "secret", "x-train-password": PASSWORD.encode(), "range": "bytes=0-3"}
-            answer = app.get("/api/service/data/outputs/track.wav", headers=secret)
-            assert (answer.status_code, answer.content) == (206, b"RIFF")
-            assert answer.headers["content-range"] == "bytes 0-3/9"
-            ((path, sent),) = of_service
-            assert path == "/data/outputs/track.wav" and sent["x-twin-link"] == "secret" and "authorization" in sent
-            ((path, sent),) = of_bucket
-            assert path == "/track.wav?signature=x" and sent["range"] == "bytes=0-3"
-            assert not {"x-twin-link", "authorization", "x-visitor-address", "x-train-password", "cookie"} & sent.keys()
+    with (
+        answering(206, {"content-range": "bytes 0-3/9"}, b"RIFF") as (bucket, of_bucket),
+        answering(307, {"location": f"{bucket}/track.wav?signature=x"}) as (service, of_service),
+    ):
+        app = web({"MUSIC_SERVICE_URL": service})
+        secret = {"x-twin-link": "secret", "x-train-password": PASSWORD.encode(), "range": "bytes=0-3"}
+        answer = app.get("/api/service/data/outputs/track.wav", headers=secret)
+        assert (answer.status_code, answer.content) == (206, b"RIFF")
+        assert answer.headers["content-range"] == "bytes 0-3/9"
+        ((path, sent),) = of_service
+        assert path == "/data/outputs/track.wav" and sent["x-twin-link"] == "secret" and "authorization" in sent
+        ((path, sent),) = of_bucket
+        assert path == "/track.wav?signature=x" and sent["range"] == "bytes=0-3"
+        assert not {"x-twin-link", "authorization", "x-visitor-address", "x-train-password", "cookie"} & sent.keys()
 
 
 def test_redirects_have_an_end(web: Web) -> None:

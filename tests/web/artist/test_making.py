@@ -6,11 +6,12 @@ import re
 from typing import Any
 
 import httpx
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Dialog, Locator, Page, expect
 
-from tests.api import Api
+from tests.api import Api, as_base64, beat
 from tests.conftest import Twin
 from tests.web.artist.everywhere import accessible_everywhere, player
+from tests.web.conftest import StandIn
 
 SLOW_SECONDS = "500"  # a track that is under way for a while
 
@@ -123,7 +124,15 @@ def test_what_was_made_outlives_navigation_and_reload(page: Page, studio: httpx.
     expect(page.get_by_role("heading", name="Library")).to_be_visible()
     page.get_by_role("link", name="Artists").click()
     expect(request(page, 2).get_by_role("status")).to_have_text("Being made")
+    warnings: list[str] = []
+
+    def go_on(dialog: Dialog) -> None:
+        warnings.append(dialog.type)
+        dialog.accept()
+
+    page.on("dialog", go_on)
     page.reload()
+    assert warnings == ["beforeunload"]
     expect(page.get_by_label("Prompt")).to_have_value("thylacine drums")
     expect(takes(request(page, 1))).to_have_count(1)
     # Its connection has ended, and with it the work of the service.
@@ -175,3 +184,18 @@ def test_the_twins_are_fetched_again_when_the_service_is_back(
     page.unroute("**/api/service/loras")
     expect(page.get_by_label("Twin", exact=True).locator("option")).not_to_have_count(1)
     expect(page.get_by_role("alert").filter(has_text="does not answer")).to_have_count(0)
+
+
+def test_a_service_with_three_routes_makes_and_plays_tracks(
+    page: Page, original: httpx.Client, stand_in: StandIn
+) -> None:
+    audio = as_base64(beat(3))
+    answer = {"audio_base64": audio, "backend": "ace_step", "seed": 3, "duration_seconds": 3.0}
+    stand_in.answers["/sing"] = (200, answer)
+    start(page, original, "dark trap")
+    page.get_by_label("Twin", exact=True).fill("ada:night")
+    page.get_by_role("button", name="Make a take").click()
+    expect(takes(request(page, 1))).to_contain_text("Seed 3")
+    page.get_by_role("button", name=re.compile("^Play Take 1")).click()
+    expect(player(page).get_by_role("slider")).to_have_attribute("aria-valuenow", re.compile("^[1-3]$"))
+    expect(player(page).locator(".wave div").first).to_be_attached()

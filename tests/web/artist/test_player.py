@@ -102,8 +102,8 @@ def test_every_format_is_handed_out(page: Page, studio: httpx.Client, make: Make
     }
     accessible_everywhere(page)
     with page.expect_download() as download:
-        player(page).get_by_role("link", name="MP3").click()
-    assert download.value.suggested_filename == "lyrebird song.mp3"
+        player(page).get_by_role("link", name="WAV").click()
+    assert download.value.suggested_filename == "lyrebird song.wav"
     menu.click()
     page.keyboard.press("Escape")
     expect(player(page).get_by_role("link", name="MP3")).to_be_hidden()

@@ -1,4 +1,4 @@
-"""A stand-in for the service behind the producer's page, in the browser: states that a real one takes minutes to reach."""
+"""A stand-in, in the browser, for the service of the producer's page: states that a real one takes minutes to reach."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import Page, Request, Route
+from playwright.sync_api import Error, Page, Request, Route
 
 PREFIX = "/api/service"
 PRODUCER = "ada"
@@ -164,9 +164,7 @@ class Service:
             "POST /loras/.*/retrain": lambda *_: self._retrain(),
             "DELETE /loras/.*": lambda *_: self._delete_twin(),
             "POST /loras/import": lambda *_: _json(ROW | {"lora_id": "ada:other", "notes": ["It is small."]}),
-            "GET /producers/.*": lambda *_: _json(
-                {"producer_id": PRODUCER, "bytes": 3_500_000, "limit": 10_000_000, "objects": 2, "by": {"uploads": 3_500_000}}
-            ),
+            "GET /producers/.*": lambda *_: _json(STORED),
             "GET /backends": lambda *_: _json({"backends": []}),
             "POST /generate": lambda *_: _json(
                 {"url": "http://127.0.0.1/data/outputs/x.wav", "output_path": "/data/outputs/x.wav"}
@@ -209,6 +207,13 @@ class Service:
         return ROW | {"version": current["version"]}
 
 
+STORED: Json = {
+    "producer_id": PRODUCER,
+    "bytes": 3_500_000,
+    "limit": 10_000_000,
+    "objects": 2,
+    "by": {"uploads": 3_500_000},
+}
 ANALYSIS: Json = {
     "format": "wav",
     "sample_rate": 44_100,
@@ -232,7 +237,7 @@ ANALYSIS: Json = {
 def _body(request: Request) -> Any:
     try:
         return request.post_data_json
-    except Exception:  # a form, which has no JSON
+    except (Error, ValueError):  # a form, which has no JSON
         return None
 
 

@@ -32,9 +32,7 @@ def test_the_curve_has_axes_and_tells_its_series_apart(page: Page, service: Serv
     open_page(page, address)
     unfold(page)
     curve = page.get_by_role("figure", name="How far the twin is off")
-    expect(curve.locator("text")).to_have_text(
-        ["0.700", "0.775", "0.850", "0.925", "1.000", "0", "20", "40", "steps"]
-    )
+    expect(curve.locator("text")).to_have_text(["0.700", "0.775", "0.850", "0.925", "1.000", "0", "20", "40", "steps"])
     expect(curve.get_by_role("listitem")).to_have_text(
         ["music it is trained on, now 0.700", "songs it never hears, now 0.800", "the twin: step 40"]
     )

@@ -5,6 +5,7 @@ import type WaveSurfer from "wavesurfer.js";
 import { pageNonce } from "@/lib/nonce";
 import { mediaOf, select, usePlayer, type Region, type Side } from "@/lib/player/player";
 import type { Playable } from "@/lib/player/playable";
+import { soundUrl } from "@/lib/player/sound";
 import { useColours } from "./useColours";
 
 const HEIGHT = 48;
@@ -26,8 +27,10 @@ export function Waveform({ side, sound, peaks }: { side: Side; sound: Playable; 
     const into = container.current;
     if (!into) return;
     let gone = false;
-    void Promise.all([import("wavesurfer.js"), import("wavesurfer.js/dist/plugins/regions.js")]).then(
-      ([{ default: Surfer }, { default: Regions }]) => {
+    // Without peaks, wavesurfer decodes the sound. Given another spelling of the URL than the media's, it loads it anew.
+    const drawnFrom = peaks ? null : soundUrl(sound).then((url) => new URL(url, window.location.href).href);
+    void Promise.all([import("wavesurfer.js"), import("wavesurfer.js/dist/plugins/regions.js"), drawnFrom]).then(
+      ([{ default: Surfer }, { default: Regions }, url]) => {
         if (gone) return;
         const regions = Regions.create();
         const surfer = Surfer.create({
@@ -44,6 +47,7 @@ export function Waveform({ side, sound, peaks }: { side: Side; sound: Playable; 
           cursorColor: progress,
           plugins: [regions],
           ...(peaks ? { peaks: [peaks], duration: seconds } : {}),
+          ...(url ? { url } : {}),
         });
         regions.enableDragSelection({ color: selection, minLength: MIN_REGION_SECONDS });
         const take = ({ start, end }: Region): void => {
@@ -69,7 +73,9 @@ export function Waveform({ side, sound, peaks }: { side: Side; sound: Playable; 
       drawn.current?.surfer.destroy();
       drawn.current = null;
     };
-  }, [side, peaks, seconds, wave, progress, selection]);
+    // The sound of a key is the same.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [side, peaks, sound.id, wave, progress, selection]);
 
   // A region that was typed, moved by the switch, or cleared.
   useEffect(() => {

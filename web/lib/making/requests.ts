@@ -3,6 +3,7 @@
 import { create } from "zustand";
 import { createJSONStorage, persist } from "zustand/middleware";
 import { answered, isAbort, service, ServiceError, type GenerateRequest } from "../client";
+import { Failure } from "../failure";
 import { nextPage } from "../library";
 import { randomId } from "../random";
 import { generate, generatePlainly, madeOf, troubleOf, type Made, type Trouble } from "./request";
@@ -97,7 +98,10 @@ async function send({ id, body, plain }: TrackRequest): Promise<void> {
     const { signal } = controller;
     change(id, { state: "made", made: await (plain ? generatePlainly(body, signal) : generate(body, id, signal)) });
   } catch (error) {
-    if (!isAbort(error)) change(id, { state: "failed", trouble: troubleOf(error) });
+    if (isAbort(error)) return;
+    // A page that is left fails its requests before it is gone. Such a request stays under way, to be followed later.
+    if (error instanceof Failure && error.reason === "appAway") await pause();
+    change(id, { state: "failed", trouble: troubleOf(error) });
   } finally {
     leaving.delete(id);
   }
