@@ -209,7 +209,8 @@ class Generation:
         maker = principal.current().tracks
         places = [keys.output(producer, each, request.output_format, maker) for each in names]
         stored = []
-        for key, draft in zip(places, drafts, strict=True):
+        # The best comes last: whoever finds it finds the others.
+        for key, draft in reversed([*zip(places, drafts, strict=True)]):
             track = await self._store(key, draft, request, as_base64)
             own = request.model_copy(update={"seed": draft.seed})
             record = new_record(key, own, draft.provenance, draft.made, producer, strengths, takes=places)
@@ -221,7 +222,7 @@ class Generation:
             stored.append(replace(track, draws=draws, lora_scale=scale))
         if self.settings.auth_issuer:
             await asyncio.to_thread(self._count_uses, twins, sum(draft.made.seconds for draft in drafts))
-        return stored
+        return stored[::-1]
 
     async def _draft(self, track: TrackAnswer, delivery: Delivery, provenance: Provenance, goal: Goal | None) -> Draft:
         """Encode a take, and measure it if there is a goal."""
