@@ -23,7 +23,8 @@ PAGES = sorted(
 CURRENT = [page for page in PAGES if page.name != "CHANGELOG.md"]
 PACKAGES = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"clients", "examples"}
 # Folders of keys in storage, and what commands make in the project.
-STORED = set(re.findall(r'"(\w+)/', (ROOT / "storage" / "keys.py").read_text())) - {"models"}
+_KEYS = "".join((ROOT / "storage" / name).read_text() for name in ("keys.py", "work_keys.py"))
+STORED = set(re.findall(r'"(\w+)/', _KEYS)) - {"models"}
 MADE = {"build", "data", "demo", "runs"}
 
 FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)

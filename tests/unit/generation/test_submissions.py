@@ -117,9 +117,9 @@ def test_a_track_is_made_after_the_answer_under_the_id_that_was_answered(store: 
             assert track.seed == 7 and track.takes[0] == track_id and len(track.takes) == 2
             second = process.find(track.takes[1])
             assert second.seed == 8 and second.takes == track.takes
-            await asyncio.sleep(0.3)
-            left = [entry.key for folder in ("submitted_tracks/", "open_submissions/") for entry in store.list(folder)]
-            assert not left
+            async with asyncio.timeout(10):
+                while [*store.list("submitted_tracks/"), *store.list("open_submissions/")]:
+                    await asyncio.sleep(0.02)
 
     asyncio.run(run())
 
