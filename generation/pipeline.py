@@ -151,9 +151,7 @@ class Generation:
         return twins[0][0].header.producer_id if twins else next(filter(None, owners), None)
 
     async def stream(self, request: GenerateRequest, sent: Sent = NOTHING_SENT) -> StreamedTrack:
-        """Begin to generate a track, whose file comes in chunks. Returns when the first of them is there.
-
-        The track is stored at the end, with the bytes that were sent.
+        """Begin to generate a track, whose file comes in chunks, and is stored before the last of them.
 
         Raises:
             Refusal: as `generate_takes`; also by the chunks, where something fails later.
@@ -166,16 +164,18 @@ class Generation:
             prepared = await self._prepare(request, sent, tracked)
             check_backend(prepared.backend, prepared.state)
             delivery, key, file = StreamedDelivery.of(prepared), prepared.new_key(), bytearray()
-            answer = TrackAnswer()
+            answer, head = TrackAnswer(), TrackHead.of(prepared, key)
             with tracked.running_on(prepared.backend):
                 async with aclosing(self._messages(prepared)) as messages:
                     async for message in messages:
                         if isinstance(message, TrackAnswer):
                             answer = message
                             continue
-                        if not file:
-                            yield TrackHead.of(prepared, key)
                         chunk = await asyncio.to_thread(delivery.add, message)
+                        if not chunk:
+                            continue
+                        if not file:
+                            yield head
                         file += chunk
                         yield chunk
             last = await asyncio.to_thread(delivery.close)
@@ -184,6 +184,8 @@ class Generation:
             latents = kept_latents.of_file(answer, prepared.delivery.edit)
             await self._keep(Draft(request.seed, made, prepared.provenance, None, latents), prepared, key)
             await self._count_uses(prepared.twins, made.seconds)
+            if not file:
+                yield head
             yield last  # not before it is stored, so that whoever has the whole file finds the track
 
     async def _prepare(self, request: GenerateRequest, sent: Sent, tracked: TrackedRequest) -> Prepared:

@@ -184,7 +184,9 @@ class MusicGen(Model[Run]):
     def _emit_piece(self, run: Run, row: Row) -> Interruptible:
         assert run.pieces and row.emit
         left = round(row.seconds * self.sample_rate) - run.pieces.samples_decoded
-        row.emit(check_finite(run.pieces.decode(run.written())[:, :left]))
+        piece = check_finite(run.pieces.decode(run.written())[:, :left])
+        if piece.size:
+            row.emit(piece)
         yield from ()
 
     @torch.inference_mode()
