@@ -130,7 +130,7 @@ def test_a_redirect_to_storage_gets_none_of_the_apps_headers(web: Web) -> None:
         answering(307, {"location": f"{bucket}/track.wav?signature=x"}) as (service, of_service),
     ):
         app = web({"MUSIC_SERVICE_URL": service})
-        secret = {"x-twin-link": "secret", "x-train-password": PASSWORD.encode(), "range": "bytes=0-3"}
+        secret: dict[str, Any] = {"x-twin-link": "secret", "x-train-password": PASSWORD.encode(), "range": "bytes=0-3"}
         answer = app.get("/api/service/data/outputs/track.wav", headers=secret)
         assert (answer.status_code, answer.content) == (206, b"RIFF")
         assert answer.headers["content-range"] == "bytes 0-3/9"

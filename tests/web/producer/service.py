@@ -189,7 +189,7 @@ class Service:
         return _json({"job_id": job_id, "deleted": []})
 
     def _use(self, request: Request) -> tuple[int, str, str]:
-        wanted = request.post_data_json["version"]
+        wanted = _body(request)["version"]
         for row in self.versions:
             row["current"] = row["version"] == wanted
         return _json(self._twin())

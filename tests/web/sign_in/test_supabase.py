@@ -244,7 +244,8 @@ def test_each_visitor_has_a_limit_of_attempts(app: SupabaseApp, action: str) -> 
     with httpx.Client(base_url=app.url, timeout=60, trust_env=False) as client:
 
         def attempt(address: str) -> httpx.Response:
-            return client.post(f"/api/account/{action}", json=fields, headers={"x-forwarded-for": address})
+            headers = {"x-forwarded-for": address, "origin": app.url}
+            return client.post(f"/api/account/{action}", json=fields, headers=headers)
 
         statuses = {attempt(visitor).status_code for _ in range(MAX_ATTEMPTS)}
         assert 429 not in statuses
