@@ -12,15 +12,16 @@ type Props = { params: Promise<{ id: string }> };
 export async function generateMetadata({ params }: Props): Promise<Metadata> {
   const t = await getTranslations("track");
   const track = await found(params).catch(() => null);
-  if (!track) return { title: t("name") };
   const origin = await publicOrigin();
+  const metadataBase = new URL(origin); // of the picture beside this page
+  if (!track) return { title: t("name"), metadataBase };
   const title = track.title ?? track.prompt;
   const twins = track.twins.map((twin) => twin.lora_id).join(", ");
   const description = twins ? t("descriptionTwin", { prompt: track.prompt, twins }) : track.prompt;
   return {
     title,
     description,
-    metadataBase: new URL(origin),
+    metadataBase,
     openGraph: {
       type: "music.song",
       title,
