@@ -254,38 +254,16 @@ class Generation:
             return list(await asyncio.gather(*drafts))
 
         drafts, draws = await select(request, draw)
-<<<<<<< HEAD
         places = [prepared.new_key() for _ in drafts]
         if name:
             places[0] = prepared.key_of(name)
+        # The best comes last: whoever finds it finds the others.
         stored = [
-            await self._keep(draft, prepared, key, as_base64, places) for draft, key in zip(drafts, places, strict=True)
+            await self._keep(draft, prepared, key, as_base64, places)
+            for draft, key in reversed([*zip(drafts, places, strict=True)])
         ]
         await self._count_uses(prepared.twins, sum(draft.made.seconds for draft in drafts))
-        return [replace(track, draws=draws) for track in stored]
-=======
-        producer = twins[0][0].header.producer_id if twins else _owner(edit.source if edit else None, reference)
-        scale = round(sum(map(abs, strengths)), 6) if twins else None
-        names = [keys.new_track_name(draft.provenance.made_at or datetime.now(UTC)) for draft in drafts]
-        names[0] = name or names[0]
-        maker = principal.current().tracks
-        places = [keys.output(producer, each, request.output_format, maker) for each in names]
-        stored = []
-        # The best comes last: whoever finds it finds the others.
-        for key, draft in reversed([*zip(places, drafts, strict=True)]):
-            track = await self._store(key, draft, request, as_base64)
-            own = request.model_copy(update={"seed": draft.seed})
-            record = new_record(key, own, draft.provenance, draft.made, producer, strengths, takes=places)
-            await asyncio.to_thread(self._record, record)
-            if draft.latents and state.base_sha256:
-                await asyncio.to_thread(
-                    kept_latents.store, draft.latents, track.key, track.file, state.base_sha256, self.outbox
-                )
-            stored.append(replace(track, draws=draws, lora_scale=scale))
-        if self.settings.auth_issuer:
-            await asyncio.to_thread(self._count_uses, twins, sum(draft.made.seconds for draft in drafts))
-        return stored[::-1]
->>>>>>> wt-submit
+        return [replace(track, draws=draws) for track in reversed(stored)]
 
     async def _draft(self, track: TrackAnswer, delivery: Delivery, provenance: Provenance, goal: Goal | None) -> Draft:
         """Encode a take, and measure it if there is a goal."""
