@@ -152,8 +152,5 @@ def test_a_submitted_track_outlives_a_killed_front(service: Api) -> None:
 
     wait_until(lambda: track() is not None, pause=0.5)
     made = track()
-    assert (
-        made is not None
-        and made["seed"] == 11
-        and decoded(service.file(made["output_path"]).read_bytes())[0].shape[0] == 60 * 48_000
-    )
+    assert made is not None and made["seed"] == 11
+    assert decoded(service.file(made["output_path"]).read_bytes())[0].shape[0] == 60 * 48_000
