@@ -145,7 +145,7 @@ def test_what_was_made_outlives_navigation_and_reload(page: Page, studio: httpx.
 
 
 def test_a_track_that_was_done_at_a_reload_is_found_in_the_library(page: Page, studio: httpx.Client) -> None:
-    start(page, studio, "numbat drums")
+    start(page, studio, "kowari drums")
     page.get_by_role("button", name="Make a take").click()
     expect(takes(request(page, 1))).to_have_count(1)
     page.evaluate(
