@@ -21,7 +21,8 @@ log = logging.getLogger("producer_twin.front")
 
 POLL_SECONDS = 2.0
 # Receivers that do not answer hold a slot each, and may not hold those of other accounts.
-_AT_ONCE, _AT_ONCE_EACH = 16, 4
+AT_ONCE = 16
+AT_ONCE_EACH = 4  # of one key
 
 
 def _now() -> datetime:
@@ -42,8 +43,8 @@ class Dispatcher:
         self.deliveries = Deliveries(storage)
         self._clock = clock
         self._is_allowed = is_allowed
-        self._gate = Gate(_AT_ONCE, _AT_ONCE_EACH)
-        self._threads = ThreadPoolExecutor(_AT_ONCE, "webhooks")
+        self._gate = Gate(AT_ONCE, AT_ONCE_EACH)
+        self._threads = ThreadPoolExecutor(AT_ONCE, "webhooks")
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._watch: asyncio.Task[None] | None = None
 
