@@ -250,8 +250,8 @@ def test_what_a_killed_process_leaves_half_written_is_mended(store: Storage) -> 
 def test_silent_receivers_of_one_account_do_not_hold_up_others(
     store: Storage, clock: Clock, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_AT_ONCE", 3)
-    monkeypatch.setattr(module, "_AT_ONCE_EACH", 2)
+    monkeypatch.setattr(module, "AT_ONCE", 3)
+    monkeypatch.setattr(module, "AT_ONCE_EACH", 2)
     folder = Path(receiver.certificate).parent / "silent"
     folder.mkdir()
     with receiving(folder) as silent:
