@@ -1,7 +1,7 @@
 # make serve    set up if needed, then serve on $HOST:$PORT
 # make test     set up if needed, then lint, type check and test; make check: without the tests
 # make test-fast  the unit tests but the slow ones
-# make test-slow  what `make test` leaves out: replicas, killed processes, full disks, installed packages
+# make test-long  what `make test` leaves out: trainings to the bit, the starters' recipes, replicas, killed processes, full disks
 # make audit    dangerous code, licences; make advisories: known holes in what is installed (asks PyPI)
 # make verify-gpu VERIFY="--random 2B"   prove this machine and a checkpoint (docs/gpu.md)
 # make web      set up, build and run the Next.js app on $WEB_PORT, with a service of its own unless MUSIC_SERVICE_URL is set
@@ -22,7 +22,7 @@ PACKAGES := adapters api contract core generation models preprocessing runners s
 
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup serve test test-fast test-slow check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks verify-gpu demo bento python-client typescript-client clean
+.PHONY: setup serve test test-fast test-long check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks verify-gpu demo bento python-client typescript-client clean
 
 setup: .venv/serve.ready
 
@@ -60,14 +60,15 @@ UNIT := $(BIN)/python -m pytest tests/unit -n auto --maxprocesses=4 --dist loadf
 INTEGRATION := $(BIN)/python -m pytest tests/integration -n 2 --dist loadfile
 
 test: check
-	$(UNIT)
-	$(INTEGRATION) -m 'not slow'
+	$(UNIT) -m 'not long'
+	$(INTEGRATION) -m 'not long'
 
-test-slow: .venv/test.ready
-	$(INTEGRATION) -m slow
+test-long: .venv/test.ready
+	$(UNIT) -m long
+	$(INTEGRATION) -m long
 
 test-fast: .venv/test.ready
-	$(UNIT) -m 'not slow'
+	$(UNIT) -m 'not slow and not long'
 
 test-browser: .venv/browser.ready
 	$(BIN)/python -m pytest tests/browser

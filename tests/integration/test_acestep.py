@@ -93,7 +93,7 @@ def test_a_track_is_that_of_generate(client: PollingClient, api: Api) -> None:
     assert (soundfile.read(io.BytesIO(file), always_2d=True)[0] == made).all()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_twin_by_a_field_and_by_the_models_name(client: PollingClient, api: Api) -> None:
     path = api.upload("acestep", beat(12), filename="beat.wav")
     api.post("/train", producer_id="acestep", model_name="night", upload_paths=[path], max_steps=2)

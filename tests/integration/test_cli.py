@@ -35,7 +35,7 @@ def _cli(environment: dict[str, str], *options: object) -> subprocess.CompletedP
     )
 
 
-@pytest.mark.parametrize("backend", ["ace_step", pytest.param("musicgen", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backend", ["ace_step", pytest.param("musicgen", marks=pytest.mark.long)])
 def test_a_twin_is_trained_and_heard(tmp_path: Path, environment: dict[str, str], backend: str) -> None:
     beats = [tmp_path / "one.wav", tmp_path / "two.flac"]
     for seed, beat in enumerate(beats):

@@ -76,7 +76,7 @@ def songs(tmp_path: Path) -> list[Path]:
     return files
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_program_of_the_readme_in_a_clean_environment(wheel: Path, api: Api, tmp_path: Path) -> None:
     """The packages that it needs come from PyPI."""
     _run([sys.executable, "-m", "venv", tmp_path / "clean"])
@@ -98,7 +98,7 @@ def _check_program(python: Path, api: Api, tmp_path: Path) -> None:
     assert soundfile.info(tmp_path / "track.wav").duration == pytest.approx(2, abs=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_commands(environment: Path, api: Api, songs: list[Path], tmp_path: Path) -> None:
     def command(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
         return _run(

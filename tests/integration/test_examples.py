@@ -95,7 +95,7 @@ def test_edit(api: Api, song: Path, tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_notebook(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its cells are executed in order, as a reader would."""
     for number, name in enumerate(("beat.wav", "other.wav")):

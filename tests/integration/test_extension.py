@@ -20,7 +20,7 @@ from scripts.serving import serving
 from tests.api import PATIENCE, error_of
 from tests.integration.test_serving import LEFT_OUT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 MODEL = '''
 """Hums: one Linear layer makes the pitch, and an adapter on it moves it."""

@@ -22,7 +22,7 @@ from contract.jobs import TERMINAL
 from tests.api import PATIENCE, Api, Json, beat, checked, decoded, error_of, running, wait_until, wait_until_ready
 from tests.disks import filled, small_disk
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 BODY: Json = {"prompt": "dark trap", "duration_seconds": 1, "seed": 7, "backend_override": "ace_step"}
 HUNG_SECONDS = 6

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from scripts.serving import Server, serving
 from tests.api import ACE_STEP_ONLY, beat, command_of, running, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 class _Collector(BaseHTTPRequestHandler):

@@ -20,7 +20,7 @@ from storage.retrying import RetryingStorage
 from tests.api import ACE_STEP_ONLY, PATIENCE, Api, Json, beat, checked, decoded, error_of, running, wait_until
 from tests.s3_server import CREDENTIALS, S3Server, serve_s3
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 CLIP = beat(4, rate=44_100)
 AWAY_SECONDS = 10.0

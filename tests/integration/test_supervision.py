@@ -18,7 +18,7 @@ from core.settings import ROOT
 from scripts.serving import Server, serving
 from tests.api import ACE_STEP_ONLY, Api, beat, command_of, running, trainings, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 END_SECONDS = 5.0
 

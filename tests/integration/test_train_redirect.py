@@ -8,7 +8,7 @@ import pytest
 
 from tests.api import ACE_STEP_ONLY, Json, beat, error_of, running
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def test_a_job_that_takes_longer_than_the_limit(tmp_path: Path, tiny: dict[str, str]) -> None:

@@ -21,7 +21,7 @@ from models.musicgen import MusicGen
 from models.musicgen.layer import forward
 from models.tiny import ace_step, musicgen
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 CPU = torch.device("cpu")
 

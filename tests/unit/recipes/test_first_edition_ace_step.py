@@ -29,7 +29,7 @@ from recipes.first_edition.measures import reconstruction_table
 from recipes.first_edition.prompts import loose_text
 from recipes.synthesiser.captions import NO_DRUM_WORDS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 CHECKPOINT = Path(__file__).parents[3] / "models" / "starter" / "ace_step"
 

@@ -24,7 +24,7 @@ from recipes.first_edition.musicgen.model import CONTEXT_SECONDS, Starter, _draw
 from recipes.first_edition.musicgen.quantiser import Quantiser
 from recipes.synthesiser import Song
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 CHECKPOINT = Path(__file__).parents[3] / "models" / "starter" / "musicgen"
 

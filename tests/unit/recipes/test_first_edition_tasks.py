@@ -43,7 +43,7 @@ from recipes.synthesiser.render import TRACKS, render_parts
 from recipes.synthesiser.song import SCALES
 from recipes.synthesiser.stems import sibling, stems
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def coarse(audio: np.ndarray) -> torch.Tensor:

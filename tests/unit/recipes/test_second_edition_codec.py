@@ -17,7 +17,7 @@ from recipes.second_edition.codec.muon import ConvolutionMuon, orthogonal
 from recipes.second_edition.codec.snake import TrainingSnake, use_training_snake
 from recipes.second_edition.codec.start import hold_noise, start_as_analysis, start_as_synthesis
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def tone(hertz: float, seconds: float = 2.0, phase: float = 0.0) -> np.ndarray:

@@ -23,7 +23,7 @@ from training.jobs.cancellation import Stop
 from training.jobs.record import JobRecord
 from training.run import run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 SONGS, STEPS = 3, 10
 

@@ -29,7 +29,7 @@ from training.jobs.store import Jobs
 from training.jobs.supervisor import Supervisor
 from training.loop import session, train
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(autouse=True)

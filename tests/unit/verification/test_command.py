@@ -40,7 +40,7 @@ def _verified(size: str, out: Path) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("size", "passed"), [("tiny-ace-step", 10), ("tiny-musicgen", 3)])
 def test_a_tiny_checkpoint_is_verified_without_a_gpu(size: str, passed: int, tmp_path: Path) -> None:
     document = _verified(size, tmp_path)
