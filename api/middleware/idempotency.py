@@ -36,6 +36,8 @@ HEADER = "idempotency-key"
 KEPT = timedelta(days=1)
 # A string of RFC 9651 (in quotes), or the same without quotes, as most clients send it.
 _KEY = re.compile(r'"([\x20\x21\x23-\x5b\x5d-\x7e]{1,255})"|([\x21\x23-\x5b\x5d-\x7e]{1,255})')
+# While storage is unavailable, the end of a request is stored after this time.
+STORE_AGAIN_SECONDS = 30.0
 # Headers of the answer that are sent again.
 _KEPT_HEADERS = ("content-type", "location")
 _KEPT_PREFIX = "x-"
@@ -91,6 +93,7 @@ class Idempotency:
         self.front = front
         self.clock = clock
         self._living: LivingProcesses | None = None
+        self._late: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = Headers(scope=scope).getlist(HEADER) if scope["type"] == "http" else []
@@ -152,26 +155,44 @@ class Idempotency:
             answer.add(message)
             if answer.is_complete:
                 # Stored before the client has all of it, so that a client that has it can send the request again.
-                await asyncio.shield(asyncio.to_thread(self._end, key, etag, digest.hexdigest(), answer))
+                await asyncio.shield(self._end(key, etag, digest.hexdigest(), answer))
             await send(message)
 
         try:
             await self.app(scope, digested, captured)
         finally:
             if not answer.is_complete:
-                await asyncio.shield(asyncio.to_thread(self._end, key, etag, "", None))
+                await asyncio.shield(self._end(key, etag, "", None))
 
-    def _end(self, key: str, etag: str, fingerprint: str, answer: _Captured | None) -> None:
-        """Store the answer; free the key if there is none that made something."""
-        front = self.front()
+    async def _end(self, key: str, etag: str, fingerprint: str, answer: _Captured | None) -> None:
+        """Store the answer; free the key if there is none that made something. Later, if storage is unavailable."""
+        process, now = self.front().lease.name, self.clock()
+        kept = await asyncio.to_thread(answer.kept, process, now, fingerprint) if answer else None
+        if not await asyncio.to_thread(self._store, key, etag, kept):
+            late = asyncio.create_task(self._store_later(key, etag, kept))
+            self._late.add(late)
+            late.add_done_callback(self._late.discard)
+
+    async def _store_later(self, key: str, etag: str, kept: KeptAnswer | None) -> None:
+        while True:
+            await asyncio.sleep(STORE_AGAIN_SECONDS)
+            if await asyncio.to_thread(self._store, key, etag, kept):
+                return
+
+    def _store(self, key: str, etag: str, kept: KeptAnswer | None) -> bool:
+        """Store an answer, or free the key. False if storage is unavailable."""
+        storage = self.front().storage
         try:
-            kept = answer.kept(front.lease.name, self.clock(), fingerprint) if answer else None
             if kept:
-                front.storage.put(key, _encoded(kept), if_match=etag)
+                storage.put(key, _encoded(kept), if_match=etag)
             else:
-                front.storage.delete(key)
-        except (Changed, Unavailable) as error:
+                storage.delete(key)
+        except Changed as error:
             log.warning("the answer of a request with an %s was not kept: %s", HEADER, error)
+        except Unavailable as error:
+            log.warning("the answer of a request with an %s is not kept yet: %s", HEADER, error.message)
+            return False
+        return True
 
     async def _again(self, kept: KeptAnswer, scope: Scope, receive: Receive) -> Response:
         """The kept answer to the same request.

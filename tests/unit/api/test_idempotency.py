@@ -16,10 +16,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from api.middleware import idempotency
 from api.middleware.idempotency import Idempotency
 from core.principal import Principal, acting
 from generation.outbox import Outbox
-from storage import Storage, keys, leases, work_keys
+from storage import Storage, Unavailable, keys, leases, work_keys
 from storage.process_lease import ProcessLease
 
 KEY = "8e03978e-40d5-43dd-bc93-6894a57f9324"
@@ -116,6 +117,35 @@ def test_an_error_frees_the_key(service: Service) -> None:
             assert (await service.post()).status_code == status
         service.answer = None
         assert (await service.post()).status_code == 200 and service.made == 3
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("status", [503, 507])
+def test_an_answer_is_kept_as_soon_as_storage_is_available_again(
+    service: Service, store: Storage, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Else its key would stay that of a request that is not answered yet, for a day."""
+    monkeypatch.setattr(idempotency, "STORE_AGAIN_SECONDS", 0.05)
+    put = store.put
+    away = True
+
+    def put_unless_away(key: str, data: bytes, **conditions: Any) -> str:
+        if away and "if_match" in conditions:
+            raise Unavailable(status, "the storage is away")
+        return put(key, data, **conditions)
+
+    monkeypatch.setattr(store, "put", put_unless_away)
+
+    async def run() -> None:
+        nonlocal away
+        first = await service.post()
+        assert first.status_code == 200 and (await service.post()).status_code == 409
+        away = False
+        async with asyncio.timeout(10):
+            while (again := await service.post()).status_code == 409:
+                await asyncio.sleep(0.02)
+        assert again.json() == first.json() and service.made == 1
 
     asyncio.run(run())
 
