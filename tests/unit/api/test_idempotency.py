@@ -14,7 +14,7 @@ import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from api.middleware import idempotency
 from api.middleware.idempotency import Idempotency
@@ -241,6 +241,37 @@ def test_a_track_is_answered_from_storage(service: Service, store: Storage) -> N
         store.delete(TRACK)
         gone = await service.post()
         assert gone.status_code == 409 and "was deleted" in gone.json()["error"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_a_track_that_is_answered_again_is_not_read_into_memory(
+    service: Service, store: Storage, monkeypatch: pytest.MonkeyPatch, is_local: bool
+) -> None:
+    """A client may ask for a track of ten minutes many times at once."""
+    audio = bytes(20_000_000)
+    store.put(TRACK, audio)
+    if not is_local:
+        monkeypatch.setattr(store, "local", lambda key: None)
+
+    async def run() -> None:
+        service.answer = Response(audio, media_type="audio/wav", headers={"x-output-path": keys.to_path(TRACK)})
+        await service.post()
+        sizes: list[int] = []
+        given = service.app
+
+        async def measured(scope: Scope, receive: Receive, send: Send) -> None:
+            async def note(message: Message) -> None:
+                sizes.append(len(message.get("body", b"")))
+                await send(message)
+
+            await given(scope, receive, note)
+
+        service.app = measured  # type: ignore[assignment]
+        again = await service.post()
+        assert again.content == audio and again.headers["content-type"] == "audio/wav" and service.made == 1
+        assert max(sizes) < 1_000_000
 
     asyncio.run(run())
 
