@@ -1,4 +1,4 @@
-"""The deliveries of webhooks in storage: what is to be sent to whom, when it is tried next, and what came of it.
+"""The deliveries of webhooks in storage: the message, its receiver, the time of the next try, and the tries so far.
 
 Every delivery that is not done has a mark, whose key has the time of its next try: the first marks of the folder are
 due. A process claims a delivery by moving that time ahead before it sends. If it is killed, the delivery is due again
@@ -137,7 +137,7 @@ class Deliveries:
         return claimed if self._change(delivery, claimed, etag) else None
 
     def end_try(self, claimed: Delivery, attempt: WebhookAttempt, is_final: bool) -> Delivery:
-        """Store what came of a try, and when the next one is.
+        """Store the outcome of a try, and the time of the next one.
 
         Args:
             claimed: as `claim` returned it.

@@ -144,6 +144,26 @@ def test_a_track_whose_process_ended_is_taken_up_and_is_the_same(store: Storage,
     assert f'"seed": {asyncio.run(go_on(before))}'.encode() in seed
 
 
+def test_a_track_whose_processes_end_again_and_again_has_failed(store: Storage, tmp_path: Path) -> None:
+    """It may be what ends them."""
+
+    async def begin() -> str:
+        process = Process(store, tmp_path, Gated())
+        track_id = await process.submit()
+        process.lease.close()
+        return track_id
+
+    track_id = asyncio.run(begin())
+    submitted = submission_store.SubmissionStore(store)
+    for number in range(submission_store.MAX_TAKE_UPS):
+        [mark] = submitted.marks()
+        assert submitted.claim(mark, f"process-{number}")
+    [mark] = submitted.marks()
+    assert mark.process == f"process-{number}" and submitted.claim(mark, "another") is None
+    failed = submitted.find(track_id)
+    assert failed and failed.state == "failed" and "20 times" in (failed.error or "") and not list(submitted.marks())
+
+
 def test_no_other_process_takes_up_what_is_being_made(store: Storage, tmp_path: Path) -> None:
     async def run() -> None:
         runner, idle = Gated(), Gated()
