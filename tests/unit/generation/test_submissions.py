@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from adapters.library import Library
-from contract import SubmitRequest, TrackAnswer
+from contract import SubmitRequest, SubmittedState, TrackAnswer
 from core.errors import Refusal
 from core.principal import Principal, acting
 from core.settings import Settings
@@ -194,6 +195,34 @@ def test_a_track_is_cancelled_by_any_process(store: Storage, tmp_path: Path, whe
             assert await process.submissions.cancel(track_id) == [work_keys.submission(track_id)]
             assert await process.state(track_id) == "unknown"
             assert await process.submissions.cancel(track_id) is None
+
+    asyncio.run(run())
+
+
+def test_a_track_that_is_cancelled_while_its_end_is_stored_is_deleted(
+    store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        runner, loop = Gated(), asyncio.get_running_loop()
+        process = Process(store, tmp_path, runner)
+        submissions = process.submissions
+        end = submissions.store.end
+
+        def end_after_a_cancellation(track_id: str, state: SubmittedState, error: str | None = None) -> Any:
+            end(track_id, "cancelled")
+            loop.call_soon_threadsafe(submissions._running[track_id].cancel)
+            time.sleep(0.2)
+            return end(track_id, state, error)
+
+        monkeypatch.setattr(submissions.store, "end", end_after_a_cancellation)
+        track_id = await process.submit(takes=2)
+        runner.go.set()
+        async with asyncio.timeout(30):
+            while submissions._running:
+                await asyncio.sleep(0.02)
+        process.lease.close()
+        assert await process.state(track_id) == "cancelled"
+        assert not [*store.list("outputs/"), *store.list("track_records/")]
 
     asyncio.run(run())
 
