@@ -23,6 +23,8 @@ class SubmitRequest(GenerateRequest, WebhookFields):
     def _is_not_in_the_answer(self) -> Self:
         if self.response == "base64" and "response" in self.model_fields_set:
             raise ValueError("response: the track is not in the answer; leave it out, and fetch its output_path")
+        if self.stream:
+            raise ValueError("stream: the track is not in the answer; leave it out, or send it to /generate")
         return self
 
 

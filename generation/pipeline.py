@@ -186,7 +186,7 @@ class Generation:
             await self._count_uses(prepared.twins, made.seconds)
             if not file:
                 yield head
-            yield last  # not before it is stored, so that whoever has the whole file finds the track
+            yield last  # after the track is stored, so that a client with the whole file can fetch it
 
     async def _prepare(self, request: GenerateRequest, sent: Sent, tracked: TrackedRequest) -> Prepared:
         """Check a request, and find all that its tracks are made of."""
@@ -257,7 +257,7 @@ class Generation:
         places = [prepared.new_key() for _ in drafts]
         if name:
             places[0] = prepared.key_of(name)
-        # The best comes last: whoever finds it finds the others.
+        # The best is stored last, so that a client that can fetch it can fetch the others.
         stored = [
             await self._keep(draft, prepared, key, as_base64, places)
             for draft, key in reversed([*zip(drafts, places, strict=True)])

@@ -1,6 +1,6 @@
-"""The lease of a process, by which other processes see that it lives: work that names a process that has ended is free.
+"""The lease of a process, which shows that it lives. Other processes take over the work of a process that has ended.
 
-It is a lease (storage.leases) that nobody else takes. A process that is killed stops renewing it.
+It is a lease (storage.leases) that no other process acquires. A process that is killed stops renewing it.
 """
 
 from __future__ import annotations

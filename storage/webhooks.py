@@ -1,4 +1,4 @@
-"""The deliveries of webhooks in storage: what is to be sent to whom, when it is tried next, and what came of it.
+"""The deliveries of webhooks in storage: the message, its receiver, the time of the next try, and the tries so far.
 
 Every delivery that is not done has a mark, whose key has the time of its next try: the first marks of the folder are
 due. A process claims a delivery by moving that time ahead before it sends. If it is killed, the delivery is due again
@@ -10,11 +10,11 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from itertools import takewhile
 
 from pydantic import AwareDatetime, BaseModel
 
@@ -28,10 +28,12 @@ RETRY_AFTER = (5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 29_845)
 CLAIM = timedelta(seconds=60)
 # Deliveries are listed for this time.
 KEPT = timedelta(days=7)
-MAX_DUE = 1_000
+# Marks of one account that `due` returns: a caller with many deliveries does not keep those of others from the list.
+MAX_DUE_EACH = 100
+_MARKS_OF_A_PAGE, _MAX_PAGES = 1_000, 20
 MAX_LISTED = 100
-# A mark without a delivery is left by a process that died between writing the two.
-_ORPHANED_MARK_AGE = timedelta(minutes=1)
+# A younger mark that does not fit its delivery may be one that another process is about to write the delivery for.
+_STALE_MARK_AGE = timedelta(minutes=1)
 _SECRET_PREFIX = "whsec_"  # nosec B105 - of the Standard Webhooks scheme
 _SECRET_BYTES = 32
 
@@ -99,16 +101,23 @@ class Deliveries:
             due_at=at,
         )
         assert delivery.mark
-        self._storage.put(delivery.mark, b"")
         with suppress(AlreadyExists):
             self._storage.put(delivery.stored_at, delivery.encode(), if_absent=True)
+        # Last: a dispatcher deletes an old mark that has no delivery. A mark that is missing is written by the repeat.
+        self._storage.put(delivery.mark, b"")
 
     def due(self, now: datetime) -> list[str]:
-        """The marks of the deliveries that are due."""
-        milliseconds = now.timestamp() * 1000
-        marks = (entry.key for entry in self._storage.list(work_keys.due_webhooks(), limit=MAX_DUE))
-        known = filter(work_keys.is_due_webhook, marks)
-        return list(takewhile(lambda mark: work_keys.time_of_due_webhook(mark) <= milliseconds, known))
+        """The marks of the deliveries that are due, in their order: of each account the first `MAX_DUE_EACH`."""
+        found: list[str] = []
+        counts: Counter[str] = Counter()
+        for mark in self._marks():
+            if _milliseconds_since(mark, now) < 0:
+                break
+            account = self.account_of(mark)
+            counts[account] += 1
+            if counts[account] <= MAX_DUE_EACH:
+                found.append(mark)
+        return found
 
     def account_of(self, mark: str) -> str:
         """The account of a mark's delivery."""
@@ -119,17 +128,16 @@ class Deliveries:
         try:
             delivery, etag = self._read(work_keys.delivery_of_due_webhook(mark))
         except (NotFound, Damaged):
-            if now.timestamp() * 1000 - work_keys.time_of_due_webhook(mark) > _ORPHANED_MARK_AGE.total_seconds() * 1000:
-                self._storage.delete(mark)
+            self._delete_if_stale(mark, now)
             return None
         if delivery.mark != mark:  # a process ended between writing the delivery and deleting this mark
-            self._storage.delete(mark)
+            self._delete_if_stale(mark, now)
             return None
         claimed = delivery.model_copy(update={"due_at": now + CLAIM, "tries": delivery.tries + 1})
         return claimed if self._change(delivery, claimed, etag) else None
 
     def end_try(self, claimed: Delivery, attempt: WebhookAttempt, is_final: bool) -> Delivery:
-        """Store what came of a try, and when the next one is.
+        """Store the outcome of a try, and the time of the next one.
 
         Args:
             claimed: as `claim` returned it.
@@ -169,6 +177,19 @@ class Deliveries:
                 return secret
         raise Damaged(key)
 
+    def _marks(self) -> Iterator[str]:
+        after = ""
+        for _ in range(_MAX_PAGES):
+            page = [entry.key for entry in self._storage.list(work_keys.due_webhooks(), after, _MARKS_OF_A_PAGE)]
+            yield from filter(work_keys.is_due_webhook, page)
+            if len(page) < _MARKS_OF_A_PAGE:
+                return
+            after = page[-1]
+
+    def _delete_if_stale(self, mark: str, now: datetime) -> None:
+        if _milliseconds_since(mark, now) >= _STALE_MARK_AGE.total_seconds() * 1000:
+            self._storage.delete(mark)
+
     def _change(self, before: Delivery, after: Delivery, etag: str) -> bool:
         """Write a delivery, with its mark before it. False if another process has written it meanwhile."""
         if after.mark:
@@ -192,6 +213,10 @@ def clean(storage: Storage) -> int:
     oldest = datetime.now(UTC) - KEPT
     entries = storage.list(work_keys.webhook_deliveries())
     return sum(storage.delete(entry.key) for entry in entries if entry.modified < oldest)
+
+
+def _milliseconds_since(mark: str, now: datetime) -> float:
+    return now.timestamp() * 1000 - work_keys.time_of_due_webhook(mark)
 
 
 def _parse(data: bytes, key: str) -> Delivery:

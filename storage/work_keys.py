@@ -29,7 +29,7 @@ def open_submissions(account: str | None = None) -> str:
 
 
 def open_submission(account: str, track_id: str) -> str:
-    """Exists until the track is made, and contains the name of the process that makes it."""
+    """Exists until the track is made, and contains the process that makes it and how often it was taken up."""
     return f"{open_submissions(account)}{_flat(track_id)}"
 
 

@@ -12,18 +12,21 @@ import hashlib
 import json
 import logging
 import re
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pydantic import AwareDatetime, BaseModel
 from starlette.datastructures import Headers
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.routes.table import route_of
 from core import principal
 from core.asgi.responses import error_response
+from core.disk import temporary_space
 from core.errors import Refusal
 from core.text import shown
 from generation.outbox import Outbox
@@ -36,6 +39,8 @@ HEADER = "idempotency-key"
 KEPT = timedelta(days=1)
 # A string of RFC 9651 (in quotes), or the same without quotes, as most clients send it.
 _KEY = re.compile(r'"([\x20\x21\x23-\x5b\x5d-\x7e]{1,255})"|([\x21\x23-\x5b\x5d-\x7e]{1,255})')
+# While storage is unavailable, the end of a request is stored after this time.
+STORE_AGAIN_SECONDS = 30.0
 # Headers of the answer that are sent again.
 _KEPT_HEADERS = ("content-type", "location")
 _KEPT_PREFIX = "x-"
@@ -91,6 +96,7 @@ class Idempotency:
         self.front = front
         self.clock = clock
         self._living: LivingProcesses | None = None
+        self._late: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = Headers(scope=scope).getlist(HEADER) if scope["type"] == "http" else []
@@ -101,8 +107,9 @@ class Idempotency:
             key = _storage_key(given)
             etag = await asyncio.to_thread(self._begin, key)
             if isinstance(etag, KeptAnswer):
-                answer = await self._again(etag, scope, receive)
-                await answer(scope, receive, send)
+                with tempfile.TemporaryDirectory(prefix="replayed-") as folder:
+                    answer = await self._again(etag, scope, receive, Path(folder))
+                    await answer(scope, receive, send)
                 return
         except Refusal as refusal:
             await error_response(refusal.status, refusal.message, wait=refusal.wait)(scope, receive, send)
@@ -152,29 +159,50 @@ class Idempotency:
             answer.add(message)
             if answer.is_complete:
                 # Stored before the client has all of it, so that a client that has it can send the request again.
-                await asyncio.shield(asyncio.to_thread(self._end, key, etag, digest.hexdigest(), answer))
+                await asyncio.shield(self._end(key, etag, digest.hexdigest(), answer))
             await send(message)
 
         try:
             await self.app(scope, digested, captured)
         finally:
             if not answer.is_complete:
-                await asyncio.shield(asyncio.to_thread(self._end, key, etag, "", None))
+                await asyncio.shield(self._end(key, etag, "", None))
 
-    def _end(self, key: str, etag: str, fingerprint: str, answer: _Captured | None) -> None:
-        """Store the answer; free the key if there is none that made something."""
-        front = self.front()
+    async def _end(self, key: str, etag: str, fingerprint: str, answer: _Captured | None) -> None:
+        """Store the answer; free the key if there is none that made something. Later, if storage is unavailable."""
+        process, now = self.front().lease.name, self.clock()
+        kept = await asyncio.to_thread(answer.kept, process, now, fingerprint) if answer else None
+        if not await asyncio.to_thread(self._store, key, etag, kept):
+            late = asyncio.create_task(self._store_later(key, etag, kept))
+            self._late.add(late)
+            late.add_done_callback(self._late.discard)
+
+    async def _store_later(self, key: str, etag: str, kept: KeptAnswer | None) -> None:
+        while True:
+            await asyncio.sleep(STORE_AGAIN_SECONDS)
+            if await asyncio.to_thread(self._store, key, etag, kept):
+                return
+
+    def _store(self, key: str, etag: str, kept: KeptAnswer | None) -> bool:
+        """Store an answer, or free the key. False if storage is unavailable."""
+        storage = self.front().storage
         try:
-            kept = answer.kept(front.lease.name, self.clock(), fingerprint) if answer else None
             if kept:
-                front.storage.put(key, _encoded(kept), if_match=etag)
+                storage.put(key, _encoded(kept), if_match=etag)
             else:
-                front.storage.delete(key)
-        except (Changed, Unavailable) as error:
+                storage.delete(key)
+        except Changed as error:
             log.warning("the answer of a request with an %s was not kept: %s", HEADER, error)
+        except Unavailable as error:
+            log.warning("the answer of a request with an %s is not kept yet: %s", HEADER, error.message)
+            return False
+        return True
 
-    async def _again(self, kept: KeptAnswer, scope: Scope, receive: Receive) -> Response:
-        """The kept answer to the same request.
+    async def _again(self, kept: KeptAnswer, scope: Scope, receive: Receive, folder: Path) -> Response:
+        """The kept answer to the same request. A track is not read into memory, but where it is part of a document.
+
+        Args:
+            folder: for a copy of the track, if it is not on this machine.
 
         Raises:
             Refusal: 422, it is another request; 409, the track that the first one made is gone.
@@ -186,21 +214,29 @@ class Idempotency:
                 break
         if digest.hexdigest() != kept.fingerprint:
             raise Refusal(422, f"{HEADER}: it was used for another request; send a new key with this one")
-        body = kept.document.encode()
-        if kept.track is not None:
-            file = await asyncio.to_thread(self._track, kept.track)
-            body = _with_audio(body, file) if kept.document else file
-        return Response(body, kept.status, {**kept.headers, "idempotency-replayed": "true"})
+        headers = kept.headers | {"idempotency-replayed": "true"}
+        if kept.track is None:
+            return Response(kept.document.encode(), kept.status, headers)
+        file = await asyncio.to_thread(self._track, kept.track, folder)
+        if not kept.document:
+            return FileResponse(file, kept.status, headers)
+        return Response(await asyncio.to_thread(_with_audio, kept.document, file), kept.status, headers)
 
-    def _track(self, key: str) -> bytes:
+    def _track(self, key: str, folder: Path) -> Path:
+        """The track's file. Raises Refusal: 409, it is gone; 507, the disk for temporary files is full."""
         front = self.front()
-        if path := front.outbox.waiting(key):
-            return path.read_bytes()
+        file = front.outbox.waiting(key) or front.storage.local(key)
         try:
-            return front.storage.get(key)
+            if file is None:
+                file = folder / "track"
+                with temporary_space():
+                    front.storage.get_file(key, file)
+            elif not file.exists():
+                raise NotFound(key)
         except NotFound:
             gone = f"the track that the first request made, {keys.to_path(key)}, was deleted"
             raise Refusal(409, f"{HEADER}: {gone}") from None
+        return file
 
 
 class _Fingerprint:
@@ -277,9 +313,9 @@ class _Captured:
         )
 
 
-def _with_audio(body: bytes, file: bytes) -> bytes:
-    document: dict[str, Any] = json.loads(body)
-    return json.dumps(document | {"audio_base64": base64.b64encode(file).decode()}).encode()
+def _with_audio(kept: str, file: Path) -> bytes:
+    document: dict[str, Any] = json.loads(kept)
+    return json.dumps(document | {"audio_base64": base64.b64encode(file.read_bytes()).decode()}).encode()
 
 
 def _storage_key(given: list[str]) -> str:

@@ -30,7 +30,7 @@ def _now() -> datetime:
 
 
 class Dispatcher:
-    """Sends what is due.
+    """Sends the messages that are due.
 
     Args:
         clock: the current time.

@@ -24,7 +24,7 @@ _GONE = 410
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a try.
+    """The outcome of a try.
 
     Attributes:
         status: that was answered; None without an answer.

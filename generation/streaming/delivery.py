@@ -23,7 +23,7 @@ from runners.messages import RunnerState
 
 
 def check(request: GenerateRequest) -> None:
-    """Refuse (400) a stream of what is known only when the track is whole."""
+    """Refuse (400) a stream whose file, or answer, depends on the whole track."""
     if request.takes > 1:
         raise Refusal(400, "takes: a stream is one track; leave it or stream out")
     for name in ("best_of", "accept", "figures", "loudness", "loop"):
@@ -44,8 +44,8 @@ def check_backend(backend: Backend, state: RunnerState) -> None:
 class StreamedDelivery:
     """Makes a track's file of its samples, as they come.
 
-    The whole is not known, so that the peak rule of other tracks has no place: a track stays as loud as the model makes
-    it, and a limiter turns down what is over −1 dBFS.
+    Other tracks are brought to a peak of −1 dBFS, which takes the whole track. A streamed track stays as loud as the
+    model makes it, and a limiter turns down samples over −1 dBFS.
 
     Args:
         delivery: of the request, for its format and bit depth.

@@ -1,1 +1,1 @@
-"""Tracks that are made after the answer to their request, by whichever process takes them up."""
+"""Submitted tracks: the answer has a track's id, and a process makes the track afterwards."""

@@ -19,8 +19,10 @@ from storage import AlreadyExists, Changed, Damaged, Entry, NotFound, Storage, r
 
 log = logging.getLogger("producer_twin.front")
 
-# Of one principal.
+# Submitted tracks of one principal that are not made yet.
 MAX_OPEN = 64
+# A track whose processes end again and again may be what ends them.
+MAX_TAKE_UPS = 20
 # Longer than it takes from writing a mark to making its track.
 _OLD_MARK_AGE = timedelta(minutes=1)
 
@@ -34,12 +36,14 @@ class Mark:
         etag: of its content.
         process: the name of the process that makes the track.
         written_at: when the mark was written.
+        take_ups: the number of times that a process took the track up.
     """
 
     key: str
     etag: str
     process: str
     written_at: datetime
+    take_ups: int
 
     @property
     def is_old(self) -> bool:
@@ -98,7 +102,10 @@ class SubmissionStore:
         yield from found.values()
 
     def claim(self, mark: Mark, process: str) -> SubmissionRecord | None:
-        """Take up a track whose process has ended. None if another process was first, or the track has ended."""
+        """Take up a track whose process has ended. None if another process was first, or the track has ended.
+
+        A track that was taken up `MAX_TAKE_UPS` times ends as failed.
+        """
         try:
             record = self._read(mark.track_id)[0]
         except (NotFound, Damaged):
@@ -108,8 +115,11 @@ class SubmissionStore:
         if record.has_ended:
             self.settle(record)
             return None
+        if mark.take_ups >= MAX_TAKE_UPS:
+            self.end(mark.track_id, "failed", f"the processes that made it ended, {MAX_TAKE_UPS} times; submit it anew")
+            return None
         try:
-            self._storage.put(mark.key, process.encode(), if_match=mark.etag)
+            self._storage.put(mark.key, f"{process} {mark.take_ups + 1}".encode(), if_match=mark.etag)
         except Changed:
             return None
         return record
@@ -149,4 +159,5 @@ class SubmissionStore:
 
     def _read_mark(self, entry: Entry) -> Mark:
         content, etag = self._storage.get_with_etag(entry.key, 1024)
-        return Mark(entry.key, etag, content.decode(errors="replace"), entry.modified)
+        process, _, take_ups = content.decode(errors="replace").partition(" ")
+        return Mark(entry.key, etag, process, entry.modified, int(take_ups) if take_ups.isdecimal() else 0)

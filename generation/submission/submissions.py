@@ -153,21 +153,25 @@ class Submissions:
         task.add_done_callback(lambda _: self._running.pop(record.track_id, None))
 
     async def _make(self, record: SubmissionRecord) -> None:
-        error: str | None = None
+        try:
+            await self._end(record, await self._attempt(record))
+        except asyncio.CancelledError:
+            if not self._stopping:
+                await self._discard(record.track_id)
+            raise
+
+    async def _attempt(self, record: SubmissionRecord) -> str | None:
+        """Make the track. Returns why it was not made; None if it was."""
         try:
             with principal.acting(record.by.principal()), logs.request(record.name):
                 await self._generate(record)
                 await asyncio.to_thread(self._library.find, record.track_id)
         except Refusal as refusal:
-            error = refusal.message
-        except asyncio.CancelledError:
-            if not self._stopping:
-                await self._discard(record.track_id)
-            raise
+            return refusal.message
         except Exception:
             log.exception("the submitted track %s failed", record.track_id)
-            error = f"the service failed at track {record.track_id}"
-        await self._end(record, error)
+            return f"the service failed at track {record.track_id}"
+        return None
 
     async def _generate(self, record: SubmissionRecord) -> None:
         """Make the track. It waits while it cannot be made for the time being."""
@@ -197,11 +201,13 @@ class Submissions:
                 await asyncio.sleep(_LONGEST_WAIT_SECONDS)
 
     async def _discard(self, track_id: str) -> None:
-        """Delete a track that was cancelled when it was as good as made."""
+        """Delete all takes of a track that was cancelled after they were stored."""
         record = await asyncio.to_thread(self.store.find, track_id)
         if record and record.state == "cancelled":
             with suppress(Refusal), principal.acting(principal.ITSELF):
-                await asyncio.to_thread(self._library.delete, track_id)
+                track = await asyncio.to_thread(self._library.find, track_id)
+                for take in track.takes or [track_id]:
+                    await asyncio.to_thread(self._library.delete, take)
 
     # Taking up
 

@@ -14,12 +14,13 @@ import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from api.middleware import idempotency
 from api.middleware.idempotency import Idempotency
 from core.principal import Principal, acting
 from generation.outbox import Outbox
-from storage import Storage, keys, leases, work_keys
+from storage import Storage, Unavailable, keys, leases, work_keys
 from storage.process_lease import ProcessLease
 
 KEY = "8e03978e-40d5-43dd-bc93-6894a57f9324"
@@ -120,6 +121,35 @@ def test_an_error_frees_the_key(service: Service) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("status", [503, 507])
+def test_an_answer_is_kept_as_soon_as_storage_is_available_again(
+    service: Service, store: Storage, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Else its key would stay that of a request that is not answered yet, for a day."""
+    monkeypatch.setattr(idempotency, "STORE_AGAIN_SECONDS", 0.05)
+    put = store.put
+    away = True
+
+    def put_unless_away(key: str, data: bytes, **conditions: Any) -> str:
+        if away and "if_match" in conditions:
+            raise Unavailable(status, "the storage is away")
+        return put(key, data, **conditions)
+
+    monkeypatch.setattr(store, "put", put_unless_away)
+
+    async def run() -> None:
+        nonlocal away
+        first = await service.post()
+        assert first.status_code == 200 and (await service.post()).status_code == 409
+        away = False
+        async with asyncio.timeout(10):
+            while (again := await service.post()).status_code == 409:
+                await asyncio.sleep(0.02)
+        assert again.json() == first.json() and service.made == 1
+
+    asyncio.run(run())
+
+
 def test_an_exception_frees_the_key(service: Service) -> None:
     async def run() -> None:
         service.answer = "no application"
@@ -211,6 +241,37 @@ def test_a_track_is_answered_from_storage(service: Service, store: Storage) -> N
         store.delete(TRACK)
         gone = await service.post()
         assert gone.status_code == 409 and "was deleted" in gone.json()["error"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_a_track_that_is_answered_again_is_not_read_into_memory(
+    service: Service, store: Storage, monkeypatch: pytest.MonkeyPatch, is_local: bool
+) -> None:
+    """A client may ask for a track of ten minutes many times at once."""
+    audio = bytes(20_000_000)
+    store.put(TRACK, audio)
+    if not is_local:
+        monkeypatch.setattr(store, "local", lambda key: None)
+
+    async def run() -> None:
+        service.answer = Response(audio, media_type="audio/wav", headers={"x-output-path": keys.to_path(TRACK)})
+        await service.post()
+        sizes: list[int] = []
+        given = service.app
+
+        async def measured(scope: Scope, receive: Receive, send: Send) -> None:
+            async def note(message: Message) -> None:
+                sizes.append(len(message.get("body", b"")))
+                await send(message)
+
+            await given(scope, receive, note)
+
+        service.app = measured  # type: ignore[assignment]
+        again = await service.post()
+        assert again.content == audio and again.headers["content-type"] == "audio/wav" and service.made == 1
+        assert max(sizes) < 1_000_000
 
     asyncio.run(run())
 

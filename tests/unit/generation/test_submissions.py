@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from adapters.library import Library
-from contract import SubmitRequest, TrackAnswer
+from contract import SubmitRequest, SubmittedState, TrackAnswer
 from core.errors import Refusal
 from core.principal import Principal, acting
 from core.settings import Settings
@@ -144,6 +145,26 @@ def test_a_track_whose_process_ended_is_taken_up_and_is_the_same(store: Storage,
     assert f'"seed": {asyncio.run(go_on(before))}'.encode() in seed
 
 
+def test_a_track_whose_processes_end_again_and_again_has_failed(store: Storage, tmp_path: Path) -> None:
+    """It may be what ends them."""
+
+    async def begin() -> str:
+        process = Process(store, tmp_path, Gated())
+        track_id = await process.submit()
+        process.lease.close()
+        return track_id
+
+    track_id = asyncio.run(begin())
+    submitted = submission_store.SubmissionStore(store)
+    for number in range(submission_store.MAX_TAKE_UPS):
+        [mark] = submitted.marks()
+        assert submitted.claim(mark, f"process-{number}")
+    [mark] = submitted.marks()
+    assert mark.process == f"process-{number}" and submitted.claim(mark, "another") is None
+    failed = submitted.find(track_id)
+    assert failed and failed.state == "failed" and "20 times" in (failed.error or "") and not list(submitted.marks())
+
+
 def test_no_other_process_takes_up_what_is_being_made(store: Storage, tmp_path: Path) -> None:
     async def run() -> None:
         runner, idle = Gated(), Gated()
@@ -178,6 +199,34 @@ def test_a_track_is_cancelled_by_any_process(store: Storage, tmp_path: Path, whe
     asyncio.run(run())
 
 
+def test_a_track_that_is_cancelled_while_its_end_is_stored_is_deleted(
+    store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        runner, loop = Gated(), asyncio.get_running_loop()
+        process = Process(store, tmp_path, runner)
+        submissions = process.submissions
+        end = submissions.store.end
+
+        def end_after_a_cancellation(track_id: str, state: SubmittedState, error: str | None = None) -> Any:
+            end(track_id, "cancelled")
+            loop.call_soon_threadsafe(submissions._running[track_id].cancel)
+            time.sleep(0.2)
+            return end(track_id, state, error)
+
+        monkeypatch.setattr(submissions.store, "end", end_after_a_cancellation)
+        track_id = await process.submit(takes=2)
+        runner.go.set()
+        async with asyncio.timeout(30):
+            while submissions._running:
+                await asyncio.sleep(0.02)
+        process.lease.close()
+        assert await process.state(track_id) == "cancelled"
+        assert not [*store.list("outputs/"), *store.list("track_records/")]
+
+    asyncio.run(run())
+
+
 def test_a_track_waits_while_the_queue_is_full(store: Storage, tmp_path: Path) -> None:
     async def run() -> None:
         runner = Gated(full=3)
@@ -203,6 +252,12 @@ def test_a_track_that_cannot_be_made_has_failed_with_the_reason(store: Storage, 
             assert found and found.error == "seed: the values are not finite"
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("field", [{"stream": True}, {"response": "base64"}])
+def test_a_track_that_is_to_be_in_the_answer_is_refused(field: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(field))):
+        SubmitRequest(**(TRACK | field))
 
 
 def test_a_refused_request_leaves_nothing(store: Storage, tmp_path: Path) -> None:
