@@ -144,7 +144,12 @@ def test_a_redirect_to_storage_gets_none_of_the_apps_headers(web: Web) -> None:
 
 
 def test_a_tracks_picture_asks_no_other_server(tmp_path: Path) -> None:
-    track = {"title": "Nächte 夜 🎵 <b>", "prompt": "dark", "output_path": "/data/outputs/base/a.wav", "peaks": [0.1, 0.9]}
+    track = {
+        "title": "Nächte 夜 🎵 <b>",
+        "prompt": "dark",
+        "output_path": "/data/outputs/base/a.wav",
+        "peaks": [0.1, 0.9],
+    }
     with (
         answering(200, {"content-type": "application/json"}, json.dumps(track).encode()) as (service, _),
         serving_web(IS_WEB | {"MUSIC_SERVICE_URL": service}, log=tmp_path / "web.log") as app,
