@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 
+from api.routes.route import TRAIN
 from api.routes.table import ROUTES
 
 
 def web_routes() -> list[dict[str, str | bool]]:
-    """The method and path of each route; whether it needs the password if one is set, and is for signed-in users."""
+    """The method and path of each route; whether it needs the password if one is set, and is for signed-in users.
+
+    The app needs it also for reads of producers alone: its key may read what every producer has.
+    """
     return [
-        {"method": route.method, "path": route.path, "password": route.writes, "sign_in": route.sign_in}
+        {
+            "method": route.method,
+            "path": route.path,
+            "password": route.writes or route.scopes == TRAIN,
+            "sign_in": route.sign_in,
+        }
         for route in ROUTES
         if route.web_app
     ]

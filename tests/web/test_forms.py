@@ -33,7 +33,7 @@ def test_a_bad_producer_id_is_named(page: Page, studio: httpx.Client) -> None:
     open_producer(page, studio, "ada lovelace")
     producer = page.get_by_label("Producer id")
     expect(producer).to_have_attribute("aria-invalid", "true")
-    expect(page.get_by_text("This is no producer id.")).to_be_visible()
+    expect(page.get_by_text("This is not a valid producer id.")).to_be_visible()
     accessible(page)
     producer.fill("ada")
     expect(producer).to_have_attribute("aria-invalid", "false")

@@ -185,6 +185,8 @@ def test_the_wrong_password(page: Page, web: Web, api: Api, tmp_path: Path) -> N
     page.get_by_label("Password").fill(PASSWORD)
     song.get_by_role("button", name="Try again").click()
     expect(song.get_by_label("Key")).to_be_visible()
+    expect(page.get_by_role("heading", name="Storage used")).to_be_visible()
+    assert page.evaluate("fetch('/api/service/jobs').then((answer) => answer.status)") == 200  # as players ask
     kept = page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])")
     assert PASSWORD not in kept
 

@@ -281,6 +281,26 @@ def test_what_the_pages_change_wants_the_password(web: Web, api: Api) -> None:
     assert guarded.get("/api/service/backends").status_code == 200
 
 
+def test_what_producers_have_wants_the_password(web: Web, api: Api) -> None:
+    """The app's key may read what every producer has. Players and links send a cookie that the right password left."""
+    app = web({"MUSIC_SERVICE_URL": api.server.url, "NAWFSIDE_APP_PASSWORD": PASSWORD})
+    with httpx.Client(base_url=f"{app.base_url}/api/service", timeout=60, trust_env=False) as visitor:
+        job = [f"jobs/x{rest}" for rest in ("", "/events", "/report", "/report.json", "/previews/a.mp3")]
+        for path in ("jobs", *job, "datasets/a", "loras/a:b/file", "producers/a"):
+            for headers in ({}, {"x-train-password": "wrong"}, {"cookie": "producer-twin-password=wrong"}):
+                assert "x-train-password" in error_of(visitor.get(path, headers=headers), 401), path
+        answer = visitor.get("jobs", headers=HEADER)
+        assert answer.status_code == 200 and answer.headers["cache-control"] == "private, no-cache"
+        assert "HttpOnly" in answer.headers["set-cookie"] and PASSWORD not in answer.headers["set-cookie"]
+        for path in ("jobs", "tracks"):
+            assert visitor.get(path).status_code == 200
+            error_of(visitor.get(path, headers={"x-train-password": "wrong"}), 401)
+        error_of(visitor.get("datasets/a"), 404)
+        # It changes nothing.
+        for method, path in (("DELETE", "jobs/x"), ("DELETE", "loras/a:b"), ("POST", "train/submit")):
+            error_of(visitor.request(method, path), 401)
+
+
 def test_three_variables_and_the_password_are_enough(web: Web, strict: Api) -> None:
     url = strict.server.url
     app = web(
@@ -297,7 +317,7 @@ def test_three_variables_and_the_password_are_enough(web: Web, strict: Api) -> N
     job = answer.json()["job"]
     assert job["producer_id"] == "three" and job["model_name"] == "nawfside_lora"
     assert strict.get(f"/jobs/{job['job_id']}")["producer_id"] == "three"
-    assert app.get(f"/api/service/jobs/{job['job_id']}").json()["job_id"] == job["job_id"]
+    assert app.get(f"/api/service/jobs/{job['job_id']}", headers=HEADER).json()["job_id"] == job["job_id"]
     # The service's own message is passed on: these addresses are not public.
     refused = app.post(TRAIN, json={"producerId": "three", "uploadUrls": ["http://127.0.0.1/a.wav"]}, headers=HEADER)
     assert "upload_urls[0]" in error_of(refused, 400)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,8 +18,8 @@ import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect
 
 from scripts.serving import free_port
-from scripts.web import WEB
-from tests.conftest import PASSWORD
+from scripts.web import WEB, serving_web
+from tests.conftest import IS_WEB, PASSWORD
 from tests.web.conftest import Web
 from tests.web.producer.service import JOB, Service, version
 
@@ -88,8 +90,8 @@ def test_no_page_breaks_its_policy(page: Page, alone: httpx.Client) -> None:
     expect(page.get_by_role("heading", name="Make a track")).to_be_visible()
     assert broken == []
     # The listeners do see what breaks it.
-    page.evaluate("document.head.append(Object.assign(document.createElement('style'), {textContent: 'b {}'}))")
-    page.wait_for_timeout(200)
+    with page.expect_console_message(lambda message: "Refused to" in message.text):
+        page.evaluate("document.head.append(Object.assign(document.createElement('style'), {textContent: 'b {}'}))")
     assert broken
 
 
@@ -139,6 +141,22 @@ def test_a_redirect_to_storage_gets_none_of_the_apps_headers(web: Web) -> None:
         ((path, sent),) = of_bucket
         assert path == "/track.wav?signature=x" and sent["range"] == "bytes=0-3"
         assert not {"x-twin-link", "authorization", "x-visitor-address", "x-train-password", "cookie"} & sent.keys()
+
+
+def test_a_tracks_picture_asks_no_other_server(tmp_path: Path) -> None:
+    track = {
+        "title": "Nächte 夜 🎵 <b>",
+        "prompt": "dark",
+        "output_path": "/data/outputs/base/a.wav",
+        "peaks": [0.1, 0.9],
+    }
+    with (
+        answering(200, {"content-type": "application/json"}, json.dumps(track).encode()) as (service, _),
+        serving_web(IS_WEB | {"MUSIC_SERVICE_URL": service}, log=tmp_path / "web.log") as app,
+    ):
+        picture = httpx.get(f"{app}/track/base:a/opengraph-image", timeout=60, trust_env=False)
+    assert picture.headers["content-type"] == "image/png" and picture.content.startswith(b"\x89PNG")
+    assert "Failed" not in (tmp_path / "web.log").read_text()  # as the renderer says of a font that it cannot fetch
 
 
 def test_redirects_have_an_end(web: Web) -> None:

@@ -2,6 +2,7 @@
 
 import { useEffect, useState } from "react";
 import { refusal } from "./client";
+import { forgetWork, keepWorkOf } from "./keeping";
 
 /** Who is signed in, and the error (null for none) where that could not be read. A page is loaded anew when that changes. */
 export type Account = { user: { name: string } | null; trouble: unknown };
@@ -23,7 +24,9 @@ async function ask(): Promise<Account> {
     const answer = await fetch("/api/account");
     const said: unknown = await answer.json();
     if (!answer.ok) throw refusal(said, answer);
-    return { ...(said as { user: Account["user"] }), trouble: null };
+    const { user } = said as { user: Account["user"] };
+    if (user) keepWorkOf(user.name);
+    return { user, trouble: null };
   } catch (error) {
     return { user: null, trouble: error };
   }
@@ -38,6 +41,7 @@ export async function act(action: string, fields: Record<string, string>): Promi
   });
   const said = (await answer.json()) as { next?: string; said?: string };
   if (!answer.ok) throw refusal(said, answer);
+  if (action === "sign-out") forgetWork();
   if (said.next !== undefined) window.location.assign(said.next);
   return said.said ?? null;
 }

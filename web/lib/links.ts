@@ -9,6 +9,10 @@ export function twinLink(twin: string, secret: string): string {
   return `${window.location.origin}/#${new URLSearchParams({ twin, link: secret })}`;
 }
 
+export function forgetLinks(): void {
+  window.sessionStorage.removeItem(STORE);
+}
+
 /** The header with the secrets of the links that were opened in this tab; the page's own comes first. */
 export function linkHeader(): Record<string, string> {
   if (typeof window === "undefined") return {};

@@ -1,8 +1,9 @@
 "use client";
 
 import { useCallback, useEffect, useState } from "react";
-import { answered, isAbort, service, type Job, type Stored, type Twin } from "./client";
+import { answered, isAbort, passwordHeader, service, type Job, type Stored, type Twin } from "./client";
 import { Failure } from "./failure";
+import { wantsPassword } from "./password";
 
 const TIMEOUT_MILLISECONDS = 15_000;
 const RETRY_MILLISECONDS = 3000;
@@ -12,9 +13,9 @@ export type Listed = { producer: string; round: number; jobs: Job[]; twins: Twin
 
 /**
  * What a producer has: trainings, twins and storage used; null until it is known, and for an empty id. It is asked for again
- * by `list`, and by itself as long as the service does not answer.
+ * by `list`, with another password, and by itself as long as the service does not answer.
  */
-export function useProducer(producer: string): { listed: Listed | null; trouble: unknown; list: () => void } {
+export function useProducer(producer: string, password: string): { listed: Listed | null; trouble: unknown; list: () => void } {
   const [listed, setListed] = useState<Listed | null>(null);
   const [trouble, setTrouble] = useState<unknown>(null);
   const [round, setRound] = useState(0);
@@ -25,13 +26,13 @@ export function useProducer(producer: string): { listed: Listed | null; trouble:
     let timer: ReturnType<typeof setTimeout> | undefined;
     const ask = async (): Promise<void> => {
       try {
-        const found = await everythingOf(producer, leaving.signal);
+        const found = await everythingOf(producer, password, leaving.signal);
         setListed({ producer, round, ...found });
         setTrouble(null);
       } catch (error) {
         if (leaving.signal.aborted) return;
         setTrouble(isAbort(error) || isTimeout(error) ? new Failure("serviceAway") : error);
-        timer = setTimeout(() => void ask(), RETRY_MILLISECONDS);
+        if (!wantsPassword(error)) timer = setTimeout(() => void ask(), RETRY_MILLISECONDS);
       }
     };
     void ask();
@@ -39,19 +40,24 @@ export function useProducer(producer: string): { listed: Listed | null; trouble:
       leaving.abort();
       clearTimeout(timer);
     };
-  }, [producer, round]);
+  }, [producer, password, round]);
 
   const list = useCallback(() => setRound((old) => old + 1), []);
   return { listed: listed?.producer === producer ? listed : null, trouble: producer ? trouble : null, list };
 }
 
-async function everythingOf(producer: string, leaving: AbortSignal): Promise<Pick<Listed, "jobs" | "twins" | "stored">> {
+async function everythingOf(
+  producer: string,
+  password: string,
+  leaving: AbortSignal,
+): Promise<Pick<Listed, "jobs" | "twins" | "stored">> {
   const signal = AbortSignal.any([leaving, AbortSignal.timeout(TIMEOUT_MILLISECONDS)]);
-  const query = { params: { query: { producer_id: producer } }, signal };
+  const sent = { headers: passwordHeader(password), signal };
+  const query = { params: { query: { producer_id: producer } }, ...sent };
   const [{ jobs }, { loras }, stored] = await Promise.all([
     answered(service.GET("/jobs", query)),
     answered(service.GET("/loras", query)),
-    answered(service.GET("/producers/{producer_id}", { params: { path: { producer_id: producer } }, signal })).catch(() => null),
+    answered(service.GET("/producers/{producer_id}", { params: { path: { producer_id: producer } }, ...sent })).catch(() => null),
   ]);
   return { jobs, twins: loras, stored };
 }

@@ -34,7 +34,7 @@ def test_a_region_is_made_anew_with_another_prompt_twin_and_seed(
     page: Page, studio: httpx.Client, api: Api, track: str, twins: dict[str, Twin]
 ) -> None:
     page.goto(f"{studio.base_url}/track/{track}")
-    expect(page.get_by_role("button", name="Make this part anew")).to_be_visible()
+    expect(page.get_by_role("button", name="Replace this part")).to_be_visible()
     expect(player(page).locator(".wave div").first).to_be_attached()
     drag(page, 0.4, 0.6)
     expect(page.get_by_label("From second")).to_have_value(re.compile(r"^(3\.9|4\.)"))
@@ -45,7 +45,7 @@ def test_a_region_is_made_anew_with_another_prompt_twin_and_seed(
     form.get_by_label("Twin").select_option(twins["ace_step"].lora_id)
     form.get_by_label("Seed").fill("42")
     accessible_everywhere(page)
-    page.get_by_role("button", name="Make this part anew").click()
+    page.get_by_role("button", name="Replace this part").click()
     expect(edits(page).filter(has_text="Repainted part")).to_be_visible()
     made = only_edit(api, track, "repaint")
     assert (made["prompt"], made["seed"], made["parent"], made["bpm"]) == ("drum fill", 42, track, 120)
@@ -98,6 +98,6 @@ def test_a_cover_follows_as_strongly_as_one_says(page: Page, studio: httpx.Clien
 
 def test_what_an_edit_lacks_is_said(page: Page, studio: httpx.Client, make: Make) -> None:
     page.goto(f"{studio.base_url}/track/{make('brolga bells')}")
-    page.get_by_role("button", name="Make this part anew").click()
+    page.get_by_role("button", name="Replace this part").click()
     expect(page.get_by_label("From second")).to_be_focused()
     expect(page.get_by_label("From second")).to_have_attribute("aria-invalid", "true")

@@ -171,7 +171,7 @@ def test_a_failed_take_is_tried_again_or_dismissed(page: Page, studio: httpx.Cli
     card.get_by_role("button", name="Try again").click()
     expect(card.get_by_role("alert")).to_contain_text("Length: 4000 is over")
     assert len(sent) == 1
-    card.get_by_role("button", name="Take off the list").click()
+    card.get_by_role("button", name="Remove from the list").click()
     expect(card).to_have_count(0)
 
 

@@ -90,8 +90,8 @@ def test_leaving_during_an_upload_asks_first(page: Page, service: Service, addre
     page.on("dialog", stay)
     page.get_by_role("link", name="Artists").click()
     expect(page.get_by_role("heading", name="Train your twin")).to_be_visible()
-    page.evaluate("location.reload()")
-    page.wait_for_timeout(500)
+    with page.expect_event("dialog"):
+        page.evaluate("location.reload()")
     assert [dialog.type for dialog in asked] == ["confirm", "beforeunload"]
     page.get_by_role("button", name="Remove long.wav").click()
     page.get_by_role("link", name="Artists").click()
@@ -101,12 +101,12 @@ def test_leaving_during_an_upload_asks_first(page: Page, service: Service, addre
 def test_removing_a_file_aborts_its_upload(page: Page, service: Service, address: str, tmp_path: Path) -> None:
     service.held.add("/uploads")
     open_page(page, address)
-    choose(page, tmp_path, "long.wav")
+    with page.expect_request("**/api/service/uploads"):
+        choose(page, tmp_path, "long.wav")
     expect(page.get_by_text("Uploading")).to_be_visible()
-    page.wait_for_timeout(300)
-    page.get_by_role("button", name="Remove long.wav").click()
+    with page.expect_event("requestfailed"):
+        page.get_by_role("button", name="Remove long.wav").click()
     expect(page.locator(".beat")).to_have_count(0)
-    page.wait_for_timeout(300)
     assert service.broken.count("/uploads") == 1
 
 

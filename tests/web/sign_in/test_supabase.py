@@ -163,6 +163,28 @@ def test_signing_out_ends_the_session(context: BrowserContext, app: SupabaseApp)
     assert not any(user.id == "dora" for user, _ in app.project.sessions.values())
 
 
+def test_the_next_user_of_a_browser_sees_nothing_of_the_last_ones_work(
+    context: BrowserContext, app: SupabaseApp
+) -> None:
+    for name in ("hans", "ines"):
+        app.user(f"{name}@music.example")
+    page = sign_in(context, app, "hans@music.example")
+    page.get_by_label("Prompt").fill("a tune of Hans")
+    page.reload()
+    expect(page.get_by_label("Prompt")).to_have_value("a tune of Hans")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator("header").get_by_role("link", name="Sign in")).to_be_visible()
+    expect(page.get_by_label("Prompt")).to_have_value("")
+    assert page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})") == "{}"
+    # A session that ends without a sign-out.
+    page = sign_in(context, app, "hans@music.example")
+    page.get_by_label("Prompt").fill("a tune of Hans")
+    context.clear_cookies()
+    page = sign_in(context, app, "ines@music.example")
+    expect(page.get_by_label("Prompt")).to_have_value("")
+    assert "Hans" not in page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})")
+
+
 def test_a_link_of_another_browser_signs_nobody_in(context: BrowserContext, app: SupabaseApp) -> None:
     """An attacker's link would otherwise sign a victim in as the attacker."""
     app.user("eve@music.example")

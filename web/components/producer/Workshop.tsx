@@ -4,6 +4,7 @@ import { useTranslations } from "next-intl";
 import { useId, useState } from "react";
 import type { Job, Producer } from "@/lib/client";
 import { hasEnded } from "@/lib/useJob";
+import { usePassword } from "@/lib/password";
 import { useProducer } from "@/lib/useProducer";
 import { useSettled } from "@/lib/useSettled";
 import { useWords } from "@/lib/useWords";
@@ -28,13 +29,13 @@ export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
   const words = useWords();
   const id = useId();
   const [typed, setTyped] = useState("");
-  const [password, setPassword] = useState("");
+  const password = usePassword((state) => state.password);
   const [records, setRecords] = useState<Record<string, Producer>>({}); // of the signed-in user's producers
   // Whether a training is unfolded, by its id; those that run are, until the user says otherwise.
   const [unfolded, setUnfolded] = useState<Record<string, boolean>>({});
   const settled = useSettled(typed, TYPING_MILLISECONDS);
   const producer = settled === typed && isId(typed) ? typed : "";
-  const { listed, trouble, list } = useProducer(producer);
+  const { listed, trouble, list } = useProducer(producer, useSettled(password, TYPING_MILLISECONDS));
 
   function keep(changed: Producer[]): void {
     setRecords((all) => ({ ...all, ...Object.fromEntries(changed.map((each) => [each.producer_id, each])) }));
@@ -67,7 +68,7 @@ export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
       {hasSignIn ? (
         <OwnProducers own={Object.values(records)} chosen={typed} add={keep} choose={setTyped} />
       ) : (
-        <ProducerId id={typed} setId={setTyped} password={password} setPassword={setPassword} />
+        <ProducerId id={typed} setId={setTyped} password={password} setPassword={(typed) => usePassword.setState({ password: typed, wanted: false })} />
       )}
       <Notice>{trouble === null ? null : words(trouble)}</Notice>
 

@@ -1,4 +1,4 @@
-import { answered, isAbort, service, words, type Figures, type GenerateRequest, type LibraryTrack } from "../client";
+import { answered, isAbort, refusal, service, words, type Figures, type GenerateRequest, type LibraryTrack } from "../client";
 import { here } from "../client";
 import { Failure, type Reason } from "../failure";
 import { trackId } from "../trackId";
@@ -44,14 +44,9 @@ export async function generatePlainly(body: GenerateRequest, signal: AbortSignal
   }).catch((error: unknown) => {
     throw isAbort(error) ? error : new Failure("appAway");
   });
-  const made = (await answer.json()) as {
-    seed?: number;
-    duration_seconds?: number;
-    audio_base64?: string;
-    audioUrl?: string;
-    error?: string;
-  };
-  if (!answer.ok) throw made.error ? new Error(made.error) : new Failure("unexpectedStatus", { status: answer.status });
+  const said: unknown = await answer.json().catch(() => null);
+  if (!answer.ok || said === null) throw refusal(said, answer);
+  const made = said as { seed?: number; duration_seconds?: number; audio_base64?: string; audioUrl?: string };
   return [
     {
       id: null,

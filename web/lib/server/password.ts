@@ -1,4 +1,6 @@
-import { createHash, timingSafeEqual } from "node:crypto";
+import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import { cookies } from "next/headers";
+import { cookieName, cookieOptions } from "./account/cookies";
 import { signInKind } from "./account/settings";
 import { Problem } from "./problem";
 
@@ -23,6 +25,29 @@ export function checkPassword(given: string | null): Record<string, string> {
   }
   const password = wanted || given;
   return password ? { [PASSWORD_HEADER]: Buffer.from(password, "utf8").toString("latin1") } : {};
+}
+
+/**
+ * Checks the password of a request to one of the service's routes, and returns what goes on to the service. The right
+ * password leaves a cookie until the browser is closed, which is enough for reads: players, links and event streams send
+ * no headers of their own.
+ */
+export async function checkPasswordOf(request: Request): Promise<Record<string, string>> {
+  const given = passwordIn(request.headers);
+  const wanted = process.env.NAWFSIDE_APP_PASSWORD;
+  if (!wanted || signInKind() !== null) return checkPassword(given);
+  const [jar, name, proof] = [await cookies(), await cookieName("password"), proofOf(wanted)];
+  const kept = jar.get(name)?.value ?? "";
+  const isKept = timingSafeEqual(digest(kept), digest(proof));
+  if (given === null && request.method === "GET" && isKept) return checkPassword(wanted);
+  const headers = checkPassword(given);
+  if (!isKept) jar.set(name, proof, await cookieOptions());
+  return headers;
+}
+
+/** Shows that its bearer knew the password, which it does not tell. */
+function proofOf(password: string): string {
+  return createHmac("sha256", password).update("producer-twin password").digest("base64url");
 }
 
 function digest(text: string): Buffer {

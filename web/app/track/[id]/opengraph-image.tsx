@@ -6,6 +6,8 @@ export const contentType = "image/png";
 
 const BARS = 100;
 const HEIGHT = 320;
+// For other characters the renderer asks a font service on the internet, which would learn titles.
+const NOT_IN_FONT = /[^\u0020-\u007e\u00a1-\u017f\u2013\u2014\u2018-\u201e\u2026]/g;
 
 /** A track's waveform and title, for links to its page. */
 export default async function Image({ params }: { params: Promise<{ id: string }> }) {
@@ -24,7 +26,7 @@ export default async function Image({ params }: { params: Promise<{ id: string }
         background: "#10141c",
       }}
     >
-      <div style={{ display: "flex", fontSize: 54 }}>{(track?.title ?? track?.prompt ?? "").slice(0, 90)}</div>
+      <div style={{ display: "flex", fontSize: 54 }}>{(track?.title ?? track?.prompt ?? "").replace(NOT_IN_FONT, " ").slice(0, 90)}</div>
       <div style={{ display: "flex", alignItems: "center", justifyContent: "space-between", height: HEIGHT }}>
         {bars(peaks).map((peak, bar) => (
           <div key={bar} style={{ width: 7, height: Math.max(4, peak * HEIGHT), borderRadius: 4, background: "#ffb454" }} />

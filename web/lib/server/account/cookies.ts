@@ -17,7 +17,7 @@ export async function cookieOptions(): Promise<CookieOptions> {
 }
 
 /** With TLS by the prefix `__Host-`, so that a neighbouring subdomain cannot plant the cookie. */
-export async function cookieName(name: "session" | "sign-in"): Promise<string> {
+export async function cookieName(name: "session" | "sign-in" | "password"): Promise<string> {
   return `${(await isSecure()) ? "__Host-" : ""}producer-twin-${name}`;
 }
 

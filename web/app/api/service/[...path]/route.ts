@@ -1,7 +1,7 @@
 import type { BodyInit } from "undici";
 import { signInKind } from "@/lib/server/account/settings";
 import { serviceRoot } from "@/lib/server/addresses";
-import { checkPassword, passwordIn } from "@/lib/server/password";
+import { checkPasswordOf } from "@/lib/server/password";
 import { answering, Problem } from "@/lib/server/problem";
 import routes from "@/lib/server/routes.json";
 import { send } from "@/lib/server/upstream";
@@ -34,7 +34,7 @@ function pass(request: Request): Promise<Response> {
     if (!route || (route.sign_in && !hasSignIn) || /%(2f|5c|00)/i.test(path)) {
       throw new Problem(404, `there is nothing at ${PREFIX}${path}`);
     }
-    const password = route.password ? checkPassword(passwordIn(request.headers)) : {};
+    const password = route.password ? await checkPasswordOf(request) : {};
     const root = serviceRoot();
     if (root === null) {
       throw new Problem(503, "MUSIC_SERVICE_URL: set it in the environment of this app; the addresses that are set have no such route");
@@ -47,8 +47,8 @@ function pass(request: Request): Promise<Response> {
       signal: request.signal,
     });
     const headers = new Headers(chosen(answer.headers, ANSWERED));
-    // An answer may be for this user alone, and may set the renewed session cookie.
-    if (hasSignIn) headers.set("cache-control", "private, no-cache");
+    // An answer may be for this user alone, and may set a cookie.
+    if (hasSignIn || route.password) headers.set("cache-control", "private, no-cache");
     // Events are sent on as they come; compression would hold them back.
     if (headers.get("content-type")?.startsWith("text/event-stream")) headers.set("cache-control", "no-cache, no-transform");
     // The report is a page of the service's making; it needs nothing of this origin.
