@@ -17,7 +17,7 @@ from api.openapi.document import DOCUMENTED, document
 from api.openapi.fields import FIELDS
 from api.routes.route import Route
 from api.routes.table import ROUTES
-from contract import FORMATS, Accept, BlendPart
+from contract import FORMATS, Accept, BlendPart, LoraScales
 from core.settings import ROOT
 from tests.api import Api, Json, beat, checked, error_of
 
@@ -61,7 +61,7 @@ def test_the_web_app_passes_on_what_the_table_says() -> None:
 
 
 def test_every_field_that_is_sent_is_explained() -> None:
-    sent: set[type[BaseModel]] = {Accept, BlendPart}
+    sent: set[type[BaseModel]] = {Accept, BlendPart, LoraScales}
     sent |= {model for route in DOCUMENTED for model in (route.body, route.form) if model}
     assert {model.__name__: set(model.model_fields) for model in sent} == {
         name: set(fields) for name, fields in FIELDS.items()
