@@ -289,8 +289,7 @@ class _Captured:
         body, track = b"".join(self.parts), None
         if path := self.headers.get(_TRACK_HEADER):
             track = keys.from_path(path)
-        elif _AUDIO_FIELD in body[:64]:
-            document: dict[str, Any] = json.loads(body)
+        elif _AUDIO_FIELD in body and "audio_base64" in (document := json.loads(body)):
             track = keys.from_path(document["output_path"])
             body = json.dumps(document | {"audio_base64": ""}).encode()
         if len(body) > _MAX_DOCUMENT_BYTES:

@@ -62,8 +62,13 @@ class TrackFailed(ProducerTwinError):
 
 def error_of(answer: httpx.Response, retry_after: float | None) -> ApiError:
     """The exception for an error answer whose body has been read."""
-    try:
-        message = str(answer.json()["error"])
-    except (ValueError, KeyError, TypeError):  # a proxy in between answered
-        message = answer.text.strip()[:500] or answer.reason_phrase
+    message = sentence_of(answer) or answer.text.strip()[:500] or answer.reason_phrase
     return ApiError(answer.status_code, message, retry_after, answer.headers.get("x-request-id"))
+
+
+def sentence_of(answer: httpx.Response) -> str | None:
+    """The service's sentence in an error answer whose body has been read; None if a proxy in between answered."""
+    try:
+        return str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -12,7 +12,7 @@ import httpx
 
 from producer_twin._connection import SECRET_HEADERS, is_of_service, shown
 from producer_twin._files import FilePart
-from producer_twin._retry import Retry, retry_after
+from producer_twin._retry import Retry, is_under_way, retry_after
 from producer_twin.errors import Unreachable, error_of
 
 Timeout = httpx.Timeout | float | None
@@ -60,9 +60,8 @@ class Transport:
         Raises:
             ApiError, Unreachable.
         """
-        attempt = 0
+        attempt = 1
         while True:
-            attempt += 1
             with ExitStack() as opened:
                 parts = [(part.field, (part.name, opened.enter_context(part.open()))) for part in files]
                 request = self._http.build_request(
@@ -81,6 +80,7 @@ class Transport:
                     pause = self._retry.pause_after_error(attempt, error, repeatable)
                     if pause is None:
                         raise Unreachable(f"{shown(request.url)}: {_reason(error)}") from error
+                    attempt += 1
                 else:
                     if not answer.is_error:
                         return answer
@@ -88,6 +88,7 @@ class Transport:
                     pause = self._retry.pause_after_answer(attempt, answer, repeatable)
                     if pause is None:
                         raise error_of(answer, retry_after(answer))
+                    attempt += not is_under_way(answer)
             time.sleep(pause)
 
     def _keep_secrets(self, request: httpx.Request) -> None:
