@@ -34,9 +34,7 @@ class AsyncTraining(AsyncResource):
     ) -> TrainAnswer:
         """Train a twin; answers when it is ready. The arguments are those of `submit`."""
         body = _body(producer_id, upload_paths, options)
-        answer = await self._transport.send(
-            "POST", "/train", json=body, headers=idempotent(), timeout=NO_READ_TIMEOUT
-        )
+        answer = await self._transport.send("POST", "/train", json=body, headers=idempotent(), timeout=NO_READ_TIMEOUT)
         return TrainAnswer.model_validate_json(answer.content)
 
     async def status(self, task_id: str) -> TaskAnswer:
