@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Unpack
@@ -178,14 +178,19 @@ class AsyncTracks(AsyncResource):
         async for data in events(self._transport, path, lambda data: _submitted(data).state in ENDED):
             yield _submitted(data)
 
-    async def wait(self, track_id: str) -> TrackAnswer:
+    async def wait(self, track_id: str, on_change: Callable[[SubmittedTrackAnswer], Any] | None = None) -> TrackAnswer:
         """The record of a submitted track when it is made.
+
+        Args:
+            on_change: is called with the track whenever it changes.
 
         Raises:
             TrackFailed: it failed, or was cancelled.
         """
         error = None
         async for submitted in self.events(track_id):
+            if on_change:
+                on_change(submitted)
             if submitted.track is not None:
                 return submitted.track
             error = submitted.error

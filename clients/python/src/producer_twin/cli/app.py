@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from producer_twin import ApiError, JobFailed, ProducerTwinError, Unreachable
+from producer_twin import ApiError, JobFailed, ProducerTwinError, TrackFailed, Unreachable
 from producer_twin._connection import (
     API_KEY_VARIABLE,
     DEFAULT_URL,
@@ -17,16 +17,16 @@ from producer_twin._connection import (
     URL_VARIABLE,
     package_version,
 )
-from producer_twin.cli import doctor, edit, generate, jobs, local, train, twins
+from producer_twin.cli import doctor, edit, generate, jobs, local, tracks, train, twins
 from producer_twin.cli.context import Service
 from producer_twin.cli.output import print_line, say
 
-EXIT_REFUSED, EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_FORBIDDEN, EXIT_JOB_FAILED = 1, 2, 3, 4, 5
+EXIT_REFUSED, EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_FORBIDDEN, EXIT_FAILED = 1, 2, 3, 4, 5
 _UNAVAILABLE_STATUSES = frozenset({429, 502, 503, 504})
 _EXIT_CODES = (
     "Exit codes: 0 done; 1 the service refused the request, or it failed; 2 wrong usage; 3 the service cannot be "
     "reached, or is not available; 4 the API key or the password is missing, wrong or not enough; 5 the training "
-    "failed or was cancelled; 130 interrupted."
+    "or the submitted track failed or was cancelled; 130 interrupted."
 )
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ app = typer.Typer(
 app.command()(train.train)
 app.command()(generate.generate)
 app.command()(edit.edit)
+app.add_typer(tracks.app, name="tracks")
 app.add_typer(twins.app, name="twins")
 app.add_typer(jobs.app, name="jobs")
 app.command(context_settings=local.PASSED_ON)(local.keys)
@@ -86,8 +87,8 @@ def run() -> None:
 
 def exit_code(error: ProducerTwinError | OSError) -> int:
     match error:
-        case JobFailed():
-            return EXIT_JOB_FAILED
+        case JobFailed() | TrackFailed():
+            return EXIT_FAILED
         case Unreachable():
             return EXIT_UNAVAILABLE
         case ApiError(status=401 | 403):
