@@ -78,4 +78,4 @@ class TensorBoard:
     def close(self) -> None:
         self._writer.close()
         self.publish()
-        self._folder.cleanup()
+        self._folder.remove()

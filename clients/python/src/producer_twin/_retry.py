@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from producer_twin.errors import sentence_of
+from producer_twin._answers import sentence_of
 
 # The service did nothing.
 _REFUSED_STATUSES = frozenset({429, 503})

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from producer_twin import ApiError, JobFailed, ProducerTwinError, TrackFailed, Unreachable
 from producer_twin._connection import (
@@ -81,8 +83,20 @@ def run() -> None:
     try:
         app(prog_name="producer-twin")
     except (ProducerTwinError, OSError) as error:
-        say(error.message if isinstance(error, ApiError) else str(error), "error:", "red")
+        say(_sentence(error), "error:", "red")
         sys.exit(exit_code(error))
+    except (JSONDecodeError, ValidationError) as error:
+        say(f"the answer is not understood; is --url that of a service of this version? {error}", "error:", "red")
+        sys.exit(EXIT_REFUSED)
+
+
+def _sentence(error: ProducerTwinError | OSError) -> str:
+    match error:
+        case ApiError():
+            return error.message
+        case Unreachable():
+            return f"{error}; is the service running, and is --url right?"
+    return str(error)
 
 
 def exit_code(error: ProducerTwinError | OSError) -> int:

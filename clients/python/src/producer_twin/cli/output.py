@@ -18,6 +18,8 @@ from producer_twin import Job
 from producer_twin.models import QueueAnswer, ReportAnswer, SubmittedTrackAnswer
 
 messages = Console(stderr=True)
+# A program that reads a table has no lines of limited length.
+_PIPED_WIDTH = 10_000
 
 
 def printable(text: str) -> str:
@@ -49,11 +51,12 @@ def print_json(answer: BaseModel | Sequence[BaseModel] | dict[str, Any]) -> None
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows with a headline; None is an empty cell."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)  # an id is to be copied
     for row in rows:
         table.add_row(*(Text(printable("" if cell is None else str(cell))) for cell in row))
-    Console().print(table)
+    console = Console()
+    console.print(table, width=None if console.is_terminal else _PIPED_WIDTH, crop=False)
 
 
 def print_fields(answer: BaseModel, exclude: set[str] | None = None) -> None:
