@@ -88,9 +88,14 @@ class AsyncProducerTwin:
         **options: Unpack[GenerateOptions],
     ) -> AsyncTrack:
         """Make a track, as `tracks.generate`; `lora_id` names a twin."""
-        files = {"source_file": source_file, "reference_file": reference_file}
-        ids = {"request_id": request_id, "idempotency_key": idempotency_key}
-        return await self.tracks.generate(prompt, **ids, **files, **options)
+        return await self.tracks.generate(
+            prompt,
+            source_file=source_file,
+            reference_file=reference_file,
+            request_id=request_id,
+            idempotency_key=idempotency_key,
+            **options,
+        )
 
     async def train(
         self,

@@ -85,8 +85,8 @@ class AsyncTransport:
                     attempt += 1
                 else:
                     if not answer.is_error:
-                        if not (stream or page) and (error := not_understood(answer)):
-                            raise error
+                        if not (stream or page) and (unexpected := not_understood(answer)):
+                            raise unexpected
                         return answer
                     await _close(answer)
                     pause = self._retry.pause_after_answer(attempt, answer, repeatable)

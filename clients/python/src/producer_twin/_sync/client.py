@@ -89,9 +89,14 @@ class ProducerTwin:
         **options: Unpack[GenerateOptions],
     ) -> Track:
         """Make a track, as `tracks.generate`; `lora_id` names a twin."""
-        files = {"source_file": source_file, "reference_file": reference_file}
-        ids = {"request_id": request_id, "idempotency_key": idempotency_key}
-        return self.tracks.generate(prompt, **ids, **files, **options)
+        return self.tracks.generate(
+            prompt,
+            source_file=source_file,
+            reference_file=reference_file,
+            request_id=request_id,
+            idempotency_key=idempotency_key,
+            **options,
+        )
 
     def train(
         self,

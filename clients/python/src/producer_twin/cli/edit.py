@@ -86,8 +86,7 @@ def edit(
         stored |= _uploaded(context, producer, files)
         making.submit(context, prompt, options, own | stored, delivery)
     else:
-        sent = {f"{field}_file": path for field, path in files.items()}
-        making.make(context, prompt, options, own | stored, delivery, sent)
+        making.make(context, prompt, options, own | stored, delivery, files)
 
 
 def _uploaded(context: typer.Context, producer: str | None, files: dict[str, Path]) -> dict[str, str]:

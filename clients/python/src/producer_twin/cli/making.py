@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import typer
@@ -28,15 +29,15 @@ def make(
     context: typer.Context,
     prompt: str,
     options: TrackOptions,
-    own: Mapping[str, Any],
+    own: dict[str, Any],
     delivery: Delivery,
-    files: Mapping[str, Path | None] | None = None,
+    files: Mapping[str, Path] = MappingProxyType({}),
 ) -> None:
     """Make a track, and write it to a file.
 
     Args:
         own: further fields of the request; those that are None are left out.
-        files: by the client's names of their arguments.
+        files: those of `source` and `reference` that are sent along.
     """
     if delivery.webhook:
         raise typer.BadParameter("only a track that is submitted tells a webhook; add --submit", param_hint="--webhook")
@@ -48,7 +49,13 @@ def make(
     poller = context.with_resource(service_of(context).client(Retry(attempts=1)))
     try:
         with _progress(poller, request_id):
-            track = client.generate(prompt, request_id=request_id, **(files or {}), **fields)
+            track = client.generate(
+                prompt,
+                source_file=files.get("source"),
+                reference_file=files.get("reference"),
+                request_id=request_id,
+                **fields,
+            )
     except KeyboardInterrupt:
         say("the track is cancelled; one that is made with --submit goes on")
         raise
@@ -63,9 +70,7 @@ def make(
         print_line(f"{out}: {track.duration_seconds:.1f} s by {track.backend}, seed {track.seed}")
 
 
-def submit(
-    context: typer.Context, prompt: str, options: TrackOptions, own: Mapping[str, Any], delivery: Delivery
-) -> None:
+def submit(context: typer.Context, prompt: str, options: TrackOptions, own: dict[str, Any], delivery: Delivery) -> None:
     """Submit a track, and print its id. `own` is as above."""
     check_has_no_file(delivery)
     fields: SubmitOptions = _fields(options, own | {"webhook_url": delivery.webhook})  # type: ignore[assignment]
@@ -88,7 +93,7 @@ def check_has_no_file(delivery: Delivery) -> None:
         raise typer.BadParameter("--submit writes no file; `tracks wait` and `tracks save` do", param_hint="--out")
 
 
-def _fields(options: TrackOptions, own: Mapping[str, Any]) -> dict[str, Any]:
+def _fields(options: TrackOptions, own: dict[str, Any]) -> dict[str, Any]:
     """The fields of the request that were given."""
     given = asdict(options) | dict(own)
     parts = [_part(each) for each in given.pop("twins") or []]
