@@ -100,7 +100,6 @@ def test_a_key_of_ones_own_outlives_the_program(api: Api) -> None:
                 found.add(call(studio))
         return found
 
-    one = {"duration_seconds": 1, "idempotency_key": "order-17"}
-    assert len(made(lambda studio: studio.generate("catbird", **one).output_path)) == 1
-    two = one | {"idempotency_key": "order-18"}
-    assert len(made(lambda studio: studio.tracks.submit("catbird", **two).track_id)) == 1
+    one = made(lambda studio: studio.generate("catbird", duration_seconds=1, idempotency_key="order-17").output_path)
+    two = made(lambda studio: studio.tracks.submit("catbird", duration_seconds=1, idempotency_key="order-18").track_id)
+    assert len(one) == len(two) == 1

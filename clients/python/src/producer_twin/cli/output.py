@@ -56,7 +56,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     for row in rows:
         table.add_row(*(Text(printable("" if cell is None else str(cell))) for cell in row))
     console = Console()
-    console.print(table, width=None if console.is_terminal else _PIPED_WIDTH, crop=False)
+    (console if console.is_terminal else Console(width=_PIPED_WIDTH)).print(table)
 
 
 def print_fields(answer: BaseModel, exclude: set[str] | None = None) -> None:
