@@ -50,6 +50,7 @@ from core.asgi.responses import answer_or_error
 from core.configuration import service_config
 from core.errors import Refusal
 from core.settings import settings
+from core.temporary import start_sweeping
 from generation.outbox import Outbox, outbox_folder
 from generation.pipeline import Generation
 from generation.submission.submissions import Submissions
@@ -83,6 +84,7 @@ class Front:
         # Uploads and admissions retry while storage is unavailable. Reads fail at once, or use a copy in memory.
         direct = open_storage(self.settings.storage_url, self.settings.s3_endpoint_url)
         DECODING.start()
+        start_sweeping()
         self.storage = RetryingStorage(direct, _STORAGE_RETRY_SECONDS)
         self.key_ring = KeyRing(direct, self.settings.guest_key)
         self.producers = Producers(direct)
@@ -98,8 +100,8 @@ class Front:
         self.outbox = Outbox(direct, self.settings.storage_url, outbox_folder())
         keep_clean(self.storage, self.jobs, self.settings)
         self.generation = Generation(self.runners, self.library, self.outbox, self.settings)
-        self.acestep_tasks = AceStepTasks(self.storage)
         self.lease = ProcessLease(direct)
+        self.acestep_tasks = AceStepTasks(self.storage, self.lease)
         self.submissions = Submissions(self.generation, direct, self.lease)
         self.webhooks = Dispatcher(direct)
 

@@ -146,10 +146,11 @@ def _listed(name: str, value: Any) -> Any:
         raise ValueError(f"{name}: it is not valid JSON") from None
 
 
-class _MeasuredAnswer(Answer):
-    """The fields of a track that is measured, which other answers lack.
+class _TrackAnswer(Answer):
+    """A track that was made. A track that is not measured lacks `figures`, `draws` and `accepted`.
 
     Attributes:
+        lora_scale: the strength that the twins had together; null without a twin.
         figures: what is heard.
         draws: the number of takes that were drawn.
         accepted: whether the track meets the conditions of `accept`; null without it.
@@ -157,36 +158,30 @@ class _MeasuredAnswer(Answer):
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=False)
 
+    backend: str
+    seed: int
+    sample_rate: int
+    duration_seconds: float
+    output_path: str
+    lora_scale: float | None = None
     figures: Figures | None = None
     draws: int | None = None
     accepted: bool | None = None
 
 
-class GenerateAnswer(_MeasuredAnswer):
+class GenerateAnswer(_TrackAnswer):
     """The track itself. `figures`, `draws` and `accepted` are there where it is measured.
 
     `lora_scale` is the strength that the twins had together; null without a twin.
     """
 
     audio_base64: str
-    backend: str
-    seed: int
-    sample_rate: int
-    duration_seconds: float
-    output_path: str
-    lora_scale: float | None = None
 
 
-class GenerateLinkAnswer(_MeasuredAnswer):
+class GenerateLinkAnswer(_TrackAnswer):
     """With `response: "url"`: a URL from which a player or a browser can fetch the track."""
 
     url: str
-    backend: str
-    seed: int
-    sample_rate: int
-    duration_seconds: float
-    output_path: str
-    lora_scale: float | None = None
 
 
 class QueueAnswer(Answer):

@@ -7,15 +7,14 @@ every user of the machine can reach it, and has no option to open it elsewhere.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import tempfile
 import threading
 import time
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any
 
 from core.processes import kill_when_parent_dies
+from core.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
     from bentoml._internal.utils.circus import Arbiter
@@ -56,11 +55,11 @@ def _make_supervisor_private() -> None:
 
     @wraps(initialise)
     def private(self: Arbiter, watchers: list[Watcher], **options: Any) -> None:
-        folder = tempfile.mkdtemp(prefix="producer-twin-")
-        endpoints = {"endpoint": f"ipc://{folder}/control", "pubsub_endpoint": f"ipc://{folder}/events"}
+        folder = TemporaryFolder("supervisor")
+        endpoints = {"endpoint": f"ipc://{folder.path}/control", "pubsub_endpoint": f"ipc://{folder.path}/events"}
         for watcher in watchers:
             watcher.env[_SUPERVISOR] = str(os.getpid())
         initialise(self, watchers, **options | endpoints)
-        self.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        self.exit_stack.callback(folder.remove)
 
     Arbiter.__init__ = private  # type: ignore[method-assign]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from contract import Figures, NearestSegment
 from core.gate import Gate
 from core.notation import pitch
 from core.sandbox import Limits, Sandbox
+from core.temporary import TemporaryFolder
 from preprocessing.decode import blocks, probe
 from preprocessing.isolation import ANALYSIS
 
@@ -66,8 +66,8 @@ def prepare(goal: Goal) -> None:
 
 async def measure(file: bytes, extension: str, goal: Goal) -> Figures | None:
     """The figures of an encoded track; None if they cannot be measured, which the log explains."""
-    with tempfile.TemporaryDirectory(prefix="figures-") as folder:
-        path = Path(folder) / f"track.{extension}"
+    with TemporaryFolder("figures") as folder:
+        path = folder / f"track.{extension}"
         async with _GATE.slot():
             try:
                 await asyncio.to_thread(path.write_bytes, file)

@@ -300,11 +300,6 @@ def acestep_task(task: str) -> str:
     return f"acestep_tasks/{task}.json"
 
 
-def acestep_server(server: str) -> str:
-    """The heartbeat of a process that makes the tracks of tasks."""
-    return f"acestep_servers/{server}"
-
-
 def _fault(key: str, last_may_be_empty: bool = False) -> str | None:
     """What is wrong with a key; None if nothing is."""
     try:

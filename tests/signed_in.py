@@ -73,7 +73,7 @@ class SignedIn:
         library, runners = Library(storage), Runners({"ace_step": Silence()}, settings)
         jobs = Jobs(storage)
         outbox = Outbox(storage, "signed-in", folder / "outbox")
-        generation = Generation(runners, library, outbox, settings)
+        generation, lease = Generation(runners, library, outbox, settings), ProcessLease(storage)
         self.front = SimpleNamespace(
             settings=settings,
             storage=storage,
@@ -85,8 +85,8 @@ class SignedIn:
             runners=runners,
             outbox=outbox,
             generation=generation,
-            acestep_tasks=AceStepTasks(storage),
-            submissions=Submissions(generation, storage, ProcessLease(storage)),
+            acestep_tasks=AceStepTasks(storage, lease),
+            submissions=Submissions(generation, storage, lease),
         )
         ring = KeyRing(storage)
         app: ASGIApp = BodyLimits(self._serve, settings)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from tensorboardX import SummaryWriter
 
+from core.temporary import TemporaryFolder
 from storage import Storage, Unavailable, keys
 
 log = logging.getLogger("producer_twin.training")
@@ -57,9 +57,9 @@ class TensorBoard:
 
     def __init__(self, storage: Storage, job_id: str, first_step: int) -> None:
         self._storage, self._job_id = storage, job_id
-        self._folder = tempfile.TemporaryDirectory(prefix="twin-events-")
+        self._folder = TemporaryFolder("events")
         # Each attempt has its own file. `purge_step` drops an earlier attempt's points for steps that are repeated.
-        self._writer = SummaryWriter(self._folder.name, purge_step=first_step + 1, filename_suffix=f".{first_step:06d}")
+        self._writer = SummaryWriter(self._folder.path, purge_step=first_step + 1, filename_suffix=f".{first_step:06d}")
 
     def add(self, step: int, **values: float) -> None:
         """Add values of a step. The first underscore of a name ends its group: `loss_training` is `loss/training`."""
@@ -69,13 +69,13 @@ class TensorBoard:
     def publish(self) -> None:
         """Copy the event files to storage, unless it is unavailable."""
         self._writer.flush()
-        for name in os.listdir(self._folder.name):
+        for name in os.listdir(self._folder.path):
             try:
-                self._storage.put_file(keys.tensorboard(self._job_id, name), Path(self._folder.name) / name)
+                self._storage.put_file(keys.tensorboard(self._job_id, name), Path(self._folder.path) / name)
             except Unavailable as error:
                 log.warning("TensorBoard's files were not stored: %s", error)
 
     def close(self) -> None:
         self._writer.close()
         self.publish()
-        self._folder.cleanup()
+        self._folder.remove()

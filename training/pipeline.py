@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 from contract import TrainRequest
+from core.temporary import TemporaryFolder
 from models.base import Model
 from models.checkpoints import Checkpoint
 from preprocessing.isolation import ANALYSIS, DECODING
@@ -99,9 +98,9 @@ class TrainingPipeline:
         self, trainer: Trainer, model: Model, base: Checkpoint, report: Report, clip_seconds: float
     ) -> TrainEvalSplit:
         """Load the music of the job, and put its songs and clips of them into the report."""
-        with tempfile.TemporaryDirectory(prefix="twin-") as folder:
+        with TemporaryFolder("dataset") as folder:
             on_progress = ProgressWriter(self._attempt.try_update)
-            dataset = load_dataset(self._attempt, model, Path(folder), on_progress)
+            dataset = load_dataset(self._attempt, model, folder, on_progress)
             prune()
             cache = ExampleCache(trainer, model, base)
             split = split_dataset(

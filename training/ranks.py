@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from accelerate.state import AcceleratorState
 
 from core import logs
 from core.settings import ROOT, Settings, settings
+from core.temporary import TemporaryFolder
 from models.checkpoints import Checkpoint
 from runners import TABLE
 from training.base import Recipe
@@ -62,7 +62,7 @@ def distributed(
     if len(names) == 1:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="ranks-") as folder:
+    with TemporaryFolder("ranks") as folder:
         plan = {
             "devices": list(names),
             "backend": backend,
@@ -70,7 +70,7 @@ def distributed(
             "recipe": recipe.plain(),
             "examples": [str(path) for path in examples.paths],
         }
-        torch.save(plan, Path(folder) / _PLAN)
+        torch.save(plan, folder / _PLAN)
         processes = [_start(folder, rank) for rank in range(1, len(names))]
         try:
             while not all(_ready(folder, rank).exists() for rank in range(1, len(names))):
@@ -87,18 +87,18 @@ def distributed(
                 process.wait()
 
 
-def _start(folder: str, rank: int) -> subprocess.Popen[bytes]:
+def _start(folder: Path, rank: int) -> subprocess.Popen[bytes]:
     # The rank ends at the end of its standard input, which the operating system closes when this process ends.
-    command = [sys.executable, "-m", "training.ranks", folder, str(rank)]
+    command = [sys.executable, "-m", "training.ranks", str(folder), str(rank)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT)
 
 
-def _ready(folder: str, rank: int) -> Path:
-    return Path(folder) / f"ready-{rank}"
+def _ready(folder: Path, rank: int) -> Path:
+    return folder / f"ready-{rank}"
 
 
 @contextmanager
-def _process_group(folder: str, rank: int, names: Sequence[str]) -> Iterator[None]:
+def _process_group(folder: Path, rank: int, names: Sequence[str]) -> Iterator[None]:
     """Within the block this process is a rank of torch's process group, which `accelerate` uses."""
     environment, threads = os.environ.copy(), torch.get_num_threads()
     index, count = torch.device(names[rank]).index, str(len(names))
@@ -123,9 +123,9 @@ def _process_group(folder: str, rank: int, names: Sequence[str]) -> Iterator[Non
         torch.set_num_threads(threads)
 
 
-def _run_rank(folder: str, rank: int, config: Settings) -> None:
+def _run_rank(folder: Path, rank: int, config: Settings) -> None:
     """Run a rank other than 0 to the last step."""
-    plan: Mapping[str, Any] = torch.load(Path(folder) / _PLAN, weights_only=True)
+    plan: Mapping[str, Any] = torch.load(folder / _PLAN, weights_only=True)
     backend = TABLE.choose(plan["backend"], config)
     base, model = load_model(backend, plan["devices"][rank], config, lambda: None)
     if base.sha256 != plan["base_sha256"]:
@@ -145,7 +145,7 @@ def _end_with_rank_0() -> None:
 
 
 def main() -> None:
-    folder, rank = sys.argv[1], int(sys.argv[2])
+    folder, rank = Path(sys.argv[1]), int(sys.argv[2])
     config = settings()
     logs.configure(config)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all ranks; rank 0 handles it

@@ -15,6 +15,7 @@ from core.asgi.graceful_shutdown import GracefulShutdown
 from core.configuration import service_config
 from core.errors import Refusal
 from core.settings import settings
+from core.temporary import start_sweeping
 from storage import Unavailable, open_storage
 from storage.retrying import RetryingStorage
 from training.jobs.admission import Admission
@@ -41,6 +42,7 @@ class Training:
         config = settings()
         logs.configure(config)
         traces.configure(config)
+        start_sweeping()
         storage = open_storage(config.storage_url, config.s3_endpoint_url)
         self.admission = Admission(storage, config)
         # A job must not fail because storage is unavailable for a moment when it starts or ends.

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import BinaryIO
 
 from core.disk import temporary_space
+from core.temporary import TemporaryFolder
 from generation.editing.recordings import Sent
 
 FIELDS = ("source", "reference")
@@ -21,10 +20,10 @@ class TaskFiles:
     """Copies of the files that came with a task, on the disk for temporary files.
 
     Args:
-        folder: has a file for each field that was sent; None if none was. It is removed at the latest with this object.
+        folder: has a file for each field that was sent; None if none was.
     """
 
-    def __init__(self, folder: tempfile.TemporaryDirectory[str] | None) -> None:
+    def __init__(self, folder: TemporaryFolder | None) -> None:
         self._folder = folder
 
     @contextmanager
@@ -33,31 +32,30 @@ class TaskFiles:
         with ExitStack() as stack:
             files = {}
             for name in FIELDS:
-                if self._folder and (path := Path(self._folder.name, name)).exists():
+                if self._folder and (path := self._folder.path / name).exists():
                     files[name] = stack.enter_context(io.FileIO(path))
             yield Sent(**files)
 
     def remove(self) -> None:
         if self._folder:
-            self._folder.cleanup()
+            self._folder.remove()
 
 
 def kept(files: Mapping[str, BinaryIO | io.FileIO]) -> TaskFiles:
     """Copy files by the names of their fields. Raises Refusal (507) where the disk is full."""
     if not files:
         return TaskFiles(None)
-    folder = tempfile.TemporaryDirectory(prefix="acestep-task-", ignore_cleanup_errors=True)
-    copies = TaskFiles(folder)
-    try:
-        with temporary_space():
+    with temporary_space():
+        folder = TemporaryFolder("acestep-task")
+        try:
             for name, file in files.items():
                 file.seek(0)
-                with Path(folder.name, name).open("xb") as copy:
+                with (folder.path / name).open("xb") as copy:
                     shutil.copyfileobj(file, copy, 2**20)
-    except BaseException:
-        copies.remove()
-        raise
-    return copies
+        except BaseException:
+            folder.remove()
+            raise
+    return TaskFiles(folder)
 
 
 def size_of(files: Mapping[str, io.FileIO]) -> int:

@@ -1,8 +1,7 @@
 """ACE-Step's tasks: tracks that are made after the answer to the request, and asked for later.
 
-Records are in storage, so that every replica answers for every task. The process that accepted a task makes its tracks.
-While it has any, it renews a heartbeat in storage: a task whose process has ended is answered as failed, by whichever
-replica is asked.
+Records are in storage, so that every replica answers for every task. The process that accepted a task makes its tracks,
+and holds its lease: a task whose process has ended is answered as failed, by whichever replica is asked.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -28,6 +27,7 @@ from core import logs, principal
 from core.errors import Refusal
 from generation.pipeline import Generation
 from storage import AlreadyExists, NotFound, Storage, keys, records
+from storage.process_lease import LivingProcesses, ProcessLease
 
 log = logging.getLogger("producer_twin.acestep")
 
@@ -36,8 +36,6 @@ MAX_TRACKS_OF_ONE = 64
 # Files that came with tasks stay on the disk for temporary files until the tasks have ended.
 MAX_FILE_BYTES = 8 * 2**30
 MAX_FILE_BYTES_OF_ONE = 2 * 2**30
-_HEARTBEAT_SECONDS = 5.0
-_DEAD_AFTER = timedelta(seconds=60)
 _AVERAGED = 50
 _WAITING_SECONDS = 1800.0
 _LOST = "the server that made it has ended; send the request again"
@@ -58,14 +56,14 @@ class TaskRecord(BaseModel):
 
     Attributes:
         owner: the name of the principal that sent the task; no other may see it.
-        server: the process that makes its tracks.
+        process: makes its tracks.
         request: the first take's, of which the others differ in their seed.
         model: the name of the checkpoint.
     """
 
     task_id: str
     owner: str
-    server: str
+    process: str
     state: State
     created_at: datetime
     request: dict[str, Any]
@@ -75,15 +73,19 @@ class TaskRecord(BaseModel):
 
 
 class AceStepTasks:
-    """The tasks of this process, and the records of all."""
+    """The tasks of this process, and the records of all.
 
-    def __init__(self, storage: Storage) -> None:
+    Args:
+        lease: by which other processes see that this one lives.
+    """
+
+    def __init__(self, storage: Storage, lease: ProcessLease) -> None:
         self._storage = storage
-        self._server = uuid.uuid4().hex
+        self._lease = lease
+        self._living = LivingProcesses(storage, lease)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tracks: Counter[str] = Counter()
         self._file_bytes: Counter[str] = Counter()
-        self._heart: asyncio.Task[None] | None = None
         self._counts: Counter[str] = Counter()
         self._seconds: deque[float] = deque(maxlen=_AVERAGED)
 
@@ -107,7 +109,7 @@ class AceStepTasks:
         record = TaskRecord(
             task_id=str(uuid.uuid4()),
             owner=owner,
-            server=self._server,
+            process=self._lease.name,
             state="queued",
             created_at=datetime.now(UTC),
             request=takes[0].model_dump(mode="json", exclude_unset=True),
@@ -116,9 +118,7 @@ class AceStepTasks:
         files: TaskFiles | None = None
         try:
             files = await asyncio.to_thread(kept, sent)
-            if self._heart is None or self._heart.done():
-                await to_record_thread(self._beat)
-                self._heart = asyncio.create_task(self._keep_beating())
+            await to_record_thread(self._lease.hold)
             await to_record_thread(self._store, record)
         except BaseException:
             self._let_go(owner, len(takes), size)
@@ -227,21 +227,6 @@ class AceStepTasks:
         if not self._tracks[owner]:
             del self._tracks[owner], self._file_bytes[owner]
 
-    async def _keep_beating(self) -> None:
-        while True:
-            await asyncio.sleep(_HEARTBEAT_SECONDS)
-            try:
-                if not self._running and not self._tracks:  # a task that is being stored has tracks already
-                    self._heart = None
-                    await to_record_thread(self._storage.delete, keys.acestep_server(self._server))
-                    return
-                await to_record_thread(self._beat)
-            except Refusal as refusal:
-                log.warning("the heartbeat of ACE-Step's tasks was not stored: %s", refusal)
-
-    def _beat(self) -> None:
-        self._storage.put(keys.acestep_server(self._server), datetime.now(UTC).isoformat().encode())
-
     def _read(self, task_id: str) -> TaskRecord | None:
         try:
             return records.read(self._storage, keys.acestep_task(task_id), _parse)[0]
@@ -260,11 +245,9 @@ class AceStepTasks:
 
     def _is_lost(self, record: TaskRecord) -> bool:
         """Whether the process that made the task has ended."""
-        if record.server == self._server:
+        if record.process == self._lease.name:
             return record.task_id not in self._running
-        beat = self._storage.stat(keys.acestep_server(record.server))
-        newest = beat.modified if beat else record.created_at
-        return datetime.now(UTC) - newest > _DEAD_AFTER
+        return not self._living.lives(record.process)
 
 
 def _parse(data: bytes, key: str) -> TaskRecord:

@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import re
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +27,7 @@ from core import principal
 from core.asgi.responses import error_response
 from core.disk import temporary_space
 from core.errors import Refusal
+from core.temporary import TemporaryFolder
 from core.text import shown
 from generation.outbox import Outbox
 from storage import AlreadyExists, Changed, NotFound, Storage, Unavailable, keys, records, work_keys
@@ -107,8 +107,8 @@ class Idempotency:
             key = _storage_key(given)
             etag = await asyncio.to_thread(self._begin, key)
             if isinstance(etag, KeptAnswer):
-                with tempfile.TemporaryDirectory(prefix="replayed-") as folder:
-                    answer = await self._again(etag, scope, receive, Path(folder))
+                with TemporaryFolder("replayed") as folder:
+                    answer = await self._again(etag, scope, receive, folder)
                     await answer(scope, receive, send)
                 return
         except Refusal as refusal:
@@ -289,8 +289,7 @@ class _Captured:
         body, track = b"".join(self.parts), None
         if path := self.headers.get(_TRACK_HEADER):
             track = keys.from_path(path)
-        elif _AUDIO_FIELD in body[:64]:
-            document: dict[str, Any] = json.loads(body)
+        elif _AUDIO_FIELD in body and "audio_base64" in (document := json.loads(body)):
             track = keys.from_path(document["output_path"])
             body = json.dumps(document | {"audio_base64": ""}).encode()
         if len(body) > _MAX_DOCUMENT_BYTES:

@@ -58,6 +58,13 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "name": {"schema": {"type": "string"}, "description": "As in the job's record"},
     "path": {"schema": {"type": "string"}, "description": "The part of an output_path after /data/outputs/"},
 }
+_IDEMPOTENCY_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Such as a UUID. The same request with the same key is answered as before, and makes nothing again.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
 _ABOUT = (
     "A producer's beats become a LoRA adapter, the producer's twin; a prompt becomes a track in its style. Field names "
     "may be written in camelCase as well. null means the same as leaving a field out. A POST that makes something may "
@@ -143,6 +150,8 @@ def _operation(route: Route, schemas: dict[Any, Json]) -> Json:
                 "schema": dict(parameter.schema),
             }
         )
+    if route.makes:
+        parameters.append(_IDEMPOTENCY_KEY)
     operation: Json = {
         "operationId": _name(route),
         "tags": [route.tag],

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from soundfile import LibsndfileError
 from starlette.responses import FileResponse, RedirectResponse, Response
@@ -15,6 +14,7 @@ from contract import OutputFormat
 from core.errors import Refusal
 from core.sandbox import Exceeded, Limits
 from core.settings import Settings
+from core.temporary import TemporaryFolder
 from core.text import shown
 from generation.access import may_fetch
 from generation.encode import MEDIA_TYPES, transcode
@@ -66,11 +66,11 @@ async def convert(key: str, output_format: OutputFormat, storage: Storage, outbo
     if not (keys.is_key(key) and may_fetch(key)):
         raise missing
     stored = PurePosixPath(key)
-    with tempfile.TemporaryDirectory(prefix="convert-") as folder:
+    with TemporaryFolder("convert") as folder:
         file = outbox.waiting(key) or await to_record_thread(storage.local, key)
         try:
             if file is None:
-                file = Path(folder) / stored.name
+                file = folder / stored.name
                 await asyncio.to_thread(storage.get_file, key, file)
             elif not file.exists():
                 raise missing

@@ -34,6 +34,7 @@ from core.errors import Refusal
 from core.logs import note
 from core.sandbox import Exceeded, Limits
 from core.settings import Settings
+from core.temporary import TemporaryFolder
 from core.text import shown
 from preprocessing.decode import check_ends, probe
 from preprocessing.embedded_tags import parse_tags, read_tags
@@ -153,11 +154,11 @@ async def _analyse(path: str, storage: Storage) -> AnalysisAnswer:
     parts = key.split("/")
     if len(parts) < 4 or parts[0] != "uploads" or not principal.sees(parts[1]):
         raise missing
-    with tempfile.TemporaryDirectory(prefix="analysis-") as folder:
+    with TemporaryFolder("analysis") as folder:
         file = await to_record_thread(storage.local, key)
         try:
             if file is None:
-                file = Path(folder) / "upload"
+                file = folder / "upload"
                 await asyncio.to_thread(storage.get_file, key, file)
         except NotFound:
             raise missing from None

@@ -21,8 +21,8 @@ CLIENT_GONE = 499
 def error_response(
     status: int, message: str, headers: dict[str, str] | None = None, wait: int | None = None, field: str = "error"
 ) -> JSONResponse:
-    """An error response; with 429 and 503 it says to try again after `wait` seconds."""
-    waits = {"retry-after": str(wait or DEFAULT_RETRY_AFTER)} if status in (429, 503) else {}
+    """An error response; with `wait`, and always with 429 and 503, it says after how many seconds to try again."""
+    waits = {"retry-after": str(wait or DEFAULT_RETRY_AFTER)} if wait or status in (429, 503) else {}
     return JSONResponse({field: message}, status_code=status, headers=waits | (headers or {}))
 
 

@@ -21,6 +21,7 @@ from core import principal
 from core.disk import temporary_space
 from core.errors import Refusal
 from core.gate import Gate
+from core.temporary import TemporaryFolder
 from core.text import shown
 from generation.access import may_fetch, producer_of
 from generation.editing import kept_latents
@@ -212,11 +213,11 @@ class Recordings:
             return
         key = found.place
         missing = _missing(field, found.name)
-        with tempfile.TemporaryDirectory(prefix="source-") as folder:
+        with TemporaryFolder("source") as folder:
             place = self.outbox.waiting(key) or await asyncio.to_thread(self.storage.local, key)
             try:
                 if place is None:
-                    place = Path(folder) / "recording"
+                    place = folder / "recording"
                     with temporary_space():
                         await asyncio.to_thread(self.storage.get_file, key, place)
                 elif not place.exists():

@@ -13,8 +13,9 @@ import pytest
 import soundfile
 
 from core.settings import ROOT
-from tests.api import PATIENCE, Api, beat
+from tests.api import PATIENCE, Api, beat, wait_until
 from tests.conftest import IS_WEB
+from tests.lossy_proxy import Loss, lossy
 
 CLIENT = ROOT / "clients" / "typescript"
 KEY = IS_WEB["MUSIC_SERVICE_API_KEY"]
@@ -52,15 +53,56 @@ def test_its_own_tests_pass(source: Path) -> None:
     assert re.search(r"^# pass [1-9]", printed, re.MULTILINE), printed
 
 
-def test_the_program_of_the_readme(source: Path, api: Api, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def installed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the package is installed, as users install it."""
+    folder = tmp_path_factory.mktemp("installed")
     package = _run(source, "npm", "pack", "--silent").split()[-1]
-    (tmp_path / "package.json").write_text('{"type": "module"}')
-    _run(tmp_path, "npm", "install", "--no-audit", "--no-fund", "--offline", str(source / package))
-    assert not json.loads((tmp_path / "node_modules/producer-twin/package.json").read_text()).get("dependencies")
+    (folder / "package.json").write_text('{"type": "module"}')
+    _run(folder, "npm", "install", "--no-audit", "--no-fund", "--offline", str(source / package))
+    (folder / "beat.wav").write_bytes(beat(6))
+    return folder
+
+
+def test_the_program_of_the_readme(installed: Path, api: Api) -> None:
+    assert not json.loads((installed / "node_modules/producer-twin/package.json").read_text()).get("dependencies")
     program = re.search(r"```js\n(.*?)```", (CLIENT / "README.md").read_text(), re.DOTALL)
     assert program and len(program[1].splitlines()) <= 10
-    (tmp_path / "beat.wav").write_bytes(beat(6))
-    (tmp_path / "program.js").write_text(program[1].replace("http://127.0.0.1:3000", api.server.url))
-    printed = _run(tmp_path, "node", "program.js", PRODUCER_TWIN_API_KEY=KEY)
+    (installed / "program.js").write_text(program[1].replace("http://127.0.0.1:3000", api.server.url))
+    printed = _run(installed, "node", "program.js", PRODUCER_TWIN_API_KEY=KEY)
     assert "done 4" in printed and "too little data" in printed, printed
-    assert soundfile.info(tmp_path / "track.wav").duration == pytest.approx(2, abs=0.1)
+    assert soundfile.info(installed / "track.wav").duration == pytest.approx(2, abs=0.1)
+
+
+MAKES = """
+import { readFile } from "node:fs/promises";
+import { ProducerTwin } from "producer-twin";
+const studio = new ProducerTwin({ retry: { baseSeconds: 0.01 } });
+const song = new File([await readFile("beat.wav")], "beat.wav");
+const { path } = await studio.uploads.upload("tslossy", song);
+await studio.uploads.store("tslossy", song, { filename: "again.wav" });
+const job = await studio.training.submit("tslossy", [path]);
+await studio.jobs.cancel(job.job_id);
+const tracks = [
+  (await studio.generate("currawong", { duration_seconds: 1 })).output_path,
+  (await studio.generate("currawong", { task: "repaint", start: 1, end: 2 }, { source: song })).output_path,
+];
+const submitted = await studio.tracks.submit("currawong", { duration_seconds: 1 });
+console.log(JSON.stringify({ job: job.job_id, tracks, submitted: submitted.track_id }));
+"""
+
+
+@pytest.mark.parametrize("loss", ["closed", 504])
+def test_nothing_is_made_twice_where_answers_are_lost(installed: Path, api: Api, loss: Loss) -> None:
+    words, producer = f"currawong{loss}", f"tslossy{loss}"
+    (installed / "makes.js").write_text(MAKES.replace("currawong", words).replace("tslossy", producer))
+    with lossy(api.server.url, loss) as proxy:
+        printed = _run(installed, "node", "makes.js", PRODUCER_TWIN_URL=proxy.url, PRODUCER_TWIN_API_KEY=KEY)
+        paths = ("/uploads", "/store-upload", "/train/submit", "/generate", "/generate/form", "/generate/submit")
+        assert set(paths) <= set(proxy.lost)
+    made = json.loads(printed)
+    wait_until(lambda: "output_path" in api.get(f"/tracks/{made['submitted']}"))
+    tracks = [*made["tracks"], api.get(f"/tracks/{made['submitted']}")["output_path"]]
+    assert sorted(track["output_path"] for track in api.get("/tracks", text=words)["tracks"]) == sorted(tracks)
+    assert [job["job_id"] for job in api.get("/jobs", producer_id=producer)["jobs"]] == [made["job"]]
+    assert len(list((api.folder / "uploads" / producer).rglob("*.wav"))) == 2

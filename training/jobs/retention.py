@@ -33,7 +33,7 @@ def clean(storage: Storage, jobs: Jobs, settings: Settings) -> dict[str, int]:
         (
             "outputs",
             settings.keep_outputs_days,
-            ["outputs/", "acestep_tasks/", "acestep_servers/", work_keys.submissions()],
+            ["outputs/", "acestep_tasks/", work_keys.submissions()],
         ),
     ):
         if days is None:

@@ -14,12 +14,14 @@ export class ApiError extends ProducerTwinError {
    * @param sentence the service's sentence, which names the field and the remedy.
    * @param retryAfter the seconds after which the service may be asked again, if it said so.
    * @param requestId the id under which the service's log has the request.
+   * @param ofService whether the service answered, and not a proxy in between.
    */
   constructor(
     readonly status: number,
     readonly sentence: string,
     readonly retryAfter: number | null = null,
     readonly requestId: string | null = null,
+    readonly ofService = true,
   ) {
     super(`${status}: ${sentence}`);
   }
@@ -42,13 +44,17 @@ export class JobFailed extends ProducerTwinError {
 /** The error for an answer that is none of success. */
 export function errorOf(status: number, statusText: string, body: string, headers: Headers): ApiError {
   let sentence = body.trim().slice(0, 500) || statusText;
+  let ofService = false;
   try {
     const document: unknown = JSON.parse(body);
-    if (typeof document === "object" && document !== null && "error" in document) sentence = String(document.error);
+    if (typeof document === "object" && document !== null && "error" in document) {
+      sentence = String(document.error);
+      ofService = true;
+    }
   } catch {
     // A proxy in between answered.
   }
-  return new ApiError(status, sentence, retryAfter(headers), headers.get("x-request-id"));
+  return new ApiError(status, sentence, retryAfter(headers), headers.get("x-request-id"), ofService);
 }
 
 /** The seconds of `Retry-After`, which is a number or a date. */

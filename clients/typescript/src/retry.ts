@@ -1,6 +1,11 @@
+import type { ApiError } from "./errors.js";
+
 /** How often and how long the client tries again. */
 export interface Retry {
-  /** How often a request is sent at most; 4 if left out. */
+  /**
+   * How often a request is sent at most; 4 if left out. Asking again for the answer to an attempt that is still under way
+   * does not count; with 1 that is not done either.
+   */
   attempts?: number;
   /** The first pause in seconds where the service names none; each further one is twice as long. */
   baseSeconds?: number;
@@ -8,8 +13,8 @@ export interface Retry {
   maxSeconds?: number;
 }
 
-/** The service did nothing (429, 503), or a proxy got no answer of it (502). */
-const RETRIED_STATUSES = new Set([429, 502, 503]);
+/** The service did nothing. */
+const REFUSED_STATUSES = new Set([429, 503]);
 
 /** Decides whether a request is sent again, and when. */
 export class RetryPolicy {
@@ -33,14 +38,25 @@ export class RetryPolicy {
     return attempt < this.#attempts && repeatable ? this.#backoff(attempt) : null;
   }
 
-  /** The seconds until the next attempt after an error of the service; null if there is none. */
-  afterAnswer(attempt: number, status: number, wanted: number | null, repeatable: boolean): number | null {
-    if (attempt >= this.#attempts || !RETRIED_STATUSES.has(status) || (status === 502 && !repeatable)) return null;
-    if (wanted === null) return this.#backoff(attempt);
-    return wanted <= this.#max ? wanted : null;
+  /** The seconds until the next attempt after an error of the service, or of a proxy; null if there is none. */
+  afterAnswer(attempt: number, error: ApiError, repeatable: boolean): number | null {
+    const mayHelp = REFUSED_STATUSES.has(error.status) || (repeatable && isLost(error));
+    if (isUnderWay(error) ? this.#attempts === 1 : attempt >= this.#attempts || !mayHelp) return null;
+    if (error.retryAfter === null) return this.#backoff(attempt);
+    return error.retryAfter <= this.#max ? error.retryAfter : null;
   }
 
   #backoff(attempt: number): number {
     return Math.min(this.#base * 2 ** (attempt - 1), this.#max) * (0.5 + Math.random() / 2);
   }
+}
+
+/** Whether an earlier attempt with the same idempotency key is not answered yet. */
+export function isUnderWay({ status, retryAfter }: ApiError): boolean {
+  return status === 409 && retryAfter !== null;
+}
+
+/** Whether a proxy got no answer of the service, which may have done its work. */
+function isLost({ status, ofService }: ApiError): boolean {
+  return status === 502 || (status === 504 && !ofService);
 }

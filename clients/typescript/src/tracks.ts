@@ -1,4 +1,5 @@
 import { followed } from "./followed.js";
+import { idempotent } from "./ids.js";
 import { encode, pathOf, type FilePart, type Transport } from "./transport.js";
 import type {
   GenerateOptions,
@@ -26,6 +27,8 @@ export interface GenerateFiles {
   reference?: Blob;
   /** An id of your choice, such as a UUID, for `queue`. */
   requestId?: string;
+  /** The same key with the same request is the same track; a new one if left out. */
+  idempotencyKey?: string;
   /** Aborting it frees the model, too. */
   signal?: AbortSignal;
 }
@@ -55,16 +58,21 @@ export class Tracks {
       const file = files[field];
       if (file) parts.push({ field, file, name: file instanceof File ? file.name : "audio" });
     }
-    const headers: Record<string, string> = files.requestId ? { "x-request-id": files.requestId } : {};
+    const headers = idempotent(files.idempotencyKey);
+    if (files.requestId) headers["x-request-id"] = files.requestId;
     const common = { headers, withLinks: true, signal: files.signal };
     if (!parts.length) return this.#transport.json("POST", "/generate", { json: fields, ...common });
     return this.#transport.json("POST", "/generate/form", { form: asTexts(fields), files: parts, ...common });
   }
 
-  /** Start to make a track, and answer at once. The options are the fields of `POST /generate/submit`. */
-  submit(prompt: string, options: SubmitOptions = {}): Promise<SubmittedTrack> {
+  /**
+   * Start to make a track, and answer at once. The options are the fields of `POST /generate/submit`.
+   *
+   * @param idempotencyKey the same key with the same request is the same track; a new one if left out.
+   */
+  submit(prompt: string, options: SubmitOptions = {}, idempotencyKey?: string): Promise<SubmittedTrack> {
     const json = { prompt, ...options, response: "url" };
-    return this.#transport.json("POST", "/generate/submit", { json, withLinks: true, repeatable: false });
+    return this.#transport.json("POST", "/generate/submit", { json, headers: idempotent(idempotencyKey), withLinks: true });
   }
 
   /** A submitted track now and whenever it changes, until it is made, has failed, or was cancelled; as `jobs.events`. */

@@ -1,3 +1,4 @@
+import { idempotent, newId } from "./ids.js";
 import { Jobs } from "./jobs.js";
 import { isRedirect, type Transport } from "./transport.js";
 import type { SubmittedTraining, Task, TrainOptions, TrainedTwin } from "./types.js";
@@ -18,13 +19,13 @@ export class Training {
    * @param uploadPaths the paths that uploads answered; null with `upload_urls` or `dataset_job_id`.
    */
   submit(producerId: string, uploadPaths: readonly string[] | null, options: TrainOptions = {}): Promise<SubmittedTraining> {
-    return this.#transport.json("POST", "/train/submit", { json: body(producerId, uploadPaths, options) });
+    return this.#transport.json("POST", "/train/submit", { json: body(producerId, uploadPaths, options), headers: idempotent() });
   }
 
   /** Train a twin; answers when it is ready. The arguments are those of `submit`. */
   async train(producerId: string, uploadPaths: readonly string[] | null, options: TrainOptions = {}): Promise<TrainedTwin> {
     const json = body(producerId, uploadPaths, options);
-    const answer = await this.#transport.send("POST", "/train", { json, returnRedirect: true });
+    const answer = await this.#transport.send("POST", "/train", { json, headers: idempotent(), returnRedirect: true });
     if (!isRedirect(answer)) return (await answer.json()) as TrainedTwin;
     await answer.body?.cancel();
     return this.#jobs.result(json.job_id);
@@ -42,5 +43,5 @@ export class Training {
 }
 
 function body(producerId: string, uploadPaths: readonly string[] | null, options: TrainOptions) {
-  return { producer_id: producerId, upload_paths: uploadPaths, ...options, job_id: options.job_id ?? crypto.randomUUID() };
+  return { producer_id: producerId, upload_paths: uploadPaths, ...options, job_id: options.job_id ?? newId() };
 }

@@ -1,5 +1,5 @@
 import { ApiError, ProducerTwinError, Unreachable, errorOf } from "./errors.js";
-import { RetryPolicy, type Retry } from "./retry.js";
+import { RetryPolicy, isUnderWay, type Retry } from "./retry.js";
 import { sendForm, type OnProgress } from "./forms.js";
 
 /** Where the service is, and how the client identifies itself. */
@@ -75,18 +75,20 @@ export class Transport {
   /** The answer, which is none of an error. Null fields and parameters are left out. Throws ApiError, Unreachable. */
   async send(method: Method, path: string, request: Request = {}): Promise<Response> {
     const repeatable = request.repeatable ?? true;
-    for (let attempt = 1; ; attempt++) {
+    for (let attempt = 1; ; ) {
       let pause: number | null;
       try {
         const answer = await this.#sendOnce(method, path, request);
         if (answer.ok || (request.returnRedirect && isRedirect(answer))) return answer;
         const error = errorOf(answer.status, answer.statusText, await answer.text(), answer.headers);
-        pause = this.#retry.afterAnswer(attempt, answer.status, error.retryAfter, repeatable);
+        pause = this.#retry.afterAnswer(attempt, error, repeatable);
         if (pause === null) throw error;
+        if (!isUnderWay(error)) attempt++;
       } catch (error) {
         if (error instanceof ApiError || request.signal?.aborted) throw error;
         pause = this.#retry.afterLostConnection(attempt, repeatable && !isTimeout(error));
         if (pause === null) throw lost(path, error);
+        attempt++;
       }
       await sleep(pause, request.signal);
     }

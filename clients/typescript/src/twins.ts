@@ -1,5 +1,6 @@
 import { ProducerTwinError } from "./errors.js";
 import type { OnProgress } from "./forms.js";
+import { idempotent, newId } from "./ids.js";
 import { pathOf, type FilePart, type Transport } from "./transport.js";
 import type { Deleted, ImportedAdapter, Report, RetrainOptions, RetrainedTwin, Twin, Version } from "./types.js";
 
@@ -47,26 +48,27 @@ export class Twins {
 
   /** Train a twin again on its dataset. A `job_id` is chosen unless one is given, so that it is done once. */
   retrain(loraId: string, options: RetrainOptions = {}): Promise<RetrainedTwin> {
-    const json = { job_id: crypto.randomUUID(), ...options };
-    return this.#transport.json("POST", pathOf("/loras/{lora_id}/retrain", { lora_id: loraId }), { json });
+    const json = { job_id: newId(), ...options };
+    return this.#transport.json("POST", pathOf("/loras/{lora_id}/retrain", { lora_id: loraId }), { json, headers: idempotent() });
   }
 
   /**
    * Import an adapter that was made elsewhere as a twin.
    *
    * @param adapter the file, or a zip of its folder.
-   * @param options its `config` (adapter_config.json), the `backend` that it is for, and the progress of the upload.
+   * @param options its `config` (adapter_config.json), the `backend` that it is for, the progress of the upload, and an
+   * `idempotencyKey` of your own.
    */
   importAdapter(
     producerId: string,
     modelName: string,
     adapter: File,
-    options: { config?: Blob; backend?: string; onProgress?: OnProgress } = {},
+    options: { config?: Blob; backend?: string; onProgress?: OnProgress; idempotencyKey?: string } = {},
   ): Promise<ImportedAdapter> {
     const files: FilePart[] = [{ field: "file", file: adapter, name: adapter.name }];
     if (options.config) files.push({ field: "file", file: options.config, name: "adapter_config.json" });
     const form = { producer_id: producerId, model_name: modelName, backend: options.backend };
-    const request = { form, files, onProgress: options.onProgress, repeatable: false };
+    const request = { form, files, headers: idempotent(options.idempotencyKey), onProgress: options.onProgress };
     return this.#transport.json("POST", "/loras/import", request);
   }
 

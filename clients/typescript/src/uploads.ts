@@ -1,4 +1,5 @@
 import type { OnProgress } from "./forms.js";
+import { idempotent, newId } from "./ids.js";
 import type { Transport } from "./transport.js";
 import type { Analysis, Upload, UploadLink } from "./types.js";
 
@@ -28,19 +29,19 @@ export class Uploads {
     const { filename, job_id } = stored(file, named);
     const form = { producer_id: producerId, job_id, filename };
     const files = [{ field: "file", file, name: filename }];
-    return this.#transport.json("POST", "/uploads", { form, files, onProgress, signal });
+    return this.#transport.json("POST", "/uploads", { form, files, headers: idempotent(), onProgress, signal });
   }
 
   /** Send a file within JSON. */
   async store(producerId: string, file: Blob, options: UploadOptions = {}): Promise<Upload> {
     const json = { producer_id: producerId, ...stored(file, options), content_base64: await asBase64(file) };
-    return this.#transport.json("POST", "/store-upload", { json });
+    return this.#transport.json("POST", "/store-upload", { json, headers: idempotent() });
   }
 
   /** A URL to send a file of `bytes` bytes straight to the bucket, where storage is S3. */
   link(producerId: string, bytes: number, options: UploadOptions = {}): Promise<UploadLink> {
     const json = { producer_id: producerId, bytes, ...stored(null, options) };
-    return this.#transport.json("POST", "/uploads/link", { json });
+    return this.#transport.json("POST", "/uploads/link", { json, headers: idempotent() });
   }
 
   /** The length, tempo, key and levels of an upload, by the path that it was answered. */
@@ -51,7 +52,7 @@ export class Uploads {
 
 function stored(file: Blob | null, { filename, job_id }: UploadOptions): Required<UploadOptions> {
   const own = file instanceof File ? file.name : "audio.wav";
-  return { filename: filename ?? own, job_id: job_id ?? crypto.randomUUID() };
+  return { filename: filename ?? own, job_id: job_id ?? newId() };
 }
 
 async function asBase64(file: Blob): Promise<string> {

@@ -105,7 +105,7 @@ test("every route is called, with every parameter and field", async () => {
     assert.ok(route, `there is no ${request.method} ${pathname}`);
     const fields = sent.get(route.name);
     for (const name of searchParams.keys()) fields.add(name);
-    for (const name of ["x-request-id", "x-twin-link"]) if (request.headers.has(name)) fields.add(name);
+    for (const name of ["x-request-id", "x-twin-link", "Idempotency-Key"]) if (request.headers.has(name)) fields.add(name);
     const body = new Response(request.body, { headers: request.headers.get("content-type") ? request.headers : undefined });
     if (request.headers.get("content-type") === "application/json") Object.keys(await body.json()).forEach((name) => fields.add(name));
     else if (request.body) for (const name of (await body.formData()).keys()) fields.add(name);

@@ -55,6 +55,36 @@ test("what must not be done twice is not sent again", async () => {
   assert.equal(requests.length, 4);
 });
 
+test("what makes something is sent again with the same key", async () => {
+  const made = json(200, { track_id: "twins:ada:x", state: "queued" });
+  const upstream = (answer) => answer.writeHead(504, { "content-type": "text/plain" }).end("upstream timed out");
+  const underWay = json(409, { error: "it is not answered yet" }, { "retry-after": "0" });
+  const keys = () => requests.map(({ headers }) => headers["idempotency-key"]);
+  answers = [broken, upstream, ...Array(9).fill(underWay), made];
+  assert.equal((await client().tracks.submit("trap")).state, "queued");
+  assert.equal(requests.length, 12);
+  assert.ok(keys()[0] && new Set(keys()).size === 1);
+  await client().tracks.submit("trap", {}, "mine");
+  await client().tracks.submit("trap");
+  const [own, other] = keys().slice(-2);
+  assert.ok(own === "mine" && other && other !== keys()[0]);
+  answers = [underWay];
+  await assert.rejects(client({ retry: { attempts: 1 } }).tracks.submit("trap"), { status: 409, ofService: true });
+});
+
+test("an answer that the service gave up is not asked for again", async () => {
+  answers = [json(504, { error: "the track was not done in time" })];
+  await assert.rejects(client().generate("trap"), { status: 504 });
+  assert.equal(requests.length, 1);
+});
+
+test("a page without TLS has ids, too", async (context) => {
+  context.mock.getter(globalThis, "crypto", () => ({ getRandomValues: (bytes) => bytes.fill(171) }));
+  answers = [json(200, { track_id: "twins:ada:x", state: "queued" })];
+  await client().tracks.submit("trap");
+  assert.match(requests[0].headers["idempotency-key"], /^(ab){4}-(ab){2}-(ab){2}-(ab){2}-(ab){6}$/);
+});
+
 test("a training that is sent again has the same id", async () => {
   answers = [broken, json(200, { job_id: "x", task_id: "y" })];
   await client().training.submit("ada", ["/data/uploads/ada/takes/beat.wav"]);

@@ -102,7 +102,8 @@ def test_a_request_that_is_not_answered_yet_is_a_conflict(service: Service) -> N
         first = asyncio.create_task(service.post())
         while not list(service.storage.list(work_keys.idempotent_answers())):
             await asyncio.sleep(0.01)
-        assert (await service.post()).status_code == 409
+        under_way = await service.post()
+        assert under_way.status_code == 409 and int(under_way.headers["retry-after"]) > 0
         service.go.set()
         assert (await first).json() == (await service.post()).json()
         assert service.made == 1
@@ -232,7 +233,9 @@ def test_a_track_is_answered_from_storage(service: Service, store: Storage) -> N
         assert (
             again.content == audio and again.headers["content-type"] == "audio/wav" and again.headers["x-seed"] == "7"
         )
-        document = {"audio_base64": base64.b64encode(audio).decode(), "seed": 7, "output_path": path}
+        figures = {"bpm": 140.0, "loudness": -14.0, "key": None, "clipped": 0, "twin_distance": 0.25}
+        encoded = base64.b64encode(audio).decode()
+        document = {"figures": figures, "output_path": path, "seed": 7, "audio_base64": encoded}
         service.answer = JSONResponse(document)
         await service.post(key="as-json")
         assert (await service.post(key="as-json")).json() == document

@@ -304,7 +304,7 @@ def test_ace_steps_api_gives_tasks_and_tracks_to_their_maker_alone(
     task = TaskRecord(
         task_id="night",
         owner="user ada-sub",
-        server="another",
+        process="another",
         state="succeeded",
         created_at=datetime.now(UTC),
         request={"prompt": "x"},

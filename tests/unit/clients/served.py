@@ -14,6 +14,7 @@ from api.routes.route import Route
 from api.routes.table import NO_ROUTE, TABLE
 
 FIELD = re.compile(r'name="(\w+)"')
+IDEMPOTENCY_KEY = "idempotency-key"
 FILE = b"the content of a file"
 
 
@@ -33,6 +34,7 @@ class ServedExamples:
         sent = self.fields[route]
         sent |= set(request.url.params)
         sent |= {each.name for each in route.parameters if each.location == "header" and each.name in request.headers}
+        sent |= {IDEMPOTENCY_KEY} & set(request.headers)
         if route.body and request.content:
             sent |= set(json.loads(request.content))
         if route.form:

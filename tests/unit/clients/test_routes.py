@@ -15,7 +15,7 @@ from producer_twin.requests import GenerateOptions, RetrainOptions, SubmitOption
 from pydantic import BaseModel
 
 from api.openapi.document import DOCUMENTED
-from tests.unit.clients.served import FILE, ServedExamples
+from tests.unit.clients.served import FILE, IDEMPOTENCY_KEY, ServedExamples
 
 TWIN, PATH = "ada:night", "/data/outputs/ada/track.wav"
 # The client's own: it fetches the audio when it is asked for.
@@ -139,6 +139,8 @@ def test_every_parameter_and_field_can_be_sent(
         known = {parameter.name for parameter in route.parameters}
         for model in filter(None, (route.body, route.form)):
             known |= set(model.model_fields)
+        if route.makes:
+            known.add(IDEMPOTENCY_KEY)
         if route.form:
             known |= set(route.form_files)
         assert served.fields[route] | (SET_BY_THE_CLIENT & known) == known, route.path

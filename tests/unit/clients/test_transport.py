@@ -13,7 +13,7 @@ import httpx
 import pytest
 from producer_twin import ApiError, AsyncProducerTwin, JobFailed, ProducerTwin, ProducerTwinError, Retry, Unreachable
 
-from api.routes.examples import GENERATED, JOB, TWIN_ROW
+from api.routes.examples import GENERATED, JOB, SUBMITTED, TWIN_ROW
 from tests.unit.clients.served import event
 
 FAST = Retry(attempts=3, base_seconds=0.001, max_seconds=1)
@@ -103,8 +103,13 @@ def test_other_errors_are_not_tried_again(status: int, paused: list[float]) -> N
 
 
 def test_an_error_of_a_proxy_is_told(paused: list[float]) -> None:
-    with pytest.raises(ApiError, match="504: upstream timed out"):
-        client(Answers(httpx.Response(504, text="upstream timed out"))).jobs.get("takes")
+    with pytest.raises(ApiError, match="500: upstream broke"):
+        client(Answers(httpx.Response(500, text="upstream broke"))).jobs.get("takes")
+
+
+def timed_out() -> httpx.Response:
+    """A proxy's, which waited no longer for the service."""
+    return httpx.Response(504, text="upstream timed out")
 
 
 @pytest.mark.parametrize(
@@ -113,6 +118,9 @@ def test_an_error_of_a_proxy_is_told(paused: list[float]) -> None:
         (lambda service: service.jobs.get("takes"), 3),
         (lambda service: service.generate("trap"), 3),
         (lambda service: service.training.submit("ada", ["/data/uploads/ada/a/b.wav"]), 3),
+        (lambda service: service.tracks.submit("trap"), 3),
+        (lambda service: service.twins.retrain("ada:night"), 3),
+        (lambda service: service.twins.import_adapter("ada", "night", __file__), 3),
         (lambda service: service.jobs.delete("takes"), 1),
         (lambda service: service.twins.delete("ada:night"), 1),
         (lambda service: service.producers.delete("ada"), 1),
@@ -126,14 +134,41 @@ def test_what_must_not_happen_twice_is_not_sent_again_after_a_lost_connection(
     with pytest.raises(Unreachable, match="lost"):
         call(client(served))
     assert len(served.asked) == attempts
-    bad_gateway = Answers(*[refused(502)] * 3)  # a proxy's, which may have sent the request on
-    with pytest.raises(ApiError, match="502"):
-        call(client(bad_gateway))
-    assert len(bad_gateway.asked) == attempts
+    for of_proxy in (refused(502), timed_out()):  # which may have sent the request on
+        unanswered = Answers(*[of_proxy] * 3)
+        with pytest.raises(ApiError, match=str(of_proxy.status_code)):
+            call(client(unanswered))
+        assert len(unanswered.asked) == attempts
     unsent = Answers(*[httpx.ConnectError("refused")] * 3)
     with pytest.raises(Unreachable, match="refused"):
         call(client(unsent))
     assert len(unsent.asked) == 3
+
+
+def sent_keys(served: Answers) -> list[str | None]:
+    return [request.headers.get("idempotency-key") for request in served.asked]
+
+
+def test_a_request_that_is_sent_again_has_the_same_key(paused: list[float]) -> None:
+    submitted = httpx.Response(200, json=SUBMITTED)
+    served = Answers(httpx.ReadError("lost"), httpx.ReadTimeout("slow"), submitted, submitted, submitted, job())
+    service = client(served)
+    for own in (None, None, "mine"):
+        service.tracks.submit("trap", idempotency_key=own)
+    service.jobs.get("takes")
+    first, second, third, other, own, reading = sent_keys(served)
+    assert first and first == second == third != other and (own, reading) == ("mine", None)
+
+
+def test_the_answer_to_a_lost_attempt_is_waited_for(paused: list[float]) -> None:
+    """However long it takes: the service tells that it is under way."""
+    under_way = [refused(409, retry_after="5")] * 10
+    served = Answers(timed_out(), *under_way, httpx.Response(200, json=SUBMITTED))
+    assert client(served, Retry(attempts=2)).tracks.submit("trap").state == "queued"
+    assert paused[1:] == [5.0] * 10 and len(set(sent_keys(served))) == 1
+    at_once = Answers(refused(409, retry_after="5"))
+    with pytest.raises(ApiError, match="409"):
+        client(at_once, Retry(attempts=1)).tracks.submit("trap")
 
 
 def test_a_training_that_is_sent_again_is_the_same_job(paused: list[float]) -> None:

@@ -27,7 +27,16 @@ def package_version() -> str:
 
 
 def base_url(url: str | None) -> str:
-    return (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
+    """The URL of the service. Raises ProducerTwinError for a text that is none."""
+    text = (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).strip()
+    try:
+        parsed = httpx.URL(text)
+    except httpx.InvalidURL:
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        remedy = "write it as http://host:port or https://host"
+        raise ProducerTwinError(f"{text.rpartition('@')[2]} is no URL of a service; {remedy}")
+    return text.rstrip("/")
 
 
 def headers(api_key: str | None, password: str | None, twin_links: Sequence[str] = ()) -> dict[bytes, bytes]:

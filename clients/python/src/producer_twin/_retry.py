@@ -9,8 +9,10 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-# The service did nothing (429, 503), or a proxy got no answer of it (502).
-RETRIED_STATUSES = frozenset({429, 502, 503})
+from producer_twin._answers import sentence_of
+
+# The service did nothing.
+_REFUSED_STATUSES = frozenset({429, 503})
 # The connection was not made, so that the service did not see the request.
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -20,7 +22,8 @@ class Retry:
     """How often and how long the client tries again.
 
     Attributes:
-        attempts: how often a request is sent at most.
+        attempts: how often a request is sent at most. Asking again for the answer to an attempt that is still under
+            way does not count; with 1 that is not done either.
         base_seconds: the first pause where the service names none; each further one is twice as long, up to
             `max_seconds`, and up to half of it is random.
         max_seconds: the longest pause. If the service asks for a longer one, its error is raised at once.
@@ -43,9 +46,12 @@ class Retry:
 
     def pause_after_answer(self, attempt: int, answer: httpx.Response, repeatable: bool) -> float | None:
         """The seconds until the next attempt; None if there is none. `repeatable` is as above."""
-        if attempt >= self.attempts or answer.status_code not in RETRIED_STATUSES:
-            return None
-        if answer.status_code == 502 and not repeatable:
+        if is_under_way(answer):
+            sent_again = self.attempts > 1
+        else:
+            may_help = answer.status_code in _REFUSED_STATUSES or (repeatable and _is_lost(answer))
+            sent_again = attempt < self.attempts and may_help
+        if not sent_again:
             return None
         wanted = retry_after(answer)
         if wanted is None:
@@ -55,6 +61,16 @@ class Retry:
     def _backoff(self, attempt: int) -> float:
         seconds = min(self.base_seconds * 2 ** (attempt - 1), self.max_seconds)
         return seconds * random.uniform(0.5, 1)  # nosec B311
+
+
+def is_under_way(answer: httpx.Response) -> bool:
+    """Whether an earlier attempt with the same idempotency key is not answered yet."""
+    return answer.status_code == 409 and retry_after(answer) is not None
+
+
+def _is_lost(answer: httpx.Response) -> bool:
+    """Whether a proxy got no answer of the service, which may have done its work. A 504 of its own has a sentence."""
+    return answer.status_code == 502 or (answer.status_code == 504 and sentence_of(answer) is None)
 
 
 def retry_after(answer: httpx.Response) -> float | None:

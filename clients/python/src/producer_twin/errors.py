@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import httpx
-
 if TYPE_CHECKING:
     from producer_twin.models import JobAnswer
 
@@ -56,14 +54,5 @@ class TrackFailed(ProducerTwinError):
     """
 
     def __init__(self, track_id: str, error: str | None):
-        super().__init__(f"track {track_id} " + (f"failed: {error}" if error else "was not made"))
+        super().__init__(f"track {track_id} " + (f"failed: {error}" if error else "was cancelled"))
         self.track_id = track_id
-
-
-def error_of(answer: httpx.Response, retry_after: float | None) -> ApiError:
-    """The exception for an error answer whose body has been read."""
-    try:
-        message = str(answer.json()["error"])
-    except (ValueError, KeyError, TypeError):  # a proxy in between answered
-        message = answer.text.strip()[:500] or answer.reason_phrase
-    return ApiError(answer.status_code, message, retry_after, answer.headers.get("x-request-id"))

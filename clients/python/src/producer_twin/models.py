@@ -503,31 +503,31 @@ class GenerateAnswer(Answer):
     `lora_scale` is the strength that the twins had together; null without a twin.
     """
 
-    figures: Figures | None = None
-    draws: int | None = None
-    accepted: bool | None = None
-    audio_base64: str
     backend: str
     seed: int
     sample_rate: int
     duration_seconds: float
     output_path: str
     lora_scale: float | None = None
+    figures: Figures | None = None
+    draws: int | None = None
+    accepted: bool | None = None
+    audio_base64: str
 
 
 class GenerateLinkAnswer(Answer):
     """With `response: "url"`: a URL from which a player or a browser can fetch the track."""
 
-    figures: Figures | None = None
-    draws: int | None = None
-    accepted: bool | None = None
-    url: str
     backend: str
     seed: int
     sample_rate: int
     duration_seconds: float
     output_path: str
     lora_scale: float | None = None
+    figures: Figures | None = None
+    draws: int | None = None
+    accepted: bool | None = None
+    url: str
 
 
 class ProducersAnswer(Answer):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -22,7 +21,8 @@ from core.principal import Principal, acting
 from core.settings import Settings
 from generation.editing.recordings import Sent
 from generation.pipeline import Generated, Generation
-from storage import Storage, keys
+from storage import Storage, leases
+from storage.process_lease import ProcessLease
 from training.jobs.retention import clean
 from training.jobs.store import Jobs
 
@@ -46,6 +46,11 @@ class Maker:
         return Generated(b"", "audio/mpeg", "ace_step", request.seed or 0, 48_000, 2.0, key)
 
 
+def tasks_of(store: Storage) -> AceStepTasks:
+    """The tasks of a process of its own."""
+    return AceStepTasks(store, ProcessLease(store))
+
+
 async def released(service: AceStepTasks, maker: Maker) -> str:
     return (await service.release(TAKES, "turbo", cast(Generation, maker)))[0]
 
@@ -65,7 +70,7 @@ async def ended(service: AceStepTasks, task_id: str) -> dict[str, Any]:
 
 def test_a_task_is_answered_by_every_replica(store: Storage) -> None:
     async def run() -> None:
-        service, replica, maker = AceStepTasks(store), AceStepTasks(store), Maker()
+        service, replica, maker = tasks_of(store), tasks_of(store), Maker()
         task_id = await released(service, maker)
         for each in (service, replica):
             answer = await answered(each, task_id)
@@ -84,7 +89,7 @@ def test_a_task_is_answered_by_every_replica(store: Storage) -> None:
 
 def test_a_failure_is_told(store: Storage) -> None:
     async def run() -> None:
-        service, maker = AceStepTasks(store), Maker()
+        service, maker = tasks_of(store), Maker()
         for error, sentence in (
             (Refusal(404, "lora_id: there is no twin"), "lora_id: there is no twin"),
             (ZeroDivisionError(), "the service failed at task"),
@@ -103,7 +108,7 @@ def test_a_failure_is_told(store: Storage) -> None:
 
 def test_a_task_belongs_to_who_released_it(store: Storage) -> None:
     async def run() -> None:
-        service, maker = AceStepTasks(store), Maker()
+        service, maker = tasks_of(store), Maker()
         with acting(Principal("key a")):
             task_id = await released(service, maker)
         with acting(Principal("key b")):
@@ -119,68 +124,28 @@ def test_a_task_belongs_to_who_released_it(store: Storage) -> None:
 
 
 def test_a_task_whose_process_ended_has_failed(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was killed neither releases its lease nor renews it."""
+    monkeypatch.setattr(leases, "EXPIRY", 0.3)
+    lease = ProcessLease(store)
+
     async def begin() -> str:
-        return await released(AceStepTasks(store), Maker())
+        return await released(AceStepTasks(store, lease), Maker())
 
     task_id = asyncio.run(begin())  # the loop ends, and the task with it
 
-    async def ask() -> dict[str, Any]:
-        return await answered(AceStepTasks(store), task_id)
+    async def failed(service: AceStepTasks) -> dict[str, Any]:
+        assert (await answered(service, task_id))["status"] == 0  # it may be slow
+        return await ended(service, task_id)
 
-    assert asyncio.run(ask())["status"] == 0  # it may be slow
-    for beat in store.list("acestep_servers/"):
-        path = store.local(beat.key)
-        assert isinstance(path, Path)
-        os.utime(path, (1, 1))
-    record = json.loads(store.get(keys.acestep_task(task_id)))
-    store.put(keys.acestep_task(task_id), json.dumps(record | {"created_at": "2026-01-01T00:00:00Z"}).encode())
-    answer = asyncio.run(ask())
+    answer = asyncio.run(failed(tasks_of(store)))
     assert answer["status"] == 2 and "has ended" in answer["result"][0]["error"]
-
-
-def test_the_heartbeat_is_renewed_and_removed(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "_HEARTBEAT_SECONDS", 0.02)
-
-    async def run() -> None:
-        service, maker = AceStepTasks(store), Maker()
-        await released(service, maker)
-        (first,) = store.list("acestep_servers/")
-        await asyncio.sleep(0.2)
-        (later,) = store.list("acestep_servers/")
-        assert later.etag != first.etag
-        maker.go.set()
-        end = time.monotonic() + 10
-        while list(store.list("acestep_servers/")):
-            assert time.monotonic() < end
-            await asyncio.sleep(0.02)
-
-    asyncio.run(run())
-
-
-def test_a_task_that_is_stored_slowly_keeps_its_heartbeat(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "_HEARTBEAT_SECONDS", 0.02)
-    put = store.put
-
-    def slowly(key: str, *arguments: Any, **options: Any) -> Any:
-        if key.startswith("acestep_tasks/"):
-            time.sleep(0.2)
-        return put(key, *arguments, **options)
-
-    monkeypatch.setattr(store, "put", slowly)
-
-    async def run() -> None:
-        service, maker = AceStepTasks(store), Maker()
-        await released(service, maker)
-        await asyncio.sleep(0.1)
-        assert len(list(store.list("acestep_servers/"))) == 1
-        maker.go.set()
-
-    asyncio.run(run())
+    lease.close()
+    assert asyncio.run(answered(tasks_of(store), task_id))["status"] == 2
 
 
 def test_tasks_are_removed_with_old_tracks(store: Storage) -> None:
     async def run() -> None:
-        service, maker = AceStepTasks(store), Maker()
+        service, maker = tasks_of(store), Maker()
         maker.go.set()
         task_id = await released(service, maker)
         await ended(service, task_id)
@@ -196,7 +161,7 @@ def test_one_client_cannot_fill_the_queue(store: Storage, monkeypatch: pytest.Mo
     monkeypatch.setattr(tasks, "MAX_TRACKS", 6)
 
     async def run() -> None:
-        service, maker = AceStepTasks(store), Maker()
+        service, maker = tasks_of(store), Maker()
         with acting(Principal("key a")):
             held = [await released(service, maker), await released(service, maker)]
             with pytest.raises(Refusal, match="too many tracks") as refused:
@@ -223,7 +188,7 @@ def test_files_are_kept_until_the_tracks_are_made(
     (tmp_path / "sent").write_bytes(b"RIFF")
 
     async def run() -> None:
-        service, maker = AceStepTasks(store), Maker()
+        service, maker = tasks_of(store), Maker()
         with io.FileIO(tmp_path / "sent") as file:
             task_id, _ = await service.release(TAKES, "turbo", cast(Generation, maker), {"source": file})
             with pytest.raises(Refusal, match="too many files") as refused:
@@ -233,7 +198,7 @@ def test_files_are_kept_until_the_tracks_are_made(
         assert (await ended(service, task_id))["status"] == 1
         # Each track reads the file from its beginning.
         assert maker.heard == [b"RIFF", b"RIFF"]
-        assert [path.name for path in tmp_path.iterdir() if path.name.startswith("acestep-task-")] == []
+        assert list(tmp_path.glob("producer-twin-*")) == []
         with io.FileIO(tmp_path / "sent") as file:
             task_id, _ = await service.release(TAKES, "turbo", cast(Generation, maker), {"reference": file})
         assert (await ended(service, task_id))["status"] == 1

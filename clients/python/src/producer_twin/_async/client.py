@@ -84,11 +84,18 @@ class AsyncProducerTwin:
         source_file: str | os.PathLike[str] | None = None,
         reference_file: str | os.PathLike[str] | None = None,
         request_id: str | None = None,
+        idempotency_key: str | None = None,
         **options: Unpack[GenerateOptions],
     ) -> AsyncTrack:
         """Make a track, as `tracks.generate`; `lora_id` names a twin."""
-        files = {"source_file": source_file, "reference_file": reference_file}
-        return await self.tracks.generate(prompt, request_id=request_id, **files, **options)
+        return await self.tracks.generate(
+            prompt,
+            source_file=source_file,
+            reference_file=reference_file,
+            request_id=request_id,
+            idempotency_key=idempotency_key,
+            **options,
+        )
 
     async def train(
         self,

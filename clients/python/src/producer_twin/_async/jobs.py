@@ -135,7 +135,8 @@ class AsyncJobs(AsyncResource):
 
     async def report_page(self, job_id: str) -> str:
         """The report as an HTML page, with its pictures and sounds inside."""
-        return (await self._transport.send("GET", path_of("/jobs/{job_id}/report", job_id=job_id))).text
+        path = path_of("/jobs/{job_id}/report", job_id=job_id)
+        return (await self._transport.send("GET", path, page=True)).text
 
     async def preview(self, job_id: str, name: str) -> bytes:
         """A preview, as audio or as its spectrogram, by the last part of its URL."""

@@ -30,7 +30,7 @@ class AsyncService(AsyncResource):
 
     async def status_page(self) -> str:
         """The state of the service, as an HTML page."""
-        return (await self._transport.send("GET", "/status")).text
+        return (await self._transport.send("GET", "/status", page=True)).text
 
     async def metrics(self) -> str:
         """The metrics, in Prometheus' format."""

@@ -8,6 +8,7 @@ from typing import Unpack
 
 from producer_twin._async.resource import AsyncResource
 from producer_twin._async.transport import NO_READ_TIMEOUT
+from producer_twin._idempotency import idempotent
 from producer_twin.models import SubmittedAnswer, TaskAnswer, TrainAnswer
 from producer_twin.requests import TrainOptions
 
@@ -24,16 +25,16 @@ class AsyncTraining(AsyncResource):
             upload_paths: the paths that uploads answered; None with `upload_urls` or `dataset_job_id`.
             options: the other fields of `POST /train`.
         """
-        answer = await self._transport.send("POST", "/train/submit", json=_body(producer_id, upload_paths, options))
+        body = _body(producer_id, upload_paths, options)
+        answer = await self._transport.send("POST", "/train/submit", json=body, headers=idempotent())
         return SubmittedAnswer.model_validate_json(answer.content)
 
     async def train(
         self, producer_id: str, upload_paths: Sequence[str] | None = None, **options: Unpack[TrainOptions]
     ) -> TrainAnswer:
         """Train a twin; answers when it is ready. The arguments are those of `submit`."""
-        answer = await self._transport.send(
-            "POST", "/train", json=_body(producer_id, upload_paths, options), timeout=NO_READ_TIMEOUT
-        )
+        body = _body(producer_id, upload_paths, options)
+        answer = await self._transport.send("POST", "/train", json=body, headers=idempotent(), timeout=NO_READ_TIMEOUT)
         return TrainAnswer.model_validate_json(answer.content)
 
     async def status(self, task_id: str) -> TaskAnswer:

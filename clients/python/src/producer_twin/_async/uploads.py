@@ -10,6 +10,7 @@ from pathlib import Path
 from producer_twin._async.resource import AsyncResource
 from producer_twin._async.transport import NO_READ_TIMEOUT
 from producer_twin._files import FilePart, OnProgress, name_of
+from producer_twin._idempotency import idempotent
 from producer_twin.models import AnalysisAnswer, StoreUploadAnswer, UploadLinkAnswer
 
 
@@ -35,7 +36,9 @@ class AsyncUploads(AsyncResource):
         name = filename or name_of(path)
         form = {"producer_id": producer_id, "job_id": job_id or str(uuid.uuid4()), "filename": name}
         files = [FilePart(Path(path), name, on_progress)]
-        answer = await self._transport.send("POST", "/uploads", form=form, files=files, timeout=NO_READ_TIMEOUT)
+        answer = await self._transport.send(
+            "POST", "/uploads", form=form, files=files, headers=idempotent(), timeout=NO_READ_TIMEOUT
+        )
         return StoreUploadAnswer.model_validate_json(answer.content)
 
     async def store(
@@ -48,7 +51,9 @@ class AsyncUploads(AsyncResource):
             "filename": filename,
             "content_base64": base64.b64encode(content).decode(),
         }
-        answer = await self._transport.send("POST", "/store-upload", json=body, timeout=NO_READ_TIMEOUT)
+        answer = await self._transport.send(
+            "POST", "/store-upload", json=body, headers=idempotent(), timeout=NO_READ_TIMEOUT
+        )
         return StoreUploadAnswer.model_validate_json(answer.content)
 
     async def link(
@@ -56,7 +61,7 @@ class AsyncUploads(AsyncResource):
     ) -> UploadLinkAnswer:
         """A URL to send a file of `bytes` bytes straight to the bucket, where storage is S3."""
         body = {"producer_id": producer_id, "bytes": bytes, "filename": filename, "job_id": job_id or str(uuid.uuid4())}
-        answer = await self._transport.send("POST", "/uploads/link", json=body)
+        answer = await self._transport.send("POST", "/uploads/link", json=body, headers=idempotent())
         return UploadLinkAnswer.model_validate_json(answer.content)
 
     async def analysis(self, path: str) -> AnalysisAnswer:

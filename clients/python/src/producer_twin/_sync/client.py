@@ -85,11 +85,18 @@ class ProducerTwin:
         source_file: str | os.PathLike[str] | None = None,
         reference_file: str | os.PathLike[str] | None = None,
         request_id: str | None = None,
+        idempotency_key: str | None = None,
         **options: Unpack[GenerateOptions],
     ) -> Track:
         """Make a track, as `tracks.generate`; `lora_id` names a twin."""
-        files = {"source_file": source_file, "reference_file": reference_file}
-        return self.tracks.generate(prompt, request_id=request_id, **files, **options)
+        return self.tracks.generate(
+            prompt,
+            source_file=source_file,
+            reference_file=reference_file,
+            request_id=request_id,
+            idempotency_key=idempotency_key,
+            **options,
+        )
 
     def train(
         self,

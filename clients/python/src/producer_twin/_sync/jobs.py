@@ -134,7 +134,8 @@ class Jobs(Resource):
 
     def report_page(self, job_id: str) -> str:
         """The report as an HTML page, with its pictures and sounds inside."""
-        return (self._transport.send("GET", path_of("/jobs/{job_id}/report", job_id=job_id))).text
+        path = path_of("/jobs/{job_id}/report", job_id=job_id)
+        return (self._transport.send("GET", path, page=True)).text
 
     def preview(self, job_id: str, name: str) -> bytes:
         """A preview, as audio or as its spectrogram, by the last part of its URL."""

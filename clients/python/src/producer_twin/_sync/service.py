@@ -31,7 +31,7 @@ class Service(Resource):
 
     def status_page(self) -> str:
         """The state of the service, as an HTML page."""
-        return (self._transport.send("GET", "/status")).text
+        return (self._transport.send("GET", "/status", page=True)).text
 
     def metrics(self) -> str:
         """The metrics, in Prometheus' format."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Unpack
@@ -14,6 +14,7 @@ import httpx
 from pydantic import PrivateAttr
 
 from producer_twin._files import FORMATS, FilePart, OnProgress, name_of, written
+from producer_twin._idempotency import idempotent
 from producer_twin._paths import output_path, path_of
 from producer_twin._sync.event_stream import events
 from producer_twin._sync.resource import Resource
@@ -83,6 +84,7 @@ class Tracks(Resource):
         source_file: str | os.PathLike[str] | None = None,
         reference_file: str | os.PathLike[str] | None = None,
         request_id: str | None = None,
+        idempotency_key: str | None = None,
         **options: Unpack[GenerateOptions],
     ) -> Track:
         """Make a track.
@@ -92,10 +94,11 @@ class Tracks(Resource):
             source_file: a file to edit, instead of the path `source`.
             reference_file: a file whose timbre is followed, instead of the path `reference`.
             request_id: an id of your choice, such as a UUID, for `queue`.
+            idempotency_key: the same key with the same request is the same track; a new one if left out.
             options: the fields of `POST /generate`.
         """
         fields = {"prompt": prompt, **options}
-        answer = self._generate(fields, source_file, reference_file, request_id)
+        answer = self._generate(fields, source_file, reference_file, request_id, idempotency_key)
         track = Track.model_validate_json(answer.content)
         track._client = self._client
         return track
@@ -108,6 +111,7 @@ class Tracks(Resource):
         source_file: str | os.PathLike[str] | None = None,
         reference_file: str | os.PathLike[str] | None = None,
         request_id: str | None = None,
+        idempotency_key: str | None = None,
         **options: Unpack[GenerateOptions],
     ) -> Takes:
         """Make several takes of a track, which differ in their seeds, in one batch.
@@ -118,10 +122,11 @@ class Tracks(Resource):
             source_file: a file to edit, instead of the path `source`.
             reference_file: a file whose timbre is followed, instead of the path `reference`.
             request_id: an id of your choice, such as a UUID, for `queue`.
+            idempotency_key: the same key with the same request is the same track; a new one if left out.
             options: the fields of `POST /generate`.
         """
         fields = {"prompt": prompt, "takes": takes, **options}
-        answer = self._generate(fields, source_file, reference_file, request_id)
+        answer = self._generate(fields, source_file, reference_file, request_id, idempotency_key)
         made = Takes.model_validate_json(answer.content)
         for take in made.takes:
             take._client = self._client
@@ -133,6 +138,7 @@ class Tracks(Resource):
         source_file: str | os.PathLike[str] | None,
         reference_file: str | os.PathLike[str] | None,
         request_id: str | None,
+        idempotency_key: str | None,
     ) -> httpx.Response:
         fields = {**fields, "response": "url"}
         sent = {"source": source_file, "reference": reference_file}
@@ -143,18 +149,23 @@ class Tracks(Resource):
             json=None if files else fields,
             form=_as_texts(fields) if files else None,
             files=files,
-            headers={"x-request-id": request_id} if request_id else {},
+            headers=idempotent(idempotency_key) | ({"x-request-id": request_id} if request_id else {}),
             timeout=NO_READ_TIMEOUT,
         )
 
-    def submit(self, prompt: str, **options: Unpack[SubmitOptions]) -> SubmittedTrackAnswer:
+    def submit(
+        self, prompt: str, *, idempotency_key: str | None = None, **options: Unpack[SubmitOptions]
+    ) -> SubmittedTrackAnswer:
         """Start to make a track, and return at once; `wait` waits for it.
 
         Args:
             prompt: a description of the music.
+            idempotency_key: the same key with the same request is the same track; a new one if left out.
             options: the fields of `POST /generate/submit`.
         """
-        answer = self._transport.send("POST", "/generate/submit", json={"prompt": prompt, **options}, repeatable=False)
+        answer = self._transport.send(
+            "POST", "/generate/submit", json={"prompt": prompt, **options}, headers=idempotent(idempotency_key)
+        )
         return SubmittedTrackAnswer.model_validate_json(answer.content)
 
     def events(self, track_id: str) -> Iterator[SubmittedTrackAnswer]:
@@ -168,14 +179,19 @@ class Tracks(Resource):
         for data in events(self._transport, path, lambda data: _submitted(data).state in ENDED):
             yield _submitted(data)
 
-    def wait(self, track_id: str) -> TrackAnswer:
+    def wait(self, track_id: str, on_change: Callable[[SubmittedTrackAnswer], Any] | None = None) -> TrackAnswer:
         """The record of a submitted track when it is made.
+
+        Args:
+            on_change: is called with the track whenever it changes.
 
         Raises:
             TrackFailed: it failed, or was cancelled.
         """
         error = None
         for submitted in self.events(track_id):
+            if on_change:
+                on_change(submitted)
             if submitted.track is not None:
                 return submitted.track
             error = submitted.error

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Unpack
 
+from producer_twin._idempotency import idempotent
 from producer_twin._sync.resource import Resource
 from producer_twin._sync.transport import NO_READ_TIMEOUT
 from producer_twin.models import SubmittedAnswer, TaskAnswer, TrainAnswer
@@ -25,16 +26,16 @@ class Training(Resource):
             upload_paths: the paths that uploads answered; None with `upload_urls` or `dataset_job_id`.
             options: the other fields of `POST /train`.
         """
-        answer = self._transport.send("POST", "/train/submit", json=_body(producer_id, upload_paths, options))
+        body = _body(producer_id, upload_paths, options)
+        answer = self._transport.send("POST", "/train/submit", json=body, headers=idempotent())
         return SubmittedAnswer.model_validate_json(answer.content)
 
     def train(
         self, producer_id: str, upload_paths: Sequence[str] | None = None, **options: Unpack[TrainOptions]
     ) -> TrainAnswer:
         """Train a twin; answers when it is ready. The arguments are those of `submit`."""
-        answer = self._transport.send(
-            "POST", "/train", json=_body(producer_id, upload_paths, options), timeout=NO_READ_TIMEOUT
-        )
+        body = _body(producer_id, upload_paths, options)
+        answer = self._transport.send("POST", "/train", json=body, headers=idempotent(), timeout=NO_READ_TIMEOUT)
         return TrainAnswer.model_validate_json(answer.content)
 
     def status(self, task_id: str) -> TaskAnswer:

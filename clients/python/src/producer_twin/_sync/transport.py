@@ -10,10 +10,11 @@ from typing import Any
 
 import httpx
 
+from producer_twin._answers import error_of, not_understood
 from producer_twin._connection import SECRET_HEADERS, is_of_service, shown
 from producer_twin._files import FilePart
-from producer_twin._retry import Retry, retry_after
-from producer_twin.errors import Unreachable, error_of
+from producer_twin._retry import Retry, is_under_way, retry_after
+from producer_twin.errors import Unreachable
 
 Timeout = httpx.Timeout | float | None
 
@@ -50,19 +51,20 @@ class Transport:
         timeout: Timeout = 60.0,
         repeatable: bool = True,
         stream: bool = False,
+        page: bool = False,
     ) -> httpx.Response:
         """The answer, which is no error. Parameters and fields that are None are left out.
 
         Args:
             repeatable: whether the request is sent again when it may have reached the service already.
             stream: leave the answer's body to be read, and the answer to be closed, by the caller.
+            page: the answer is a page.
 
         Raises:
-            ApiError, Unreachable.
+            ApiError, Unreachable; ProducerTwinError for a page in place of a document.
         """
-        attempt = 0
+        attempt = 1
         while True:
-            attempt += 1
             with ExitStack() as opened:
                 parts = [(part.field, (part.name, opened.enter_context(part.open()))) for part in files]
                 request = self._http.build_request(
@@ -81,13 +83,17 @@ class Transport:
                     pause = self._retry.pause_after_error(attempt, error, repeatable)
                     if pause is None:
                         raise Unreachable(f"{shown(request.url)}: {_reason(error)}") from error
+                    attempt += 1
                 else:
                     if not answer.is_error:
+                        if not (stream or page) and (unexpected := not_understood(answer)):
+                            raise unexpected
                         return answer
                     _close(answer)
                     pause = self._retry.pause_after_answer(attempt, answer, repeatable)
                     if pause is None:
                         raise error_of(answer, retry_after(answer))
+                    attempt += not is_under_way(answer)
             time.sleep(pause)
 
     def _keep_secrets(self, request: httpx.Request) -> None:

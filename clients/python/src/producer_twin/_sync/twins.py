@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from pydantic import PrivateAttr
 
 from producer_twin._files import FilePart, OnProgress, name_of, written
+from producer_twin._idempotency import idempotent
 from producer_twin._paths import path_of
 from producer_twin._sync.jobs import Job
 from producer_twin._sync.resource import Resource
@@ -106,7 +107,8 @@ class Twins(Resource):
     def retrain(self, lora_id: str, **options: Unpack[RetrainOptions]) -> RetrainAnswer:
         """Train a twin again on its dataset. A `job_id` is chosen unless one is given, so that it is done once."""
         path = path_of("/loras/{lora_id}/retrain", lora_id=lora_id)
-        answer = self._transport.send("POST", path, json={"job_id": str(uuid.uuid4()), **options})
+        body = {"job_id": str(uuid.uuid4()), **options}
+        answer = self._transport.send("POST", path, json=body, headers=idempotent())
         return RetrainAnswer.model_validate_json(answer.content)
 
     def import_adapter(
@@ -118,6 +120,7 @@ class Twins(Resource):
         *,
         backend: str | None = None,
         on_progress: OnProgress | None = None,
+        idempotency_key: str | None = None,
     ) -> ImportAnswer:
         """Import an adapter that was made elsewhere as a twin.
 
@@ -126,13 +129,19 @@ class Twins(Resource):
             config: its adapter_config.json.
             backend: the model that it is for; found from the file if left out.
             on_progress: is called while the adapter is sent.
+            idempotency_key: the same key with the same files is the same version; a new one if left out.
         """
         files = [FilePart(Path(adapter), name_of(adapter), on_progress)]
         if config is not None:
             files.append(FilePart(Path(config), "adapter_config.json"))
         form = {"producer_id": producer_id, "model_name": model_name, "backend": backend}
         answer = self._transport.send(
-            "POST", "/loras/import", form=form, files=files, timeout=NO_READ_TIMEOUT, repeatable=False
+            "POST",
+            "/loras/import",
+            form=form,
+            files=files,
+            headers=idempotent(idempotency_key),
+            timeout=NO_READ_TIMEOUT,
         )
         return ImportAnswer.model_validate_json(answer.content)
 

@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 
 from producer_twin._files import FilePart, OnProgress, name_of
+from producer_twin._idempotency import idempotent
 from producer_twin._sync.resource import Resource
 from producer_twin._sync.transport import NO_READ_TIMEOUT
 from producer_twin.models import AnalysisAnswer, StoreUploadAnswer, UploadLinkAnswer
@@ -36,7 +37,9 @@ class Uploads(Resource):
         name = filename or name_of(path)
         form = {"producer_id": producer_id, "job_id": job_id or str(uuid.uuid4()), "filename": name}
         files = [FilePart(Path(path), name, on_progress)]
-        answer = self._transport.send("POST", "/uploads", form=form, files=files, timeout=NO_READ_TIMEOUT)
+        answer = self._transport.send(
+            "POST", "/uploads", form=form, files=files, headers=idempotent(), timeout=NO_READ_TIMEOUT
+        )
         return StoreUploadAnswer.model_validate_json(answer.content)
 
     def store(
@@ -49,7 +52,7 @@ class Uploads(Resource):
             "filename": filename,
             "content_base64": base64.b64encode(content).decode(),
         }
-        answer = self._transport.send("POST", "/store-upload", json=body, timeout=NO_READ_TIMEOUT)
+        answer = self._transport.send("POST", "/store-upload", json=body, headers=idempotent(), timeout=NO_READ_TIMEOUT)
         return StoreUploadAnswer.model_validate_json(answer.content)
 
     def link(
@@ -57,7 +60,7 @@ class Uploads(Resource):
     ) -> UploadLinkAnswer:
         """A URL to send a file of `bytes` bytes straight to the bucket, where storage is S3."""
         body = {"producer_id": producer_id, "bytes": bytes, "filename": filename, "job_id": job_id or str(uuid.uuid4())}
-        answer = self._transport.send("POST", "/uploads/link", json=body)
+        answer = self._transport.send("POST", "/uploads/link", json=body, headers=idempotent())
         return UploadLinkAnswer.model_validate_json(answer.content)
 
     def analysis(self, path: str) -> AnalysisAnswer:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
-from producer_twin import ApiError, JobFailed, ProducerTwinError, Unreachable
+from producer_twin import ApiError, JobFailed, ProducerTwinError, TrackFailed, Unreachable
 from producer_twin._connection import (
     API_KEY_VARIABLE,
     DEFAULT_URL,
@@ -17,16 +19,16 @@ from producer_twin._connection import (
     URL_VARIABLE,
     package_version,
 )
-from producer_twin.cli import doctor, edit, generate, jobs, local, train, twins
+from producer_twin.cli import doctor, edit, generate, jobs, local, tracks, train, twins
 from producer_twin.cli.context import Service
 from producer_twin.cli.output import print_line, say
 
-EXIT_REFUSED, EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_FORBIDDEN, EXIT_JOB_FAILED = 1, 2, 3, 4, 5
+EXIT_REFUSED, EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_FORBIDDEN, EXIT_FAILED = 1, 2, 3, 4, 5
 _UNAVAILABLE_STATUSES = frozenset({429, 502, 503, 504})
 _EXIT_CODES = (
     "Exit codes: 0 done; 1 the service refused the request, or it failed; 2 wrong usage; 3 the service cannot be "
     "reached, or is not available; 4 the API key or the password is missing, wrong or not enough; 5 the training "
-    "failed or was cancelled; 130 interrupted."
+    "or the submitted track failed or was cancelled; 130 interrupted."
 )
 
 app = typer.Typer(
@@ -38,6 +40,7 @@ app = typer.Typer(
 app.command()(train.train)
 app.command()(generate.generate)
 app.command()(edit.edit)
+app.add_typer(tracks.app, name="tracks")
 app.add_typer(twins.app, name="twins")
 app.add_typer(jobs.app, name="jobs")
 app.command(context_settings=local.PASSED_ON)(local.keys)
@@ -80,14 +83,26 @@ def run() -> None:
     try:
         app(prog_name="producer-twin")
     except (ProducerTwinError, OSError) as error:
-        say(error.message if isinstance(error, ApiError) else str(error), "error:", "red")
+        say(_sentence(error), "error:", "red")
         sys.exit(exit_code(error))
+    except (JSONDecodeError, ValidationError) as error:
+        say(f"the answer is not understood; is --url that of a service of this version? {error}", "error:", "red")
+        sys.exit(EXIT_REFUSED)
+
+
+def _sentence(error: ProducerTwinError | OSError) -> str:
+    match error:
+        case ApiError():
+            return error.message
+        case Unreachable():
+            return f"{error}; is the service running, and is --url right?"
+    return str(error)
 
 
 def exit_code(error: ProducerTwinError | OSError) -> int:
     match error:
-        case JobFailed():
-            return EXIT_JOB_FAILED
+        case JobFailed() | TrackFailed():
+            return EXIT_FAILED
         case Unreachable():
             return EXIT_UNAVAILABLE
         case ApiError(status=401 | 403):

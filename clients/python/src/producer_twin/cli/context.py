@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from producer_twin import ProducerTwin, Retry
+from producer_twin import ProducerTwin, ProducerTwinError, Retry
 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 Producer = Annotated[str | None, typer.Option("--producer", help="Of this producer only.")]
@@ -29,7 +29,10 @@ class Service:
     home: Path | None
 
     def client(self, retry: Retry | None = None) -> ProducerTwin:
-        return ProducerTwin(self.url, self.api_key, password=self.password, retry=retry)
+        try:
+            return ProducerTwin(self.url, self.api_key, password=self.password, retry=retry)
+        except ProducerTwinError as error:
+            raise typer.BadParameter(str(error)) from None
 
 
 def client_of(context: typer.Context) -> ProducerTwin:

@@ -9,7 +9,7 @@ import typer
 
 from producer_twin import Job
 from producer_twin.cli.context import Json, Producer, client_of
-from producer_twin.cli.output import day, print_json, print_line, print_report, print_table
+from producer_twin.cli.output import day, print_fields, print_json, print_line, print_report, print_table
 from producer_twin.cli.train import show_report
 from producer_twin.cli.train import watch as watched
 
@@ -102,8 +102,7 @@ def _print(job: Job, json: bool) -> None:
     if json:
         print_json(job)
     else:
-        fields = job.model_dump(mode="json", exclude={"result", "previews", "progress"})
-        print_table(("field", "value"), list(fields.items()))
+        print_fields(job, exclude={"result", "previews", "progress"})
 
 
 def _steps(job: Job) -> str:

@@ -15,9 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from producer_twin import Job
-from producer_twin.models import QueueAnswer, ReportAnswer
+from producer_twin.models import QueueAnswer, ReportAnswer, SubmittedTrackAnswer
 
 messages = Console(stderr=True)
+# A program that reads a table has no lines of limited length.
+_PIPED_WIDTH = 10_000
 
 
 def printable(text: str) -> str:
@@ -49,11 +51,17 @@ def print_json(answer: BaseModel | Sequence[BaseModel] | dict[str, Any]) -> None
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows with a headline; None is an empty cell."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)  # an id is to be copied
     for row in rows:
         table.add_row(*(Text(printable("" if cell is None else str(cell))) for cell in row))
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=_PIPED_WIDTH)).print(table)
+
+
+def print_fields(answer: BaseModel, exclude: set[str] | None = None) -> None:
+    """Print the fields of an answer, one a line."""
+    print_table(("field", "value"), list(answer.model_dump(mode="json", exclude=exclude).items()))
 
 
 def day(time: datetime) -> str:
@@ -83,6 +91,7 @@ class ProgressBar:
         )
         self._progress = Progress(*columns, console=messages, disable=not messages.is_terminal, transient=True)
         self._bar: TaskID = self._progress.add_task(description, total=None, figures="")
+        self._description = description
         self._said: str | None = None
 
     def __enter__(self) -> Self:
@@ -100,8 +109,8 @@ class ProgressBar:
             say(description + (f": {figures}" if figures else ""))
 
     def show_bytes(self, done: int, total: int | None) -> None:
-        """Show how much of the files has been sent."""
-        self.show("uploading", done, total, f"{done / 2**20:.1f} MB")
+        """Show how much of the files has been sent or received."""
+        self.show(self._description, done, total, f"{done / 2**20:.1f} MB")
 
     def show_job(self, job: Job) -> None:
         """Show a training: its step, loss and time left."""
@@ -121,11 +130,11 @@ class ProgressBar:
             ]
             self.show(job.state, job.step, job.total_steps, ", ".join(filter(None, figures)))
 
-    def show_queue(self, position: QueueAnswer) -> None:
+    def show_track(self, track: QueueAnswer | SubmittedTrackAnswer) -> None:
         """Show a track: its place in the queue, then how much of it is made."""
-        ahead = f"{position.ahead} ahead" if position.ahead else ""
-        figures = ", ".join(filter(None, (ahead, seconds_left(position.seconds_left))))
-        self.show(position.state, position.progress, 1.0, figures)
+        ahead = f"{track.ahead} ahead" if track.ahead else ""
+        figures = ", ".join(filter(None, (ahead, seconds_left(track.seconds_left))))
+        self.show(track.state, track.progress, 1.0, figures)
 
 
 def seconds_left(seconds: float | None) -> str:

@@ -1,109 +1,159 @@
-"""What `generate` and `edit` share: options, and how a track is made and written."""
+"""`producer-twin tracks`."""
 
 from __future__ import annotations
 
-import threading
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from producer_twin import ProducerTwin, ProducerTwinError, Retry
-from producer_twin._files import FORMATS
-from producer_twin.cli.context import client_of, service_of
-from producer_twin.cli.output import ProgressBar, print_json, print_line
-from producer_twin.requests import BlendPart, GenerateOptions
+from producer_twin import ProducerTwinError
+from producer_twin.cli.context import Json, Producer, client_of
+from producer_twin.cli.making import check_file
+from producer_twin.cli.output import ProgressBar, day, print_fields, print_json, print_line, print_table, say
+from producer_twin.models import SubmittedTrackAnswer, TrackAnswer
 
-_POLL_SECONDS = 1.0
+app = typer.Typer(help="List, follow, cancel, save and delete tracks.", no_args_is_help=True)
 
-Prompt = Annotated[str, typer.Argument(help="A description of the music.")]
-Twins = Annotated[
-    list[str] | None,
-    typer.Option("--twin", "-t", metavar="PRODUCER:MODEL[=WEIGHT]", help="A twin; several are blended."),
-]
-Out = Annotated[Path, typer.Option("--out", "-o", help="The file; its extension is the format.", dir_okay=False)]
-Seed = Annotated[int | None, typer.Option(help="The same request and seed give the same track.")]
-Scale = Annotated[float | None, typer.Option(help="The strength of the twins, 0 to 2.")]
-Bpm = Annotated[str | None, typer.Option(help="The tempo.")]
-Key = Annotated[str | None, typer.Option(help="The musical key, such as Am.")]
-TimeSignature = Annotated[str | None, typer.Option(help="Such as 4/4.")]
-Lyrics = Annotated[str | None, typer.Option(help="The words to sing.")]
-Language = Annotated[str | None, typer.Option(help="The language of the words, such as ja.")]
-BackendName = Annotated[
-    str | None, typer.Option("--backend", help="The model; the twin's, or the default one, if left out.")
-]
-Steps = Annotated[int | None, typer.Option(help="Sampling steps.")]
-Guidance = Annotated[float | None, typer.Option(help="How closely the prompt is followed.")]
-Shift = Annotated[float | None, typer.Option(help="The shift of ACE-Step's timesteps.")]
-Temperature = Annotated[float | None, typer.Option(help="The temperature of MusicGen's sampling.")]
+TrackId = Annotated[str, typer.Argument(metavar="TRACK", help="The track's id.")]
+
+_PAGE = 100
+_MAX_SHOWN = 40
 
 
-def make(
+@app.command("list")
+def list_all(
     context: typer.Context,
-    prompt: str,
-    twins: list[str] | None,
-    out: Path,
-    json: bool,
-    chosen: Mapping[str, Any],
-    files: Mapping[str, Path | None] | None = None,
+    producer: Producer = None,
+    twin: Annotated[str | None, typer.Option("--twin", "-t", help="With this twin only.")] = None,
+    text: Annotated[str | None, typer.Option(help="With these words in the title, prompt or lyrics only.")] = None,
+    liked: Annotated[bool, typer.Option("--liked", help="Those that are liked only.")] = False,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 20,
+    json: Json = False,
 ) -> None:
-    """Make a track, and write it to a file.
-
-    Args:
-        chosen: fields of the request; those that are None are left out.
-        files: by the client's names of their arguments.
-    """
-    if out.suffix.lower() not in FORMATS:
-        raise typer.BadParameter(f"{out}: end its name in {', '.join(FORMATS)}", param_hint="--out")
-    fields = {"output_format": FORMATS[out.suffix.lower()], **chosen}
-    options: GenerateOptions = {name: value for name, value in fields.items() if value is not None}  # type: ignore[assignment]
-    parts = [_part(each) for each in twins or []]
-    if len(parts) == 1 and parts[0].get("weight", 1.0) == 1:
-        options["lora_id"] = parts[0]["lora_id"]
-    elif parts:
-        options["loras"] = parts
-    client, request_id = client_of(context), str(uuid.uuid4())
-    # Its requests run beside the track's, and are not repeated.
-    poller = context.with_resource(service_of(context).client(Retry(attempts=1)))
-    with _progress(poller, request_id):
-        track = client.generate(prompt, request_id=request_id, **(files or {}), **options)
-    track.save(out)
+    """List the tracks that are made, the newest first."""
+    client, found, cursor = client_of(context), list[TrackAnswer](), None
+    while len(found) < limit:
+        page = client.tracks.list(
+            producer_id=producer,
+            lora_id=twin,
+            text=text,
+            liked=liked,
+            cursor=cursor,
+            limit=min(_PAGE, limit - len(found)),
+        )
+        found += page.tracks
+        if (cursor := page.next_cursor) is None:
+            break
     if json:
-        print_json(track.model_dump(mode="json") | {"file": str(out)})
+        print_json(found)
+        return
+    rows = [
+        (
+            each.track_id,
+            _shortened(each.title or each.prompt),
+            f"{each.duration_seconds:.1f} s",
+            " ".join(twin.lora_id for twin in each.twins),
+            day(each.created_at),
+        )
+        for each in found
+    ]
+    print_table(("track", "title", "length", "twin", "made"), rows)
+
+
+@app.command()
+def show(context: typer.Context, track_id: TrackId, json: Json = False) -> None:
+    """Show a track, or how far a submitted one is."""
+    found = client_of(context).tracks.get(track_id)
+    if json:
+        print_json(found)
     else:
-        print_line(f"{out}: {track.duration_seconds:.1f} s by {track.backend}, seed {track.seed}")
+        print_fields(found, exclude={"track"})
 
 
-def _part(text: str) -> BlendPart:
-    lora_id, equals, weight = text.partition("=")
-    if not equals:
-        return {"lora_id": lora_id}
+@app.command()
+def wait(
+    context: typer.Context,
+    track_id: TrackId,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write it to this file.", dir_okay=False)] = None,
+    json: Json = False,
+) -> None:
+    """Follow a submitted track until it is made."""
+    if out:
+        check_file(out)
+    client = client_of(context)
     try:
-        return {"lora_id": lora_id, "weight": float(weight)}
-    except ValueError:
-        raise typer.BadParameter(f"{weight} is not a number", param_hint="--twin") from None
+        with ProgressBar("queued") as bar:
+            track = client.tracks.wait(track_id, bar.show_track)
+    except KeyboardInterrupt:
+        say(f"the track goes on: producer-twin tracks wait {track_id}")
+        raise
+    if out:
+        client.tracks.save(track.output_path, out)
+    if json:
+        print_json(track.model_dump(mode="json") | ({"file": str(out)} if out else {}))
+    else:
+        print_line(f"{out or track_id}: {track.duration_seconds:.1f} s by {track.backend}, seed {track.seed}")
 
 
-@contextmanager
-def _progress(client: ProducerTwin, request_id: str) -> Iterator[None]:
-    """Show the track's queue position while the block makes it."""
-    done = threading.Event()
+@app.command()
+def save(
+    context: typer.Context,
+    track_id: TrackId,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file; its extension is the format.", dir_okay=False)
+    ] = None,
+) -> None:
+    """Write a track to a file."""
+    if out:
+        check_file(out)
+    client = client_of(context)
+    track = client.tracks.get(track_id)
+    if isinstance(track, SubmittedTrackAnswer):
+        raise ProducerTwinError(f"{track_id} {_state(track)}: producer-twin tracks show {track_id}")
+    path = out or Path(f"{track_id.replace(':', '_')}{Path(track.output_path).suffix}")
+    with ProgressBar("downloading") as bar:
+        client.tracks.save(track.output_path, path, bar.show_bytes)
+    print_line(str(path))
 
-    def poll() -> None:
-        while not done.wait(_POLL_SECONDS):
-            try:
-                bar.show_queue(client.tracks.queue(request_id))
-            except ProducerTwinError:  # it is not known yet, or no longer; the track's own request says what is wrong
-                continue
 
-    with ProgressBar("generating") as bar:
-        thread = threading.Thread(target=poll, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join(timeout=_POLL_SECONDS)
+@app.command()
+def cancel(context: typer.Context, track_id: TrackId, json: Json = False) -> None:
+    """Cancel a submitted track that is not made yet."""
+    client = client_of(context)
+    track = client.tracks.get(track_id)
+    if isinstance(track, TrackAnswer):
+        raise ProducerTwinError(f"{track_id} is made already: producer-twin tracks delete {track_id}")
+    if track.state in ("failed", "cancelled"):
+        raise ProducerTwinError(f"{track_id} {_state(track)}")
+    client.tracks.delete(track_id)
+    if json:
+        print_json(client.tracks.get(track_id))
+    else:
+        print_line(f"{track_id} is cancelled")
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    track_id: TrackId,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a track; cancel one that is not made yet."""
+    if not yes:
+        typer.confirm(f"Delete track {track_id}?", abort=True, err=True)
+    client_of(context).tracks.delete(track_id)
+    print_line(f"{track_id} is deleted")
+
+
+def _state(track: SubmittedTrackAnswer) -> str:
+    match track.state:
+        case "cancelled":
+            return "was cancelled"
+        case "failed":
+            return f"failed: {track.error}"
+    return "is not made yet"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"

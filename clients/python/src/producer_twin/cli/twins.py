@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from producer_twin.cli.context import Json, Producer, client_of
-from producer_twin.cli.output import day, print_json, print_line, print_report, print_table, say
+from producer_twin.cli.output import day, print_fields, print_json, print_line, print_report, print_table, say
 from producer_twin.cli.train import show_report, watch
 from producer_twin.requests import RetrainOptions
 
@@ -35,7 +35,7 @@ def show(context: typer.Context, lora_id: LoraId, json: Json = False) -> None:
     if json:
         print_json(twin)
     else:
-        print_table(("field", "value"), list(twin.model_dump(mode="json").items()))
+        print_fields(twin)
 
 
 @app.command()
