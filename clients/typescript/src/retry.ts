@@ -10,6 +10,8 @@ export interface Retry {
 
 /** The service did nothing (429, 503), or a proxy got no answer of it (502). */
 const RETRIED_STATUSES = new Set([429, 502, 503]);
+/** With a `Retry-After`: the first request with the same `Idempotency-Key` is not answered yet. */
+const CONFLICT = 409;
 
 /** Decides whether a request is sent again, and when. */
 export class RetryPolicy {
@@ -35,7 +37,8 @@ export class RetryPolicy {
 
   /** The seconds until the next attempt after an error of the service; null if there is none. */
   afterAnswer(attempt: number, status: number, wanted: number | null, repeatable: boolean): number | null {
-    if (attempt >= this.#attempts || !RETRIED_STATUSES.has(status) || (status === 502 && !repeatable)) return null;
+    const retried = RETRIED_STATUSES.has(status) || (status === CONFLICT && wanted !== null);
+    if (attempt >= this.#attempts || !retried || (status === 502 && !repeatable)) return null;
     if (wanted === null) return this.#backoff(attempt);
     return wanted <= this.#max ? wanted : null;
   }

@@ -1,6 +1,7 @@
-import { Jobs } from "./jobs.js";
-import { isRedirect, type Transport } from "./transport.js";
-import type { SubmittedTraining, Task, TrainOptions, TrainedTwin } from "./types.js";
+import { newId } from "./ids.ts";
+import { Jobs } from "./jobs.ts";
+import { isRedirect, type Transport } from "./transport.ts";
+import type { SubmittedTraining, Task, TrainOptions, TrainedTwin } from "./types.ts";
 
 /** Starts trainings. A `job_id` is chosen unless one is given: a request that is sent again starts one job. */
 export class Training {
@@ -42,5 +43,5 @@ export class Training {
 }
 
 function body(producerId: string, uploadPaths: readonly string[] | null, options: TrainOptions) {
-  return { producer_id: producerId, upload_paths: uploadPaths, ...options, job_id: options.job_id ?? crypto.randomUUID() };
+  return { producer_id: producerId, upload_paths: uploadPaths, ...options, job_id: options.job_id ?? newId() };
 }

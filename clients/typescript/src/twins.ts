@@ -1,7 +1,8 @@
-import { ProducerTwinError } from "./errors.js";
-import type { OnProgress } from "./forms.js";
-import { pathOf, type FilePart, type Transport } from "./transport.js";
-import type { Deleted, ImportedAdapter, Report, RetrainOptions, RetrainedTwin, Twin, Version } from "./types.js";
+import { ProducerTwinError } from "./errors.ts";
+import type { OnProgress } from "./forms.ts";
+import { newId } from "./ids.ts";
+import { pathOf, type FilePart, type ReadOptions, type Transport } from "./transport.ts";
+import type { Deleted, ImportedAdapter, Report, RetrainOptions, RetrainedTwin, Twin, Version } from "./types.ts";
 
 /** Twins: list, inspect, import, export, roll back, train again, delete. */
 export class Twins {
@@ -12,8 +13,8 @@ export class Twins {
   }
 
   /** The twins, of one producer or of all. */
-  async list(filter: { producer_id?: string } = {}): Promise<Twin[]> {
-    const request = { query: filter, withLinks: true };
+  async list(filter: { producer_id?: string } = {}, { signal }: ReadOptions = {}): Promise<Twin[]> {
+    const request = { query: filter, withLinks: true, signal };
     return (await this.#transport.json<{ loras: Twin[] }>("GET", "/loras", request)).loras;
   }
 
@@ -35,9 +36,9 @@ export class Twins {
   }
 
   /** The versions of a twin, the newest first. */
-  async versions(loraId: string): Promise<Version[]> {
+  async versions(loraId: string, { signal }: ReadOptions = {}): Promise<Version[]> {
     const path = pathOf("/loras/{lora_id}/versions", { lora_id: loraId });
-    return (await this.#transport.json<{ versions: Version[] }>("GET", path)).versions;
+    return (await this.#transport.json<{ versions: Version[] }>("GET", path, { signal })).versions;
   }
 
   /** Make another version of a twin the current one. */
@@ -47,7 +48,7 @@ export class Twins {
 
   /** Train a twin again on its dataset. A `job_id` is chosen unless one is given, so that it is done once. */
   retrain(loraId: string, options: RetrainOptions = {}): Promise<RetrainedTwin> {
-    const json = { job_id: crypto.randomUUID(), ...options };
+    const json = { job_id: newId(), ...options };
     return this.#transport.json("POST", pathOf("/loras/{lora_id}/retrain", { lora_id: loraId }), { json });
   }
 

@@ -1,6 +1,7 @@
-import type { OnProgress } from "./forms.js";
-import type { Transport } from "./transport.js";
-import type { Analysis, Upload, UploadLink } from "./types.js";
+import type { OnProgress } from "./forms.ts";
+import { newId } from "./ids.ts";
+import type { ReadOptions, Transport } from "./transport.ts";
+import type { Analysis, Upload, UploadLink } from "./types.ts";
 
 /** What an upload is stored as. A `job_id` is chosen unless one is given: a file that is sent again is stored once. */
 export interface UploadOptions {
@@ -44,14 +45,14 @@ export class Uploads {
   }
 
   /** The length, tempo, key and levels of an upload, by the path that it was answered. */
-  analysis(path: string): Promise<Analysis> {
-    return this.#transport.json("GET", "/uploads/analysis", { query: { path }, withPassword: true });
+  analysis(path: string, { signal }: ReadOptions = {}): Promise<Analysis> {
+    return this.#transport.json("GET", "/uploads/analysis", { query: { path }, withPassword: true, signal });
   }
 }
 
 function stored(file: Blob | null, { filename, job_id }: UploadOptions): Required<UploadOptions> {
   const own = file instanceof File ? file.name : "audio.wav";
-  return { filename: filename ?? own, job_id: job_id ?? crypto.randomUUID() };
+  return { filename: filename ?? own, job_id: job_id ?? newId() };
 }
 
 async function asBase64(file: Blob): Promise<string> {
