@@ -28,6 +28,7 @@ export async function* followed<T>(
   for (let losses = 0; ; ) {
     const silence = new Silence(signal);
     let reader: ReadableStreamDefaultReader<string> | undefined;
+    let came = false;
     try {
       const headers: Record<string, string> = lastId === null ? {} : { "last-event-id": lastId };
       const answer = await transport.send("GET", path, { headers, signal: silence.signal });
@@ -38,6 +39,7 @@ export async function* followed<T>(
         silence.start();
         const part = await reader.read();
         if (part.done) break;
+        came = true;
         losses = 0;
         for (const event of parser.feed(part.value)) {
           // A new stream begins with the record, which may be known.
@@ -49,6 +51,7 @@ export async function* followed<T>(
           if (isLast(document)) return;
         }
       }
+      if (!came) throw new TypeError("the stream was empty");
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       if (!(error instanceof TypeError || silence.signal.aborted)) throw error;

@@ -1,5 +1,5 @@
 export { ProducerTwin } from "./client.ts";
-export { ApiError, JobFailed, ProducerTwinError, Unreachable } from "./errors.ts";
+export { ApiError, errorOf, JobFailed, ProducerTwinError, Unreachable } from "./errors.ts";
 export type { OnProgress } from "./forms.ts";
 export { hasEnded } from "./ended.ts";
 export { newId } from "./ids.ts";

@@ -55,16 +55,16 @@ export class Twins {
   /**
    * Import an adapter that was made elsewhere as a twin.
    *
-   * @param adapter the file, or a zip of its folder.
+   * @param adapter the file, the files of its folder, or a zip of them.
    * @param options its `config` (adapter_config.json), the `backend` that it is for, and the progress of the upload.
    */
   importAdapter(
     producerId: string,
     modelName: string,
-    adapter: File,
+    adapter: File | readonly File[],
     options: { config?: Blob; backend?: string; onProgress?: OnProgress } = {},
   ): Promise<ImportedAdapter> {
-    const files: FilePart[] = [{ field: "file", file: adapter, name: adapter.name }];
+    const files: FilePart[] = [adapter].flat().map((file) => ({ field: "file", file, name: file.name }));
     if (options.config) files.push({ field: "file", file: options.config, name: "adapter_config.json" });
     const form = { producer_id: producerId, model_name: modelName, backend: options.backend };
     const request = { form, files, onProgress: options.onProgress, repeatable: false };

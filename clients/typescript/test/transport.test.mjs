@@ -163,6 +163,9 @@ test("the number of reconnections can be limited", async () => {
   const events = client().tracks.events("base:x", { reconnects: 0 });
   await assert.rejects(events.next(), Unreachable);
   assert.equal(requests.length, 1);
+  answers = [(answer) => answer.end()];
+  await assert.rejects(client().tracks.events("base:x", { reconnects: 0 }).next(), Unreachable);
+  assert.equal(requests.length, 2);
 });
 
 test("headers are asked for at each request, and what a fetch of one's own throws passes through", async () => {
