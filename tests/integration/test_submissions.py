@@ -46,8 +46,8 @@ def test_submitted_takes_keep_the_figures_that_generate_answers(service: Api) ->
     best = followed(service, service.post("/generate/submit", **body)["track_id"])[-1]["track"]
     assert best["takes"][0] == best["track_id"] and len(best["takes"]) == 2
     records = [service.get(f"/tracks/{track_id}") for track_id in best["takes"]]
-    answered = service.post("/generate", **body)["takes"]
-    assert [(each["seed"], each["figures"]) for each in records] == [(each["seed"], each["figures"]) for each in answered]
+    for record, take in zip(records, service.post("/generate", **body)["takes"], strict=True):
+        assert (record["seed"], record["figures"]) == (take["seed"], take["figures"])
     assert best["figures"]["loudness"] is not None and best["figures"]["bpm_confidence"] is not None
     measured = service.post("/generate", figures=True, response="url", **TRACK)
     found = next(each for each in service.get("/tracks")["tracks"] if each["output_path"] == measured["output_path"])
