@@ -15,7 +15,7 @@ HOST ?= 127.0.0.1
 PORT ?= 3000
 WEB_PORT ?= 3001
 export WEB_PORT
-WEB := $(shell find web/app web/components web/i18n web/lib web/messages -type f ! -name schema.d.ts) web/next.config.ts web/proxy.ts web/tsconfig.json
+WEB := $(shell find web/app web/components web/i18n web/lib web/messages clients/typescript/src -type f ! -name schema.ts) web/next.config.ts web/proxy.ts web/tsconfig.json
 BIN := .venv/bin
 # Compiled at set-up, so that the first start does not do it.
 PACKAGES := adapters api contract core generation models preprocessing runners storage training verification

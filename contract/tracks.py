@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from contract.base import Answer, Request
 from contract.delivery import OutputFormat
+from contract.takes import Figures
 from contract.tasks import Task
 
 MAX_TITLE = 200
@@ -28,7 +29,8 @@ class TrackAnswer(Answer):
     `options` has the fields of `POST /generate` that the request sent besides its prompt, and the seed. `bpm` and `key`
     are those that the model was asked for. `parent` is the track that was edited, `source` the path or the digest of
     any recording that was. `producer_id` is the producer whose twin or recording it comes from. `takes` are the ids of
-    all takes of its request, the best first, if there are several.
+    all takes of its request, the best first, if there are several. `figures` is what is heard in it, where its request
+    had it measured.
     """
 
     track_id: str
@@ -53,6 +55,7 @@ class TrackAnswer(Answer):
     source: str | None = None
     reference: str | None = None
     takes: list[str] = Field(default_factory=list)
+    figures: Figures | None = None
 
 
 class TracksAnswer(Answer):

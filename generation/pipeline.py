@@ -298,9 +298,11 @@ class Generation:
     def _record(self, key: str, draft: Draft, prepared: Prepared, takes: Sequence[str]) -> None:
         """Add the track to the library. A full storage loses the record, not the track."""
         own = prepared.request.model_copy(update={"seed": draft.seed})
-        producer, strengths = prepared.producer, prepared.strengths
+        record = new_record(
+            key, own, draft.provenance, draft.made, prepared.producer, prepared.strengths, takes, draft.figures
+        )
         try:
-            self.track_library.add(new_record(key, own, draft.provenance, draft.made, producer, strengths, takes))
+            self.track_library.add(record)
         except Unavailable as error:
             log.warning("%s is not in the library: %s", key, error.message)
 

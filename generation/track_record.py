@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from pydantic import ConfigDict
 
-from contract import GenerateRequest, TrackAnswer, TrackTwin
+from contract import Figures, GenerateRequest, TrackAnswer, TrackTwin
 from core.text import shown
 from generation.delivery.plan import Delivered
 from generation.provenance import Provenance
@@ -60,6 +60,7 @@ def new_record(
     producer: str | None,
     strengths: Sequence[float],
     takes: Sequence[str] = (),
+    figures: Figures | None = None,
 ) -> TrackRecord:
     """The record of a track that was just made.
 
@@ -70,6 +71,7 @@ def new_record(
         producer: whose twin or recording it comes from.
         strengths: those of the twins.
         takes: the keys of all takes of the request.
+        figures: what is heard in it; None where that was not measured.
     """
     twins = []
     for twin, strength in zip(provenance.twins, strengths, strict=True):
@@ -99,5 +101,6 @@ def new_record(
         source=source,
         reference=provenance.reference,
         takes=[keys.track_id(take) or "" for take in takes] if len(takes) > 1 else [],
+        figures=figures,
         waveform=base64.b64encode(made.waveform).decode(),
     )

@@ -11,7 +11,7 @@ const config = [
     files: ["**/*.tsx"],
     rules: { "react/jsx-no-literals": ["error", { allowedStrings: SAME_IN_ALL_LANGUAGES }] },
   },
-  { ignores: [".next/", "node_modules/", "lib/schema.d.ts", "next-env.d.ts"] },
+  { ignores: [".next/", "node_modules/", "next-env.d.ts"] },
 ];
 
 export default config;

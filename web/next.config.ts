@@ -4,7 +4,9 @@ import createNextIntlPlugin from "next-intl/plugin";
 
 const config: NextConfig = {
   poweredByHeader: false,
-  turbopack: { root: path.resolve(import.meta.dirname) },
+  // The client of the service (../clients/typescript) is compiled with the app.
+  turbopack: { root: path.resolve(import.meta.dirname, "..") },
+  outputFileTracingRoot: path.resolve(import.meta.dirname, ".."),
 };
 
 const withMessages = createNextIntlPlugin({

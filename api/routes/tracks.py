@@ -210,7 +210,6 @@ ROUTES = (
         files=_AUDIO,
         errors=(404, 409, 507),
         cancelled_on_disconnect=True,
-        web_app=True,
         makes=True,
     ),
     Route(
@@ -230,7 +229,6 @@ ROUTES = (
             "seconds_left": 31.5,
         },
         stream=True,
-        web_app=True,
     ),
     Route(
         "GET",

@@ -41,6 +41,20 @@ def test_a_submitted_track_is_followed_and_is_the_one_of_generate(service: Api) 
     assert [event["state"] for event in followed(service, submitted["track_id"])] == ["done"]
 
 
+def test_submitted_takes_keep_the_figures_that_generate_answers(service: Api) -> None:
+    body: Json = TRACK | {"duration_seconds": 6, "takes": 2, "rank": "tempo", "bpm": 120}
+    best = followed(service, service.post("/generate/submit", **body)["track_id"])[-1]["track"]
+    assert best["takes"][0] == best["track_id"] and len(best["takes"]) == 2
+    records = [service.get(f"/tracks/{track_id}") for track_id in best["takes"]]
+    for record, take in zip(records, service.post("/generate", **body)["takes"], strict=True):
+        assert (record["seed"], record["figures"]) == (take["seed"], take["figures"])
+    assert best["figures"]["loudness"] is not None and best["figures"]["bpm_confidence"] is not None
+    measured = service.post("/generate", figures=True, response="url", **TRACK)
+    found = next(each for each in service.get("/tracks")["tracks"] if each["output_path"] == measured["output_path"])
+    assert found["figures"] == measured["figures"]
+    assert service.get("/tracks", limit="100")["tracks"][-1]["figures"] is None  # it was not measured
+
+
 def test_a_track_is_cancelled_while_it_is_made(service: Api) -> None:
     track_id = service.post("/generate/submit", **LONG)["track_id"]
     wait_until(lambda: service.get(f"/tracks/{track_id}")["state"] == "making")

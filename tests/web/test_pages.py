@@ -222,7 +222,7 @@ def test_twins_are_blended(page: Page, studio: httpx.Client, api: Api, twins: di
     for _ in range(5):
         slider.press("ArrowRight")
     sent: list[Any] = []
-    page.on("request", lambda made: sent.append(made.post_data_json) if made.url.endswith("/generate") else None)
+    page.on("request", lambda made: sent.append(made.post_data_json) if made.url.endswith("/generate/submit") else None)
     page.get_by_role("button", name="Make a take").click()
     card = page.get_by_role("listitem", name="Request 1")
     expect(card.get_by_role("listitem", name="Take 1")).to_be_visible(timeout=MAX_TRAINING_MS)

@@ -159,6 +159,19 @@ def test_a_tracks_picture_asks_no_other_server(tmp_path: Path) -> None:
     assert "Failed" not in (tmp_path / "web.log").read_text()  # as the renderer says of a font that it cannot fetch
 
 
+def test_pages_that_the_server_makes_ask_as_the_visitor(web: Web) -> None:
+    """The variables that the client reads in scripts are none of this app's."""
+    error = json.dumps({"error": "track_id: there is none"}).encode()
+    with answering(404, {"content-type": "application/json"}, error) as (service, seen):
+        own = {"MUSIC_SERVICE_URL": service, "MUSIC_SERVICE_API_KEY": ""}
+        app = web(own | {"PRODUCER_TWIN_API_KEY": "ptk_a_b", "PRODUCER_TWIN_PASSWORD": PASSWORD})
+        assert app.get("/track/base:a").status_code == 404
+    assert {path for path, _ in seen} == {"/tracks/base:a"}
+    for _, sent in seen:
+        assert sent["x-visitor-address"] == "127.0.0.1"
+        assert not {"authorization", "x-train-password"} & sent.keys()
+
+
 def test_redirects_have_an_end(web: Web) -> None:
     with answering(307, {"location": "/data/outputs/track.wav"}) as (service, seen):
         answer = web({"MUSIC_SERVICE_URL": service}).get("/api/service/data/outputs/track.wav")

@@ -1,15 +1,32 @@
 "use client";
 
-import { createContext, useContext, useState, type ComponentProps, type FormEvent } from "react";
+import { createContext, useContext, useEffect, useRef, useState, type ComponentProps, type FormEvent } from "react";
 
 type Field = HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement;
 
-/** What is wrong with the fields of the form, by their ids, in the browser's words. */
+/** What is wrong with the fields of the form, by their ids, in the words of the browser or the service. */
 const Faults = createContext<Record<string, string>>({});
 
-/** A form whose invalid fields say so beside themselves. Closed details with such a field open, so that it gets the focus. */
-export function Form({ children, ...props }: ComponentProps<"form">) {
+type FormProps = ComponentProps<"form"> & { refused?: { field: string; rest: string } | null };
+
+/**
+ * A form whose invalid fields say so beside themselves. Closed details with such a field open, so that it gets the focus.
+ *
+ * `refused` is what the service says of a field, by the field's name.
+ */
+export function Form({ children, refused = null, ...props }: FormProps) {
+  const form = useRef<HTMLFormElement>(null);
   const [faults, setFaults] = useState<Record<string, string>>({});
+
+  useEffect(() => {
+    const field = refused && form.current?.elements.namedItem(refused.field);
+    if (!field || !("checkValidity" in field)) return;
+    (field as Field).setCustomValidity(refused.rest);
+    (field as Field).checkValidity();
+    (field as Field).setCustomValidity(""); // it may be sent again as it is
+    const { activeElement } = document;
+    if (activeElement === document.body || form.current?.contains(activeElement)) (field as Field).focus();
+  }, [refused]);
 
   function note(event: FormEvent): void {
     const field = event.target as Field;
@@ -25,7 +42,7 @@ export function Form({ children, ...props }: ComponentProps<"form">) {
   }
 
   return (
-    <form {...props} onInvalidCapture={note} onInput={check} onChange={check}>
+    <form {...props} ref={form} onInvalidCapture={note} onInput={check} onChange={check}>
       <Faults value={faults}>{children}</Faults>
     </form>
   );
@@ -37,6 +54,10 @@ export function Input(props: ComponentProps<"input"> & { id: string }) {
 
 export function TextArea(props: ComponentProps<"textarea"> & { id: string }) {
   return <textarea {...props} {...useFault(props.id)} />;
+}
+
+export function Select(props: ComponentProps<"select"> & { id: string }) {
+  return <select {...props} {...useFault(props.id)} />;
 }
 
 /** What is wrong with the field of this id; nothing if it is right. */

@@ -22,9 +22,8 @@ export function useAccount(): Account | null {
 async function ask(): Promise<Account> {
   try {
     const answer = await fetch("/api/account");
-    const said: unknown = await answer.json();
-    if (!answer.ok) throw refusal(said, answer);
-    const { user } = said as { user: Account["user"] };
+    if (!answer.ok) throw await refusal(answer);
+    const { user } = (await answer.json()) as { user: Account["user"] };
     if (user) keepWorkOf(user.name);
     return { user, trouble: null };
   } catch (error) {
@@ -39,8 +38,8 @@ export async function act(action: string, fields: Record<string, string>): Promi
     headers: { "content-type": "application/json" },
     body: JSON.stringify(fields),
   });
+  if (!answer.ok) throw await refusal(answer);
   const said = (await answer.json()) as { next?: string; said?: string };
-  if (!answer.ok) throw refusal(said, answer);
   if (action === "sign-out") forgetWork();
   if (said.next !== undefined) window.location.assign(said.next);
   return said.said ?? null;

@@ -1,4 +1,4 @@
-import type { GenerateRequest, LibraryTrack } from "./client";
+import type { GenerateRequest, StoredTrack } from "producer-twin";
 
 export const EDITS = ["repaint", "extend", "cover"] as const;
 export type Edit = (typeof EDITS)[number];
@@ -18,7 +18,7 @@ export type EditSettings = {
 };
 
 /** An edit's form at first: the track's own prompt and, if it has one only, its twin. */
-export function editOf(track: LibraryTrack): EditSettings {
+export function editOf(track: StoredTrack): EditSettings {
   const [only, ...others] = track.twins;
   return {
     task: "repaint",
@@ -34,7 +34,7 @@ export function editOf(track: LibraryTrack): EditSettings {
 }
 
 /** The request of an edit. The new music has the tempo, the key and the lyrics that the track was asked for. */
-export function bodyOfEdit(track: LibraryTrack, edit: EditSettings): GenerateRequest {
+export function bodyOfEdit(track: StoredTrack, edit: EditSettings): GenerateRequest {
   const { lyrics } = track.options;
   const of: Record<Edit, Partial<GenerateRequest>> = {
     repaint: { ...seconds("start", edit.start), ...seconds("end", edit.end) },

@@ -1,4 +1,4 @@
-import type { Backend } from "./client";
+import type { Backend } from "producer-twin";
 import { trainingSteps } from "./trainingSteps";
 
 /** `isGuess`: the service chooses the number of steps. `seconds` is null until a first training has shown it. */

@@ -1,12 +1,14 @@
+import { ApiError, Unreachable } from "producer-twin";
+
 export const REASONS = [
   "appAway",
-  "connectionBroke",
-  "noLink",
   "providerAway",
   "serviceAway",
   "signInExpired",
   "signInFirst",
   "tooManyAttempts",
+  "trackCancelled",
+  "trackGone",
   "unexpectedStatus",
   "wrongPassword",
 ] as const;
@@ -27,4 +29,20 @@ export class Failure extends Error {
   ) {
     super(reason);
   }
+}
+
+/** The error in this app's own words; null where it is a sentence of the service. */
+export function failureOf(error: unknown): Failure | null {
+  if (error instanceof Failure) return error;
+  if (error instanceof Unreachable) return new Failure("appAway");
+  if (!(error instanceof ApiError)) return null;
+  const reason = error.headers.get(REASON_HEADER);
+  if (isReason(reason)) return new Failure(reason, { seconds: error.headers.get("retry-after") ?? "" });
+  return error.byService ? null : new Failure("unexpectedStatus", { status: error.status });
+}
+
+/** What an error says, which is none of this app's own. */
+export function sentenceOf(error: unknown): string {
+  if (error instanceof ApiError) return error.sentence;
+  return error instanceof Error ? error.message : String(error);
 }

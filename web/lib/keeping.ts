@@ -1,16 +1,15 @@
 import { forgetLinks } from "./links";
 import { useForm } from "./making/form";
-import { dismiss, useRequests } from "./making/requests";
+import { forgetRequests, useRequests } from "./making/requests";
 import { START } from "./settings";
 
 const PREFIX = "producer-twin.";
 const OWNER = `${PREFIX}user`;
 
-/** Ends and forgets the user's work that this browser keeps, so that the next one to sign in here does not see it. */
+/** Forgets the user's work that this browser keeps, so that the next one to sign in here does not see it. */
 export function forgetWork(): void {
-  useRequests.getState().requests.forEach(dismiss);
+  forgetRequests();
   useForm.setState({ settings: START });
-  useRequests.persist?.clearStorage();
   useForm.persist?.clearStorage();
   forgetLinks();
   for (const storage of storages()) storage.removeItem(OWNER);

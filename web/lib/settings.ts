@@ -1,4 +1,4 @@
-import type { GenerateRequest, LibraryTrack, Twin } from "./client";
+import type { GenerateRequest, StoredTrack, Twin } from "producer-twin";
 
 export const FORMATS = ["wav", "flac", "mp3", "opus", "m4a"] as const;
 export const KEYS = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"].flatMap((note) => [
@@ -118,7 +118,7 @@ export function settingsOf(body: GenerateRequest): Settings {
 }
 
 /** The request that makes a track of the library again, with the versions that played. */
-export function requestOf({ prompt, options, seed, twins, duration_seconds }: LibraryTrack): GenerateRequest {
+export function requestOf({ prompt, options, seed, twins, duration_seconds }: StoredTrack): GenerateRequest {
   const pinned = (id: string): string => {
     const twin = twins.find(({ lora_id }) => lora_id === id.split("@")[0]);
     return twin ? `${twin.lora_id}@${twin.version}` : id;

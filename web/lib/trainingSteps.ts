@@ -1,4 +1,4 @@
-import type { Backend } from "./client";
+import type { Backend } from "producer-twin";
 
 // As in training/evaluation/held_out.py: these songs are measured, and not trained on.
 const MIN_SONGS = 3;

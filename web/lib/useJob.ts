@@ -1,30 +1,24 @@
 "use client";
 
+import { hasEnded, type Job } from "producer-twin";
 import { useEffect, useState } from "react";
+import { api } from "./client";
+import { follow } from "./follow";
 import type { Point } from "./report";
-import { answered, service, type Job } from "./client";
-
-const POLL_MILLISECONDS = 2000;
-const ENDED = new Set<Job["state"]>(["done", "failed", "cancelled"]);
-
-export const hasEnded = (job: Job): boolean => ENDED.has(job.state);
 
 /** A job, and its losses since it is watched. */
 type Course = { job: Job; loss: Point[]; heldOut: Point[] };
 
-/** A job as it goes on: by the service's events, or by asking again where events do not come through. */
+/** A job as it goes on. */
 export function useJob(first: Job): Course & { trouble: unknown } {
   const [course, setCourse] = useState<Course>({ job: first, loss: [], heldOut: [] });
   const [trouble, setTrouble] = useState<unknown>(null);
   const id = first.job_id;
   const waits = !hasEnded(course.job);
-  // Browsers keep few connections open to a server, and many jobs may wait for their turn.
-  const listens = waits && course.job.state !== "queued";
 
   useEffect(() => {
     if (!waits) return;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    let stopped = false;
+    const leaving = new AbortController();
     const take = (job: Job): void => {
       setCourse((old) => ({
         job,
@@ -33,37 +27,16 @@ export function useJob(first: Job): Course & { trouble: unknown } {
       }));
       setTrouble(null);
     };
-    const ask = async (): Promise<void> => {
-      try {
-        const job = await answered(service.GET("/jobs/{job_id}", { params: { path: { job_id: id } } }));
-        if (stopped) return;
-        take(job);
-        if (hasEnded(job)) return;
-      } catch (error) {
-        if (stopped) return;
-        setTrouble(error);
-      }
-      timer = setTimeout(() => void ask(), POLL_MILLISECONDS);
+    const job = {
+      events: (signal: AbortSignal) => api.jobs.events(id, { signal, reconnects: 0 }),
+      get: (signal: AbortSignal) => api.jobs.get(id, { signal }),
+      isLast: hasEnded,
+      take,
+      trouble: setTrouble,
     };
-    if (!listens) {
-      void ask();
-      return () => {
-        stopped = true;
-        clearTimeout(timer);
-      };
-    }
-    const events = new EventSource(`/api/service/jobs/${encodeURIComponent(id)}/events`);
-    events.onmessage = (event: MessageEvent<string>) => take(JSON.parse(event.data) as Job);
-    events.onerror = () => {
-      // Closed for good: the browser comes again by itself in every other case.
-      if (events.readyState === EventSource.CLOSED && timer === undefined) void ask();
-    };
-    return () => {
-      stopped = true;
-      events.close();
-      clearTimeout(timer);
-    };
-  }, [id, waits, listens]);
+    follow(job, leaving.signal).catch(setTrouble);
+    return () => leaving.abort();
+  }, [id, waits]);
 
   return { ...course, trouble };
 }

@@ -1,7 +1,8 @@
 "use client";
 
 import { useCallback, useEffect, useState } from "react";
-import { answered, isAbort, passwordHeader, service, type Job, type Stored, type Twin } from "./client";
+import type { Job, ProducerStorage, Twin } from "producer-twin";
+import { api, isAbort } from "./client";
 import { Failure } from "./failure";
 import { wantsPassword } from "./password";
 
@@ -9,7 +10,7 @@ const TIMEOUT_MILLISECONDS = 15_000;
 const RETRY_MILLISECONDS = 3000;
 
 /** `round` is another one each time that it was listed. `stored` is null where the service does not say. */
-export type Listed = { producer: string; round: number; jobs: Job[]; twins: Twin[]; stored: Stored | null };
+export type Listed = { producer: string; round: number; jobs: Job[]; twins: Twin[]; stored: ProducerStorage | null };
 
 /**
  * What a producer has: trainings, twins and storage used; null until it is known, and for an empty id. It is asked for again
@@ -26,7 +27,7 @@ export function useProducer(producer: string, password: string): { listed: Liste
     let timer: ReturnType<typeof setTimeout> | undefined;
     const ask = async (): Promise<void> => {
       try {
-        const found = await everythingOf(producer, password, leaving.signal);
+        const found = await everythingOf(producer, leaving.signal);
         setListed({ producer, round, ...found });
         setTrouble(null);
       } catch (error) {
@@ -46,20 +47,14 @@ export function useProducer(producer: string, password: string): { listed: Liste
   return { listed: listed?.producer === producer ? listed : null, trouble: producer ? trouble : null, list };
 }
 
-async function everythingOf(
-  producer: string,
-  password: string,
-  leaving: AbortSignal,
-): Promise<Pick<Listed, "jobs" | "twins" | "stored">> {
-  const signal = AbortSignal.any([leaving, AbortSignal.timeout(TIMEOUT_MILLISECONDS)]);
-  const sent = { headers: passwordHeader(password), signal };
-  const query = { params: { query: { producer_id: producer } }, ...sent };
-  const [{ jobs }, { loras }, stored] = await Promise.all([
-    answered(service.GET("/jobs", query)),
-    answered(service.GET("/loras", query)),
-    answered(service.GET("/producers/{producer_id}", { params: { path: { producer_id: producer } }, ...sent })).catch(() => null),
+async function everythingOf(producer: string, leaving: AbortSignal): Promise<Pick<Listed, "jobs" | "twins" | "stored">> {
+  const options = { signal: AbortSignal.any([leaving, AbortSignal.timeout(TIMEOUT_MILLISECONDS)]) };
+  const [jobs, twins, stored] = await Promise.all([
+    api.jobs.list({ producer_id: producer }, options),
+    api.twins.list({ producer_id: producer }, options),
+    api.producers.storage(producer, options).catch(() => null),
   ]);
-  return { jobs, twins: loras, stored };
+  return { jobs, twins, stored };
 }
 
 const isTimeout = (error: unknown): boolean => error instanceof DOMException && error.name === "TimeoutError";

@@ -1,10 +1,9 @@
 "use client";
 
-import { useCallback, useEffect, useEffectEvent, useRef, useState } from "react";
-import { answered, isAbort, passwordHeader, service, type Analysis } from "./client";
+import { newId, type Analysis } from "producer-twin";
+import { useCallback, useEffect, useRef, useState } from "react";
+import { api, isAbort } from "./client";
 import { distinctName } from "./names";
-import { randomId } from "./random";
-import { upload } from "./upload";
 
 /**
  * A file on its way to a training. The producer's own words (`bpm` to `instruments`) go before what was heard.
@@ -44,11 +43,10 @@ export const isUploaded = (song: Song, producer: string): boolean => producer !=
  * Files that are uploaded one after the other, and listened to by the service, as soon as there is a producer id. They are kept
  * when the id changes, and sent again for the other one. An upload whose song is removed is aborted.
  */
-export function useSongs(producer: string, password: string): Songs {
+export function useSongs(producer: string): Songs {
   const [songs, setSongs] = useState<Song[]>([]);
-  const [job, setJob] = useState(randomId);
+  const [job, setJob] = useState(newId);
   const names = useRef(new Set<string>()); // also of those that were removed since
-  const secret = useEffectEvent(() => password);
 
   const change = useCallback((changed: string, news: Partial<Song>): void => {
     setSongs((all) => all.map((song) => (song.key === changed ? { ...song, ...news } : song)));
@@ -58,9 +56,9 @@ export function useSongs(producer: string, password: string): Songs {
   useEffect(() => {
     if (!producer || !key || !file || !name) return;
     const leaving = new AbortController();
-    const progress = (share: number): void => change(key, { share });
-    upload(file, { producer_id: producer, job_id: job, filename: name }, { password: secret(), signal: leaving.signal, progress }).then(
-      (path) =>
+    const onProgress = (sent: number, total: number): void => change(key, { share: sent / total });
+    api.uploads.upload(producer, file, { job_id: job, filename: name, onProgress, signal: leaving.signal }).then(
+      ({ path }) =>
         setSongs((all) => all.map((song) => (song.key === key ? { ...song, paths: { ...song.paths, [producer]: path } } : song))),
       (error: unknown) => !isAbort(error) && change(key, { trouble: error }),
     );
@@ -71,19 +69,18 @@ export function useSongs(producer: string, password: string): Songs {
   const [heard, path] = [unheard?.key, unheard && pathOf(unheard, producer)];
   useEffect(() => {
     if (!heard || !path) return;
-    const { signal, abort } = controller();
-    const sent = { params: { query: { path } }, headers: passwordHeader(secret()), signal };
-    answered(service.GET("/uploads/analysis", sent)).then(
+    const leaving = new AbortController();
+    api.uploads.analysis(path, { signal: leaving.signal }).then(
       (known) => change(heard, { known }),
       (error: unknown) => !isAbort(error) && change(heard, { trouble: error }),
     );
-    return abort;
+    return () => leaving.abort();
   }, [heard, path, change]);
 
   function add(files: File[]): void {
     const fresh = files.map(
       (each): Song => ({
-        key: randomId(),
+        key: newId(),
         file: each,
         name: distinctName(each.name, names.current),
         src: URL.createObjectURL(each),
@@ -106,14 +103,9 @@ export function useSongs(producer: string, password: string): Songs {
   function clear(): void {
     songs.forEach((song) => URL.revokeObjectURL(song.src));
     setSongs([]);
-    setJob(randomId());
+    setJob(newId());
     names.current.clear();
   }
 
   return { songs, job, add, change, remove, clear };
-}
-
-function controller(): { signal: AbortSignal; abort: () => void } {
-  const made = new AbortController();
-  return { signal: made.signal, abort: () => made.abort() };
 }

@@ -1,8 +1,9 @@
 "use client";
 
 import { useCallback, useEffect, useState } from "react";
-import { isAbort, type LibraryTrack } from "./client";
-import { Failure, type Reason } from "./failure";
+import type { StoredTrack, TrackFilter } from "producer-twin";
+import { isAbort } from "./client";
+import { failureOf, type Reason } from "./failure";
 import { nextPage } from "./library";
 import { usePassword, wantsPassword } from "./password";
 
@@ -11,16 +12,16 @@ const REFUSED: Reason[] = ["signInFirst", "signInExpired"];
 
 export type Filter = { text: string; twin: string; liked: boolean };
 
-type Listed = { filter: Filter; tracks: LibraryTrack[]; cursor: string | null };
+type Listed = { filter: Filter; tracks: StoredTrack[]; cursor: string | null };
 
 /** The library's tracks that pass a filter, a page after the other. A list that failed is asked for again. */
 export function useTracks(filter: Filter): {
-  tracks: LibraryTrack[] | null;
+  tracks: StoredTrack[] | null;
   busy: boolean;
   hasMore: boolean;
   failure: unknown;
   more: () => Promise<void>;
-  replace: (track: LibraryTrack) => void;
+  replace: (track: StoredTrack) => void;
   remove: (id: string) => void;
 } {
   const [listed, setListed] = useState<Listed | null>(null);
@@ -32,13 +33,13 @@ export function useTracks(filter: Filter): {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const load = async (): Promise<void> => {
       try {
-        const page = await nextPage(queryOf(filter), leaving.signal);
+        const page = await nextPage(queryOf(filter), { signal: leaving.signal });
         setListed({ filter, tracks: page.tracks, cursor: page.next_cursor });
         setFailure(null);
       } catch (error) {
         if (isAbort(error)) return;
         setFailure(error);
-        const refused = wantsPassword(error) || (error instanceof Failure && REFUSED.includes(error.reason));
+        const refused = wantsPassword(error) || REFUSED.some((reason) => failureOf(error)?.reason === reason);
         if (!refused) timer = setTimeout(() => void load(), RETRY_MILLISECONDS);
       }
     };
@@ -53,7 +54,7 @@ export function useTracks(filter: Filter): {
   const more = useCallback(async (): Promise<void> => {
     if (cursor === null) return;
     try {
-      const page = await nextPage({ ...queryOf(filter), cursor });
+      const page = await nextPage(queryOf(filter), { cursor });
       setListed((old) =>
         old?.cursor === cursor ? { filter, tracks: [...old.tracks, ...page.tracks], cursor: page.next_cursor } : old,
       );
@@ -63,7 +64,7 @@ export function useTracks(filter: Filter): {
     }
   }, [filter, cursor]);
 
-  const change = (changed: (tracks: LibraryTrack[]) => LibraryTrack[]): void =>
+  const change = (changed: (tracks: StoredTrack[]) => StoredTrack[]): void =>
     setListed((old) => old && { ...old, tracks: changed(old.tracks) });
   return {
     tracks: listed?.tracks ?? null,
@@ -76,6 +77,6 @@ export function useTracks(filter: Filter): {
   };
 }
 
-function queryOf({ text, twin, liked }: Filter) {
-  return { ...(text ? { text } : {}), ...(twin ? { lora_id: twin } : {}), ...(liked ? { liked: "true" as const } : {}) };
+function queryOf({ text, twin, liked }: Filter): TrackFilter {
+  return { ...(text ? { text } : {}), ...(twin ? { lora_id: twin } : {}), ...(liked ? { liked } : {}) };
 }

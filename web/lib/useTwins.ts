@@ -1,7 +1,8 @@
 "use client";
 
+import type { Backend, Twin } from "producer-twin";
 import { useEffect, useState } from "react";
-import { answered, service, type Backend, type Twin } from "./client";
+import { api } from "./client";
 
 const RETRY_MILLISECONDS = 5000;
 const PATIENCE_MILLISECONDS = 20_000;
@@ -20,12 +21,9 @@ export function useTwins(wanted = true): { served: Served | null; failure: unkno
     const ask = async (): Promise<void> => {
       const signal = AbortSignal.timeout(PATIENCE_MILLISECONDS);
       try {
-        const [{ loras }, { backends }] = await Promise.all([
-          answered(service.GET("/loras", { signal })),
-          answered(service.GET("/backends", { signal })),
-        ]);
+        const [twins, backends] = await Promise.all([api.twins.list({}, { signal }), api.service.backends({ signal })]);
         if (gone) return;
-        setServed({ twins: loras, backends });
+        setServed({ twins, backends });
         setFailure(null);
       } catch (error) {
         if (gone) return;

@@ -1,13 +1,13 @@
-import type { OnProgress } from "./forms.js";
-import { Jobs } from "./jobs.js";
-import { Producers } from "./producers.js";
-import { Service } from "./service.js";
-import { Tracks, type GenerateFiles } from "./tracks.js";
-import { Training } from "./training.js";
-import { Transport, type Settings } from "./transport.js";
-import { Twins } from "./twins.js";
-import type { GenerateOptions, Job, TrainOptions, Track } from "./types.js";
-import { Uploads } from "./uploads.js";
+import type { OnProgress } from "./forms.ts";
+import { Jobs } from "./jobs.ts";
+import { Producers } from "./producers.ts";
+import { Service } from "./service.ts";
+import { Tracks, type GenerateFiles } from "./tracks.ts";
+import { Training } from "./training.ts";
+import { Transport, type Settings } from "./transport.ts";
+import { Twins } from "./twins.ts";
+import type { GenerateOptions, Job, TrainOptions, Track } from "./types.ts";
+import { Uploads } from "./uploads.ts";
 
 /** A client of a Producer Twin service. Its groups have a method for each route. */
 export class ProducerTwin {

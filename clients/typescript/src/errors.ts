@@ -1,4 +1,4 @@
-import type { Job } from "./types.js";
+import type { Job } from "./types.ts";
 
 /** Base class of the client's errors. */
 export class ProducerTwinError extends Error {
@@ -11,19 +11,27 @@ export class ApiError extends ProducerTwinError {
 
   /**
    * @param status the HTTP status.
-   * @param sentence the service's sentence, which names the field and the remedy.
-   * @param retryAfter the seconds after which the service may be asked again, if it said so.
-   * @param requestId the id under which the service's log has the request.
-   * @param ofService whether the service answered, and not a proxy in between.
+   * @param sentence the service's sentence, which names the field and the remedy; the start of the body where a proxy answered.
+   * @param headers those of the answer.
+   * @param byService whether the sentence is the service's.
    */
   constructor(
     readonly status: number,
     readonly sentence: string,
-    readonly retryAfter: number | null = null,
-    readonly requestId: string | null = null,
-    readonly ofService = true,
+    readonly headers: Headers = new Headers(),
+    readonly byService = true,
   ) {
     super(`${status}: ${sentence}`);
+  }
+
+  /** The seconds after which the service may be asked again, if it said so. */
+  get retryAfter(): number | null {
+    return retryAfter(this.headers);
+  }
+
+  /** The id under which the service's log has the request. */
+  get requestId(): string | null {
+    return this.headers.get("x-request-id");
   }
 }
 
@@ -43,18 +51,15 @@ export class JobFailed extends ProducerTwinError {
 
 /** The error for an answer that is none of success. */
 export function errorOf(status: number, statusText: string, body: string, headers: Headers): ApiError {
-  let sentence = body.trim().slice(0, 500) || statusText;
-  let ofService = false;
   try {
     const document: unknown = JSON.parse(body);
     if (typeof document === "object" && document !== null && "error" in document) {
-      sentence = String(document.error);
-      ofService = true;
+      return new ApiError(status, String(document.error), headers);
     }
   } catch {
     // A proxy in between answered.
   }
-  return new ApiError(status, sentence, retryAfter(headers), headers.get("x-request-id"), ofService);
+  return new ApiError(status, body.trim().slice(0, 500) || statusText, headers, false);
 }
 
 /** The seconds of `Retry-After`, which is a number or a date. */

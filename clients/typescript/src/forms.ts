@@ -1,4 +1,4 @@
-import type { FilePart } from "./transport.js";
+import type { FilePart } from "./transport.ts";
 
 /** Is called with the bytes of the files that have been sent, and those in all. */
 export type OnProgress = (sent: number, total: number) => void;

@@ -1,12 +1,8 @@
-import { JobFailed } from "./errors.js";
-import { followed } from "./followed.js";
-import { isRedirect, pathOf, type Transport } from "./transport.js";
-import type { Job, JobDeleted, Report, TrainedTwin } from "./types.js";
-
-const ENDED: ReadonlySet<string> = new Set(["done", "failed", "cancelled"]);
-
-/** Whether a job goes on no more. */
-export const hasEnded = (job: Job): boolean => ENDED.has(job.state);
+import { JobFailed } from "./errors.ts";
+import { hasEnded } from "./ended.ts";
+import { followed, type FollowOptions } from "./followed.ts";
+import { isRedirect, pathOf, type ReadOptions, type Transport } from "./transport.ts";
+import type { Job, JobDeleted, Report, TrainedTwin } from "./types.ts";
 
 /** Training jobs: list, follow, cancel, resume, delete; their reports and previews. */
 export class Jobs {
@@ -17,13 +13,13 @@ export class Jobs {
   }
 
   /** The jobs, the newest first. */
-  async list(filter: { producer_id?: string; state?: string } = {}): Promise<Job[]> {
-    return (await this.#transport.json<{ jobs: Job[] }>("GET", "/jobs", { query: filter })).jobs;
+  async list(filter: { producer_id?: string; state?: string } = {}, { signal }: ReadOptions = {}): Promise<Job[]> {
+    return (await this.#transport.json<{ jobs: Job[] }>("GET", "/jobs", { query: filter, signal })).jobs;
   }
 
   /** A job, by its own id or its task's. */
-  get(jobId: string): Promise<Job> {
-    return this.#transport.json("GET", pathOf("/jobs/{job_id}", { job_id: jobId }));
+  get(jobId: string, { signal }: ReadOptions = {}): Promise<Job> {
+    return this.#transport.json("GET", pathOf("/jobs/{job_id}", { job_id: jobId }), { signal });
   }
 
   /** Delete a job that has ended, with its dataset and report; its twin stays. */
@@ -43,17 +39,17 @@ export class Jobs {
   }
 
   /**
-   * The job now and whenever it changes, until it has ended. A lost connection is made again.
+   * The job now and whenever it changes, until it has ended. A connection that is lost, or silent for long, is made again.
    *
    * Throws ApiError, such as 404 where the job was deleted; Unreachable where the connection was lost several times with
    * nothing received in between.
    */
-  events(jobId: string, { signal }: { signal?: AbortSignal } = {}): AsyncGenerator<Job, void, undefined> {
-    return followed(this.#transport, pathOf("/jobs/{job_id}/events", { job_id: jobId }), hasEnded, signal);
+  events(jobId: string, options: FollowOptions = {}): AsyncGenerator<Job, void, undefined> {
+    return followed<Job>(this.#transport, pathOf("/jobs/{job_id}/events", { job_id: jobId }), hasEnded, options);
   }
 
   /** The job when it is done; `onChange` is called whenever it changes. Throws JobFailed. */
-  async wait(jobId: string, onChange?: (job: Job) => void, options: { signal?: AbortSignal } = {}): Promise<Job> {
+  async wait(jobId: string, onChange?: (job: Job) => void, options: FollowOptions = {}): Promise<Job> {
     let job: Job | null = null;
     for await (job of this.events(jobId, options)) onChange?.(job);
     job ??= await this.get(jobId);
@@ -62,7 +58,7 @@ export class Jobs {
   }
 
   /** The result of a job, as `training.train` answers it; waits until the job is done. */
-  async result(jobId: string, { signal }: { signal?: AbortSignal } = {}): Promise<TrainedTwin> {
+  async result(jobId: string, { signal }: ReadOptions = {}): Promise<TrainedTwin> {
     const path = pathOf("/jobs/{job_id}/result", { job_id: jobId });
     for (;;) {
       // The service holds each answer for minutes, and then redirects to the same URL; `fetch` follows 20 redirects only.
@@ -73,8 +69,8 @@ export class Jobs {
   }
 
   /** The report on the twin that a job made. */
-  report(jobId: string): Promise<Report> {
-    return this.#transport.json("GET", pathOf("/jobs/{job_id}/report.json", { job_id: jobId }));
+  report(jobId: string, { signal }: ReadOptions = {}): Promise<Report> {
+    return this.#transport.json("GET", pathOf("/jobs/{job_id}/report.json", { job_id: jobId }), { signal });
   }
 
   /** The report as an HTML page, with its pictures and sounds inside. */

@@ -1,4 +1,4 @@
-import { pathOf, type Transport } from "./transport.js";
+import { pathOf, type ReadOptions, type Transport } from "./transport.ts";
 import type {
   Dataset,
   ProducerChanges,
@@ -7,7 +7,7 @@ import type {
   ProducerStorage,
   Producers as ProducerList,
   Usage,
-} from "./types.js";
+} from "./types.ts";
 
 /** Producers: what they have stored, their dataset, and their deletion. */
 export class Producers {
@@ -34,8 +34,8 @@ export class Producers {
   }
 
   /** The storage that a producer uses, and the limit. */
-  storage(producerId: string): Promise<ProducerStorage> {
-    return this.#transport.json("GET", pathOf("/producers/{producer_id}", { producer_id: producerId }));
+  storage(producerId: string, { signal }: ReadOptions = {}): Promise<ProducerStorage> {
+    return this.#transport.json("GET", pathOf("/producers/{producer_id}", { producer_id: producerId }), { signal });
   }
 
   /** Delete everything that is stored for a producer. */

@@ -1,4 +1,4 @@
-import type { ApiError } from "./errors.js";
+import type { ApiError } from "./errors.ts";
 
 /** How often and how long the client tries again. */
 export interface Retry {
@@ -57,6 +57,6 @@ export function isUnderWay({ status, retryAfter }: ApiError): boolean {
 }
 
 /** Whether a proxy got no answer of the service, which may have done its work. */
-function isLost({ status, ofService }: ApiError): boolean {
-  return status === 502 || (status === 504 && !ofService);
+function isLost({ status, byService }: ApiError): boolean {
+  return status === 502 || (status === 504 && !byService);
 }

@@ -1,5 +1,5 @@
-import type { Transport } from "./transport.js";
-import type { Backend, Webhooks } from "./types.js";
+import type { ReadOptions, Transport } from "./transport.ts";
+import type { Backend, Webhooks } from "./types.ts";
 
 /** The service itself: its models, its health, its description. */
 export class Service {
@@ -10,8 +10,8 @@ export class Service {
   }
 
   /** The models, whether each can serve, and what a training of it takes. */
-  async backends(): Promise<Backend[]> {
-    return (await this.#transport.json<{ backends: Backend[] }>("GET", "/backends")).backends;
+  async backends({ signal }: ReadOptions = {}): Promise<Backend[]> {
+    return (await this.#transport.json<{ backends: Backend[] }>("GET", "/backends", { signal })).backends;
   }
 
   /** Your secret, which verifies webhooks, and the latest deliveries. */

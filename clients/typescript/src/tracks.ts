@@ -1,6 +1,7 @@
-import { followed } from "./followed.js";
-import { idempotent } from "./ids.js";
-import { encode, pathOf, type FilePart, type Transport } from "./transport.js";
+import { hasEnded } from "./ended.ts";
+import { followed, type FollowOptions } from "./followed.ts";
+import { idempotent } from "./ids.ts";
+import { encode, pathOf, type FilePart, type ReadOptions, type Transport } from "./transport.ts";
 import type {
   GenerateOptions,
   Peaks,
@@ -14,9 +15,8 @@ import type {
   TrackDeleted,
   TrackFilter,
   TrackPage,
-} from "./types.js";
+} from "./types.ts";
 
-const ENDED: ReadonlySet<string> = new Set(["done", "failed", "cancelled"]);
 const OUTPUTS = "/data/outputs/";
 
 /** The files of a track that is made from recordings, and the id under which it can be asked for. */
@@ -31,6 +31,19 @@ export interface GenerateFiles {
   idempotencyKey?: string;
   /** Aborting it frees the model, too. */
   signal?: AbortSignal;
+}
+
+/** Which page of a list. */
+export interface PageOptions extends ReadOptions {
+  cursor?: string;
+  limit?: number;
+}
+
+/** How a track is submitted. */
+export interface SubmitRequestOptions {
+  /** A request that is sent again with the same key makes nothing again; chosen unless one is given. */
+  idempotencyKey?: string;
+  signal?: AbortSignal | undefined;
 }
 
 /** Tracks: make, follow in the queue, fetch; and the library of those that were made. */
@@ -65,20 +78,17 @@ export class Tracks {
     return this.#transport.json("POST", "/generate/form", { form: asTexts(fields), files: parts, ...common });
   }
 
-  /**
-   * Start to make a track, and answer at once. The options are the fields of `POST /generate/submit`.
-   *
-   * @param idempotencyKey the same key with the same request is the same track; a new one if left out.
-   */
-  submit(prompt: string, options: SubmitOptions = {}, idempotencyKey?: string): Promise<SubmittedTrack> {
+  /** Start to make a track, or several takes, and answer at once. The options are the fields of `POST /generate/submit`. */
+  submit(prompt: string, options: SubmitOptions = {}, request: SubmitRequestOptions = {}): Promise<SubmittedTrack> {
     const json = { prompt, ...options, response: "url" };
-    return this.#transport.json("POST", "/generate/submit", { json, headers: idempotent(idempotencyKey), withLinks: true });
+    const headers = idempotent(request.idempotencyKey);
+    return this.#transport.json("POST", "/generate/submit", { json, headers, withLinks: true, signal: request.signal });
   }
 
   /** A submitted track now and whenever it changes, until it is made, has failed, or was cancelled; as `jobs.events`. */
-  events(trackId: string, { signal }: { signal?: AbortSignal } = {}): AsyncGenerator<SubmittedTrack, void, undefined> {
+  events(trackId: string, options: FollowOptions = {}): AsyncGenerator<SubmittedTrack, void, undefined> {
     const path = pathOf("/tracks/{track_id}/events", { track_id: trackId });
-    return followed<SubmittedTrack>(this.#transport, path, ({ state }) => ENDED.has(state), signal);
+    return followed<SubmittedTrack>(this.#transport, path, hasEnded, options);
   }
 
   /** The queue position of a track that is being made. */
@@ -87,9 +97,9 @@ export class Tracks {
   }
 
   /** The tracks of the library, the newest first, by pages. `next_cursor` of a page is the `cursor` of the next one. */
-  list(filter: TrackFilter = {}, { cursor, limit }: { cursor?: string; limit?: number } = {}): Promise<TrackPage> {
+  list(filter: TrackFilter = {}, { cursor, limit, signal }: PageOptions = {}): Promise<TrackPage> {
     const query = { ...filter, liked: filter.liked && "true", cursor, limit: limit?.toString() };
-    return this.#transport.json("GET", "/tracks", { query, withPassword: true });
+    return this.#transport.json("GET", "/tracks", { query, withPassword: true, signal });
   }
 
   /**
@@ -97,8 +107,8 @@ export class Tracks {
    *
    * Its id is its `output_path` without folder and extension, with colons.
    */
-  get(trackId: string): Promise<StoredTrack | SubmittedTrack> {
-    return this.#transport.json("GET", pathOf("/tracks/{track_id}", { track_id: trackId }));
+  get(trackId: string, { signal }: ReadOptions = {}): Promise<StoredTrack | SubmittedTrack> {
+    return this.#transport.json("GET", pathOf("/tracks/{track_id}", { track_id: trackId }), { signal });
   }
 
   /** Change a track's title, or whether it is liked. */
@@ -113,8 +123,8 @@ export class Tracks {
   }
 
   /** The waveform of a track, to draw it without its audio. */
-  peaks(trackId: string): Promise<Peaks> {
-    return this.#transport.json("GET", pathOf("/tracks/{track_id}/peaks", { track_id: trackId }));
+  peaks(trackId: string, { signal }: ReadOptions = {}): Promise<Peaks> {
+    return this.#transport.json("GET", pathOf("/tracks/{track_id}/peaks", { track_id: trackId }), { signal });
   }
 
   /**
@@ -122,7 +132,7 @@ export class Tracks {
    *
    * @param format convert a track that is stored as WAV or FLAC to wav, flac, mp3 or opus.
    */
-  async blob(stored: string, { format, signal }: { format?: string; signal?: AbortSignal } = {}): Promise<Blob> {
+  async blob(stored: string, { format, signal }: ReadOptions & { format?: string } = {}): Promise<Blob> {
     const parts = stored.startsWith(OUTPUTS) ? stored.slice(OUTPUTS.length) : stored;
     const path = OUTPUTS + parts.split("/").map(encode).join("/");
     return (await this.#transport.send("GET", path, { query: { format }, signal })).blob();

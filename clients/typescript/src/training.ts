@@ -1,7 +1,7 @@
-import { idempotent, newId } from "./ids.js";
-import { Jobs } from "./jobs.js";
-import { isRedirect, type Transport } from "./transport.js";
-import type { SubmittedTraining, Task, TrainOptions, TrainedTwin } from "./types.js";
+import { idempotent, newId } from "./ids.ts";
+import { Jobs } from "./jobs.ts";
+import { isRedirect, type Transport } from "./transport.ts";
+import type { SubmittedTraining, Task, TrainOptions, TrainedTwin } from "./types.ts";
 
 /** Starts trainings. A `job_id` is chosen unless one is given: a request that is sent again starts one job. */
 export class Training {

@@ -1,6 +1,6 @@
-import { ApiError, ProducerTwinError, Unreachable, errorOf } from "./errors.js";
-import { RetryPolicy, isUnderWay, type Retry } from "./retry.js";
-import { sendForm, type OnProgress } from "./forms.js";
+import { ProducerTwinError, Unreachable, errorOf } from "./errors.ts";
+import { RetryPolicy, isUnderWay, type Retry } from "./retry.ts";
+import { sendForm, type OnProgress } from "./forms.ts";
 
 /** Where the service is, and how the client identifies itself. */
 export interface Settings {
@@ -13,8 +13,15 @@ export interface Settings {
   /** The secrets of twins that their owners share by link. */
   twinLinks?: readonly string[];
   retry?: Retry;
-  /** In place of the global `fetch`, such as one with a proxy. */
+  /** Headers that are added to every request, such as those that a web app's own proxy wants; also to where it is redirected. */
+  headers?: () => Readonly<Record<string, string>>;
+  /** In place of the global `fetch`, such as one with a proxy. Of what it throws, a TypeError is a lost connection. */
   fetch?: typeof fetch;
+}
+
+/** What every method takes that only reads. */
+export interface ReadOptions {
+  signal?: AbortSignal | undefined;
 }
 
 /** A file of a form. */
@@ -53,6 +60,7 @@ export class Transport {
   readonly #password: string | undefined;
   readonly #links: readonly string[];
   readonly #retry: RetryPolicy;
+  readonly #added: () => Readonly<Record<string, string>>;
   readonly #fetch: typeof fetch | undefined;
 
   constructor(settings: Settings = {}) {
@@ -64,12 +72,19 @@ export class Transport {
     this.#password = password && bytesAsText(secret("the password", password));
     this.#links = settings.twinLinks ?? [];
     this.#retry = new RetryPolicy(settings.retry);
+    this.#added = settings.headers ?? (() => ({}));
     this.#fetch = settings.fetch;
   }
 
   /** The answer as JSON. Throws ApiError, Unreachable. */
   async json<T>(method: Method, path: string, request: Request = {}): Promise<T> {
-    return (await (await this.send(method, path, request)).json()) as T;
+    const answer = await this.send(method, path, request);
+    try {
+      return (await answer.json()) as T;
+    } catch (error) {
+      if (request.signal?.aborted) throw error;
+      throw lost(path, error);
+    }
   }
 
   /** The answer, which is none of an error. Null fields and parameters are left out. Throws ApiError, Unreachable. */
@@ -85,7 +100,7 @@ export class Transport {
         if (pause === null) throw error;
         if (!isUnderWay(error)) attempt++;
       } catch (error) {
-        if (error instanceof ApiError || request.signal?.aborted) throw error;
+        if (!(error instanceof TypeError) || request.signal?.aborted) throw error;
         pause = this.#retry.afterLostConnection(attempt, repeatable && !isTimeout(error));
         if (pause === null) throw lost(path, error);
         attempt++;
@@ -96,7 +111,7 @@ export class Transport {
 
   #sendOnce(method: Method, path: string, request: Request): Promise<Response> {
     const headers = new Headers(this.#headers);
-    for (const [name, value] of Object.entries(request.headers ?? {})) headers.set(name, value);
+    for (const [name, value] of Object.entries({ ...this.#added(), ...request.headers })) headers.set(name, value);
     // A GET may be redirected to a bucket, which must see neither.
     const mayRedirect = method === "GET" && !request.withPassword;
     if (this.#password && !mayRedirect) headers.set("x-train-password", this.#password);

@@ -1,8 +1,8 @@
-import { ProducerTwinError } from "./errors.js";
-import type { OnProgress } from "./forms.js";
-import { idempotent, newId } from "./ids.js";
-import { pathOf, type FilePart, type Transport } from "./transport.js";
-import type { Deleted, ImportedAdapter, Report, RetrainOptions, RetrainedTwin, Twin, Version } from "./types.js";
+import { ProducerTwinError } from "./errors.ts";
+import type { OnProgress } from "./forms.ts";
+import { idempotent, newId } from "./ids.ts";
+import { pathOf, type FilePart, type ReadOptions, type Transport } from "./transport.ts";
+import type { Deleted, ImportedAdapter, Report, RetrainOptions, RetrainedTwin, Twin, Version } from "./types.ts";
 
 /** Twins: list, inspect, import, export, roll back, train again, delete. */
 export class Twins {
@@ -13,8 +13,8 @@ export class Twins {
   }
 
   /** The twins, of one producer or of all. */
-  async list(filter: { producer_id?: string } = {}): Promise<Twin[]> {
-    const request = { query: filter, withLinks: true };
+  async list(filter: { producer_id?: string } = {}, { signal }: ReadOptions = {}): Promise<Twin[]> {
+    const request = { query: filter, withLinks: true, signal };
     return (await this.#transport.json<{ loras: Twin[] }>("GET", "/loras", request)).loras;
   }
 
@@ -36,9 +36,9 @@ export class Twins {
   }
 
   /** The versions of a twin, the newest first. */
-  async versions(loraId: string): Promise<Version[]> {
+  async versions(loraId: string, { signal }: ReadOptions = {}): Promise<Version[]> {
     const path = pathOf("/loras/{lora_id}/versions", { lora_id: loraId });
-    return (await this.#transport.json<{ versions: Version[] }>("GET", path)).versions;
+    return (await this.#transport.json<{ versions: Version[] }>("GET", path, { signal })).versions;
   }
 
   /** Make another version of a twin the current one. */
@@ -55,17 +55,17 @@ export class Twins {
   /**
    * Import an adapter that was made elsewhere as a twin.
    *
-   * @param adapter the file, or a zip of its folder.
+   * @param adapter the file, the files of its folder, or a zip of them.
    * @param options its `config` (adapter_config.json), the `backend` that it is for, the progress of the upload, and an
    * `idempotencyKey` of your own.
    */
   importAdapter(
     producerId: string,
     modelName: string,
-    adapter: File,
+    adapter: File | readonly File[],
     options: { config?: Blob; backend?: string; onProgress?: OnProgress; idempotencyKey?: string } = {},
   ): Promise<ImportedAdapter> {
-    const files: FilePart[] = [{ field: "file", file: adapter, name: adapter.name }];
+    const files: FilePart[] = [adapter].flat().map((file) => ({ field: "file", file, name: file.name }));
     if (options.config) files.push({ field: "file", file: options.config, name: "adapter_config.json" });
     const form = { producer_id: producerId, model_name: modelName, backend: options.backend };
     const request = { form, files, headers: idempotent(options.idempotencyKey), onProgress: options.onProgress };

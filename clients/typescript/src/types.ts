@@ -1,10 +1,11 @@
-import type { components } from "./schema.js";
+import type { components } from "./schema.ts";
 
 type Schemas = components["schemas"];
 
 export type Analysis = Schemas["AnalysisAnswer"];
 export type Backend = Schemas["BackendAnswer"];
 export type Dataset = Schemas["DatasetAnswer"];
+export type Figures = Schemas["Figures"];
 export type Deleted = Schemas["DeletedAnswer"];
 export type ImportedAdapter = Schemas["ImportAnswer"];
 export type Job = Schemas["JobAnswer"];
@@ -29,10 +30,13 @@ export type TrainedTwin = Schemas["TrainAnswer"];
 export type Twin = Schemas["LoraAnswer"];
 export type Upload = Schemas["StoreUploadAnswer"];
 export type UploadLink = Schemas["UploadLinkAnswer"];
+export type TwinUsage = Schemas["TwinUsage"];
 export type Usage = Schemas["UsageAnswer"];
 export type Webhooks = Schemas["WebhooksAnswer"];
 export type Version = Schemas["VersionAnswer"];
 
+/** The fields of `POST /generate`. */
+export type GenerateRequest = Schemas["GenerateRequest"];
 /** The fields of `POST /generate` beside the prompt. The client asks for a link, and fetches the audio from it. */
 export type GenerateOptions = Omit<Schemas["GenerateRequest"], "prompt" | "response" | "takes">;
 /** The fields of `POST /generate/submit` beside the prompt. */

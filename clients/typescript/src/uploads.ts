@@ -1,7 +1,7 @@
-import type { OnProgress } from "./forms.js";
-import { idempotent, newId } from "./ids.js";
-import type { Transport } from "./transport.js";
-import type { Analysis, Upload, UploadLink } from "./types.js";
+import type { OnProgress } from "./forms.ts";
+import { idempotent, newId } from "./ids.ts";
+import type { ReadOptions, Transport } from "./transport.ts";
+import type { Analysis, Upload, UploadLink } from "./types.ts";
 
 /** What an upload is stored as. A `job_id` is chosen unless one is given: a file that is sent again is stored once. */
 export interface UploadOptions {
@@ -45,8 +45,8 @@ export class Uploads {
   }
 
   /** The length, tempo, key and levels of an upload, by the path that it was answered. */
-  analysis(path: string): Promise<Analysis> {
-    return this.#transport.json("GET", "/uploads/analysis", { query: { path }, withPassword: true });
+  analysis(path: string, { signal }: ReadOptions = {}): Promise<Analysis> {
+    return this.#transport.json("GET", "/uploads/analysis", { query: { path }, withPassword: true, signal });
   }
 }
 

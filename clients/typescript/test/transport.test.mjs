@@ -1,7 +1,7 @@
 // Errors, retries, secrets, events and the progress of uploads, against a server of this process.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
-import { after, before, beforeEach, test } from "node:test";
+import { after, before, beforeEach, mock, test } from "node:test";
 import { ApiError, JobFailed, ProducerTwin, ProducerTwinError, Unreachable } from "../dist/index.js";
 
 let server, url;
@@ -64,12 +64,12 @@ test("what makes something is sent again with the same key", async () => {
   assert.equal((await client().tracks.submit("trap")).state, "queued");
   assert.equal(requests.length, 12);
   assert.ok(keys()[0] && new Set(keys()).size === 1);
-  await client().tracks.submit("trap", {}, "mine");
+  await client().tracks.submit("trap", {}, { idempotencyKey: "mine" });
   await client().tracks.submit("trap");
   const [own, other] = keys().slice(-2);
   assert.ok(own === "mine" && other && other !== keys()[0]);
   answers = [underWay];
-  await assert.rejects(client({ retry: { attempts: 1 } }).tracks.submit("trap"), { status: 409, ofService: true });
+  await assert.rejects(client({ retry: { attempts: 1 } }).tracks.submit("trap"), { status: 409, byService: true });
 });
 
 test("an answer that the service gave up is not asked for again", async () => {
@@ -147,6 +147,68 @@ test("a job is followed until it has ended, over a lost connection", async () =>
   );
   assert.deepEqual(states, ["queued", "training", "failed"]);
   assert.equal(requests[1].headers["last-event-id"], "2");
+});
+
+test("a track that is submitted again has the same key, and waits for the answer to the first request", async () => {
+  const first = json(409, { error: "idempotency-key: the first request with this key is not answered yet" }, { "retry-after": "0" });
+  answers = [broken, first, json(200, { track_id: "base:x", state: "queued" })];
+  assert.equal((await client().tracks.submit("trap", { takes: 2 })).track_id, "base:x");
+  const [one, ...others] = requests.map(({ headers, body }) => [headers["idempotency-key"], body]);
+  assert.ok(one[0] && others.length === 2);
+  for (const other of others) assert.deepEqual(other, one);
+  answers = [json(409, { error: "lora_id: of another backend" })];
+  await assert.rejects(client().tracks.submit("trap", {}, { idempotencyKey: "mine" }), { status: 409 });
+  assert.equal(requests.length, 4);
+  assert.equal(requests[3].headers["idempotency-key"], "mine");
+});
+
+test("a stream that falls silent is opened anew", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  try {
+    answers = [
+      (answer) => answer.writeHead(200, { "content-type": "text/event-stream" }).write(`id: 1\ndata: {"state": "making"}\n\n`),
+      (answer) => answer.end(`id: 2\ndata: {"state": "done"}\n\n`),
+    ];
+    const states = [];
+    const followed = (async () => {
+      for await (const { state } of client().tracks.events("base:x")) states.push(state);
+    })();
+    while (states.length === 0) await new Promise(setImmediate);
+    mock.timers.tick(39_000);
+    await new Promise(setImmediate);
+    assert.equal(requests.length, 1);
+    while (requests.length === 1) {
+      mock.timers.tick(2000);
+      await new Promise(setImmediate);
+    }
+    await followed;
+    assert.deepEqual(states, ["making", "done"]);
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+test("the number of reconnections can be limited", async () => {
+  answers = [(answer) => answer.writeHead(200, { "content-type": "text/event-stream" }).write(": nothing\n\n", () => answer.destroy())];
+  const events = client().tracks.events("base:x", { reconnects: 0 });
+  await assert.rejects(events.next(), Unreachable);
+  assert.equal(requests.length, 1);
+  answers = [(answer) => answer.end()];
+  await assert.rejects(client().tracks.events("base:x", { reconnects: 0 }).next(), Unreachable);
+  assert.equal(requests.length, 2);
+});
+
+test("headers are asked for at each request, and what a fetch of one's own throws passes through", async () => {
+  answers = [json(200, { loras: [] }), json(418, "tea"), (answer) => answer.writeHead(200).end("<html>")];
+  let count = 0;
+  const studio = client({ headers: () => ({ "x-count": String(++count) }) });
+  await studio.twins.list();
+  await assert.rejects(studio.jobs.get("x"), (error) => error.byService === false && error.headers.get("content-type") === "application/json");
+  assert.deepEqual(requests.map(({ headers }) => headers["x-count"]), ["1", "2"]);
+  await assert.rejects(studio.jobs.get("x"), Unreachable);
+  class Own extends Error {}
+  const refusing = client({ fetch: () => Promise.reject(new Own("no")) });
+  await assert.rejects(refusing.jobs.get("x"), Own);
 });
 
 test("the progress of an upload is told, and a retry begins anew", async () => {

@@ -2,23 +2,26 @@
 
 import { useTranslations } from "next-intl";
 import { useId, useState, type FormEvent } from "react";
-import type { LibraryTrack } from "@/lib/client";
+import type { StoredTrack } from "producer-twin";
 import { bodyOfEdit, editOf, EDITS, type EditSettings } from "@/lib/editing";
 import { ask } from "@/lib/making/requests";
+import { useRefusal } from "@/lib/making/useRefusal";
 import { useTwins } from "@/lib/useTwins";
 import { useWords } from "@/lib/useWords";
-import { Fault, Form, Input, TextArea } from "../Form";
+import { Fault, Form, Input, Select, TextArea } from "../Form";
 import { Notice } from "../Notice";
 import { RegionFields } from "./RegionFields";
 import "./editing.css";
 
 /** Makes a part of a track anew, makes it longer, or covers it. The result is another track. */
-export function EditPanel({ track }: { track: LibraryTrack }) {
+export function EditPanel({ track }: { track: StoredTrack }) {
   const t = useTranslations("edit");
   const words = useWords();
   const id = useId();
   const { served, failure } = useTwins();
   const [settings, setSettings] = useState<EditSettings>(() => editOf(track));
+  const [asked, setAsked] = useState<string | null>(null);
+  const refused = useRefusal(asked);
   const { twins = [], backends = [] } = served ?? {};
   const backendOf = (name: string): string => twins.find(({ lora_id }) => lora_id === name)?.backend ?? track.backend;
   const tasks = backends.find(({ name }) => name === backendOf(settings.twin))?.tasks ?? [];
@@ -31,7 +34,7 @@ export function EditPanel({ track }: { track: LibraryTrack }) {
 
   function submit(event: FormEvent): void {
     event.preventDefault();
-    if (task) ask(bodyOfEdit(track, { ...settings, task }), { parent: track.track_id });
+    if (task) setAsked(ask(bodyOfEdit(track, { ...settings, task }), { parent: track.track_id }));
   }
 
   return (
@@ -40,7 +43,7 @@ export function EditPanel({ track }: { track: LibraryTrack }) {
       <Notice>{failure === null ? null : words(failure)}</Notice>
       {served && !task && <p className="hint">{t("impossible", { model: backendOf(settings.twin) })}</p>}
       {task && (
-        <Form className="panel" aria-label={t("title")} onSubmit={submit}>
+        <Form className="panel" aria-label={t("title")} onSubmit={submit} refused={refused}>
           <fieldset className="choices">
             <legend>{t("task")}</legend>
             {possible.map((each) => (
@@ -55,12 +58,14 @@ export function EditPanel({ track }: { track: LibraryTrack }) {
           {task === "extend" && (
             <div className="row">
               <Seconds
+                name="before"
                 label={t("before")}
                 value={settings.before}
                 change={(before) => change({ before })}
                 required={settings.after === ""}
               />
               <Seconds
+                name="after"
                 label={t("after")}
                 value={settings.after}
                 change={(after) => change({ after })}
@@ -71,8 +76,9 @@ export function EditPanel({ track }: { track: LibraryTrack }) {
           {task === "cover" && (
             <>
               <label htmlFor={`${id}strength`}>{t("strength", { percent: Math.round(100 * settings.strength) })}</label>
-              <input
+              <Input
                 id={`${id}strength`}
+                name="strength"
                 type="range"
                 min={0}
                 max={1}
@@ -80,11 +86,13 @@ export function EditPanel({ track }: { track: LibraryTrack }) {
                 value={settings.strength}
                 onChange={(event) => change({ strength: Number(event.target.value) })}
               />
+              <Fault id={`${id}strength`} />
             </>
           )}
           <label htmlFor={`${id}prompt`}>{t("prompt")}</label>
           <TextArea
             id={`${id}prompt`}
+            name="prompt"
             required
             maxLength={2000}
             rows={2}
@@ -95,7 +103,12 @@ export function EditPanel({ track }: { track: LibraryTrack }) {
           <div className="row">
             <div>
               <label htmlFor={`${id}twin`}>{t("twin")}</label>
-              <select id={`${id}twin`} value={settings.twin} onChange={(event) => change({ twin: event.target.value })}>
+              <Select
+                id={`${id}twin`}
+                name="lora_id"
+                value={settings.twin}
+                onChange={(event) => change({ twin: event.target.value })}
+              >
                 <option value="">{t("noTwin")}</option>
                 {settings.twin && !twins.some(({ lora_id }) => lora_id === settings.twin) && (
                   <option>{settings.twin}</option>
@@ -105,12 +118,14 @@ export function EditPanel({ track }: { track: LibraryTrack }) {
                     {lora_id}
                   </option>
                 ))}
-              </select>
+              </Select>
+              <Fault id={`${id}twin`} />
             </div>
             <div>
               <label htmlFor={`${id}seed`}>{t("seed")}</label>
               <Input
                 id={`${id}seed`}
+                name="seed"
                 type="number"
                 min={0}
                 max={4294967295}
@@ -130,15 +145,16 @@ export function EditPanel({ track }: { track: LibraryTrack }) {
   );
 }
 
-type SecondsProps = { label: string; value: string; change: (typed: string) => void; required: boolean };
+type SecondsProps = { name: string; label: string; value: string; change: (typed: string) => void; required: boolean };
 
-function Seconds({ label, value, change, required }: SecondsProps) {
+function Seconds({ name, label, value, change, required }: SecondsProps) {
   const id = useId();
   return (
     <div>
       <label htmlFor={id}>{label}</label>
       <Input
         id={id}
+        name={name}
         type="number"
         min={0.1}
         max={600}

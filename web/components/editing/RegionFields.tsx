@@ -2,14 +2,14 @@
 
 import { useTranslations } from "next-intl";
 import { useEffect, useId } from "react";
-import type { LibraryTrack } from "@/lib/client";
+import type { StoredTrack } from "producer-twin";
 import { playableOf } from "@/lib/player/playable";
 import { activeSound, play, select, usePlayer } from "@/lib/player/player";
 import { Fault, Input } from "../Form";
 
 const MIN_SECONDS = 0.1;
 
-type Props = { track: LibraryTrack; start: string; end: string; change: (news: { start?: string; end?: string }) => void };
+type Props = { track: StoredTrack; start: string; end: string; change: (news: { start?: string; end?: string }) => void };
 
 /** The part of a track that is made anew: selected in the player's waveform, or typed, which selects it there. */
 export function RegionFields({ track, start, end, change }: Props) {
@@ -38,6 +38,7 @@ export function RegionFields({ track, start, end, change }: Props) {
           <label htmlFor={`${id}start`}>{t("start")}</label>
           <Input
             id={`${id}start`}
+            name="start"
             type="number"
             min={0}
             max={length}
@@ -52,6 +53,7 @@ export function RegionFields({ track, start, end, change }: Props) {
           <label htmlFor={`${id}end`}>{t("end")}</label>
           <Input
             id={`${id}end`}
+            name="end"
             type="number"
             min={0}
             max={length}

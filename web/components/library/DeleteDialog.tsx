@@ -2,7 +2,7 @@
 
 import { useTranslations } from "next-intl";
 import { useState } from "react";
-import type { LibraryTrack } from "@/lib/client";
+import type { StoredTrack } from "producer-twin";
 import { deleteTrack } from "@/lib/library";
 import { close as closePlayer, usePlayer } from "@/lib/player/player";
 import { titleOf } from "@/lib/player/playable";
@@ -10,7 +10,7 @@ import { useWords } from "@/lib/useWords";
 import { Dialog } from "../Dialog";
 import { Notice } from "../Notice";
 
-export function DeleteDialog({ track, deleted, close }: { track: LibraryTrack; deleted: () => void; close: () => void }) {
+export function DeleteDialog({ track, deleted, close }: { track: StoredTrack; deleted: () => void; close: () => void }) {
   const t = useTranslations("library");
   const words = useWords();
   const [trouble, setTrouble] = useState<string | null>(null);

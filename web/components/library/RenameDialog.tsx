@@ -2,7 +2,7 @@
 
 import { useTranslations } from "next-intl";
 import { useId, useState, type FormEvent } from "react";
-import type { LibraryTrack } from "@/lib/client";
+import type { StoredTrack } from "producer-twin";
 import { changeTrack } from "@/lib/library";
 import { useWords } from "@/lib/useWords";
 import { Dialog } from "../Dialog";
@@ -10,7 +10,7 @@ import { Notice } from "../Notice";
 
 const MAX_TITLE = 200;
 
-type Props = { track: LibraryTrack; changed: (track: LibraryTrack) => void; close: () => void };
+type Props = { track: StoredTrack; changed: (track: StoredTrack) => void; close: () => void };
 
 export function RenameDialog({ track, changed, close }: Props) {
   const t = useTranslations("library");

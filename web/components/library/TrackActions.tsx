@@ -2,7 +2,7 @@
 
 import { useTranslations } from "next-intl";
 import { useState } from "react";
-import type { LibraryTrack } from "@/lib/client";
+import type { StoredTrack } from "producer-twin";
 import { changeTrack } from "@/lib/library";
 import { titleOf } from "@/lib/player/playable";
 import { useWords } from "@/lib/useWords";
@@ -10,7 +10,7 @@ import { Menu } from "../Menu";
 import { DeleteDialog } from "./DeleteDialog";
 import { RenameDialog } from "./RenameDialog";
 
-type Props = { track: LibraryTrack; changed: (track: LibraryTrack) => void; deleted: () => void };
+type Props = { track: StoredTrack; changed: (track: StoredTrack) => void; deleted: () => void };
 
 /** Like, rename, share and delete. */
 export function TrackActions({ track, changed, deleted }: Props) {

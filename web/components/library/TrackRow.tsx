@@ -2,13 +2,13 @@
 
 import { useFormatter, useTranslations } from "next-intl";
 import Link from "next/link";
-import type { LibraryTrack } from "@/lib/client";
+import type { StoredTrack } from "producer-twin";
 import { playableOf, titleOf } from "@/lib/player/playable";
 import { clock } from "@/lib/duration";
 import { PlayButton } from "../PlayButton";
 import { TrackActions } from "./TrackActions";
 
-type Props = { track: LibraryTrack; changed: (track: LibraryTrack) => void; deleted: () => void };
+type Props = { track: StoredTrack; changed: (track: StoredTrack) => void; deleted: () => void };
 
 export function TrackRow({ track, changed, deleted }: Props) {
   const tasks = useTranslations("tasks");

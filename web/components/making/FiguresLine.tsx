@@ -1,7 +1,7 @@
 "use client";
 
 import { useFormatter, useTranslations } from "next-intl";
-import type { Figures } from "@/lib/client";
+import type { Figures } from "producer-twin";
 
 /** What is heard in a take, as far as it can be told. */
 export function FiguresLine({ figures }: { figures: Figures }) {

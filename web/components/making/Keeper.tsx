@@ -4,34 +4,33 @@ import { useTranslations } from "next-intl";
 import { useEffect } from "react";
 import { useForm } from "@/lib/making/form";
 import { useRequests } from "@/lib/making/requests";
+import { useReady, watchRequests } from "@/lib/making/underWay";
 
 /**
- * On every page: brings back the form and the requests that the browser kept, announces tracks that are ready, and warns
- * before a reload that would end a request.
+ * On every page: brings back the form that the browser kept, keeps up with the requests under way, announces tracks that
+ * are ready, and warns before a reload that would end a request.
  */
 export function Keeper() {
   const t = useTranslations("make");
-  const newest = useRequests(({ requests }) => requests.find(({ state }) => state === "made"));
+  const ready = useReady();
+  const ends = useRequests(({ requests }) => requests.some(({ state, plain }) => plain && state === "underWay"));
 
-  const working = useRequests(({ requests }) => requests.some(({ state }) => state === "underWay"));
-
-  // The service stops when the connection closes.
+  // Of the one route that every deployment has, the service stops when the connection closes.
   useEffect(() => {
-    if (!working) return;
+    if (!ends) return;
     const warn = (event: BeforeUnloadEvent): void => event.preventDefault();
     window.addEventListener("beforeunload", warn);
     return () => window.removeEventListener("beforeunload", warn);
-  }, [working]);
+  }, [ends]);
 
   useEffect(() => {
-    // A browser that keeps nothing has no storage.
-    void useForm.persist?.rehydrate();
-    void useRequests.persist?.rehydrate();
+    void useForm.persist?.rehydrate(); // a browser that keeps nothing has no storage
+    return watchRequests();
   }, []);
 
   return (
     <p role="status" className="unseen">
-      {newest && t("ready", { count: newest.made.length, prompt: newest.body.prompt })}
+      {ready.count > 0 && t("ready", ready)}
     </p>
   );
 }

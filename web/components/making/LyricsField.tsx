@@ -4,6 +4,7 @@ import { useTranslations } from "next-intl";
 import { useId, useRef } from "react";
 import { changeForm } from "@/lib/making/form";
 import { STRUCTURE_TAGS } from "@/lib/making/presets";
+import { Fault, TextArea } from "../Form";
 
 /** Lyrics, with buttons for the tags of a song's parts. */
 export function LyricsField({ value }: { value: string }) {
@@ -24,14 +25,16 @@ export function LyricsField({ value }: { value: string }) {
   return (
     <>
       <label htmlFor={id}>{t("lyrics")}</label>
-      <textarea
+      <TextArea
         id={id}
+        name="lyrics"
         ref={field}
         rows={4}
         maxLength={8000}
         value={value}
         onChange={(event) => changeForm({ lyrics: event.target.value })}
       />
+      <Fault id={id} />
       <div className="actions" role="group" aria-label={t("structure")}>
         {STRUCTURE_TAGS.map((tag) => (
           <button key={tag} type="button" className="small" onClick={() => insert(tag)}>

@@ -1,7 +1,7 @@
 "use client";
 
 import { useTranslations } from "next-intl";
-import { useId, type FormEvent, type RefObject } from "react";
+import { useId, type ComponentProps, type FormEvent, type RefObject } from "react";
 import { changeForm } from "@/lib/making/form";
 import { defaultBpm, MAX_TAKES, type Settings } from "@/lib/settings";
 import type { Served } from "@/lib/useTwins";
@@ -18,9 +18,10 @@ type Props = {
   prompt: RefObject<HTMLTextAreaElement | null>;
   make: () => void;
   makePair: () => void;
+  refused: ComponentProps<typeof Form>["refused"];
 };
 
-export function MakeForm({ settings, served: { twins, backends }, whole, prompt, make, makePair }: Props) {
+export function MakeForm({ settings, served: { twins, backends }, whole, prompt, make, makePair, refused = null }: Props) {
   const t = useTranslations("make");
   const id = useId();
   const [first] = settings.parts;
@@ -36,10 +37,11 @@ export function MakeForm({ settings, served: { twins, backends }, whole, prompt,
   }
 
   return (
-    <Form onSubmit={submit} className="panel" aria-label={t("form")}>
+    <Form onSubmit={submit} className="panel" aria-label={t("form")} refused={refused}>
       <label htmlFor={`${id}prompt`}>{t("prompt")}</label>
       <TextArea
         id={`${id}prompt`}
+        name="prompt"
         ref={prompt}
         required
         maxLength={2000}
@@ -57,6 +59,7 @@ export function MakeForm({ settings, served: { twins, backends }, whole, prompt,
           <label htmlFor={`${id}twin`}>{t("twin")}</label>
           <Input
             id={`${id}twin`}
+            name="lora_id"
             required
             placeholder="producer:model"
             value={first?.id ?? ""}
@@ -71,6 +74,7 @@ export function MakeForm({ settings, served: { twins, backends }, whole, prompt,
           <label htmlFor={`${id}seconds`}>{t("seconds")}</label>
           <Input
             id={`${id}seconds`}
+            name="duration_seconds"
             type="number"
             required
             min={1}
@@ -86,6 +90,7 @@ export function MakeForm({ settings, served: { twins, backends }, whole, prompt,
             <label htmlFor={`${id}takes`}>{t("takes")}</label>
             <Input
               id={`${id}takes`}
+              name="takes"
               type="number"
               required
               min={1}
@@ -100,6 +105,7 @@ export function MakeForm({ settings, served: { twins, backends }, whole, prompt,
           <label htmlFor={`${id}seed`}>{t("seed")}</label>
           <Input
             id={`${id}seed`}
+            name="seed"
             type="number"
             min={0}
             max={4294967295}

@@ -1,9 +1,8 @@
 "use client";
 
 import { useTranslations } from "next-intl";
-import { Failure } from "@/lib/failure";
 import { fillForm } from "@/lib/making/form";
-import type { Trouble } from "@/lib/making/request";
+import { errorOf } from "@/lib/making/request";
 import { dismiss, retry, type TrackRequest } from "@/lib/making/requests";
 import { compare } from "@/lib/player/player";
 import { castOf } from "@/lib/settings";
@@ -70,11 +69,10 @@ function State({ request, name }: { request: TrackRequest; name: string }) {
   const t = useTranslations("make");
   const words = useWords();
   if (request.state === "made") return null;
-  if (request.state === "underWay")
-    return <Waiting name={name} id={request.plain ? null : request.id} cancel={() => dismiss(request)} />;
+  if (request.state === "underWay") return <Waiting request={request} name={name} />;
   return (
     <>
-      <Notice>{request.state === "lost" ? t("lost") : request.trouble && words(errorOf(request.trouble))}</Notice>
+      <Notice>{request.trouble && words(errorOf(request.trouble))}</Notice>
       <div className="actions">
         <button type="button" onClick={() => retry(request)} aria-label={t("tryAgainOf", { name })}>
           {t("tryAgain")}
@@ -85,8 +83,4 @@ function State({ request, name }: { request: TrackRequest; name: string }) {
       </div>
     </>
   );
-}
-
-function errorOf(trouble: Trouble): unknown {
-  return "reason" in trouble ? new Failure(trouble.reason, trouble.values) : trouble.sentence;
 }

@@ -2,10 +2,10 @@
 
 import { useTranslations } from "next-intl";
 import { useId } from "react";
-import type { Backend } from "@/lib/client";
+import type { Backend } from "producer-twin";
 import { changeForm } from "@/lib/making/form";
 import type { Rank, Settings } from "@/lib/settings";
-import { Fault, Input } from "../Form";
+import { Fault, Input, Select } from "../Form";
 
 type Props = { settings: Settings; backends: Backend[]; serving: Backend | undefined };
 
@@ -20,6 +20,7 @@ export function SamplingFields({ settings, backends, serving }: Props) {
         {hasTwin && (
           <Numeric
             name="strength"
+            field="lora_scale"
             label={t("strength")}
             value={settings.strength}
             max={2}
@@ -27,15 +28,16 @@ export function SamplingFields({ settings, backends, serving }: Props) {
             none={t("recommended")}
           />
         )}
-        <Numeric name="steps" label={t("steps")} value={settings.steps} min={1} max={200} step={1} none={t("modelsOwn")} />
-        <Numeric name="guidance" label={t("guidance")} value={settings.guidance} max={20} step={0.1} none={t("modelsOwn")} />
+        <Numeric name="steps" field="steps" label={t("steps")} value={settings.steps} min={1} max={200} step={1} none={t("modelsOwn")} />
+        <Numeric name="guidance" field="guidance" label={t("guidance")} value={settings.guidance} max={20} step={0.1} none={t("modelsOwn")} />
       </div>
       <div className="row">
         {Number(settings.takes) > 1 && (
           <div>
             <label htmlFor={`${id}rank`}>{t("rank")}</label>
-            <select
+            <Select
               id={`${id}rank`}
+              name="rank"
               value={settings.rank}
               onChange={(event) => changeForm({ rank: event.target.value as Rank })}
             >
@@ -43,14 +45,16 @@ export function SamplingFields({ settings, backends, serving }: Props) {
               <option value="tempo">{t("rankTempo")}</option>
               <option value="key">{t("rankKey")}</option>
               {hasTwin && <option value="twin">{t("rankTwin")}</option>}
-            </select>
+            </Select>
+            <Fault id={`${id}rank`} />
           </div>
         )}
         {!hasTwin && (
           <div>
             <label htmlFor={`${id}backend`}>{t("model")}</label>
-            <select
+            <Select
               id={`${id}backend`}
+              name="backend_override"
               value={settings.backend}
               onChange={(event) => changeForm({ backend: event.target.value })}
             >
@@ -58,20 +62,23 @@ export function SamplingFields({ settings, backends, serving }: Props) {
               {backends.map(({ name }) => (
                 <option key={name}>{name}</option>
               ))}
-            </select>
+            </Select>
+            <Fault id={`${id}backend`} />
           </div>
         )}
       </div>
       {(serving?.takes_reference || settings.reference) && (
         <>
           <label htmlFor={`${id}reference`}>{t("reference")}</label>
-          <input
+          <Input
             id={`${id}reference`}
+            name="reference"
             placeholder={t("noReference")}
             aria-describedby={`${id}timbre`}
             value={settings.reference}
             onChange={(event) => changeForm({ reference: event.target.value.trim() })}
           />
+          <Fault id={`${id}reference`} />
           <p id={`${id}timbre`} className="hint">
             {t("referenceRule")}
           </p>
@@ -83,6 +90,8 @@ export function SamplingFields({ settings, backends, serving }: Props) {
 
 type NumericProps = {
   name: "strength" | "steps" | "guidance";
+  /** Its name in the request. */
+  field: string;
   label: string;
   value: string;
   min?: number;
@@ -91,13 +100,14 @@ type NumericProps = {
   none: string;
 };
 
-function Numeric({ name, label, value, min = 0, max, step, none }: NumericProps) {
+function Numeric({ name, field, label, value, min = 0, max, step, none }: NumericProps) {
   const id = useId();
   return (
     <div>
       <label htmlFor={id}>{label}</label>
       <Input
         id={id}
+        name={field}
         type="number"
         min={min}
         max={max}

@@ -1,15 +1,17 @@
 "use client";
 
 import { useTranslations } from "next-intl";
-import { useRef } from "react";
+import { newId } from "producer-twin";
+import { useRef, useState } from "react";
 import { changeForm, useForm } from "@/lib/making/form";
 import { PRESETS } from "@/lib/making/presets";
 import { ask, randomSeed, useRequests, type TrackRequest } from "@/lib/making/requests";
-import { randomId } from "@/lib/random";
+import { useRefusal } from "@/lib/making/useRefusal";
 import { bodyOf, defaultRank, withoutTwins, type Settings } from "@/lib/settings";
 import { useTwins } from "@/lib/useTwins";
 import { useWords } from "@/lib/useWords";
 import { Notice } from "../Notice";
+import { PasswordForm } from "../PasswordForm";
 import { MakeForm } from "./MakeForm";
 import { RequestCard } from "./RequestCard";
 import "./making.css";
@@ -24,6 +26,8 @@ export function Studio({ whole }: { whole: boolean }) {
   const { requests } = useRequests();
   const { served, failure } = useTwins(whole);
   const prompt = useRef<HTMLTextAreaElement>(null);
+  const [asked, setAsked] = useState<string | null>(null);
+  const refused = useRefusal(asked);
   const { twins } = served ?? NOTHING_SERVED;
   const cards = grouped(requests.filter(({ parent }) => parent === null));
 
@@ -31,10 +35,10 @@ export function Studio({ whole }: { whole: boolean }) {
 
   /** The same request and seed, with the twin and without it. */
   function makePair(): void {
-    const pair = randomId();
+    const pair = newId();
     const body = { ...bodyOf(ranked()), seed: settings.seed === "" ? randomSeed() : Number(settings.seed) };
     ask(withoutTwins(body, twins.find(({ lora_id }) => lora_id === settings.parts[0]?.id)?.backend), { pair });
-    ask(body, { pair });
+    setAsked(ask(body, { pair }));
   }
 
   function begin(preset: Partial<Settings>): void {
@@ -49,12 +53,14 @@ export function Studio({ whole }: { whole: boolean }) {
         served={served ?? NOTHING_SERVED}
         whole={whole}
         prompt={prompt}
-        make={() => ask(bodyOf(ranked()), { plain: !whole })}
+        make={() => setAsked(ask(bodyOf(ranked()), { plain: !whole }))}
+        refused={refused}
         makePair={makePair}
       />
       <section aria-labelledby="takes">
         <h2 id="takes">{t("made")}</h2>
         <Notice>{failure === null ? null : words(failure)}</Notice>
+        <PasswordForm />
         {cards.length === 0 && (
           <>
             <p className="hint">{t("empty")}</p>

@@ -4,7 +4,7 @@ import { useTranslations } from "next-intl";
 import { useId } from "react";
 import { changeForm } from "@/lib/making/form";
 import { KEYS, type Settings } from "@/lib/settings";
-import { Fault, Input } from "../Form";
+import { Fault, Input, Select } from "../Form";
 
 /** `twinsBpm` is the tempo that a twin plays at where none is given. */
 export function TempoAndKey({ settings, twinsBpm }: { settings: Settings; twinsBpm: number | null }) {
@@ -16,6 +16,7 @@ export function TempoAndKey({ settings, twinsBpm }: { settings: Settings; twinsB
         <label htmlFor={`${id}bpm`}>{t("bpm")}</label>
         <Input
           id={`${id}bpm`}
+          name="bpm"
           type="number"
           min={30}
           max={300}
@@ -27,12 +28,18 @@ export function TempoAndKey({ settings, twinsBpm }: { settings: Settings; twinsB
       </div>
       <div>
         <label htmlFor={`${id}key`}>{t("key")}</label>
-        <select id={`${id}key`} value={settings.key} onChange={(event) => changeForm({ key: event.target.value })}>
+        <Select
+          id={`${id}key`}
+          name="key"
+          value={settings.key}
+          onChange={(event) => changeForm({ key: event.target.value })}
+        >
           <option value="">{t("anyKey")}</option>
           {KEYS.map((key) => (
             <option key={key}>{key}</option>
           ))}
-        </select>
+        </Select>
+        <Fault id={`${id}key`} />
       </div>
     </div>
   );

@@ -2,9 +2,10 @@
 
 import { useTranslations } from "next-intl";
 import { useId } from "react";
-import type { Twin } from "@/lib/client";
+import type { Twin } from "producer-twin";
 import { changeForm } from "@/lib/making/form";
 import { MAX_TWINS, percentsOf, type Part } from "@/lib/settings";
+import { Fault, Select } from "../Form";
 import { VersionSelect } from "./VersionSelect";
 
 const WHOLE = 100;
@@ -35,8 +36,9 @@ export function TwinFields({ parts, twins }: { parts: Part[]; twins: Twin[] }) {
   return (
     <>
       <label htmlFor={`${id}twin`}>{t("twin")}</label>
-      <select
+      <Select
         id={`${id}twin`}
+        name={blended ? "loras" : "lora_id"}
         value={first?.id ?? ""}
         onChange={(event) =>
           changeForm({ parts: event.target.value ? [{ id: event.target.value, version: "", share: WHOLE }] : [] })
@@ -49,7 +51,8 @@ export function TwinFields({ parts, twins }: { parts: Part[]; twins: Twin[] }) {
             {twin.usable ? twin.lora_id : t("twinUnusable", { twin: twin.lora_id, reason: twin.reason ?? t("notNow") })}
           </option>
         ))}
-      </select>
+      </Select>
+      <Fault id={`${id}twin`} />
       {!blended && first && <VersionSelect part={first} change={(version) => change(0, { version })} />}
       {blended && (
         <ul className="blend" aria-label={t("blend")}>

@@ -1,8 +1,9 @@
 "use client";
 
+import type { Version } from "producer-twin";
 import { useFormatter, useTranslations } from "next-intl";
 import { useEffect, useId, useState } from "react";
-import { answered, service, type Version } from "@/lib/client";
+import { api } from "@/lib/client";
 import type { Part } from "@/lib/settings";
 
 /** The versions of a twin that has several. */
@@ -14,10 +15,9 @@ export function VersionSelect({ part, change }: { part: Part; change: (version: 
 
   useEffect(() => {
     let gone = false;
-    const params = { path: { lora_id: part.id } };
     // Without the list, the version in use plays.
-    answered(service.GET("/loras/{lora_id}/versions", { params })).then(
-      ({ versions }) => !gone && setListed({ twin: part.id, versions }),
+    api.twins.versions(part.id).then(
+      (versions) => !gone && setListed({ twin: part.id, versions }),
       () => undefined,
     );
     return () => {

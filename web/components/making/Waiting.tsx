@@ -2,36 +2,34 @@
 
 import { useTranslations } from "next-intl";
 import { useEffect, useState } from "react";
-import type { Place } from "@/lib/client";
-import { usePlace } from "@/lib/usePlace";
+import { dismiss, type TrackRequest } from "@/lib/making/requests";
+import { cancel, usePosition } from "@/lib/making/underWay";
+import { useWords } from "@/lib/useWords";
+import { Notice } from "../Notice";
 
-/** Where a request stands in the queue. `id` is null where the service cannot be asked. */
-export function Waiting({ name, id, cancel }: { name: string; id: string | null; cancel: () => void }) {
+/** How far the service is with a request, and what ends it. */
+export function Waiting({ request, name }: { request: TrackRequest; name: string }) {
   const t = useTranslations("make");
-  const [seconds, setSeconds] = useState(0);
-  const { place, silent } = usePlace(id);
-  const done = Math.round(100 * (place?.progress ?? 0));
-  const left = place?.seconds_left;
-
-  useEffect(() => {
-    const timer = setInterval(() => setSeconds((old) => old + 1), 1000);
-    return () => clearInterval(timer);
-  }, []);
+  const words = useWords();
+  const { track, silent } = usePosition(request);
+  const [trouble, setTrouble] = useState<unknown>(null);
+  const seconds = useSecondsSince(request.askedAt);
+  const done = Math.round(100 * (track?.progress ?? 0));
+  const left = track?.seconds_left;
 
   /** In words that change seldom: they are read out. */
-  function standing(found: Place | null): string {
+  function standing(): string {
     if (silent) return t("silent");
-    if (found === null) return t("underWay");
-    if (found.state === "finishing") return t("finishing");
-    if (found.state !== "waiting" || found.ahead === null) return t("making");
-    return t("ahead", { count: found.ahead });
+    if (track?.state === "finishing") return t("finishing");
+    if (track?.state === "making") return t("making");
+    return typeof track?.ahead === "number" ? t("ahead", { count: track.ahead }) : t("underWay");
   }
 
   return (
     <div className="waiting">
       <p>
         <span role="status" aria-label={name}>
-          {standing(place)}
+          {standing()}
         </span>
         {done > 0 && `, ${done} %`}
         {typeof left === "number" ? (
@@ -41,11 +39,26 @@ export function Waiting({ name, id, cancel }: { name: string; id: string | null;
         )}
       </p>
       <progress aria-label={t("progressOf", { name })} max={100} {...(done > 0 ? { value: done } : {})} />
+      <Notice>{trouble === null ? null : words(trouble)}</Notice>
       <div className="actions">
-        <button type="button" onClick={cancel} aria-label={t("cancelOf", { name })}>
+        <button type="button" onClick={() => void cancel(request).catch(setTrouble)} aria-label={t("cancelOf", { name })}>
           {t("cancel")}
         </button>
+        {trouble !== null && (
+          <button type="button" onClick={() => dismiss(request)} aria-label={t("dismissOf", { name })}>
+            {t("dismiss")}
+          </button>
+        )}
       </div>
     </div>
   );
+}
+
+function useSecondsSince(start: number): number {
+  const [now, setNow] = useState(start);
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  return Math.max(0, Math.round((now - start) / 1000));
 }

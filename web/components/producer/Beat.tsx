@@ -2,7 +2,7 @@
 
 import { useFormatter, useTranslations } from "next-intl";
 import { useId } from "react";
-import type { Analysis } from "@/lib/client";
+import type { Analysis } from "producer-twin";
 import { clock } from "@/lib/duration";
 import { KEYS } from "@/lib/settings";
 import type { Song } from "@/lib/useSongs";

@@ -2,16 +2,16 @@
 
 import { useTranslations } from "next-intl";
 import { useId, useState, type FormEvent } from "react";
-import { postForm } from "@/lib/upload";
+import { api } from "@/lib/client";
 import { useWords } from "@/lib/useWords";
 import { Fault, Form, Input } from "../Form";
 import { Notice } from "../Notice";
 import { ID_PATTERN } from "./ids";
 
-type Props = { producer: string; password: string; imported: () => void };
+type Props = { producer: string; imported: () => void };
 
 /** Makes a twin of an adapter file from elsewhere, or of one that was exported here. */
-export function ImportTwin({ producer, password, imported }: Props) {
+export function ImportTwin({ producer, imported }: Props) {
   const t = useTranslations("import");
   const words = useWords();
   const id = useId();
@@ -24,16 +24,12 @@ export function ImportTwin({ producer, password, imported }: Props) {
   async function send(event: FormEvent<HTMLFormElement>): Promise<void> {
     event.preventDefault();
     const sent = event.currentTarget;
-    const form = new FormData();
-    form.append("producer_id", producer);
-    form.append("model_name", name);
-    for (const file of files) form.append("file", file);
     setShare(0);
     setTrouble(null);
     setDone(null);
     try {
-      const options = { password, signal: new AbortController().signal, progress: setShare };
-      const answer = (await postForm("/loras/import", form, options)) as { lora_id: string; notes: string[] };
+      const onProgress = (sent: number, total: number): void => setShare(sent / total);
+      const answer = await api.twins.importAdapter(producer, name, files, { onProgress });
       setDone({ twin: answer.lora_id, notes: answer.notes });
       setFiles([]);
       setName("");

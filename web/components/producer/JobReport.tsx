@@ -2,6 +2,7 @@
 
 import { useTranslations } from "next-intl";
 import { useEffect, useState } from "react";
+import { api, here } from "@/lib/client";
 import type { Report } from "@/lib/report";
 import { Curve } from "./Curve";
 import { Findings } from "./Findings";
@@ -12,17 +13,15 @@ import { SongTable } from "./SongTable";
 export function JobReport({ jobId, over }: { jobId: string; over: boolean }) {
   const t = useTranslations("report");
   const [report, setReport] = useState<Report | null>(null);
-  const address = `/api/service/jobs/${encodeURIComponent(jobId)}/report`;
 
   useEffect(() => {
     const leaving = new AbortController();
-    fetch(`${address}.json`, { signal: leaving.signal })
-      .then(async (answer) => {
-        if (answer.ok) setReport((await answer.json()) as Report);
-      })
-      .catch(() => undefined); // it is left out where there is none
+    api.jobs.report(jobId, { signal: leaving.signal }).then(
+      (found) => setReport(found as unknown as Report),
+      () => undefined, // it is left out where there is none
+    );
     return () => leaving.abort();
-  }, [address]);
+  }, [jobId]);
 
   if (!report) return null;
   const { data, training } = report;
@@ -49,7 +48,7 @@ export function JobReport({ jobId, over }: { jobId: string; over: boolean }) {
           </ul>
         </>
       )}
-      <a className="button" href={address} target="_blank" rel="noopener">
+      <a className="button" href={here(`/jobs/${encodeURIComponent(jobId)}/report`)} target="_blank" rel="noopener">
         {t("whole")}
       </a>
     </div>

@@ -1,20 +1,21 @@
 "use client";
 
 import { useFormatter, useLocale, useTranslations } from "next-intl";
+import { hasEnded, type Job } from "producer-twin";
 import { useEffect, useId, useRef, useState } from "react";
-import { answered, here, passwordHeader, service, type Job } from "@/lib/client";
+import { api, here } from "@/lib/client";
 import { duration } from "@/lib/duration";
-import { hasEnded, useJob } from "@/lib/useJob";
+import { useJob } from "@/lib/useJob";
 import { useWords } from "@/lib/useWords";
 import { Confirm } from "../Confirm";
 import { Notice } from "../Notice";
 import { Curve } from "./Curve";
 import { JobReport } from "./JobReport";
 
-type Props = { first: Job; password: string; isOpen: boolean; fold: () => void; changed: () => void };
+type Props = { first: Job; isOpen: boolean; fold: () => void; changed: () => void };
 
 /** A training as one row, which unfolds: how far, how well, what it sounds like, and how to end it or go on. */
-export function JobRow({ first, password, isOpen, fold, changed }: Props) {
+export function JobRow({ first, isOpen, fold, changed }: Props) {
   const t = useTranslations("training");
   const words = useWords();
   const locale = useLocale();
@@ -40,10 +41,9 @@ export function JobRow({ first, password, isOpen, fold, changed }: Props) {
     }
   }
 
-  const sent = { params: { path: { job_id: job.job_id } }, headers: passwordHeader(password) };
-  const cancel = () => ask(() => answered(service.POST("/jobs/{job_id}/cancel", sent)), () => undefined);
-  const resume = () => ask(() => answered(service.POST("/jobs/{job_id}/resume", sent)), changed);
-  const remove = () => ask(() => answered(service.DELETE("/jobs/{job_id}", sent)), changed);
+  const cancel = () => ask(() => api.jobs.cancel(job.job_id), () => undefined);
+  const resume = () => ask(() => api.jobs.resume(job.job_id), changed);
+  const remove = () => ask(() => api.jobs.delete(job.job_id), changed);
   const name = job.model_name;
   return (
     <li className="panel job" aria-label={t("row", { name, id: job.job_id })}>

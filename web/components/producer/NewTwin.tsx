@@ -1,8 +1,9 @@
 "use client";
 
 import { useTranslations } from "next-intl";
+import type { Backend, TrainOptions, Twin } from "producer-twin";
 import { useEffect, useId, useState, type FormEvent } from "react";
-import { answered, passwordHeader, service, type Backend, type TrainRequest, type Twin } from "@/lib/client";
+import { api } from "@/lib/client";
 import { duration } from "@/lib/duration";
 import { trainingEstimate } from "@/lib/estimate";
 import { useLeavingGuard } from "@/lib/leaving";
@@ -20,14 +21,14 @@ const MAX_FILES = 100;
 const DEFAULT_NAME = "nawfside_lora";
 
 /** `producer` is empty until there is an id; files wait for it. */
-type Props = { producer: string; password: string; twins: Twin[]; started: () => void };
+type Props = { producer: string; twins: Twin[]; started: () => void };
 
 /** Files, what is known of each, the producer's word that they are theirs, and the start. */
-export function NewTwin({ producer, password, twins, started }: Props) {
+export function NewTwin({ producer, twins, started }: Props) {
   const t = useTranslations("newTwin");
   const words = useWords();
   const id = useId();
-  const { songs, job, add, change, remove, clear } = useSongs(producer, password);
+  const { songs, job, add, change, remove, clear } = useSongs(producer);
   const [model, setModel] = useState("");
   const [options, setOptions] = useState<Options>(DEFAULTS);
   const [rights, setRights] = useState(false);
@@ -42,8 +43,9 @@ export function NewTwin({ producer, password, twins, started }: Props) {
   useLeavingGuard(songs.some((song) => !isUploaded(song, producer) && song.trouble === undefined), t("leaving"));
 
   useEffect(() => {
-    answered(service.GET("/backends"))
-      .then(({ backends }) => setTraining(backends.find((row) => row.default)?.training ?? null))
+    api.service
+      .backends()
+      .then((backends) => setTraining(backends.find((row) => row.default)?.training ?? null))
       .catch(() => undefined); // the training starts without an estimate
   }, []);
 
@@ -56,10 +58,9 @@ export function NewTwin({ producer, password, twins, started }: Props) {
     event.preventDefault();
     setBusy(true);
     setTrouble(null);
-    const body: TrainRequest = {
-      producer_id: producer,
+    const paths = ready.map((song) => song.paths[producer] ?? "");
+    const settings: TrainOptions = {
       job_id: job,
-      upload_paths: ready.map((song) => song.paths[producer] ?? ""),
       metadata_per_file: ready.map(metadataOf),
       ...(model ? { model_name: model } : {}),
       ...(options.profile ? { profile: options.profile } : {}),
@@ -69,7 +70,7 @@ export function NewTwin({ producer, password, twins, started }: Props) {
       rights_confirmed: rights,
     };
     try {
-      await answered(service.POST("/train/submit", { body, headers: passwordHeader(password) }));
+      await api.training.submit(producer, paths, settings);
       clear();
       setRights(false);
       started();

@@ -1,14 +1,15 @@
 "use client";
 
 import { useTranslations } from "next-intl";
+import type { ProducerRecord } from "producer-twin";
 import { useEffect, useEffectEvent, useId, useState } from "react";
-import { answered, service, type Producer } from "@/lib/client";
+import { api } from "@/lib/client";
 import { useWords } from "@/lib/useWords";
 import { Fault, Form, Input } from "../Form";
 import { Notice } from "../Notice";
 import { ID_PATTERN } from "./ids";
 
-type Props = { own: Producer[]; chosen: string; add: (producers: Producer[]) => void; choose: (id: string) => void };
+type Props = { own: ProducerRecord[]; chosen: string; add: (producers: ProducerRecord[]) => void; choose: (id: string) => void };
 
 /** The producers of the signed-in user, one of which is chosen, and a form that claims another id. */
 export function OwnProducers({ own, chosen, add, choose }: Props) {
@@ -18,18 +19,18 @@ export function OwnProducers({ own, chosen, add, choose }: Props) {
   const [wanted, setWanted] = useState("");
   const [trouble, setTrouble] = useState<unknown>(null);
 
-  const take = useEffectEvent((producers: Producer[]): void => {
+  const take = useEffectEvent((producers: ProducerRecord[]): void => {
     add(producers);
     if (producers[0]) choose(producers[0].producer_id);
   });
   useEffect(() => {
-    answered(service.GET("/producers")).then(({ producers }) => take(producers), setTrouble);
+    api.producers.list().then(({ producers }) => take(producers), setTrouble);
   }, []);
 
   async function claim(): Promise<void> {
     setTrouble(null);
     try {
-      const claimed = await answered(service.PUT("/producers/{producer_id}", { params: { path: { producer_id: wanted } } }));
+      const claimed = await api.producers.set(wanted);
       add([claimed]);
       setWanted("");
       choose(claimed.producer_id);

@@ -1,12 +1,12 @@
 "use client";
 
 import { useFormatter, useTranslations } from "next-intl";
-import type { Stored } from "@/lib/client";
+import type { ProducerStorage } from "producer-twin";
 
 const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"] as const;
 
 /** The storage that a producer uses, by kind, and the limit if there is one. */
-export function StorageUsed({ stored }: { stored: Stored }) {
+export function StorageUsed({ stored }: { stored: ProducerStorage }) {
   const t = useTranslations("storage");
   const format = useFormatter();
   const size = (bytes: number): string => {

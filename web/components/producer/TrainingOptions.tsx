@@ -2,12 +2,12 @@
 
 import { useTranslations } from "next-intl";
 import { useId } from "react";
-import type { TrainRequest } from "@/lib/client";
+import type { TrainOptions } from "producer-twin";
 import { Fault, Input } from "../Form";
 
 export type Options = {
-  profile: NonNullable<TrainRequest["profile"]> | "";
-  segmentOn: NonNullable<TrainRequest["segment_on"]> | "";
+  profile: NonNullable<TrainOptions["profile"]> | "";
+  segmentOn: NonNullable<TrainOptions["segment_on"]> | "";
   tags: boolean;
   steps: string;
 };

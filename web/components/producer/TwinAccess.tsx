@@ -1,16 +1,17 @@
 "use client";
 
 import { useTranslations } from "next-intl";
+import type { ProducerRecord } from "producer-twin";
 import { useId, useState } from "react";
-import { answered, service, type Producer } from "@/lib/client";
+import { api } from "@/lib/client";
 import { twinLink } from "@/lib/links";
 import { useWords } from "@/lib/useWords";
 import { Notice } from "../Notice";
 
 const VISIBILITIES = ["private", "link", "public"] as const;
 
-type Access = Producer["twins"][string];
-type Props = { twin: string; producer: Producer; changed: (producer: Producer) => void };
+type Access = ProducerRecord["twins"][string];
+type Props = { twin: string; producer: ProducerRecord; changed: (producer: ProducerRecord) => void };
 
 /** Who may make tracks with a twin, for its owner; and its link, where it is shared by one. */
 export function TwinAccess({ twin, producer, changed }: Props) {
@@ -24,9 +25,7 @@ export function TwinAccess({ twin, producer, changed }: Props) {
   async function open(visibility: Access["visibility"]): Promise<void> {
     setTrouble(null);
     try {
-      const params = { path: { producer_id: producer.producer_id } };
-      const body = { twins: { [model]: visibility } };
-      changed(await answered(service.PUT("/producers/{producer_id}", { params, body })));
+      changed(await api.producers.set(producer.producer_id, { twins: { [model]: visibility } }));
     } catch (error) {
       setTrouble(words(error));
     }

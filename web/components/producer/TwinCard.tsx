@@ -1,18 +1,19 @@
 "use client";
 
 import { useTranslations } from "next-intl";
+import type { Twin, Version } from "producer-twin";
 import { useEffect, useId, useState, type ReactNode } from "react";
-import { answered, passwordHeader, service, type Twin, type Version } from "@/lib/client";
+import { api } from "@/lib/client";
 import { useWords } from "@/lib/useWords";
 import { Confirm } from "../Confirm";
 import { Notice } from "../Notice";
 import { VersionRow } from "./VersionRow";
 
 /** `round` is another one when the versions are to be listed again; `children` come below them. */
-type Props = { twin: Twin; round: number; password: string; changed: () => void; children?: ReactNode };
+type Props = { twin: Twin; round: number; changed: () => void; children?: ReactNode };
 
 /** A twin and its versions: to hear one, to use it, to train the twin again, and to delete it. */
-export function TwinCard({ twin, round, password, changed, children }: Props) {
+export function TwinCard({ twin, round, changed, children }: Props) {
   const t = useTranslations("twins");
   const words = useWords();
   const field = useId();
@@ -23,9 +24,8 @@ export function TwinCard({ twin, round, password, changed, children }: Props) {
 
   useEffect(() => {
     const leaving = new AbortController();
-    const sent = { params: { path: { lora_id: id } }, signal: leaving.signal };
-    answered(service.GET("/loras/{lora_id}/versions", sent)).then(
-      (listed) => setVersions(listed.versions),
+    api.twins.versions(id, { signal: leaving.signal }).then(
+      setVersions,
       (error: unknown) => !leaving.signal.aborted && setTrouble(words(error)),
     );
     return () => leaving.abort();
@@ -41,10 +41,9 @@ export function TwinCard({ twin, round, password, changed, children }: Props) {
     }
   }
 
-  const sent = { params: { path: { lora_id: id } }, headers: passwordHeader(password) };
-  const use = (version: string) => ask(() => answered(service.POST("/loras/{lora_id}/rollback", { ...sent, body: { version } })));
-  const retrain = () => ask(() => answered(service.POST("/loras/{lora_id}/retrain", { ...sent, body: {} })));
-  const remove = () => ask(() => answered(service.DELETE("/loras/{lora_id}", sent)));
+  const use = (version: string) => ask(() => api.twins.rollBack(id, version));
+  const retrain = () => ask(() => api.twins.retrain(id));
+  const remove = () => ask(() => api.twins.delete(id));
   return (
     <li className="panel" aria-label={t("row", { twin: id })}>
       <h3>

@@ -1,8 +1,9 @@
 "use client";
 
 import { useTranslations } from "next-intl";
+import type { TwinUsage } from "producer-twin";
 import { useEffect, useState } from "react";
-import { answered, service, type Use } from "@/lib/client";
+import { api } from "@/lib/client";
 import { useWords } from "@/lib/useWords";
 import { Notice } from "../Notice";
 
@@ -10,14 +11,11 @@ import { Notice } from "../Notice";
 export function Usage({ producer }: { producer: string }) {
   const t = useTranslations("usage");
   const words = useWords();
-  const [uses, setUses] = useState<Use[]>([]);
+  const [uses, setUses] = useState<TwinUsage[]>([]);
   const [trouble, setTrouble] = useState<unknown>(null);
 
   useEffect(() => {
-    answered(service.GET("/producers/{producer_id}/usage", { params: { path: { producer_id: producer } } })).then(
-      ({ usage }) => setUses(usage),
-      setTrouble,
-    );
+    api.producers.usage(producer).then(({ usage }) => setUses(usage), setTrouble);
   }, [producer]);
 
   if (uses.length === 0) return <Notice>{trouble === null ? null : words(trouble)}</Notice>;

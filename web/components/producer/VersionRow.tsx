@@ -1,9 +1,9 @@
 "use client";
 
 import { useLocale, useTranslations } from "next-intl";
+import type { Version } from "producer-twin";
 import { useState } from "react";
-import { answered, here, service, type Version } from "@/lib/client";
-import { Failure } from "@/lib/failure";
+import { api, here } from "@/lib/client";
 import { useWords } from "@/lib/useWords";
 import { Confirm } from "../Confirm";
 import { Notice } from "../Notice";
@@ -27,15 +27,8 @@ export function VersionRow({ version, prompt, use }: Props) {
     setBusy(true);
     setTrouble(null);
     try {
-      const body = {
-        prompt,
-        lora_id: `${version.lora_id}@${version.version}`,
-        duration_seconds: AUDITION_SECONDS,
-        seed: AUDITION_SEED,
-        response: "url" as const,
-      };
-      const made = await answered(service.POST("/generate", { body }));
-      if (typeof made === "string" || !("url" in made)) throw new Failure("noLink");
+      const lora_id = `${version.lora_id}@${version.version}`;
+      const made = await api.generate(prompt, { lora_id, duration_seconds: AUDITION_SECONDS, seed: AUDITION_SEED });
       setSrc(here(made.output_path));
     } catch (error) {
       setTrouble(words(error));

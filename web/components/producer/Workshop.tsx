@@ -1,9 +1,8 @@
 "use client";
 
 import { useTranslations } from "next-intl";
+import { hasEnded, type Job, type ProducerRecord } from "producer-twin";
 import { useId, useState } from "react";
-import type { Job, Producer } from "@/lib/client";
-import { hasEnded } from "@/lib/useJob";
 import { usePassword } from "@/lib/password";
 import { useProducer } from "@/lib/useProducer";
 import { useSettled } from "@/lib/useSettled";
@@ -30,14 +29,14 @@ export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
   const id = useId();
   const [typed, setTyped] = useState("");
   const password = usePassword((state) => state.password);
-  const [records, setRecords] = useState<Record<string, Producer>>({}); // of the signed-in user's producers
+  const [records, setRecords] = useState<Record<string, ProducerRecord>>({}); // of the signed-in user's producers
   // Whether a training is unfolded, by its id; those that run are, until the user says otherwise.
   const [unfolded, setUnfolded] = useState<Record<string, boolean>>({});
   const settled = useSettled(typed, TYPING_MILLISECONDS);
   const producer = settled === typed && isId(typed) ? typed : "";
   const { listed, trouble, list } = useProducer(producer, useSettled(password, TYPING_MILLISECONDS));
 
-  function keep(changed: Producer[]): void {
+  function keep(changed: ProducerRecord[]): void {
     setRecords((all) => ({ ...all, ...Object.fromEntries(changed.map((each) => [each.producer_id, each])) }));
   }
 
@@ -51,7 +50,6 @@ export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
         <JobRow
           key={job.job_id}
           first={job}
-          password={password}
           isOpen={isOpen(job)}
           fold={() => setUnfolded((all) => ({ ...all, [job.job_id]: !isOpen(job) }))}
           changed={() => {
@@ -79,7 +77,7 @@ export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
         </section>
       )}
 
-      <NewTwin producer={producer} password={password} twins={listed?.twins ?? []} started={list} />
+      <NewTwin producer={producer} twins={listed?.twins ?? []} started={list} />
 
       {ended.length > 0 && (
         <section aria-labelledby={`${id}trainings`}>
@@ -93,7 +91,7 @@ export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
           <h2 id={`${id}twins`}>{t("twins")}</h2>
           <ul className="cards">
             {listed.twins.map((twin) => (
-              <TwinCard key={twin.lora_id} twin={twin} round={listed.round} password={password} changed={list}>
+              <TwinCard key={twin.lora_id} twin={twin} round={listed.round} changed={list}>
                 {record && <TwinAccess twin={twin.lora_id} producer={record} changed={(changed) => keep([changed])} />}
               </TwinCard>
             ))}
@@ -101,7 +99,7 @@ export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
         </section>
       )}
 
-      {listed && <ImportTwin key={producer} producer={producer} password={password} imported={list} />}
+      {listed && <ImportTwin key={producer} producer={producer} imported={list} />}
       {listed?.stored && <StorageUsed stored={listed.stored} />}
       {hasSignIn && listed && <Usage producer={producer} />}
     </>

@@ -3,7 +3,7 @@
 import { useFormatter, useTranslations } from "next-intl";
 import Link from "next/link";
 import type { ReactNode } from "react";
-import type { LibraryTrack } from "@/lib/client";
+import type { StoredTrack } from "producer-twin";
 import { clock } from "@/lib/duration";
 
 /** Fields of a request that the page shows by other means. */
@@ -22,7 +22,7 @@ const SHOWN = new Set([
 ]);
 
 /** All that made a track. */
-export function Details({ track }: { track: LibraryTrack }) {
+export function Details({ track }: { track: StoredTrack }) {
   const t = useTranslations("track");
   const tasks = useTranslations("tasks");
   const fields = useTranslations("fields");

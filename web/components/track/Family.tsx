@@ -3,7 +3,7 @@
 import { useTranslations } from "next-intl";
 import Link from "next/link";
 import { useEffect, useState } from "react";
-import type { LibraryTrack } from "@/lib/client";
+import type { StoredTrack } from "producer-twin";
 import { editsOf, otherTakesOf, storedTrack } from "@/lib/library";
 import { useRequests } from "@/lib/making/requests";
 import { usePassword } from "@/lib/password";
@@ -14,10 +14,10 @@ import { RequestCard } from "../making/RequestCard";
 import { PasswordForm } from "../PasswordForm";
 import { PlayButton } from "../PlayButton";
 
-type Kin = { of: string; parent: LibraryTrack | null; edits: LibraryTrack[]; takes: LibraryTrack[] };
+type Kin = { of: string; parent: StoredTrack | null; edits: StoredTrack[]; takes: StoredTrack[] };
 
 /** The track that this one was made from, its edits, those under way too, and the other takes of its request. */
-export function Family({ track }: { track: LibraryTrack }) {
+export function Family({ track }: { track: StoredTrack }) {
   const t = useTranslations("track");
   const { requests } = useRequests();
   const asked = requests.filter(({ parent }) => parent === track.track_id);
@@ -42,7 +42,7 @@ export function Family({ track }: { track: LibraryTrack }) {
 }
 
 /** `finished`: how many edits of this page are done, after each of which the family is asked for again. */
-function useKin(track: LibraryTrack, finished: number): Kin | null {
+function useKin(track: StoredTrack, finished: number): Kin | null {
   const [kin, setKin] = useState<Kin | null>(null);
   const password = usePassword((state) => state.password);
 
@@ -65,7 +65,7 @@ function useKin(track: LibraryTrack, finished: number): Kin | null {
   return kin?.of === track.track_id ? kin : null;
 }
 
-function KinList({ name, track, kin }: { name: string; track: LibraryTrack; kin: LibraryTrack[] }) {
+function KinList({ name, track, kin }: { name: string; track: StoredTrack; kin: StoredTrack[] }) {
   return (
     <>
       <h3>{name}</h3>
@@ -78,7 +78,7 @@ function KinList({ name, track, kin }: { name: string; track: LibraryTrack; kin:
   );
 }
 
-function KinRow({ track, kin }: { track: LibraryTrack; kin: LibraryTrack }) {
+function KinRow({ track, kin }: { track: StoredTrack; kin: StoredTrack }) {
   const t = useTranslations("track");
   const tasks = useTranslations("tasks");
   const title = titleOf(kin);
@@ -110,6 +110,6 @@ function KinRow({ track, kin }: { track: LibraryTrack; kin: LibraryTrack }) {
 const LEAD_SECONDS = 2;
 
 /** Where a comparison begins: a little before that which an edit changed. */
-function startOf({ options }: LibraryTrack): number {
+function startOf({ options }: StoredTrack): number {
   return typeof options.start === "number" ? Math.max(0, options.start - LEAD_SECONDS) : 0;
 }

@@ -3,20 +3,21 @@
 import { useTranslations } from "next-intl";
 import { useRouter } from "next/navigation";
 import { useEffect, useState } from "react";
-import type { LibraryTrack } from "@/lib/client";
+import type { StoredTrack } from "producer-twin";
 import { fillForm } from "@/lib/making/form";
 import { show } from "@/lib/player/player";
 import { playableOf, titleOf } from "@/lib/player/playable";
 import { requestOf } from "@/lib/settings";
 import { EditPanel } from "../editing/EditPanel";
 import { TrackActions } from "../library/TrackActions";
+import { FiguresLine } from "../making/FiguresLine";
 import { PlayButton } from "../PlayButton";
 import { Details } from "./Details";
 import { Family } from "./Family";
 import "./track.css";
 
 /** A track's page: to play it, to see all that made it, to edit it, and its family. */
-export function TrackView({ first }: { first: LibraryTrack }) {
+export function TrackView({ first }: { first: StoredTrack }) {
   const t = useTranslations("track");
   const router = useRouter();
   const [track, setTrack] = useState(first);
@@ -35,6 +36,7 @@ export function TrackView({ first }: { first: LibraryTrack }) {
         <section aria-labelledby="details">
           <h2 id="details">{t("madeWith")}</h2>
           <Details track={track} />
+          {track.figures && <FiguresLine figures={track.figures} />}
           <div className="actions">
             <button
               type="button"

@@ -2,7 +2,7 @@
 
 import { create } from "zustand";
 import { createJSONStorage, persist } from "zustand/middleware";
-import type { GenerateRequest } from "../client";
+import type { GenerateRequest } from "producer-twin";
 import { settingsOf, START, type Settings } from "../settings";
 
 /** The artist's form. It is kept in this browser. */

@@ -1,7 +1,6 @@
-import { answered, isAbort, refusal, service, words, type Figures, type GenerateRequest, type LibraryTrack } from "../client";
-import { here } from "../client";
-import { Failure, type Reason } from "../failure";
-import { trackId } from "../trackId";
+import type { Figures, GenerateRequest, StoredTrack } from "producer-twin";
+import { here, isAbort, refusal } from "../client";
+import { Failure, failureOf, sentenceOf, type Reason } from "../failure";
 
 /** A track that was made. `id` is the library's, null for one that is not there. */
 export type Made = { id: string | null; src: string; seed: number; seconds: number; figures: Figures | null };
@@ -10,25 +9,16 @@ export type Made = { id: string | null; src: string; seed: number; seconds: numb
 export type Trouble = { sentence: string } | { reason: Reason; values: Record<string, string | number> };
 
 export function troubleOf(error: unknown): Trouble {
-  return error instanceof Failure ? { reason: error.reason, values: error.values } : { sentence: words(error) };
+  const failure = failureOf(error);
+  return failure ? { reason: failure.reason, values: failure.values } : { sentence: sentenceOf(error) };
 }
 
-/** Makes the tracks of a request. Throws an Error. */
-export async function generate(body: GenerateRequest, id: string, signal: AbortSignal): Promise<Made[]> {
-  const params = { header: { "x-request-id": id } };
-  const made = await answered(service.POST("/generate", { params, body: { ...body, response: "url" }, signal }));
-  if (typeof made === "string" || !("takes" in made || "url" in made)) throw new Failure("noLink");
-  const takes = "takes" in made ? made.takes : [made];
-  return takes.map(({ output_path, seed, figures }) => ({
-    id: trackId(output_path),
-    src: here(output_path),
-    seed,
-    seconds: made.duration_seconds,
-    figures: figures ?? null,
-  }));
+/** The error that `troubleOf` had. */
+export function errorOf(trouble: Trouble): Error {
+  return "reason" in trouble ? new Failure(trouble.reason, trouble.values) : new Error(trouble.sentence);
 }
 
-/** By the one route that every deployment has. */
+/** Makes a track by the one route that every deployment has. */
 export async function generatePlainly(body: GenerateRequest, signal: AbortSignal): Promise<Made[]> {
   const answer = await fetch("/api/artist/generate", {
     method: "POST",
@@ -44,9 +34,8 @@ export async function generatePlainly(body: GenerateRequest, signal: AbortSignal
   }).catch((error: unknown) => {
     throw isAbort(error) ? error : new Failure("appAway");
   });
-  const said: unknown = await answer.json().catch(() => null);
-  if (!answer.ok || said === null) throw refusal(said, answer);
-  const made = said as { seed?: number; duration_seconds?: number; audio_base64?: string; audioUrl?: string };
+  if (!answer.ok) throw await refusal(answer);
+  const made = (await answer.json()) as { seed?: number; duration_seconds?: number; audio_base64?: string; audioUrl?: string };
   return [
     {
       id: null,
@@ -58,10 +47,10 @@ export async function generatePlainly(body: GenerateRequest, signal: AbortSignal
   ];
 }
 
-export const madeOf = (track: LibraryTrack): Made => ({
+export const madeOf = (track: StoredTrack): Made => ({
   id: track.track_id,
   src: here(track.output_path),
   seed: track.seed,
   seconds: track.duration_seconds,
-  figures: null,
+  figures: track.figures,
 });

@@ -1,31 +1,28 @@
 "use client";
 
+import { newId, type GenerateRequest } from "producer-twin";
 import { create } from "zustand";
 import { createJSONStorage, persist } from "zustand/middleware";
-import { answered, isAbort, service, ServiceError, type GenerateRequest } from "../client";
-import { Failure } from "../failure";
-import { nextPage } from "../library";
-import { randomId } from "../random";
-import { generate, generatePlainly, madeOf, troubleOf, type Made, type Trouble } from "./request";
+import type { Made, Trouble } from "./request";
 
 const MAX_KEPT = 30;
 const MAX_SEED = 2 ** 32;
-const MAX_SEARCHED_CHARACTERS = 200;
-const POLL_MILLISECONDS = 2000;
-const CLOCKS_MILLISECONDS = 60_000; // by which the service's clock may differ from the browser's
+const STORE = "producer-twin.requests";
 
 /**
  * A request for tracks.
  *
- * `pair` is the same for the requests with and without a twin. `parent` is the track that is edited. `plain`: by the
- * route that every deployment has. A request is `lost` if the page was closed while the service worked on it.
+ * `id` is its `Idempotency-Key`, and `trackId` the id that the service answered, null before. `pair` is the same for the
+ * requests with and without a twin. `parent` is the track that is edited. `plain`: by the route that every deployment has,
+ * which makes the track while the page waits.
  */
 export type TrackRequest = {
   id: string;
+  trackId: string | null;
   number: number;
   askedAt: number;
   body: GenerateRequest;
-  state: "underWay" | "made" | "failed" | "lost";
+  state: "underWay" | "made" | "failed";
   made: Made[];
   trouble: Trouble | null;
   pair: string | null;
@@ -37,112 +34,91 @@ type Kind = Partial<Pick<TrackRequest, "pair" | "parent" | "plain">>;
 
 type Requests = { requests: TrackRequest[]; count: number };
 
-/** The requests of this tab, the newest first. They outlive a reload. */
+/** The requests of this browser, the newest first. */
 export const useRequests = create<Requests>()(
   persist((): Requests => ({ requests: [], count: 0 }), {
-    name: "producer-twin.requests",
+    name: STORE,
     version: 1,
-    storage: createJSONStorage(() => sessionStorage),
-    skipHydration: true,
+    storage: createJSONStorage(() => localStorage),
+    skipHydration: true, // the page that the server made has none
     partialize: ({ requests, count }) => ({ requests: requests.filter(({ plain }) => !plain), count }),
-    onRehydrateStorage: () => (state) => {
-      for (const request of state?.requests ?? []) if (request.state === "underWay") void recover(request);
+    merge: (stored, { requests, count }) => {
+      const kept = (stored ?? { requests: [], count: 0 }) as Requests;
+      const all = [...requests.filter(({ plain }) => plain), ...kept.requests];
+      return { requests: all.sort((one, other) => other.number - one.number), count: Math.max(kept.count, count) };
     },
   }),
 );
 
-const leaving = new Map<string, AbortController>();
+/** Brings what this browser's tabs have stored. */
+export function readRequests(): void {
+  void useRequests.persist?.rehydrate(); // a browser that keeps nothing has no storage
+}
 
-/** Sends a request. Its seed is drawn here if it has none, so that its tracks can be found in the library. */
-export function ask(body: GenerateRequest, kind: Kind = {}): void {
-  const { requests, count } = useRequests.getState();
-  const seeded = { ...body, seed: body.seed ?? randomSeed() };
-  const request: TrackRequest = {
-    id: randomId(),
-    number: count + 1,
-    askedAt: Date.now(),
-    body: seeded,
-    state: "underWay",
-    made: [],
-    trouble: null,
-    pair: null,
-    parent: null,
-    plain: false,
-    ...kind,
+/** Calls `read` when another tab has stored something. Returns what ends that. */
+export function onOtherTabs(read: () => void): () => void {
+  const note = ({ key }: StorageEvent): void => {
+    if (key === STORE || key === null) read();
   };
-  useRequests.setState({ requests: [request, ...requests].slice(0, MAX_KEPT), count: count + 1 });
-  void send(request);
+  window.addEventListener("storage", note);
+  return () => window.removeEventListener("storage", note);
+}
+
+/** The requests of this page, which sends them; another tab waits for it. */
+const own = new Set<string>();
+
+export const isOwn = ({ id }: TrackRequest): boolean => own.has(id);
+
+/** Asks for tracks, and returns the request's id. A seed is drawn if there is none, which "Same seed again" then has. */
+export function ask(body: GenerateRequest, kind: Kind = {}): string {
+  const id = newId();
+  own.add(id);
+  readRequests();
+  useRequests.setState(({ requests, count }) => {
+    const request: TrackRequest = {
+      id,
+      trackId: null,
+      number: count + 1,
+      askedAt: Date.now(),
+      body: { ...body, seed: body.seed ?? randomSeed() },
+      state: "underWay",
+      made: [],
+      trouble: null,
+      pair: null,
+      parent: null,
+      plain: false,
+      ...kind,
+    };
+    const kept = requests.filter(({ state }, index) => index < MAX_KEPT - 1 || state === "underWay");
+    return { requests: [request, ...kept], count: count + 1 };
+  });
+  return id;
 }
 
 export function randomSeed(): number {
   return Math.floor((crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) % MAX_SEED);
 }
 
-/** Sends a request that failed or was lost once more. */
-export function retry(old: TrackRequest): void {
-  const request: TrackRequest = { ...old, id: randomId(), askedAt: Date.now(), state: "underWay", trouble: null };
-  useRequests.setState(({ requests }) => ({ requests: requests.map((each) => (each.id === old.id ? request : each)) }));
-  void send(request);
+/** Asks once more for what failed. One that the service has not answered keeps its key: it may have been taken. */
+export function retry({ id, trackId }: TrackRequest): void {
+  const next = trackId === null ? id : newId();
+  own.add(next);
+  change(id, { id: next, trackId: null, askedAt: Date.now(), state: "underWay", trouble: null });
 }
 
-/** Takes a request off the list. What is under way ends at the service. */
+export function change(id: string, news: Partial<TrackRequest>): void {
+  readRequests();
+  useRequests.setState(({ requests }) => ({ requests: requests.map((each) => (each.id === id ? { ...each, ...news } : each)) }));
+}
+
+/** Takes a request off the list. */
 export function dismiss({ id }: TrackRequest): void {
-  leaving.get(id)?.abort();
+  readRequests();
   useRequests.setState(({ requests }) => ({ requests: requests.filter((each) => each.id !== id) }));
 }
 
-async function send({ id, body, plain }: TrackRequest): Promise<void> {
-  const controller = new AbortController();
-  leaving.set(id, controller);
-  try {
-    const { signal } = controller;
-    change(id, { state: "made", made: await (plain ? generatePlainly(body, signal) : generate(body, id, signal)) });
-  } catch (error) {
-    if (isAbort(error)) return;
-    // A page that is left fails its requests before it is gone. Such a request stays under way, to be followed later.
-    if (error instanceof Failure && error.reason === "appAway") await pause();
-    change(id, { state: "failed", trouble: troubleOf(error) });
-  } finally {
-    leaving.delete(id);
-  }
-}
-
-function change(id: string, news: Partial<TrackRequest>): void {
-  useRequests.setState(({ requests }) => ({
-    requests: requests.map((each) => (each.id === id ? { ...each, ...news } : each)),
-  }));
-}
-
-/** Follows a request whose page was closed, until the service has ended it; its tracks may be in the library. */
-async function recover(request: TrackRequest): Promise<void> {
-  const { id } = request;
-  while (await isQueued(id)) await pause();
-  let made = await inLibrary(request);
-  if (made.length === 0) {
-    await pause();
-    made = await inLibrary(request);
-  }
-  change(id, made.length > 0 ? { state: "made", made } : { state: "lost" });
-}
-
-const pause = (): Promise<void> => new Promise((on) => setTimeout(on, POLL_MILLISECONDS));
-
-async function isQueued(id: string): Promise<boolean> {
-  try {
-    await answered(service.GET("/queue/{request_id}", { params: { path: { request_id: id } } }));
-    return true;
-  } catch (error) {
-    return !(error instanceof ServiceError && error.status === 404);
-  }
-}
-
-async function inLibrary({ body, askedAt }: TrackRequest): Promise<Made[]> {
-  const first = body.seed ?? 0;
-  const { tracks } = await nextPage({ text: body.prompt.slice(0, MAX_SEARCHED_CHARACTERS) }).catch(() => ({ tracks: [] }));
-  return tracks
-    .filter(({ seed, created_at, prompt }) => {
-      const isOf = prompt === body.prompt && (seed - first + MAX_SEED) % MAX_SEED < (body.takes ?? 1);
-      return isOf && Date.parse(created_at) > askedAt - CLOCKS_MILLISECONDS;
-    })
-    .map(madeOf);
+/** Forgets all requests. What is under way goes on at the service. */
+export function forgetRequests(): void {
+  useRequests.setState({ requests: [], count: 0 });
+  useRequests.persist?.clearStorage();
 }

@@ -1,4 +1,5 @@
-import { here, type LibraryTrack } from "../client";
+import type { StoredTrack } from "producer-twin";
+import { here } from "../client";
 
 /**
  * A sound that the player can play.
@@ -13,12 +14,12 @@ export type Playable = {
   seconds: number;
   zero: number;
   /** The format of the stored file; null for a sound that is not in the library. */
-  format: LibraryTrack["output_format"] | null;
+  format: StoredTrack["output_format"] | null;
 };
 
-export const titleOf = (track: LibraryTrack): string => track.title ?? track.prompt;
+export const titleOf = (track: StoredTrack): string => track.title ?? track.prompt;
 
-export function playableOf(track: LibraryTrack): Playable {
+export function playableOf(track: StoredTrack): Playable {
   const before = track.task === "extend" ? track.options.before : 0;
   return {
     id: track.track_id,

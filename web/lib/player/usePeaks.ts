@@ -1,7 +1,7 @@
 "use client";
 
 import { useEffect, useState } from "react";
-import { answered, service } from "../client";
+import { api } from "../client";
 import type { Playable } from "./playable";
 
 const known = new Map<string, Promise<number[] | null>>();
@@ -28,7 +28,6 @@ export function usePeaks(sound: Playable): number[] | null | undefined {
 }
 
 async function ask(id: string): Promise<number[] | null> {
-  const params = { path: { track_id: id } };
-  const answer = await answered(service.GET("/tracks/{track_id}/peaks", { params })).catch(() => null);
+  const answer = await api.tracks.peaks(id).catch(() => null);
   return answer?.peaks ?? null;
 }

@@ -413,39 +413,6 @@ class ReportAnswer(Answer):
     unmeasured: list[str]
 
 
-class TrackAnswer(Answer):
-    """`GET /tracks/{track_id}`: a track with all that made it.
-
-    `options` has the fields of `POST /generate` that the request sent besides its prompt, and the seed. `bpm` and
-    `key` are those that the model was asked for. `parent` is the track that was edited, `source` the path or the
-    digest of any recording that was. `producer_id` is the producer whose twin or recording it comes from. `takes`
-    are the ids of all takes of its request, the best first, if there are several.
-    """
-
-    track_id: str
-    title: str | None = None
-    liked: bool
-    created_at: datetime
-    output_path: str
-    output_format: Literal["wav", "flac", "mp3", "opus", "m4a"] | str
-    sample_rate: int
-    duration_seconds: float
-    prompt: str
-    options: dict[str, Any]
-    seed: int
-    backend: str
-    checkpoint: str
-    twins: list[TrackTwin]
-    producer_id: str | None = None
-    bpm: int | None = None
-    key: str | None = None
-    task: Literal["text", "repaint", "extend", "cover", "complete", "lego", "extract", "melody"] | str
-    parent: str | None = None
-    source: str | None = None
-    reference: str | None = None
-    takes: list[str]
-
-
 class UsageAnswer(Answer):
     """`GET /producers/{id}/usage`, the newest month first."""
 
@@ -536,24 +503,6 @@ class ProducersAnswer(Answer):
     producers: list[ProducerRecordAnswer]
 
 
-class SubmittedTrackAnswer(Answer):
-    """A submitted track while it is made; `null` is unknown.
-
-    `queued` before the model has begun with it, `making` while it generates, `finishing` while the file is made and
-    stored. `ahead`, `progress` and `seconds_left` are as in `GET /queue/{request_id}`. `error` says why it
-    `failed`. `track` is the record of the track once it is `done`, of several takes the first one's.
-    """
-
-    track_id: str
-    state: Literal["queued", "making", "finishing", "done", "failed", "cancelled"] | str
-    created_at: datetime
-    ahead: int | None = None
-    progress: float | None = None
-    seconds_left: float | None = None
-    error: str | None = None
-    track: TrackAnswer | None = None
-
-
 class Take(Answer):
     """One of several takes. `seed` alone makes it again. `accepted` is null without `accept`."""
 
@@ -562,16 +511,6 @@ class Take(Answer):
     output_path: str
     figures: Figures | None = None
     accepted: bool | None = None
-
-
-class TracksAnswer(Answer):
-    """`GET /tracks`: a page, the newest first. `next_cursor` is for the page after it; null at the end.
-
-    With a filter a page may have fewer tracks than `limit`, or none, before the end.
-    """
-
-    tracks: list[TrackAnswer]
-    next_cursor: str | None = None
 
 
 class WebhooksAnswer(Answer):
@@ -630,7 +569,70 @@ class TakesAnswer(Answer):
     takes: list[Take]
 
 
+class TrackAnswer(Answer):
+    """`GET /tracks/{track_id}`: a track with all that made it.
+
+    `options` has the fields of `POST /generate` that the request sent besides its prompt, and the seed. `bpm` and
+    `key` are those that the model was asked for. `parent` is the track that was edited, `source` the path or the
+    digest of any recording that was. `producer_id` is the producer whose twin or recording it comes from. `takes`
+    are the ids of all takes of its request, the best first, if there are several. `figures` is what is heard in it,
+    where its request had it measured.
+    """
+
+    track_id: str
+    title: str | None = None
+    liked: bool
+    created_at: datetime
+    output_path: str
+    output_format: Literal["wav", "flac", "mp3", "opus", "m4a"] | str
+    sample_rate: int
+    duration_seconds: float
+    prompt: str
+    options: dict[str, Any]
+    seed: int
+    backend: str
+    checkpoint: str
+    twins: list[TrackTwin]
+    producer_id: str | None = None
+    bpm: int | None = None
+    key: str | None = None
+    task: Literal["text", "repaint", "extend", "cover", "complete", "lego", "extract", "melody"] | str
+    parent: str | None = None
+    source: str | None = None
+    reference: str | None = None
+    takes: list[str]
+    figures: Figures | None = None
+
+
 class JobsAnswer(Answer):
     """`GET /jobs`."""
 
     jobs: list[JobAnswer]
+
+
+class SubmittedTrackAnswer(Answer):
+    """A submitted track while it is made; `null` is unknown.
+
+    `queued` before the model has begun with it, `making` while it generates, `finishing` while the file is made and
+    stored. `ahead`, `progress` and `seconds_left` are as in `GET /queue/{request_id}`. `error` says why it
+    `failed`. `track` is the record of the track once it is `done`, of several takes the first one's.
+    """
+
+    track_id: str
+    state: Literal["queued", "making", "finishing", "done", "failed", "cancelled"] | str
+    created_at: datetime
+    ahead: int | None = None
+    progress: float | None = None
+    seconds_left: float | None = None
+    error: str | None = None
+    track: TrackAnswer | None = None
+
+
+class TracksAnswer(Answer):
+    """`GET /tracks`: a page, the newest first. `next_cursor` is for the page after it; null at the end.
+
+    With a filter a page may have fewer tracks than `limit`, or none, before the end.
+    """
+
+    tracks: list[TrackAnswer]
+    next_cursor: str | None = None

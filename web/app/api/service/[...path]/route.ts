@@ -11,7 +11,17 @@ import { send } from "@/lib/server/upstream";
 // from the service's route table (make web/lib/server/routes.json).
 const PART = "[A-Za-z0-9._:%-]+";
 const ROUTES = routes.map(({ path, ...route }) => ({ ...route, pattern: pattern(path) }));
-const SENT = ["accept", "content-type", "range", "if-range", "if-none-match", "last-event-id", "idempotency-key", "x-request-id", "x-twin-link"];
+const SENT = [
+  "accept",
+  "content-type",
+  "idempotency-key",
+  "if-none-match",
+  "if-range",
+  "last-event-id",
+  "range",
+  "x-request-id",
+  "x-twin-link",
+];
 const ANSWERED = [
   "accept-ranges",
   "cache-control",
