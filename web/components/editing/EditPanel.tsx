@@ -6,7 +6,6 @@ import type { LibraryTrack } from "@/lib/client";
 import { bodyOfEdit, editOf, EDITS, type EditSettings } from "@/lib/editing";
 import { ask } from "@/lib/making/requests";
 import { useTwins } from "@/lib/useTwins";
-import { useWords } from "@/lib/useWords";
 import { Fault, Form, Input, TextArea } from "../Form";
 import { Notice } from "../Notice";
 import { RegionFields } from "./RegionFields";
@@ -15,7 +14,6 @@ import "./editing.css";
 /** Makes a part of a track anew, makes it longer, or covers it. The result is another track. */
 export function EditPanel({ track }: { track: LibraryTrack }) {
   const t = useTranslations("edit");
-  const words = useWords();
   const id = useId();
   const { served, failure } = useTwins();
   const [settings, setSettings] = useState<EditSettings>(() => editOf(track));
@@ -37,7 +35,7 @@ export function EditPanel({ track }: { track: LibraryTrack }) {
   return (
     <section aria-labelledby={`${id}title`}>
       <h2 id={`${id}title`}>{t("title")}</h2>
-      <Notice>{failure === null ? null : words(failure)}</Notice>
+      <Notice>{failure}</Notice>
       {served && !task && <p className="hint">{t("impossible", { model: backendOf(settings.twin) })}</p>}
       {task && (
         <Form className="panel" aria-label={t("title")} onSubmit={submit}>

@@ -7,7 +7,6 @@ import type { Trouble } from "@/lib/making/request";
 import { dismiss, retry, type TrackRequest } from "@/lib/making/requests";
 import { compare } from "@/lib/player/player";
 import { castOf } from "@/lib/settings";
-import { useWords } from "@/lib/useWords";
 import { Notice } from "../Notice";
 import { TakeItem, type LabelledTake } from "./TakeItem";
 import { useTakes } from "./useTakes";
@@ -68,13 +67,12 @@ function rival(take: LabelledTake, takes: LabelledTake[]): LabelledTake | undefi
 
 function State({ request, name }: { request: TrackRequest; name: string }) {
   const t = useTranslations("make");
-  const words = useWords();
   if (request.state === "made") return null;
   if (request.state === "underWay")
     return <Waiting name={name} id={request.plain ? null : request.id} cancel={() => dismiss(request)} />;
   return (
     <>
-      <Notice>{request.state === "lost" ? t("lost") : request.trouble && words(errorOf(request.trouble))}</Notice>
+      <Notice>{request.state === "lost" ? t("lost") : request.trouble && errorOf(request.trouble)}</Notice>
       <div className="actions">
         <button type="button" onClick={() => retry(request)} aria-label={t("tryAgainOf", { name })}>
           {t("tryAgain")}

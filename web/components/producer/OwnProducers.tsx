@@ -3,7 +3,6 @@
 import { useTranslations } from "next-intl";
 import { useEffect, useEffectEvent, useId, useState } from "react";
 import { answered, service, type Producer } from "@/lib/client";
-import { useWords } from "@/lib/useWords";
 import { Fault, Form, Input } from "../Form";
 import { Notice } from "../Notice";
 import { ID_PATTERN } from "./ids";
@@ -13,7 +12,6 @@ type Props = { own: Producer[]; chosen: string; add: (producers: Producer[]) => 
 /** The producers of the signed-in user, one of which is chosen, and a form that claims another id. */
 export function OwnProducers({ own, chosen, add, choose }: Props) {
   const t = useTranslations("producer");
-  const words = useWords();
   const id = useId();
   const [wanted, setWanted] = useState("");
   const [trouble, setTrouble] = useState<unknown>(null);
@@ -73,7 +71,7 @@ export function OwnProducers({ own, chosen, add, choose }: Props) {
           <button type="submit">{t("claim")}</button>
         </Form>
       </div>
-      <Notice>{trouble === null ? null : words(trouble)}</Notice>
+      <Notice>{trouble}</Notice>
     </section>
   );
 }

@@ -4,7 +4,6 @@ import { useTranslations } from "next-intl";
 import { useId, useState } from "react";
 import { answered, service, type Producer } from "@/lib/client";
 import { twinLink } from "@/lib/links";
-import { useWords } from "@/lib/useWords";
 import { Notice } from "../Notice";
 
 const VISIBILITIES = ["private", "link", "public"] as const;
@@ -15,9 +14,8 @@ type Props = { twin: string; producer: Producer; changed: (producer: Producer) =
 /** Who may make tracks with a twin, for its owner; and its link, where it is shared by one. */
 export function TwinAccess({ twin, producer, changed }: Props) {
   const t = useTranslations("twins");
-  const words = useWords();
   const id = useId();
-  const [trouble, setTrouble] = useState<string | null>(null);
+  const [trouble, setTrouble] = useState<unknown>(null);
   const model = twin.split(":")[1] ?? "";
   const access: Access = producer.twins[model] ?? { visibility: "private", link: null };
 
@@ -28,7 +26,7 @@ export function TwinAccess({ twin, producer, changed }: Props) {
       const body = { twins: { [model]: visibility } };
       changed(await answered(service.PUT("/producers/{producer_id}", { params, body })));
     } catch (error) {
-      setTrouble(words(error));
+      setTrouble(error);
     }
   }
 

@@ -3,7 +3,6 @@
 import { useTranslations } from "next-intl";
 import { useEffect, useId, useState, type ReactNode } from "react";
 import { answered, passwordHeader, service, type Twin, type Version } from "@/lib/client";
-import { useWords } from "@/lib/useWords";
 import { Confirm } from "../Confirm";
 import { Notice } from "../Notice";
 import { VersionRow } from "./VersionRow";
@@ -14,11 +13,10 @@ type Props = { twin: Twin; round: number; password: string; changed: () => void;
 /** A twin and its versions: to hear one, to use it, to train the twin again, and to delete it. */
 export function TwinCard({ twin, round, password, changed, children }: Props) {
   const t = useTranslations("twins");
-  const words = useWords();
   const field = useId();
   const [versions, setVersions] = useState<Version[]>([]);
   const [prompt, setPrompt] = useState(t("prompt"));
-  const [trouble, setTrouble] = useState<string | null>(null);
+  const [trouble, setTrouble] = useState<unknown>(null);
   const id = twin.lora_id;
 
   useEffect(() => {
@@ -26,10 +24,10 @@ export function TwinCard({ twin, round, password, changed, children }: Props) {
     const sent = { params: { path: { lora_id: id } }, signal: leaving.signal };
     answered(service.GET("/loras/{lora_id}/versions", sent)).then(
       (listed) => setVersions(listed.versions),
-      (error: unknown) => !leaving.signal.aborted && setTrouble(words(error)),
+      (error: unknown) => !leaving.signal.aborted && setTrouble(error),
     );
     return () => leaving.abort();
-  }, [id, twin.version, round, words]);
+  }, [id, twin.version, round]);
 
   async function ask(call: () => Promise<unknown>): Promise<void> {
     setTrouble(null);
@@ -37,7 +35,7 @@ export function TwinCard({ twin, round, password, changed, children }: Props) {
       await call();
       changed();
     } catch (error) {
-      setTrouble(words(error));
+      setTrouble(error);
     }
   }
 

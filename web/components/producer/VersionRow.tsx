@@ -4,7 +4,6 @@ import { useLocale, useTranslations } from "next-intl";
 import { useState } from "react";
 import { answered, here, service, type Version } from "@/lib/client";
 import { Failure } from "@/lib/failure";
-import { useWords } from "@/lib/useWords";
 import { Confirm } from "../Confirm";
 import { Notice } from "../Notice";
 
@@ -15,11 +14,10 @@ type Props = { version: Version; prompt: string; use: () => void };
 
 export function VersionRow({ version, prompt, use }: Props) {
   const t = useTranslations("twins");
-  const words = useWords();
   const locale = useLocale();
   const [busy, setBusy] = useState(false);
   const [src, setSrc] = useState<string | null>(null);
-  const [trouble, setTrouble] = useState<string | null>(null);
+  const [trouble, setTrouble] = useState<unknown>(null);
   const short = version.version.slice(0, 8);
   const [step, steps] = version.partial?.split("/") ?? [];
 
@@ -38,7 +36,7 @@ export function VersionRow({ version, prompt, use }: Props) {
       if (typeof made === "string" || !("url" in made)) throw new Failure("noLink");
       setSrc(here(made.output_path));
     } catch (error) {
-      setTrouble(words(error));
+      setTrouble(error);
     }
     setBusy(false);
   }

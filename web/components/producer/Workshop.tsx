@@ -7,7 +7,6 @@ import { hasEnded } from "@/lib/useJob";
 import { usePassword } from "@/lib/password";
 import { useProducer } from "@/lib/useProducer";
 import { useSettled } from "@/lib/useSettled";
-import { useWords } from "@/lib/useWords";
 import { Notice } from "../Notice";
 import { ImportTwin } from "./ImportTwin";
 import { JobRow } from "./JobRow";
@@ -26,7 +25,6 @@ const TYPING_MILLISECONDS = 400;
 /** The producer's page: what runs, a new twin, earlier trainings, and the twins. `hasSignIn`: users own producers. */
 export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
   const t = useTranslations("producer");
-  const words = useWords();
   const id = useId();
   const [typed, setTyped] = useState("");
   const password = usePassword((state) => state.password);
@@ -70,7 +68,7 @@ export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
       ) : (
         <ProducerId id={typed} setId={setTyped} password={password} setPassword={(typed) => usePassword.setState({ password: typed, wanted: false })} />
       )}
-      <Notice>{trouble === null ? null : words(trouble)}</Notice>
+      <Notice>{trouble}</Notice>
 
       {running.length > 0 && (
         <section aria-labelledby={`${id}running`}>
