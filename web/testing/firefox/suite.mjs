@@ -1,0 +1,106 @@
+// @ts-check
+/**
+ * The main states and ways of the app in Firefox: `node --test suite.mjs`, with FIREFOX, SCHEME (light or dark), APP (the
+ * app's address), SIGN_IN (that of one where users sign in), TRACK (a track of its library) and BEAT (a file of music).
+ */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launch, named, opened, reads, sound, tabTo, WIDTHS } from "./page.mjs";
+
+const { FIREFOX = "", SCHEME = "light", APP = "", SIGN_IN = "", TRACK = "", BEAT = "" } = process.env;
+const STATES = [
+  { at: `${APP}/`, shows: "Make a track" },
+  { at: `${APP}/library`, shows: "quokka" },
+  { at: `${APP}/track/${TRACK}`, shows: "How it was made" },
+  { at: `${APP}/producer`, shows: "Producer id" },
+  { at: `${APP}/nothing`, shows: "There is no such page" },
+  { at: `${SIGN_IN}/sign-in`, shows: "E-mail" },
+];
+/** @type {import("puppeteer-core").Browser} */
+let browser;
+
+before(async () => {
+  browser = await launch(FIREFOX, SCHEME);
+});
+after(() => browser.close());
+
+for (const width of WIDTHS) {
+  test(`states at ${width} px, ${SCHEME}`, async () => {
+    const page = await opened(browser, width);
+    for (const { at, shows } of STATES) {
+      await page.goto(at);
+      await reads(page, shows);
+      const scheme = await page.evaluate(() => (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
+      assert.equal(scheme, SCHEME);
+      await sound(page, at);
+    }
+    await page.browserContext().close();
+  });
+
+  test(`a take by keyboard alone at ${width} px, ${SCHEME}`, async () => {
+    const page = await opened(browser, width);
+    await page.goto(APP);
+    await reads(page, "Make a track");
+    await tabTo(page, "Skip to");
+    await tabTo(page, "Prompt");
+    await page.keyboard.type("dark trap, 808");
+    await tabTo(page, "Length in seconds");
+    await page.keyboard.down("Control");
+    await page.keyboard.press("a");
+    await page.keyboard.up("Control");
+    await page.keyboard.type("3");
+    await tabTo(page, "Make a take");
+    await page.keyboard.press("Enter");
+    await reads(page, "Seed");
+    await sound(page, "a take");
+    await tabTo(page, "Play Take 1");
+    await page.keyboard.press("Enter");
+    await named(page, "Pause").wait();
+    await sound(page, "the player");
+    await tabTo(page, "Keyboard");
+    await page.keyboard.press("Enter");
+    await tabTo(page, "Use the keys");
+    await sound(page, "the shortcuts");
+    await page.keyboard.press("Escape");
+    await page.browserContext().close();
+  });
+
+  test(`the library at ${width} px, ${SCHEME}`, async () => {
+    const page = await opened(browser, width);
+    await page.goto(`${APP}/library?text=quokka`);
+    const title = await page.$eval("main li .like", (button) => (button.getAttribute("aria-label") ?? "").replace("Like ", "")).catch(() => "");
+    await reads(page, "quokka");
+    await page.locator("main li .like").click();
+    await page.waitForFunction(() => document.querySelector("main li .like")?.getAttribute("aria-pressed") === "true");
+    await page.locator("main li summary").click();
+    await sound(page, `the menu of ${title}`);
+    await page.locator("main li .menu button ::-p-text(Rename)").click();
+    await page.locator("dialog input").fill(`quokka ${SCHEME} ${width}`);
+    await sound(page, "renaming");
+    await page.keyboard.press("Enter");
+    await reads(page, `quokka ${SCHEME} ${width}`);
+    await page.locator("main li .like").click();
+    await page.waitForFunction(() => document.querySelector("main li .like")?.getAttribute("aria-pressed") === "false");
+    await page.browserContext().close();
+  });
+
+  test(`a twin at ${width} px, ${SCHEME}`, async () => {
+    const page = await opened(browser, width);
+    await page.goto(`${APP}/producer`);
+    await named(page, "Producer id").fill(`firefox-${SCHEME}-${width}`);
+    const field = await page.waitForSelector("input[type=file]");
+    await /** @type {import("puppeteer-core").ElementHandle<HTMLInputElement>} */ (field).uploadFile(BEAT);
+    await reads(page, "heard");
+    await sound(page, "a beat");
+    await named(page, "Name of the twin").fill("night");
+    await page.locator("::-p-text(How it is trained)").click();
+    await named(page, "Steps").fill("2");
+    await named(page, "This music is mine").click();
+    await named(page, "Start training").click();
+    await reads(page, "Running now");
+    await sound(page, "a training");
+    await page.waitForFunction(() => document.body.innerText.includes("Done"));
+    await sound(page, "a twin");
+    await page.browserContext().close();
+  });
+}
