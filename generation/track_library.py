@@ -97,11 +97,13 @@ class TrackLibrary:
         last = cursor
         entries = merge(*folders, key=_name)
         for scanned, (name, record) in enumerate(self._read_all(entries, listed)):
-            if len(found) == limit or scanned == MAX_SCANNED:
+            if len(found) == limit:
                 return found, last
             last = name
             if record and wanted.matches(record):
                 found.append(record)
+            if scanned + 1 == MAX_SCANNED:
+                return found, last
         return found, None
 
     def find(self, track_id: str) -> TrackRecord:

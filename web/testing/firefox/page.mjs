@@ -59,9 +59,14 @@ export async function reads(page, text) {
   await page.waitForFunction((wanted) => document.body.innerText.includes(wanted), {}, text);
 }
 
-/** Waits for what has this name and is shown. @param {Page} page @param {string} name */
-export function named(page, name) {
-  return page.locator(`::-p-aria(${name})`);
+/** The field whose label begins so. @param {Page} page @param {string} label */
+export async function field(page, label) {
+  const found = await page.waitForFunction(
+    (wanted) => [...document.querySelectorAll("label")].find((each) => each.textContent?.trim().startsWith(wanted))?.control,
+    {},
+    label,
+  );
+  return /** @type {import("puppeteer-core").ElementHandle<HTMLInputElement>} */ (found.asElement());
 }
 
 /** Presses Tab until what has this name has the focus. @param {Page} page @param {string} name */

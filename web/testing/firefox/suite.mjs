@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { launch, named, opened, reads, sound, tabTo, WIDTHS } from "./page.mjs";
+import { field, launch, opened, reads, sound, tabTo, WIDTHS } from "./page.mjs";
 
 const { FIREFOX = "", SCHEME = "light", APP = "", SIGN_IN = "", TRACK = "", BEAT = "" } = process.env;
 const STATES = [
@@ -55,7 +55,7 @@ for (const width of WIDTHS) {
     await sound(page, "a take");
     await tabTo(page, "Play Take 1");
     await page.keyboard.press("Enter");
-    await named(page, "Pause").wait();
+    await page.waitForSelector('.player button[aria-label="Pause"]');
     await sound(page, "the player");
     await tabTo(page, "Keyboard");
     await page.keyboard.press("Enter");
@@ -68,12 +68,11 @@ for (const width of WIDTHS) {
   test(`the library at ${width} px, ${SCHEME}`, async () => {
     const page = await opened(browser, width);
     await page.goto(`${APP}/library?text=quokka`);
-    const title = await page.$eval("main li .like", (button) => (button.getAttribute("aria-label") ?? "").replace("Like ", "")).catch(() => "");
     await reads(page, "quokka");
     await page.locator("main li .like").click();
     await page.waitForFunction(() => document.querySelector("main li .like")?.getAttribute("aria-pressed") === "true");
     await page.locator("main li summary").click();
-    await sound(page, `the menu of ${title}`);
+    await sound(page, "the menu of a track");
     await page.locator("main li .menu button ::-p-text(Rename)").click();
     await page.locator("dialog input").fill(`quokka ${SCHEME} ${width}`);
     await sound(page, "renaming");
@@ -87,16 +86,16 @@ for (const width of WIDTHS) {
   test(`a twin at ${width} px, ${SCHEME}`, async () => {
     const page = await opened(browser, width);
     await page.goto(`${APP}/producer`);
-    await named(page, "Producer id").fill(`firefox-${SCHEME}-${width}`);
-    const field = await page.waitForSelector("input[type=file]");
-    await /** @type {import("puppeteer-core").ElementHandle<HTMLInputElement>} */ (field).uploadFile(BEAT);
-    await reads(page, "heard");
+    await (await field(page, "Producer id")).type(`firefox-${SCHEME}-${width}`);
+    await (await field(page, "Drop your beats here")).uploadFile(BEAT);
+    const tempo = await field(page, "Tempo in bpm");
+    await page.waitForFunction((input) => /** @type {HTMLInputElement} */ (input).placeholder.includes("heard"), {}, tempo);
     await sound(page, "a beat");
-    await named(page, "Name of the twin").fill("night");
-    await page.locator("::-p-text(How it is trained)").click();
-    await named(page, "Steps").fill("2");
-    await named(page, "This music is mine").click();
-    await named(page, "Start training").click();
+    await (await field(page, "Name of the twin")).type("night");
+    await page.locator("summary ::-p-text(How it is trained)").click();
+    await (await field(page, "Steps")).type("2");
+    await (await field(page, "This music is mine")).click();
+    await page.locator("button ::-p-text(Start training)").click();
     await reads(page, "Running now");
     await sound(page, "a training");
     await page.waitForFunction(() => document.body.innerText.includes("Done"));
