@@ -4,8 +4,6 @@ import createNextIntlPlugin from "next-intl/plugin";
 
 const config: NextConfig = {
   poweredByHeader: false,
-  // The first picture waits for the page alone, and not for a second request.
-  experimental: { inlineCss: true },
   turbopack: { root: path.resolve(import.meta.dirname) },
 };
 

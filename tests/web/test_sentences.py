@@ -72,7 +72,7 @@ def test_a_sentence_on_the_german_page(
 ) -> None:
     context = browser.new_context(locale="de-DE")
     page = context.new_page()
-    page.route("**/api/service/tracks?**", lambda route: route.fulfill(status=400, json={"error": error}))
+    page.route(re.compile(r"/api/service/tracks\b"), lambda route: route.fulfill(status=400, json={"error": error}))
     page.goto(f"{alone.base_url}/library")
     alert = page.get_by_role("alert").filter(has_text=shown)
     expect(alert).to_be_visible(timeout=60_000)

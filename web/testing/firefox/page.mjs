@@ -9,7 +9,7 @@ import puppeteer from "puppeteer-core";
 
 export const WIDTHS = [375, 1280];
 const HEIGHT = 800;
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 180_000; // of a training on a busy machine
 const MAX_TABS = 120;
 const SCHEMES = { dark: 0, light: 1 };
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -38,19 +38,21 @@ export async function opened(browser, width) {
   return page;
 }
 
-/** axe finds nothing, and nothing is wider than the window. @param {Page} page @param {string} state */
+/** axe finds nothing, nothing is wider than the window, and the styles are there. @param {Page} page @param {string} state */
 export async function sound(page, state) {
   await page.evaluate(axe);
-  const [violations, overflow] = await page.evaluate(async () => {
+  const [violations, overflow, isStyled] = await page.evaluate(async () => {
     // @ts-expect-error axe was put into the page
     const found = await globalThis.axe.run();
     const { scrollWidth, clientWidth } = document.documentElement;
     return [
       found.violations.map((/** @type {{ id: string, nodes: { html: string }[] }} */ it) => [it.id, it.nodes.map(({ html }) => html)]),
       scrollWidth - clientWidth,
+      getComputedStyle(document.body).marginTop === "0px",
     ];
   });
   assert.deepEqual(violations, [], `axe, at ${state}`);
+  assert.ok(isStyled, `${state} has no styles`);
   assert.ok(overflow <= 0, `${state} is ${overflow} pixels wider than the window`);
 }
 
