@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from heapq import merge
-from itertools import islice
+from itertools import groupby, islice
 
 from contract import FORMATS, TrackChanges
 from core import principal
@@ -19,6 +19,8 @@ from generation import access
 from generation.outbox import Outbox
 from generation.track_record import TrackRecord, parse
 from storage import Changed, Damaged, Entry, NotFound, Storage, keys, records
+from storage.index_writer import IndexWriter
+from storage.record_index import Copy, RecordIndex
 
 MAX_PAGE = 100
 # Records that one request looks at: a filter that fits few of them answers a page that is not full.
@@ -26,6 +28,8 @@ MAX_SCANNED = 1_000
 MAX_CACHED = 5_000
 _BATCH = 100
 _LISTED_AT_ONCE = 1_000
+# As few records are read one by one, since the index costs two calls.
+_FEW = 2
 _READERS = ThreadPoolExecutor(8, "track-records")
 
 
@@ -63,7 +67,8 @@ class TrackLibrary:
     """The records of tracks.
 
     A folder of records lists the newest first, by their names. Records that were read stay in memory with their etag,
-    which the list has too: a page of them costs one call of storage.
+    which the list has too: a page of them costs one call of storage. In a bucket the others come from an index, which
+    costs two calls more.
 
     Args:
         outbox: its storage, and the records that wait for it.
@@ -72,6 +77,8 @@ class TrackLibrary:
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
         self.storage: Storage = outbox.storage
+        self.index = RecordIndex(self.storage, keys.TRACK_RECORDS, keys.TRACK_INDEX)
+        self.index_writer = IndexWriter(self.index)
         self._cache: OrderedDict[str, tuple[str, TrackRecord]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -89,12 +96,14 @@ class TrackLibrary:
         folders = [self._entries(folder, cursor, listed) for folder in access.listed_folders()]
         last = cursor
         entries = merge(*folders, key=_name)
-        for scanned, (name, record) in enumerate(self._read_all(entries, limit + 1 if is_all else _BATCH)):
-            if len(found) == limit or scanned == MAX_SCANNED:
+        for scanned, (name, record) in enumerate(self._read_all(entries, listed)):
+            if len(found) == limit:
                 return found, last
             last = name
             if record and wanted.matches(record):
                 found.append(record)
+            if scanned + 1 == MAX_SCANNED:
+                return found, last
         return found, None
 
     def find(self, track_id: str) -> TrackRecord:
@@ -140,6 +149,7 @@ class TrackLibrary:
         deleted = [each for each in (*files, *keys.track_companions(key)) if self.storage.delete(each)]
         if not deleted:
             raise _missing(track_id)
+        self.index_writer.discard(keys.track_record(track_id))
         return deleted
 
     def _read(self, track_id: str) -> tuple[TrackRecord, str]:
@@ -158,18 +168,43 @@ class TrackLibrary:
             after = entries[-1].key
 
     def _read_all(self, entries: Iterator[Entry], at_once: int) -> Iterator[tuple[str, TrackRecord | None]]:
-        """Each entry's name with its record; None if the principal may not list it, or it is damaged or deleted."""
+        """Each entry's name with its record; None if the principal may not list it, or it is damaged or deleted.
+
+        Args:
+            at_once: entries that are looked up in the index together.
+        """
         while batch := list(islice(entries, at_once)):
             listed = [entry for entry in batch if access.may_list(entry.key)]
-            found = dict(zip([entry.key for entry in listed], _READERS.map(self._cached, listed), strict=True))
-            yield from ((_name(entry), found.get(entry.key)) for entry in batch)
+            copies = self._copies(listed)
+            rest = iter(batch)
+            while some := list(islice(rest, _BATCH)):
+                allowed = [entry for entry in some if access.may_list(entry.key)]
+                read = _READERS.map(self._cached, allowed, [copies.get(entry.key) for entry in allowed])
+                found = dict(zip([entry.key for entry in allowed], read, strict=True))
+                yield from ((_name(entry), found.get(entry.key)) for entry in some)
 
-    def _cached(self, entry: Entry) -> TrackRecord | None:
+    def _copies(self, entries: Sequence[Entry]) -> dict[str, str]:
+        """The texts of records in the index, of those that are not in memory."""
+        with self._lock:
+            unknown = [entry for entry in entries if self._cache.get(entry.key, ("",))[0] != entry.etag]
+        if len(unknown) <= _FEW or not self._is_indexed(unknown[0].key):
+            return {}
+        found: dict[str, str] = {}
+        for _, each in groupby(sorted(unknown, key=lambda entry: entry.key), key=_folder):
+            found |= self.index.find(list(each))
+        return found
+
+    def _cached(self, entry: Entry, copy: str | None) -> TrackRecord | None:
         with self._lock:
             etag, known = self._cache.get(entry.key, ("", None))
             if etag == entry.etag:
                 self._cache.move_to_end(entry.key)
                 return known
+        if copy is not None:
+            with suppress(ValueError):
+                record = parse(copy.encode(), entry.key)
+                self._keep(record, entry.etag)
+                return record
         try:
             record, etag = records.read(self.storage, entry.key, parse)
         except (NotFound, Damaged):
@@ -178,15 +213,29 @@ class TrackLibrary:
         return record
 
     def _remember(self, record: TrackRecord, etag: str) -> None:
+        """Keep a record that was read or written in memory and in the index."""
+        self._keep(record, etag)
+        if self._is_indexed(record.stored_at):
+            self.index_writer.put(record.stored_at, Copy(etag, record.listed()))
+
+    def _keep(self, record: TrackRecord, etag: str) -> None:
         with self._lock:
             self._cache[record.stored_at] = etag, record
             self._cache.move_to_end(record.stored_at)
             while len(self._cache) > MAX_CACHED:
                 self._cache.popitem(last=False)
 
+    def _is_indexed(self, key: str) -> bool:
+        """Records that are files of this machine are read as fast as an index."""
+        return self.storage.local(key) is None
+
 
 def _name(entry: Entry) -> str:
     return entry.key.rpartition("/")[2]
+
+
+def _folder(entry: Entry) -> str:
+    return entry.key.rpartition("/")[0]
 
 
 def _key(track_id: str) -> str:

@@ -40,6 +40,10 @@ class TrackRecord(TrackAnswer):
     def peaks(self) -> list[float]:
         return [round(each / 255, 3) for each in base64.b64decode(self.waveform)]
 
+    def listed(self) -> str:
+        """The record for lists: a line without the waveform."""
+        return self.model_dump_json(exclude={"waveform"})
+
     def encoded(self) -> bytes:
         return self.model_dump_json(indent=1).encode()
 

@@ -1,4 +1,5 @@
-"""The pictures in web/README.md: pages of the built app, with the starters, songs of the synthesiser, and two twins.
+"""The pictures in web/README.md and the recording in README.md: the built app, with the starters, songs of the
+synthesiser, and two twins.
 
 python -m scripts.screenshots    after make web and what the browser tests need
 """
@@ -18,6 +19,7 @@ from playwright.sync_api import FilePayload, FloatRect, Locator, Page, expect
 
 from core.settings import ROOT
 from recipes.synthesiser import render, sample_song
+from scripts.film import Film
 from scripts.serving import serving
 from scripts.web import key_for_web, serving_web
 from tests.chromium import chromium
@@ -25,6 +27,7 @@ from tests.chromium import chromium
 IMAGES = ROOT / "docs" / "images"
 TIMEOUT = 1800_000  # milliseconds
 PROMPT = "808 trap beat, dark synth"
+SECONDS = 30  # of the recording
 
 
 def main() -> None:
@@ -42,6 +45,8 @@ def main() -> None:
         train(client, "dawn", "synthwave")
         producer(page, app)
         artist(page, app)
+        page.close()
+        film(browser.new_page(viewport={"width": 960, "height": 640}), app)
 
 
 def beat(genre: str, number: int, seconds: float = 24) -> bytes:
@@ -70,13 +75,13 @@ def producer(page: Page, app: str) -> None:
     drop(page, {f"{name}.wav": beat("trap", number) for number, name in enumerate(names)})
     page.get_by_label("Name of the twin").fill("night")
     page.get_by_text("How it is trained").click()
-    page.get_by_label("Steps").fill("120")
+    page.get_by_label("Steps").fill("60")
     page.get_by_text("How it is trained").click()
     page.get_by_label("This music is mine").check()
     page.get_by_role("button", name="Start training").click()
     training = page.get_by_role("listitem", name=re.compile("^Training")).filter(has_text="night")
     drop(page, {"after hours.wav": beat("trap", 7)})
-    expect(training.get_by_text(re.compile(r"^Step (8|9|10|11)\d of 120"))).to_be_visible()
+    expect(training.get_by_text(re.compile(r"^Step [45]\d of 60"))).to_be_visible()
     shoot(page, "producer", page.get_by_role("listitem", name="after hours.wav"))
     expect(training.get_by_role("status")).to_have_text("Done")
 
@@ -104,6 +109,49 @@ def artist(page: Page, app: str) -> None:
     expect(player.get_by_role("slider")).not_to_have_attribute("aria-valuenow", "0")
     page.wait_for_timeout(1500)  # until the waveform is drawn
     page.screenshot(path=IMAGES / "artist.png")
+
+
+def film(page: Page, app: str) -> None:
+    """Half a minute: two takes with a twin, compared in place, found in the library, and edited."""
+    page.set_default_timeout(TIMEOUT)
+    page.goto(app)
+    page.get_by_label("Length in seconds").fill("8")
+    page.get_by_role("spinbutton", name="Takes").fill("2")
+    page.evaluate("scrollTo(0, 0)")
+    made = Film(page)
+    made.hold(1)
+    made.type(page.get_by_label("Prompt"), PROMPT)
+    page.get_by_label("Twin", exact=True).select_option("ada:night")
+    made.hold(1)
+    page.get_by_role("button", name="Make 2 takes").click()
+    takes = page.get_by_role("button", name=re.compile("^Play Take"))
+    made.skip_until(lambda: takes.count() == 2, 4)
+    takes.first.scroll_into_view_if_needed()
+    made.hold(1)
+    takes.first.click()
+    player = page.get_by_role("region", name="Player")
+    expect(player.get_by_role("slider")).to_be_visible()
+    made.hold(3)
+    page.get_by_role("button", name=re.compile("^A.B")).first.click()
+    made.hold(3)
+    page.get_by_role("link", name="Library").click()
+    expect(page.get_by_role("button", name=re.compile("^Like")).first).to_be_visible()
+    made.hold(2)
+    made.type(page.get_by_label("Search"), "808")
+    page.get_by_role("button", name=re.compile("^Like")).first.click()
+    made.hold(2)
+    page.get_by_role("main").get_by_role("link", name=PROMPT).first.click()
+    expect(page.get_by_role("heading", name="Edit", exact=True)).to_be_visible()
+    made.hold(2)
+    page.get_by_role("heading", name="Edit", exact=True).scroll_into_view_if_needed()
+    made.hold(2)
+    page.get_by_role("link", name="Producers").click()
+    made.type(page.get_by_label("Producer id"), "ada", 3)
+    expect(page.get_by_role("listitem", name=re.compile("^Training")).first).to_be_visible()
+    made.hold(2)
+    page.get_by_role("listitem", name=re.compile("^Training")).first.get_by_role("button").first.click()
+    made.hold(max(2, SECONDS - made.seconds))
+    made.save(IMAGES / "studio.webp")
 
 
 def shoot(page: Page, name: str, last: Locator) -> None:

@@ -271,9 +271,12 @@ def track_of(track_id: str, extension: str = "wav") -> str | None:
     return "/".join(["outputs", kind, *parts]) + f".{extension}"
 
 
+TRACK_RECORDS, TRACK_INDEX = "track_records/", "track_index/"  # see storage.record_index
+
+
 def track_records(maker: str | None = None) -> str:
     """The folder of the records of a maker's tracks; without a maker, of all tracks that have none."""
-    return f"track_records/made/{maker}/" if maker else "track_records/shared/"
+    return f"{TRACK_RECORDS}made/{maker}/" if maker else f"{TRACK_RECORDS}shared/"
 
 
 def track_record(track_id: str) -> str:

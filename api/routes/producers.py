@@ -26,6 +26,7 @@ from core.settings import Settings
 from storage import AlreadyExists, Storage, keys
 from storage.ownership import objects_of_job, objects_of_producer, submissions_of
 from storage.producers import ProducerRecord, Producers
+from storage.record_index import RecordIndex
 from storage.usage import delete_usage, usage_of
 from training.jobs.deletion import damaged_jobs, records_of
 from training.jobs.store import Jobs
@@ -197,6 +198,7 @@ def delete_all(producer: str, storage: Storage, jobs: Jobs, library: Library) ->
     for entry in storage.list(keys.track_records()):
         if keys.producer_of_record(entry.key) == producer:
             remove(entry.key, entry.size)
+    RecordIndex(storage, keys.TRACK_RECORDS, keys.TRACK_INDEX).sweep()
     for entry in submissions_of(storage, producer):
         remove(entry.key, entry.size)
     for job_id, tasks in jobs_of.items():

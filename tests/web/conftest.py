@@ -87,6 +87,8 @@ def stand_in(_stand_in: StandIn) -> StandIn:
 
 
 Web = Callable[[dict[str, str]], httpx.Client]
+# With more guesses than one test has.
+GUARDED = {"NAWFSIDE_APP_PASSWORD": PASSWORD, "SIGN_IN_ATTEMPTS_PER_MINUTE": "1000"}
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +112,7 @@ def web() -> Iterator[Web]:
 @pytest.fixture
 def original(web: Web, stand_in: StandIn) -> httpx.Client:
     """The app with the original's three variables and the password."""
-    return web(stand_in.environment | {"NAWFSIDE_APP_PASSWORD": PASSWORD})
+    return web(stand_in.environment | GUARDED)
 
 
 @pytest.fixture(scope="session")

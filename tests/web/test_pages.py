@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, Response, expect
 from scripts.web import WEB
 from tests.api import Api, beat
 from tests.conftest import PASSWORD, Twin
-from tests.web.conftest import Web
+from tests.web.conftest import GUARDED, Web
 
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
 MAX_SCRIPT_BYTES = 170_000  # gzipped, loaded before the first click
@@ -175,7 +175,7 @@ def test_files_are_taken_where_the_page_did_not_come_by_tls(page: Page, studio: 
 
 
 def test_the_wrong_password(page: Page, web: Web, api: Api, tmp_path: Path) -> None:
-    app = web({"MUSIC_SERVICE_URL": api.server.url, "NAWFSIDE_APP_PASSWORD": PASSWORD})
+    app = web({"MUSIC_SERVICE_URL": api.server.url} | GUARDED)
     open_producer(page, app, "guarded")
     page.get_by_label("Password").fill("wrong")
     send(page, tmp_path, 3)

@@ -15,7 +15,7 @@ import soundfile
 
 from tests.api import PATIENCE, Api, Json, beat, checked, error_of
 from tests.conftest import PASSWORD
-from tests.web.conftest import StandIn, Web
+from tests.web.conftest import GUARDED, StandIn, Web
 
 UPLOAD = "/api/producer/upload-and-train"
 TRAIN = "/api/producer/train"
@@ -137,7 +137,7 @@ def trickled(app: httpx.Client, seconds: int) -> httpx.Response:
 
 def test_an_upload_may_take_as_long_as_is_set(original: httpx.Client, web: Web, stand_in: StandIn) -> None:
     """Node checks for late requests every 30 s, so a late one is refused within 30 s."""
-    environment = stand_in.environment | {"NAWFSIDE_APP_PASSWORD": PASSWORD}
+    environment = stand_in.environment | GUARDED
     hasty = web(environment | {"UPLOAD_SECONDS": "5"})
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(trickled, original, 40)
@@ -170,6 +170,26 @@ def test_the_wrong_password(original: httpx.Client, stand_in: StandIn, given: st
     body = {"producerId": "p", "uploadUrls": URLS} | as_field
     assert "x-train-password" in error_of(original.post(TRAIN, json=body, headers=as_header), 401)
     assert stand_in.seen == []
+
+
+def test_guesses_of_the_password_are_counted(web: Web, stand_in: StandIn) -> None:
+    app = web(stand_in.environment | {"NAWFSIDE_APP_PASSWORD": PASSWORD, "SIGN_IN_ATTEMPTS_PER_MINUTE": "4"})
+
+    def train(headers: dict[str, Any]) -> httpx.Response:
+        return app.post(TRAIN, json={"producerId": "p", "uploadUrls": URLS}, headers=headers)
+
+    for _ in range(6):  # neither the right one nor none is a guess
+        assert train(HEADER).status_code == 200
+        error_of(train({}), 401)
+    visitor = app.get("/api/service/jobs", headers=HEADER)
+    for guess in ("one", "two", "three"):
+        error_of(train({"x-train-password": guess}), 401)
+    error_of(app.get("/api/service/jobs", headers={"x-train-password": "four"}), 401)
+    for headers in ({"x-train-password": "five"}, HEADER):
+        refused = train(headers)
+        assert "too many attempts" in error_of(refused, 429) and 0 < int(refused.headers["retry-after"]) <= 60
+    # Whoever knew it before reads on.
+    assert app.get("/api/service/jobs").status_code == visitor.status_code == 503
 
 
 @pytest.mark.parametrize(
@@ -274,7 +294,7 @@ def test_the_pages_reach_only_what_they_need(studio: httpx.Client, path: str) ->
 
 
 def test_what_the_pages_change_wants_the_password(web: Web, api: Api) -> None:
-    guarded = web({"MUSIC_SERVICE_URL": api.server.url, "NAWFSIDE_APP_PASSWORD": PASSWORD})
+    guarded = web({"MUSIC_SERVICE_URL": api.server.url} | GUARDED)
     for path in ("uploads", "train/submit", "jobs/x/cancel", "jobs/x/resume", "loras/a:b/rollback"):
         assert "x-train-password" in error_of(guarded.post(f"/api/service/{path}", json={}), 401)
     error_of(guarded.get("/api/service/uploads/analysis", params={"path": "/data/uploads/a/b/c"}), 401)
@@ -283,7 +303,7 @@ def test_what_the_pages_change_wants_the_password(web: Web, api: Api) -> None:
 
 def test_what_producers_have_wants_the_password(web: Web, api: Api) -> None:
     """The app's key may read what every producer has. Players and links send a cookie that the right password left."""
-    app = web({"MUSIC_SERVICE_URL": api.server.url, "NAWFSIDE_APP_PASSWORD": PASSWORD})
+    app = web({"MUSIC_SERVICE_URL": api.server.url} | GUARDED)
     with httpx.Client(base_url=f"{app.base_url}/api/service", timeout=60, trust_env=False) as visitor:
         job = [f"jobs/x{rest}" for rest in ("", "/events", "/report", "/report.json", "/previews/a.mp3")]
         for path in ("jobs", *job, "datasets/a", "loras/a:b/file", "producers/a"):

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from core.settings import Settings
 from storage import Entry, Storage, Unavailable, keys, webhooks, work_keys
+from storage.record_index import RecordIndex
 from training.jobs.store import Jobs
 
 log = logging.getLogger("producer_twin.retention")
@@ -49,6 +50,8 @@ def clean(storage: Storage, jobs: Jobs, settings: Settings) -> dict[str, int]:
     a_day_ago = datetime.now(UTC) - _WORK_AGE
     for entry in _older(storage, [work_keys.idempotent_answers(), work_keys.process_leases()], a_day_ago):
         deleted["kept answers and leases"] += storage.delete(entry.key)
+    # A process that ended between a track's deletion and the index's left a copy there.
+    RecordIndex(storage, keys.TRACK_RECORDS, keys.TRACK_INDEX).sweep()
     deleted["webhooks"] = webhooks.clean(storage)
     deleted["half-written"] = storage.tidy(_HALF_WRITTEN_AGE.total_seconds())
     return {kind: count for kind, count in deleted.items() if count}

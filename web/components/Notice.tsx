@@ -1,8 +1,10 @@
-/** What went wrong, in the service's own words. */
-export function Notice({ children }: { children: string | null }) {
+import { Said } from "./Said";
+
+/** What went wrong: null, words of this app, or an error. */
+export function Notice({ children }: { children: unknown }) {
   return (
     <div role="alert" className={children ? "notice" : "silent"}>
-      {children}
+      <Said>{children}</Said>
     </div>
   );
 }

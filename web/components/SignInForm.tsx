@@ -3,7 +3,6 @@
 import { useTranslations } from "next-intl";
 import { useId, useState, type FormEvent } from "react";
 import { act, useAccount } from "@/lib/account";
-import { useWords } from "@/lib/useWords";
 import { Notice } from "./Notice";
 
 /** What the browser offers to fill the password with; null where none is asked for. */
@@ -19,12 +18,11 @@ type Action = keyof typeof PASSWORDS;
 /** Signs in with e-mail and password, makes an account, or asks for a new password. */
 export function SignInForm({ first, next, trouble: before }: { first: Action; next: string; trouble: string | null }) {
   const t = useTranslations("signIn");
-  const words = useWords();
   const id = useId();
   const [action, setAction] = useState<Action>(first);
   const [busy, setBusy] = useState(false);
   const [said, setSaid] = useState<string | null>(null);
-  const [trouble, setTrouble] = useState(before);
+  const [trouble, setTrouble] = useState<unknown>(before);
   const password = PASSWORDS[action];
   // Before this script runs the browser itself would send the form.
   const isReady = useAccount() !== null;
@@ -40,7 +38,7 @@ export function SignInForm({ first, next, trouble: before }: { first: Action; ne
     try {
       setSaid(await act(action, { ...fields, next }));
     } catch (error) {
-      setTrouble(words(error));
+      setTrouble(error);
     }
     setBusy(false);
   }

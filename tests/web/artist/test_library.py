@@ -12,7 +12,7 @@ from tests.api import Api
 from tests.conftest import PASSWORD, Twin
 from tests.web.artist.conftest import Make
 from tests.web.artist.everywhere import accessible_everywhere
-from tests.web.conftest import Web
+from tests.web.conftest import GUARDED, Web
 
 
 def rows(page: Page) -> Locator:
@@ -124,7 +124,7 @@ def test_there_is_no_page_of_a_track_that_is_not_there(page: Page, studio: httpx
 
 def test_the_library_asks_for_the_password(page: Page, web: Web, api: Api, make: Make) -> None:
     make("dunnart pads")
-    app = web({"MUSIC_SERVICE_URL": api.server.url, "NAWFSIDE_APP_PASSWORD": PASSWORD})
+    app = web({"MUSIC_SERVICE_URL": api.server.url} | GUARDED)
     page.goto(f"{app.base_url}/library?text=dunnart")
     field = page.get_by_label("Password")
     field.fill("wrong")

@@ -43,6 +43,30 @@ def test_it_plays_from_page_to_page_and_obeys_keys(page: Page, studio: httpx.Cli
     expect(bar.get_by_role("button", name="Loop")).to_have_attribute("aria-pressed", "false")
 
 
+def test_the_keys_of_one_character_can_be_switched_off(page: Page, studio: httpx.Client, make: Make) -> None:
+    make("bandicoot loop", duration_seconds=20)
+    play(page, studio, "bandicoot", "bandicoot loop")
+    loop = player(page).get_by_role("button", name="Loop")
+    player(page).get_by_role("button", name="Keyboard").click()
+    keys = page.get_by_role("checkbox", name="Use the keys Space and L")
+    accessible_everywhere(page)
+    keys.uncheck()
+    page.keyboard.press("Escape")
+    for _ in range(2):  # the choice outlives a reload
+        loop.focus()
+        page.keyboard.press("l")
+        page.get_by_role("heading", level=1).click()
+        page.keyboard.press("Space")
+        expect(loop).to_have_attribute("aria-pressed", "false")
+        expect(player(page).get_by_role("button", name="Pause", exact=True)).to_be_visible()
+        play(page, studio, "bandicoot", "bandicoot loop")
+    player(page).get_by_role("button", name="Keyboard").click()
+    keys.check()
+    page.keyboard.press("Escape")
+    page.keyboard.press("l")
+    expect(loop).to_have_attribute("aria-pressed", "true")
+
+
 def test_a_region_is_looped(page: Page, studio: httpx.Client, make: Make) -> None:
     make("cassowary loop", duration_seconds=20)
     play(page, studio, "cassowary", "cassowary loop")

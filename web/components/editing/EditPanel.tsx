@@ -7,7 +7,6 @@ import { bodyOfEdit, editOf, EDITS, type EditSettings } from "@/lib/editing";
 import { ask } from "@/lib/making/requests";
 import { useRefusal } from "@/lib/making/useRefusal";
 import { useTwins } from "@/lib/useTwins";
-import { useWords } from "@/lib/useWords";
 import { Fault, Form, Input, Select, TextArea } from "../Form";
 import { Notice } from "../Notice";
 import { RegionFields } from "./RegionFields";
@@ -16,7 +15,6 @@ import "./editing.css";
 /** Makes a part of a track anew, makes it longer, or covers it. The result is another track. */
 export function EditPanel({ track }: { track: StoredTrack }) {
   const t = useTranslations("edit");
-  const words = useWords();
   const id = useId();
   const { served, failure } = useTwins();
   const [settings, setSettings] = useState<EditSettings>(() => editOf(track));
@@ -40,7 +38,7 @@ export function EditPanel({ track }: { track: StoredTrack }) {
   return (
     <section aria-labelledby={`${id}title`}>
       <h2 id={`${id}title`}>{t("title")}</h2>
-      <Notice>{failure === null ? null : words(failure)}</Notice>
+      <Notice>{failure}</Notice>
       {served && !task && <p className="hint">{t("impossible", { model: backendOf(settings.twin) })}</p>}
       {task && (
         <Form className="panel" aria-label={t("title")} onSubmit={submit} refused={refused}>

@@ -6,14 +6,12 @@ import type { StoredTrack } from "producer-twin";
 import { deleteTrack } from "@/lib/library";
 import { close as closePlayer, usePlayer } from "@/lib/player/player";
 import { titleOf } from "@/lib/player/playable";
-import { useWords } from "@/lib/useWords";
 import { Dialog } from "../Dialog";
 import { Notice } from "../Notice";
 
 export function DeleteDialog({ track, deleted, close }: { track: StoredTrack; deleted: () => void; close: () => void }) {
   const t = useTranslations("library");
-  const words = useWords();
-  const [trouble, setTrouble] = useState<string | null>(null);
+  const [trouble, setTrouble] = useState<unknown>(null);
 
   async function remove(): Promise<void> {
     try {
@@ -23,7 +21,7 @@ export function DeleteDialog({ track, deleted, close }: { track: StoredTrack; de
       deleted();
       close();
     } catch (error) {
-      setTrouble(words(error));
+      setTrouble(error);
     }
   }
 

@@ -6,7 +6,6 @@ import { useEffect, useId, useRef, useState } from "react";
 import { wantsPassword } from "@/lib/password";
 import { useTracks, type Filter } from "@/lib/useTracks";
 import { useTwins } from "@/lib/useTwins";
-import { useWords } from "@/lib/useWords";
 import { Notice } from "../Notice";
 import { PasswordForm } from "../PasswordForm";
 import { TrackRow } from "./TrackRow";
@@ -17,7 +16,6 @@ const TYPING_MILLISECONDS = 300;
 /** The tracks, the newest first, with a search. `first` is the filter that the page's address names. */
 export function Library({ first }: { first: Filter }) {
   const t = useTranslations("library");
-  const words = useWords();
   const id = useId();
   const [text, setText] = useState(first.text);
   const [filter, setFilter] = useState(first);
@@ -71,7 +69,7 @@ export function Library({ first }: { first: Filter }) {
         </label>
       </search>
       <PasswordForm />
-      <Notice>{failure === null || wantsPassword(failure) ? null : words(failure)}</Notice>
+      <Notice>{failure === null || wantsPassword(failure) ? null : failure}</Notice>
       {tracks === null && failure === null && <p role="status">{t("loading")}</p>}
       {tracks !== null && (
         <ol className="tracks" aria-label={t("tracks")} aria-busy={busy}>

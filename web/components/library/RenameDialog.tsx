@@ -4,7 +4,6 @@ import { useTranslations } from "next-intl";
 import { useId, useState, type FormEvent } from "react";
 import type { StoredTrack } from "producer-twin";
 import { changeTrack } from "@/lib/library";
-import { useWords } from "@/lib/useWords";
 import { Dialog } from "../Dialog";
 import { Notice } from "../Notice";
 
@@ -14,10 +13,9 @@ type Props = { track: StoredTrack; changed: (track: StoredTrack) => void; close:
 
 export function RenameDialog({ track, changed, close }: Props) {
   const t = useTranslations("library");
-  const words = useWords();
   const id = useId();
   const [title, setTitle] = useState(track.title ?? "");
-  const [trouble, setTrouble] = useState<string | null>(null);
+  const [trouble, setTrouble] = useState<unknown>(null);
 
   async function save(event: FormEvent): Promise<void> {
     event.preventDefault();
@@ -25,7 +23,7 @@ export function RenameDialog({ track, changed, close }: Props) {
       changed(await changeTrack(track.track_id, { title: title.trim() }));
       close();
     } catch (error) {
-      setTrouble(words(error));
+      setTrouble(error);
     }
   }
 

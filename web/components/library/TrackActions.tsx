@@ -5,8 +5,8 @@ import { useState } from "react";
 import type { StoredTrack } from "producer-twin";
 import { changeTrack } from "@/lib/library";
 import { titleOf } from "@/lib/player/playable";
-import { useWords } from "@/lib/useWords";
 import { Menu } from "../Menu";
+import { Said } from "../Said";
 import { DeleteDialog } from "./DeleteDialog";
 import { RenameDialog } from "./RenameDialog";
 
@@ -15,9 +15,8 @@ type Props = { track: StoredTrack; changed: (track: StoredTrack) => void; delete
 /** Like, rename, share and delete. */
 export function TrackActions({ track, changed, deleted }: Props) {
   const t = useTranslations("library");
-  const words = useWords();
   const [dialog, setDialog] = useState<"rename" | "delete" | null>(null);
-  const [news, setNews] = useState("");
+  const [news, setNews] = useState<unknown>("");
   const title = titleOf(track);
 
   async function like(): Promise<void> {
@@ -25,7 +24,7 @@ export function TrackActions({ track, changed, deleted }: Props) {
       changed(await changeTrack(track.track_id, { liked: !track.liked }));
       setNews("");
     } catch (error) {
-      setNews(words(error));
+      setNews(error);
     }
   }
 
@@ -69,7 +68,7 @@ export function TrackActions({ track, changed, deleted }: Props) {
         </li>
       </Menu>
       <p role="status" className="hint news">
-        {news}
+        <Said>{news}</Said>
       </p>
       {dialog === "rename" && <RenameDialog track={track} changed={changed} close={() => setDialog(null)} />}
       {dialog === "delete" && <DeleteDialog track={track} deleted={deleted} close={() => setDialog(null)} />}

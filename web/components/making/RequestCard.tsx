@@ -6,7 +6,6 @@ import { errorOf } from "@/lib/making/request";
 import { dismiss, retry, type TrackRequest } from "@/lib/making/requests";
 import { compare } from "@/lib/player/player";
 import { castOf } from "@/lib/settings";
-import { useWords } from "@/lib/useWords";
 import { Notice } from "../Notice";
 import { TakeItem, type LabelledTake } from "./TakeItem";
 import { useTakes } from "./useTakes";
@@ -67,12 +66,11 @@ function rival(take: LabelledTake, takes: LabelledTake[]): LabelledTake | undefi
 
 function State({ request, name }: { request: TrackRequest; name: string }) {
   const t = useTranslations("make");
-  const words = useWords();
   if (request.state === "made") return null;
   if (request.state === "underWay") return <Waiting request={request} name={name} />;
   return (
     <>
-      <Notice>{request.trouble && words(errorOf(request.trouble))}</Notice>
+      <Notice>{request.trouble && errorOf(request.trouble)}</Notice>
       <div className="actions">
         <button type="button" onClick={() => retry(request)} aria-label={t("tryAgainOf", { name })}>
           {t("tryAgain")}

@@ -9,7 +9,6 @@ import { ask, randomSeed, useRequests, type TrackRequest } from "@/lib/making/re
 import { useRefusal } from "@/lib/making/useRefusal";
 import { bodyOf, defaultRank, withoutTwins, type Settings } from "@/lib/settings";
 import { useTwins } from "@/lib/useTwins";
-import { useWords } from "@/lib/useWords";
 import { Notice } from "../Notice";
 import { PasswordForm } from "../PasswordForm";
 import { MakeForm } from "./MakeForm";
@@ -21,7 +20,6 @@ const NOTHING_SERVED = { twins: [], backends: [] };
 /** The artist's page. `whole`: all of the service is there, and not just its route that generates. */
 export function Studio({ whole }: { whole: boolean }) {
   const t = useTranslations("make");
-  const words = useWords();
   const { settings } = useForm();
   const { requests } = useRequests();
   const { served, failure } = useTwins(whole);
@@ -59,7 +57,7 @@ export function Studio({ whole }: { whole: boolean }) {
       />
       <section aria-labelledby="takes">
         <h2 id="takes">{t("made")}</h2>
-        <Notice>{failure === null ? null : words(failure)}</Notice>
+        <Notice>{failure}</Notice>
         <PasswordForm />
         {cards.length === 0 && (
           <>

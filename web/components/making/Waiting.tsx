@@ -4,13 +4,11 @@ import { useTranslations } from "next-intl";
 import { useEffect, useState } from "react";
 import { dismiss, type TrackRequest } from "@/lib/making/requests";
 import { cancel, usePosition } from "@/lib/making/underWay";
-import { useWords } from "@/lib/useWords";
 import { Notice } from "../Notice";
 
 /** How far the service is with a request, and what ends it. */
 export function Waiting({ request, name }: { request: TrackRequest; name: string }) {
   const t = useTranslations("make");
-  const words = useWords();
   const { track, silent } = usePosition(request);
   const [trouble, setTrouble] = useState<unknown>(null);
   const seconds = useSecondsSince(request.askedAt);
@@ -39,7 +37,7 @@ export function Waiting({ request, name }: { request: TrackRequest; name: string
         )}
       </p>
       <progress aria-label={t("progressOf", { name })} max={100} {...(done > 0 ? { value: done } : {})} />
-      <Notice>{trouble === null ? null : words(trouble)}</Notice>
+      <Notice>{trouble}</Notice>
       <div className="actions">
         <button type="button" onClick={() => void cancel(request).catch(setTrouble)} aria-label={t("cancelOf", { name })}>
           {t("cancel")}

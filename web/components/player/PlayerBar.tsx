@@ -5,6 +5,7 @@ import Link from "next/link";
 import { activeSound, close, select, switchSides, toggle, toggleLoop, usePlayer } from "@/lib/player/player";
 import { clock } from "@/lib/duration";
 import { Downloads } from "./Downloads";
+import { Keyboard } from "./Keyboard";
 import { Scrubber } from "./Scrubber";
 import { useShortcuts } from "./useShortcuts";
 import "./player.css";
@@ -47,20 +48,19 @@ export function PlayerBar() {
         </button>
       </div>
       <Scrubber key={`${active}${sound.id}`} side={active} sound={sound} />
-      <p className="hint player-notes">
-        {region ? (
+      <div className="hint player-notes">
+        {region && (
           <>
             {t("region", { start: clock(region.start), end: clock(region.end) })}{" "}
             <button type="button" className="plain" onClick={() => select(null)}>
               {t("clear")}
             </button>
           </>
-        ) : (
-          <span className="keys">{t("keys")}</span>
         )}
+        <Keyboard />
         {compared && <span>{t(levels ? "levelsMatched" : "levelsUnmatched")}</span>}
         {state.failed && <span role="alert">{t("failed")}</span>}
-      </p>
+      </div>
     </section>
   );
 }

@@ -6,7 +6,6 @@ import type { Analysis } from "producer-twin";
 import { clock } from "@/lib/duration";
 import { KEYS } from "@/lib/settings";
 import type { Song } from "@/lib/useSongs";
-import { useWords } from "@/lib/useWords";
 import { Fault, Input } from "../Form";
 import { Notice } from "../Notice";
 import { BeatWave } from "./BeatWave";
@@ -21,7 +20,6 @@ type Props = {
 /** A file of the new training, as a row: its sound, and what is known of it, which the producer may correct. */
 export function Beat({ song, uploaded, change, remove }: Props) {
   const t = useTranslations("beats");
-  const words = useWords();
   const id = useId();
   const { known, name } = song;
   return (
@@ -71,7 +69,7 @@ export function Beat({ song, uploaded, change, remove }: Props) {
       </div>
       {song.trouble !== undefined && (
         <div className="actions">
-          <Notice>{words(song.trouble)}</Notice>
+          <Notice>{song.trouble}</Notice>
           <button type="button" onClick={() => change({ trouble: undefined })}>
             {t("tryAgain")}
           </button>

@@ -3,7 +3,6 @@
 import { useTranslations } from "next-intl";
 import { useId, useState, type FormEvent } from "react";
 import { api } from "@/lib/client";
-import { useWords } from "@/lib/useWords";
 import { Fault, Form, Input } from "../Form";
 import { Notice } from "../Notice";
 import { ID_PATTERN } from "./ids";
@@ -13,13 +12,12 @@ type Props = { producer: string; imported: () => void };
 /** Makes a twin of an adapter file from elsewhere, or of one that was exported here. */
 export function ImportTwin({ producer, imported }: Props) {
   const t = useTranslations("import");
-  const words = useWords();
   const id = useId();
   const [name, setName] = useState("");
   const [files, setFiles] = useState<File[]>([]);
   const [share, setShare] = useState<number | null>(null); // null while nothing is sent
   const [done, setDone] = useState<{ twin: string; notes: string[] } | null>(null);
-  const [trouble, setTrouble] = useState<string | null>(null);
+  const [trouble, setTrouble] = useState<unknown>(null);
 
   async function send(event: FormEvent<HTMLFormElement>): Promise<void> {
     event.preventDefault();
@@ -36,7 +34,7 @@ export function ImportTwin({ producer, imported }: Props) {
       sent.reset();
       imported();
     } catch (error) {
-      setTrouble(words(error));
+      setTrouble(error);
     }
     setShare(null);
   }

@@ -6,7 +6,6 @@ import { useEffect, useId, useRef, useState } from "react";
 import { api, here } from "@/lib/client";
 import { duration } from "@/lib/duration";
 import { useJob } from "@/lib/useJob";
-import { useWords } from "@/lib/useWords";
 import { Confirm } from "../Confirm";
 import { Notice } from "../Notice";
 import { Curve } from "./Curve";
@@ -17,10 +16,9 @@ type Props = { first: Job; isOpen: boolean; fold: () => void; changed: () => voi
 /** A training as one row, which unfolds: how far, how well, what it sounds like, and how to end it or go on. */
 export function JobRow({ first, isOpen, fold, changed }: Props) {
   const t = useTranslations("training");
-  const words = useWords();
   const locale = useLocale();
   const id = useId();
-  const [trouble, setTrouble] = useState<string | null>(null);
+  const [trouble, setTrouble] = useState<unknown>(null);
   const { job, loss, heldOut, trouble: away } = useJob(first);
   const over = hasEnded(job);
   const told = useRef(hasEnded(first));
@@ -37,7 +35,7 @@ export function JobRow({ first, isOpen, fold, changed }: Props) {
       await call();
       done();
     } catch (error) {
-      setTrouble(words(error));
+      setTrouble(error);
     }
   }
 
@@ -83,7 +81,7 @@ export function JobRow({ first, isOpen, fold, changed }: Props) {
         </span>
       </div>
       {!over && <Progress job={job} />}
-      <Notice>{trouble ?? (away === null ? null : words(away))}</Notice>
+      <Notice>{trouble ?? away}</Notice>
       {job.error && (
         <p className="hint" lang="en">
           {job.error}

@@ -8,7 +8,6 @@ import { duration } from "@/lib/duration";
 import { trainingEstimate } from "@/lib/estimate";
 import { useLeavingGuard } from "@/lib/leaving";
 import { isUploaded, useSongs, type Song } from "@/lib/useSongs";
-import { useWords } from "@/lib/useWords";
 import { Fault, Form, Input } from "../Form";
 import { Notice } from "../Notice";
 import { Beat } from "./Beat";
@@ -26,14 +25,13 @@ type Props = { producer: string; twins: Twin[]; started: () => void };
 /** Files, what is known of each, the producer's word that they are theirs, and the start. */
 export function NewTwin({ producer, twins, started }: Props) {
   const t = useTranslations("newTwin");
-  const words = useWords();
   const id = useId();
   const { songs, job, add, change, remove, clear } = useSongs(producer);
   const [model, setModel] = useState("");
   const [options, setOptions] = useState<Options>(DEFAULTS);
   const [rights, setRights] = useState(false);
   const [busy, setBusy] = useState(false);
-  const [trouble, setTrouble] = useState<string | null>(null);
+  const [trouble, setTrouble] = useState<unknown>(null);
   const [training, setTraining] = useState<Backend["training"]>(null);
   const ready = songs.filter((song) => isUploaded(song, producer));
   const isRefused = model !== "" && !isId(model);
@@ -75,7 +73,7 @@ export function NewTwin({ producer, twins, started }: Props) {
       setRights(false);
       started();
     } catch (error) {
-      setTrouble(words(error));
+      setTrouble(error);
     } finally {
       setBusy(false);
     }

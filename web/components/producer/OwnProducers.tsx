@@ -4,7 +4,6 @@ import { useTranslations } from "next-intl";
 import type { ProducerRecord } from "producer-twin";
 import { useEffect, useEffectEvent, useId, useState } from "react";
 import { api } from "@/lib/client";
-import { useWords } from "@/lib/useWords";
 import { Fault, Form, Input } from "../Form";
 import { Notice } from "../Notice";
 import { ID_PATTERN } from "./ids";
@@ -14,7 +13,6 @@ type Props = { own: ProducerRecord[]; chosen: string; add: (producers: ProducerR
 /** The producers of the signed-in user, one of which is chosen, and a form that claims another id. */
 export function OwnProducers({ own, chosen, add, choose }: Props) {
   const t = useTranslations("producer");
-  const words = useWords();
   const id = useId();
   const [wanted, setWanted] = useState("");
   const [trouble, setTrouble] = useState<unknown>(null);
@@ -74,7 +72,7 @@ export function OwnProducers({ own, chosen, add, choose }: Props) {
           <button type="submit">{t("claim")}</button>
         </Form>
       </div>
-      <Notice>{trouble === null ? null : words(trouble)}</Notice>
+      <Notice>{trouble}</Notice>
     </section>
   );
 }

@@ -5,7 +5,6 @@ import type { ProducerRecord } from "producer-twin";
 import { useId, useState } from "react";
 import { api } from "@/lib/client";
 import { twinLink } from "@/lib/links";
-import { useWords } from "@/lib/useWords";
 import { Notice } from "../Notice";
 
 const VISIBILITIES = ["private", "link", "public"] as const;
@@ -16,9 +15,8 @@ type Props = { twin: string; producer: ProducerRecord; changed: (producer: Produ
 /** Who may make tracks with a twin, for its owner; and its link, where it is shared by one. */
 export function TwinAccess({ twin, producer, changed }: Props) {
   const t = useTranslations("twins");
-  const words = useWords();
   const id = useId();
-  const [trouble, setTrouble] = useState<string | null>(null);
+  const [trouble, setTrouble] = useState<unknown>(null);
   const model = twin.split(":")[1] ?? "";
   const access: Access = producer.twins[model] ?? { visibility: "private", link: null };
 
@@ -27,7 +25,7 @@ export function TwinAccess({ twin, producer, changed }: Props) {
     try {
       changed(await api.producers.set(producer.producer_id, { twins: { [model]: visibility } }));
     } catch (error) {
-      setTrouble(words(error));
+      setTrouble(error);
     }
   }
 

@@ -4,7 +4,6 @@ import { useTranslations } from "next-intl";
 import type { Twin, Version } from "producer-twin";
 import { useEffect, useId, useState, type ReactNode } from "react";
 import { api } from "@/lib/client";
-import { useWords } from "@/lib/useWords";
 import { Confirm } from "../Confirm";
 import { Notice } from "../Notice";
 import { VersionRow } from "./VersionRow";
@@ -15,21 +14,20 @@ type Props = { twin: Twin; round: number; changed: () => void; children?: ReactN
 /** A twin and its versions: to hear one, to use it, to train the twin again, and to delete it. */
 export function TwinCard({ twin, round, changed, children }: Props) {
   const t = useTranslations("twins");
-  const words = useWords();
   const field = useId();
   const [versions, setVersions] = useState<Version[]>([]);
   const [prompt, setPrompt] = useState(t("prompt"));
-  const [trouble, setTrouble] = useState<string | null>(null);
+  const [trouble, setTrouble] = useState<unknown>(null);
   const id = twin.lora_id;
 
   useEffect(() => {
     const leaving = new AbortController();
     api.twins.versions(id, { signal: leaving.signal }).then(
       setVersions,
-      (error: unknown) => !leaving.signal.aborted && setTrouble(words(error)),
+      (error: unknown) => !leaving.signal.aborted && setTrouble(error),
     );
     return () => leaving.abort();
-  }, [id, twin.version, round, words]);
+  }, [id, twin.version, round]);
 
   async function ask(call: () => Promise<unknown>): Promise<void> {
     setTrouble(null);
@@ -37,7 +35,7 @@ export function TwinCard({ twin, round, changed, children }: Props) {
       await call();
       changed();
     } catch (error) {
-      setTrouble(words(error));
+      setTrouble(error);
     }
   }
 

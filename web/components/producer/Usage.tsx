@@ -4,13 +4,11 @@ import { useTranslations } from "next-intl";
 import type { TwinUsage } from "producer-twin";
 import { useEffect, useState } from "react";
 import { api } from "@/lib/client";
-import { useWords } from "@/lib/useWords";
 import { Notice } from "../Notice";
 
 /** How often a producer's twins were used, by month. */
 export function Usage({ producer }: { producer: string }) {
   const t = useTranslations("usage");
-  const words = useWords();
   const [uses, setUses] = useState<TwinUsage[]>([]);
   const [trouble, setTrouble] = useState<unknown>(null);
 
@@ -18,7 +16,7 @@ export function Usage({ producer }: { producer: string }) {
     api.producers.usage(producer).then(({ usage }) => setUses(usage), setTrouble);
   }, [producer]);
 
-  if (uses.length === 0) return <Notice>{trouble === null ? null : words(trouble)}</Notice>;
+  if (uses.length === 0) return <Notice>{trouble}</Notice>;
   return (
     <section className="panel" aria-labelledby="usage">
       <h2 id="usage">{t("title")}</h2>

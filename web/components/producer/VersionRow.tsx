@@ -4,7 +4,6 @@ import { useLocale, useTranslations } from "next-intl";
 import type { Version } from "producer-twin";
 import { useState } from "react";
 import { api, here } from "@/lib/client";
-import { useWords } from "@/lib/useWords";
 import { Confirm } from "../Confirm";
 import { Notice } from "../Notice";
 
@@ -15,11 +14,10 @@ type Props = { version: Version; prompt: string; use: () => void };
 
 export function VersionRow({ version, prompt, use }: Props) {
   const t = useTranslations("twins");
-  const words = useWords();
   const locale = useLocale();
   const [busy, setBusy] = useState(false);
   const [src, setSrc] = useState<string | null>(null);
-  const [trouble, setTrouble] = useState<string | null>(null);
+  const [trouble, setTrouble] = useState<unknown>(null);
   const short = version.version.slice(0, 8);
   const [step, steps] = version.partial?.split("/") ?? [];
 
@@ -31,7 +29,7 @@ export function VersionRow({ version, prompt, use }: Props) {
       const made = await api.generate(prompt, { lora_id, duration_seconds: AUDITION_SECONDS, seed: AUDITION_SEED });
       setSrc(here(made.output_path));
     } catch (error) {
-      setTrouble(words(error));
+      setTrouble(error);
     }
     setBusy(false);
   }

@@ -6,7 +6,6 @@ import { useId, useState } from "react";
 import { usePassword } from "@/lib/password";
 import { useProducer } from "@/lib/useProducer";
 import { useSettled } from "@/lib/useSettled";
-import { useWords } from "@/lib/useWords";
 import { Notice } from "../Notice";
 import { ImportTwin } from "./ImportTwin";
 import { JobRow } from "./JobRow";
@@ -25,7 +24,6 @@ const TYPING_MILLISECONDS = 400;
 /** The producer's page: what runs, a new twin, earlier trainings, and the twins. `hasSignIn`: users own producers. */
 export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
   const t = useTranslations("producer");
-  const words = useWords();
   const id = useId();
   const [typed, setTyped] = useState("");
   const password = usePassword((state) => state.password);
@@ -68,7 +66,7 @@ export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
       ) : (
         <ProducerId id={typed} setId={setTyped} password={password} setPassword={(typed) => usePassword.setState({ password: typed, wanted: false })} />
       )}
-      <Notice>{trouble === null ? null : words(trouble)}</Notice>
+      <Notice>{trouble}</Notice>
 
       {running.length > 0 && (
         <section aria-labelledby={`${id}running`}>

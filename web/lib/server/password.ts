@@ -1,6 +1,7 @@
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { cookies } from "next/headers";
 import { cookieName, cookieOptions } from "./account/cookies";
+import { guess } from "./account/limit";
 import { signInKind } from "./account/settings";
 import { Problem } from "./problem";
 
@@ -14,17 +15,16 @@ export function passwordIn(headers: Headers): string | null {
 
 /**
  * Compares in a time that tells nothing of the right password, and returns what goes on to the service: its own
- * check follows, if it has one. Where users sign in there is no password.
+ * check follows, if it has one. Where users sign in there is no password. Throws Problem (401, 429).
  */
-export function checkPassword(given: string | null): Record<string, string> {
+export async function checkPassword(given: string | null): Promise<Record<string, string>> {
   if (signInKind() !== null) return {};
   const wanted = process.env.NAWFSIDE_APP_PASSWORD;
-  if (wanted && !timingSafeEqual(digest(given ?? ""), digest(wanted))) {
+  if (wanted && !(given && (await guess(PASSWORD_HEADER, () => timingSafeEqual(digest(given), digest(wanted)))))) {
     const sentence = `${PASSWORD_HEADER}: the password is missing or wrong; send it in this header or form field`;
     throw new Problem(401, sentence, {}, "wrongPassword");
   }
-  const password = wanted || given;
-  return password ? { [PASSWORD_HEADER]: Buffer.from(password, "utf8").toString("latin1") } : {};
+  return headerOf(wanted || given);
 }
 
 /**
@@ -39,10 +39,14 @@ export async function checkPasswordOf(request: Request): Promise<Record<string, 
   const [jar, name, proof] = [await cookies(), await cookieName("password"), proofOf(wanted)];
   const kept = jar.get(name)?.value ?? "";
   const isKept = timingSafeEqual(digest(kept), digest(proof));
-  if (given === null && request.method === "GET" && isKept) return checkPassword(wanted);
-  const headers = checkPassword(given);
+  if (given === null && request.method === "GET" && isKept) return headerOf(wanted);
+  const headers = await checkPassword(given);
   if (!isKept) jar.set(name, proof, await cookieOptions());
   return headers;
+}
+
+function headerOf(password: string | null): Record<string, string> {
+  return password ? { [PASSWORD_HEADER]: Buffer.from(password, "utf8").toString("latin1") } : {};
 }
 
 /** Shows that its bearer knew the password, which it does not tell. */

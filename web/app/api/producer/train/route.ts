@@ -8,9 +8,9 @@ import { startTraining } from "@/lib/server/training";
 export function POST(request: Request): Promise<Response> {
   return answering(async () => {
     const header = passwordIn(request.headers);
-    if (header !== null) checkPassword(header);
+    if (header !== null) await checkPassword(header);
     const fields = await jsonBody(request);
-    const password = checkPassword(header ?? optional(fields, PASSWORD_HEADER) ?? null);
+    const password = await checkPassword(header ?? optional(fields, PASSWORD_HEADER) ?? null);
     const producerId = required(fields, "producerId");
     const uploadUrls = requiredTexts(fields, "uploadUrls");
     const jobId = optional(fields, "jobId") ?? randomUUID();

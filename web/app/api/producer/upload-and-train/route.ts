@@ -15,10 +15,10 @@ export function POST(request: Request): Promise<Response> {
   return answering(async () => {
     const header = passwordIn(request.headers);
     // With a wrong header nothing of the body is read; without one the form may have it.
-    if (header !== null) checkPassword(header);
+    if (header !== null) await checkPassword(header);
     const form = await limitedForm(request, MOST_BYTES, TOO_LARGE);
     const fields = Object.fromEntries([...form].filter(([, value]) => typeof value === "string"));
-    const password = checkPassword(header ?? optional(fields, PASSWORD_HEADER) ?? null);
+    const password = await checkPassword(header ?? optional(fields, PASSWORD_HEADER) ?? null);
     const producerId = required(fields, "producerId");
     const file = form.get("file");
     if (!(file instanceof File) || file.size === 0) throw new Problem(400, "file: it is missing or empty; send it");

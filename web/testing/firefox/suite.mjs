@@ -1,0 +1,105 @@
+// @ts-check
+/**
+ * The main states and ways of the app in Firefox: `node --test suite.mjs`, with FIREFOX, SCHEME (light or dark), APP (the
+ * app's address), SIGN_IN (that of one where users sign in), TRACK (a track of its library) and BEAT (a file of music).
+ */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { field, launch, opened, reads, sound, tabTo, WIDTHS } from "./page.mjs";
+
+const { FIREFOX = "", SCHEME = "light", APP = "", SIGN_IN = "", TRACK = "", BEAT = "" } = process.env;
+const STATES = [
+  { at: `${APP}/`, shows: "Make a track" },
+  { at: `${APP}/library`, shows: "quokka" },
+  { at: `${APP}/track/${TRACK}`, shows: "How it was made" },
+  { at: `${APP}/producer`, shows: "Producer id" },
+  { at: `${APP}/nothing`, shows: "There is no such page" },
+  { at: `${SIGN_IN}/sign-in`, shows: "E-mail" },
+];
+/** @type {import("puppeteer-core").Browser} */
+let browser;
+
+before(async () => {
+  browser = await launch(FIREFOX, SCHEME);
+});
+after(() => browser.close());
+
+for (const width of WIDTHS) {
+  test(`states at ${width} px, ${SCHEME}`, async () => {
+    const page = await opened(browser, width);
+    for (const { at, shows } of STATES) {
+      await page.goto(at);
+      await reads(page, shows);
+      const scheme = await page.evaluate(() => (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
+      assert.equal(scheme, SCHEME);
+      await sound(page, at);
+    }
+    await page.browserContext().close();
+  });
+
+  test(`a take by keyboard alone at ${width} px, ${SCHEME}`, async () => {
+    const page = await opened(browser, width);
+    await page.goto(APP);
+    await reads(page, "Make a track");
+    await tabTo(page, "Skip to");
+    await tabTo(page, "Prompt");
+    await page.keyboard.type("dark trap, 808");
+    await tabTo(page, "Length in seconds");
+    await page.keyboard.down("Control");
+    await page.keyboard.press("a");
+    await page.keyboard.up("Control");
+    await page.keyboard.type("3");
+    await tabTo(page, "Make a take");
+    await page.keyboard.press("Enter");
+    await reads(page, "Seed");
+    await sound(page, "a take");
+    await tabTo(page, "Play Take 1");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("section.player"); // where there is no sound device, Firefox ends the track at once
+    await sound(page, "the player");
+    await tabTo(page, "Keyboard");
+    await page.keyboard.press("Enter");
+    await tabTo(page, "Use the keys");
+    await sound(page, "the shortcuts");
+    await page.keyboard.press("Escape");
+    await page.browserContext().close();
+  });
+
+  test(`the library at ${width} px, ${SCHEME}`, async () => {
+    const page = await opened(browser, width);
+    await page.goto(`${APP}/library?text=quokka`);
+    await reads(page, "quokka");
+    await page.locator("main li .like").click();
+    await page.waitForFunction(() => document.querySelector("main li .like")?.getAttribute("aria-pressed") === "true");
+    await page.locator("main li summary").click();
+    await sound(page, "the menu of a track");
+    await page.locator("main li .menu button ::-p-text(Rename)").click();
+    await page.locator("dialog input").fill(`quokka ${SCHEME} ${width}`);
+    await sound(page, "renaming");
+    await page.keyboard.press("Enter");
+    await reads(page, `quokka ${SCHEME} ${width}`);
+    await page.locator("main li .like").click();
+    await page.waitForFunction(() => document.querySelector("main li .like")?.getAttribute("aria-pressed") === "false");
+    await page.browserContext().close();
+  });
+
+  test(`a twin at ${width} px, ${SCHEME}`, async () => {
+    const page = await opened(browser, width);
+    await page.goto(`${APP}/producer`);
+    await (await field(page, "Producer id")).type(`firefox-${SCHEME}-${width}`);
+    await (await field(page, "Drop your beats here")).uploadFile(BEAT);
+    const tempo = await field(page, "Tempo in bpm");
+    await page.waitForFunction((input) => /** @type {HTMLInputElement} */ (input).placeholder.includes("heard"), {}, tempo);
+    await sound(page, "a beat");
+    await (await field(page, "Name of the twin")).type("night");
+    await page.locator("summary ::-p-text(How it is trained)").click();
+    await (await field(page, "Steps")).type("2");
+    await (await field(page, "This music is mine")).click();
+    await page.locator("button ::-p-text(Start training)").click();
+    await page.waitForFunction(() => /Running now|Done/.test(document.body.innerText));
+    await sound(page, "a training");
+    await reads(page, "Done");
+    await sound(page, "a twin");
+    await page.browserContext().close();
+  });
+}
