@@ -45,6 +45,7 @@ def test_a_twin_is_trained_on_files_with_odd_names_and_heard(
     odd = [tmp_path / name for name in ODD_NAMES]
     for seed, file in enumerate([*odd, tmp_path / "home.wav", tmp_path / "plain.flac"]):
         music = render(sample_song(np.random.default_rng(seed), "house"), 4, 44_100).T
+        file.parent.mkdir(exist_ok=True)
         with file.open("wb") as opened:
             soundfile.write(opened, music, 44_100, format=file.suffix[1:])
     trained = _cli(
