@@ -21,6 +21,8 @@ BIN := .venv/bin
 PACKAGES := adapters api contract core generation models preprocessing runners storage training verification
 
 export OMP_WAIT_POLICY ?= PASSIVE
+# Every process of the tests would compile the modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup serve test test-fast test-long check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks verify-gpu demo bento python-client typescript-client clean
 
