@@ -21,6 +21,8 @@ BIN := .venv/bin
 PACKAGES := adapters api contract core generation models preprocessing runners storage training verification
 
 export OMP_WAIT_POLICY ?= PASSIVE
+# Every process of the tests would compile the modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup serve test test-fast test-long check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks verify-gpu demo bento python-client typescript-client clean
 
@@ -55,9 +57,10 @@ check: .venv/test.ready
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 
-# Of one file, all tests run in one process: its fixtures are made once.
-UNIT := $(BIN)/python -m pytest tests/unit -n auto --maxprocesses=4 --dist loadfile
-INTEGRATION := $(BIN)/python -m pytest tests/integration -n 2 --dist loadfile
+# Of one file or group (tests/conftest.py), all tests run in one process: its fixtures are made once. The processes of
+# tests share the cores already, so that a thread for each core in every one of them would only wait for the others.
+UNIT := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -n auto --maxprocesses=4 --dist loadfile
+INTEGRATION := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/integration -n 2 --dist loadgroup
 
 test: check
 	$(UNIT) -m 'not long'
@@ -154,7 +157,7 @@ web: .venv/serve.ready web/.next/BUILD_ID
 
 test-web: .venv/browser.ready web/.next/BUILD_ID
 	cd web && npm run --silent check
-	$(BIN)/python -m pytest tests/web -n 2 --dist loadfile
+	$(BIN)/python -m pytest tests/web -n 2 --dist loadgroup
 
 bento: .venv/serve.ready
 	$(BIN)/bentoml build

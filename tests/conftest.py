@@ -29,11 +29,17 @@ settings.register_profile("further", _any, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+# Fixtures that take a minute of processor time to make in each process of a run, for servers and trainings.
+_COSTLY = {"api", "strict", "twins"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by its folder."""
+    """Mark each test by its folder, and group the tests by file, those with costly fixtures in one group."""
     unit = Path(__file__).parent / "unit"
+    costly = {item.path for item in items if _COSTLY & set(getattr(item, "fixturenames", ()))}
     for item in items:
         item.add_marker("unit" if unit in item.path.parents else "integration")
+        item.add_marker(pytest.mark.xdist_group("servers" if item.path in costly else item.path.stem))
 
 
 @pytest.fixture

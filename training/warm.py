@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import sys
+from functools import cache
 
 import torch
 
@@ -36,6 +37,13 @@ def load() -> None:
     for backend in TABLE.enabled(settings()).values():
         backend.load_model_class()
         backend.load_trainer_class()
+    _count_gpus()
+
+
+@cache
+def _count_gpus() -> int:
+    """The GPUs that the template finds. A child may not ask: where NVML cannot be loaded it would find none."""
+    return torch.cuda.device_count()
 
 
 def serve(client: socket.socket) -> int:
@@ -46,7 +54,7 @@ def serve(client: socket.socket) -> int:
         return 1
     job_id, attempt = json.loads(message)
     os.chdir(ROOT)
-    if torch.cuda._is_in_bad_fork():
+    if _count_gpus() and torch.cuda._is_in_bad_fork():
         # Where NVML cannot be loaded, libraries have asked CUDA itself, which is then of no use in this process.
         os.execv(sys.executable, command(job_id, attempt))  # nosec B606
     set_name(PROCESS_NAME)

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -35,18 +34,33 @@ def _cli(environment: dict[str, str], *options: object) -> subprocess.CompletedP
     )
 
 
+ODD_NAMES = ("beat [/w artist].wav", "one, two.wav", " -x :cat:.wav", os.fsdecode(b"caf\xe9.wav"))
+
+
 @pytest.mark.parametrize("backend", ["ace_step", pytest.param("musicgen", marks=pytest.mark.long)])
-def test_a_twin_is_trained_and_heard(tmp_path: Path, environment: dict[str, str], backend: str) -> None:
-    beats = [tmp_path / "one.wav", tmp_path / "two.flac"]
-    for seed, beat in enumerate(beats):
-        soundfile.write(beat, render(sample_song(np.random.default_rng(seed), "house"), 8, 44_100).T, 44_100)
+def test_a_twin_is_trained_on_files_with_odd_names_and_heard(
+    tmp_path: Path, environment: dict[str, str], backend: str
+) -> None:
+    """Brackets, commas, spaces, a leading dash, an emoji's name, invalid UTF-8; and `~` for the home folder."""
+    odd = [tmp_path / name for name in ODD_NAMES]
+    for seed, file in enumerate([*odd, tmp_path / "home.wav", tmp_path / "plain.flac"]):
+        music = render(sample_song(np.random.default_rng(seed), "house"), 4, 44_100).T
+        file.parent.mkdir(exist_ok=True)
+        with file.open("wb") as opened:
+            soundfile.write(opened, music, 44_100, format=file.suffix[1:])
     trained = _cli(
-        environment,
-        *("--task", "train", "--producer-id", "ada", "--paths", f"{beats[0]},{beats[1]}"),
-        *("--model-name", backend, "--max-steps", 5, "--backend", backend),
+        environment | {"HOME": str(tmp_path)},
+        *("--task", "train", "--producer-id", "ada", "--model-name", backend, "--max-steps", 5, "--backend", backend),
+        *(option for file in odd for option in ("--paths", file)),
+        *("--paths", f"~/home.wav, {tmp_path}/plain.flac"),
     )
     assert trained.returncode == 0, trained.stderr
-    assert json.loads(trained.stdout)["lora_path"] == f"/data/loras/ada_{backend}.safetensors"
+    result = json.loads(trained.stdout)
+    assert result["lora_path"] == f"/data/loras/ada_{backend}.safetensors"
+    uploads = Path(environment["STORAGE_URL"].removeprefix("file://"), "uploads", "ada", result["job_id"])
+    assert sorted(file.name for file in uploads.iterdir()) == [
+        *("00_w artist].wav", "01_one, two.wav", "02_-x :cat:.wav", "03_caf.wav", "04_home.wav", "05_plain.flac")
+    ]
     assert "5/5" in trained.stderr
 
     tracks = []
@@ -89,46 +103,50 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
 ]
 
 
+# Runs cli.py in a process for each list of options, which writes its stderr to a file. The processes are
+# forked from one that has imported what they need, since most of a run is imports.
+_EACH = """
+import json, os, runpy, sys
+import cli, generation.outbox, generation.pipeline
+for number, options in enumerate(json.load(sys.stdin)):
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(f"{sys.argv[1]}/{number}", os.O_CREAT | os.O_WRONLY), sys.stderr.fileno())
+        sys.argv = ["cli.py", *options]
+        runpy.run_path("cli.py", run_name="__main__")
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
 @pytest.fixture(scope="module")
-def mistaken(environment: dict[str, str]) -> dict[tuple[str, ...], subprocess.CompletedProcess[str]]:
-    """Each mistake's run, two at a time, since most of a run is imports."""
+def mistaken(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, ...], tuple[int, str]]:
+    """The exit status and the stderr of each mistake's run."""
+    folder = tmp_path_factory.mktemp("mistakes")
     options = [each for each, _ in MISTAKES]
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(options, pool.map(lambda each: _cli(environment, *each), options), strict=True))
+    done = subprocess.run(
+        [sys.executable, "-c", _EACH, str(folder)],
+        cwd=ROOT,
+        env=os.environ | environment,
+        input=json.dumps(options),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr
+    said = [(folder / str(number)).read_text() for number in range(len(options))]
+    return dict(zip(options, zip(map(int, done.stdout.split()), said, strict=True), strict=True))
 
 
 @pytest.mark.parametrize(("options", "named"), MISTAKES)
 def test_mistakes_are_named(
-    mistaken: dict[tuple[str, ...], subprocess.CompletedProcess[str]], options: tuple[str, ...], named: str
+    mistaken: dict[tuple[str, ...], tuple[int, str]], options: tuple[str, ...], named: str
 ) -> None:
-    done = mistaken[options]
-    assert done.returncode == 1
-    assert "error:" in done.stderr and named in done.stderr.replace("\n", "")
-    assert "Traceback" not in done.stderr
-
-
-def test_files_with_odd_names_are_trained_on(tmp_path: Path, environment: dict[str, str]) -> None:
-    """Brackets, commas, spaces, a leading dash, an emoji's name, invalid UTF-8; and `~` for the home folder."""
-    names = ["beat [/w artist].wav", "one, two.wav", " -x :cat:.wav", os.fsdecode(b"caf\xe9.wav")]
-    files = [tmp_path / name for name in names]
-    for seed, file in enumerate([*files, tmp_path / "home.wav", tmp_path / "plain.wav"]):
-        music = render(sample_song(np.random.default_rng(seed), "house"), 4, 44_100).T
-        file.parent.mkdir(exist_ok=True)
-        with file.open("wb") as opened:
-            soundfile.write(opened, music, 44_100, format="wav")
-    named = [option for file in files for option in ("--paths", file)]
-    trained = _cli(
-        environment | {"HOME": str(tmp_path)},
-        *("--task", "train", "--producer-id", "odd", "--max-steps", 1, "--backend", "musicgen"),
-        *(*named, "--paths", f"~/home.wav, {tmp_path}/plain.wav"),
-    )
-    assert trained.returncode == 0, trained.stderr
-    job = json.loads(trained.stdout)["job_id"]
-    uploads = Path(environment["STORAGE_URL"].removeprefix("file://"), "uploads", "odd", job)
-    stored = sorted(file.name for file in uploads.iterdir())
-    assert stored == [
-        *("00_w artist].wav", "01_one, two.wav", "02_-x :cat:.wav", "03_caf.wav", "04_home.wav", "05_plain.wav")
-    ]
+    status, stderr = mistaken[options]
+    assert status == 1
+    assert "error:" in stderr and named in stderr.replace("\n", "")
+    assert "Traceback" not in stderr
 
 
 def test_a_track_is_written_where_it_is_asked_for(tmp_path: Path, environment: dict[str, str]) -> None:

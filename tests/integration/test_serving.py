@@ -17,7 +17,9 @@ from core.settings import ROOT
 from scripts.serving import Server, serving
 from tests.api import PATIENCE, wait_until
 
-LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "data", "demo", "runs", "tests", "__pycache__", ".*_cache")
+LEFT_OUT = shutil.ignore_patterns(
+    *(".git", ".venv", "build", "data", "demo", "runs", "tests", "node_modules", ".next", "__pycache__", ".*_cache")
+)
 
 
 @pytest.fixture(scope="module")

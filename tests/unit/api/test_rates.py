@@ -152,6 +152,7 @@ def test_preflights_have_a_rate(store: Storage, monkeypatch: pytest.MonkeyPatch)
 # Time
 
 
+@pytest.mark.slow
 def test_a_timer_ends_with_its_request() -> None:
     def timers() -> int:
         gc.collect()

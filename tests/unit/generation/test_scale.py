@@ -80,6 +80,7 @@ def test_a_twin_has_its_own_scale_where_the_request_names_none(generation: Gener
     assert other.lora_scale == 0.75 and not np.array_equal(_sound(other), _sound(default))
 
 
+@pytest.mark.slow
 def test_in_a_blend_each_twin_has_its_share_of_its_own_scale(generation: Generation) -> None:
     # The adapter is the same in all: 0.8 of 0.5 and 0.2 of 1.5 are 0.7 of it.
     blend = [{"lora_id": "ada:weak", "weight": 0.8}, {"lora_id": "ada:strong", "weight": 0.2}]

@@ -106,6 +106,7 @@ async def until(state: Callable[[], Awaitable[str]], wanted: str) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_track_is_made_after_the_answer_under_the_id_that_was_answered(store: Storage, tmp_path: Path) -> None:
     async def run() -> None:
         runner = Gated()

@@ -69,6 +69,7 @@ def test_a_twins_tempo_is_the_default_and_is_as_good_as_sent(generation: Generat
     assert (bpm, np.array_equal(default, other)) == ("90", False)
 
 
+@pytest.mark.slow
 def test_a_blend_takes_the_tempo_of_its_strongest_twin_that_has_one(generation: Generation) -> None:
     def tempo(**weights: float) -> str:
         return _track(generation, loras=[{"lora_id": f"ada:{name}", "weight": part} for name, part in weights.items()])[

@@ -63,6 +63,7 @@ def test_guarded_convolutions_in_half_precision_are_near(
         assert (half(sound.bfloat16()).float() - expected).norm() < 0.02 * expected.norm()
 
 
+@pytest.mark.slow
 def test_the_codec_in_half_precision_is_near() -> None:
     checkpoint = resolve("starter", "ace_step_test", ace_step.build)
     exact, half = (AceStep.load(checkpoint, CPU, dtype) for dtype in (torch.float32, torch.bfloat16))

@@ -63,6 +63,7 @@ def test_every_form_has_the_same_weights(form: str, tmp_path: Path, model: AceSt
     assert loaded.defaults == model.defaults
 
 
+@pytest.mark.slow
 def test_it_is_converted_once_and_anew_when_it_changes(tmp_path: Path) -> None:
     folder = layouts.original_layout(tmp_path / "given")
     _loaded(folder)

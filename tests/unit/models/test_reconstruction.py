@@ -32,6 +32,7 @@ def _song(model: Any, seconds: float = 3.0) -> np.ndarray:
     return render(sample_song(np.random.default_rng(1), "trap"), seconds, model.sample_rate, model.channels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", MODELS)
 def test_music_is_recognised_after_the_codec(backend: str) -> None:
     model = _load(backend)

@@ -52,6 +52,7 @@ def changed(audio: Samples, speed: float, semitones: int, with_pitch: bool) -> S
     return time_stretch(shifted, rate=speed) if speed != 1 else shifted
 
 
+@pytest.mark.slow
 def test_training_pieces_at_other_speeds_and_in_other_keys_are_found() -> None:
     missed, pairs = [], 0
     for place, producer in enumerate(PRODUCERS):
@@ -67,6 +68,7 @@ def test_training_pieces_at_other_speeds_and_in_other_keys_are_found() -> None:
     assert len(missed) <= 0.05 * pairs, missed
 
 
+@pytest.mark.slow
 def test_other_pieces_of_the_producer_are_not_found() -> None:
     false, pairs = [], 0
     for producer in PRODUCERS:

@@ -168,6 +168,7 @@ def _request(seconds: float, timeout: float, steps: int | None = None) -> TrackR
     return TrackRequest(text=Text("x"), seconds=seconds, options=SamplingOptions(seed=1, steps=steps), timeout=timeout)
 
 
+@pytest.mark.slow
 def test_a_track_times_out(runners: LocalRunners) -> None:
     async def scenario() -> None:
         late, made = await asyncio.gather(

@@ -90,6 +90,7 @@ def test_an_excerpt_that_cannot_be_measured_is_reported(
     ]
 
 
+@pytest.mark.slow
 def test_the_segments_after_the_codec_are_compared_with_themselves(
     store: Storage, tmp_path: Path, model: AceStep, monkeypatch: pytest.MonkeyPatch
 ) -> None:

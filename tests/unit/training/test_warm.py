@@ -82,21 +82,33 @@ def test_a_template_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.slow
-def test_a_job_imports_for_itself_where_cuda_was_asked_in_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where NVML is missing; CUDA cannot be used in a fork of that process."""
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_job_imports_for_itself_where_a_gpu_was_asked_in_the_template(
+    monkeypatch: pytest.MonkeyPatch, gpus: int
+) -> None:
+    """As where NVML is missing; CUDA cannot be used in a fork of that process, which matters only with a GPU."""
     from training import warm
 
     executed: list[list[str]] = []
+    ran: list[tuple[str, int]] = []
 
     def execute(path: str, arguments: list[str]) -> None:
         executed.append(arguments)
         raise SystemExit
 
+    def run_attempt(job_id: str, attempt: int) -> int:
+        ran.append((job_id, attempt))
+        raise SystemExit
+
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    monkeypatch.setattr(warm, "_count_gpus", lambda: gpus)
+    monkeypatch.setattr(warm, "set_name", lambda _: None)
+    monkeypatch.setattr(warm.run, "run_attempt", run_attempt)
     monkeypatch.setattr(os, "execv", execute)
     ours, theirs = socket.socketpair()
     with ours:
         ours.send(b'["job", 2]')
         with pytest.raises(SystemExit):
             warm.serve(theirs)
-    assert executed == [[sys.executable, "-m", "training.run", "job", "2"]]
+    assert executed == ([[sys.executable, "-m", "training.run", "job", "2"]] if gpus else [])
+    assert ran == ([] if gpus else [("job", 2)])

@@ -153,7 +153,8 @@ def test_a_source_is_extended_at_both_ends(model: AceStep) -> None:
 
 
 def test_a_cover_leaves_its_source_at_its_strength(model: AceStep) -> None:
-    (text,) = latents(model, [row("text")])
+    # As many rows as there are covers: where MKL has no reproducible kernels, the last bits depend on the number.
+    *_, text = latents(model, [row("text")] * 4)
     whole, most, half, none = latents(model, [row("cover", strength=strength) for strength in (1.0, 0.9, 0.5, 0.0)])
     assert torch.equal(none, text), "the noise, condition and context are those of text"
     distances = [difference(each, text) for each in (whole, half)]

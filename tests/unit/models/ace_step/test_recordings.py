@@ -106,6 +106,7 @@ def test_preparation_pauses_and_begin_finds_its_results(model: AceStep, encoded:
     assert encoded == []
 
 
+@pytest.mark.slow
 def test_the_least_recently_used_is_forgotten(model: AceStep, encoded: list[int]) -> None:
     size = 50 * 8 * 4
     model._recordings = RecordingEncoder(model.pipeline, max_bytes=2 * size)
