@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.ebur128 import measure
 from contract import GenerateRequest, OutputFormat
-from generation.delivery.loop import Loop
+from generation.delivery.loop import Loop, spectral_jump
 from generation.delivery.plan import plan
 from generation.delivery.true_peak import Samples
 from generation.encode import decoded
@@ -29,16 +29,6 @@ RATE = 48_000
 FORMATS: tuple[OutputFormat, ...] = ("wav", "flac", "mp3", "opus", "m4a")
 TARGETS = (-23.0, -14.0, -9.0)
 LOOP_BARS = 8
-_WINDOW = 2_048
-
-
-def spectral_jump(samples: Samples, at: int) -> float:
-    """How much the spectrum changes at a frame: the mean distance of the windows before and after it, in decibels."""
-    before, after = (
-        np.abs(np.fft.rfft(samples[start : start + _WINDOW].mean(axis=1) * np.hanning(_WINDOW)))
-        for start in (at - _WINDOW, at)
-    )
-    return float(np.mean(np.abs(20 * np.log10((after + 1e-4) / (before + 1e-4)))))
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from contract import GenerateRequest
 from core.errors import Refusal
 from core.notation import BEATS_PER_BAR
 from generation.delivery.true_peak import Samples
 from generation.editing.splice import cross_fade
 
-CROSSFADE_SECONDS = 0.03
+# The cross-fade at the join: the length is taken after which the loop begins least abruptly.
+CROSSFADES_SECONDS = (0.03, 0.005, 0.12)
 # A bar is made before the loop and another after it, so that a piece's beginning and ending are not in the loop.
 _LEAD_BARS = 1
 _MARGIN_BARS = 2
+_WINDOW = 2_048
+
+
+def spectral_jump(samples: Samples, at: int) -> float:
+    """How much the spectrum changes at a frame: the mean distance of the windows before and after it, in decibels."""
+    before, after = (
+        np.abs(np.fft.rfft(samples[start : start + _WINDOW].mean(axis=1) * np.hanning(_WINDOW)))
+        for start in (at - _WINDOW, at)
+    )
+    return float(np.mean(np.abs(20 * np.log10((after + 1e-4) / (before + 1e-4)))))
 
 
 @dataclass(frozen=True)
@@ -55,13 +68,24 @@ class Loop:
         """The loop out of a track of `made_seconds`.
 
         Its last samples cross-fade into those that precede its first one, so that the first follows the last as it did
-        in the track, and keeps its attack.
+        in the track, and keeps its attack. How early they do is chosen by the spectrum: where the piece changes at the
+        loop's first bar, what precedes that bar is heard for a moment only.
         """
         start, frames = round(_LEAD_BARS * self.bar_seconds * rate), round(self.seconds * rate)
-        loop = samples[start : start + frames].copy()
-        fade = min(round(CROSSFADE_SECONDS * rate), start, frames)
-        loop[frames - fade :] = cross_fade(loop[frames - fade :], samples[start - fade : start])
-        return loop
+        loop = samples[start : start + frames]
+        return min((_joined(loop, samples[:start], round(each * rate)) for each in CROSSFADES_SECONDS), key=_jump)
+
+
+def _joined(loop: Samples, before: Samples, fade: int) -> Samples:
+    """The loop whose last `fade` frames fade into the last ones of what came before it."""
+    fade = min(fade, len(before), len(loop))
+    return np.concatenate([loop[: len(loop) - fade], cross_fade(loop[len(loop) - fade :], before[len(before) - fade :])])
+
+
+def _jump(loop: Samples) -> float:
+    """The spectral jump where a loop starts again."""
+    around = np.concatenate([loop[-_WINDOW:], loop[:_WINDOW]])
+    return spectral_jump(around, len(around) // 2)
 
 
 def loop_of(request: GenerateRequest, bpm: int | None, longest: float, backend: str) -> Loop:
