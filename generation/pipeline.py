@@ -6,14 +6,14 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from adapters.library import Library, twin_not_found
+from adapters.library import Library
 from adapters.stored_adapter import StoredAdapter
-from contract import Figures, GenerateRequest
-from core import metrics, principal
+from contract import GenerateRequest
+from core import metrics
 from core.errors import Refusal
 from core.gate import Gate
 from core.settings import Settings
@@ -25,11 +25,13 @@ from generation.editing import kept_latents, tasks
 from generation.editing.preparation import Edit, prepare_edit, prepare_reference
 from generation.editing.recordings import NOTHING_SENT, Recording, Recordings, Sent
 from generation.figures import Goal
+from generation.generated import Generated
 from generation.goals import goal_of, strengths_of, tempo_of
 from generation.outbox import Outbox
 from generation.prepared import Prepared
 from generation.provenance import Provenance
 from generation.queue_positions import QueuePositions, TrackedRequest
+from generation.selection import Selection
 from generation.streaming.delivery import StreamedDelivery, check_backend
 from generation.streaming.delivery import check as check_stream
 from generation.streaming.track import StreamedTrack, TrackHead
@@ -37,51 +39,15 @@ from generation.takes import Draft, accepts, select
 from generation.track_library import TrackLibrary
 from generation.track_record import new_record
 from models.base import Text
-from runners import TABLE, Backend
+from runners import Backend
 from runners.clients import Runners
 from runners.messages import RunnerState, TrackAnswer, TrackRequest
-from storage import Unavailable, keys, usage
-from storage.producers import Producers
+from storage import Unavailable, usage
 
 log = logging.getLogger("producer_twin.front")
 
 # Bringing ten minutes of music to a loudness takes more than a gigabyte, and more than a minute of a core.
 _LEVELLED_AT_ONCE, _LEVELLED_AT_ONCE_EACH = 2, 2
-
-
-@dataclass(frozen=True)
-class Generated:
-    """A stored track.
-
-    Attributes:
-        file: the encoded audio.
-        media_type: the file's media type.
-        backend: the backend that generated it.
-        seed: the seed of the sampling.
-        sample_rate: the file's, in Hz.
-        seconds: duration.
-        key: the file's storage key.
-        lora_scale: the strength of the twins together; None without a twin.
-        figures: what is heard in it; None where that is not measured.
-        accepted: whether it meets the conditions of `accept`; None without them.
-        draws: the number of takes that were drawn.
-    """
-
-    file: bytes
-    media_type: str
-    backend: str
-    seed: int
-    sample_rate: int
-    seconds: float
-    key: str
-    lora_scale: float | None = None
-    figures: Figures | None = None
-    accepted: bool | None = None
-    draws: int = 1
-
-    @property
-    def path(self) -> str:
-        return keys.to_path(self.key)
 
 
 class Generation:
@@ -100,7 +66,7 @@ class Generation:
         self.library = library
         self.settings = settings
         self.signer = signer_of(settings)
-        self.producers = Producers(library.storage)
+        self.selection = Selection(runners, library, settings)
         self.queue_positions = QueuePositions(runners, settings)
         self.recordings = Recordings(outbox)
         self.track_library = TrackLibrary(outbox)
@@ -141,8 +107,8 @@ class Generation:
             Refusal: as `generate_takes`.
         """
         plan.check(request)
-        twins = await self._twins(request)
-        backend = await self._backend(request, twins)
+        twins = await self.selection.twins(request)
+        backend = await self.selection.backend(request, twins)
         await self._state(request, NOTHING_SENT, backend)
         seconds = self._seconds(request, backend, None)
         if request.task == "text":
@@ -191,8 +157,8 @@ class Generation:
     async def _prepare(self, request: GenerateRequest, sent: Sent, tracked: TrackedRequest) -> Prepared:
         """Check a request, and find all that its tracks are made of."""
         plan.check(request)
-        twins = await self._twins(request)
-        backend = await self._backend(request, twins)
+        twins = await self.selection.twins(request)
+        backend = await self.selection.backend(request, twins)
         state = await self._state(request, sent, backend)
         keep_latents = kept_latents.are_wanted(request, backend, state, self.settings)
         edit = await self._edit(request, sent, backend, state)
@@ -329,20 +295,6 @@ class Generation:
             raise Refusal(400, "source: text has no such field; leave it out, or send a task such as repaint")
         return None
 
-    async def _twins(self, request: GenerateRequest) -> Sequence[list[StoredAdapter]]:
-        """The files of each requested twin. Another producer's twin counts as missing, unless it is open."""
-        for lora_id in request.strengths:
-            if not principal.sees(lora_id.partition(":")[0]) and not await self._is_open(lora_id):
-                raise twin_not_found(lora_id)
-        lookups = [asyncio.to_thread(self.library.find_or_recall, lora_id) for lora_id in request.strengths]
-        return await asyncio.gather(*lookups)
-
-    async def _is_open(self, lora_id: str) -> bool:
-        """Whether the principal may generate with another producer's twin; an earlier version of it is never open."""
-        if not self.settings.auth_issuer or "@" in lora_id:
-            return False
-        return await asyncio.to_thread(self.producers.is_open, lora_id, principal.current().links)
-
     def _record(self, key: str, draft: Draft, prepared: Prepared, takes: Sequence[str]) -> None:
         """Add the track to the library. A full storage loses the record, not the track."""
         own = prepared.request.model_copy(update={"seed": draft.seed})
@@ -359,33 +311,6 @@ class Generation:
                 await asyncio.to_thread(self.outbox.put, *usage.new_event(found[0].header.lora_id, seconds))
             except Unavailable as error:
                 log.warning("a use of %s was not counted: %s", found[0].header.lora_id, error.message)
-
-    async def _backend(self, request: GenerateRequest, twins: Sequence[list[StoredAdapter]]) -> Backend:
-        headers = [found[0].header for found in twins]
-        if request.backend_override:
-            chosen = TABLE.choose(request.backend_override, self.settings)
-            for header in headers:
-                if header.backend != chosen.name:
-                    raise Refusal(
-                        409,
-                        f"lora_id: {header.lora_id} was trained for {header.backend}; "
-                        f"leave out backend_override or set it to that",
-                    )
-            return await self.runners.serving(chosen, may_fall_back=False)
-        if len({header.backend for header in headers}) > 1:
-            kinds = ", ".join(f"{header.lora_id} for {header.backend}" for header in headers)
-            raise Refusal(409, f"loras: twins of different backends cannot be blended ({kinds})")
-        if twins:
-            return await self.runners.serving(self._own_backend(twins[0][0]), may_fall_back=False)
-        return await self.runners.serving(TABLE.choose(None, self.settings), may_fall_back=True)
-
-    def _own_backend(self, twin: StoredAdapter) -> Backend:
-        backend = TABLE.enabled(self.settings).get(twin.header.backend)
-        if backend is None:
-            raise Refusal(
-                409, f"lora_id: {twin.header.lora_id} was trained for {twin.header.backend}, which is not served here"
-            )
-        return backend
 
     def _seconds(self, request: GenerateRequest, backend: Backend, edit: Edit | None) -> float:
         longest = backend.longest(self.settings)

@@ -23,7 +23,7 @@ from api.routes.handler import Front, Inputs
 from contract import MAX_AUDIO_BASE64, GenerateRequest
 from core import logs
 from core.errors import Refusal
-from generation.pipeline import Generated
+from generation.generated import Generated
 
 # A comment goes out so often while a track is made: proxies close connections on which nothing comes.
 _COMMENT_SECONDS = 10.0

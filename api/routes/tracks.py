@@ -32,7 +32,7 @@ from contract import (
 from core.errors import Refusal
 from generation.editing.recordings import NOTHING_SENT, Sent
 from generation.encode import MEDIA_TYPES
-from generation.pipeline import Generated
+from generation.generated import Generated
 from generation.streaming.track import TrackHead
 
 _AUDIO = tuple(MEDIA_TYPES.values())

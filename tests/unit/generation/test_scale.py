@@ -24,8 +24,9 @@ from api.routes.twins import list_all
 from cli import library_and_runners
 from contract import GenerateAnswer, GenerateForm, GenerateRequest
 from core.settings import settings
+from generation.generated import Generated
 from generation.outbox import Outbox
-from generation.pipeline import Generated, Generation
+from generation.pipeline import Generation
 from models.ace_step import AceStep
 from models.checkpoints import resolve
 from models.tiny import ace_step as tiny
