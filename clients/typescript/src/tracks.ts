@@ -30,6 +30,13 @@ export interface GenerateFiles {
   signal?: AbortSignal;
 }
 
+function partsOf(files: GenerateFiles): FilePart[] {
+  return (["source", "reference"] as const).flatMap((field) => {
+    const file = files[field];
+    return file ? [{ field, file, name: file instanceof File ? file.name : "audio" }] : [];
+  });
+}
+
 /** Tracks: make, follow in the queue, fetch; and the library of those that were made. */
 export class Tracks {
   readonly #transport: Transport;
@@ -50,11 +57,7 @@ export class Tracks {
 
   #generate<Made>(options: Readonly<Record<string, unknown>>, files: GenerateFiles): Promise<Made> {
     const fields = { ...options, response: "url" };
-    const parts: FilePart[] = [];
-    for (const field of ["source", "reference"] as const) {
-      const file = files[field];
-      if (file) parts.push({ field, file, name: file instanceof File ? file.name : "audio" });
-    }
+    const parts = partsOf(files);
     const headers: Record<string, string> = files.requestId ? { "x-request-id": files.requestId } : {};
     const common = { headers, withLinks: true, signal: files.signal };
     if (!parts.length) return this.#transport.json("POST", "/generate", { json: fields, ...common });
@@ -62,9 +65,16 @@ export class Tracks {
   }
 
   /** Start to make a track, and answer at once. The options are the fields of `POST /generate/submit`. */
-  submit(prompt: string, options: SubmitOptions = {}): Promise<SubmittedTrack> {
-    const json = { prompt, ...options, response: "url" };
-    return this.#transport.json("POST", "/generate/submit", { json, withLinks: true, repeatable: false });
+  submit(
+    prompt: string,
+    options: SubmitOptions = {},
+    files: Pick<GenerateFiles, "source" | "reference"> = {},
+  ): Promise<SubmittedTrack> {
+    const fields = { prompt, ...options, response: "url" };
+    const parts = partsOf(files);
+    const common = { withLinks: true, repeatable: false };
+    if (!parts.length) return this.#transport.json("POST", "/generate/submit", { json: fields, ...common });
+    return this.#transport.json("POST", "/generate/form/submit", { form: asTexts(fields), files: parts, ...common });
   }
 
   /** A submitted track now and whenever it changes, until it is made, has failed, or was cancelled; as `jobs.events`. */
