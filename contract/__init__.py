@@ -66,10 +66,10 @@ from contract.producers import (
 from contract.sampling import SamplingOptions
 from contract.submissions import ENDED, SubmitForm, SubmitRequest, SubmittedState, SubmittedTrackAnswer
 from contract.takes import (
-    FailedTake,
     MAX_TAKES,
     MAX_TAKES_SECONDS,
     Accept,
+    FailedTake,
     Figures,
     NearestSegment,
     Rank,

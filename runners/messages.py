@@ -158,8 +158,7 @@ class TrackAnswer(BaseModel):
         latents = (self.latents, *self.other_latents) if self.other_latents else [self.latents] * len(pcms)
         alone: dict[str, Any] = {"other_takes": [], "other_latents": [], "failed_takes": {}}
         takes = [
-            self.model_copy(update=alone | {"pcm": pcm, "latents": own})
-            for pcm, own in zip(pcms, latents, strict=True)
+            self.model_copy(update=alone | {"pcm": pcm, "latents": own}) for pcm, own in zip(pcms, latents, strict=True)
         ]
         for number, failed in self.failed_takes.items():
             takes[number] = TrackAnswer(error=failed.error, status=failed.status)
@@ -168,7 +167,9 @@ class TrackAnswer(BaseModel):
     @property
     def seconds(self) -> float:
         """The duration of the first take that has samples."""
-        return len(self.pcm or next(filter(None, self.other_takes), b"")) / (PCM_BYTES[self.sample_format] * self.channels * self.sample_rate)
+        return len(self.pcm or next(filter(None, self.other_takes), b"")) / (
+            PCM_BYTES[self.sample_format] * self.channels * self.sample_rate
+        )
 
 
 class QueuePosition(BaseModel):

@@ -163,9 +163,7 @@ class Delivery:
         """The samples as the file holds them, dithered if it has fewer bits."""
         return dithered(samples, self.dither_bits, self.request.seed) if self.dither_bits else samples
 
-    def _file(
-        self, parts: Sequence[Part], rate: int, provenance: Provenance, at_level: bool = False
-    ) -> Delivered:
+    def _file(self, parts: Sequence[Part], rate: int, provenance: Provenance, at_level: bool = False) -> Delivered:
         sound = Sound(parts, rate, self.sample_format)
         file, rate = encode.encode(sound, self.request.output_format, provenance, at_level)
         if self.loop:

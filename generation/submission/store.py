@@ -78,9 +78,7 @@ class SubmissionStore:
         self._on_end = on_end
         self._marks: dict[str, Mark] = {}
 
-    def create(
-        self, record: SubmissionRecord, process: str, recordings: Mapping[str, io.FileIO] | None = None
-    ) -> None:
+    def create(self, record: SubmissionRecord, process: str, recordings: Mapping[str, io.FileIO] | None = None) -> None:
         """Store a new record, with the recordings of its fields.
 
         Raises:

@@ -29,8 +29,8 @@ from runners.messages import RunnerState, TrackRequest
 from runners.messages import TrackAnswer as MadeAnswer
 from storage import Storage, leases, work_keys
 from storage.process_lease import ProcessLease
-from tests.signed_in import Silence, store_twin
 from tests.api import beat
+from tests.signed_in import Silence, store_twin
 
 ADA = Principal("key ada", frozenset({"generate"}), frozenset({"ada"}), tracks="key-ada")
 EVE = Principal("key eve", frozenset({"generate"}), frozenset({"eve"}), tracks="key-eve")
