@@ -42,7 +42,7 @@ _SONGS = 23
 
 @dataclass(frozen=True)
 class Result:
-    """The distance from the tempo asked for, as a share of it, infinite if none is heard: of one take and of the best."""
+    """How far one take and the best are from the tempo asked for, as a share of it; infinite if none is heard."""
 
     one: float
     best: float

@@ -167,9 +167,8 @@ class TrackAnswer(BaseModel):
     @property
     def seconds(self) -> float:
         """The duration of the first take that has samples."""
-        return len(self.pcm or next(filter(None, self.other_takes), b"")) / (
-            PCM_BYTES[self.sample_format] * self.channels * self.sample_rate
-        )
+        made = self.pcm or next(filter(None, self.other_takes), b"")
+        return len(made) / (PCM_BYTES[self.sample_format] * self.channels * self.sample_rate)
 
 
 class QueuePosition(BaseModel):

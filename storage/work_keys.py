@@ -28,7 +28,7 @@ def submitted_recording(account: str, track_id: str, field: str = "") -> str:
 
 
 def producer_of_submission(key: str) -> str | None:
-    """The producer that the track of a record, a mark or a recording will belong to; None for the base model's or a user's."""
+    """The producer that a record's, mark's or recording's track will belong to; None: the base model's or a user's."""
     _, kind, *owner = [*key.rpartition("/")[2].removesuffix(".json").split("~"), ""]
     return owner[0] if kind == "twins" else None
 

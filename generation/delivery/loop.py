@@ -95,9 +95,8 @@ class Loop:
 def _joined(loop: Samples, before: Samples, fade: int) -> Samples:
     """The loop whose last `fade` frames fade into the last ones of what came before it."""
     fade = min(fade, len(before), len(loop))
-    return np.concatenate(
-        [loop[: len(loop) - fade], cross_fade(loop[len(loop) - fade :], before[len(before) - fade :])]
-    )
+    end = cross_fade(loop[len(loop) - fade :], before[len(before) - fade :])
+    return np.concatenate([loop[: len(loop) - fade], end])
 
 
 def loop_of(request: GenerateRequest, bpm: int | None, longest: float, backend: str) -> Loop:

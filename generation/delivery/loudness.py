@@ -60,7 +60,7 @@ def at_loudness(
         return target - (loudness(limited(drive_db), rate) or at_ceiling)
 
     aim = ceiling
-    for look_ahead in _LOOK_AHEADS:
+    for look_ahead in _LOOK_AHEADS:  # noqa: B007 - `limited` reads it
         if missing(MAX_LIMITING_DB) < 0:
             break
     for _ in range(_MAX_PASSES):

@@ -139,7 +139,7 @@ def test_a_recording_that_came_with_a_track_outlives_its_process(store: Storage,
     async def begin() -> str:
         process = Process(store, tmp_path, editor)
         with io.FileIO(tmp_path / "beat.wav") as file:
-            with pytest.raises(Refusal, match="^source: text has no such field"):
+            with pytest.raises(Refusal, match=r"^source: text has no such field"):
                 await process.submissions.submit(SubmitRequest.model_validate(TRACK), Sent(source=file))
             track_id = (await process.submissions.submit(request, Sent(source=file))).track_id
         await asyncio.sleep(0.1)
@@ -170,7 +170,7 @@ def test_the_recordings_of_open_tracks_have_a_limit(
 
     async def run() -> None:
         async with alive(Process(store, tmp_path, Gated(tasks=["text", "cover"]))) as process:
-            with io.FileIO(tmp_path / "beat.wav") as file, pytest.raises(Refusal, match="^source: .* GiB") as refused:
+            with io.FileIO(tmp_path / "beat.wav") as file, pytest.raises(Refusal, match=r"^source: .* GiB") as refused:
                 await process.submissions.submit(SubmitRequest(prompt="trap", task="cover"), Sent(source=file))
             assert refused.value.status == 413
 

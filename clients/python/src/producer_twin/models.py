@@ -56,6 +56,13 @@ class EmbeddedTags(Answer):
     key: str | None = None
 
 
+class FailedTake(Answer):
+    """A take that could not be made, while others were. `error` says why."""
+
+    seed: int
+    error: str
+
+
 class ImportAnswer(Answer):
     """`notes` say what had to be assumed, and how much the adapter changes the model."""
 
@@ -619,8 +626,17 @@ class JobAnswer(Answer):
     stopped_early: str | None = None
 
 
+class JobsAnswer(Answer):
+    """`GET /jobs`."""
+
+    jobs: list[JobAnswer]
+
+
 class TakesAnswer(Answer):
-    """With `takes` above 1: links to all of them, in the order of `rank`; `draws` is the number that was drawn."""
+    """With `takes` above 1: links to all of them, in the order of `rank`; `draws` is the number that was drawn.
+
+    `failed` has those that could not be made.
+    """
 
     backend: str
     sample_rate: int
@@ -628,9 +644,4 @@ class TakesAnswer(Answer):
     lora_scale: float | None = None
     draws: int
     takes: list[Take]
-
-
-class JobsAnswer(Answer):
-    """`GET /jobs`."""
-
-    jobs: list[JobAnswer]
+    failed: list[FailedTake]

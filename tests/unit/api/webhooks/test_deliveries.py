@@ -329,7 +329,7 @@ def test_requests_with_webhooks_wait_while_many_of_the_account_are_not_delivered
     for number in range(2):
         deliveries.check_room(ACCOUNT)
         add(store, f"{receiver.url}/hook", number)
-    with pytest.raises(Refusal, match="^webhook_url: 2 messages to you are not delivered yet") as refused:
+    with pytest.raises(Refusal, match=r"^webhook_url: 2 messages to you are not delivered yet") as refused:
         deliveries.check_room(ACCOUNT)
     assert refused.value.status == 429 and refused.value.wait
     deliveries.check_room("b" * 32)

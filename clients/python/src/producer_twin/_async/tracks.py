@@ -293,9 +293,7 @@ class AsyncTracks(AsyncResource):
             yield answer
 
 
-def _recordings(
-    source: str | os.PathLike[str] | None, reference: str | os.PathLike[str] | None
-) -> builtins.list[FilePart]:
+def _recordings(source: str | os.PathLike[str] | None, reference: str | os.PathLike[str] | None) -> list[FilePart]:
     sent = {"source": source, "reference": reference}
     return [FilePart(Path(path), name_of(path), field=name) for name, path in sent.items() if path is not None]
 
