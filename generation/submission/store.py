@@ -108,7 +108,7 @@ class SubmissionStore:
 
     def fetch_recordings(self, record: SubmissionRecord, folder: Path) -> dict[str, Path]:
         """The recordings that came with a track, by their fields, as files in a folder."""
-        files = {field: folder / field for field in record.recordings}
+        files: dict[str, Path] = {field: folder / field for field in record.recordings}
         with temporary_space():
             for field, path in files.items():
                 self._storage.get_file(record.recording(field), path)
