@@ -35,6 +35,7 @@ from storage import NotFound, Storage, keys
 Samples = NDArray[np.float32]  # (frames, channels); full scale is ±1
 
 OF_PRODUCER = "producer:"
+RecordedField = Literal["source", "reference"]
 _TRACK_ID = re.compile("(base|(twins|made):[^:/]+):[^:/]+")
 # Decoding takes a core and, for ten minutes, some hundred megabytes of the disk for temporary files.
 _AT_ONCE, _AT_ONCE_EACH = 2, 1
@@ -50,7 +51,7 @@ class Sent:
     reference: io.FileIO | None = None
 
     @property
-    def files(self) -> dict[Literal["source", "reference"], io.FileIO]:
+    def files(self) -> dict[RecordedField, io.FileIO]:
         """Those that were sent."""
         return {
             **({"source": self.source} if self.source else {}),

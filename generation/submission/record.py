@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from contract import ENDED, GenerateRequest, SubmittedState, SubmittedTrackAnswer, TrackAnswer
 from core.principal import Principal
+from generation.editing.recordings import RecordedField
 from storage import keys, work_keys
 
 
@@ -51,7 +52,7 @@ class SubmissionRecord(BaseModel):
     ended_at: AwareDatetime | None = None
     error: str | None = None
     webhook_url: str | None = None
-    recordings: tuple[Literal["source", "reference"], ...] = ()
+    recordings: tuple[RecordedField, ...] = ()
 
     @property
     def has_ended(self) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from contract import SubmittedState
 from core.disk import temporary_space
 from core.errors import Refusal
+from generation.editing.recordings import RecordedField
 from generation.submission.record import SubmissionRecord
 from storage import AlreadyExists, Changed, Damaged, Entry, NotFound, Storage, records, work_keys
 
@@ -78,7 +79,9 @@ class SubmissionStore:
         self._on_end = on_end
         self._marks: dict[str, Mark] = {}
 
-    def create(self, record: SubmissionRecord, process: str, recordings: Mapping[str, io.FileIO] | None = None) -> None:
+    def create(
+        self, record: SubmissionRecord, process: str, recordings: Mapping[RecordedField, io.FileIO] | None = None
+    ) -> None:
         """Store a new record, with the recordings of its fields.
 
         Raises:
@@ -96,7 +99,7 @@ class SubmissionStore:
         with suppress(AlreadyExists):  # a retry after an answer that was lost
             self._storage.put(record.stored_at, record.encode(), if_absent=True)
 
-    def _check_recordings(self, account: str, recordings: Mapping[str, io.FileIO]) -> None:
+    def _check_recordings(self, account: str, recordings: Mapping[RecordedField, io.FileIO]) -> None:
         stored = sum(entry.size for entry in self._storage.list(work_keys.submitted_recordings(account)))
         sent = sum(os.fstat(file.fileno()).st_size for file in recordings.values())
         if stored + sent > MAX_RECORDED_BYTES:
