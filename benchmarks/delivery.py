@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
 from benchmarks.ebur128 import measure
 from contract import GenerateRequest, OutputFormat
-from generation.delivery.loop import Loop
+from generation.delivery.loop import Loop, spectral_jump
 from generation.delivery.plan import plan
 from generation.delivery.true_peak import Samples
 from generation.encode import decoded
@@ -29,40 +28,18 @@ RATE = 48_000
 FORMATS: tuple[OutputFormat, ...] = ("wav", "flac", "mp3", "opus", "m4a")
 TARGETS = (-23.0, -14.0, -9.0)
 LOOP_BARS = 8
-_WINDOW = 2_048
 
 
-def spectral_jump(samples: Samples, at: int) -> float:
-    """How much the spectrum changes at a frame: the mean distance of the windows before and after it, in decibels."""
-    before, after = (
-        np.abs(np.fft.rfft(samples[start : start + _WINDOW].mean(axis=1) * np.hanning(_WINDOW)))
-        for start in (at - _WINDOW, at)
-    )
-    return float(np.mean(np.abs(20 * np.log10((after + 1e-4) / (before + 1e-4)))))
+def join_of(song: Song) -> float:
+    """The spectral jump where a loop that is cut from a song starts again.
 
-
-@dataclass(frozen=True)
-class Join:
-    """The spectral jump where a loop starts again.
-
-    Attributes:
-        by_bar_lines: divided by the median of those at the loop's other bar lines, where music changes too.
-        by_track: divided by that of the track itself, at the bar line at which the loop starts.
+    It is divided by the median of those at the loop's other bar lines, where music changes too.
     """
-
-    by_bar_lines: float
-    by_track: float
-
-
-def join_of(song: Song) -> Join:
-    """The join of a loop that is cut from a song."""
     loop = Loop(LOOP_BARS, round(song.bpm), str(song.beats_per_bar))
-    track = np.ascontiguousarray(render(song, seconds=loop.made_seconds + 1).T, np.float32)
-    cut = loop.cut(track, RATE)
+    cut = loop.cut(np.ascontiguousarray(render(song, seconds=loop.made_seconds + 1).T, np.float32), RATE)
     twice = np.concatenate([cut, cut])
-    jump = spectral_jump(twice, len(cut))
     others = [spectral_jump(twice, round(number * len(cut) / loop.bars)) for number in range(1, loop.bars)]
-    return Join(jump / float(np.median(others)), jump / spectral_jump(track, round(loop.bar_seconds * RATE)))
+    return spectral_jump(twice, len(cut)) / float(np.median(others))
 
 
 def sounds(tracks: int, seconds: float) -> Iterator[Samples]:
@@ -99,13 +76,11 @@ def main() -> None:
         off.append(abs(found.loudness - target))
         peaks.append(found.true_peak)
         print(f"{number} {output_format} {target:g}: {found.loudness:.2f} LUFS, {found.true_peak:.2f} dBTP", flush=True)
-    joins = [join_of(sample_song(np.random.default_rng(number))) for number in range(options.tracks)]
     print(f"loudness off the target: median {np.median(off):.3f}, largest {max(off):.3f} LU")
     print(f"true peak: largest {max(peaks):.2f} dBTP, over -1 dBTP: {sum(peak > -1 for peak in peaks)}")
-    for name in ("by_bar_lines", "by_track"):
-        jumps = np.array([getattr(join, name) for join in joins])
-        print(f"jump at the join, {name}: median {np.median(jumps):.2f}, largest {jumps.max():.2f}, ", end="")
-        print(f"over 1.5: {(jumps > 1.5).sum()} of {len(jumps)}")
+    jumps = np.array([join_of(sample_song(np.random.default_rng(number))) for number in range(options.tracks)])
+    print(f"jump at the join of a loop: median {np.median(jumps):.2f}, largest {jumps.max():.2f}, ", end="")
+    print(f"over 1.5: {(jumps > 1.5).sum()} of {len(jumps)}")
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def read(name: str, paths: list[Path]) -> Twin | None:
     origins: list[str] = []
     for song, audio in trained.items():
         for start in range(0, len(audio), SEGMENT_SECONDS * RATE):
-            segments.add(len(origins), audio[start : start + SEGMENT_SECONDS * RATE], RATE)
+            segments.add(len(origins), audio[start : start + SEGMENT_SECONDS * RATE], RATE, song)
             origins.append(song)
     return Twin(name, trained, {song: audio for song, audio in songs.items() if song not in trained}, segments, origins)
 

@@ -64,11 +64,12 @@ from contract.producers import (
     Visibility,
 )
 from contract.sampling import SamplingOptions
-from contract.submissions import ENDED, SubmitRequest, SubmittedState, SubmittedTrackAnswer
+from contract.submissions import ENDED, SubmitForm, SubmitRequest, SubmittedState, SubmittedTrackAnswer
 from contract.takes import (
     MAX_TAKES,
     MAX_TAKES_SECONDS,
     Accept,
+    FailedTake,
     Figures,
     NearestSegment,
     Rank,
@@ -147,6 +148,7 @@ __all__ = [
     "EditingFields",
     "EmbeddedTags",
     "ErrorAnswer",
+    "FailedTake",
     "Figures",
     "GenerateAnswer",
     "GenerateForm",
@@ -186,6 +188,7 @@ __all__ = [
     "State",
     "StoreUploadAnswer",
     "StoreUploadRequest",
+    "SubmitForm",
     "SubmitRequest",
     "SubmittedAnswer",
     "SubmittedState",

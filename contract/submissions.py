@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from contract.base import Answer, WebhookFields
-from contract.generation import GenerateRequest
+from contract.generation import GenerateForm, GenerateRequest
 from contract.tracks import TrackAnswer
 
 SubmittedState = Literal["queued", "making", "finishing", "done", "failed", "cancelled"]
@@ -26,6 +26,10 @@ class SubmitRequest(GenerateRequest, WebhookFields):
         if self.stream:
             raise ValueError("stream: the track is not in the answer; leave it out, or send it to /generate")
         return self
+
+
+class SubmitForm(GenerateForm, SubmitRequest):
+    """`POST /generate/form/submit`: the fields of `POST /generate/submit` as texts, as in `POST /generate/form`."""
 
 
 class SubmittedTrackAnswer(Answer):

@@ -110,8 +110,18 @@ class Take(Answer):
     accepted: bool | None
 
 
+class FailedTake(Answer):
+    """A take that could not be made, while others were. `error` says why."""
+
+    seed: int
+    error: str
+
+
 class TakesAnswer(Answer):
-    """With `takes` above 1: links to all of them, in the order of `rank`; `draws` is the number that was drawn."""
+    """With `takes` above 1: links to all of them, in the order of `rank`; `draws` is the number that was drawn.
+
+    `failed` has those that could not be made.
+    """
 
     backend: str
     sample_rate: int
@@ -119,3 +129,4 @@ class TakesAnswer(Answer):
     lora_scale: float | None
     draws: int
     takes: list[Take]
+    failed: list[FailedTake]

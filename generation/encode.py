@@ -86,14 +86,19 @@ class Sound:
         return as_floats(samples[start:end])
 
 
-def encode(sound: Sound, output_format: OutputFormat, provenance: Provenance) -> tuple[bytes, int]:
+def encode(
+    sound: Sound, output_format: OutputFormat, provenance: Provenance, at_level: bool = False
+) -> tuple[bytes, int]:
     """Encode a track, with its provenance as tags.
+
+    Args:
+        at_level: leave a lossy file as loud as the sound, even if it clips.
 
     Returns:
         The file, and its sample rate: the track's own, or 48 kHz if the format does not support that. `wav` and `flac`
         hold samples of the sound's format.
     """
-    return _encode(sound, output_format, provenance.tags(output_format))
+    return _encode(sound, output_format, provenance.tags(output_format), at_level)
 
 
 def resampled(sound: Sound, output_format: OutputFormat) -> Sound:
@@ -133,10 +138,12 @@ def transcode(file: Path, output_format: OutputFormat) -> bytes:
     return _encode(sound, output_format, tags)[0]
 
 
-def _encode(sound: Sound, output_format: OutputFormat, tags: dict[str, str]) -> tuple[bytes, int]:
+def _encode(
+    sound: Sound, output_format: OutputFormat, tags: dict[str, str], at_level: bool = False
+) -> tuple[bytes, int]:
     sound = resampled(sound, output_format)
     file = _write(sound, output_format, tags)
-    if output_format in LOSSY:
+    if output_format in LOSSY and not at_level:
         # Lossy compression can raise the peaks above full scale.
         peak = np.abs(decoded(file, output_format)).max()
         if peak > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from contract import Figures
+from contract import FailedTake, Figures
 from storage import keys
 
 
@@ -24,6 +24,7 @@ class Generated:
         figures: what is heard in it; None where that is not measured.
         accepted: whether it meets the conditions of `accept`; None without them.
         draws: the number of takes that were drawn.
+        failed: those of them that could not be made.
     """
 
     file: bytes
@@ -37,6 +38,7 @@ class Generated:
     figures: Figures | None = None
     accepted: bool | None = None
     draws: int = 1
+    failed: tuple[FailedTake, ...] = ()
 
     @property
     def path(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from adapters.library import Library
 from adapters.stored_adapter import StoredAdapter
-from contract import GenerateRequest
+from contract import FailedTake, GenerateRequest
 from core import metrics
 from core.errors import Refusal
 from core.gate import Gate
@@ -35,7 +35,7 @@ from generation.selection import Selection
 from generation.streaming.delivery import StreamedDelivery, check_backend
 from generation.streaming.delivery import check as check_stream
 from generation.streaming.track import StreamedTrack, TrackHead
-from generation.takes import Draft, accepts, select
+from generation.takes import Draft, accepts, made_of, select
 from generation.track_library import TrackLibrary
 from generation.track_record import new_record
 from models.base import Text
@@ -97,7 +97,7 @@ class Generation:
             prepared = await self._prepare(request, sent, tracked)
             return await self._generate(prepared, as_base64, tracked, name)
 
-    async def admit(self, request: GenerateRequest) -> str | None:
+    async def admit(self, request: GenerateRequest, sent: Sent = NOTHING_SENT) -> str | None:
         """Check a request that is generated later; its recordings are not decoded.
 
         Returns:
@@ -109,11 +109,12 @@ class Generation:
         plan.check(request)
         twins = await self.selection.twins(request)
         backend = await self.selection.backend(request, twins)
-        await self._state(request, NOTHING_SENT, backend)
+        await self._state(request, sent, backend)
         seconds = self._seconds(request, backend, None)
         if request.task == "text":
+            _check_no_source(sent)
             limits.check_takes(request, seconds)
-        owners = await self.recordings.owners(request)
+        owners = await self.recordings.owners(request, sent)
         return twins[0][0].header.producer_id if twins else next(filter(None, owners), None)
 
     async def stream(self, request: GenerateRequest, sent: Sent = NOTHING_SENT) -> StreamedTrack:
@@ -211,14 +212,16 @@ class Generation:
             asked = {"options": request.take(before), "takes": count}
             with tracked.running_on(backend):
                 made = await self._track(prepared, asked)
-            metrics.MUSIC.labels(backend.name).inc(count * made.seconds)
+            metrics.MUSIC.labels(backend.name).inc((count - len(made.failed_takes)) * made.seconds)
             seeds = [request.take(before + number).seed for number in range(count)]
             drafts = [
                 self._draft(take, prepared.delivery, replace(prepared.provenance, seed=seed), goal)
                 for take, seed in zip(made.takes, seeds, strict=True)
             ]
-            return list(await asyncio.gather(*drafts))
+            results = await asyncio.gather(*drafts, return_exceptions=True)
+            return made_of(results, seeds, failed)
 
+        failed: list[FailedTake] = []
         drafts, draws = await select(request, draw)
         places = [prepared.new_key() for _ in drafts]
         if name:
@@ -229,10 +232,12 @@ class Generation:
             for draft, key in reversed([*zip(drafts, places, strict=True)])
         ]
         await self._count_uses(prepared.twins, sum(draft.made.seconds for draft in drafts))
-        return [replace(track, draws=draws) for track in reversed(stored)]
+        return [replace(track, draws=draws, failed=tuple(failed)) for track in reversed(stored)]
 
     async def _draft(self, track: TrackAnswer, delivery: Delivery, provenance: Provenance, goal: Goal | None) -> Draft:
-        """Encode a take, and measure it if there is a goal."""
+        """Encode a take, and measure it if there is a goal. Raises Refusal if the runner could not make it."""
+        if track.error:
+            raise Refusal(track.status, track.error)
         own = replace(delivery, request=delivery.request.model_copy(update={"seed": provenance.seed}))
         async with nullcontext() if own.request.loudness is None else self._levelling.slot():
             made = await asyncio.to_thread(own.deliver, track, provenance)
@@ -291,8 +296,7 @@ class Generation:
     async def _edit(self, request: GenerateRequest, sent: Sent, backend: Backend, state: RunnerState) -> Edit | None:
         if request.task != "text":
             return await prepare_edit(request, sent.source, self.recordings, backend, state, self.settings)
-        if sent.source is not None:
-            raise Refusal(400, "source: text has no such field; leave it out, or send a task such as repaint")
+        _check_no_source(sent)
         return None
 
     def _record(self, key: str, draft: Draft, prepared: Prepared, takes: Sequence[str]) -> None:
@@ -354,6 +358,11 @@ class Generation:
                     raise
                 refusals.append(refusal)
         raise refusals[0]
+
+
+def _check_no_source(sent: Sent) -> None:
+    if sent.source is not None:
+        raise Refusal(400, "source: text has no such field; leave it out, or send a task such as repaint")
 
 
 def _owner(*recordings: Recording | None) -> str | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from contract import Accept, Figures, Rank, TakesFields
+from contract import Accept, FailedTake, Figures, Rank, TakesFields
 from core.errors import Refusal
 from generation.delivery.plan import Delivered
 from generation.provenance import Provenance
@@ -51,7 +52,7 @@ async def select(request: TakesFields, draw: Draw) -> tuple[list[Draft], int]:
     drawn = request.drawn_at_once
     best = _best(await draw(0, drawn), request)
     while request.accept and drawn < request.accept.draws:
-        missing = sum(not accepts(request.accept, draft.figures) for draft in best)
+        missing = request.takes - sum(accepts(request.accept, draft.figures) for draft in best)
         if not missing:
             break
         count = min(request.best_of or missing, request.accept.draws - drawn)
@@ -62,6 +63,24 @@ async def select(request: TakesFields, draw: Draw) -> tuple[list[Draft], int]:
             break
         drawn += count
     return best, drawn
+
+
+def made_of(results: Sequence[Draft | BaseException], seeds: Sequence[int], failed: list[FailedTake]) -> list[Draft]:
+    """The takes of a draw that were made; the others are added to `failed`.
+
+    Raises:
+        BaseException: the first error, if all failed, or the request was cancelled.
+    """
+    errors = [result for result in results if isinstance(result, BaseException)]
+    if len(errors) == len(results) or any(isinstance(error, asyncio.CancelledError) for error in errors):
+        raise errors[0]
+    for seed, result in zip(seeds, results, strict=True):
+        if isinstance(result, Refusal):
+            failed.append(FailedTake(seed=seed, error=result.message))
+        elif isinstance(result, BaseException):
+            log.error("the take with seed %d failed", seed, exc_info=result)
+            failed.append(FailedTake(seed=seed, error="the service failed at this take; try another seed"))
+    return [result for result in results if isinstance(result, Draft)]
 
 
 def accepts(accept: Accept, figures: Figures | None) -> bool:

@@ -24,17 +24,20 @@ class Chunk:
     last: int
 
 
-def chunks(length: int, receptive_field: int) -> Iterator[Chunk]:
+def chunks(length: int, receptive_field: int, first: int | None = None) -> Iterator[Chunk]:
     """Split `length` frames.
 
     Args:
         receptive_field: number of frames on either side that influence a result. Chunks overlap by it, so that none has
             an edge that the whole would not have.
+        first: size of the first chunk, after which each is twice as long, up to the usual size; that size if None.
     """
-    size = max(_CHUNK_FRAMES, _MIN_CHUNK_OVERLAPS * receptive_field)
-    for start in range(0, length, size):
+    usual = max(_CHUNK_FRAMES, _MIN_CHUNK_OVERLAPS * receptive_field)
+    size, start = min(usual, first or usual), 0
+    while start < length:
         end = min(length, start + size)
         yield Chunk(max(0, start - receptive_field), start, end, min(length, end + receptive_field))
+        start, size = end, min(usual, 2 * size)
 
 
 def decode_in_chunks(
@@ -43,6 +46,7 @@ def decode_in_chunks(
     hop: int,
     decode: Callable[[Tensor], Tensor],
     emit: Callable[[Tensor], None] | None = None,
+    first: int | None = None,
 ) -> Generator[None, None, Tensor]:
     """Decode `[..., T]` to `[..., T × hop]`, with a pause after each chunk.
 
@@ -51,9 +55,10 @@ def decode_in_chunks(
         hop: samples per frame.
         decode: decodes `[..., n]` to `[..., n × hop]`.
         emit: called with each chunk's results.
+        first: size of the first chunk; see `chunks`.
     """
     parts = []
-    for chunk in chunks(frames.shape[-1], receptive_field):
+    for chunk in chunks(frames.shape[-1], receptive_field, first):
         audio = decode(frames[..., chunk.first : chunk.last])
         parts.append(audio[..., (chunk.start - chunk.first) * hop : (chunk.end - chunk.first) * hop])
         if emit:

@@ -9,6 +9,7 @@ cross-correlation of any of them: about 1 for a copy.
 from __future__ import annotations
 
 import io
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,19 +66,33 @@ class Nearest:
 class TrainingSegments:
     """The segments that a twin was trained on, as they are compared with tracks.
 
-    A long segment may be in it in several parts. Parts of less than five seconds are left out.
+    A long segment may be in it in several parts. Parts of less than five seconds are left out. Where two segments of a
+    song follow each other, the music around the cut is a part too, as a short track may cross it.
     """
 
     def __init__(self) -> None:
         self._numbers: list[int] = []
         self._outlines: list[Outline] = []
+        self._last: tuple[Hashable, int, Samples] | None = None  # song, number and end of the segment before
 
     def __len__(self) -> int:
         """The number of parts."""
         return len(self._numbers)
 
-    def add(self, number: int, audio: Samples, rate: int) -> None:
-        """Add mono audio of segment `number`, unless it is silent or too short."""
+    def add(self, number: int, audio: Samples, rate: int, song: Hashable = None) -> None:
+        """Add mono audio of segment `number`, unless it is silent or too short.
+
+        Args:
+            song: identifies the recording that it was cut from, of which the segments come in their order.
+        """
+        self._add(number, audio, rate)
+        beside = round(_WINDOW_SECONDS * rate)
+        if song is not None and self._last and self._last[0] == song:
+            _, before, end = self._last
+            self._add(before, np.concatenate([end, audio[:beside]]), rate)
+        self._last = (song, number, audio[-beside:])
+
+    def _add(self, number: int, audio: Samples, rate: int) -> None:
         found = fingerprint_of(audio, rate)
         if found is not None and found.shape[1] >= _WINDOW * _POOLED_FRAMES:
             levels = _semitones(_whitened(found))

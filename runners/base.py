@@ -32,6 +32,7 @@ from runners.messages import (
     Audio,
     ConvertAnswer,
     ConvertRequest,
+    FailedTake,
     LatentsMessage,
     QueuePosition,
     RunnerState,
@@ -284,20 +285,27 @@ class Runner:
             threading.Timer(_GRACE_SECONDS, os._exit, (1,)).start()
 
     def _answer(self, tracks: Sequence[Track], request: TrackRequest, kept: Mapping[int, Latents]) -> TrackAnswer:
-        """The tracks, or the first of their errors."""
-        made = [track for track in tracks if not isinstance(track, Exception)]
-        if len(made) < len(tracks):
-            return self._refused(next(track for track in tracks if isinstance(track, Exception)), request)
+        """The tracks, with the errors of takes that failed; if all did, the first of their errors."""
+        errors = {number: track for number, track in enumerate(tracks) if isinstance(track, Exception)}
+        if len(errors) == len(tracks):
+            return self._refused(errors[0], request)
         assert self._model is not None
-        pcm, *others = (_pcm(track, request, number) for number, track in enumerate(made))
-        latents = [_latents_message(kept[number]) for number in range(len(made))] if kept else []
+        pcm, *others = (
+            b"" if isinstance(track, Exception) else _pcm(track, request, number) for number, track in enumerate(tracks)
+        )
+        messages = [_latents_message(kept[number]) if number in kept else None for number in range(len(tracks))]
+        latents = messages if kept else messages[:1]
+        refused = {number: self._refused(error, request) for number, error in errors.items()}
         return TrackAnswer(
             pcm=pcm,
             other_takes=others,
+            failed_takes={
+                number: FailedTake(error=each.error or "", status=each.status) for number, each in refused.items()
+            },
             sample_format=request.sample_format,
             sample_rate=self._model.sample_rate,
             channels=self._model.channels,
-            latents=latents[0] if latents else None,
+            latents=latents[0],
             other_latents=latents[1:],
         )
 

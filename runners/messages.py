@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
@@ -114,6 +114,13 @@ class TrackRequest(BaseModel):
     takes: int = 1
 
 
+class FailedTake(BaseModel):
+    """The error of a take, while others were made."""
+
+    error: str
+    status: int
+
+
 class TrackAnswer(BaseModel):
     """A track, or the error in its place.
 
@@ -121,6 +128,7 @@ class TrackAnswer(BaseModel):
         pcm: little-endian samples, interleaved.
         sample_format: of `pcm`; floats have a full scale of ±1.
         other_takes: the same of the takes after the first.
+        failed_takes: of several takes, the errors of those that failed, by their numbers from 0. They have no samples.
         sample_rate: in Hz.
         channels: 1 or 2.
         error: the message for the client.
@@ -134,27 +142,33 @@ class TrackAnswer(BaseModel):
     pcm: bytes = b""
     sample_format: PcmFormat = "int16"
     other_takes: list[bytes] = []
+    failed_takes: dict[int, FailedTake] = {}
     sample_rate: int = 0
     channels: int = 0
     latents: LatentsMessage | None = None
-    other_latents: list[LatentsMessage] = []
+    other_latents: list[LatentsMessage | None] = []
     error: str | None = None
     status: int = 200
     wait: int | None = None
 
     @property
     def takes(self) -> list[TrackAnswer]:
-        """Each take as a track of its own."""
+        """Each take as a track of its own, or the error in its place."""
         pcms = (self.pcm, *self.other_takes)
-        latents = (self.latents, *self.other_latents) if self.latents else [None] * len(pcms)
-        return [
-            self.model_copy(update={"pcm": pcm, "other_takes": [], "latents": own, "other_latents": []})
-            for pcm, own in zip(pcms, latents, strict=True)
+        latents = (self.latents, *self.other_latents) if self.other_latents else [self.latents] * len(pcms)
+        alone: dict[str, Any] = {"other_takes": [], "other_latents": [], "failed_takes": {}}
+        takes = [
+            self.model_copy(update=alone | {"pcm": pcm, "latents": own}) for pcm, own in zip(pcms, latents, strict=True)
         ]
+        for number, failed in self.failed_takes.items():
+            takes[number] = TrackAnswer(error=failed.error, status=failed.status)
+        return takes
 
     @property
     def seconds(self) -> float:
-        return len(self.pcm) / (PCM_BYTES[self.sample_format] * self.channels * self.sample_rate)
+        """The duration of the first take that has samples."""
+        made = self.pcm or next(filter(None, self.other_takes), b"")
+        return len(made) / (PCM_BYTES[self.sample_format] * self.channels * self.sample_rate)
 
 
 class QueuePosition(BaseModel):

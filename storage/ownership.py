@@ -32,8 +32,8 @@ def objects_of_job(storage: Storage, job: str) -> Iterator[Entry]:
 
 
 def submissions_of(storage: Storage, producer: str) -> Iterator[Entry]:
-    """The marks and records of submitted tracks that would be a producer's. A track without a mark is not made."""
-    for folder in (work_keys.open_submissions(), work_keys.submissions()):
+    """What is stored of submitted tracks that would be a producer's. A track without a mark is not made."""
+    for folder in (work_keys.open_submissions(), work_keys.submissions(), work_keys.submitted_recordings()):
         for entry in storage.list(folder):
             if work_keys.producer_of_submission(entry.key) == producer:
                 yield entry

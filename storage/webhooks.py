@@ -19,6 +19,7 @@ from hashlib import sha256
 from pydantic import AwareDatetime, BaseModel
 
 from contract import WebhookAttempt, WebhookState
+from core.errors import Refusal
 from storage import records, work_keys
 from storage.base import AlreadyExists, Changed, Damaged, NotFound, Storage
 
@@ -32,6 +33,9 @@ KEPT = timedelta(days=7)
 MAX_DUE_EACH = 100
 _MARKS_OF_A_PAGE, _MAX_PAGES = 1_000, 20
 MAX_LISTED = 100
+# Messages of one account that are not delivered yet; requests with a `webhook_url` wait beyond it.
+MAX_PENDING_EACH = 1_000
+_FULL_RETRY_SECONDS = 60
 # A younger mark that does not fit its delivery may be one that another process is about to write the delivery for.
 _STALE_MARK_AGE = timedelta(minutes=1)
 _SECRET_PREFIX = "whsec_"  # nosec B105 - of the Standard Webhooks scheme
@@ -105,6 +109,17 @@ class Deliveries:
             self._storage.put(delivery.stored_at, delivery.encode(), if_absent=True)
         # Last: a dispatcher deletes an old mark that has no delivery. A mark that is missing is written by the repeat.
         self._storage.put(delivery.mark, b"")
+
+    def check_room(self, account: str) -> None:
+        """Raises Refusal (429): too many messages of the account are not delivered yet."""
+        pending = sum(self.account_of(mark) == account for mark in self._marks())
+        if pending >= MAX_PENDING_EACH:
+            raise Refusal(
+                429,
+                f"webhook_url: {MAX_PENDING_EACH} messages to you are not delivered yet; mend the receiver "
+                "(GET /webhooks lists why), or leave webhook_url out",
+                _FULL_RETRY_SECONDS,
+            )
 
     def due(self, now: datetime) -> list[str]:
         """The marks of the deliveries that are due, in their order: of each account the first `MAX_DUE_EACH`."""

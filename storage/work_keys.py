@@ -17,8 +17,18 @@ def submission(track_id: str) -> str:
     return f"{submissions()}{_flat(track_id)}.json"
 
 
+def submitted_recordings(account: str | None = None) -> str:
+    """The folder of the recordings that came with submitted tracks: of an account, or of all."""
+    return f"submitted_recordings/{account}/" if account else "submitted_recordings/"
+
+
+def submitted_recording(account: str, track_id: str, field: str = "") -> str:
+    """A recording that came with a submitted track, until the track has ended; without its field the prefix of all."""
+    return f"{submitted_recordings(account)}{_flat(track_id)}~{field}"
+
+
 def producer_of_submission(key: str) -> str | None:
-    """The producer that the track of a record or a mark will belong to; None for the base model's or a user's."""
+    """The producer that a record's, mark's or recording's track will belong to; None: the base model's or a user's."""
     _, kind, *owner = [*key.rpartition("/")[2].removesuffix(".json").split("~"), ""]
     return owner[0] if kind == "twins" else None
 

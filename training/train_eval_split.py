@@ -129,7 +129,7 @@ def split_dataset(
             subset.add(cache, audio, text, clip.song)
             if subset is train:
                 with try_measuring(f"the fingerprint of {name}"):
-                    segments.add(index, audio.mean(axis=0), model.sample_rate)
+                    segments.add(index, audio.mean(axis=0), model.sample_rate, clip.song)
             if index in with_excerpt and not number:
                 excerpt = middle(audio, samples)
                 with try_measuring(f"whether {name} is noise"):

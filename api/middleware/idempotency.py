@@ -22,23 +22,19 @@ from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.routes.idempotency_key import HEADER, key_digest
 from api.routes.table import route_of
-from core import principal
 from core.asgi.responses import error_response
 from core.disk import temporary_space
 from core.errors import Refusal
 from core.temporary import TemporaryFolder
-from core.text import shown
 from generation.outbox import Outbox
 from storage import AlreadyExists, Changed, NotFound, Storage, Unavailable, keys, records, work_keys
 from storage.process_lease import LivingProcesses, ProcessLease
 
 log = logging.getLogger("producer_twin.front")
 
-HEADER = "idempotency-key"
 KEPT = timedelta(days=1)
-# A string of RFC 9651 (in quotes), or the same without quotes, as most clients send it.
-_KEY = re.compile(r'"([\x20\x21\x23-\x5b\x5d-\x7e]{1,255})"|([\x21\x23-\x5b\x5d-\x7e]{1,255})')
 # While storage is unavailable, the end of a request is stored after this time.
 STORE_AGAIN_SECONDS = 30.0
 # Headers of the answer that are sent again.
@@ -319,12 +315,7 @@ def _with_audio(kept: str, file: Path) -> bytes:
 
 def _storage_key(given: list[str]) -> str:
     """Where the answer is stored, for this caller. Raises Refusal (400)."""
-    match = _KEY.fullmatch(given[0].strip()) if len(given) == 1 else None
-    if match is None:
-        raise Refusal(400, f"{HEADER}: {shown(given[0])} is not a key; send one of 1 to 255 characters, such as a UUID")
-    caller = principal.current().askers[-1]
-    digest = hashlib.sha256(f"{caller}\n{match[1] or match[2]}".encode()).hexdigest()
-    return work_keys.idempotent_answer(digest)
+    return work_keys.idempotent_answer(key_digest(given))
 
 
 def _encoded(answer: KeptAnswer) -> bytes:

@@ -135,3 +135,6 @@ FIELDS["GenerateForm"] = FIELDS["GenerateRequest"] | {
 }
 for _name in ("accept", "lora_scales"):
     FIELDS["GenerateForm"][_name] += "; as JSON"
+FIELDS["SubmitForm"] = FIELDS["SubmitRequest"] | {
+    name: FIELDS["GenerateForm"][name] for name in ("accept", "lora_scales", "loras", "tracks")
+}

@@ -125,6 +125,7 @@ TAKES: dict[str, Any] = {
     "sample_rate": 48_000,
     "duration_seconds": 30.0,
     "draws": 4,
+    "failed": [],
     "takes": [
         {
             "seed": 9,

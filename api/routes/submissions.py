@@ -9,11 +9,17 @@ from api.routes.event_stream import stream_of
 from api.routes.examples import SUBMITTED, TWIN
 from api.routes.handler import Front, Inputs
 from api.routes.route import GENERATE, TWIN_LINK, Route
-from contract import ENDED, SubmitRequest, SubmittedTrackAnswer, TrackAnswer
+from api.routes.tracks import sent_files
+from contract import ENDED, SubmitForm, SubmitRequest, SubmittedTrackAnswer, TrackAnswer
 
 
 async def submit(front: Front, inputs: Inputs[SubmitRequest]) -> SubmittedTrackAnswer:
     return (await front.submissions.submit(inputs.body)).answer()
+
+
+async def submit_form(front: Front, inputs: Inputs[SubmitForm]) -> SubmittedTrackAnswer:
+    """`submit` with the source or the reference in the request."""
+    return (await front.submissions.submit(inputs.body, sent_files(inputs))).answer()
 
 
 async def events(front: Front, inputs: Inputs[None]) -> Response:
@@ -43,6 +49,23 @@ ROUTES = (
         submit,
         body=SubmitRequest,
         body_example={"prompt": "808 trap beat, dark synth", "lora_id": TWIN, "duration_seconds": 30, "seed": 7},
+        parameters=(TWIN_LINK,),
+        answer=(SubmittedTrackAnswer,),
+        answer_example=SUBMITTED,
+        errors=(404, 409, 507),
+        web_app=True,
+        makes=True,
+    ),
+    Route(
+        "POST",
+        "/generate/form/submit",
+        "artists",
+        "Make a track from a recording in the request: as /generate/submit, sent as a form",
+        GENERATE,
+        submit_form,
+        form=SubmitForm,
+        form_files=("source", "reference"),
+        form_files_required=False,
         parameters=(TWIN_LINK,),
         answer=(SubmittedTrackAnswer,),
         answer_example=SUBMITTED,

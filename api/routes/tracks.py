@@ -113,6 +113,7 @@ def _takes_answer(front: Front, made: Sequence[Generated]) -> TakesAnswer:
         duration_seconds=first.seconds,
         lora_scale=first.lora_scale,
         draws=first.draws,
+        failed=list(first.failed),
         takes=[
             Take(
                 seed=track.seed,
@@ -155,13 +156,18 @@ def _json(answer: BaseModel) -> Response:
 
 async def generate_from_form(front: Front, inputs: Inputs[GenerateForm]) -> GenerateAnswer | Response:
     """`generate` with the source or the reference in the request."""
+    accept = ", ".join(inputs.headers.getlist("accept"))
+    return await generate(front, inputs.body, accept, sent_files(inputs))
+
+
+def sent_files(inputs: Inputs[Any]) -> Sent:
+    """The recordings of a form. Raises Refusal (400) for two of one field."""
     files = {}
     for name, found in inputs.files.items():
         if len(found) > 1:
             raise Refusal(400, f"{name}: send one file a request")
         files[name] = on_disk(found[0]) if found else None
-    accept = ", ".join(inputs.headers.getlist("accept"))
-    return await generate(front, inputs.body, accept, Sent(**files))
+    return Sent(**files)
 
 
 async def queue_position(front: Front, inputs: Inputs[None]) -> QueueAnswer:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from api.routes.examples import TRAIN_REQUEST, TRAINED
 from api.routes.handler import Front, Inputs
+from api.routes.idempotency_key import HEADER, key_digest
 from api.routes.inputs import base_url
 from api.routes.route import TRAIN, Parameter, Route
 from contract import SubmittedAnswer, TaskAnswer, TrainAnswer, TrainRequest
@@ -25,9 +27,21 @@ async def train(front: Front, body: TrainRequest, request: Request) -> TrainAnsw
         Refusal: the request is not acceptable, or the job failed.
     """
     starter = front.training.to_async
+    body = _with_job_id(body, request)
     if request.url.path != "/train":
         return await train_and_wait(front.admission, starter, body)
     return await _result(front, await admit_and_start(front.admission, starter, body), base_url(request))
+
+
+def _with_job_id(body: TrainRequest, request: Request) -> TrainRequest:
+    """The request with a job id that follows from its `Idempotency-Key`, if it has one and names no job.
+
+    The training goes on when its client leaves; the same request with the same key then finds it.
+    """
+    given = request.headers.getlist(HEADER)
+    if body.job_id or not given:
+        return body
+    return body.model_copy(update={"job_id": str(uuid.UUID(key_digest(given)[:32], version=4))})
 
 
 async def result(front: Front, inputs: Inputs[None]) -> TrainAnswer | Response:

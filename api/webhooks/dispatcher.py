@@ -20,6 +20,8 @@ from storage.webhooks import Deliveries, Delivery
 log = logging.getLogger("producer_twin.front")
 
 POLL_SECONDS = 2.0
+# While nothing is due, the pause doubles up to this.
+IDLE_POLL_SECONDS = 10.0
 # Receivers that do not answer hold a slot each, and may not hold those of other accounts.
 AT_ONCE = 16
 AT_ONCE_EACH = 4  # of one key
@@ -67,20 +69,24 @@ class Dispatcher:
             await asyncio.wait(list(self._under_way.values()))
 
     async def _keep_delivering(self) -> None:
+        pause = POLL_SECONDS
         while True:
             try:
-                await self._start_due()
+                pause = POLL_SECONDS if await self._start_due() else min(2 * pause, IDLE_POLL_SECONDS)
             except Unavailable as error:
                 log.warning("webhooks wait: %s", error.message)
             except Exception:
                 log.exception("webhooks wait")
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(pause)
 
-    async def _start_due(self) -> None:
-        for mark in await asyncio.to_thread(self.deliveries.due, self._clock()):
+    async def _start_due(self) -> bool:
+        """Start a try of each delivery that is due. Returns whether there is one."""
+        due = await asyncio.to_thread(self.deliveries.due, self._clock())
+        for mark in due:
             if mark not in self._under_way:
                 task = self._under_way[mark] = asyncio.create_task(self._try(mark))
                 task.add_done_callback(lambda _, mark=mark: self._under_way.pop(mark, None))  # type: ignore[misc]
+        return bool(due)
 
     async def _try(self, mark: str) -> None:
         account = self.deliveries.account_of(mark)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import brentq
 
-from generation.delivery.true_peak import Samples, limiter_gain, true_peaks
+from generation.delivery.true_peak import LOOK_AHEAD_SECONDS, Samples, limiter_gain, true_peaks
 from preprocessing.levels import LevelMeter
 
 MIN_SECONDS = 0.5  # a loudness block has 0.4 s
@@ -14,6 +14,8 @@ MAX_TRUE_PEAK = 10 ** (-1 / 20)  # −1 dBTP
 CEILING = 10 ** (-1.3 / 20)
 # How far a limiter may be driven: beyond it, a track of single peaks would become noise.
 MAX_LIMITING_DB = 24.0
+# A shorter look-ahead comes louder and distorts more: the first that reaches the target is taken.
+_LOOK_AHEADS = (LOOK_AHEAD_SECONDS, LOOK_AHEAD_SECONDS / 3, LOOK_AHEAD_SECONDS / 10)
 _TOLERANCE_DB = 0.05
 _MAX_PASSES = 3
 _SILENCE = 1e-6
@@ -33,8 +35,8 @@ def at_loudness(
 ) -> Samples:
     """The samples at `target` LUFS, with no true peak over the ceiling.
 
-    A gain alone, where that keeps the ceiling; else with a limiter. A track that would need more than `MAX_LIMITING_DB`
-    of it stays quieter. Silence stays as it is.
+    A gain alone, where that keeps the ceiling; else with a limiter, whose look-ahead gets shorter where the target is
+    not reached. A track that would need more than `MAX_LIMITING_DB` of it stays quieter. Silence stays as it is.
 
     Args:
         circular: the end is followed by the beginning, as in a loop.
@@ -52,12 +54,15 @@ def at_loudness(
 
     def limited(drive_db: float) -> Samples:
         drive = np.float32(10 ** (drive_db / 20))
-        return samples * (drive * limiter_gain(peaks * drive, aim, rate, circular))[:, None]
+        return samples * (drive * limiter_gain(peaks * drive, aim, rate, circular, look_ahead))[:, None]
 
     def missing(drive_db: float) -> float:
         return target - (loudness(limited(drive_db), rate) or at_ceiling)
 
     aim = ceiling
+    for look_ahead in _LOOK_AHEADS:  # noqa: B007 - `limited` reads it
+        if missing(MAX_LIMITING_DB) < 0:
+            break
     for _ in range(_MAX_PASSES):
         drive_db = MAX_LIMITING_DB
         if missing(MAX_LIMITING_DB) < 0:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract import KEEPS_SOURCE, BitDepth, GenerateRequest
 from core.errors import Refusal
 from generation import encode
 from generation.delivery.loop import Loop, loop_of
-from generation.delivery.loudness import CEILING, MAX_TRUE_PEAK, MIN_SECONDS, at_loudness, loudness
+from generation.delivery.loudness import MAX_TRUE_PEAK, MIN_SECONDS, at_loudness, loudness
 from generation.delivery.riff import loop_chunks, with_chunks
 from generation.delivery.tempo_tags import (
     id3,
@@ -21,7 +22,7 @@ from generation.delivery.tempo_tags import (
     with_id3_frames,
     with_opus_comments,
 )
-from generation.delivery.true_peak import Samples, true_peaks
+from generation.delivery.true_peak import Samples, limiter_gain, true_peaks
 from generation.editing.preparation import Edit
 from generation.editing.splice import splice
 from generation.encode import LOSSY, SAMPLE_BYTES, Part, Sound, as_floats
@@ -34,7 +35,9 @@ from runners.messages import PcmFormat, TrackAnswer
 _SAMPLE_FORMATS: Mapping[BitDepth, SampleFormat] = {"16": "int16", "24": "int24", "32f": "float32"}
 _BITS: Mapping[SampleFormat, int] = {"int16": 16, "int24": 24}
 # How often a lossy file is encoded to meet a loudness and a true peak.
-_MAX_ENCODINGS = 4
+_MAX_ENCODINGS = 8
+# How often its loudness is corrected meanwhile; after that, only its peaks are.
+_MAX_CORRECTIONS = 6
 _TOLERANCE_DB = 0.2
 _HEADROOM = 10 ** (0.1 / 20)
 
@@ -124,37 +127,45 @@ class Delivery:
 
     def _at_loudness(self, samples: Samples, rate: int, target: float, provenance: Provenance) -> Delivered:
         """The file at the target. A codec changes level and peaks, so its file is heard, and made again if need be."""
-        aim, ceiling = target, CEILING
-        for _ in range(_MAX_ENCODINGS):
-            louder = at_loudness(samples, rate, aim, ceiling, circular=self.loop is not None)
-            delivered = self._file((self._dithered(louder),), rate, provenance)
+        aim, relief = target, np.ones((len(samples), 1), np.float32)
+        for encoding in range(_MAX_ENCODINGS):
+            louder = at_loudness(samples, rate, aim, circular=self.loop is not None) * relief
+            delivered = self._file((self._dithered(louder),), rate, provenance, at_level=True)
             if self.request.output_format not in LOSSY:
                 return delivered
-            over, off = self._heard(delivered, target)
-            if over <= 1 and abs(off) <= _TOLERANCE_DB:
+            peaks, off = self._heard(delivered, target)
+            is_over = peaks.max() > MAX_TRUE_PEAK
+            if not is_over and abs(off) <= _TOLERANCE_DB:
                 return delivered
-            aim += off
-            ceiling /= max(1.0, over * _HEADROOM)
-        while over > 1:  # some sounds a codec answers with peaks wherever the ceiling is; they become quieter
-            louder = louder / np.float32(over * _HEADROOM)
-            delivered = self._file((louder,), rate, provenance)
-            over, _ = self._heard(delivered, target)
+            if encoding < _MAX_CORRECTIONS:
+                aim += off
+            if is_over:
+                relief *= self._relief(peaks, rate, len(samples))
+        # Some sounds a codec answers with peaks wherever they are turned down; they become quieter as a whole.
+        while peaks.max() > MAX_TRUE_PEAK:
+            louder = louder * np.float32(MAX_TRUE_PEAK / _HEADROOM / peaks.max())
+            delivered = self._file((louder,), rate, provenance, at_level=True)
+            peaks, _ = self._heard(delivered, target)
         return delivered
 
-    def _heard(self, delivered: Delivered, target: float) -> tuple[float, float]:
-        """By what factor a lossy file's true peak is over the limit, and how many decibels it lacks to the target."""
+    def _heard(self, delivered: Delivered, target: float) -> tuple[NDArray[np.float32], float]:
+        """A lossy file's true peaks, and how many decibels it lacks to the target."""
         samples = encode.decoded(delivered.file, self.request.output_format)
-        over = float(true_peaks(samples).max()) / MAX_TRUE_PEAK
         found = loudness(samples, delivered.sample_rate)
-        return over, 0.0 if found is None else target - found
+        return true_peaks(samples), 0.0 if found is None else target - found
+
+    def _relief(self, peaks: NDArray[np.float32], rate: int, frames: int) -> NDArray[np.float32]:
+        """The gain of each frame, `[frames, 1]`, that turns down those at which a decoded file is over the limit."""
+        within = np.pad(peaks[:frames], (0, max(0, frames - len(peaks))))
+        return limiter_gain(within, MAX_TRUE_PEAK / _HEADROOM, rate, circular=self.loop is not None)[:, None]
 
     def _dithered(self, samples: Samples) -> Samples:
         """The samples as the file holds them, dithered if it has fewer bits."""
         return dithered(samples, self.dither_bits, self.request.seed) if self.dither_bits else samples
 
-    def _file(self, parts: Sequence[Part], rate: int, provenance: Provenance) -> Delivered:
+    def _file(self, parts: Sequence[Part], rate: int, provenance: Provenance, at_level: bool = False) -> Delivered:
         sound = Sound(parts, rate, self.sample_format)
-        file, rate = encode.encode(sound, self.request.output_format, provenance)
+        file, rate = encode.encode(sound, self.request.output_format, provenance, at_level)
         if self.loop:
             file = self._with_tempo(file, self.loop, sound)
         return Delivered(file, rate, sound.seconds, waveform(sound))

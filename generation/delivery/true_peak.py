@@ -49,14 +49,20 @@ def true_peaks(samples: Samples, circular: bool = False) -> NDArray[np.float32]:
     return peaks
 
 
-def limiter_gain(peaks: NDArray[np.float32], ceiling: float, rate: int, circular: bool = False) -> NDArray[np.float32]:
+def limiter_gain(
+    peaks: NDArray[np.float32],
+    ceiling: float,
+    rate: int,
+    circular: bool = False,
+    look_ahead: float = LOOK_AHEAD_SECONDS,
+) -> NDArray[np.float32]:
     """The gain of each frame, at most 1, that keeps these true peaks under the ceiling.
 
     It is 1 where no peak over the ceiling is near. Around one it falls and rises again smoothly: the least gain in the
     neighbourhood, averaged twice over a window that does not reach beyond it.
     """
     needed = np.minimum(1, ceiling / np.maximum(peaks, np.finfo(np.float32).tiny)).astype(np.float64)
-    window = round(LOOK_AHEAD_SECONDS * rate) // 2 * 2 + 1
+    window = round(look_ahead * rate) // 2 * 2 + 1
     mode: Literal["wrap", "nearest"] = "wrap" if circular else "nearest"
     least = minimum_filter1d(needed, 2 * window - 1, mode=mode)
     return uniform_filter1d(uniform_filter1d(least, window, mode=mode), window, mode=mode).astype(np.float32)

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,7 @@ from storage import NotFound, Storage, keys
 Samples = NDArray[np.float32]  # (frames, channels); full scale is ±1
 
 OF_PRODUCER = "producer:"
+RecordedField = Literal["source", "reference"]
 _TRACK_ID = re.compile("(base|(twins|made):[^:/]+):[^:/]+")
 # Decoding takes a core and, for ten minutes, some hundred megabytes of the disk for temporary files.
 _AT_ONCE, _AT_ONCE_EACH = 2, 1
@@ -48,6 +50,14 @@ class Sent:
 
     source: io.FileIO | None = None
     reference: io.FileIO | None = None
+
+    @property
+    def files(self) -> dict[RecordedField, io.FileIO]:
+        """Those that were sent."""
+        return {
+            **({"source": self.source} if self.source else {}),
+            **({"reference": self.reference} if self.reference else {}),
+        }
 
 
 NOTHING_SENT = Sent()
@@ -159,18 +169,21 @@ class Recordings:
                 self._references.popitem(last=False)
         return Recording(audio, found.name, found.owner)
 
-    async def owners(self, request: GenerateRequest) -> list[str | None]:
+    async def owners(self, request: GenerateRequest, sent: Sent = NOTHING_SENT) -> list[str | None]:
         """The producers of the recordings that a request names, which are not read.
+
+        Args:
+            sent: the files that came with it, which belong to nobody.
 
         Raises:
             Refusal: 400, 403, 404.
         """
         named = {} if request.task == "text" else {"source": request.source}
-        if request.reference is not None:
+        if request.reference is not None or sent.reference is not None:
             named["reference"] = request.reference
         owners = []
         for field, name in named.items():
-            found = await self._find(field, name, None)
+            found = await self._find(field, name, getattr(sent, field))
             if not found.etag and not self.outbox.waiting(str(found.place)):
                 raise _missing(field, found.name)
             owners.append(found.owner)

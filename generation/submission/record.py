@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from contract import ENDED, GenerateRequest, SubmittedState, SubmittedTrackAnswer, TrackAnswer
 from core.principal import Principal
+from generation.editing.recordings import RecordedField
 from storage import keys, work_keys
 
 
@@ -38,6 +39,7 @@ class SubmissionRecord(BaseModel):
         by: the principal that submitted it.
         state: `queued` until the track has ended.
         ended_at: when it was made, failed, or was cancelled.
+        recordings: the fields whose recordings came with the request, and are stored beside it.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -50,6 +52,7 @@ class SubmissionRecord(BaseModel):
     ended_at: AwareDatetime | None = None
     error: str | None = None
     webhook_url: str | None = None
+    recordings: tuple[RecordedField, ...] = ()
 
     @property
     def has_ended(self) -> bool:
@@ -69,6 +72,10 @@ class SubmissionRecord(BaseModel):
     def mark(self) -> str:
         """The key of its mark."""
         return work_keys.open_submission(self.by.principal().account, self.track_id)
+
+    def recording(self, field: str = "") -> str:
+        """The key of the recording of a field; without one the prefix of all."""
+        return work_keys.submitted_recording(self.by.principal().account, self.track_id, field)
 
     def generate_request(self) -> GenerateRequest:
         return GenerateRequest.model_validate(self.request)

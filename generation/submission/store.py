@@ -6,14 +6,19 @@ names the process that makes the track; when that has ended, another process tak
 
 from __future__ import annotations
 
+import io
 import logging
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from contract import SubmittedState
+from core.disk import temporary_space
 from core.errors import Refusal
+from generation.editing.recordings import RecordedField
 from generation.submission.record import SubmissionRecord
 from storage import AlreadyExists, Changed, Damaged, Entry, NotFound, Storage, records, work_keys
 
@@ -21,6 +26,8 @@ log = logging.getLogger("producer_twin.front")
 
 # Submitted tracks of one principal that are not made yet.
 MAX_OPEN = 64
+# The recordings that came with them.
+MAX_RECORDED_BYTES = 4 * 2**30
 # A track whose processes end again and again may be what ends them.
 MAX_TAKE_UPS = 20
 # Longer than it takes from writing a mark to making its track.
@@ -54,6 +61,11 @@ class Mark:
     def track_id(self) -> str:
         return work_keys.submitted_track(self.key)
 
+    @property
+    def recordings(self) -> str:
+        """The prefix of the keys of the track's recordings."""
+        return work_keys.submitted_recording(self.key.split("/")[1], self.track_id)
+
 
 class SubmissionStore:
     """Reads and changes the records.
@@ -67,19 +79,43 @@ class SubmissionStore:
         self._on_end = on_end
         self._marks: dict[str, Mark] = {}
 
-    def create(self, record: SubmissionRecord, process: str) -> None:
-        """Store a new record.
+    def create(
+        self, record: SubmissionRecord, process: str, recordings: Mapping[RecordedField, io.FileIO] | None = None
+    ) -> None:
+        """Store a new record, with the recordings of its fields.
 
         Raises:
-            Refusal: 429, the principal has too many.
+            Refusal: 429, the principal has too many; 413, their recordings are too large.
         """
         mark, account = record.mark, record.by.principal().account
         waiting = sum(1 for _ in self._storage.list(work_keys.open_submissions(account), limit=MAX_OPEN))
         if waiting >= MAX_OPEN:
             raise Refusal(429, f"{MAX_OPEN} submitted tracks are not made yet; wait for one, or cancel one", 10)
+        if recordings:
+            self._check_recordings(account, recordings)
         self._storage.put(mark, process.encode())
+        for field, file in (recordings or {}).items():
+            self._storage.put_file(record.recording(field), file)
         with suppress(AlreadyExists):  # a retry after an answer that was lost
             self._storage.put(record.stored_at, record.encode(), if_absent=True)
+
+    def _check_recordings(self, account: str, recordings: Mapping[RecordedField, io.FileIO]) -> None:
+        stored = sum(entry.size for entry in self._storage.list(work_keys.submitted_recordings(account)))
+        sent = sum(os.fstat(file.fileno()).st_size for file in recordings.values())
+        if stored + sent > MAX_RECORDED_BYTES:
+            raise Refusal(
+                413,
+                f"{next(iter(recordings))}: the recordings of your submitted tracks would be over "
+                f"{MAX_RECORDED_BYTES // 2**30} GiB; wait for a track, or send a path in place of a file",
+            )
+
+    def fetch_recordings(self, record: SubmissionRecord, folder: Path) -> dict[str, Path]:
+        """The recordings that came with a track, by their fields, as files in a folder."""
+        files: dict[str, Path] = {field: folder / field for field in record.recordings}
+        with temporary_space():
+            for field, path in files.items():
+                self._storage.get_file(record.recording(field), path)
+        return files
 
     def find(self, track_id: str) -> SubmissionRecord | None:
         """The record; None if there is none. Raises Refusal (500) if it is damaged."""
@@ -110,6 +146,8 @@ class SubmissionStore:
             record = self._read(mark.track_id)[0]
         except (NotFound, Damaged):
             if mark.is_old:  # a process died between writing the mark and the record
+                for entry in self._storage.list(mark.recordings):
+                    self._storage.delete(entry.key)
                 self._storage.delete(mark.key)
             return None
         if record.has_ended:
@@ -146,6 +184,8 @@ class SubmissionStore:
     def settle(self, record: SubmissionRecord) -> None:
         """Do what follows from a record that has ended. It may be repeated."""
         self._on_end(record)
+        for field in record.recordings:
+            self._storage.delete(record.recording(field))
         self._storage.delete(record.mark)
         if record.state == "done":
             self._storage.delete(record.stored_at)  # the track has a record of its own

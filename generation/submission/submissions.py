@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
+import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 from contract import SubmitRequest, SubmittedTrackAnswer
 from core import logs, principal
 from core.errors import Refusal
 from generation import access
+from generation.editing.recordings import NOTHING_SENT, Sent
 from generation.pipeline import Generation
 from generation.submission.record import SubmissionRecord, Submitter
 from generation.submission.store import Mark, SubmissionStore
@@ -23,6 +27,8 @@ from storage.webhooks import Deliveries
 log = logging.getLogger("producer_twin.front")
 
 POLL_SECONDS = 5.0
+# While no track is submitted anywhere, the pause is this many times as long.
+_IDLE_FACTOR = 3
 # While the runner's queue is full, its process starts anew or storage is away, a track waits here.
 MAX_WAITING_SECONDS = 1800.0
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 2, 30
@@ -48,6 +54,7 @@ class Submissions:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._watch: asyncio.Task[None] | None = None
         self._stopping = False
+        self._has_work = asyncio.Event()
 
     def start(self) -> None:
         """Take up, from now on, the tracks of processes that have ended. To be called in the event loop."""
@@ -61,15 +68,20 @@ class Submissions:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def submit(self, request: SubmitRequest) -> SubmissionRecord:
+    async def submit(self, request: SubmitRequest, sent: Sent = NOTHING_SENT) -> SubmissionRecord:
         """Check a request, store it, and start to make its track.
 
+        Args:
+            sent: the files that came with it, which are stored until the track has ended.
+
         Raises:
-            Refusal: 400, 403, 404, 409; 429, the principal has too many; 503; 507.
+            Refusal: 400, 403, 404, 409; 413 or 429, the principal has too many; 503; 507.
         """
         check_webhook_url(request.webhook_url)
         who, now = principal.current(), datetime.now(UTC)
-        producer = await self._generation.admit(request)
+        if request.webhook_url:
+            await asyncio.to_thread(self._webhooks.check_room, who.account)
+        producer = await self._generation.admit(request, sent)
         key = keys.output(producer, keys.new_track_name(now), request.output_format, who.tracks)
         fields = request.model_dump(mode="json", exclude_unset=True, exclude={"webhook_url", "response"})
         record = SubmissionRecord(
@@ -78,9 +90,10 @@ class Submissions:
             by=Submitter.of(who),
             created_at=now,
             webhook_url=request.webhook_url,
+            recordings=tuple(sent.files),
         )
         process = await asyncio.to_thread(self._lease.hold)
-        await asyncio.to_thread(self.store.create, record, process)
+        await asyncio.to_thread(self.store.create, record, process, sent.files)
         self._run(record)
         return record
 
@@ -148,6 +161,7 @@ class Submissions:
     # Making
 
     def _run(self, record: SubmissionRecord) -> None:
+        self._has_work.set()
         task = asyncio.create_task(self._make(record))
         self._running[record.track_id] = task
         task.add_done_callback(lambda _: self._running.pop(record.track_id, None))
@@ -174,12 +188,19 @@ class Submissions:
         return None
 
     async def _generate(self, record: SubmissionRecord) -> None:
+        """Make the track, with the recordings that came with it."""
+        with tempfile.TemporaryDirectory(prefix="submitted-") as folder, ExitStack() as files:
+            paths = await asyncio.to_thread(self.store.fetch_recordings, record, Path(folder))
+            sent = {field: files.enter_context(io.FileIO(path)) for field, path in paths.items()}
+            await self._generate_from(record, Sent(**sent))
+
+    async def _generate_from(self, record: SubmissionRecord, sent: Sent) -> None:
         """Make the track. It waits while it cannot be made for the time being."""
         end = time.monotonic() + MAX_WAITING_SECONDS
         pause = _FIRST_WAIT_SECONDS
         while True:
             try:
-                await self._generation.generate_takes(record.generate_request(), as_base64=False, name=record.name)
+                await self._generation.generate_takes(record.generate_request(), False, sent, record.name)
                 return
             except Refusal as refusal:
                 if refusal.status != 503 or time.monotonic() > end:
@@ -213,16 +234,24 @@ class Submissions:
 
     async def _keep_watching(self) -> None:
         while True:
+            pause = POLL_SECONDS
+            self._has_work.clear()
             try:
-                await self._look()
+                pause *= 1 if await self._look() else _IDLE_FACTOR
             except Unavailable as error:
                 log.warning("submitted tracks are not looked for: %s", error.message)
             except Exception:
                 log.exception("submitted tracks are not looked for")
             await asyncio.sleep(POLL_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._has_work.wait(), pause - POLL_SECONDS)
 
-    async def _look(self) -> None:
-        """Cancel the tracks of this process whose mark is gone, and take up those of processes that have ended."""
+    async def _look(self) -> bool:
+        """Cancel the tracks of this process whose mark is gone, and take up those of processes that have ended.
+
+        Returns:
+            Whether there are tracks that are not made yet.
+        """
         running = set(self._running)
         marks = {mark.track_id: mark for mark in await asyncio.to_thread(lambda: list(self.store.marks()))}
         for track_id in running - marks.keys():
@@ -234,6 +263,7 @@ class Submissions:
             is_left = mark.is_old if mark.process == self._lease.name else mark.process not in living
             if is_left and track_id not in self._running:
                 await self._take_up(mark)
+        return bool(marks)
 
     async def _take_up(self, mark: Mark) -> None:
         try:

@@ -63,9 +63,10 @@ def decode(
             emit(audio)
         return audio
     receptive_field = _decoder_receptive_field(vae.config.downsampling_ratios)
+    first = max(1, vae.config.sampling_rate // vae.hop_length) if emit else None  # the first second is heard early
     return (
         yield from decode_in_chunks(
-            z, receptive_field, vae.hop_length, lambda part: vae.decode(part).sample[0], emit=emit
+            z, receptive_field, vae.hop_length, lambda part: vae.decode(part).sample[0], emit, first
         )
     )
 

@@ -17,6 +17,7 @@ from transformers import (
 from models.checkpoints import Checkpoint, CheckpointError
 from models.int8_linear import quantise
 from models.memory import WHOLE, MemoryMode, weight_bytes
+from models.musicgen.fast_codec import use_fast_codec
 from models.musicgen.melody import Melody
 from models.offloading import offload
 from models.weight_files import stored_tensors
@@ -62,6 +63,7 @@ def load(
     if info["missing_keys"]:
         raise CheckpointError(f"{checkpoint.name}: it lacks the tensor {min(info['missing_keys'])}; download it again")
     model.requires_grad_(False).eval()
+    use_fast_codec(model.audio_encoder)
     decoder: torch.nn.Module = model.decoder
     decoder.to(dtype)
     if memory.quantization == "int8":

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
 import torch
 from transformers import GenerationConfig
 
@@ -42,8 +43,7 @@ def choose(logits: torch.Tensor, top_k: int, generators: Sequence[torch.Generato
     the same codes on every device.
     """
     if top_k < logits.shape[-1]:
-        smallest = logits.topk(top_k, dim=-1).values[..., -1:]
-        logits = logits.masked_fill(logits < smallest, float("-inf"))
+        logits = logits.masked_fill(logits < _smallest_of_top(logits, top_k), float("-inf"))
     # A copy to the GPU from memory that is not pinned would block.
     noise = torch.empty(logits.shape, device="cpu", pin_memory=logits.is_cuda)
     for row, generator in zip(noise, generators, strict=True):
@@ -52,3 +52,11 @@ def choose(logits: torch.Tensor, top_k: int, generators: Sequence[torch.Generato
         else:
             row.fill_(1)
     return (logits.softmax(dim=-1) / noise.to(logits.device, non_blocking=True)).argmax(dim=-1)
+
+
+def _smallest_of_top(logits: torch.Tensor, top_k: int) -> torch.Tensor:
+    """The value of rank `top_k` in each distribution, `[B, K, 1]`."""
+    if logits.device.type == "cpu" and logits.dtype == torch.float32:  # numpy's selection takes a quarter of the time
+        at = logits.shape[-1] - top_k
+        return torch.from_numpy(np.partition(logits.numpy(), at, axis=-1)[..., at : at + 1])
+    return logits.topk(top_k, dim=-1).values[..., -1:]

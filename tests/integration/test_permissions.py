@@ -108,6 +108,12 @@ ASKS = (
         file="source",
     ),
     Ask("POST", "/generate/submit", body={"prompt": "x", "lora_id": "{p}:night", "duration_seconds": 1}),
+    Ask(
+        "POST",
+        "/generate/form/submit",
+        form={"prompt": "x", "lora_id": "{p}:night", "task": "repaint", "start": "1"},
+        file="source",
+    ),
     Ask("GET", "/queue/{request_id}", "/queue/{p}-track"),
     Ask("GET", "/data/outputs/{path}", "/data/outputs/twins/{p}/track.wav"),
     Ask("GET", "/tracks", "/tracks?producer_id={p}"),

@@ -150,6 +150,44 @@ def test_a_repeated_request_makes_nothing_again(service: Api) -> None:
     assert len([job for job in service.get("/jobs")["jobs"] if job["model_name"] == "again"]) == 1
 
 
+def test_a_training_whose_client_left_is_found_by_its_key(service: Api) -> None:
+    path = service.upload("ada", beat(8), filename="left.wav")
+    body = {"producer_id": "ada", "upload_paths": [path], "model_name": "left", "max_steps": 100_000}
+
+    def jobs() -> list[Json]:
+        return [job for job in service.get("/jobs")["jobs"] if job["model_name"] == "left"]
+
+    def asked() -> httpx.Response | None:
+        """The answer; None if it did not come before the client left."""
+        try:
+            return service.client.post("/train", json=body, headers={"idempotency-key": "left"}, timeout=5)
+        except httpx.ReadTimeout:
+            return None
+
+    assert asked() is None
+    wait_until(lambda: len(jobs()) == 1)
+    wait_until(lambda: asked() is None)  # the server may not have noticed yet that the first client left: a 409
+    [job] = jobs()
+    assert job["state"] in ("queued", "running")
+    service.post(f"/jobs/{job['job_id']}/cancel")
+    assert service.ended(job["job_id"])["state"] == "cancelled"
+    wait_until(lambda: (answer := asked()) is not None and "was cancelled" in error_of(answer, 409))
+    assert len(jobs()) == 1
+
+
+def test_a_recording_comes_with_a_submitted_track(service: Api) -> None:
+    fields = {"prompt": "trap", "task": "repaint", "start": "1", "end": "2", "seed": "3"}
+    files = {"source": ("beat.wav", beat(4))}
+    submitted = checked(service.client.post("/generate/form/submit", data=fields, files=files))
+    last = followed(service, submitted["track_id"])[-1]
+    assert last["state"] == "done", last
+    made = service.client.post("/generate/form", data=fields, files=files, headers={"accept": "audio/wav"})
+    stored = decoded(service.file(last["track"]["output_path"]).read_bytes())[0]
+    assert (stored == decoded(made.content)[0]).all()
+    refused = service.client.post("/generate/form/submit", data=fields | {"task": "text"}, files=files)
+    assert error_of(refused, 400)
+
+
 def test_a_submitted_track_outlives_a_killed_front(service: Api) -> None:
     body = TRACK | {"duration_seconds": 60, "steps": 200, "seed": 11}
     track_id = service.post("/generate/submit", **body)["track_id"]

@@ -28,7 +28,7 @@ def fetched(api: Api, path: str) -> Samples:
 @both_backends
 def test_each_take_is_made_again_by_its_own_seed(api: Api, backend: str) -> None:
     made = api.post("/generate", **BODY, takes=3, backend_override=backend)
-    assert made.keys() == {"backend", "sample_rate", "duration_seconds", "lora_scale", "draws", "takes"}
+    assert made.keys() == {"backend", "sample_rate", "duration_seconds", "lora_scale", "draws", "takes", "failed"}
     assert (made["backend"], made["draws"], made["duration_seconds"]) == (backend, 3, pytest.approx(4, abs=0.1))
     assert [take["seed"] for take in made["takes"]] == [2**32 - 1, 0, 1]
     heard = [fetched(api, take["url"]) for take in made["takes"]]

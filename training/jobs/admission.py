@@ -15,6 +15,7 @@ from preprocessing.webhook_url import check_webhook_url
 from runners import TABLE
 from storage import Storage
 from storage.ownership import check_quota
+from storage.webhooks import Deliveries
 from training.jobs.record import JobRecord
 from training.jobs.slots import JobSlots
 from training.jobs.store import Jobs
@@ -29,6 +30,7 @@ class Admission:
         self.jobs = Jobs(storage)
         self.library = Library(storage)
         self.slots = JobSlots(storage, self.jobs)
+        self.webhooks = Deliveries(storage)
 
     def admit(self, request: TrainRequest) -> JobRecord:
         """Returns a new queued job, or the existing one if the request names it by `job_id`.
@@ -42,6 +44,8 @@ class Admission:
         if existing:
             return existing
         check_webhook_url(request.webhook_url)
+        if request.webhook_url:
+            self.webhooks.check_room(principal.current().account)
         check_sources(request, self.storage, self.settings)
         stored(request, self.storage)
         check_quota(self.storage, request.producer_id, 0, self.settings.producer_max_bytes)

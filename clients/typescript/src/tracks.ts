@@ -39,11 +39,18 @@ export interface PageOptions extends ReadOptions {
   limit?: number;
 }
 
-/** How a track is submitted. */
-export interface SubmitRequestOptions {
+/** How a track is submitted, and the files that it is made from. */
+export interface SubmitRequestOptions extends Pick<GenerateFiles, "source" | "reference"> {
   /** A request that is sent again with the same key makes nothing again; chosen unless one is given. */
   idempotencyKey?: string;
   signal?: AbortSignal | undefined;
+}
+
+function partsOf(files: Pick<GenerateFiles, "source" | "reference">): FilePart[] {
+  return (["source", "reference"] as const).flatMap((field) => {
+    const file = files[field];
+    return file ? [{ field, file, name: file instanceof File ? file.name : "audio" }] : [];
+  });
 }
 
 /** Tracks: make, follow in the queue, fetch; and the library of those that were made. */
@@ -66,11 +73,7 @@ export class Tracks {
 
   #generate<Made>(options: Readonly<Record<string, unknown>>, files: GenerateFiles): Promise<Made> {
     const fields = { ...options, response: "url" };
-    const parts: FilePart[] = [];
-    for (const field of ["source", "reference"] as const) {
-      const file = files[field];
-      if (file) parts.push({ field, file, name: file instanceof File ? file.name : "audio" });
-    }
+    const parts = partsOf(files);
     const headers = idempotent(files.idempotencyKey);
     if (files.requestId) headers["x-request-id"] = files.requestId;
     const common = { headers, withLinks: true, signal: files.signal };
@@ -80,9 +83,11 @@ export class Tracks {
 
   /** Start to make a track, or several takes, and answer at once. The options are the fields of `POST /generate/submit`. */
   submit(prompt: string, options: SubmitOptions = {}, request: SubmitRequestOptions = {}): Promise<SubmittedTrack> {
-    const json = { prompt, ...options, response: "url" };
-    const headers = idempotent(request.idempotencyKey);
-    return this.#transport.json("POST", "/generate/submit", { json, headers, withLinks: true, signal: request.signal });
+    const fields = { prompt, ...options, response: "url" };
+    const parts = partsOf(request);
+    const common = { headers: idempotent(request.idempotencyKey), withLinks: true, signal: request.signal };
+    if (!parts.length) return this.#transport.json("POST", "/generate/submit", { json: fields, ...common });
+    return this.#transport.json("POST", "/generate/form/submit", { form: asTexts(fields), files: parts, ...common });
   }
 
   /** A submitted track now and whenever it changes, until it is made, has failed, or was cancelled; as `jobs.events`. */

@@ -40,6 +40,7 @@ const CALLS = [
   (client) => client.generate("trap", options("GenerateRequest"), { requestId: "mine" }),
   (client) => client.generate("trap", options("GenerateRequest"), { source: SONG, reference: SONG, requestId: "mine" }),
   (client) => client.tracks.submit("trap", options("SubmitRequest")),
+  (client) => client.tracks.submit("trap", options("SubmitRequest"), { source: SONG, reference: SONG }),
   async (client) => {
     for await (const track of client.tracks.events(TRACK)) assert.equal(track.state, "done");
   },

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,15 +19,19 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
 
+from api.middleware.idempotency import Idempotency
 from api.routes import training
 from api.routes.application import application
 from api.routes.inputs import json_body
 from contract import TrainRequest
 from core.asgi.responses import answer_or_error
 from core.settings import Settings
+from generation.outbox import Outbox
 from scripts.serving import free_port
 from storage import Storage, keys
+from storage.process_lease import ProcessLease
 from tests.api import PATIENCE, beat, error_of, wait_until
 from training.jobs.admission import Admission
 from training.jobs.store import Jobs
@@ -113,3 +119,40 @@ def test_the_location_is_absolute_and_of_the_clients_scheme(url: str, jobs: Jobs
         jobs.fail("held", "the disk is full", 507)
         assert "the disk is full" in error_of(client.get("/jobs/held/result"), 507)
         error_of(client.get("/jobs/gone/result"), 404)
+
+
+def test_a_training_whose_client_left_is_found_by_its_idempotency_key(
+    store: Storage, jobs: Jobs, body: dict[str, Any], tmp_path: Path
+) -> None:
+    front: Any = SimpleNamespace(admission=Admission(store, Settings()), jobs=jobs, training=NoTraining())
+    front.settings, front.storage = Settings(), store
+    front.outbox, front.lease = Outbox(store, "left", tmp_path / "outbox"), ProcessLease(store)
+
+    async def train(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        answer = await answer_or_error(training.train(front, await json_body(request, TrainRequest), request))
+        assert isinstance(answer, Response)
+        await answer(scope, receive, send)
+
+    async def asked(key: str = "mine", **changes: Any) -> httpx.Response | None:
+        """The answer; None if the client left before it."""
+        transport = httpx.ASGITransport(Idempotency(train, lambda: front))
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            try:
+                async with asyncio.timeout(2):
+                    return await client.post("/train", json=unnamed | changes, headers={"idempotency-key": key})
+            except TimeoutError:
+                return None
+
+    unnamed = {name: value for name, value in body.items() if name != "job_id"}
+    assert asyncio.run(asked()) is None and asyncio.run(asked()) is None
+    [job] = jobs.all()
+    assert job.state == "queued"
+    assert asyncio.run(asked("another", model_name="day")) is None and len(list(jobs.all())) == 2
+    other = asyncio.run(asked(max_steps=7))
+    assert other is not None and "another request" in error_of(other, 409)
+    jobs.fail(job.job_id, "the disk is full", 507)
+    ended = asyncio.run(asked())
+    assert ended is not None and "the disk is full" in error_of(ended, 507)
+    assert len(list(jobs.all())) == 2
+    front.lease.close()

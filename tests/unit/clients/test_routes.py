@@ -55,6 +55,12 @@ CALLS: list[Callable[[Any, Path], Any]] = [
     lambda client, folder: client.tracks.generate_takes("trap", 4, request_id="mine"),
     lambda client, folder: client.tracks.generate_takes("trap", 4, source_file=folder / "beat.wav"),
     lambda client, folder: client.tracks.submit("trap", **dict.fromkeys(SubmitOptions.__annotations__, "x")),
+    lambda client, folder: client.tracks.submit(
+        "trap",
+        source_file=folder / "beat.wav",
+        reference_file=folder / "beat.wav",
+        **(dict.fromkeys(SubmitOptions.__annotations__, "x") | {"tracks": ["drums"]}),
+    ),
     lambda client, folder: client.tracks.events("twins:ada:a"),
     lambda client, folder: client.tracks.wait("twins:ada:a"),
     lambda client, folder: client.tracks.queue("mine"),

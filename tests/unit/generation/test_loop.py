@@ -37,24 +37,22 @@ def test_a_loop_has_whole_bars_to_the_sample(bpm: int, time_signature: str, seco
 
 
 def test_the_join_is_like_any_other_bar_line() -> None:
-    joins = [join_of(sample_song(np.random.default_rng(number))) for number in range(6)]
-    # A piece may change much at the very bar at which the loop starts; the loop adds nothing to that.
-    assert max(join.by_track for join in joins) <= 1.5
-    assert np.median([join.by_bar_lines for join in joins]) <= 1.5
+    # Song 68 changes at its second bar, which a loop that began there would repeat as a jump of 1.8.
+    assert max(join_of(sample_song(np.random.default_rng(number))) for number in (0, 1, 2, 68)) <= 1.5
 
 
 def test_the_first_sample_follows_the_last_as_in_the_track() -> None:
     loop = Loop(2, 120, "4")
     track = np.random.default_rng(1).normal(0, 0.1, (round(loop.made_seconds * RATE), 2)).astype(np.float32)
     cut = loop.cut(track, RATE)
-    start = round(loop.bar_seconds * RATE)
-    assert np.array_equal(cut[0], track[start])
+    starts = [round(bars * loop.bar_seconds * RATE) for bars in (1, 2)]
+    start = next(each for each in starts if np.array_equal(cut[0], track[each]))
     assert np.allclose(cut[-1], track[start - 1], atol=0.01)
 
 
 def test_a_piece_keeps_its_beginning_and_ending_out_of_the_loop() -> None:
     loop = Loop(1, 120, "4")
-    track = np.ones((3 * 2 * RATE, 1), np.float32)
+    track = np.ones((4 * 2 * RATE, 1), np.float32)
     track[: RATE // 2] = 0
     track[-RATE:] = 0
     assert np.allclose(loop.cut(track, RATE), 1)
@@ -69,4 +67,4 @@ def test_bars_need_a_tempo() -> None:
 def test_a_bar_that_does_not_fit() -> None:
     with pytest.raises(Refusal, match=r"loop: a bar of 8 s with the bars around it .* musicgen makes at most"):
         loop_of(asked(), 30, 23.9, "musicgen")
-    assert loop_of(asked(duration_seconds=24), 30, 24, "musicgen").bars == 1
+    assert loop_of(asked(duration_seconds=24), 30, 24, "musicgen") == Loop(1, 30, "4", spare_bars=0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -13,9 +14,11 @@ import pytest
 
 from adapters.library import Library
 from contract import SubmitRequest, SubmittedState, TrackAnswer
+from contract.tasks import Task
 from core.errors import Refusal
 from core.principal import Principal, acting
 from core.settings import Settings
+from generation.editing.recordings import Sent
 from generation.outbox import Outbox
 from generation.pipeline import Generation
 from generation.submission import store as submission_store
@@ -26,6 +29,7 @@ from runners.messages import RunnerState, TrackRequest
 from runners.messages import TrackAnswer as MadeAnswer
 from storage import Storage, leases, work_keys
 from storage.process_lease import ProcessLease
+from tests.api import beat
 from tests.signed_in import Silence, store_twin
 
 ADA = Principal("key ada", frozenset({"generate"}), frozenset({"ada"}), tracks="key-ada")
@@ -36,8 +40,9 @@ TRACK = {"prompt": "trap", "duration_seconds": 0.5, "seed": 7}
 class Gated(Silence):
     """A runner that makes a track once `go` is set, and whose queue is full for the first `full` requests."""
 
-    def __init__(self, full: int = 0) -> None:
+    def __init__(self, full: int = 0, tasks: Sequence[Task] = ("text",)) -> None:
         self.go = asyncio.Event()
+        self.tasks = tasks
         self.full = full
         self.asked: list[TrackRequest] = []
 
@@ -51,7 +56,7 @@ class Gated(Silence):
         return made.model_copy(update={"other_takes": [made.pcm] * (request.takes - 1)})
 
     async def describe(self) -> RunnerState:
-        return (await super().describe()).model_copy(update={"takes_reference": True})
+        return (await super().describe()).model_copy(update={"takes_reference": True, "tasks": list(self.tasks)})
 
 
 class Process:
@@ -124,6 +129,54 @@ def test_a_track_is_made_after_the_answer_under_the_id_that_was_answered(store: 
                     await asyncio.sleep(0.02)
 
     asyncio.run(run())
+
+
+def test_a_recording_that_came_with_a_track_outlives_its_process(store: Storage, tmp_path: Path) -> None:
+    """Another process makes the track from it; it is deleted when the track has ended."""
+    request = SubmitRequest(prompt="trap", task="repaint", start=0, end=0.2, seed=7)
+    (tmp_path / "beat.wav").write_bytes(beat(0.5))
+    editor = Gated(tasks=["text", "repaint"])
+
+    async def begin() -> str:
+        process = Process(store, tmp_path, editor)
+        with io.FileIO(tmp_path / "beat.wav") as file:
+            with pytest.raises(Refusal, match=r"^source: text has no such field"):
+                await process.submissions.submit(SubmitRequest.model_validate(TRACK), Sent(source=file))
+            track_id = (await process.submissions.submit(request, Sent(source=file))).track_id
+        await asyncio.sleep(0.1)
+        process.lease._held.pop_all()  # as after kill -9: nothing releases the lease
+        return track_id
+
+    async def go_on(track_id: str) -> None:
+        runner = Gated(tasks=["text", "repaint"])
+        async with alive(Process(store, tmp_path, runner)) as process:
+            async with asyncio.timeout(30):
+                while not runner.asked:
+                    await asyncio.sleep(0.02)
+            assert runner.asked[0].edit and runner.asked[0].edit.source.flac
+            await process.submissions.cancel(track_id)
+            assert await process.state(track_id) == "cancelled"
+
+    track_id = asyncio.run(begin())
+    assert len(list(store.list("submitted_recordings/"))) == 1
+    asyncio.run(go_on(track_id))
+    assert not list(store.list("submitted_recordings/"))
+
+
+def test_the_recordings_of_open_tracks_have_a_limit(
+    store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submission_store, "MAX_RECORDED_BYTES", 1000)
+    (tmp_path / "beat.wav").write_bytes(beat(0.5))
+
+    async def run() -> None:
+        async with alive(Process(store, tmp_path, Gated(tasks=["text", "cover"]))) as process:
+            with io.FileIO(tmp_path / "beat.wav") as file, pytest.raises(Refusal, match=r"^source: .* GiB") as refused:
+                await process.submissions.submit(SubmitRequest(prompt="trap", task="cover"), Sent(source=file))
+            assert refused.value.status == 413
+
+    asyncio.run(run())
+    assert not [*store.list("submitted_recordings/"), *store.list("open_submissions/")]
 
 
 def test_a_track_whose_process_ended_is_taken_up_and_is_the_same(store: Storage, tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from contract import Figures, GenerateForm, GenerateRequest
+from contract import FailedTake, Figures, GenerateForm, GenerateRequest
 from contract.validation import validated
 from core.errors import Refusal
 from generation.delivery.plan import Delivered
 from generation.figures import Goal, figures_of
 from generation.goals import goal_of
 from generation.provenance import Provenance
-from generation.takes import Draft, select
+from generation.takes import Draft, made_of, select
 from preprocessing.analysis import Analysis
 from preprocessing.levels import Levels
 from preprocessing.musical_key import KeyEstimate
@@ -38,7 +38,15 @@ def request(**fields: Any) -> GenerateRequest:
     return validated(GenerateRequest, {"prompt": "trap", "bpm": 140, "key": "A minor", "lora_id": "ada:night"} | fields)
 
 
-def drawn(asked: GenerateRequest, failing: bool = False) -> tuple[list[int], list[tuple[int, int]], int]:
+def draft(number: int) -> Draft:
+    heard = HEARD[number % len(HEARD)]
+    figures = Figures(**{**NOTHING, **heard}) if heard else None
+    return Draft(number, Delivered(b"", 48_000, 1.0, b""), Provenance("ace_step", "starter", number), figures)
+
+
+def drawn(
+    asked: GenerateRequest, failing: bool = False, broken: Sequence[int] = ()
+) -> tuple[list[int], list[tuple[int, int]], int]:
     """The takes that are answered, by their numbers; the calls that drew; and the number that was drawn."""
     calls: list[tuple[int, int]] = []
 
@@ -46,13 +54,7 @@ def drawn(asked: GenerateRequest, failing: bool = False) -> tuple[list[int], lis
         calls.append((before, count))
         if failing and before:
             raise Refusal(503, "64 requests are being served already")
-        drafts = []
-        for number in range(before, before + count):
-            heard = HEARD[number % len(HEARD)]
-            figures = Figures(**{**NOTHING, **heard}) if heard else None
-            made = Delivered(b"", 48_000, 1.0, b"")
-            drafts.append(Draft(number, made, Provenance("ace_step", "starter", number), figures))
-        return drafts
+        return [draft(number) for number in range(before, before + count) if number not in broken]
 
     takes, draws = asyncio.run(select(asked, draw))
     return [take.seed for take in takes], calls, draws
@@ -93,6 +95,23 @@ def test_takes_are_ordered(fields: dict[str, Any], expected: list[int]) -> None:
 )
 def test_takes_are_drawn_until_one_is_accepted(fields: dict[str, Any], expected: object) -> None:
     assert drawn(request(**fields)) == expected
+
+
+def test_a_take_that_failed_is_told_and_the_others_are_answered() -> None:
+    failed: list[FailedTake] = []
+    results = [draft(0), Refusal(500, "not finite"), draft(2), KeyError("x")]
+    assert [each.seed for each in made_of(results, [5, 6, 7, 8], failed)] == [0, 2]
+    assert [each.seed for each in failed] == [6, 8] and failed[0].error == "not finite"
+    with pytest.raises(Refusal, match="not finite"):
+        made_of([Refusal(500, "not finite"), KeyError("x")], [1, 2], failed)
+    with pytest.raises(asyncio.CancelledError):
+        made_of([draft(0), asyncio.CancelledError()], [1, 2], failed)
+
+
+def test_another_take_is_drawn_for_one_that_failed_where_takes_must_be_accepted() -> None:
+    asked = request(accept={"key": True, "draws": 6}, takes=2)
+    assert drawn(asked, broken=[0]) == ([3, 5], [(0, 2), (2, 2), (4, 1), (5, 1)], 6)
+    assert drawn(request(best_of=3, rank="tempo"), broken=[1])[0] == [0]
 
 
 def test_takes_are_answered_where_no_more_can_be_drawn() -> None:

@@ -88,6 +88,15 @@ def test_a_copy_within_a_longer_track_is_found() -> None:
     assert found is not None and found.segment == 1 and found.memorised
 
 
+def test_a_short_copy_across_the_cut_between_two_segments_is_found() -> None:
+    segments, cut = TrainingSegments(), 8 * RATE
+    for number, part in enumerate((song("lofi", 0)[:cut], song("lofi", 0)[cut:], song("lofi", 1))):
+        segments.add(number, part, RATE, song=number // 2)
+    copy = changed(song("lofi", 0)[cut - 3 * RATE : cut + 3 * RATE], 1.03, 1, False)
+    found = nearest(TrainingSegments.read(segments.write()), copy)
+    assert found is not None and found.memorised and found.segment == 0
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.01, 4.0])
 def test_a_track_that_is_too_short_is_near_to_nothing(seconds: float) -> None:
     assert nearest(trained("house"), song("house", 0)[: round(seconds * RATE)]) is None

@@ -22,7 +22,7 @@ from contract import SamplingOptions
 from core.errors import Refusal
 from core.settings import settings
 from models.ace_step import AceStep
-from models.base import Text
+from models.base import Row, Text
 from models.checkpoints import Checkpoint
 from runners.adapter_cache import AdapterCache
 from runners.local import LocalRunners
@@ -236,6 +236,35 @@ def test_latents_travel_with_a_track_and_back(runners: LocalRunners) -> None:
     assert one.shape == (50, 8) and second.latents.gain == first.latents.gain
     kept = [np.array_equal(one[frame], two[frame]) for frame in range(50)]
     assert kept == [not 10 <= frame < 30 for frame in range(50)]
+
+
+def test_a_take_that_fails_is_told_in_its_place(runners: LocalRunners, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are made as without it; if all fail, the first error is the answer."""
+    finish = AceStep.finish
+    broken: set[int] = set()
+
+    def failing(model: AceStep, run: Any, row: Row) -> Any:
+        if row.options.seed in broken:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return finish(model, run, row)
+
+    monkeypatch.setattr(AceStep, "finish", failing)
+    asked = _request(seconds=1, timeout=60, steps=2).model_copy(update={"takes": 3, "keep_latents": True})
+
+    async def made(seeds: set[int]) -> TrackAnswer:
+        broken.clear()
+        broken.update(seeds)
+        answer = await runners["ace_step"].generate(asked)
+        return TrackAnswer.model_validate_json(answer.model_dump_json())
+
+    runners["ace_step"]
+    whole, partly, none = (asyncio.run(made(seeds)) for seeds in (set(), {1, 3}, {1, 2, 3}))
+    assert not whole.failed_takes and all(take.pcm and take.latents for take in whole.takes)
+    first, second, third = partly.takes
+    assert partly.status == 200 and partly.seconds == whole.seconds == 1
+    assert (first.status, first.pcm, first.latents) == (503, b"", None) and "memory" in str(first.error)
+    assert second == whole.takes[1] and third.error == first.error
+    assert none.status == 503 and not none.takes[0].pcm
 
 
 def test_a_task_that_the_checkpoint_cannot_do_is_refused(runners: LocalRunners) -> None:

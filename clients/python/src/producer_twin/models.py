@@ -56,6 +56,13 @@ class EmbeddedTags(Answer):
     key: str | None = None
 
 
+class FailedTake(Answer):
+    """A take that could not be made, while others were. `error` says why."""
+
+    seed: int
+    error: str
+
+
 class ImportAnswer(Answer):
     """`notes` say what had to be assumed, and how much the adapter changes the model."""
 
@@ -558,17 +565,6 @@ class JobAnswer(Answer):
     stopped_early: str | None = None
 
 
-class TakesAnswer(Answer):
-    """With `takes` above 1: links to all of them, in the order of `rank`; `draws` is the number that was drawn."""
-
-    backend: str
-    sample_rate: int
-    duration_seconds: float
-    lora_scale: float | None = None
-    draws: int
-    takes: list[Take]
-
-
 class TrackAnswer(Answer):
     """`GET /tracks/{track_id}`: a track with all that made it.
 
@@ -626,6 +622,21 @@ class SubmittedTrackAnswer(Answer):
     seconds_left: float | None = None
     error: str | None = None
     track: TrackAnswer | None = None
+
+
+class TakesAnswer(Answer):
+    """With `takes` above 1: links to all of them, in the order of `rank`; `draws` is the number that was drawn.
+
+    `failed` has those that could not be made.
+    """
+
+    backend: str
+    sample_rate: int
+    duration_seconds: float
+    lora_scale: float | None = None
+    draws: int
+    takes: list[Take]
+    failed: list[FailedTake]
 
 
 class TracksAnswer(Answer):

@@ -22,7 +22,7 @@ from api.routes.handler import Inputs
 from contract import GenerateRequest
 from core.errors import Refusal
 from generation.editing.recordings import Sent
-from generation.pipeline import Generated
+from generation.generated import Generated
 
 SONG = {"type": "input_audio", "input_audio": {"data": base64.b64encode(b"RIFF").decode()}}
 CONTENT = [{"type": "text", "text": "dark trap"}, SONG]

@@ -21,6 +21,7 @@ from standardwebhooks.webhooks import Webhook
 from api.webhooks import dispatcher as module
 from api.webhooks import sender, signature
 from api.webhooks.dispatcher import Dispatcher
+from core.errors import Refusal
 from core.settings import ROOT
 from preprocessing.public_network import is_public
 from storage import Storage, webhooks, work_keys
@@ -318,3 +319,19 @@ def test_many_messages_of_one_account_do_not_hide_those_of_others(
     Deliveries(store).add("b" * 32, "https://example.com/", "track.done", "x", Event(number=9), START)
     due = Deliveries(store).due(START)
     assert [Deliveries(store).account_of(mark) for mark in due] == [ACCOUNT] * 3 + ["b" * 32]
+
+
+def test_requests_with_webhooks_wait_while_many_of_the_account_are_not_delivered(
+    store: Storage, clock: Clock, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "MAX_PENDING_EACH", 2)
+    deliveries = Deliveries(store)
+    for number in range(2):
+        deliveries.check_room(ACCOUNT)
+        add(store, f"{receiver.url}/hook", number)
+    with pytest.raises(Refusal, match=r"^webhook_url: 2 messages to you are not delivered yet") as refused:
+        deliveries.check_room(ACCOUNT)
+    assert refused.value.status == 429 and refused.value.wait
+    deliveries.check_room("b" * 32)
+    deliver(store, clock)
+    deliveries.check_room(ACCOUNT)

@@ -140,8 +140,7 @@ class AsyncTracks(AsyncResource):
         idempotency_key: str | None,
     ) -> httpx.Response:
         fields = {**fields, "response": "url"}
-        sent = {"source": source_file, "reference": reference_file}
-        files = [FilePart(Path(path), name_of(path), field=name) for name, path in sent.items() if path is not None]
+        files = _recordings(source_file, reference_file)
         return await self._transport.send(
             "POST",
             "/generate/form" if files else "/generate",
@@ -153,17 +152,31 @@ class AsyncTracks(AsyncResource):
         )
 
     async def submit(
-        self, prompt: str, *, idempotency_key: str | None = None, **options: Unpack[SubmitOptions]
+        self,
+        prompt: str,
+        *,
+        source_file: str | os.PathLike[str] | None = None,
+        reference_file: str | os.PathLike[str] | None = None,
+        idempotency_key: str | None = None,
+        **options: Unpack[SubmitOptions],
     ) -> SubmittedTrackAnswer:
         """Start to make a track, and return at once; `wait` waits for it.
 
         Args:
             prompt: a description of the music.
+            source_file: a file to edit, instead of the path `source`.
+            reference_file: a file whose timbre is followed, instead of the path `reference`.
             idempotency_key: the same key with the same request is the same track; a new one if left out.
             options: the fields of `POST /generate/submit`.
         """
+        fields, files = {"prompt": prompt, **options}, _recordings(source_file, reference_file)
         answer = await self._transport.send(
-            "POST", "/generate/submit", json={"prompt": prompt, **options}, headers=idempotent(idempotency_key)
+            "POST",
+            "/generate/form/submit" if files else "/generate/submit",
+            json=None if files else fields,
+            form=_as_texts(fields) if files else None,
+            files=files,
+            headers=idempotent(idempotency_key),
         )
         return SubmittedTrackAnswer.model_validate_json(answer.content)
 
@@ -291,6 +304,11 @@ class AsyncTracks(AsyncResource):
         options = {"params": {"format": format}} if format else {}
         async with self._transport.stream(output_path(stored), timeout=NO_READ_TIMEOUT, **options) as answer:
             yield answer
+
+
+def _recordings(source: str | os.PathLike[str] | None, reference: str | os.PathLike[str] | None) -> list[FilePart]:
+    sent = {"source": source, "reference": reference}
+    return [FilePart(Path(path), name_of(path), field=name) for name, path in sent.items() if path is not None]
 
 
 def _submitted(data: str) -> SubmittedTrackAnswer:
