@@ -11,6 +11,7 @@ import typer
 from producer_twin import ProducerTwin, ProducerTwinError, Retry
 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Producer = Annotated[str | None, typer.Option("--producer", help="Of this producer only.")]
 
 

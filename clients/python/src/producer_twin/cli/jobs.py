@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from producer_twin import Job
-from producer_twin.cli.context import Json, Producer, client_of
+from producer_twin.cli.context import Json, Producer, Yes, client_of
 from producer_twin.cli.output import day, print_fields, print_json, print_line, print_report, print_table
 from producer_twin.cli.train import show_report
 from producer_twin.cli.train import watch as watched
@@ -89,7 +89,7 @@ def report(
 def delete(
     context: typer.Context,
     job_id: JobId,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Delete a training that has ended, with its dataset and report; its twin stays."""
     if not yes:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from producer_twin import ProducerTwinError
-from producer_twin.cli.context import Json, Producer, client_of
+from producer_twin.cli.context import Json, Producer, Yes, client_of
 from producer_twin.cli.making import check_file
 from producer_twin.cli.output import ProgressBar, day, print_fields, print_json, print_line, print_table, say
 from producer_twin.models import SubmittedTrackAnswer, TrackAnswer
@@ -137,7 +137,7 @@ def cancel(context: typer.Context, track_id: TrackId, json: Json = False) -> Non
 def delete(
     context: typer.Context,
     track_id: TrackId,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Delete a track; cancel one that is not made yet."""
     if not yes:

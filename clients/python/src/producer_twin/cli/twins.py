@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from producer_twin.cli.context import Json, Producer, client_of
+from producer_twin.cli.context import Json, Producer, Yes, client_of
 from producer_twin.cli.output import day, print_fields, print_json, print_line, print_report, print_table, say
 from producer_twin.cli.train import show_report, watch
 from producer_twin.requests import RetrainOptions
@@ -139,7 +139,7 @@ def export(
 def delete(
     context: typer.Context,
     lora_id: LoraId,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Delete a twin with all its versions."""
     if not yes:
