@@ -1,6 +1,7 @@
 "use client";
 
 import { useFormatter, useLocale, useTranslations } from "next-intl";
+import dynamic from "next/dynamic";
 import { hasEnded, type Job } from "producer-twin";
 import { useEffect, useId, useRef, useState } from "react";
 import { api, here } from "@/lib/client";
@@ -9,7 +10,9 @@ import { useJob } from "@/lib/useJob";
 import { Confirm } from "../Confirm";
 import { Notice } from "../Notice";
 import { Curve } from "./Curve";
-import { JobReport } from "./JobReport";
+
+// It is seen only once a row unfolds.
+const JobReport = dynamic(() => import("./JobReport").then((module) => module.JobReport));
 
 type Props = { first: Job; isOpen: boolean; fold: () => void; changed: () => void };
 

@@ -1,13 +1,13 @@
 "use client";
 
 import { useTranslations } from "next-intl";
+import dynamic from "next/dynamic";
 import { hasEnded, type Job, type ProducerRecord } from "producer-twin";
 import { useId, useState } from "react";
 import { usePassword } from "@/lib/password";
 import { useProducer } from "@/lib/useProducer";
 import { useSettled } from "@/lib/useSettled";
 import { Notice } from "../Notice";
-import { ImportTwin } from "./ImportTwin";
 import { JobRow } from "./JobRow";
 import { NewTwin } from "./NewTwin";
 import { OwnProducers } from "./OwnProducers";
@@ -16,8 +16,11 @@ import { ProducerId } from "./ProducerId";
 import { StorageUsed } from "./StorageUsed";
 import { TwinAccess } from "./TwinAccess";
 import { TwinCard } from "./TwinCard";
-import { Usage } from "./Usage";
 import "./producer.css";
+
+// They wait for the producer's lists.
+const ImportTwin = dynamic(() => import("./ImportTwin").then((module) => module.ImportTwin));
+const Usage = dynamic(() => import("./Usage").then((module) => module.Usage));
 
 const TYPING_MILLISECONDS = 400;
 
