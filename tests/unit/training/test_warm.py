@@ -103,7 +103,7 @@ def test_a_job_imports_for_itself_where_a_gpu_was_asked_in_the_template(
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
     monkeypatch.setattr(warm, "_count_gpus", lambda: gpus)
     monkeypatch.setattr(warm, "set_name", lambda _: None)
-    monkeypatch.setattr(warm.run, "run_attempt", run_attempt)
+    monkeypatch.setattr("training.run.run_attempt", run_attempt)
     monkeypatch.setattr(os, "execv", execute)
     ours, theirs = socket.socketpair()
     with ours:
