@@ -99,7 +99,7 @@ def test_takes_are_drawn_until_one_is_accepted(fields: dict[str, Any], expected:
 
 def test_a_take_that_failed_is_told_and_the_others_are_answered() -> None:
     failed: list[FailedTake] = []
-    results = [draft(0), Refusal(500, "not finite"), draft(2), KeyError("x")]
+    results: list[Draft | BaseException] = [draft(0), Refusal(500, "not finite"), draft(2), KeyError("x")]
     assert [each.seed for each in made_of(results, [5, 6, 7, 8], failed)] == [0, 2]
     assert [each.seed for each in failed] == [6, 8] and failed[0].error == "not finite"
     with pytest.raises(Refusal, match="not finite"):
