@@ -20,7 +20,8 @@ from core.errors import Refusal
 from core.principal import Principal, acting
 from core.settings import Settings
 from generation.editing.recordings import Sent
-from generation.pipeline import Generated, Generation
+from generation.generated import Generated
+from generation.pipeline import Generation
 from storage import Storage, leases
 from storage.process_lease import ProcessLease
 from training.jobs.retention import clean
