@@ -3,112 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from adapters.library import Library
-from contract import SubmitRequest, SubmittedState, TrackAnswer
-from contract.tasks import Task
+from contract import SubmitRequest, SubmittedState
 from core.errors import Refusal
 from core.principal import Principal, acting
-from core.settings import Settings
-from generation.editing.recordings import Sent
-from generation.outbox import Outbox
-from generation.pipeline import Generation
 from generation.submission import store as submission_store
-from generation.submission import submissions as module
-from generation.submission.submissions import Submissions
-from runners.clients import Runners
-from runners.messages import RunnerState, TrackRequest
 from runners.messages import TrackAnswer as MadeAnswer
-from storage import Storage, leases, work_keys
-from storage.process_lease import ProcessLease
-from tests.api import beat
-from tests.signed_in import Silence, store_twin
+from runners.messages import TrackRequest
+from storage import Storage, work_keys
+from tests.signed_in import store_twin
+from tests.unit.generation.submission.processes import TRACK, Gated, Process, alive, until
 
 ADA = Principal("key ada", frozenset({"generate"}), frozenset({"ada"}), tracks="key-ada")
 EVE = Principal("key eve", frozenset({"generate"}), frozenset({"eve"}), tracks="key-eve")
-TRACK = {"prompt": "trap", "duration_seconds": 0.5, "seed": 7}
-
-
-class Gated(Silence):
-    """A runner that makes a track once `go` is set, and whose queue is full for the first `full` requests."""
-
-    def __init__(self, full: int = 0, tasks: Sequence[Task] = ("text",)) -> None:
-        self.go = asyncio.Event()
-        self.tasks = tasks
-        self.full = full
-        self.asked: list[TrackRequest] = []
-
-    async def generate(self, request: TrackRequest) -> MadeAnswer:
-        self.asked.append(request)
-        if self.full:
-            self.full -= 1
-            return MadeAnswer(error="the queue is full", status=503, wait=0)
-        await self.go.wait()
-        made = await super().generate(request)
-        return made.model_copy(update={"other_takes": [made.pcm] * (request.takes - 1)})
-
-    async def describe(self) -> RunnerState:
-        return (await super().describe()).model_copy(update={"takes_reference": True, "tasks": list(self.tasks)})
-
-
-class Process:
-    """What a front process has of submitted tracks."""
-
-    def __init__(self, storage: Storage, folder: Path, runner: Gated) -> None:
-        settings = Settings(allow_noncommercial=False)
-        runners = Runners({"ace_step": runner}, settings)
-        outbox = Outbox(storage, "submitted", folder / "outbox")
-        self.generation = Generation(runners, Library(storage), outbox, settings)
-        self.lease = ProcessLease(storage)
-        self.submissions = Submissions(self.generation, storage, self.lease)
-
-    async def submit(self, **body: Any) -> str:
-        return (await self.submissions.submit(SubmitRequest(**(TRACK | body)))).track_id
-
-    def find(self, track_id: str) -> TrackAnswer:
-        return self.generation.track_library.find(track_id)
-
-    async def state(self, track_id: str) -> str:
-        """As a client learns it."""
-        try:
-            self.find(track_id)
-            return "done"
-        except Refusal:
-            found = await self.submissions.find(track_id)
-            return found.state if found else "unknown"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(module, "_FIRST_WAIT_SECONDS", 0.05)
-    monkeypatch.setattr(leases, "RENEW", 0.1)
-    monkeypatch.setattr(leases, "EXPIRY", 0.6)
-
-
-@asynccontextmanager
-async def alive(process: Process) -> AsyncIterator[Process]:
-    process.submissions.start()
-    try:
-        yield process
-    finally:
-        await process.submissions.stop()
-        process.lease.close()
-
-
-async def until(state: Callable[[], Awaitable[str]], wanted: str) -> None:
-    async with asyncio.timeout(30):
-        while (found := await state()) != wanted:
-            assert found in ("queued", "making", "finishing"), found
-            await asyncio.sleep(0.02)
 
 
 @pytest.mark.slow
@@ -129,54 +41,6 @@ def test_a_track_is_made_after_the_answer_under_the_id_that_was_answered(store: 
                     await asyncio.sleep(0.02)
 
     asyncio.run(run())
-
-
-def test_a_recording_that_came_with_a_track_outlives_its_process(store: Storage, tmp_path: Path) -> None:
-    """Another process makes the track from it; it is deleted when the track has ended."""
-    request = SubmitRequest(prompt="trap", task="repaint", start=0, end=0.2, seed=7)
-    (tmp_path / "beat.wav").write_bytes(beat(0.5))
-    editor = Gated(tasks=["text", "repaint"])
-
-    async def begin() -> str:
-        process = Process(store, tmp_path, editor)
-        with io.FileIO(tmp_path / "beat.wav") as file:
-            with pytest.raises(Refusal, match=r"^source: text has no such field"):
-                await process.submissions.submit(SubmitRequest.model_validate(TRACK), Sent(source=file))
-            track_id = (await process.submissions.submit(request, Sent(source=file))).track_id
-        await asyncio.sleep(0.1)
-        process.lease._held.pop_all()  # as after kill -9: nothing releases the lease
-        return track_id
-
-    async def go_on(track_id: str) -> None:
-        runner = Gated(tasks=["text", "repaint"])
-        async with alive(Process(store, tmp_path, runner)) as process:
-            async with asyncio.timeout(30):
-                while not runner.asked:
-                    await asyncio.sleep(0.02)
-            assert runner.asked[0].edit and runner.asked[0].edit.source.flac
-            await process.submissions.cancel(track_id)
-            assert await process.state(track_id) == "cancelled"
-
-    track_id = asyncio.run(begin())
-    assert len(list(store.list("submitted_recordings/"))) == 1
-    asyncio.run(go_on(track_id))
-    assert not list(store.list("submitted_recordings/"))
-
-
-def test_the_recordings_of_open_tracks_have_a_limit(
-    store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(submission_store, "MAX_RECORDED_BYTES", 1000)
-    (tmp_path / "beat.wav").write_bytes(beat(0.5))
-
-    async def run() -> None:
-        async with alive(Process(store, tmp_path, Gated(tasks=["text", "cover"]))) as process:
-            with io.FileIO(tmp_path / "beat.wav") as file, pytest.raises(Refusal, match=r"^source: .* GiB") as refused:
-                await process.submissions.submit(SubmitRequest(prompt="trap", task="cover"), Sent(source=file))
-            assert refused.value.status == 413
-
-    asyncio.run(run())
-    assert not [*store.list("submitted_recordings/"), *store.list("open_submissions/")]
 
 
 def test_a_track_whose_process_ended_is_taken_up_and_is_the_same(store: Storage, tmp_path: Path) -> None:
