@@ -15,11 +15,11 @@ import { isId } from "./ids";
 import { ProducerId } from "./ProducerId";
 import { StorageUsed } from "./StorageUsed";
 import { TwinAccess } from "./TwinAccess";
-import { TwinCard } from "./TwinCard";
 import "./producer.css";
 
 // They wait for the producer's lists.
 const ImportTwin = dynamic(() => import("./ImportTwin").then((module) => module.ImportTwin));
+const TwinCard = dynamic(() => import("./TwinCard").then((module) => module.TwinCard));
 const Usage = dynamic(() => import("./Usage").then((module) => module.Usage));
 
 const TYPING_MILLISECONDS = 400;
