@@ -53,7 +53,8 @@ def played(model: Model, rows: Sequence[Row], seen: list[int] | None = None) -> 
 
 @pytest.mark.slow
 def test_takes_are_one_batch_with_one_condition(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The text is encoded once, all rows take each step together, and each take is its seed's alone, to the bit."""
+    """The text is encoded once, all rows take each step together, and each take is its seed's alone, to the bit
+    whatever the other rows are."""
     encoded: list[object] = []
     module = "models.ace_step.conditions" if isinstance(model, AceStep) else "models.musicgen.model"
     encode = importlib.import_module(module).encode
@@ -69,10 +70,17 @@ def test_takes_are_one_batch_with_one_condition(model: Model, monkeypatch: pytes
     assert len(encoded) == 1
     steps = [rows for rows in seen if rows > 1]
     assert steps and set(steps) == {TAKES}
-    for number, take in enumerate(takes):
-        (alone,) = played(model, [row((first + number) % 2**32)])
+    seeds = [(first + number) % 2**32 for number in range(TAKES)]
+    for kept in (0, 1):
+        # In a batch of the same size: where MKL has no reproducible kernels, the last bits depend on how many rows.
+        others = played(model, [row(seed if n % 2 == kept else 500 + n) for n, seed in enumerate(seeds)])
+        for take, other in list(zip(takes, others, strict=True))[kept::2]:
+            assert isinstance(take, np.ndarray) and isinstance(other, np.ndarray)
+            assert np.array_equal(take, other)
+    for take, seed in zip(takes, seeds, strict=True):
+        (alone,) = played(model, [row(seed)])
         assert isinstance(take, np.ndarray) and isinstance(alone, np.ndarray)
-        assert np.array_equal(take, alone)
+        assert np.allclose(take, alone, atol=1e-5)
     assert not np.array_equal(np.asarray(takes[0]), np.asarray(takes[1]))
 
 

@@ -88,7 +88,7 @@ def test_nothing_is_left_of_an_attempt_that_ends_before_its_first_step(store: St
         raise JobEnded("it belongs to another attempt")
 
     fit = _fit(store, store, end)
-    assert list(temporary.glob("twin-events-*"))
+    assert list(temporary.glob("producer-twin-events-*"))
     with pytest.raises(JobEnded):
         fit.run()
-    assert not list(temporary.glob("twin-events-*"))
+    assert not list(temporary.glob("producer-twin-events-*"))

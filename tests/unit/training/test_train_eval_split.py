@@ -82,8 +82,8 @@ def test_an_excerpt_that_cannot_be_measured_is_reported(
     cache: Any = SimpleNamespace(add=lambda audio, text: tmp_path / "no example")
     split = split_dataset(made, model, cache, 3.0, lambda: None, try_measuring=report.try_measuring)
     assert len(made.clips) == len(split.train.examples) == 3
-    # The last segment and the excerpts are too short to be compared.
-    assert len(split.segments) == 2 and split.codec_similarity is None
+    # Two segments and the music around two cuts; the last segment and the excerpts are too short to be compared.
+    assert len(split.segments) == 4 and split.codec_similarity is None
     assert (len(split.train.excerpts), len(split.train.through_codec)) == (3, 2)
     assert report.content["unmeasured"] == [
         "Not measured because of an error: an excerpt of clip 1: RuntimeError: out of memory"
