@@ -59,7 +59,7 @@ check: .venv/test.ready
 
 # Of one file or group (tests/conftest.py), all tests run in one process: its fixtures are made once. The processes of
 # tests share the cores already, so that a thread for each core in every one of them would only wait for the others.
-UNIT := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -n auto --maxprocesses=4 --dist loadfile
+UNIT := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -n 3 --dist loadfile
 INTEGRATION := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/integration -n 2 --dist loadgroup
 
 test: check

@@ -107,6 +107,7 @@ def artist(page: Page, app: str) -> None:
     page.get_by_role("button", name=re.compile("^Play Take 1")).click()
     player = page.get_by_role("region", name="Player")
     expect(player.get_by_role("slider")).not_to_have_attribute("aria-valuenow", "0")
+    page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(1500)  # until the waveform is drawn
     page.screenshot(path=IMAGES / "artist.png")
 
@@ -156,6 +157,7 @@ def film(page: Page, app: str) -> None:
 
 def shoot(page: Page, name: str, last: Locator) -> None:
     """Save a picture of the page from its top to this element."""
+    page.evaluate("scrollTo(0, 0)")  # boxes are measured from the window's top
     page.wait_for_timeout(1500)  # until the waveforms are drawn
     box = last.bounding_box()
     assert box is not None
