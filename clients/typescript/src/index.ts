@@ -4,7 +4,7 @@ export type { OnProgress } from "./forms.ts";
 export { hasEnded } from "./ended.ts";
 export { newId } from "./ids.ts";
 export type { FollowOptions } from "./followed.ts";
-export type { Retry } from "./retry.ts";
+export { isUnderWay, type Retry } from "./retry.ts";
 export type { paths, components } from "./schema.ts";
 export type { GenerateFiles, SubmitRequestOptions } from "./tracks.ts";
 export type { ReadOptions, Settings } from "./transport.ts";

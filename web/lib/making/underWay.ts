@@ -1,6 +1,6 @@
 "use client";
 
-import { ApiError, hasEnded, Unreachable, type StoredTrack, type SubmittedTrack } from "producer-twin";
+import { ApiError, hasEnded, isUnderWay, type StoredTrack, type SubmittedTrack, Unreachable } from "producer-twin";
 import { create } from "zustand";
 import { api } from "../client";
 import { Failure } from "../failure";
@@ -125,7 +125,7 @@ async function taken(request: TrackRequest, signal: AbortSignal): Promise<string
 /** Whether a request with the same key may be answered: the first one's answer was lost, or is still to come. */
 function isWorthAnother(error: unknown, attempt: number): boolean {
   if (error instanceof Unreachable) return attempt < MAX_ATTEMPTS;
-  return error instanceof ApiError && error.status === 409 && error.retryAfter !== null;
+  return error instanceof ApiError && isUnderWay(error);
 }
 
 function asSubmitted(found: StoredTrack | SubmittedTrack): SubmittedTrack {
