@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 Sound = NDArray[np.float64]  # (frames, channels)
 
 RATE = 44_100
+# One step of 16 bits: a row among others may be rounded otherwise than alone, where MKL has no reproducible kernels.
+MAX_ROUNDING = 1.01 / 2**15
 
 
 def chord(seconds: float, rate: int = RATE, channels: int = 2, level: float = 0.25) -> Sound:

@@ -21,6 +21,7 @@ import pytest
 from contract.jobs import TERMINAL
 from tests.api import PATIENCE, Api, Json, beat, checked, decoded, error_of, running, wait_until, wait_until_ready
 from tests.disks import filled, small_disk
+from tests.sounds import MAX_ROUNDING
 
 pytestmark = pytest.mark.long
 
@@ -138,7 +139,7 @@ def test_a_batch_too_large_for_memory_is_halved_and_a_row_too_large_fails_alone(
         large = pool.submit(asked, faulty, prompt="too large")
     assert long.result().status_code == 200
     for one, other in zip(alone, together, strict=True):
-        assert np.abs(one - decoded(other.result().content)[0]).max() <= 1.01 / 2**15
+        assert np.abs(one - decoded(other.result().content)[0]).max() <= MAX_ROUNDING
     assert "more memory than ace_step has now; ask for less" in error_of(large.result(), 503)
     assert large.result().headers["retry-after"]
     assert (decoded(asked(faulty, seed=0).content)[0] == alone[0]).all()
@@ -152,7 +153,7 @@ def test_values_that_are_not_finite_fail_their_row_only(faulty: Api) -> None:
         )
     assert "not finite" in error_of(broken, 500)
     for each in good:
-        assert np.abs(decoded(each.content)[0] - alone).max() <= 1.01 / 2**15
+        assert np.abs(decoded(each.content)[0] - alone).max() <= MAX_ROUNDING
 
 
 @pytest.mark.parametrize(("prompt", "reason"), [("hangs", "did not end within"), ("breaks the device", "CUDA error")])

@@ -11,6 +11,7 @@ import pytest
 
 from tests.api import Api, Json, Samples, beat, both_backends, checked, decoded, error_of
 from tests.conftest import Twin
+from tests.sounds import MAX_ROUNDING
 
 FIGURES = {
     *("bpm", "bpm_confidence", "bpm_off", "key", "key_confidence", "key_matches"),
@@ -39,7 +40,7 @@ def test_each_take_is_made_again_by_its_own_seed(api: Api, backend: str) -> None
         assert take["figures"]["peak"] == pytest.approx(20 * np.log10(np.abs(samples).max()), abs=0.01)
         assert take["figures"]["twin_distance"] is None and take["figures"]["nearest_segment"] is None
         alone = api.post("/generate", **BODY | {"seed": take["seed"]}, backend_override=backend)
-        assert np.array_equal(decoded(base64.b64decode(alone["audio_base64"]))[0], samples)
+        assert np.abs(decoded(base64.b64decode(alone["audio_base64"]))[0] - samples).max() <= MAX_ROUNDING
         assert "figures" not in alone
 
 
