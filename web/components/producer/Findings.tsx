@@ -61,7 +61,7 @@ function Nearness({ report: { resemblance } }: { report: Report }) {
   const { own, with_twin: twin, other_music: other } = at;
   return (
     <>
-      <h4>{t("nearness")}</h4>
+      <h3>{t("nearness")}</h3>
       <p className="hint">{t("nearnessHint")}</p>
       <table className="nearness">
         <tbody>

@@ -40,7 +40,7 @@ export function JobReport({ jobId, over }: { jobId: string; over: boolean }) {
       {data && <SongTable report={report} />}
       {report.unmeasured.length > 0 && (
         <>
-          <h4>{t("unmeasured")}</h4>
+          <h3>{t("unmeasured")}</h3>
           <ul className="hint" lang="en">
             {report.unmeasured.map((sentence) => (
               <li key={sentence}>{sentence}</li>

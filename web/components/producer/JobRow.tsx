@@ -94,7 +94,7 @@ export function JobRow({ first, isOpen, fold, changed }: Props) {
         {isOpen && !over && <Curve loss={loss} heldOut={heldOut} steps={job.total_steps ?? loss.at(-1)?.[0] ?? 1} kept={null} />}
         {isOpen && job.previews.length > 0 && (
           <>
-            <h4>{t("previews")}</h4>
+            <h3>{t("previews")}</h3>
             <ul className="previews">
               {job.previews.map((preview) => (
                 <li key={preview.url}>

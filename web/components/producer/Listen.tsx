@@ -17,7 +17,7 @@ export function Listen({ report, jobId }: { report: Report; jobId: string }) {
   );
   return (
     <>
-      <h4>{t("listen")}</h4>
+      <h3>{t("listen")}</h3>
       {comparisons.map(({ prompt, without, with_twin: withTwin }, number) => {
         const own = clips.find((clip) => clip.prompt === prompt) ?? clips[number % Math.max(1, clips.length)];
         const song = own && data?.by_song?.find((row) => row.song === own.song);

@@ -14,7 +14,7 @@ export function SongTable({ report }: { report: Report }) {
   const songs = data.by_song ?? [];
   return (
     <>
-      <h4>{t("music")}</h4>
+      <h3>{t("music")}</h3>
       <p>{t("amount", { count: data.songs, time: clock(data.trained_seconds) })}</p>
       {data.warnings.length > 0 && (
         <ul className="hint" lang="en">
