@@ -121,6 +121,7 @@ def test_the_location_is_absolute_and_of_the_clients_scheme(url: str, jobs: Jobs
         error_of(client.get("/jobs/gone/result"), 404)
 
 
+@pytest.mark.slow
 def test_a_training_whose_client_left_is_found_by_its_idempotency_key(
     store: Storage, jobs: Jobs, body: dict[str, Any], tmp_path: Path
 ) -> None:

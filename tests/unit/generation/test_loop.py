@@ -26,6 +26,7 @@ def asked(**fields: object) -> GenerateRequest:
     seconds=st.floats(0.1, 60),
     rate=st.sampled_from([32_000, 44_100, 48_000]),
 )
+@pytest.mark.slow
 def test_a_loop_has_whole_bars_to_the_sample(bpm: int, time_signature: str, seconds: float, rate: int) -> None:
     loop = loop_of(asked(time_signature=time_signature, duration_seconds=seconds), bpm, 120, "ace_step")
     bar = {"2": 2, "3": 3, "4": 4, "6": 3}[time_signature] * 60 / bpm

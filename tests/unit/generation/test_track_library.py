@@ -274,6 +274,7 @@ def test_a_page_costs_a_call_of_s3(counted: CountedStorage, tmp_path: Path) -> N
     assert ids(library.page(ALL, cursor, 3)[0]) == ids(made[3:0:-1]) and counted.calls == {"list": 2}
 
 
+@pytest.mark.slow
 def test_each_page_of_another_process_costs_three_calls_of_s3(counted: CountedStorage, tmp_path: Path) -> None:
     one = a_record()
     names = [f"base:{keys.new_track_name(NOON + timedelta(seconds=second))}" for second in range(2_500)][::-1]

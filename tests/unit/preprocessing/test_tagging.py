@@ -145,6 +145,7 @@ def test_each_segment_is_sent_once(gemini: Gemini, files: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.slow
 def test_a_temporary_error_is_retried(gemini: Gemini, files: list[Path], status: int) -> None:
     gemini.answer = lambda number: failed(status) if number < 2 else said(json.dumps(HEARD))
     assert tag(files[:1], gemini.settings()).tags == [TAGS]

@@ -46,6 +46,7 @@ def missed(index: RecordIndex, page: int) -> list[str]:
 
 
 @pytest.mark.parametrize("order", ["newest last", "newest first", "shuffled", "at once"])
+@pytest.mark.slow
 def test_whatever_comes_in_whatever_order_is_found(index: RecordIndex, store: Storage, order: str) -> None:
     numbers = list(range(40))
     if order == "newest last":
@@ -105,6 +106,7 @@ def test_writers_at_once_leave_an_index_that_readers_complete(index: RecordIndex
 
 
 @pytest.mark.parametrize("last", range(1, 8))
+@pytest.mark.slow
 def test_a_process_that_ends_while_it_splits_a_leaf(store: Storage, index: RecordIndex, last: int) -> None:
     """Whichever write is its last one, the others find what they did, and can go on."""
     copies = dict(stored(store, number) for number in range(40))
