@@ -9,6 +9,7 @@ import { NavLink } from "@/components/NavLink";
 import { Player } from "@/components/player/Player";
 import { signInKind } from "@/lib/server/account/settings";
 import "./globals.css";
+import "./controls.css";
 
 export async function generateMetadata(): Promise<Metadata> {
   const t = await getTranslations("site");
