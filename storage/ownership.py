@@ -32,7 +32,7 @@ def objects_of_job(storage: Storage, job: str) -> Iterator[Entry]:
 
 
 def submissions_of(storage: Storage, producer: str) -> Iterator[Entry]:
-    """What is stored of submitted tracks that would be a producer's. A track without a mark is not made."""
+    """The stored objects of a producer's submitted tracks. Without its mark, a submitted track is never made."""
     for folder in (work_keys.open_submissions(), work_keys.submissions(), work_keys.submitted_recordings()):
         for entry in storage.list(folder):
             if work_keys.producer_of_submission(entry.key) == producer:

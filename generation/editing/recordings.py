@@ -7,7 +7,7 @@ import io
 import re
 import tempfile
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
@@ -54,10 +54,8 @@ class Sent:
     @property
     def files(self) -> dict[RecordedField, io.FileIO]:
         """Those that were sent."""
-        return {
-            **({"source": self.source} if self.source else {}),
-            **({"reference": self.reference} if self.reference else {}),
-        }
+        fields: Mapping[RecordedField, io.FileIO | None] = {"source": self.source, "reference": self.reference}
+        return {name: file for name, file in fields.items() if file}
 
 
 NOTHING_SENT = Sent()

@@ -188,7 +188,7 @@ def test_guesses_of_the_password_are_counted(web: Web, stand_in: StandIn) -> Non
     for headers in ({"x-train-password": "five"}, HEADER):
         refused = train(headers)
         assert "too many attempts" in error_of(refused, 429) and 0 < int(refused.headers["retry-after"]) <= 60
-    # Whoever knew it before reads on.
+    # A client that already sent the right password goes on reading.
     assert app.get("/api/service/jobs").status_code == visitor.status_code == 503
 
 

@@ -39,12 +39,8 @@ export interface PageOptions extends ReadOptions {
   limit?: number;
 }
 
-/** How a track is submitted, and the files that it is made from. */
-export interface SubmitRequestOptions extends Pick<GenerateFiles, "source" | "reference"> {
-  /** A request that is sent again with the same key makes nothing again; chosen unless one is given. */
-  idempotencyKey?: string;
-  signal?: AbortSignal | undefined;
-}
+/** The files of a track that is submitted, and how it is. */
+export type SubmitRequestOptions = Omit<GenerateFiles, "requestId">;
 
 function partsOf(files: Pick<GenerateFiles, "source" | "reference">): FilePart[] {
   return (["source", "reference"] as const).flatMap((field) => {

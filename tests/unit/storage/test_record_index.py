@@ -1,4 +1,4 @@
-"""The index of records: what is found, with writers at once and after a process that ended in between."""
+"""The index of records: lookups, concurrent writers, and a process that ends during a write."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def not_understood(answer: httpx.Response) -> ProducerTwinError | None:
 
 
 def _of_another_server(answer: httpx.Response) -> str:
-    """What is said of an answer that no service makes: it is a proxy's, or the URL is that of something else."""
+    """The error for an answer of a proxy, or of a server that is not this service."""
     if _is_page(answer):
         return f"{shown(answer.url)} answers with a page; is that the URL of a Producer Twin service?"
     return answer.text.strip()[:500] or answer.reason_phrase

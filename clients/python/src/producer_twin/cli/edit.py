@@ -34,7 +34,7 @@ class Task(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class EditOptions:
-    """What is made of the source. The names are those of the request's fields."""
+    """The kinds of edits, named as the request's fields."""
 
     task: Annotated[Task, typer.Option("--task", help="What is made of the source.")]
     start: Annotated[float | None, typer.Option(help="repaint, lego: from this second.")] = None

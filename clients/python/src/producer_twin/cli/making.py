@@ -123,7 +123,7 @@ def _progress(client: ProducerTwin, request_id: str) -> Iterator[None]:
         while not done.wait(_POLL_SECONDS):
             try:
                 bar.show_track(client.tracks.queue(request_id))
-            except ProducerTwinError:  # it is not known yet, or no longer; the track's own request says what is wrong
+            except ProducerTwinError:  # the request for the track itself has the error
                 continue
 
     with ProgressBar("generating") as bar:
