@@ -135,7 +135,7 @@ def split_dataset(
                 with try_measuring(f"whether {name} is noise"):
                     noise.append(is_noise(audio, model.sample_rate))
                 with try_measuring(f"an excerpt of {name}"):
-                    subset.add_excerpt(model, excerpt, name, str(clip.song))
+                    subset.add_excerpt(model, excerpt, name, str(clip.song), cache.folder)
                     if index in through_codec:
                         copy = subset.add_codec_copy(model, excerpt, name, str(clip.song))
                         if copy is not None and subset is train:
@@ -146,7 +146,7 @@ def split_dataset(
         other.add(cache, audio, text, number)
         name = f"reference {number}"
         with try_measuring(f"an excerpt of {name}"):
-            other.add_excerpt(model, middle(audio, samples), name, name)
+            other.add_excerpt(model, middle(audio, samples), name, name, cache.folder)
     codec_similarity = None
     with try_measuring("how similar the segments are after the codec"):
         codec_similarity = _similarity(copies, model.sample_rate, segments)
@@ -175,8 +175,8 @@ class _SubsetBuilder:
         self.songs.append(song)
         self.texts.append(text)
 
-    def add_excerpt(self, model: Model, audio: NDArray[np.float32], source: str, song: str) -> None:
-        self.excerpts.append(listen(audio.mean(axis=0), model.sample_rate, source, song))
+    def add_excerpt(self, model: Model, audio: NDArray[np.float32], source: str, song: str, folder: Path) -> None:
+        self.excerpts.append(listen(audio.mean(axis=0), model.sample_rate, source, song, folder=folder))
 
     def add_codec_copy(
         self, model: Model, audio: NDArray[np.float32], source: str, song: str

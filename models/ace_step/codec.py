@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.chunked_decoding import decode_in_chunks, encode_in_chunks
+from models.device import placement
 
 # Receptive fields, in samples on either side: of a convolution of width 7, and of a block's three residual units of
 # that width with dilations 1, 3 and 9.
@@ -44,10 +45,10 @@ def posterior(
     vae: AutoencoderOobleck, audio: NDArray[np.float32], device: torch.device
 ) -> Generator[None, None, tuple[Tensor, Tensor]]:
     """The mean and the standard deviation of the latents `[1, T, C]` of audio `[channels, samples]`, as in `encode`."""
-    samples = torch.from_numpy(np.ascontiguousarray(audio))[None]
+    samples, dtype = torch.from_numpy(np.ascontiguousarray(audio))[None], placement(vae)[1]
 
     def parameters(part: Tensor) -> Tensor:
-        found: Tensor = vae.encode(part.to(device, vae.dtype)).latent_dist.parameters
+        found: Tensor = vae.encode(part.to(device, dtype)).latent_dist.parameters
         return found
 
     receptive_field = _encoder_receptive_field(vae.config.downsampling_ratios)
