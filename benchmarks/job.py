@@ -43,7 +43,7 @@ _STAGES = {
     "training.pipeline:split_dataset": "examples and features",
     "training.loop:Session.advance": "steps",
     "training.fit:measure": "held-out loss",
-    "training.fit:play": "previews",
+    "training.fit:Fit._preview": "previews",
     "training.fit:Fit._save_checkpoint": "training checkpoint",
     "training.evaluation.evaluate:_compare_losses": "evaluation: losses",
     "training.pipeline:evaluate": "evaluation: pieces and verdict",

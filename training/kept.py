@@ -29,6 +29,11 @@ def file_of(folder: Path, inputs: object, *modules: ModuleType) -> Path:
     return folder / f"{digest.hexdigest()}.npy"
 
 
+def digest_of(audio: NDArray[np.float32]) -> str:
+    """Names audio by its contents."""
+    return hashlib.sha256(np.ascontiguousarray(audio).data).hexdigest()
+
+
 def kept(file: Path | None, compute: Callable[[], Array]) -> Array:
     """The result in the file; computed if there is none, or it is damaged. Without a file it is always computed."""
     found = None if file is None else read(file)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,8 +69,8 @@ def listen(
         both = audio_measures.pulse(audio, rate), audio_measures.persistence(audio, rate)
         return np.concatenate([both, embedding_of(audio, rate, network).ravel()])
 
-    contents = hashlib.sha256(np.ascontiguousarray(audio).data).hexdigest()
-    file = folder and kept.file_of(folder, (contents, rate, network), sys.modules[__name__], *_MEASURING)
+    inputs = (kept.digest_of(audio), rate, network)
+    file = folder and kept.file_of(folder, inputs, sys.modules[__name__], *_MEASURING)
     pulse, persistence, *rest = kept.kept(file, measured)
     return Piece(source, song or source, np.array(rest, np.float32).reshape(-1, SIZE), float(pulse), float(persistence))
 

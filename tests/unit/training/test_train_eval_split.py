@@ -98,16 +98,20 @@ def test_the_segments_after_the_codec_are_compared_with_themselves(
     store.put("uploads/p/u/one.wav", written(song, rate=44_100))
     made = make(store, tmp_path, upload_paths=["/data/uploads/p/u/one.wav"])
     monkeypatch.setattr(reference, "pieces", lambda *_: iter(()))
-    cache: Any = SimpleNamespace(folder=tmp_path, add=lambda audio, text: tmp_path / "no example")
 
-    def similarity(codec: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> float:
+    def similarity(name: str, codec: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> float:
+        (tmp_path / name).mkdir()
+        cache: Any = SimpleNamespace(folder=tmp_path / name, add=lambda audio, text: tmp_path / "no example")
         monkeypatch.setattr(model, "reconstruct", codec)
         split = split_dataset(made, model, cache, 6.0, lambda: None)
         assert split.codec_similarity is not None
+        monkeypatch.setattr(model, "reconstruct", lambda audio: pytest.fail("it is made once for its contents"))
+        again = split_dataset(made, model, cache, 6.0, lambda: None)
+        assert again.codec_similarity == split.codec_similarity
         return split.codec_similarity
 
     noise = np.random.default_rng(2).normal(0, 0.1, (2, 6 * 48_000)).astype(np.float32)
-    assert similarity(lambda audio: 0.5 * audio) > 0.8 > 0.5 > similarity(lambda audio: noise)
+    assert similarity("quieter", lambda audio: 0.5 * audio) > 0.8 > 0.5 > similarity("noise", lambda audio: noise)
 
 
 def test_the_pieces_of_the_verdict_are_at_the_tempo_that_the_twin_plays_at(store: Storage) -> None:
