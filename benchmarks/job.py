@@ -3,7 +3,8 @@
     python -m benchmarks.job [--backend ace_step] [--jobs 3]
 
 The jobs run one after the other, each on three new songs of 15 s, as the training service starts them. The first one
-starts the template process, which imports the libraries, and computes what later ones find in the cache.
+starts the template process, which imports the libraries, and computes what later ones find in the cache. One more job
+trains on the songs of the last one again.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _STAGES = {
     "training.pipeline:split_dataset": "examples and features",
     "training.loop:Session.advance": "steps",
     "training.fit:measure": "held-out loss",
-    "training.fit:play": "previews",
+    "training.fit:Fit._preview": "previews",
     "training.fit:Fit._save_checkpoint": "training checkpoint",
     "training.evaluation.evaluate:_compare_losses": "evaluation: losses",
     "training.pipeline:evaluate": "evaluation: pieces and verdict",
@@ -149,8 +150,10 @@ async def _run(launcher: ForkLauncher, usage: Usage, folder: Path, job_id: str) 
 
 async def _measure(backend: str, jobs: int, folder: Path) -> list[dict[str, float]]:
     storage, launcher, usage, measured = configured_storage(), ForkLauncher("benchmarks.job:load"), Usage(), []
-    for number in range(jobs):
-        paths = [song(storage, number * _SONGS + index, _SONG_SECONDS) for index in range(_SONGS)]
+    paths: list[str] = []
+    for number in range(jobs + 1):
+        if number < jobs:
+            paths = [song(storage, number * _SONGS + index, _SONG_SECONDS) for index in range(_SONGS)]
         fields = {"producer_id": "ada", "upload_paths": paths, "max_steps": _STEPS, "backend_override": backend}
         record = Admission(storage, Settings()).admit(TrainRequest.model_validate(fields))
         measured.append(await _run(launcher, usage, folder, record.job_id))
@@ -173,8 +176,9 @@ def main() -> None:
             _FOLDER: folder,
         }
         measured = asyncio.run(_measure(options.backend, options.jobs, Path(folder)))
-    print("| CPU seconds | " + " | ".join(f"job {number}" for number in range(1, options.jobs + 1)) + " |")
-    print("|---|" + "---|" * options.jobs)
+    jobs = [*(f"job {number}" for number in range(1, options.jobs + 1)), "the same songs again"]
+    print("| CPU seconds | " + " | ".join(jobs) + " |")
+    print("|---|" + "---|" * len(jobs))
     for stage in (_TEMPLATE, _READING, *dict.fromkeys(_STAGES.values()), _OTHER):
         print(f"| {stage} | " + " | ".join(f"{seconds.get(stage, 0):.1f}" for seconds in measured) + " |")
     print("| all | " + " | ".join(f"{sum(seconds.values()):.1f}" for seconds in measured) + " |")

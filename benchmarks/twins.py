@@ -112,9 +112,9 @@ def _heard(running: Session, model: Any, clips: Sequence[tuple[np.ndarray, Text]
         excerpts = [middle(piece, round(_PIECE_SECONDS * model.sample_rate)) for piece in pieces]
         return [listen(each.mean(0), model.sample_rate, f"{name} {place}") for place, each in enumerate(excerpts)]
 
-    with running.disable_adapter():
+    with running.as_served() as pairs:
         without = play(model, texts, _PIECE_SECONDS)
-    with_twin = play(model, texts, _PIECE_SECONDS)
+        with_twin = play(model, texts, _PIECE_SECONDS, pairs)
     own = listen_to([audio for audio, _ in clips], "song")
     codec = listen_to([model.reconstruct(audio) for audio, _ in clips[:_PIECES]], "song")
     return compare_heard(own, codec, listen_to(without, "piece"), listen_to(with_twin, "piece"))

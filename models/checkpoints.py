@@ -13,6 +13,7 @@ from models.digests import file_digest
 from models.errors import CheckpointError
 from models.loading import Loading
 from models.local_cache import build_once, cache_folder
+from models.weight_files import weight_files
 
 __all__ = ["STARTER", "Checkpoint", "CheckpointError", "cache_folder", "resolve"]
 
@@ -41,7 +42,7 @@ class Checkpoint:
     @property
     def weight_bytes(self) -> int:
         """The size of its weights."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*.safetensors"))
+        return sum(path.stat().st_size for path in weight_files(self.folder))
 
 
 def resolve(
@@ -94,11 +95,12 @@ def _digest(folder: Path, loading: Loading) -> str:
     # Folders of diffusers' converter have a copy of the silence latent that is not read.
     names = () if (folder / "model_index.json").exists() else ("silence_latent.pt",)
     # Traits are no part of the model: twins of a checkpoint remain valid when they are added or corrected.
-    paths = [
+    others = [
         path
-        for path in sorted(folder.rglob("*"))
-        if path.name in names or (path.suffix in (".safetensors", ".json") and path.name != TRAITS_FILE)
+        for path in folder.rglob("*")
+        if path.name in names or (path.suffix == ".json" and path.name != TRAITS_FILE)
     ]
+    paths = sorted([*weight_files(folder), *others])
     done = 0
     loading.begin("checking", sum(path.stat().st_size for path in paths), lambda: done)
     digest = hashlib.sha256()

@@ -70,16 +70,20 @@ def decode_in_chunks(
 def encode_in_chunks(
     samples: Tensor, receptive_field: int, hop: int, encode: Callable[[Tensor], Tensor]
 ) -> Generator[None, None, Tensor]:
-    """Encode `[..., T × hop]` to `[..., T]`, with a pause after each chunk.
+    """Encode `[..., samples]` to `[..., T]`, with a pause after each chunk.
+
+    Samples beyond the last whole frame influence the frames before it.
 
     Args:
         receptive_field: number of frames on either side of a frame whose samples influence it.
         hop: samples per frame.
-        encode: encodes `[..., n × hop]` to `[..., n]`.
+        encode: encodes at least `n × hop` and fewer than `(n + 1) × hop` samples to `[..., n]`.
     """
     parts = []
-    for chunk in chunks(samples.shape[-1] // hop, receptive_field):
-        frames = encode(samples[..., chunk.first * hop : chunk.last * hop])
+    length = samples.shape[-1] // hop
+    for chunk in chunks(length, receptive_field):
+        end = samples.shape[-1] if chunk.last == length else chunk.last * hop
+        frames = encode(samples[..., chunk.first * hop : end])
         parts.append(frames[..., chunk.start - chunk.first : chunk.end - chunk.first])
         yield
     return torch.cat(parts, dim=-1)

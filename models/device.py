@@ -37,6 +37,15 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
     return _DTYPES[wanted]
 
 
+def placement(module: torch.nn.Module) -> tuple[torch.device, torch.dtype]:
+    """The device and dtype of a module's parameters, by its first one.
+
+    The properties of that name of diffusers' models walk through all modules each time.
+    """
+    parameter = next(module.parameters())
+    return parameter.device, parameter.dtype
+
+
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Copy a tensor of the CPU to the device, to a GPU through pinned memory, so that nothing waits for it."""
     if device.type != "cuda" or tensor.device.type != "cpu":

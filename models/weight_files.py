@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle  # nosec B403 - for the class of an error
 import struct
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 
 from models.errors import CheckpointError
 
+# The weights of a model in PyTorch's own format.
+_PICKLES = "pytorch_model*.bin"
 _MAX_HEADER_BYTES = 100 * 2**20
 _COPY_BYTES = 16 * 2**20
 
@@ -31,6 +35,31 @@ class StoredTensor:
     shape: tuple[int, ...]
     start: int
     end: int
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files with weights under `folder`: safetensors, and pickles where there are none beside them."""
+    found = list(folder.rglob("*.safetensors"))
+    beside = {file.parent for file in found}
+    return sorted([*found, *(file for file in folder.rglob(_PICKLES) if file.parent not in beside)])
+
+
+def check_pickles(folder: Path) -> None:
+    """Check that the pickles in `folder` hold tensors, and no code. Their data is not read.
+
+    Raises:
+        CheckpointError: names the first file that cannot be loaded.
+    """
+    import torch
+
+    for file in sorted(folder.glob(_PICKLES)):
+        try:
+            torch.load(file, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(file))
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+            raise CheckpointError(
+                f"{shown(file)} cannot be read as tensors: it is damaged, or holds code; "
+                "download it again, or a model.safetensors in its place"
+            ) from error
 
 
 def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
@@ -56,6 +85,9 @@ def _files(folder: Path) -> list[Path]:
     else:
         files = sorted(folder.glob("*.safetensors"))
     if not files:
+        pickles = sorted(folder.glob("*.bin"))
+        if pickles:
+            raise CheckpointError(f"{shown(pickles[0])} is a pickle, which is not read here; save it as safetensors")
         raise CheckpointError(f"{folder.name} has no *.safetensors file")
     missing = [file for file in files if not file.is_file()]
     if missing:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.ace_step import conditions, packed
+from models.ace_step import codec, conditions, packed
 from models.ace_step.model import AceStep
-from models.base import Text
+from models.base import Text, run_to_end
 from models.device import send
 from training.base import Example, Prediction, Recipe, steps_for
 
@@ -52,13 +52,10 @@ class AceStepTrainer:
     @torch.no_grad()
     def example(self, audio: NDArray[np.float32], text: Text) -> Example:
         pipeline = self.model.pipeline
-        vae = pipeline.vae
-        wave = torch.from_numpy(audio)[None].to(self.model.device, vae.dtype)
-        vae.use_tiling = True
-        latents = vae.encode(wave).latent_dist
+        mean, deviation = run_to_end(codec.posterior(pipeline.vae, audio, self.model.device))
         return {
-            "mean": latents.mean.transpose(1, 2).float(),
-            "deviation": latents.std.transpose(1, 2).float(),
+            "mean": mean.float(),
+            "deviation": deviation.float(),
             "condition": conditions.encode(pipeline, text, audio.shape[1] / self.model.sample_rate),
         }
 

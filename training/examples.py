@@ -34,15 +34,19 @@ _MAX_BYTES_IN_MEMORY = 32 * 2**20
 
 
 class ExampleCache:
-    """The examples of one checkpoint, on one kind of device, made by one version of the code."""
+    """The examples of one checkpoint, on one kind of device, made by one version of the code.
+
+    Attributes:
+        folder: their files, and what else is kept for later jobs (`training.kept`).
+    """
 
     def __init__(self, trainer: Trainer, model: Model, checkpoint: Checkpoint) -> None:
         self._trainer = trainer
         # Of quantised layers the base model's losses, which are kept beside the examples, are others.
         layers = sorted({type(layer).__name__ for layer in linear_layers(model.adapted).values()})
         version = f"{checkpoint.sha256} {model.device.type} {model.dtype} {layers} {_code_digest(trainer, model)}"
-        self._folder = cache_folder() / "examples" / f"{model.backend}-{_digest(version.encode())[:16]}"
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder = cache_folder() / "examples" / f"{model.backend}-{_digest(version.encode())[:16]}"
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, audio: NDArray[np.float32], text: Text) -> Path:
         """Compute the clip's example unless it is cached. Returns its file.
@@ -50,7 +54,7 @@ class ExampleCache:
         Args:
             audio: `[channels, samples]` at the model's sample rate and channels.
         """
-        path = self._folder / f"{_digest(np.ascontiguousarray(audio), repr(text).encode())}.safetensors"
+        path = self.folder / f"{_digest(np.ascontiguousarray(audio), repr(text).encode())}.safetensors"
         if not _is_readable(path):
             example = self._trainer.example(audio, text)
             new = path.with_name(f".{uuid.uuid4().hex}")
@@ -90,6 +94,11 @@ class Examples(Sequence[Example]):
                 self._in_memory[path] = example
                 self._bytes_left -= size
         return example
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the files, None if there are none."""
+        return self.paths[0].parent if self.paths else None
 
     @property
     def digests(self) -> list[str]:

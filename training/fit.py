@@ -16,7 +16,7 @@ from training.attempt import Attempt
 from training.base import Recipe
 from training.evaluation.losses import measure
 from training.evaluation.report import Report
-from training.evaluation.sampling import play
+from training.evaluation.sampling import Track, play, play_base
 from training.history import History, TensorBoard
 from training.jobs.cancellation import Stopped
 from training.loop import Session
@@ -150,10 +150,20 @@ class Fit:
             self._attempt.try_update(held_out_loss=loss, best_step=self.choice.best_step)
         if step in self._preview_steps:
             with self._report.try_measuring(f"the preview of step {step}"):
-                [track] = play(self._model, self._split.train.texts[:1], self._preview_seconds)
+                track = self._preview()
                 name = self._report.store_audio(f"step_{step:06d}", track, self._model.sample_rate)
                 history.previews.append((step, name))
                 self._update_previews()
+
+    def _preview(self) -> Track:
+        """A piece from the text of the first example. Before the first step it is the base model's."""
+        train, seconds = self._split.train, self._preview_seconds
+        with self._session.as_served() as pairs:
+            if self._session.step:
+                [track] = play(self._model, train.texts[:1], seconds, pairs)
+            else:
+                [track] = play_base(self._model, train.texts[:1], seconds, train.examples.folder)
+        return track
 
     def _update_previews(self) -> None:
         previews = [

@@ -22,7 +22,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adapters.weights import LoraPair
+from adapters.weights import FlatPairs, LoraPair
 from training.base import Example, Recipe, Trainer
 
 log = logging.getLogger("producer_twin.training")
@@ -60,7 +60,7 @@ def session(trainer: Trainer, adapted: torch.nn.Module, recipe: Recipe) -> Itera
     """Within the block, a new adapter on the module `adapted`, which is unchanged afterwards."""
     torch.manual_seed(recipe.seed)  # PEFT draws the initial adapter from the global generator
     with _adapter(adapted, recipe) as layers:
-        yield Session(trainer, layers, recipe, next(adapted.parameters()).device)
+        yield Session(trainer, adapted, layers, recipe)
 
 
 class Session:
@@ -72,9 +72,12 @@ class Session:
         accelerator: of this process, for its device and precision.
     """
 
-    def __init__(self, trainer: Trainer, layers: dict[str, LoraLayer], recipe: Recipe, device: torch.device) -> None:
+    def __init__(
+        self, trainer: Trainer, adapted: torch.nn.Module, layers: dict[str, LoraLayer], recipe: Recipe
+    ) -> None:
         self.step = 0
-        self._trainer, self._layers, self._recipe = trainer, layers, recipe
+        self._trainer, self._adapted, self._layers, self._recipe = trainer, adapted, layers, recipe
+        device = next(adapted.parameters()).device
         self.accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=_precision(device))
         self._parameters = {
             f"{name}.{part}": parameter
@@ -145,6 +148,18 @@ class Session:
         finally:
             for layer in self._layers.values():
                 layer.enable_adapters(True)
+
+    @contextmanager
+    def as_served(self) -> Iterator[Mapping[str, LoraPair]]:
+        """Within the block the model has its own layers, as in a runner, and is given the adapter with each row."""
+        pairs = FlatPairs.of(self.pairs())
+        for name, layer in self._layers.items():
+            self._adapted.set_submodule(name, layer.get_base_layer())
+        try:
+            yield pairs
+        finally:
+            for name, layer in self._layers.items():
+                self._adapted.set_submodule(name, layer)
 
     @contextmanager
     def scaled(self, strength: float) -> Iterator[None]:

@@ -16,6 +16,7 @@ from preprocessing.dataset import Clip, Dataset
 from preprocessing.memorised import TrainingSegments
 from preprocessing.segment import MIN_SECONDS, resampled
 from preprocessing.stages import OnProgress, StageMeter, ignore
+from training import kept
 from training.adapter import median_tempo
 from training.evaluation import reference
 from training.evaluation.data_section import data_section
@@ -135,9 +136,9 @@ def split_dataset(
                 with try_measuring(f"whether {name} is noise"):
                     noise.append(is_noise(audio, model.sample_rate))
                 with try_measuring(f"an excerpt of {name}"):
-                    subset.add_excerpt(model, excerpt, name, str(clip.song))
+                    subset.add_excerpt(model, excerpt, name, str(clip.song), cache.folder)
                     if index in through_codec:
-                        copy = subset.add_codec_copy(model, excerpt, name, str(clip.song))
+                        copy = subset.add_codec_copy(model, excerpt, name, str(clip.song), cache.folder)
                         if copy is not None and subset is train:
                             copies.append(copy)
     other = _SubsetBuilder()
@@ -146,7 +147,7 @@ def split_dataset(
         other.add(cache, audio, text, number)
         name = f"reference {number}"
         with try_measuring(f"an excerpt of {name}"):
-            other.add_excerpt(model, middle(audio, samples), name, name)
+            other.add_excerpt(model, middle(audio, samples), name, name, cache.folder)
     codec_similarity = None
     with try_measuring("how similar the segments are after the codec"):
         codec_similarity = _similarity(copies, model.sample_rate, segments)
@@ -175,18 +176,22 @@ class _SubsetBuilder:
         self.songs.append(song)
         self.texts.append(text)
 
-    def add_excerpt(self, model: Model, audio: NDArray[np.float32], source: str, song: str) -> None:
-        self.excerpts.append(listen(audio.mean(axis=0), model.sample_rate, source, song))
+    def add_excerpt(self, model: Model, audio: NDArray[np.float32], source: str, song: str, folder: Path) -> None:
+        self.excerpts.append(listen(audio.mean(axis=0), model.sample_rate, source, song, folder=folder))
 
     def add_codec_copy(
-        self, model: Model, audio: NDArray[np.float32], source: str, song: str
+        self, model: Model, audio: NDArray[np.float32], source: str, song: str, folder: Path
     ) -> NDArray[np.float32] | None:
         """Measure the audio after the codec, and return it as mono; None if the model cannot reconstruct audio."""
-        copy = model.reconstruct(audio)
-        if copy is None:
-            return None
-        mono: NDArray[np.float32] = copy.mean(axis=0)
-        self.through_codec.append(listen(mono, model.sample_rate, source, song))
+        file = kept.file_of(folder, ("through the codec", kept.digest_of(audio), model.sample_rate))
+        mono = kept.read(file)
+        if mono is None:
+            copy = model.reconstruct(audio)
+            if copy is None:
+                return None
+            mono = copy.mean(axis=0)
+            kept.write(file, mono)
+        self.through_codec.append(listen(mono, model.sample_rate, source, song, folder=folder))
         return mono
 
     def build(self) -> Subset:

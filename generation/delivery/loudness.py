@@ -52,22 +52,22 @@ def at_loudness(
     if target <= at_ceiling:
         return samples * np.float32(10 ** ((target - at_ceiling) / 20))
 
-    def limited(drive_db: float) -> Samples:
+    aim = ceiling
+
+    def limited(drive_db: float, look_ahead: float) -> Samples:
         drive = np.float32(10 ** (drive_db / 20))
         return samples * (drive * limiter_gain(peaks * drive, aim, rate, circular, look_ahead))[:, None]
 
-    def missing(drive_db: float) -> float:
-        return target - (loudness(limited(drive_db), rate) or at_ceiling)
+    def missing(drive_db: float, look_ahead: float) -> float:
+        return target - (loudness(limited(drive_db, look_ahead), rate) or at_ceiling)
 
-    aim = ceiling
-    for look_ahead in _LOOK_AHEADS:  # noqa: B007 - `limited` reads it
-        if missing(MAX_LIMITING_DB) < 0:
-            break
+    reaching = (each for each in _LOOK_AHEADS if missing(MAX_LIMITING_DB, each) < 0)
+    look_ahead = next(reaching, _LOOK_AHEADS[-1])
     for _ in range(_MAX_PASSES):
         drive_db = MAX_LIMITING_DB
-        if missing(MAX_LIMITING_DB) < 0:
-            drive_db = brentq(missing, 0.0, MAX_LIMITING_DB, xtol=_TOLERANCE_DB)
-        made = limited(drive_db)
+        if missing(MAX_LIMITING_DB, look_ahead) < 0:
+            drive_db = brentq(missing, 0.0, MAX_LIMITING_DB, args=(look_ahead,), xtol=_TOLERANCE_DB)
+        made = limited(drive_db, look_ahead)
         # The limiter's gain changes from sample to sample, which can move a peak between them.
         over = float(true_peaks(made, circular).max()) / ceiling
         if over <= 1:

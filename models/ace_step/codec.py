@@ -7,12 +7,13 @@ from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderOobleck
+from diffusers.models.autoencoders.autoencoder_oobleck import OobleckDiagonalGaussianDistribution
 from numpy.typing import NDArray
 from torch import Tensor
 
 from models.chunked_decoding import decode_in_chunks, encode_in_chunks
+from models.device import placement
 
 # Receptive fields, in samples on either side: of a convolution of width 7, and of a block's three residual units of
 # that width with dilations 1, 3 and 9.
@@ -22,7 +23,6 @@ _RESIDUAL_UNITS = 3 * (1 + 3 + 9)
 _STRIDED_CONVOLUTION = 1.5
 
 
-@torch.inference_mode()
 def encode(
     vae: AutoencoderOobleck, audio: NDArray[np.float32], frames: int, device: torch.device
 ) -> Generator[None, None, Tensor]:
@@ -34,16 +34,27 @@ def encode(
     Args:
         device: where the encoder runs; its weights may be elsewhere until then (`models/offloading.py`).
     """
-    samples = torch.from_numpy(np.ascontiguousarray(audio[:, : frames * vae.hop_length]))[None]
-    samples = F.pad(samples, (0, frames * vae.hop_length - samples.shape[-1]))
+    samples = audio[:, : frames * vae.hop_length]
+    padded = np.pad(samples, ((0, 0), (0, frames * vae.hop_length - samples.shape[1])))
+    mean, _ = yield from posterior(vae, padded, device)
+    return mean
 
-    def latents(part: Tensor) -> Tensor:
-        mean: Tensor = vae.encode(part.to(device, vae.dtype)).latent_dist.mean
-        return mean
+
+@torch.no_grad()
+def posterior(
+    vae: AutoencoderOobleck, audio: NDArray[np.float32], device: torch.device
+) -> Generator[None, None, tuple[Tensor, Tensor]]:
+    """The mean and the standard deviation of the latents `[1, T, C]` of audio `[channels, samples]`, as in `encode`."""
+    samples, dtype = torch.from_numpy(np.ascontiguousarray(audio))[None], placement(vae)[1]
+
+    def parameters(part: Tensor) -> Tensor:
+        found: Tensor = vae.encode(part.to(device, dtype)).latent_dist.parameters
+        return found
 
     receptive_field = _encoder_receptive_field(vae.config.downsampling_ratios)
-    encoded = yield from encode_in_chunks(samples, receptive_field, vae.hop_length, latents)
-    return encoded.transpose(1, 2)
+    encoded = yield from encode_in_chunks(samples, receptive_field, vae.hop_length, parameters)
+    latents = OobleckDiagonalGaussianDistribution(encoded)
+    return latents.mean.transpose(1, 2), latents.std.transpose(1, 2)
 
 
 @torch.inference_mode()

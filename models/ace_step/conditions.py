@@ -9,6 +9,7 @@ from diffusers import AceStepPipeline
 from torch import Tensor
 
 from models.base import Text
+from models.device import placement
 
 # The lyrics of instrumental music in ACE-Step's training data.
 INSTRUMENTAL = "[Instrumental]"
@@ -43,7 +44,7 @@ def encode(
     hidden, _, lyrics, lyrics_mask = pipeline.encode_prompt(
         prompt=text.prompt,
         lyrics="" if text.lyrics is None else text.lyrics or INSTRUMENTAL,
-        device=pipeline.transformer.device,
+        device=placement(pipeline.transformer)[0],
         vocal_language=text.vocal_language or _DEFAULT_LANGUAGE,
         audio_duration=seconds,
         instruction=instruction,
@@ -63,10 +64,8 @@ def encode(
 
 def silence(pipeline: AceStepPipeline, length: int) -> Tensor:
     """The latents of silence, `[1, T, C]`, with which the model was trained; they are not those of zeros."""
-    transformer = pipeline.transformer
-    latents: Tensor = pipeline.prepare_src_latents(
-        device=transformer.device, dtype=transformer.dtype, latent_length=length
-    )[0]
+    device, dtype = placement(pipeline.transformer)
+    latents: Tensor = pipeline.prepare_src_latents(device=device, dtype=dtype, latent_length=length)[0]
     return latents
 
 

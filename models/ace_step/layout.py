@@ -106,7 +106,8 @@ def _is_original(folder: Path) -> bool:
         config = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):
         return False
-    return isinstance(config, dict) and "audio_acoustic_hidden_dim" in config and any(folder.glob("*.safetensors"))
+    has_weights = any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))
+    return isinstance(config, dict) and "audio_acoustic_hidden_dim" in config and has_weights
 
 
 def _beside(model: Path, name: str, checkpoint: Checkpoint) -> Path:

@@ -23,6 +23,7 @@ from models.ace_step.tasks import inside, tasks_of, windows
 from models.base import Edit, Interruptible, Latents, Model, Plan, Row, run_to_end
 from models.checkpoints import Checkpoint
 from models.compilation import compile_function
+from models.device import placement
 from models.loudness import check_finite, clip, normalising_gain
 from models.memory import WHOLE, MemoryMode
 from models.traits import DEFAULT_TRAITS, Traits
@@ -58,13 +59,11 @@ class AceStep(Model[Run]):
 
     @property
     def device(self) -> torch.device:
-        device: torch.device = self.pipeline.transformer.device
-        return device
+        return placement(self.pipeline.transformer)[0]
 
     @property
     def dtype(self) -> torch.dtype:
-        dtype: torch.dtype = self.pipeline.transformer.dtype
-        return dtype
+        return placement(self.pipeline.transformer)[1]
 
     @property
     def adapted(self) -> torch.nn.Module:

@@ -22,6 +22,7 @@ from models.ace_step.injection import Injection, noised
 from models.ace_step.layer import UNCOMPILED, LayerFunctions
 from models.ace_step.recordings import NO_RECORDINGS, Encoded
 from models.base import Edit, Interruptible, Row
+from models.device import placement
 
 # Parameters of the authors' adaptive projected guidance (APG).
 _MOMENTUM = -0.75
@@ -138,7 +139,7 @@ class Run:
         generator = torch.Generator().manual_seed(options.seed)
         shape = (1, length, transformer.config.audio_acoustic_hidden_dim)
         # Drawn on the CPU, so that a seed gives the same music on every device.
-        noise = torch.randn(shape, generator=generator).to(transformer.device, transformer.dtype)
+        noise = torch.randn(shape, generator=generator).to(*placement(transformer))
         self.latents = noise
         steps = len(self.times) - 1
         self._edited_steps = edited_steps(edit, steps)

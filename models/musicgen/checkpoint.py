@@ -20,7 +20,7 @@ from models.memory import WHOLE, MemoryMode, weight_bytes
 from models.musicgen.fast_codec import use_fast_codec
 from models.musicgen.melody import Melody
 from models.offloading import offload
-from models.weight_files import stored_tensors
+from models.weight_files import check_pickles, stored_tensors
 
 # The codec is too small to be worth it.
 _OFFLOADED = "text_encoder"
@@ -44,8 +44,11 @@ def load(
     """
     kind = _model_type(checkpoint.folder)
     try:
+        # These name a file that is truncated or missing.
         if any(checkpoint.folder.glob("*.safetensors*")):
-            stored_tensors(checkpoint.folder)  # names a file that is truncated or missing
+            stored_tensors(checkpoint.folder)
+        else:
+            check_pickles(checkpoint.folder)
         # Loaded from a folder, never from the hub, so there is no revision to pin.
         model, info = _CLASSES.get(kind, MusicgenForConditionalGeneration).from_pretrained(  # nosec B615
             checkpoint.folder, dtype=torch.float32, output_loading_info=True

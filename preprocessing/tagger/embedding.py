@@ -9,6 +9,7 @@ import soxr
 from preprocessing.tagger.musicnn import RATE, WINDOW_SAMPLES, Array, load
 
 HOP_SECONDS = 1.5
+SIZE = 200
 
 
 def embed(audio: Array, rate: int, network: Literal["mtt", "msd"] = "msd") -> Array:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.tagger.embedding import embed
+from preprocessing.tagger import embedding, musicnn
+from preprocessing.tagger.embedding import SIZE, embed
+from training import kept
 from training.evaluation import audio_measures
 from training.evaluation.audio_measures import Audio
 
 # All pieces are embedded at this level (root mean square), because the network's input depends on it.
 _LEVEL = 0.1
 _MIN_SECONDS = 3.0
+_MEASURING = (audio_measures, embedding, musicnn)
 
 
 @dataclass(frozen=True)
@@ -45,16 +50,29 @@ class Piece(EmbeddedPiece):
 
 
 def listen(
-    audio: Audio, rate: int, source: str, song: str | None = None, network: Literal["mtt", "msd"] = "msd"
+    audio: Audio,
+    rate: int,
+    source: str,
+    song: str | None = None,
+    network: Literal["mtt", "msd"] = "msd",
+    folder: Path | None = None,
 ) -> Piece:
     """Measure mono audio.
 
     Args:
         song: the source itself if there is none.
         network: of the tagger's two, the one whose embedding is taken.
+        folder: where the measurements are kept for audio of the same content.
     """
-    pulse, persistence = audio_measures.pulse(audio, rate), audio_measures.persistence(audio, rate)
-    return Piece(source, song or source, embedding_of(audio, rate, network), pulse, persistence)
+
+    def measured() -> NDArray[np.float64]:
+        both = audio_measures.pulse(audio, rate), audio_measures.persistence(audio, rate)
+        return np.concatenate([both, embedding_of(audio, rate, network).ravel()])
+
+    inputs = (kept.digest_of(audio), rate, network)
+    file = folder and kept.file_of(folder, inputs, sys.modules[__name__], *_MEASURING)
+    pulse, persistence, *rest = kept.kept(file, measured)
+    return Piece(source, song or source, np.array(rest, np.float32).reshape(-1, SIZE), float(pulse), float(persistence))
 
 
 def embedding_of(audio: Audio, rate: int, network: Literal["mtt", "msd"] = "msd") -> NDArray[np.float32]:

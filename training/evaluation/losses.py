@@ -66,14 +66,15 @@ def measure(
         draws: measurements of each example, with different noise.
         check_stop: called before each batch; it may raise to stop.
     """
-    sums = np.zeros(len(examples))
-    for draw in range(draws):
-        for start in range(0, len(examples), _BATCH):
-            check_stop()
-            batch = range(start, min(start + _BATCH, len(examples)))
-            losses = session.losses([examples[index] for index in batch], [(seed, index, draw) for index in batch])
-            sums[start : start + len(batch)] += losses.double().numpy()
-    return sums / draws
+    measured = np.zeros((draws, len(examples)))
+    every = list(np.ndindex(measured.shape))
+    for start in range(0, len(every), _BATCH):
+        check_stop()
+        batch = every[start : start + _BATCH]
+        losses = session.losses([examples[index] for _, index in batch], [(seed, index, draw) for draw, index in batch])
+        measured.flat[start : start + len(batch)] = losses.double().numpy()
+    mean: NDArray[np.float64] = measured.mean(axis=0)
+    return mean
 
 
 def compare(without: NDArray[np.float64], with_twin: NDArray[np.float64], songs: Sequence[int]) -> Comparison:

@@ -12,7 +12,7 @@ from training.evaluation.listening import Piece, listen
 from training.evaluation.memorised import count_memorised
 from training.evaluation.report import Report
 from training.evaluation.resemblance import SPACE, OwnMusic
-from training.evaluation.sampling import play
+from training.evaluation.sampling import play, play_base
 from training.loop import Session
 from training.train_eval_split import TrainEvalSplit
 
@@ -44,9 +44,10 @@ def compare_pieces(
     """
     prompts = split.at_default_tempo(_prompts(split))
     texts = prompts * (_SEEDS if session.step >= _SHORT_TRAINING_STEPS else _SEEDS_OF_SHORT_TRAINING)
-    with session.disable_adapter():
-        without = play(model, texts, seconds, check_stop)
-    with_twin = play(model, texts, seconds, check_stop)
+    folder = split.train.examples.folder
+    with session.as_served() as pairs:
+        without = play_base(model, texts, seconds, folder, check_stop)
+        with_twin = play(model, texts, seconds, pairs, check_stop)
     rate = model.sample_rate
     report.set(
         comparisons=[
@@ -65,7 +66,7 @@ def compare_pieces(
         return None
     report.store_own_music(own)
     base, twin = (
-        [listen(piece.mean(axis=0), rate, f"piece {number}") for number, piece in enumerate(pieces)]
+        [listen(piece.mean(axis=0), rate, f"piece {number}", folder=folder) for number, piece in enumerate(pieces)]
         for pieces in (without, with_twin)
     )
     codec = [*split.train.through_codec, *split.held_out.through_codec]

@@ -2,28 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.adapter_file import Header
+from adapters.weights import AdapterWeights, LoraPair
 from contract import SamplingOptions
 from models.base import Model, Row, Text
+from training import kept
 
 _FIRST_SEED = 0
 _BATCH = 8
 
+Track = NDArray[np.float32]
+
 
 def play(
-    model: Model, texts: Sequence[Text], seconds: float, check_stop: Callable[[], None] = lambda: None
-) -> list[NDArray[np.float32]]:
-    """A piece `[channels, samples]` for each text, with fixed seeds, by the model with its adapter as it is now.
+    model: Model,
+    texts: Sequence[Text],
+    seconds: float,
+    pairs: Mapping[str, LoraPair] | None = None,
+    check_stop: Callable[[], None] = lambda: None,
+) -> list[Track]:
+    """A piece `[channels, samples]` for each text, with fixed seeds.
 
     Args:
+        pairs: the adapter to play with, by layer; the base model if None.
         check_stop: called before each batch; it may raise to stop.
     """
-    rows = [Row(text, seconds, SamplingOptions(seed=_FIRST_SEED + number)) for number, text in enumerate(texts)]
-    pieces: list[NDArray[np.float32]] = []
+    return _generated(model, _rows(model, texts, seconds, pairs), check_stop)
+
+
+def play_base(
+    model: Model,
+    texts: Sequence[Text],
+    seconds: float,
+    folder: Path | None,
+    check_stop: Callable[[], None] = lambda: None,
+) -> list[Track]:
+    """The pieces of `play` by the base model, of which those are made that are not kept in the folder yet."""
+    rows = _rows(model, texts, seconds, None)
+    if folder is None:
+        return _generated(model, rows, check_stop)
+    # What is random in a row is its seed.
+    files = [
+        kept.file_of(folder, (row.text, row.seconds, row.options, model.sample_rate), sys.modules[__name__])
+        for row in rows
+    ]
+    pieces = [kept.read(file) for file in files]
+    missing = [index for index, piece in enumerate(pieces) if piece is None]
+    for index, piece in zip(missing, _generated(model, [rows[index] for index in missing], check_stop), strict=True):
+        kept.write(files[index], piece)
+        pieces[index] = piece
+    return [piece for piece in pieces if piece is not None]
+
+
+def _rows(model: Model, texts: Sequence[Text], seconds: float, pairs: Mapping[str, LoraPair] | None) -> list[Row]:
+    adapters: list[tuple[AdapterWeights, float]] = []
+    if pairs is not None:
+        unnamed = Header("", "", model.backend, "", "", max(len(pair.b) for pair in pairs.values()), "", "", "")
+        adapters = [(AdapterWeights(unnamed, pairs), 1.0)]
+    return [
+        Row(text, seconds, SamplingOptions(seed=_FIRST_SEED + number), adapters) for number, text in enumerate(texts)
+    ]
+
+
+def _generated(model: Model, rows: Sequence[Row], check_stop: Callable[[], None]) -> list[Track]:
+    pieces: list[Track] = []
     for start in range(0, len(rows), _BATCH):
         check_stop()
         for track in model.generate(rows[start : start + _BATCH]):

@@ -165,6 +165,15 @@ def _without(file: str, tensor: str) -> Callable[[Path], None]:
     return lambda folder: layouts.changed(folder / file, **{tensor: None})
 
 
+def _pickled(file: str, pickled: str) -> Callable[[Path], None]:
+    def save(folder: Path) -> None:
+        path = folder / file
+        torch.save(load_file(path), path.with_name(pickled))
+        path.unlink()
+
+    return save
+
+
 def _config(**settings: Any) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         path = folder / "config.json"
@@ -208,6 +217,11 @@ DAMAGED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a text encoder cut short": (
         _without(f"{TEXT}/model.safetensors", "layers.1.mlp.up_proj.weight"),
         "Qwen3-Embedding-0.6B lacks the tensor layers.1.mlp.up_proj.weight",
+    ),
+    "pickled weights": (_pickled("model.safetensors", "pytorch_model.bin"), "acestep-v15-turbo/pytorch_model.bin is a"),
+    "a pickled text encoder": (
+        _pickled(f"{TEXT}/model.safetensors", "pytorch_model.bin"),
+        "Qwen3-Embedding-0.6B/pytorch_model.bin is a pickle, which is not read here; save it as safetensors",
     ),
     "half a vae": (_cut("../vae/diffusion_pytorch_model.safetensors"), "vae/diffusion_pytorch_model.* is truncated"),
 }
@@ -254,6 +268,10 @@ DAMAGED_DIFFUSERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a text encoder cut short": (
         _without("text_encoder/model.safetensors", "layers.1.mlp.up_proj.weight"),
         "text_encoder lacks the tensor",
+    ),
+    "a pickled part": (
+        _pickled("transformer/diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
+        "transformer/diffusion_pytorch_model.bin is a pickle, which is not read here; save it as safetensors",
     ),
     "no vae": (lambda folder: shutil.rmtree(folder / "vae"), "vae"),
 }

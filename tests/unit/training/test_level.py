@@ -25,7 +25,8 @@ from training.train_eval_split import split_dataset
 class _Cache:
     """Keeps the audio of the examples in place of their tensors."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.audio: list[NDArray[np.float32]] = []
 
     def add(self, audio: NDArray[np.float32], text: Text) -> Path:
@@ -33,9 +34,9 @@ class _Cache:
         return Path("none")
 
 
-def _trained_on(made: Dataset, model: AceStep) -> list[NDArray[np.float32]]:
+def _trained_on(made: Dataset, model: AceStep, folder: Path) -> list[NDArray[np.float32]]:
     """The audio of each clip in training, (frames, channels)."""
-    cache: Any = _Cache()
+    cache: Any = _Cache(folder)
     split_dataset(made, model, cache, excerpt_seconds=1.0, check_stop=lambda: None)
     return [audio.T for audio in cache.audio[: len(made.clips)]]
 
@@ -51,7 +52,7 @@ def test_songs_are_trained_on_at_one_loudness_with_their_dynamics(
     paths = ["/data/uploads/p/u/one.wav", "/data/uploads/p/u/two.wav"]
     traits = Traits(loudness=-20.0)
     made = make(store, tmp_path, upload_paths=paths, traits=traits)
-    first, second, other = _trained_on(made, model)
+    first, second, other = _trained_on(made, model, tmp_path)
     song = np.concatenate([first, second])
     # Measured on one channel, because both are the same.
     assert levels(song[:, :1], model.sample_rate).loudness == pytest.approx(-20, abs=0.1)
@@ -76,7 +77,7 @@ def test_peaks_limit_the_gain(limit: float, store: Storage, tmp_path: Path, mode
     store.put("uploads/p/u/one.wav", written(song))
     traits = Traits(max_true_peak=limit)
     made = make(store, tmp_path, upload_paths=["/data/uploads/p/u/one.wav"], traits=traits, profile="native")
-    (clip,) = _trained_on(made, model)
+    (clip,) = _trained_on(made, model, tmp_path)
     assert true_peak(clip, model.sample_rate) == pytest.approx(limit, abs=0.2)
 
 

@@ -44,7 +44,7 @@ def test_a_measurement_that_fails_is_reported_and_the_music_is_trained_on(
     files = [{"source": "/data/uploads/ada/x/a.wav", "sha256": "0", "seconds": 4.0, "sample_rate": 48_000}]
     dataset = Dataset([Clip(tmp_path / "a.wav", Caption("music"), 4.0, 0)], {"files": files})
     report = _report(store)
-    cache: Any = SimpleNamespace(add=lambda audio, text: tmp_path / "no example")
+    cache: Any = SimpleNamespace(folder=tmp_path, add=lambda audio, text: tmp_path / "no example")
 
     def split_again() -> TrainEvalSplit:
         return split_dataset(dataset, model, cache, 1.0, lambda: None, try_measuring=report.try_measuring)
@@ -65,7 +65,9 @@ def test_a_measurement_that_fails_is_reported_and_the_music_is_trained_on(
 def test_an_excerpt_that_cannot_be_measured_is_reported(
     store: Storage, tmp_path: Path, model: AceStep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.put("uploads/p/u/one.wav", written(tone(31)))
+    swelling = tone(31)
+    swelling *= np.linspace(0.5, 1, len(swelling))[:, None]  # so that no segment has the contents of another
+    store.put("uploads/p/u/one.wav", written(swelling))
     made = make(store, tmp_path, upload_paths=["/data/uploads/p/u/one.wav"])
     calls = 0
 
@@ -79,7 +81,7 @@ def test_an_excerpt_that_cannot_be_measured_is_reported(
     monkeypatch.setattr(model, "reconstruct", reconstruct)
     monkeypatch.setattr(reference, "pieces", lambda *_: iter(()))
     report = _report(store)
-    cache: Any = SimpleNamespace(add=lambda audio, text: tmp_path / "no example")
+    cache: Any = SimpleNamespace(folder=tmp_path, add=lambda audio, text: tmp_path / "no example")
     split = split_dataset(made, model, cache, 3.0, lambda: None, try_measuring=report.try_measuring)
     assert len(made.clips) == len(split.train.examples) == 3
     # Two segments and the music around two cuts; the last segment and the excerpts are too short to be compared.
@@ -98,16 +100,20 @@ def test_the_segments_after_the_codec_are_compared_with_themselves(
     store.put("uploads/p/u/one.wav", written(song, rate=44_100))
     made = make(store, tmp_path, upload_paths=["/data/uploads/p/u/one.wav"])
     monkeypatch.setattr(reference, "pieces", lambda *_: iter(()))
-    cache: Any = SimpleNamespace(add=lambda audio, text: tmp_path / "no example")
 
-    def similarity(codec: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> float:
+    def similarity(name: str, codec: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> float:
+        (tmp_path / name).mkdir()
+        cache: Any = SimpleNamespace(folder=tmp_path / name, add=lambda audio, text: tmp_path / "no example")
         monkeypatch.setattr(model, "reconstruct", codec)
         split = split_dataset(made, model, cache, 6.0, lambda: None)
         assert split.codec_similarity is not None
+        monkeypatch.setattr(model, "reconstruct", lambda audio: pytest.fail("it is made once for its contents"))
+        again = split_dataset(made, model, cache, 6.0, lambda: None)
+        assert again.codec_similarity == split.codec_similarity
         return split.codec_similarity
 
     noise = np.random.default_rng(2).normal(0, 0.1, (2, 6 * 48_000)).astype(np.float32)
-    assert similarity(lambda audio: 0.5 * audio) > 0.8 > 0.5 > similarity(lambda audio: noise)
+    assert similarity("quieter", lambda audio: 0.5 * audio) > 0.8 > 0.5 > similarity("noise", lambda audio: noise)
 
 
 def test_the_pieces_of_the_verdict_are_at_the_tempo_that_the_twin_plays_at(store: Storage) -> None:
@@ -122,7 +128,7 @@ def test_the_pieces_of_the_verdict_are_at_the_tempo_that_the_twin_plays_at(store
 
     train = subset(Text("techno", bpm=120), Text("house", bpm=140), Text("trance", bpm=120))
     split = TrainEvalSplit(train, subset(), subset(), 60.0, False, {})
-    session: Any = SimpleNamespace(step=0, disable_adapter=nullcontext)
+    session: Any = SimpleNamespace(step=0, as_served=nullcontext)
     model: Any = SimpleNamespace(sample_rate=8_000, generate=generate)
     assert compare_pieces(session, model, split, _report(store), 0.5, lambda: None) is None
     # The three captions and the prompt that states no tempo, with two seeds, without and with the twin.

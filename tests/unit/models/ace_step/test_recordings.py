@@ -57,6 +57,21 @@ def test_latents_in_pieces_are_those_of_the_whole(model: AceStep) -> None:
     assert (pieces - whole).abs().max() <= 1e-5 * whole.std()
 
 
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("more", [0, 1, HOP - 1])
+def test_the_posterior_in_pieces_is_that_of_the_whole(model: AceStep, more: int) -> None:
+    """Training's examples; their music ends anywhere within a frame."""
+    seconds = (130 * HOP + more) / model.sample_rate
+    samples = recording(seconds, 1).samples[:, : 130 * HOP + more]
+    assert samples.shape[1] == 130 * HOP + more
+    with torch.inference_mode():
+        whole = model.pipeline.vae.encode(torch.from_numpy(samples)[None]).latent_dist
+    pieces = run_to_end(codec.posterior(model.pipeline.vae, samples, model.device))
+    for found, wanted in zip(pieces, (whole.mean, whole.std), strict=True):
+        assert found.shape == (1, 130, 8)
+        assert (found - wanted.transpose(1, 2)).abs().max() <= 1e-5 * wanted.std()
+
+
 def test_a_span_is_that_of_the_whole(model: AceStep) -> None:
     generator = torch.Generator().manual_seed(1)
     z = torch.randn(1, 130, 8, generator=generator)

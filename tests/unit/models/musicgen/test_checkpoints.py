@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from models.checkpoints import Checkpoint, CheckpointError
+from models.checkpoints import Checkpoint, CheckpointError, resolve
 from models.musicgen import MusicGen
 from models.musicgen.audiocraft import CODEC_FILE, LM_FILE, convert
 from models.tiny import musicgen as tiny
@@ -42,6 +43,38 @@ def test_damage_is_named(tmp_path: Path) -> None:
     file.write_bytes(whole[:-100])
     with pytest.raises(CheckpointError, match=r"mine: .*model\.safetensors is truncated"):
         MusicGen.load(Checkpoint("mine", tmp_path, "0"), torch.device("cpu"), torch.float32)
+
+
+def _loaded(folder: Path) -> MusicGen:
+    return MusicGen.load(resolve(str(folder), "musicgen", tiny.build), torch.device("cpu"), torch.float32)
+
+
+def test_weights_in_pytorchs_own_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny.build(tmp_path)
+    whole, digest = _loaded(tmp_path), resolve(str(tmp_path), "musicgen", tiny.build).sha256
+    tensors = load_file(tmp_path / "model.safetensors")
+    pickled = tmp_path / "pytorch_model.bin"
+    torch.save(tensors, pickled)
+    assert resolve(str(tmp_path), "musicgen", tiny.build).sha256 == digest, "the safetensors are read"
+    (tmp_path / "model.safetensors").unlink()
+    resolved = resolve(str(tmp_path), "musicgen", tiny.build)
+    assert resolved.weight_bytes == pickled.stat().st_size
+    pairs = zip(_loaded(tmp_path).model.state_dict().items(), whole.model.state_dict().items(), strict=True)
+    assert all(name == other and torch.equal(one, two) for (name, one), (other, two) in pairs)
+
+    torch.save(tensors | {"decoder.lm_heads.2.weight": tensors["decoder.lm_heads.2.weight"] + 1}, pickled)
+    assert resolve(str(tmp_path), "musicgen", tiny.build).sha256 != resolved.sha256, "twins of other weights"
+    for damage in (pickled.read_bytes()[:-100], b"", b"not a pickle"):
+        pickled.write_bytes(damage)
+        with pytest.raises(
+            CheckpointError, match=r"/pytorch_model\.bin cannot be read as tensors: .*safetensors"
+        ) as no:
+            _loaded(tmp_path)
+        assert "\n" not in str(no.value)
+    torch.save({"a": _Command()}, pickled)
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin cannot be read as tensors: .* holds code"):
+        _loaded(tmp_path)
+    assert "must not run" not in capsys.readouterr().out
 
 
 class _Command:
