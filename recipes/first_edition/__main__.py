@@ -89,7 +89,8 @@ def run(options: argparse.Namespace) -> None:
         module("model" if stage == "pack" else "tasks.pack").pack(runs, target)
         print(f"{target}: {sum(path.stat().st_size for path in target.rglob('*') if path.is_file()) / 1e6:.1f} MB")
     elif stage == "unpack":
-        module("model").unpack(options.checkpoint or shipped, runs)
+        source = options.checkpoint or shipped
+        module("tasks.pack" if (source / "audio_tokenizer").exists() else "model").unpack(source, runs)
     elif stage == "evaluate":
         from .checkpoint import load_starter
         from .evaluate import evaluate

@@ -57,6 +57,8 @@ DRUMLESS_SHARE = 0.25
 """Share of clips drawn from those without drums.
 
 Without it, half of the pieces whose genre was not recognised were drumless ones, classified as ambient."""
+PARTS = ("transformer", "text_encoder", "condition_encoder")
+"""What is trained together; the names are the pipeline's."""
 REFRESH_EVERY = 200
 VALIDATE_EVERY = 250
 
@@ -293,7 +295,7 @@ def unpack(source: Path, runs: Path) -> None:
     """Turn a packed checkpoint into an empty `runs` again: training continues from its weights, with a new warm-up."""
     pipeline = AceStepPipeline.from_pretrained(source, torch_dtype=torch.float32)
     starter = Starter()
-    for part in ("transformer", "text_encoder", "condition_encoder"):
+    for part in PARTS:
         getattr(starter, part).load_state_dict(getattr(pipeline, part).state_dict())
     start_over(runs / "model.pt", starter)
     pipeline.vae.save_pretrained(runs / "codec-unit")

@@ -30,7 +30,7 @@ from recipes.first_edition.ace_step.tasks.examples import (
 from recipes.first_edition.ace_step.tasks.harmony import harmony
 from recipes.first_edition.ace_step.tasks.measures import beat_offset, chroma_likeness, nearest, tempo_ratio
 from recipes.first_edition.ace_step.tasks.model import TaskStarter
-from recipes.first_edition.ace_step.tasks.pack import pack
+from recipes.first_edition.ace_step.tasks.pack import pack, unpack
 from recipes.first_edition.ace_step.tasks.pieces import Piece, encode_shard, load_piece
 from recipes.first_edition.ace_step.tasks.prompts import build_task_tokenizer, instruction, task_prompt
 from recipes.first_edition.ace_step.tasks.timbre import reference_of, timbre_token
@@ -267,6 +267,13 @@ def test_training_saves_packs_and_resumes(runs: Path, tmp_path: Path, monkeypatc
         ).audios
         assert torch.isfinite(audio).all()
         assert audio.shape == (1, 1, 48_000)
+
+    unpack(tmp_path / "packed", tmp_path / "again")
+    pack(tmp_path / "again", tmp_path / "packed again")
+    weights = [path.relative_to(tmp_path / "packed") for path in (tmp_path / "packed").rglob("*.safetensors")]
+    assert len(weights) == 6
+    for path in weights:
+        assert (tmp_path / "packed" / path).read_bytes() == (tmp_path / "packed again" / path).read_bytes()
 
 
 def _codec(runs: Path) -> None:

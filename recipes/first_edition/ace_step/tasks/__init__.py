@@ -8,6 +8,8 @@
     python -m recipes.first_edition ace_step evaluate_tasks --checkpoint FOLDER
     python -m recipes.first_edition ace_step evaluate --checkpoint FOLDER   # text-to-music, as before
 
+A checkpoint that knows the tasks already is unpacked with its audio tokens: then only `pieces` and `tasks` follow.
+
 The codec stays as it is. What changes in the checkpoint:
 
 - The timbre encoder gets a second layer and is trained. With one layer its token depends on the first 0.1 s only.

@@ -1,4 +1,4 @@
-"""Assemble the starter and its audio tokens as an `AceStepPipeline`."""
+"""Assemble the starter and its audio tokens as an `AceStepPipeline`, and take one apart again."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscret
 
 from models.checkpoints import TRAITS_FILE
 
-from ...training import forget_paths, load_average
-from ..model import SAMPLING, TRAITS
-from .audio_tokens import OutlineReader
+from ...training import forget_paths, load_average, start_over
+from ..model import PARTS, SAMPLING, TRAITS
+from .audio_tokens import DETOKENIZER, TOKENIZER, OutlineReader
 from .model import TaskStarter
 from .training import STATE
 
@@ -41,3 +41,15 @@ def pack(runs: Path, target: Path) -> None:
     forget_paths(target)
     (target / "sampling.json").write_text(json.dumps(SAMPLING, indent=2) + "\n")
     (target / TRAITS_FILE).write_text(json.dumps(TASK_TRAITS, indent=2) + "\n")
+
+
+def unpack(source: Path, runs: Path) -> None:
+    """Turn a packed checkpoint into an empty `runs` again, from which the tasks are trained on with a new warm-up."""
+    pipeline = AceStepPipeline.from_pretrained(source, torch_dtype=torch.float32)
+    starter = TaskStarter()
+    for part in PARTS:
+        getattr(starter, part).load_state_dict(getattr(pipeline, part).state_dict())
+    start_over(runs / STATE, starter)
+    pipeline.vae.save_pretrained(runs / "codec-unit")
+    for name in (TOKENIZER, DETOKENIZER):
+        getattr(pipeline, name).save_pretrained(runs / name)
