@@ -155,6 +155,8 @@ class GenerateOptions(TypedDict, total=False):
 class SubmitOptions(TypedDict, total=False):
     """`POST /generate/submit`: a track that is made after the answer. The fields are those of `POST /generate`.
 
+    With `stream` it can be heard at `GET /tracks/{track_id}/stream` while it is made.
+
     Attributes:
         lora_id: A twin, or producer:model@version; the base model if left out.
         loras: several twins to blend, instead of lora_id.
