@@ -111,26 +111,6 @@ def keyed(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> Ite
         yield api
 
 
-def headers_of(api: Api, producer: str) -> dict[str, str]:
-    """Those of an artist with a key for one producer."""
-    token = api_keys.create(open_storage(api.folder.as_uri()), producer, ["generate"], [producer])
-    headers = {"authorization": f"Bearer {token}"}
-    wait_until(lambda: api.client.get("/backends", headers=headers).status_code == 200)
-    return headers
-
-
-def test_a_stranger_hears_nothing(keyed: Api) -> None:
-    ada, bob = headers_of(keyed, "ada"), headers_of(keyed, "bob")
-    reference = keyed.upload("ada", beat(4), filename="beat.wav")
-    body = TRACK | {"reference": reference, "duration_seconds": 30, "steps": 100}
-    track_id = checked(keyed.client.post("/generate/submit", json=body, headers=ada))["track_id"]
-    path = f"/tracks/{track_id}/stream"
-    error_of(keyed.client.get(path, headers=bob), 404)
-    assert keyed.client.get(path, headers=ada).content.startswith(b"OggS")
-    wait_until(lambda: "output_path" in keyed.client.get(f"/tracks/{track_id}", headers=ada).json())
-    error_of(keyed.client.get(path, headers=bob), 404)
-
-
 def test_a_killed_front_makes_it_again(keyed: Api) -> None:
     track_id = keyed.post("/generate/submit", **LONG)["track_id"]
     path = f"/tracks/{track_id}/stream"
@@ -153,3 +133,23 @@ def test_a_killed_front_makes_it_again(keyed: Api) -> None:
         whole = heard()
         time.sleep(0.5)
     assert whole and len(decoded(whole)[0]) == pytest.approx(60 * LIVE_RATE, abs=LIVE_RATE // 10)
+
+
+def headers_of(api: Api, producer: str) -> dict[str, str]:
+    """Those of an artist with a key for one producer."""
+    token = api_keys.create(open_storage(api.folder.as_uri()), producer, ["generate"], [producer])
+    headers = {"authorization": f"Bearer {token}"}
+    wait_until(lambda: api.client.get("/backends", headers=headers).status_code == 200)
+    return headers
+
+
+def test_a_stranger_hears_nothing(keyed: Api) -> None:
+    reference = keyed.upload("ada", beat(4), filename="beat.wav")
+    ada, bob = headers_of(keyed, "ada"), headers_of(keyed, "bob")
+    body = TRACK | {"reference": reference, "duration_seconds": 30, "steps": 100}
+    track_id = checked(keyed.client.post("/generate/submit", json=body, headers=ada))["track_id"]
+    path = f"/tracks/{track_id}/stream"
+    error_of(keyed.client.get(path, headers=bob), 404)
+    assert keyed.client.get(path, headers=ada).content.startswith(b"OggS")
+    wait_until(lambda: "output_path" in keyed.client.get(f"/tracks/{track_id}", headers=ada).json())
+    error_of(keyed.client.get(path, headers=bob), 404)

@@ -3,11 +3,19 @@
 import type { Backend, Twin } from "producer-twin";
 import { useEffect, useState } from "react";
 import { api } from "./client";
+import type { Settings } from "./settings";
 
 const RETRY_MILLISECONDS = 5000;
 const PATIENCE_MILLISECONDS = 20_000;
 
 export type Served = { twins: Twin[]; backends: Backend[] };
+
+/** The backend that makes the track of these settings. */
+export function servingOf({ parts, backend }: Pick<Settings, "parts" | "backend">, served: Served): Backend | undefined {
+  const twin = served.twins.find(({ lora_id }) => lora_id === parts[0]?.id);
+  const named = twin?.backend ?? backend;
+  return served.backends.find((each) => (named ? each.name === named : each.default));
+}
 
 /** The twins and the backends; asked for again until the service answers. null while it is not known, or not `wanted`. */
 export function useTwins(wanted = true): { served: Served | null; failure: unknown } {

@@ -3,6 +3,9 @@ import type { Playable } from "./playable";
 const MAX_KEPT = 12;
 const OPUS = 'audio/ogg; codecs="opus"';
 
+/** Whether this browser plays what the service sends of a track while it is made. */
+export const playsOpus = (): boolean => new Audio().canPlayType(OPUS) !== "";
+
 const kept = new Map<string, Promise<string>>();
 
 /**
@@ -25,7 +28,7 @@ function forget(id: string): void {
 }
 
 async function opus(src: string): Promise<string> {
-  if (new Audio().canPlayType(OPUS) === "") return src;
+  if (!playsOpus()) return src;
   const answer = await fetch(`${src}?format=opus`).catch(() => null);
   return answer?.ok ? URL.createObjectURL(await answer.blob()) : src;
 }
