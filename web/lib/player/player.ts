@@ -53,12 +53,11 @@ export function element(side: Side): HTMLAudioElement {
   audio.preload = "auto";
   const isActive = (): boolean => elements?.[side] === audio && usePlayer.getState().active === side;
   const note = (): void => {
-    if (isActive()) usePlayer.setState({ playing: !audio.paused && !audio.ended });
+    if (!isActive()) return;
+    usePlayer.setState({ playing: !audio.paused && !audio.ended && !audio.error });
+    if (audio.error) usePlayer.setState({ failed: true });
   };
-  for (const event of ["play", "pause", "ended"]) audio.addEventListener(event, note);
-  audio.addEventListener("error", () => {
-    if (isActive()) usePlayer.setState({ failed: true, playing: false });
-  });
+  for (const event of ["play", "pause", "ended", "error"]) audio.addEventListener(event, note);
   audio.addEventListener("play", () => stayInLoop(side));
   audio.addEventListener("timeupdate", () => stayInLoop(side));
   audio.addEventListener("ended", () => restart(side));
@@ -164,8 +163,12 @@ export function switchSides(): void {
 
 export function toggle(): void {
   const audio = mediaOf(usePlayer.getState().active);
-  if (audio.paused) void start(audio);
-  else audio.pause();
+  if (usePlayer.getState().playing) return audio.pause();
+  if (audio.error) {
+    audio.load();
+    usePlayer.setState({ failed: false });
+  }
+  void start(audio);
 }
 
 export function seek(seconds: number): void {

@@ -13,6 +13,7 @@ const kept = new Map<string, Promise<string>>();
  * whole, so that a player can jump at once. Where the service does not convert the track it is the stored file's URL.
  */
 export function soundUrl(sound: Playable): Promise<string> {
+  if (sound.live) return Promise.resolve(sound.src);
   const known = kept.get(sound.id);
   if (known) return known;
   const found = sound.format === "wav" || sound.format === "flac" ? opus(sound.src) : Promise.resolve(sound.src);
