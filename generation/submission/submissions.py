@@ -108,7 +108,7 @@ class Submissions:
         return record.answer() if record.has_ended else await self._position(record)
 
     async def listen(self, track_id: str) -> AsyncGenerator[bytes, None] | None:
-        """The audio of a submitted track that is being made, from its start, in `LIVE_FORMAT`. Waits for the first bytes.
+        """The audio of a submitted track that is being made, from its start, in `LIVE_FORMAT`; once there is any.
 
         Returns:
             None if the principal may fetch no such track, or it is done.
