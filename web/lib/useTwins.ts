@@ -6,6 +6,7 @@ import { api } from "./client";
 import type { Settings } from "./settings";
 
 const RETRY_MILLISECONDS = 5000;
+const NOT_READY_MILLISECONDS = 10_000;
 const PATIENCE_MILLISECONDS = 20_000;
 
 export type Served = { twins: Twin[]; backends: Backend[] };
@@ -17,7 +18,7 @@ export function servingOf({ parts, backend }: Pick<Settings, "parts" | "backend"
   return served.backends.find((each) => (named ? each.name === named : each.default));
 }
 
-/** The twins and the backends; asked for again until the service answers. null while it is not known, or not `wanted`. */
+/** The twins and the backends; asked for again until the service answers, and all backends are ready. null while it is not known, or not `wanted`. */
 export function useTwins(wanted = true): { served: Served | null; failure: unknown } {
   const [served, setServed] = useState<Served | null>(null);
   const [failure, setFailure] = useState<unknown>(null);
@@ -33,6 +34,7 @@ export function useTwins(wanted = true): { served: Served | null; failure: unkno
         if (gone) return;
         setServed({ twins, backends });
         setFailure(null);
+        if (backends.some(({ ready }) => !ready)) timer = setTimeout(() => void ask(), NOT_READY_MILLISECONDS);
       } catch (error) {
         if (gone) return;
         setFailure(error);
