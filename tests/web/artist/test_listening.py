@@ -16,8 +16,10 @@ STREAM = re.compile(r"/api/service/tracks/[^/]+/stream$")
 
 
 # So that the service is ahead of the listener on a busy machine, too.
-SLOWLY = """const play = HTMLMediaElement.prototype.play;
-HTMLMediaElement.prototype.play = function () { this.playbackRate = 0.25; return play.call(this); };"""
+SLOWLY = """(() => {
+  const play = HTMLMediaElement.prototype.play;
+  HTMLMediaElement.prototype.play = function () { this.playbackRate = 0.25; return play.call(this); };
+})()"""
 
 
 def start(page: Page, app: httpx.Client, prompt: str, seconds: str) -> None:

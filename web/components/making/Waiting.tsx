@@ -7,6 +7,7 @@ import { cancel, usePosition } from "@/lib/making/underWay";
 import { liveSound } from "@/lib/player/playable";
 import { Notice } from "../Notice";
 import { PlayButton } from "../PlayButton";
+import "./cards.css";
 
 /** How far the service is with a request, and what ends it. */
 export function Waiting({ request, name }: { request: TrackRequest; name: string }) {
