@@ -28,7 +28,7 @@ export async function deletesOwn(method: string, path: string): Promise<boolean>
   const id = /^\/tracks\/([^/]+)$/.exec(path)?.[1];
   const kept = (await cookies()).get(COOKIE)?.value;
   if (method !== "DELETE" || !id || !kept || !isGuarded()) return false;
-  const [given, right] = [Buffer.from(kept), Buffer.from(proofOf(decodeURIComponent(id)))];
+  const [given, right] = [Buffer.from(kept), Buffer.from(proofOf(id.replace(/%3a/gi, ":")))];
   return given.length === right.length && timingSafeEqual(given, right);
 }
 
