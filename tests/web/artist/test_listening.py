@@ -15,6 +15,7 @@ from tests.web.artist.test_making import bodies, request, takes
 STREAM = re.compile(r"/api/service/tracks/[^/]+/stream$")
 
 
+MADE_MS = 300_000  # of half a minute of music on a busy machine
 # So that the service is ahead of the listener on a busy machine, too.
 SLOWLY = """(() => {
   const play = HTMLMediaElement.prototype.play;
@@ -52,7 +53,7 @@ def test_a_take_is_heard_while_it_is_made_and_goes_on(page: Page, studio: httpx.
     page.get_by_role("link", name="Library").click()  # it goes on from page to page
     expect(page.get_by_role("heading", name="Library")).to_be_visible()
     before = position(page)
-    expect(bar.get_by_role("link", name="brolga drums")).to_be_visible()
+    expect(bar.get_by_role("link", name="brolga drums")).to_be_visible(timeout=MADE_MS)
     # The whole file goes on where the sound was, without a click.
     expect(bar.get_by_role("button", name="Pause", exact=True)).to_be_visible()
     assert before <= position(page) <= before + 20
@@ -111,7 +112,7 @@ def test_a_sound_that_breaks_off_goes_on_when_the_track_is_made(page: Page, stud
     bar = player(page)
     expect(bar.get_by_role("alert")).to_have_text("The sound broke off; it goes on when the track is made.")
     accessible_everywhere(page)
-    expect(bar.get_by_role("alert")).to_have_count(0)
+    expect(bar.get_by_role("alert")).to_have_count(0, timeout=MADE_MS)
     expect(bar.get_by_role("button", name="Pause", exact=True)).to_be_visible()
     expect(bar.get_by_role("slider")).not_to_have_attribute("aria-valuenow", "0")
 
