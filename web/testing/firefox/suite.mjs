@@ -85,6 +85,26 @@ for (const width of WIDTHS) {
     await page.browserContext().close();
   });
 
+  test(`a take is heard while it is made at ${width} px, ${SCHEME}`, async () => {
+    const page = await opened(browser, width);
+    await page.goto(APP);
+    await (await field(page, "Prompt")).type(`heard ${SCHEME} ${width}`);
+    const seconds = await field(page, "Length in seconds");
+    await seconds.click({ count: 3 });
+    await seconds.type("20");
+    await page.locator("summary ::-p-text(Strength, model)").click();
+    await (await field(page, "Model")).select("musicgen");
+    await page.locator("button ::-p-text(Make a take)").click();
+    await reads(page, "Listen while it is made");
+    await page.locator(".waiting button.round").click();
+    await page.waitForSelector("section.player");
+    await sound(page, "a take that is heard");
+    // The player goes on with the whole file, which has a page of its own, as soon as the track is made.
+    await page.waitForSelector("section.player a[href^='/track/']");
+    await page.waitForFunction(() => document.querySelector("section.player")?.textContent?.includes("Download"));
+    await page.browserContext().close();
+  });
+
   test(`the library at ${width} px, ${SCHEME}`, async () => {
     const page = await opened(browser, width);
     await page.goto(`${APP}/library?text=quokka`);
