@@ -39,9 +39,10 @@ class TrainingDefaults(Answer):
 class BackendAnswer(Answer):
     """A row of `GET /backends`.
 
-    `tasks` are those that the checkpoint can do, and `takes_reference` says whether tracks may follow a `reference`;
-    both are known when it is ready. `under_way` counts the tracks of this front that are generated or wait. `training`
-    is null if the number of steps does not follow from the length of the music.
+    `tasks` are those that the checkpoint can do, `takes_reference` says whether tracks may follow a `reference`, and
+    `streams` whether they can be heard while they are made (`stream`); these are known when it is ready. `under_way`
+    counts the tracks of this front that are generated or wait. `training` is null if the number of steps does not
+    follow from the length of the music.
     """
 
     name: str
@@ -56,6 +57,7 @@ class BackendAnswer(Answer):
     max_duration_seconds: float
     tasks: list[Task] = Field(default_factory=list)
     takes_reference: bool = False
+    streams: bool = False
     default: bool
     under_way: int
     training: TrainingDefaults | None = None

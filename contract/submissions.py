@@ -17,14 +17,15 @@ ENDED: frozenset[str] = frozenset({"done", "failed", "cancelled"})
 
 
 class SubmitRequest(GenerateRequest, WebhookFields):
-    """`POST /generate/submit`: a track that is made after the answer. The fields are those of `POST /generate`."""
+    """`POST /generate/submit`: a track that is made after the answer. The fields are those of `POST /generate`.
+
+    With `stream` it can be heard at `GET /tracks/{track_id}/stream` while it is made.
+    """
 
     @model_validator(mode="after")
     def _is_not_in_the_answer(self) -> Self:
         if self.response == "base64" and "response" in self.model_fields_set:
             raise ValueError("response: the track is not in the answer; leave it out, and fetch its output_path")
-        if self.stream:
-            raise ValueError("stream: the track is not in the answer; leave it out, or send it to /generate")
         return self
 
 
@@ -36,8 +37,9 @@ class SubmittedTrackAnswer(Answer):
     """A submitted track while it is made; `null` is unknown.
 
     `queued` before the model has begun with it, `making` while it generates, `finishing` while the file is made and
-    stored. `ahead`, `progress` and `seconds_left` are as in `GET /queue/{request_id}`. `error` says why it `failed`.
-    `track` is the record of the track once it is `done`, of several takes the first one's.
+    stored. `ahead`, `progress` and `seconds_left` are as in `GET /queue/{request_id}`. `audible` says whether it can be
+    heard already, at `GET /tracks/{track_id}/stream`. `error` says why it `failed`. `track` is the record of the track
+    once it is `done`, of several takes the first one's.
     """
 
     track_id: str
@@ -46,5 +48,6 @@ class SubmittedTrackAnswer(Answer):
     ahead: int | None = None
     progress: float | None = None
     seconds_left: float | None = None
+    audible: bool = False
     error: str | None = None
     track: TrackAnswer | None = None

@@ -32,8 +32,9 @@ from generation.prepared import Prepared
 from generation.provenance import Provenance
 from generation.queue_positions import QueuePositions, TrackedRequest
 from generation.selection import Selection
-from generation.streaming.delivery import StreamedDelivery, check_backend
+from generation.streaming.delivery import StreamedDelivery, check_backend, check_live
 from generation.streaming.delivery import check as check_stream
+from generation.streaming.live_audio import LiveAudio, passed_on
 from generation.streaming.track import StreamedTrack, TrackHead
 from generation.takes import Draft, accepts, made_of, select
 from generation.track_library import TrackLibrary
@@ -77,7 +78,12 @@ class Generation:
         return (await self.generate_takes(request, as_base64, sent))[0]
 
     async def generate_takes(
-        self, request: GenerateRequest, as_base64: bool, sent: Sent = NOTHING_SENT, name: str | None = None
+        self,
+        request: GenerateRequest,
+        as_base64: bool,
+        sent: Sent = NOTHING_SENT,
+        name: str | None = None,
+        live: LiveAudio | None = None,
     ) -> list[Generated]:
         """Generate a request's takes, and store those that are answered.
 
@@ -86,6 +92,7 @@ class Generation:
             as_base64: the file has to fit into a JSON answer.
             sent: the files that came with it.
             name: of the first take; by default it is new, as those of the others.
+            live: gets the audio while it is made, of a request with `stream`.
 
         Returns:
             The takes in the order of `rank`.
@@ -95,7 +102,7 @@ class Generation:
         """
         with self.queue_positions.track() as tracked:
             prepared = await self._prepare(request, sent, tracked)
-            return await self._generate(prepared, as_base64, tracked, name)
+            return await self._generate(prepared, as_base64, tracked, name, live)
 
     async def admit(self, request: GenerateRequest, sent: Sent = NOTHING_SENT) -> str | None:
         """Check a request that is generated later; its recordings are not decoded.
@@ -109,7 +116,10 @@ class Generation:
         plan.check(request)
         twins = await self.selection.twins(request)
         backend = await self.selection.backend(request, twins)
-        await self._state(request, sent, backend)
+        state = await self._state(request, sent, backend)
+        if request.stream:
+            check_live(request)
+            check_backend(backend, state)
         seconds = self._seconds(request, backend, None)
         if request.task == "text":
             _check_no_source(sent)
@@ -200,7 +210,12 @@ class Generation:
         )
 
     async def _generate(
-        self, prepared: Prepared, as_base64: bool, tracked: TrackedRequest, name: str | None
+        self,
+        prepared: Prepared,
+        as_base64: bool,
+        tracked: TrackedRequest,
+        name: str | None,
+        live: LiveAudio | None,
     ) -> list[Generated]:
         request, backend = prepared.request, prepared.backend
         if as_base64:
@@ -211,7 +226,7 @@ class Generation:
         async def draw(before: int, count: int) -> list[Draft]:
             asked = {"options": request.take(before), "takes": count}
             with tracked.running_on(backend):
-                made = await self._track(prepared, asked)
+                made = await (self._live_track(prepared, live) if live else self._track(prepared, asked))
             metrics.MUSIC.labels(backend.name).inc((count - len(made.failed_takes)) * made.seconds)
             seeds = [request.take(before + number).seed for number in range(count)]
             drafts = [
@@ -342,6 +357,11 @@ class Generation:
                     raise
                 refusals.append(refusal)
         raise refusals[0]
+
+    async def _live_track(self, prepared: Prepared, live: LiveAudio) -> TrackAnswer:
+        check_backend(prepared.backend, prepared.state)
+        async with aclosing(self._messages(prepared)) as messages:
+            return await passed_on(messages, prepared, live)
 
     async def _messages(self, prepared: Prepared) -> AsyncGenerator[bytes | TrackAnswer, None]:
         """The runner's messages of a stream, with the same files as `_track`."""

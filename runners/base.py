@@ -27,7 +27,7 @@ from core.errors import Refusal
 from core.settings import settings
 from models import malloc
 from models.base import Edit, Latents, Recording, Row
-from models.dither import dithered
+from runners import pcm
 from runners.messages import (
     Audio,
     ConvertAnswer,
@@ -290,14 +290,17 @@ class Runner:
         if len(errors) == len(tracks):
             return self._refused(errors[0], request)
         assert self._model is not None
-        pcm, *others = (
-            b"" if isinstance(track, Exception) else _pcm(track, request, number) for number, track in enumerate(tracks)
+        first, *others = (
+            b""
+            if isinstance(track, Exception)
+            else pcm.encoded(track, request.sample_format, request.options.take(number).seed)
+            for number, track in enumerate(tracks)
         )
         messages = [_latents_message(kept[number]) if number in kept else None for number in range(len(tracks))]
         latents = messages if kept else messages[:1]
         refused = {number: self._refused(error, request) for number, error in errors.items()}
         return TrackAnswer(
-            pcm=pcm,
+            pcm=first,
             other_takes=others,
             failed_takes={
                 number: FailedTake(error=each.error or "", status=each.status) for number, each in refused.items()
@@ -337,14 +340,6 @@ class Runner:
         incident = secrets.token_hex(4)
         log.error("%s failed (incident %s)", self.backend, incident, exc_info=error)
         return TrackAnswer(error=f"{self.backend} failed at this track (incident {incident})", status=500)
-
-
-def _pcm(track: NDArray[np.float32], request: TrackRequest, number: int) -> bytes:
-    """The samples `[channels, samples]` of a take, counted from 0, as the request asks for them."""
-    samples = np.clip(track, -1, 1).T
-    if request.sample_format == "float32":
-        return samples.astype("<f4").tobytes()
-    return (dithered(samples, 16, request.options.take(number).seed) * 2**15).astype("<i2").tobytes()
 
 
 def _row(request: TrackRequest, adapters: list[AdapterWeights]) -> Row:

@@ -85,6 +85,7 @@ class Runners:
                 max_duration_seconds=row.longest(self.settings),
                 tasks=state.tasks,
                 takes_reference=state.takes_reference,
+                streams=state.streams,
                 default=row.name == self.settings.music_backend,
                 under_way=self._under_way[row.name],
             )

@@ -72,7 +72,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "loudness": "The integrated loudness in LUFS, such as -14, at a true peak of -1 dBTP at most; the model's if "
         "left out",
         "loop": "Cut the track to whole bars, so that its end runs into its beginning; bpm or a twin's tempo is needed",
-        "stream": "Send the audio as it is made, in the format of Accept: wav, flac, mp3 or opus",
+        "stream": "Send the audio as it is made, in the format of Accept: wav, flac, mp3 or opus; of a submitted "
+        "track, let it be heard at /tracks/{track_id}/stream while it is made",
         "response": "base64: the audio in the answer; url: a link to it, for tracks of any length",
         "task": "How the track comes about: from text, or from a source; /backends lists the tasks of each model",
         "source": "The recording to edit: the path of a track or an upload, or a track's id",

@@ -54,6 +54,7 @@ ROUTES = (
                     "max_duration_seconds": 600.0,
                     "tasks": ["text", "repaint", "extend", "cover"],
                     "takes_reference": True,
+                    "streams": True,
                     "default": True,
                     "under_way": 2,
                     "training": {

@@ -107,6 +107,7 @@ SUBMITTED: dict[str, Any] = {
     "ahead": None,
     "progress": None,
     "seconds_left": None,
+    "audible": False,
     "error": None,
     "track": None,
 }

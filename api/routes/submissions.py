@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from api.routes import library
+from api.capacity.thread_pools import to_record_thread
+from api.routes import library, outputs
+from api.routes.audio_stream import AudioStream
 from api.routes.event_stream import stream_of
 from api.routes.examples import SUBMITTED, TWIN
 from api.routes.handler import Front, Inputs
 from api.routes.route import GENERATE, TWIN_LINK, Route
-from api.routes.tracks import sent_files
+from api.routes.tracks import AUDIO, sent_files
 from contract import ENDED, SubmitForm, SubmitRequest, SubmittedTrackAnswer, TrackAnswer
+from generation.encode import LOSSY, MEDIA_TYPES
+from generation.streaming.live_audio import LIVE_FORMAT
+from storage import keys
 
 
 async def submit(front: Front, inputs: Inputs[SubmitRequest]) -> SubmittedTrackAnswer:
@@ -29,6 +34,19 @@ async def events(front: Front, inputs: Inputs[None]) -> Response:
         return _as_submitted(await library.inspect(front, inputs))
 
     return stream_of(await read(), read, lambda track: track.state in ENDED, inputs.headers)
+
+
+async def listen(front: Front, inputs: Inputs[None]) -> Response:
+    """The audio of a track while it is made; of a finished one the whole file."""
+    track_id, find = inputs.path["track_id"], front.generation.track_library.find
+    if chunks := await front.submissions.listen(track_id):
+        no_buffering = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return AudioStream(chunks, MEDIA_TYPES[LIVE_FORMAT], no_buffering)
+    record = await to_record_thread(find, track_id)
+    key = keys.from_path(record.output_path)
+    if record.output_format in LOSSY:
+        return await outputs.serve(key, front.storage, front.outbox, front.settings)
+    return await outputs.convert(key, LIVE_FORMAT, front.storage, front.outbox)
 
 
 def _as_submitted(answer: TrackAnswer | SubmittedTrackAnswer) -> SubmittedTrackAnswer:
@@ -72,6 +90,19 @@ ROUTES = (
         errors=(404, 409, 507),
         web_app=True,
         makes=True,
+    ),
+    Route(
+        "GET",
+        "/tracks/{track_id}/stream",
+        "artists",
+        "Listen from the start to a track that is made, of those submitted with stream; to a finished one as a whole",
+        GENERATE,
+        listen,
+        files=AUDIO,
+        errors=(409,),
+        cancelled_on_disconnect=True,
+        stream=True,
+        web_app=True,
     ),
     Route(
         "GET",

@@ -35,7 +35,7 @@ from generation.encode import MEDIA_TYPES
 from generation.generated import Generated
 from generation.streaming.track import TrackHead
 
-_AUDIO = tuple(MEDIA_TYPES.values())
+AUDIO = tuple(MEDIA_TYPES.values())
 _REQUEST_ID = Parameter(
     "x-request-id",
     "An id that the client chooses, such as a UUID, for /queue/{request_id}.",
@@ -194,7 +194,7 @@ ROUTES = (
         parameters=(_REQUEST_ID, TWIN_LINK),
         answer=(GenerateAnswer, GenerateLinkAnswer, TakesAnswer),
         answer_example={"audio_base64": "UklGRi4AAABXQVZFZm10…"} | GENERATED,
-        files=_AUDIO,
+        files=AUDIO,
         errors=(404, 409, 507),
         cancelled_on_disconnect=True,
         web_app=True,
@@ -213,7 +213,7 @@ ROUTES = (
         parameters=(_REQUEST_ID, TWIN_LINK),
         answer=(GenerateAnswer, GenerateLinkAnswer, TakesAnswer),
         answer_example={"audio_base64": "UklGRi4AAABXQVZFZm10…"} | GENERATED,
-        files=_AUDIO,
+        files=AUDIO,
         errors=(404, 409, 507),
         cancelled_on_disconnect=True,
         makes=True,
@@ -251,7 +251,7 @@ ROUTES = (
             ),
         ),
         allows_other_query=True,
-        files=_AUDIO,
+        files=AUDIO,
         cancelled_on_disconnect=True,
         stream=True,
         web_app=True,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
 import soxr
 
-from contract import KEEPS_SOURCE, GenerateRequest
+from contract import KEEPS_SOURCE, GenerateRequest, OutputFormat
 from core.errors import Refusal
 from generation.delivery.plan import Delivery
 from generation.delivery.true_peak import Samples
@@ -24,15 +25,23 @@ from runners.messages import RunnerState
 
 def check(request: GenerateRequest) -> None:
     """Refuse (400) a stream whose file, or answer, depends on the whole track."""
+    check_live(request)
+    for name in ("figures", "loudness"):
+        if getattr(request, name):
+            raise Refusal(400, f"{name}: it needs the whole track before it is sent; leave it or stream out")
+    if request.output_format == "m4a":
+        raise Refusal(400, "stream: m4a is written when the track is whole; send wav, flac, mp3 or opus")
+
+
+def check_live(request: GenerateRequest) -> None:
+    """Refuse (400) a request whose audio is not known while it is made."""
     if request.takes > 1:
         raise Refusal(400, "takes: a stream is one track; leave it or stream out")
-    for name in ("best_of", "accept", "figures", "loudness", "loop"):
+    for name in ("best_of", "accept", "loop"):
         if getattr(request, name):
             raise Refusal(400, f"{name}: it needs the whole track before it is sent; leave it or stream out")
     if request.task in KEEPS_SOURCE:
         raise Refusal(400, f"stream: {request.task} keeps the source, and is sent when it is whole; leave it out")
-    if request.output_format == "m4a":
-        raise Refusal(400, "stream: m4a is written when the track is whole; send wav, flac, mp3 or opus")
 
 
 def check_backend(backend: Backend, state: RunnerState) -> None:
@@ -73,10 +82,14 @@ class StreamedDelivery:
         self._encoder = encoder(form)
 
     @classmethod
-    def of(cls, prepared: Prepared) -> Self:
+    def of(cls, prepared: Prepared, output_format: OutputFormat | None = None) -> Self:
+        """That of a request; in its own format, unless another one is given."""
         rate, channels = prepared.state.sample_rate, prepared.state.channels
         assert rate and channels, "they are known when the runner is ready"
-        return cls(prepared.delivery, prepared.provenance, rate, channels, round(prepared.seconds * rate))
+        delivery = prepared.delivery
+        if output_format:
+            delivery = replace(delivery, request=prepared.request.model_copy(update={"output_format": output_format}))
+        return cls(delivery, prepared.provenance, rate, channels, round(prepared.seconds * rate))
 
     @property
     def waveform(self) -> bytes:

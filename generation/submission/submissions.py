@@ -7,6 +7,7 @@ import io
 import logging
 import tempfile
 import time
+from collections.abc import AsyncGenerator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from core.errors import Refusal
 from generation import access
 from generation.editing.recordings import NOTHING_SENT, Sent
 from generation.pipeline import Generation
+from generation.streaming.live_audio import LiveAudio
 from generation.submission.record import SubmissionRecord, Submitter
 from generation.submission.store import Mark, SubmissionStore
 from preprocessing.webhook_url import check_webhook_url
@@ -52,6 +54,7 @@ class Submissions:
         self._webhooks = Deliveries(storage)
         self.store = SubmissionStore(storage, self._notify)
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._live: dict[str, LiveAudio] = {}
         self._watch: asyncio.Task[None] | None = None
         self._stopping = False
         self._has_work = asyncio.Event()
@@ -104,6 +107,28 @@ class Submissions:
             return None
         return record.answer() if record.has_ended else await self._position(record)
 
+    async def listen(self, track_id: str) -> AsyncGenerator[bytes, None] | None:
+        """The audio of a submitted track that is being made, from its start, in `LIVE_FORMAT`; once there is any.
+
+        Returns:
+            None if the principal may fetch no such track, or it is done.
+
+        Raises:
+            Refusal: 409, it cannot be heard; also by the chunks, where it is not made to its end.
+        """
+        record = await asyncio.to_thread(self._visible, track_id)
+        if record is None:
+            return None
+        live = self._live.get(track_id)
+        if record.has_ended:
+            raise Refusal(409, f"track_id: it was not made ({record.error or record.state}); submit it again")
+        if not record.request.get("stream"):
+            raise Refusal(409, "track_id: it was submitted without stream; wait until it is made")
+        if live is None:
+            raise Refusal(409, "track_id: another server makes it, where it can be heard; wait until it is made")
+        await live.begun()
+        return live.chunks()
+
     async def cancel(self, track_id: str) -> list[str] | None:
         """Cancel a track that is not made yet, or delete the record of one that was not made.
 
@@ -133,7 +158,8 @@ class Submissions:
         return record if _is_own(record) or access.may_fetch(key) else None
 
     async def _position(self, record: SubmissionRecord) -> SubmittedTrackAnswer:
-        answer = record.answer()
+        live = self._live.get(record.track_id)
+        answer = record.answer().model_copy(update={"audible": live is not None and live.has_begun})
         with principal.acting(record.by.principal()):
             try:
                 found = await self._generation.queue_positions.find(record.name)
@@ -162,17 +188,29 @@ class Submissions:
 
     def _run(self, record: SubmissionRecord) -> None:
         self._has_work.set()
+        if record.request.get("stream"):
+            self._live[record.track_id] = LiveAudio()
         task = asyncio.create_task(self._make(record))
         self._running[record.track_id] = task
-        task.add_done_callback(lambda _: self._running.pop(record.track_id, None))
+        task.add_done_callback(lambda _: self._forget(record.track_id))
+
+    def _forget(self, track_id: str) -> None:
+        self._running.pop(track_id, None)
+        self._end_live(track_id, Refusal(409, "track_id: it is not made here any more; see its state"))
 
     async def _make(self, record: SubmissionRecord) -> None:
         try:
-            await self._end(record, await self._attempt(record))
+            error = await self._attempt(record)
+            await self._end(record, error)
+            self._end_live(record.track_id, Refusal(409, f"track_id: it was not made: {error}") if error else None)
         except asyncio.CancelledError:
             if not self._stopping:
                 await self._discard(record.track_id)
             raise
+
+    def _end_live(self, track_id: str, error: Refusal | None) -> None:
+        if live := self._live.pop(track_id, None):
+            live.end(error)
 
     async def _attempt(self, record: SubmissionRecord) -> str | None:
         """Make the track. Returns why it was not made; None if it was."""
@@ -200,11 +238,15 @@ class Submissions:
         pause = _FIRST_WAIT_SECONDS
         while True:
             try:
-                await self._generation.generate_takes(record.generate_request(), False, sent, record.name)
+                request, live = record.generate_request(), self._live.get(record.track_id)
+                await self._generation.generate_takes(request, False, sent, record.name, live)
                 return
             except Refusal as refusal:
                 if refusal.status != 503 or time.monotonic() > end:
                     raise
+                if live and live.has_begun:
+                    self._end_live(record.track_id, refusal)
+                    self._live[record.track_id] = LiveAudio()
                 log.info("the submitted track %s waits: %s", record.track_id, refusal.message)
                 await asyncio.sleep(refusal.wait or pause)
                 pause = min(2 * pause, _LONGEST_WAIT_SECONDS)

@@ -122,6 +122,7 @@ ASKS = (
     Ask("DELETE", "/tracks/{track_id}", "/tracks/twins:{p}:track"),
     Ask("GET", "/tracks/{track_id}/peaks", "/tracks/twins:{p}:track/peaks"),
     Ask("GET", "/tracks/{track_id}/events", "/tracks/twins:{p}:track/events"),
+    Ask("GET", "/tracks/{track_id}/stream", "/tracks/twins:{p}:track/stream"),
     Ask("GET", "/webhooks"),
     Ask("GET", "/backends"),
     Ask("GET", "/loras", "/loras?producer_id={p}"),
@@ -193,7 +194,8 @@ def seed(storage: Storage, issuer: str = "https://issuer.example") -> None:
         storage.put(keys.preview(job, "step_8.mp3"), b"as good as a sound")
         storage.put(keys.output(None, "track", "wav", tracks_of(producer, issuer)), SONG)
         for track in (f"twins:{producer}:track", f"made:{tracks_of(producer, issuer)}:track"):
-            of_track = a_record().model_copy(update={"track_id": track})
+            stored_at = keys.to_path(keys.track_of(track) or "")
+            of_track = a_record().model_copy(update={"track_id": track, "output_path": stored_at})
             storage.put(of_track.stored_at, of_track.encoded())
         for model in ("night", "open"):
             store_twin(storage, producer, model, job)

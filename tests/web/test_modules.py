@@ -78,6 +78,18 @@ def test_the_page_shows_the_tempo_that_the_service_takes(parts: dict[str, int], 
     assert call("settings.ts", "defaultBpm", (blend, twins)) == [bpm]
 
 
+def test_the_percents_of_a_blend_add_up_to_100() -> None:
+    rng = random.Random(2)
+    blends = [[rng.uniform(0.01, 2) for _ in range(count)] for count in range(1, 9) for _ in range(50)]
+    blends += [[1.0, 1.0, 1.0], [5.0] * 7, [0.625, 0.375], [1.0, -0.5, 0.3]]
+    found = call("settings.ts", "percentsOf", *[(blend,) for blend in blends])
+    for blend, percents in zip(blends, found, strict=True):
+        whole = sum(map(abs, blend))
+        assert sum(map(abs, percents)) == 100
+        assert all(abs(percent - 100 * share / whole) < 1 for share, percent in zip(blend, percents, strict=True))
+    assert call("settings.ts", "percentsOf", ([0.625, 0.375],), ([],), ([0, 0],)) == [[63, 37], [], [0, 0]]
+
+
 def test_ids_of_tracks_are_the_services() -> None:
     for key in ("outputs/base/a.wav", "outputs/twins/ada/b-c.flac", "outputs/made/user-1/d.mp3"):
         assert call("trackId.ts", "trackId", (keys.to_path(key),)) == [keys.track_id(key)]

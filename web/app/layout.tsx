@@ -1,6 +1,7 @@
 import type { Metadata, Viewport } from "next";
 import { NextIntlClientProvider } from "next-intl";
 import { getLocale, getTranslations } from "next-intl/server";
+import { headers } from "next/headers";
 import type { ReactNode } from "react";
 import { AccountMenu } from "@/components/AccountMenu";
 import { LanguageMenu } from "@/components/LanguageMenu";
@@ -8,6 +9,7 @@ import { Keeper } from "@/components/making/Keeper";
 import { NavLink } from "@/components/NavLink";
 import { Player } from "@/components/player/Player";
 import { signInKind } from "@/lib/server/account/settings";
+import { EARLY_CLICKS } from "@/lib/server/earlyClicks";
 import "./globals.css";
 import "./controls.css";
 
@@ -29,6 +31,7 @@ export default async function Layout({ children }: { children: ReactNode }) {
   return (
     <html lang={await getLocale()}>
       <body>
+        <script nonce={await nonce()} dangerouslySetInnerHTML={{ __html: EARLY_CLICKS }} />
         <NextIntlClientProvider>
           <a className="skip" href="#main">
             {t("skip")}
@@ -50,4 +53,9 @@ export default async function Layout({ children }: { children: ReactNode }) {
       </body>
     </html>
   );
+}
+
+/** The nonce of the policy that proxy.ts put into the request's headers. */
+async function nonce(): Promise<string | undefined> {
+  return /'nonce-([^']+)'/.exec((await headers()).get("content-security-policy") ?? "")?.[1];
 }

@@ -151,8 +151,12 @@ export function castOf({ lora_id, loras }: Pick<GenerateRequest, "lora_id" | "lo
   return loras.map((part, index) => `${part.lora_id} ${percents[index]} %`).join(", ");
 }
 
-/** Shares of the whole in percent. */
+/** Shares of the whole in percent, whose sizes add up to 100: those with the largest fractions are rounded up. */
 export function percentsOf(shares: number[]): number[] {
   const whole = shares.reduce((sum, share) => sum + Math.abs(share), 0) || 1;
-  return shares.map((share) => Math.round((100 * share) / whole));
+  const exact = shares.map((share) => (100 * Math.abs(share)) / whole);
+  const left = Math.round(exact.reduce((sum, percent) => sum + percent - Math.floor(percent), 0));
+  const byFraction = [...exact.keys()].sort((one, other) => ((exact[other] ?? 0) % 1) - ((exact[one] ?? 0) % 1));
+  const up = new Set(byFraction.slice(0, left));
+  return exact.map((percent, index) => Math.sign(shares[index] ?? 0) * (Math.floor(percent) + (up.has(index) ? 1 : 0)));
 }

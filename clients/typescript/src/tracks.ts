@@ -92,6 +92,14 @@ export class Tracks {
     return followed<SubmittedTrack>(this.#transport, path, hasEnded, options);
   }
 
+  /**
+   * The audio of a track that was submitted with `stream`, from its start, as it is made: Ogg Opus, to be read as a
+   * stream. That of a finished track is whole.
+   */
+  async listen(trackId: string, { signal }: ReadOptions = {}): Promise<Response> {
+    return this.#transport.send("GET", pathOf("/tracks/{track_id}/stream", { track_id: trackId }), { signal });
+  }
+
   /** The queue position of a track that is being made. */
   queue(requestId: string): Promise<QueuePosition> {
     return this.#transport.json("GET", pathOf("/queue/{request_id}", { request_id: requestId }));

@@ -51,6 +51,7 @@ const CALLS = [
   (client) => client.tracks.get(TRACK),
   (client) => client.tracks.change(TRACK, { title: "Night drive", liked: true }),
   (client) => client.tracks.delete(TRACK),
+  (client) => client.tracks.listen(TRACK),
   (client) => client.tracks.peaks(TRACK),
   (client) => client.tracks.blob(PATH, { format: "mp3" }),
   (client) => client.twins.list({ producer_id: "ada" }),

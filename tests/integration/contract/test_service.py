@@ -13,7 +13,7 @@ from tests.api import BACKENDS, CHANNELS, RATES, Api, Json, wait_until_ready
 
 BACKEND_KEYS = {
     *("name", "ready", "reason", "checkpoint", "licence", "commercial_use", "sample_rate", "channels"),
-    *("max_duration_seconds", "tasks", "takes_reference", "default", "under_way", "training", "loading"),
+    *("max_duration_seconds", "tasks", "takes_reference", "streams", "default", "under_way", "training", "loading"),
 }
 
 

@@ -63,6 +63,7 @@ CALLS: list[Callable[[Any, Path], Any]] = [
     ),
     lambda client, folder: client.tracks.events("twins:ada:a"),
     lambda client, folder: client.tracks.wait("twins:ada:a"),
+    lambda client, folder: client.tracks.listen("twins:ada:a"),
     lambda client, folder: client.tracks.queue("mine"),
     lambda client, folder: client.tracks.list(
         producer_id="ada", lora_id=TWIN, text="trap", parent="base:a", liked=True, cursor="x", limit=10

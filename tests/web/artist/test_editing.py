@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.api import Api
 from tests.conftest import Twin
@@ -101,3 +101,18 @@ def test_what_an_edit_lacks_is_said(page: Page, studio: httpx.Client, make: Make
     page.get_by_role("button", name="Replace this part").click()
     expect(page.get_by_label("From second")).to_be_focused()
     expect(page.get_by_label("From second")).to_have_attribute("aria-invalid", "true")
+
+
+def test_a_backend_that_is_not_ready_says_so_and_is_asked_again(page: Page, studio: httpx.Client, make: Make) -> None:
+    track = make("brolga drone")
+
+    def loading(route: Route) -> None:
+        answer = route.fetch()
+        facts = {"ready": False, "reason": "its model is being loaded", "tasks": []}
+        route.fulfill(response=answer, json={"backends": [row | facts for row in answer.json()["backends"]]})
+
+    page.route("**/api/service/backends", loading)
+    page.goto(f"{studio.base_url}/track/{track}")
+    expect(page.get_by_text("cannot serve now: its model is being loaded")).to_be_visible()
+    page.unroute("**/api/service/backends")
+    expect(page.get_by_role("button", name="Replace this part")).to_be_visible()

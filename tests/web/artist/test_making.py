@@ -110,6 +110,7 @@ def test_all_that_a_request_can_say_is_sent(page: Page, studio: httpx.Client, tw
         "steps": 3,
         "guidance": 2,
         "reference": "producer:studio",
+        "stream": True,
     }
 
 

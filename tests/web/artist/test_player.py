@@ -6,7 +6,7 @@ import re
 import time
 
 import httpx
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.web.artist.conftest import Make
 from tests.web.artist.everywhere import accessible_everywhere, drag, player, position
@@ -65,6 +65,34 @@ def test_the_keys_of_one_character_can_be_switched_off(page: Page, studio: httpx
     page.keyboard.press("Escape")
     page.keyboard.press("l")
     expect(loop).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_click_before_the_pages_scripts_are_there_is_not_lost(page: Page, studio: httpx.Client, make: Make) -> None:
+    track = make("bowerbird loop")
+
+    def late(route: Route) -> None:
+        page.wait_for_timeout(1500)
+        route.continue_()
+
+    page.route("**/_next/static/chunks/**", late)
+    page.goto(f"{studio.base_url}/track/{track}", wait_until="commit")
+    button = page.get_by_role("button", name="Play bowerbird loop")
+    button.click()
+    button.click()
+    assert page.evaluate("typeof window.replayClicks") == "function"
+    expect(player(page)).to_be_visible()
+    expect(player(page).get_by_role("slider")).to_have_attribute("aria-valuenow", re.compile("^[12]$"))
+
+
+def test_a_file_that_cannot_be_played_says_so(page: Page, studio: httpx.Client, make: Make) -> None:
+    track = make("catbird loop", duration_seconds=20)
+    page.route("**/data/outputs/**", lambda route: route.fulfill(status=200, content_type="audio/ogg", body="no sound"))
+    page.goto(f"{studio.base_url}/track/{track}")
+    page.get_by_role("button", name="Play catbird loop").click()
+    bar = player(page)
+    expect(bar.get_by_role("alert")).to_have_text("This track cannot be played.")
+    expect(bar.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    accessible_everywhere(page)
 
 
 def test_a_region_is_looped(page: Page, studio: httpx.Client, make: Make) -> None:

@@ -181,12 +181,36 @@ def test_what_the_service_refuses_is_said_beside_the_field(page: Page, studio: h
     expect(tempo).not_to_have_attribute("aria-invalid", "true")
 
 
-def test_with_a_password_ones_own_tracks_are_followed_and_cancelled(page: Page, web: Web, api: Api) -> None:
+def test_with_a_password_ones_own_tracks_are_followed_and_cancelled_without_it(page: Page, web: Web, api: Api) -> None:
     app = web({"MUSIC_SERVICE_URL": api.server.url, "NAWFSIDE_APP_PASSWORD": PASSWORD})
     track_id = submit(page, app, "bettong drums")
     page.reload()
     card = request(page, 1)
     expect(card.get_by_role("status")).to_have_text("Being made")
+    delete = f"{app.base_url}/api/service/tracks/{track_id}"
+    assert app.delete(delete).status_code == 401
+    other = submit(page, app, "quoll drums")
+    (own,) = [cookie for cookie in page.context.cookies(delete) if cookie.get("name") == "producer-twin-own"]
+    assert own.get("httpOnly") and own.get("path", "").endswith(track_id)
+    for wrong in (f"/api/service/tracks/{other}", "/api/service/tracks/base:x", "/api/service/jobs/x"):
+        cookie = {"cookie": f"producer-twin-own={own.get('value')}"}
+        assert app.delete(wrong, headers=cookie).status_code == 401
+    renaming = app.patch(delete, headers={"cookie": f"producer-twin-own={own.get('value')}"}, json={"liked": True})
+    assert renaming.status_code == 401
+    card.get_by_role("button", name="Cancel").click()
+    expect(card).to_have_count(0)
+    assert state(api, track_id) == "cancelled" and state(api, other) in ("queued", "making")
+    request(page, 2).get_by_role("button", name="Cancel").click()
+    expect(request(page, 2)).to_have_count(0)
+    wait_until(lambda: state(api, other) == "cancelled")
+
+
+def test_with_a_password_tracks_of_another_browser_want_it(page: Page, web: Web, api: Api) -> None:
+    app = web({"MUSIC_SERVICE_URL": api.server.url, "NAWFSIDE_APP_PASSWORD": PASSWORD})
+    track_id = submit(page, app, "bettong bells")
+    card = request(page, 1)
+    expect(card.get_by_role("status")).to_have_text("Being made")
+    page.context.clear_cookies()
     card.get_by_role("button", name="Cancel").click()
     expect(card.get_by_role("alert")).to_contain_text("Password: it is missing or wrong.")
     accessible_everywhere(page)

@@ -15,6 +15,7 @@ import "./editing.css";
 /** Makes a part of a track anew, makes it longer, or covers it. The result is another track. */
 export function EditPanel({ track }: { track: StoredTrack }) {
   const t = useTranslations("edit");
+  const making = useTranslations("make");
   const id = useId();
   const { served, failure } = useTwins();
   const [settings, setSettings] = useState<EditSettings>(() => editOf(track));
@@ -22,7 +23,8 @@ export function EditPanel({ track }: { track: StoredTrack }) {
   const refused = useRefusal(asked);
   const { twins = [], backends = [] } = served ?? {};
   const backendOf = (name: string): string => twins.find(({ lora_id }) => lora_id === name)?.backend ?? track.backend;
-  const tasks = backends.find(({ name }) => name === backendOf(settings.twin))?.tasks ?? [];
+  const backend = backends.find(({ name }) => name === backendOf(settings.twin));
+  const tasks = backend?.tasks ?? [];
   const possible = EDITS.filter((task) => tasks.includes(task));
   const task = possible.includes(settings.task) ? settings.task : possible[0];
 
@@ -39,7 +41,13 @@ export function EditPanel({ track }: { track: StoredTrack }) {
     <section aria-labelledby={`${id}title`}>
       <h2 id={`${id}title`}>{t("title")}</h2>
       <Notice>{failure}</Notice>
-      {served && !task && <p className="hint">{t("impossible", { model: backendOf(settings.twin) })}</p>}
+      {served && !task && (
+        <p className="hint">
+          {backend?.ready === false
+            ? making("notReady", { model: backend.name, reason: backend.reason ?? "" })
+            : t("impossible", { model: backendOf(settings.twin) })}
+        </p>
+      )}
       {task && (
         <Form className="panel" aria-label={t("title")} onSubmit={submit} refused={refused}>
           <fieldset className="choices">

@@ -10,6 +10,7 @@ import { Notice } from "../Notice";
 import { PasswordForm } from "../PasswordForm";
 import { TrackRow } from "./TrackRow";
 import "./library.css";
+import "./rows.css";
 
 const TYPING_MILLISECONDS = 300;
 

@@ -9,6 +9,7 @@ import { Menu } from "../Menu";
 import { Said } from "../Said";
 import { DeleteDialog } from "./DeleteDialog";
 import { RenameDialog } from "./RenameDialog";
+import "./rows.css";
 
 type Props = { track: StoredTrack; changed: (track: StoredTrack) => void; deleted: () => void };
 

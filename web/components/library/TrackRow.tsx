@@ -7,6 +7,7 @@ import { playableOf, titleOf } from "@/lib/player/playable";
 import { clock } from "@/lib/duration";
 import { PlayButton } from "../PlayButton";
 import { TrackActions } from "./TrackActions";
+import "./rows.css";
 
 type Props = { track: StoredTrack; changed: (track: StoredTrack) => void; deleted: () => void };
 

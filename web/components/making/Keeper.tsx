@@ -6,9 +6,15 @@ import { useForm } from "@/lib/making/form";
 import { useRequests } from "@/lib/making/requests";
 import { useReady, watchRequests } from "@/lib/making/underWay";
 
+declare global {
+  interface Window {
+    replayClicks?: () => void; // by lib/server/earlyClicks.ts
+  }
+}
+
 /**
  * On every page: brings back the form that the browser kept, keeps up with the requests under way, announces tracks that
- * are ready, and warns before a reload that would end a request.
+ * are ready, repeats clicks that came before this page's scripts, and warns before a reload that would end a request.
  */
 export function Keeper() {
   const t = useTranslations("make");
@@ -24,6 +30,7 @@ export function Keeper() {
   }, [ends]);
 
   useEffect(() => {
+    window.replayClicks?.();
     void useForm.persist?.rehydrate(); // a browser that keeps nothing has no storage
     return watchRequests();
   }, []);

@@ -4,7 +4,7 @@ import { useTranslations } from "next-intl";
 import { useId, type ComponentProps, type FormEvent, type RefObject } from "react";
 import { changeForm } from "@/lib/making/form";
 import { defaultBpm, MAX_TAKES, type Settings } from "@/lib/settings";
-import type { Served } from "@/lib/useTwins";
+import { servingOf, type Served } from "@/lib/useTwins";
 import { Fault, Form, Input, TextArea } from "../Form";
 import { LyricsField } from "./LyricsField";
 import { SamplingFields } from "./SamplingFields";
@@ -25,9 +25,7 @@ export function MakeForm({ settings, served: { twins, backends }, whole, prompt,
   const t = useTranslations("make");
   const id = useId();
   const [first] = settings.parts;
-  const chosen = twins.find((twin) => twin.lora_id === first?.id);
-  const named = chosen?.backend ?? settings.backend;
-  const serving = backends.find((backend) => (named ? backend.name === named : backend.default));
+  const serving = servingOf(settings, { twins, backends });
 
   function submit(event: FormEvent): void {
     event.preventDefault();

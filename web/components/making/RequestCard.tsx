@@ -10,6 +10,7 @@ import { Notice } from "../Notice";
 import { TakeItem, type LabelledTake } from "./TakeItem";
 import { useTakes } from "./useTakes";
 import { Waiting } from "./Waiting";
+import "./cards.css";
 
 /** What was asked for, or the same with and without the twin: under way, made or failed. */
 export function RequestCard({ requests, refill }: { requests: [TrackRequest, ...TrackRequest[]]; refill: () => void }) {

@@ -1,14 +1,15 @@
 "use client";
 
 import { useTranslations } from "next-intl";
-import { newId } from "producer-twin";
+import { newId, type GenerateRequest } from "producer-twin";
 import { useRef, useState } from "react";
 import { changeForm, useForm } from "@/lib/making/form";
 import { PRESETS } from "@/lib/making/presets";
 import { ask, randomSeed, useRequests, type TrackRequest } from "@/lib/making/requests";
 import { useRefusal } from "@/lib/making/useRefusal";
+import { playsOpus } from "@/lib/player/sound";
 import { bodyOf, defaultRank, withoutTwins, type Settings } from "@/lib/settings";
-import { useTwins } from "@/lib/useTwins";
+import { servingOf, useTwins } from "@/lib/useTwins";
 import { Notice } from "../Notice";
 import { PasswordForm } from "../PasswordForm";
 import { MakeForm } from "./MakeForm";
@@ -31,12 +32,18 @@ export function Studio({ whole }: { whole: boolean }) {
 
   const ranked = (): Settings => ({ ...settings, rank: settings.rank || defaultRank(settings, twins) });
 
+  const body = (): GenerateRequest => {
+    const asked = bodyOf(ranked());
+    const serving = servingOf(settings, served ?? NOTHING_SERVED);
+    return serving?.streams && !asked.takes && playsOpus() ? { ...asked, stream: true } : asked;
+  };
+
   /** The same request and seed, with the twin and without it. */
   function makePair(): void {
     const pair = newId();
-    const body = { ...bodyOf(ranked()), seed: settings.seed === "" ? randomSeed() : Number(settings.seed) };
-    ask(withoutTwins(body, twins.find(({ lora_id }) => lora_id === settings.parts[0]?.id)?.backend), { pair });
-    setAsked(ask(body, { pair }));
+    const asked = { ...body(), seed: settings.seed === "" ? randomSeed() : Number(settings.seed) };
+    ask(withoutTwins(asked, twins.find(({ lora_id }) => lora_id === settings.parts[0]?.id)?.backend), { pair });
+    setAsked(ask(asked, { pair }));
   }
 
   function begin(preset: Partial<Settings>): void {
@@ -51,7 +58,7 @@ export function Studio({ whole }: { whole: boolean }) {
         served={served ?? NOTHING_SERVED}
         whole={whole}
         prompt={prompt}
-        make={() => setAsked(ask(bodyOf(ranked()), { plain: !whole }))}
+        make={() => setAsked(ask(body(), { plain: !whole }))}
         refused={refused}
         makePair={makePair}
       />

@@ -11,6 +11,7 @@ import { clock } from "@/lib/duration";
 import { Downloads } from "../player/Downloads";
 import { PlayButton } from "../PlayButton";
 import { FiguresLine } from "./FiguresLine";
+import "./cards.css";
 
 /** A track that was made. `best`: it is the first by the request's order. */
 export type LabelledTake = { request: TrackRequest; made: Made; label: string; best: boolean; sound: Playable };

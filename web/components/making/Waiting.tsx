@@ -4,7 +4,10 @@ import { useTranslations } from "next-intl";
 import { useEffect, useState } from "react";
 import { dismiss, type TrackRequest } from "@/lib/making/requests";
 import { cancel, usePosition } from "@/lib/making/underWay";
+import { liveSound } from "@/lib/player/playable";
 import { Notice } from "../Notice";
+import { PlayButton } from "../PlayButton";
+import "./cards.css";
 
 /** How far the service is with a request, and what ends it. */
 export function Waiting({ request, name }: { request: TrackRequest; name: string }) {
@@ -14,6 +17,7 @@ export function Waiting({ request, name }: { request: TrackRequest; name: string
   const seconds = useSecondsSince(request.askedAt);
   const done = Math.round(100 * (track?.progress ?? 0));
   const left = track?.seconds_left;
+  const sound = track?.audible ? liveSound(request) : null;
 
   /** In words that change seldom: they are read out. */
   function standing(): string {
@@ -37,6 +41,11 @@ export function Waiting({ request, name }: { request: TrackRequest; name: string
         )}
       </p>
       <progress aria-label={t("progressOf", { name })} max={100} {...(done > 0 ? { value: done } : {})} />
+      {sound && (
+        <p className="take-head">
+          <PlayButton sound={sound} /> {t("listen")}
+        </p>
+      )}
       <Notice>{trouble}</Notice>
       <div className="actions">
         <button type="button" onClick={() => void cancel(request).catch(setTrouble)} aria-label={t("cancelOf", { name })}>

@@ -42,12 +42,12 @@ export function PlayerBar() {
         <button type="button" aria-pressed={loop} onClick={toggleLoop}>
           {t("loop")}
         </button>
-        <Downloads sound={sound} />
+        {!sound.live && <Downloads sound={sound} />}
         <button type="button" className="plain" onClick={close} aria-label={t("close")}>
           ×
         </button>
       </div>
-      <Scrubber key={`${active}${sound.id}`} side={active} sound={sound} />
+      <Scrubber key={`${active}${sound.id}${sound.live}`} side={active} sound={sound} />
       <div className="hint player-notes">
         {region && (
           <>
@@ -59,7 +59,7 @@ export function PlayerBar() {
         )}
         <Keyboard />
         {compared && <span>{t(levels ? "levelsMatched" : "levelsUnmatched")}</span>}
-        {state.failed && <span role="alert">{t("failed")}</span>}
+        {state.failed && <span role="alert">{t(sound.live ? "brokenOff" : "failed")}</span>}
       </div>
     </section>
   );

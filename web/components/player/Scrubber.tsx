@@ -32,7 +32,9 @@ export function Scrubber({ side, sound }: { side: Side; sound: Playable }) {
         aria-valuetext={t("positionOf", { position: clock(second), length: clock(sound.seconds) })}
         onKeyDown={onKeyDown}
       >
-        {peaks === undefined ? (
+        {sound.live ? (
+          <progress className="wave" aria-hidden="true" max={sound.seconds} value={second} />
+        ) : peaks === undefined ? (
           <div className="wave" />
         ) : (
           <Waveform key={sound.id} side={side} sound={sound} peaks={peaks} />

@@ -13,6 +13,7 @@ import { clock } from "@/lib/duration";
 import { RequestCard } from "../making/RequestCard";
 import { PasswordForm } from "../PasswordForm";
 import { PlayButton } from "../PlayButton";
+import "../library/rows.css";
 
 type Kin = { of: string; parent: StoredTrack | null; edits: StoredTrack[]; takes: StoredTrack[] };
 

@@ -54,9 +54,12 @@ async function watch(request: TrackRequest): Promise<void> {
     const made = request.plain ? await generatePlainly(request.body, signal) : await submitted(request, signal);
     if (signal.aborted) return;
     change(id, { state: "made", made });
+    if (request.body.stream) void import("../player/live").then(({ goOnWith }) => made.forEach(goOnWith));
     useReady.setState({ prompt: request.body.prompt, count: made.length });
   } catch (error) {
-    if (!signal.aborted) change(id, { state: "failed", trouble: troubleOf(error) });
+    if (signal.aborted) return;
+    change(id, { state: "failed", trouble: troubleOf(error) });
+    if (request.body.stream) void hush(trackIdOf(id));
   } finally {
     usePositions.setState((all) => Object.fromEntries(Object.entries(all).filter(([each]) => each !== id)), true);
   }
@@ -70,7 +73,16 @@ export async function cancel(request: TrackRequest): Promise<void> {
     });
   } else if (!request.plain) unwanted.add(request.id);
   dismiss(request);
+  if (request.body.stream) void hush(request.trackId);
 }
+
+/** Takes a track that is not made off the player. */
+async function hush(trackId: string | null): Promise<void> {
+  (await import("../player/live")).giveUp(trackId);
+}
+
+const trackIdOf = (id: string): string | null =>
+  useRequests.getState().requests.find((each) => each.id === id)?.trackId ?? null;
 
 /** The tracks of a request that the service makes, the best first; nothing if it is aborted. Throws an Error. */
 async function submitted(request: TrackRequest, signal: AbortSignal): Promise<Made[]> {
@@ -105,7 +117,7 @@ async function submitted(request: TrackRequest, signal: AbortSignal): Promise<Ma
 async function taken(request: TrackRequest, signal: AbortSignal): Promise<string | null> {
   const { id, body } = request;
   if (!isOwn(request)) await pause(PAUSE_MILLISECONDS); // the tab that asked may still be at it
-  const known = useRequests.getState().requests.find((each) => each.id === id)?.trackId ?? null;
+  const known = trackIdOf(id);
   if (known !== null || signal.aborted) return known;
   const { prompt, ...options } = body;
   for (let attempt = 1; !signal.aborted; attempt++) {
@@ -131,7 +143,7 @@ function isWorthAnother(error: unknown, attempt: number): boolean {
 function asSubmitted(found: StoredTrack | SubmittedTrack): SubmittedTrack {
   if ("state" in found) return found;
   const { track_id, created_at } = found;
-  return { track_id, created_at, state: "done", ahead: null, progress: null, seconds_left: null, error: null, track: found };
+  return { track_id, created_at, state: "done", ahead: null, progress: null, seconds_left: null, audible: false, error: null, track: found };
 }
 
 /** All takes of a request, by the record of its first one; those that were deleted are left out. */

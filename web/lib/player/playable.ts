@@ -1,5 +1,6 @@
 import type { StoredTrack } from "producer-twin";
 import { here } from "../client";
+import type { TrackRequest } from "../making/requests";
 
 /**
  * A sound that the player can play.
@@ -15,9 +16,25 @@ export type Playable = {
   zero: number;
   /** The format of the stored file; null for a sound that is not in the library. */
   format: StoredTrack["output_format"] | null;
+  /** It is heard while it is made. */
+  live?: boolean;
 };
 
 export const titleOf = (track: StoredTrack): string => track.title ?? track.prompt;
+
+/** A track that is being made, of a request with `stream`, as a sound. Its length is what was asked for. */
+export function liveSound({ trackId, body }: TrackRequest): Playable | null {
+  if (trackId === null) return null;
+  return {
+    id: trackId,
+    title: body.prompt,
+    src: here(`/tracks/${trackId}/stream`),
+    seconds: body.duration_seconds ?? 0,
+    zero: 0,
+    format: null,
+    live: true,
+  };
+}
 
 export function playableOf(track: StoredTrack): Playable {
   const before = track.task === "extend" ? track.options.before : 0;

@@ -48,17 +48,37 @@ export function mediaOf(side: Side): HTMLAudioElement {
   return elements[side];
 }
 
-function element(side: Side): HTMLAudioElement {
+export function element(side: Side): HTMLAudioElement {
   const audio = new Audio();
   audio.preload = "auto";
+  const isActive = (): boolean => elements?.[side] === audio && usePlayer.getState().active === side;
   const note = (): void => {
-    if (usePlayer.getState().active === side) usePlayer.setState({ playing: !audio.paused && !audio.ended });
+    if (!isActive()) return;
+    usePlayer.setState({ playing: !audio.paused && !audio.ended && !audio.error });
+    if (audio.error) usePlayer.setState({ failed: true });
   };
-  for (const event of ["play", "pause", "ended"]) audio.addEventListener(event, note);
+  for (const event of ["play", "pause", "ended", "error"]) audio.addEventListener(event, note);
   audio.addEventListener("play", () => stayInLoop(side));
   audio.addEventListener("timeupdate", () => stayInLoop(side));
   audio.addEventListener("ended", () => restart(side));
   return audio;
+}
+
+/** Takes another file of the sound on a side, which `audio` has. Returns the audio before. */
+export function exchange(side: Side, sound: Playable, audio: HTMLAudioElement): HTMLAudioElement {
+  const old = mediaOf(side);
+  elements = { a: mediaOf("a"), b: mediaOf("b"), [side]: audio };
+  usePlayer.setState({ [side]: sound, failed: false });
+  return old;
+}
+
+/** Plays, and notes where that is not possible. */
+export async function start(audio: HTMLAudioElement): Promise<void> {
+  await audio.play().catch((error: unknown) => {
+    const name = error instanceof DOMException ? error.name : "";
+    // A browser may want a click first, or something else was chosen meanwhile.
+    if (name !== "NotAllowedError" && name !== "AbortError") usePlayer.setState({ failed: true });
+  });
 }
 
 /** Plays a sound alone; the one that is heard already is paused, or goes on. */
@@ -99,12 +119,7 @@ async function load(side: Side, from: number, plays: boolean): Promise<void> {
   audio.volume = 1;
   audio.src = url;
   audio.currentTime = from;
-  if (!plays) return;
-  await audio.play().catch((error: unknown) => {
-    const name = error instanceof DOMException ? error.name : "";
-    // A browser may want a click first, or something else was chosen meanwhile.
-    if (name !== "NotAllowedError" && name !== "AbortError") usePlayer.setState({ failed: true });
-  });
+  if (plays) await start(audio);
 }
 
 const loudness = new Map<string, Promise<number | null>>();
@@ -148,8 +163,12 @@ export function switchSides(): void {
 
 export function toggle(): void {
   const audio = mediaOf(usePlayer.getState().active);
-  if (audio.paused) void audio.play().catch(() => usePlayer.setState({ failed: true }));
-  else audio.pause();
+  if (usePlayer.getState().playing) return audio.pause();
+  if (audio.error) {
+    audio.load();
+    usePlayer.setState({ failed: false });
+  }
+  void start(audio);
 }
 
 export function seek(seconds: number): void {

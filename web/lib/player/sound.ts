@@ -3,6 +3,9 @@ import type { Playable } from "./playable";
 const MAX_KEPT = 12;
 const OPUS = 'audio/ogg; codecs="opus"';
 
+/** Whether this browser plays what the service sends of a track while it is made. */
+export const playsOpus = (): boolean => new Audio().canPlayType(OPUS) !== "";
+
 const kept = new Map<string, Promise<string>>();
 
 /**
@@ -10,6 +13,7 @@ const kept = new Map<string, Promise<string>>();
  * whole, so that a player can jump at once. Where the service does not convert the track it is the stored file's URL.
  */
 export function soundUrl(sound: Playable): Promise<string> {
+  if (sound.live) return Promise.resolve(sound.src);
   const known = kept.get(sound.id);
   if (known) return known;
   const found = sound.format === "wav" || sound.format === "flac" ? opus(sound.src) : Promise.resolve(sound.src);
@@ -25,7 +29,7 @@ function forget(id: string): void {
 }
 
 async function opus(src: string): Promise<string> {
-  if (new Audio().canPlayType(OPUS) === "") return src;
+  if (!playsOpus()) return src;
   const answer = await fetch(`${src}?format=opus`).catch(() => null);
   return answer?.ok ? URL.createObjectURL(await answer.blob()) : src;
 }

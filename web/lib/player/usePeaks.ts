@@ -14,8 +14,8 @@ export function usePeaks(sound: Playable): number[] | null | undefined {
 
   useEffect(() => {
     let gone = false;
-    const asked = known.get(id) ?? (stored ? ask(id) : Promise.resolve(null));
-    known.set(id, asked);
+    const asked = stored ? (known.get(id) ?? ask(id)) : Promise.resolve(null);
+    if (stored) known.set(id, asked);
     void asked.then((peaks) => {
       if (!gone) setFound({ id, peaks });
     });

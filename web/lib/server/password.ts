@@ -45,6 +45,9 @@ export async function checkPasswordOf(request: Request): Promise<Record<string, 
   return headers;
 }
 
+/** This app's password, for a request that its own rules allow. */
+export const appPassword = (): Record<string, string> => headerOf(process.env.NAWFSIDE_APP_PASSWORD ?? null);
+
 function headerOf(password: string | null): Record<string, string> {
   return password ? { [PASSWORD_HEADER]: Buffer.from(password, "utf8").toString("latin1") } : {};
 }

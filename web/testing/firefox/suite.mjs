@@ -24,27 +24,36 @@ before(async () => {
 });
 after(() => browser.close());
 
-// Not in the first page of a browser: without a sound device Firefox ends its first track before the player is there.
-test(`the player by keyboard, ${SCHEME}`, async () => {
-  for (const isFirst of [true, false]) {
-    const page = await opened(browser, WIDTHS[1] ?? 0);
+for (const width of WIDTHS) {
+  // The first is the first page of a fresh browser.
+  test(`the player by keyboard at ${width} px, ${SCHEME}`, async () => {
+    const page = await opened(browser, width);
     await page.goto(`${APP}/track/${TRACK}`);
     await tabTo(page, "Play");
     await page.keyboard.press("Enter");
-    if (!isFirst) {
-      await page.waitForSelector("section.player");
-      await sound(page, "the player");
-      await tabTo(page, "Keyboard");
-      await page.keyboard.press("Enter");
-      await tabTo(page, "Use the keys");
-      await sound(page, "the shortcuts");
-      await page.keyboard.press("Escape");
-    }
+    await page.waitForSelector("section.player");
+    // Where there is no sound device, it says so.
+    await page.waitForFunction(() => {
+      const bar = document.querySelector("section.player");
+      return bar?.querySelector("[role=slider]")?.getAttribute("aria-valuenow") !== "0" || bar.querySelector("[role=alert]");
+    });
+    await sound(page, "the player");
+    await tabTo(page, "Keyboard");
+    await page.keyboard.press("Enter");
+    await tabTo(page, "Use the keys");
+    await sound(page, "the shortcuts");
+    await page.keyboard.press("Escape");
     await page.browserContext().close();
-  }
-});
+  });
 
-for (const width of WIDTHS) {
+  test(`a button that is pressed before the page is ready at ${width} px, ${SCHEME}`, async () => {
+    const page = await opened(browser, width);
+    await page.goto(`${APP}/track/${TRACK}`, { waitUntil: "domcontentloaded" });
+    await page.evaluate(() => document.querySelector("main button.round")?.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true })));
+    await page.waitForSelector("section.player");
+    await page.browserContext().close();
+  });
+
   test(`states at ${width} px, ${SCHEME}`, async () => {
     const page = await opened(browser, width);
     for (const { at, shows } of STATES) {
@@ -73,6 +82,26 @@ for (const width of WIDTHS) {
     await page.keyboard.press("Enter");
     await reads(page, "Seed");
     await sound(page, "a take");
+    await page.browserContext().close();
+  });
+
+  test(`a take is heard while it is made at ${width} px, ${SCHEME}`, async () => {
+    const page = await opened(browser, width);
+    await page.goto(APP);
+    await (await field(page, "Prompt")).type(`heard ${SCHEME} ${width}`);
+    const seconds = await field(page, "Length in seconds");
+    await seconds.click({ count: 3 });
+    await seconds.type("20");
+    await page.locator("summary ::-p-text(Strength, model)").click();
+    await (await field(page, "Model")).select("musicgen");
+    await page.locator("button ::-p-text(Make a take)").click();
+    await reads(page, "Listen while it is made");
+    await page.locator(".waiting button.round").click();
+    await page.waitForSelector("section.player");
+    await sound(page, "a take that is heard");
+    // The player goes on with the whole file, which has a page of its own, as soon as the track is made.
+    await page.waitForSelector("section.player a[href^='/track/']");
+    await page.waitForFunction(() => document.querySelector("section.player")?.textContent?.includes("Download"));
     await page.browserContext().close();
   });
 

@@ -449,9 +449,10 @@ class WebhookDelivery(Answer):
 class BackendAnswer(Answer):
     """A row of `GET /backends`.
 
-    `tasks` are those that the checkpoint can do, and `takes_reference` says whether tracks may follow a
-    `reference`; both are known when it is ready. `under_way` counts the tracks of this front that are generated or
-    wait. `training` is null if the number of steps does not follow from the length of the music.
+    `tasks` are those that the checkpoint can do, `takes_reference` says whether tracks may follow a `reference`,
+    and `streams` whether they can be heard while they are made (`stream`); these are known when it is ready.
+    `under_way` counts the tracks of this front that are generated or wait. `training` is null if the number of
+    steps does not follow from the length of the music.
     """
 
     name: str
@@ -466,6 +467,7 @@ class BackendAnswer(Answer):
     max_duration_seconds: float
     tasks: list[Literal["text", "repaint", "extend", "cover", "complete", "lego", "extract", "melody"] | str]
     takes_reference: bool
+    streams: bool
     default: bool
     under_way: int
     training: TrainingDefaults | None = None
@@ -610,8 +612,9 @@ class SubmittedTrackAnswer(Answer):
     """A submitted track while it is made; `null` is unknown.
 
     `queued` before the model has begun with it, `making` while it generates, `finishing` while the file is made and
-    stored. `ahead`, `progress` and `seconds_left` are as in `GET /queue/{request_id}`. `error` says why it
-    `failed`. `track` is the record of the track once it is `done`, of several takes the first one's.
+    stored. `ahead`, `progress` and `seconds_left` are as in `GET /queue/{request_id}`. `audible` says whether it
+    can be heard already, at `GET /tracks/{track_id}/stream`. `error` says why it `failed`. `track` is the record of
+    the track once it is `done`, of several takes the first one's.
     """
 
     track_id: str
@@ -620,6 +623,7 @@ class SubmittedTrackAnswer(Answer):
     ahead: int | None = None
     progress: float | None = None
     seconds_left: float | None = None
+    audible: bool
     error: str | None = None
     track: TrackAnswer | None = None
 

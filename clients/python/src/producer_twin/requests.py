@@ -74,7 +74,8 @@ class GenerateOptions(TypedDict, total=False):
         loudness: the integrated loudness in LUFS, such as -14, at a true peak of -1 dBTP at most; the model's if
             left out.
         loop: cut the track to whole bars, so that its end runs into its beginning; bpm or a twin's tempo is needed.
-        stream: send the audio as it is made, in the format of Accept: wav, flac, mp3 or opus.
+        stream: send the audio as it is made, in the format of Accept: wav, flac, mp3 or opus; of a submitted track,
+            let it be heard at /tracks/{track_id}/stream while it is made.
         task: how the track comes about: from text, or from a source; /backends lists the tasks of each model.
         source: the recording to edit: the path of a track or an upload, or a track's id.
         start: where the window that is made anew starts, in seconds; 0 if left out (repaint, lego).
@@ -155,6 +156,8 @@ class GenerateOptions(TypedDict, total=False):
 class SubmitOptions(TypedDict, total=False):
     """`POST /generate/submit`: a track that is made after the answer. The fields are those of `POST /generate`.
 
+    With `stream` it can be heard at `GET /tracks/{track_id}/stream` while it is made.
+
     Attributes:
         lora_id: A twin, or producer:model@version; the base model if left out.
         loras: several twins to blend, instead of lora_id.
@@ -176,7 +179,8 @@ class SubmitOptions(TypedDict, total=False):
         loudness: the integrated loudness in LUFS, such as -14, at a true peak of -1 dBTP at most; the model's if
             left out.
         loop: cut the track to whole bars, so that its end runs into its beginning; bpm or a twin's tempo is needed.
-        stream: send the audio as it is made, in the format of Accept: wav, flac, mp3 or opus.
+        stream: send the audio as it is made, in the format of Accept: wav, flac, mp3 or opus; of a submitted track,
+            let it be heard at /tracks/{track_id}/stream while it is made.
         task: how the track comes about: from text, or from a source; /backends lists the tasks of each model.
         source: the recording to edit: the path of a track or an upload, or a track's id.
         start: where the window that is made anew starts, in seconds; 0 if left out (repaint, lego).

@@ -172,10 +172,9 @@ def test_a_track_that_cannot_be_made_has_failed_with_the_reason(store: Storage, 
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("field", [{"stream": True}, {"response": "base64"}])
-def test_a_track_that_is_to_be_in_the_answer_is_refused(field: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(field))):
-        SubmitRequest(**(TRACK | field))
+def test_a_track_that_is_to_be_in_the_answer_is_refused() -> None:
+    with pytest.raises(ValueError, match="response"):
+        SubmitRequest(**(TRACK | {"response": "base64"}))
 
 
 def test_a_refused_request_leaves_nothing(store: Storage, tmp_path: Path) -> None:

@@ -209,6 +209,18 @@ class AsyncTracks(AsyncResource):
             error = submitted.error
         raise TrackFailed(track_id, error)
 
+    async def listen(self, track_id: str) -> AsyncIterator[bytes]:
+        """The audio of a track that was submitted with `stream`, in pieces, as it is made: Ogg Opus, from the start.
+
+        Raises:
+            ApiError: 404, there is no such track; 409, it cannot be heard before it is made.
+            Unreachable: the connection was lost, or the track was not made to its end.
+        """
+        path = path_of("/tracks/{track_id}/stream", track_id=track_id)
+        async with self._transport.stream(path, timeout=NO_READ_TIMEOUT) as answer:
+            async for piece in answer.aiter_bytes():
+                yield piece
+
     async def queue(self, request_id: str) -> QueueAnswer:
         """The queue position of a track that is being made."""
         answer = await self._transport.send("GET", path_of("/queue/{request_id}", request_id=request_id))

@@ -210,6 +210,18 @@ class Tracks(Resource):
             error = submitted.error
         raise TrackFailed(track_id, error)
 
+    def listen(self, track_id: str) -> Iterator[bytes]:
+        """The audio of a track that was submitted with `stream`, in pieces, as it is made: Ogg Opus, from the start.
+
+        Raises:
+            ApiError: 404, there is no such track; 409, it cannot be heard before it is made.
+            Unreachable: the connection was lost, or the track was not made to its end.
+        """
+        path = path_of("/tracks/{track_id}/stream", track_id=track_id)
+        with self._transport.stream(path, timeout=NO_READ_TIMEOUT) as answer:
+            for piece in answer.iter_bytes():
+                yield piece
+
     def queue(self, request_id: str) -> QueueAnswer:
         """The queue position of a track that is being made."""
         answer = self._transport.send("GET", path_of("/queue/{request_id}", request_id=request_id))

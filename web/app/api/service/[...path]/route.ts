@@ -1,7 +1,8 @@
 import type { BodyInit } from "undici";
 import { signInKind } from "@/lib/server/account/settings";
 import { serviceRoot } from "@/lib/server/addresses";
-import { checkPasswordOf } from "@/lib/server/password";
+import { deletesOwn, isSubmission, rememberOwn } from "@/lib/server/ownTracks";
+import { appPassword, checkPasswordOf } from "@/lib/server/password";
 import { answering, Problem } from "@/lib/server/problem";
 import routes from "@/lib/server/routes.json";
 import { send } from "@/lib/server/upstream";
@@ -44,7 +45,7 @@ function pass(request: Request): Promise<Response> {
     if (!route || (route.sign_in && !hasSignIn) || /%(2f|5c|00)/i.test(path)) {
       throw new Problem(404, `there is nothing at ${PREFIX}${path}`);
     }
-    const password = route.password ? await checkPasswordOf(request) : {};
+    const password = await passwordFor(request, route.password, path);
     const root = serviceRoot();
     if (root === null) {
       throw new Problem(503, "MUSIC_SERVICE_URL: set it in the environment of this app; the addresses that are set have no such route");
@@ -57,14 +58,21 @@ function pass(request: Request): Promise<Response> {
       signal: request.signal,
     });
     const headers = new Headers(chosen(answer.headers, ANSWERED));
+    const submitted = answer.ok && isSubmission(request.method, path) ? await answer.text() : null;
+    if (submitted !== null) await rememberOwn(submitted, PREFIX);
     // An answer may be for this user alone, and may set a cookie.
     if (hasSignIn || route.password) headers.set("cache-control", "private, no-cache");
     // Events are sent on as they come; compression would hold them back.
     if (headers.get("content-type")?.startsWith("text/event-stream")) headers.set("cache-control", "no-cache, no-transform");
     // The report is a page of the service's making; it needs nothing of this origin.
     headers.set("content-security-policy", "sandbox allow-scripts allow-popups");
-    return new Response(answer.body as ReadableStream | null, { status: answer.status, headers });
+    return new Response(submitted ?? (answer.body as ReadableStream | null), { status: answer.status, headers });
   });
+}
+
+async function passwordFor(request: Request, isWanted: boolean, path: string): Promise<Record<string, string>> {
+  if (!isWanted) return {};
+  return (await deletesOwn(request.method, path)) ? appPassword() : checkPasswordOf(request);
 }
 
 /** What a path of the template looks like; `{path}` stands for several parts. */
