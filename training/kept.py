@@ -1,4 +1,4 @@
-"""Results of earlier jobs, in files beside the cached examples: what is computed from the same is not computed again.
+"""A cache of results of earlier jobs, named by the contents of their inputs, in files beside the cached examples.
 
 The folder of cached examples names the checkpoint, the device and the version of the model's code. Its size is limited
 (`training.examples.prune`).

@@ -1,4 +1,4 @@
-"""A submitted track is heard while it is made: by several listeners, by those who may, and as a whole afterwards."""
+"""Listening to a submitted track: while it is made, by several listeners, by permission, and after it is done."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def play_base(
     rows = _rows(model, texts, seconds, None)
     if folder is None:
         return _generated(model, rows, check_stop)
-    # What is random in a row is its seed.
+    # A row's options include its seed, so equal inputs give equal audio.
     files = [
         kept.file_of(folder, (row.text, row.seconds, row.options, model.sample_rate), sys.modules[__name__])
         for row in rows

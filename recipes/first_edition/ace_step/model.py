@@ -58,7 +58,7 @@ DRUMLESS_SHARE = 0.25
 
 Without it, half of the pieces whose genre was not recognised were drumless ones, classified as ambient."""
 PARTS = ("transformer", "text_encoder", "condition_encoder")
-"""What is trained together; the names are the pipeline's."""
+"""The components of `AceStepPipeline` that are trained together."""
 REFRESH_EVERY = 200
 VALIDATE_EVERY = 250
 
@@ -293,9 +293,12 @@ def pack(runs: Path, target: Path) -> None:
 
 def unpack(source: Path, runs: Path) -> None:
     """Turn a packed checkpoint into an empty `runs` again: training continues from its weights, with a new warm-up."""
-    pipeline = AceStepPipeline.from_pretrained(source, torch_dtype=torch.float32)
-    starter = Starter()
+    take_apart(AceStepPipeline.from_pretrained(source, torch_dtype=torch.float32), Starter(), runs / "model.pt")
+
+
+def take_apart(pipeline: AceStepPipeline, starter: Starter, state: Path) -> None:
+    """Write the pipeline's weights as the first state of the starter's training, and its codec beside it."""
     for part in PARTS:
         getattr(starter, part).load_state_dict(getattr(pipeline, part).state_dict())
-    start_over(runs / "model.pt", starter)
-    pipeline.vae.save_pretrained(runs / "codec-unit")
+    start_over(state, starter)
+    pipeline.vae.save_pretrained(state.parent / "codec-unit")

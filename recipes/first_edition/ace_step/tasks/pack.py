@@ -10,8 +10,8 @@ from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscret
 
 from models.checkpoints import TRAITS_FILE
 
-from ...training import forget_paths, load_average, start_over
-from ..model import PARTS, SAMPLING, TRAITS
+from ...training import forget_paths, load_average
+from ..model import SAMPLING, TRAITS, take_apart
 from .audio_tokens import DETOKENIZER, TOKENIZER, OutlineReader
 from .model import TaskStarter
 from .training import STATE
@@ -46,10 +46,6 @@ def pack(runs: Path, target: Path) -> None:
 def unpack(source: Path, runs: Path) -> None:
     """Turn a packed checkpoint into an empty `runs` again, from which the tasks are trained on with a new warm-up."""
     pipeline = AceStepPipeline.from_pretrained(source, torch_dtype=torch.float32)
-    starter = TaskStarter()
-    for part in PARTS:
-        getattr(starter, part).load_state_dict(getattr(pipeline, part).state_dict())
-    start_over(runs / STATE, starter)
-    pipeline.vae.save_pretrained(runs / "codec-unit")
+    take_apart(pipeline, TaskStarter(), runs / STATE)
     for name in (TOKENIZER, DETOKENIZER):
         getattr(pipeline, name).save_pretrained(runs / name)
