@@ -18,7 +18,7 @@ from core.text import shown
 from generation import access
 from generation.outbox import Outbox
 from generation.track_record import TrackRecord, parse
-from storage import Changed, Damaged, Entry, NotFound, Storage, keys, records
+from storage import Changed, Damaged, Entry, NotFound, Storage, Unavailable, keys, records
 from storage.index_writer import IndexWriter
 from storage.record_index import Copy, RecordIndex
 
@@ -122,8 +122,10 @@ class TrackLibrary:
         return self._read(track_id)[0]
 
     def change(self, track_id: str, changes: TrackChanges) -> TrackRecord:
-        """Change a track's title, and whether it is liked. Raises Refusal: 403, 404, 500."""
+        """Change a track's title, and whether it is liked. Raises Refusal: 403, 404, 500, 503."""
         _check_may_change(track_id)
+        if self.outbox.waiting(keys.track_record(track_id)):
+            raise Unavailable(503, f"track_id: {shown(track_id)} is not in storage yet; try again later")
         while True:
             record, etag = self._read(track_id)
             changed = record.model_copy(
@@ -146,7 +148,7 @@ class TrackLibrary:
         """
         key = _check_may_change(track_id)
         files = [key.removesuffix("wav") + extension for extension in FORMATS]
-        deleted = [each for each in (*files, *keys.track_companions(key)) if self.storage.delete(each)]
+        deleted = [each for each in (*files, *keys.track_companions(key)) if self.outbox.delete(each)]
         if not deleted:
             raise _missing(track_id)
         self.index_writer.discard(keys.track_record(track_id))
