@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
-from starlette.testclient import TestClient
 
 import generation.outbox
 import storage.retrying
@@ -117,6 +118,7 @@ def assert_nothing_comes(flaky: Flaky, box: Outbox) -> None:
     flaky.trouble = None
     wait_until(lambda: not box.waiting_keys(), pause=0.01)
     box.put("last", b"x")
+    wait_until(lambda: not box.waiting_keys(), pause=0.01)
     assert [entry.key for entry in flaky.storage.list("")] == ["last"]
 
 
@@ -181,9 +183,14 @@ def test_a_producer_is_deleted_with_what_waits(flaky: Flaky, tmp_path: Path) -> 
     add_waiting(flaky, TrackLibrary(box), "ada")
     box.put("outputs/twins/ada/b.wav", b"b")
     box.put(*usage.new_event("ada:night", 10))
-    with TestClient(application(lambda: front)) as client:
-        assert keys.to_path("outputs/twins/ada/b.wav") in checked(client.delete("/producers/ada"))["deleted"]
-        error_of(client.delete("/producers/ada"), 404)
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(application(lambda: front))
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            return await client.delete("/producers/ada")
+
+    assert keys.to_path("outputs/twins/ada/b.wav") in checked(asyncio.run(ask()))["deleted"]
+    error_of(asyncio.run(ask()), 404)
     assert_nothing_comes(flaky, box)
 
 
