@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,6 +13,7 @@ from itertools import groupby, islice
 from contract import FORMATS, TrackChanges
 from core import principal
 from core.errors import Refusal
+from core.recent import Recent
 from core.text import shown
 from generation import access
 from generation.outbox import Outbox
@@ -79,7 +79,7 @@ class TrackLibrary:
         self.storage: Storage = outbox.storage
         self.index = RecordIndex(self.storage, keys.TRACK_RECORDS, keys.TRACK_INDEX)
         self.index_writer = IndexWriter(self.index)
-        self._cache: OrderedDict[str, tuple[str, TrackRecord]] = OrderedDict()
+        self._cache = Recent[str, tuple[str, TrackRecord]](MAX_CACHED)
         self._lock = threading.Lock()
 
     def add(self, record: TrackRecord) -> None:
@@ -223,9 +223,6 @@ class TrackLibrary:
     def _keep(self, record: TrackRecord, etag: str) -> None:
         with self._lock:
             self._cache[record.stored_at] = etag, record
-            self._cache.move_to_end(record.stored_at)
-            while len(self._cache) > MAX_CACHED:
-                self._cache.popitem(last=False)
 
     def _is_indexed(self, key: str) -> bool:
         """Records that are files of this machine are read as fast as an index."""
