@@ -17,6 +17,7 @@ from stat import S_ISREG
 from time import time_ns
 from typing import BinaryIO
 
+from core import disk
 from storage import keys
 from storage.base import CHUNK, FULL_MESSAGE, AlreadyExists, Changed, Damaged, Entry, NotFound, Unavailable, check_size
 
@@ -27,7 +28,7 @@ LOCKS = 64
 _DIGEST = "user.producer_twin.sha256"
 
 _UNFINISHED = ".new-"  # the names of files that are being written begin with it
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL = {*disk.FULL, errno.EFBIG}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
 
