@@ -121,19 +121,3 @@ TRAIN_REQUEST = {
 IMPORTED = TWIN_ROW | {
     "notes": ["it changes what the model makes by 0.31 of its size, the weights of its layers by 0.02 of theirs"]
 }
-TAKES: dict[str, Any] = {
-    "backend": "ace_step",
-    "sample_rate": 48_000,
-    "duration_seconds": 30.0,
-    "draws": 4,
-    "failed": [],
-    "takes": [
-        {
-            "seed": 9,
-            "url": "/data/outputs/twins/ada/track.wav",
-            "output_path": "/data/outputs/twins/ada/track.wav",
-            "figures": FIGURES,
-            "accepted": None,
-        }
-    ],
-}
