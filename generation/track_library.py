@@ -28,7 +28,7 @@ MAX_SCANNED = 1_000
 MAX_CACHED = 5_000
 _BATCH = 100
 _LISTED_AT_ONCE = 1_000
-# As few records are read one by one, since the index costs two calls.
+# Up to this number, records are read one by one, since the index costs two calls.
 _FEW = 2
 _READERS = ThreadPoolExecutor(8, "track-records")
 
@@ -91,7 +91,7 @@ class TrackLibrary:
         """The next tracks of those that the principal may list, and the cursor of the page after; None at the end."""
         found: list[TrackRecord] = []
         is_all = wanted == TrackFilter()
-        # Whoever sees all tracks is answered each one that is listed.
+        # Without a filter, a principal that sees all tracks gets every track that is listed.
         listed = limit + 1 if is_all and principal.current().producers is None else _LISTED_AT_ONCE
         folders = [self._entries(folder, cursor, listed) for folder in access.listed_folders()]
         last = cursor

@@ -40,7 +40,7 @@ RecordedField = Literal["source", "reference"]
 _TRACK_ID = re.compile("(base|(twins|made):[^:/]+):[^:/]+")
 # Decoding takes a core and, for ten minutes, some hundred megabytes of the disk for temporary files.
 _AT_ONCE, _AT_ONCE_EACH = 2, 1
-# Of references, the most recently used are kept, of some megabytes each.
+# References, of some megabytes each, that stay in memory.
 _MAX_REFERENCES = 16
 
 
