@@ -102,6 +102,8 @@ class Outbox:
             data = path.read_bytes()
             if self._has_track(key):
                 self.storage.put(key, data)
+            else:
+                log.info("%s is not sent, since its track was deleted", key)
             path.unlink(missing_ok=True)
 
     def _has_track(self, key: str) -> bool:

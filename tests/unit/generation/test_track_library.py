@@ -214,6 +214,7 @@ def test_ids_that_are_none(library: TrackLibrary, id: str) -> None:
 def test_ids_and_keys(track: TrackRecord) -> None:
     key = track.output_path.removeprefix("/data/")
     assert keys.track_of(track.track_id) == key and keys.track_id(key) == track.track_id
+    assert keys.track_of_record(track.stored_at) == track.track_id
     assert keys.track_companions(key) == (track.stored_at, keys.latents(key)) and keys.track_companions("outputs") == ()
 
 
