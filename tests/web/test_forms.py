@@ -30,13 +30,16 @@ def test_an_invalid_field_in_closed_details_opens_and_says_so(page: Page, studio
 
 
 def test_a_bad_producer_id_is_named(page: Page, studio: httpx.Client) -> None:
-    open_producer(page, studio, "ada lovelace")
+    page.goto(f"{studio.base_url}/producer")
     producer = page.get_by_label("Producer id")
+    producer.press_sequentially("ada lovelace")
     expect(producer).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_text("This is not a valid producer id.")).to_be_visible()
     accessible(page)
-    producer.fill("ada")
+    producer.fill(" ada ")
     expect(producer).to_have_attribute("aria-invalid", "false")
+    page.keyboard.press("Tab")
+    expect(producer).to_have_value("ada")
     expect(page.get_by_role("heading", name="New twin")).to_be_visible()
 
 

@@ -21,7 +21,8 @@ from scripts.serving import free_port
 from scripts.web import WEB, serving_web
 from tests.conftest import IS_WEB, PASSWORD
 from tests.web.conftest import Web
-from tests.web.producer.service import JOB, Service, version
+from tests.web.producer.facts import JOB, version
+from tests.web.producer.service import Service
 
 PAGES = ["/", "/producer", "/nothing"]
 

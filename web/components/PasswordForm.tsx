@@ -25,6 +25,7 @@ export function PasswordForm() {
         type="password"
         autoComplete="off"
         required
+        autoFocus={password !== ""} // it was wrong: the form was away while it was tried
         aria-describedby={`${id}why`}
         value={typed}
         onChange={(event) => setTyped(event.target.value)}

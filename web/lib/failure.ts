@@ -1,4 +1,5 @@
 import { ApiError, Unreachable } from "producer-twin";
+import { isTimeout } from "./asking";
 
 export const REASONS = [
   "appAway",
@@ -35,6 +36,7 @@ export class Failure extends Error {
 export function failureOf(error: unknown): Failure | null {
   if (error instanceof Failure) return error;
   if (error instanceof Unreachable) return new Failure("appAway");
+  if (isTimeout(error)) return new Failure("serviceAway");
   if (!(error instanceof ApiError)) return null;
   const reason = error.headers.get(REASON_HEADER);
   if (isReason(reason)) return new Failure(reason, { seconds: error.headers.get("retry-after") ?? "" });

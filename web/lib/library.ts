@@ -29,9 +29,11 @@ export async function deleteTrack(id: string): Promise<void> {
   await guarded(() => api.tracks.delete(id));
 }
 
+type Signalled = Pick<PageOptions, "signal">;
+
 /** Throws if it is not there, or not made yet. */
-export async function storedTrack(id: string): Promise<StoredTrack> {
-  const track = await api.tracks.get(id);
+export async function storedTrack(id: string, options: Signalled = {}): Promise<StoredTrack> {
+  const track = await api.tracks.get(id, options);
   if ("state" in track) throw new Failure("unexpectedStatus", { status: 404 });
   return track;
 }
@@ -40,13 +42,13 @@ export async function storedTrack(id: string): Promise<StoredTrack> {
 export const isMissing = (error: unknown): boolean => error instanceof ApiError && error.status === 404;
 
 /** The tracks that were edited from this one, the newest first. */
-export async function editsOf(id: string): Promise<StoredTrack[]> {
-  return (await listed({ parent: id })).tracks;
+export async function editsOf(id: string, options: Signalled = {}): Promise<StoredTrack[]> {
+  return (await listed({ parent: id }, options)).tracks;
 }
 
 /** Tracks that the same request made with another seed, the newest first. */
-export async function otherTakesOf(track: StoredTrack): Promise<StoredTrack[]> {
-  const { tracks } = await listed({ text: track.prompt.slice(0, MAX_TEXT) }, { limit: 100 });
+export async function otherTakesOf(track: StoredTrack, options: Signalled = {}): Promise<StoredTrack[]> {
+  const { tracks } = await listed({ text: track.prompt.slice(0, MAX_TEXT) }, { ...options, limit: 100 });
   const request = requestOf(track);
   return tracks.filter((each) => each.track_id !== track.track_id && requestOf(each) === request);
 }

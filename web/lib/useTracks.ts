@@ -2,13 +2,9 @@
 
 import { useCallback, useEffect, useState } from "react";
 import type { StoredTrack, TrackFilter } from "producer-twin";
-import { isAbort } from "./client";
-import { failureOf, type Reason } from "./failure";
+import { asking, patient } from "./asking";
 import { nextPage } from "./library";
-import { usePassword, wantsPassword } from "./password";
-
-const RETRY_MILLISECONDS = 5000;
-const REFUSED: Reason[] = ["signInFirst", "signInExpired"];
+import { usePassword } from "./password";
 
 export type Filter = { text: string; twin: string; liked: boolean };
 
@@ -28,33 +24,21 @@ export function useTracks(filter: Filter): {
   const [failure, setFailure] = useState<unknown>(null);
   const password = usePassword((state) => state.password);
 
-  useEffect(() => {
-    const leaving = new AbortController();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const load = async (): Promise<void> => {
-      try {
-        const page = await nextPage(queryOf(filter), { signal: leaving.signal });
-        setListed({ filter, tracks: page.tracks, cursor: page.next_cursor });
-        setFailure(null);
-      } catch (error) {
-        if (isAbort(error)) return;
-        setFailure(error);
-        const refused = wantsPassword(error) || REFUSED.some((reason) => failureOf(error)?.reason === reason);
-        if (!refused) timer = setTimeout(() => void load(), RETRY_MILLISECONDS);
-      }
-    };
-    void load();
-    return () => {
-      leaving.abort();
-      clearTimeout(timer);
-    };
-  }, [filter, password]);
+  useEffect(
+    () =>
+      asking({
+        ask: (signal) => nextPage(queryOf(filter), { signal }),
+        take: (page) => setListed({ filter, tracks: page.tracks, cursor: page.next_cursor }),
+        trouble: setFailure,
+      }),
+    [filter, password],
+  );
 
   const cursor = listed?.filter === filter ? listed.cursor : null;
   const more = useCallback(async (): Promise<void> => {
     if (cursor === null) return;
     try {
-      const page = await nextPage(queryOf(filter), { cursor });
+      const page = await nextPage(queryOf(filter), { cursor, signal: patient() });
       setListed((old) =>
         old?.cursor === cursor ? { filter, tracks: [...old.tracks, ...page.tracks], cursor: page.next_cursor } : old,
       );

@@ -2,12 +2,11 @@
 
 import type { Backend, Twin } from "producer-twin";
 import { useEffect, useState } from "react";
+import { asking } from "./asking";
 import { api } from "./client";
 import type { Settings } from "./settings";
 
-const RETRY_MILLISECONDS = 5000;
 const NOT_READY_MILLISECONDS = 10_000;
-const PATIENCE_MILLISECONDS = 20_000;
 
 export type Served = { twins: Twin[]; backends: Backend[] };
 
@@ -25,27 +24,14 @@ export function useTwins(wanted = true): { served: Served | null; failure: unkno
 
   useEffect(() => {
     if (!wanted) return;
-    let gone = false;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const ask = async (): Promise<void> => {
-      const signal = AbortSignal.timeout(PATIENCE_MILLISECONDS);
-      try {
-        const [twins, backends] = await Promise.all([api.twins.list({}, { signal }), api.service.backends({ signal })]);
-        if (gone) return;
+    return asking({
+      ask: (signal) => Promise.all([api.twins.list({}, { signal }), api.service.backends({ signal })]),
+      take: ([twins, backends]) => {
         setServed({ twins, backends });
-        setFailure(null);
-        if (backends.some(({ ready }) => !ready)) timer = setTimeout(() => void ask(), NOT_READY_MILLISECONDS);
-      } catch (error) {
-        if (gone) return;
-        setFailure(error);
-        timer = setTimeout(() => void ask(), RETRY_MILLISECONDS);
-      }
-    };
-    void ask();
-    return () => {
-      gone = true;
-      clearTimeout(timer);
-    };
+        return backends.some(({ ready }) => !ready) ? NOT_READY_MILLISECONDS : undefined;
+      },
+      trouble: setFailure,
+    });
   }, [wanted]);
 
   return { served, failure };

@@ -18,8 +18,8 @@ export class Producers {
   }
 
   /** Your producers, with their owner and who may generate with their twins, where the service has sign-in. */
-  list(): Promise<ProducerList> {
-    return this.#transport.json("GET", "/producers");
+  list({ signal }: ReadOptions = {}): Promise<ProducerList> {
+    return this.#transport.json("GET", "/producers", { signal });
   }
 
   /** Claim a producer's id that is free, and change what is given, where the service has sign-in. */
@@ -29,8 +29,8 @@ export class Producers {
   }
 
   /** How often the producer's twins were used, by month, where the service has sign-in. */
-  usage(producerId: string): Promise<Usage> {
-    return this.#transport.json("GET", pathOf("/producers/{producer_id}/usage", { producer_id: producerId }));
+  usage(producerId: string, { signal }: ReadOptions = {}): Promise<Usage> {
+    return this.#transport.json("GET", pathOf("/producers/{producer_id}/usage", { producer_id: producerId }), { signal });
   }
 
   /** The storage that a producer uses, and the limit. */

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import httpx
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.api import Api
 from tests.conftest import PASSWORD, Twin
@@ -130,6 +132,7 @@ def test_the_library_asks_for_the_password(page: Page, web: Web, api: Api, make:
     field.fill("wrong")
     page.get_by_role("button", name="Continue").click()
     expect(page.get_by_text("This password is wrong.")).to_be_visible()
+    expect(field).to_be_focused()
     accessible_everywhere(page)
     field.fill(PASSWORD)
     page.get_by_role("button", name="Continue").click()
@@ -144,3 +147,15 @@ def test_the_list_is_fetched_again_when_the_service_is_back(page: Page, studio: 
     page.unroute("**/api/service/tracks?**")
     expect(rows(page)).to_have_count(1)
     expect(page.get_by_role("alert").filter(has_text="does not answer")).to_have_count(0)
+
+
+def test_times_are_those_of_the_visitors_clock(browser: Browser, studio: httpx.Client, api: Api, make: Make) -> None:
+    track = make("kiwi bass", duration_seconds=0.2)
+    made = datetime.fromisoformat(api.get(f"/tracks/{track}")["created_at"])
+    context = browser.new_context(timezone_id="Pacific/Chatham", locale="en")
+    page = context.new_page()
+    there = made.astimezone(ZoneInfo("Pacific/Chatham")).strftime("%-I:%M")
+    for path in ("/library?text=kiwi", f"/track/{track}"):
+        page.goto(f"{studio.base_url}{path}")
+        expect(page.locator("main time").first).to_contain_text(there)
+    context.close()

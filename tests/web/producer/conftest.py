@@ -6,7 +6,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page
 
-from tests.web.producer.service import PRODUCER, Service
+from tests.web.producer.facts import PRODUCER
+from tests.web.producer.service import Service
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.web.producer.conftest import open_page
-from tests.web.producer.service import JOB, REPORT, Service, version
+from tests.web.producer.facts import JOB, REPORT, RUNNING, version
+from tests.web.producer.service import Service
 from tests.web.test_pages import accessible, fits
-
-RUNNING = JOB | {"job_id": "two", "model_name": "dawn", "state": "training", "step": 20, "seconds_left": 8}
 
 
 def test_what_runs_is_first_and_open(page: Page, service: Service, address: str) -> None:
@@ -49,7 +48,7 @@ def test_the_report_is_in_plain_words(page: Page, service: Service, address: str
     expect(report.get_by_text("It learned little.")).to_be_visible()
     expect(report.get_by_text("On songs it never heard: +2% compared with")).to_be_visible()
     expect(report.get_by_text("That difference may be chance.")).to_be_visible()
-    expect(report.get_by_text("It makes other music +20% worse")).to_be_visible()
+    expect(report.get_by_text("It makes other music 20% worse")).to_be_visible()
     expect(report.get_by_text("Other music is nearer to your songs than what the twin plays.")).to_be_visible()
     expect(report.get_by_role("row", name=re.compile("cold light.*kept aside for the test"))).to_be_visible()
     expect(report.get_by_label("your song cold light, which the twin never heard")).to_be_attached()

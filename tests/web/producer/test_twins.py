@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.web.producer.conftest import open_page
-from tests.web.producer.service import Service, version
+from tests.web.producer.facts import version
+from tests.web.producer.service import Service
 from tests.web.test_pages import accessible, fits
 
 

@@ -9,7 +9,8 @@ from playwright.sync_api import Dialog, Page, expect
 
 from tests.api import beat
 from tests.web.producer.conftest import open_page
-from tests.web.producer.service import ROW, Service, version
+from tests.web.producer.facts import ROW, version
+from tests.web.producer.service import Service
 from tests.web.test_pages import accessible, fits
 
 DROP = """([name, target]) => {

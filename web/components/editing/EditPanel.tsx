@@ -1,7 +1,7 @@
 "use client";
 
 import { useTranslations } from "next-intl";
-import { useId, useState, type FormEvent } from "react";
+import { useId, useState, type ComponentProps, type FormEvent } from "react";
 import type { StoredTrack } from "producer-twin";
 import { bodyOfEdit, editOf, EDITS, type EditSettings } from "@/lib/editing";
 import { ask } from "@/lib/making/requests";
@@ -9,6 +9,7 @@ import { useRefusal } from "@/lib/making/useRefusal";
 import { useTwins } from "@/lib/useTwins";
 import { Fault, Form, Input, Select, TextArea } from "../Form";
 import { Notice } from "../Notice";
+import { NumberField, SeedField } from "../NumberField";
 import { RegionFields } from "./RegionFields";
 import "./editing.css";
 
@@ -127,20 +128,7 @@ export function EditPanel({ track }: { track: StoredTrack }) {
               </Select>
               <Fault id={`${id}twin`} />
             </div>
-            <div>
-              <label htmlFor={`${id}seed`}>{t("seed")}</label>
-              <Input
-                id={`${id}seed`}
-                name="seed"
-                type="number"
-                min={0}
-                max={4294967295}
-                placeholder={t("newSeed")}
-                value={settings.seed}
-                onChange={(event) => change({ seed: event.target.value })}
-              />
-              <Fault id={`${id}seed`} />
-            </div>
+            <SeedField label={t("seed")} none={t("newSeed")} value={settings.seed} change={(seed) => change({ seed })} />
           </div>
           <button type="submit" className="primary">
             {t(`${task}Now`)}
@@ -151,25 +139,6 @@ export function EditPanel({ track }: { track: StoredTrack }) {
   );
 }
 
-type SecondsProps = { name: string; label: string; value: string; change: (typed: string) => void; required: boolean };
+type SecondsProps = Pick<ComponentProps<typeof NumberField>, "name" | "label" | "value" | "change" | "required">;
 
-function Seconds({ name, label, value, change, required }: SecondsProps) {
-  const id = useId();
-  return (
-    <div>
-      <label htmlFor={id}>{label}</label>
-      <Input
-        id={id}
-        name={name}
-        type="number"
-        min={0.1}
-        max={600}
-        step={0.1}
-        required={required}
-        value={value}
-        onChange={(event) => change(event.target.value)}
-      />
-      <Fault id={id} />
-    </div>
-  );
-}
+const Seconds = (props: SecondsProps) => <NumberField min={0.1} max={600} step={0.1} {...props} />;

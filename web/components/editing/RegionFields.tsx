@@ -1,11 +1,11 @@
 "use client";
 
 import { useTranslations } from "next-intl";
-import { useEffect, useId } from "react";
+import { useEffect } from "react";
 import type { StoredTrack } from "producer-twin";
 import { playableOf } from "@/lib/player/playable";
 import { activeSound, play, select, usePlayer } from "@/lib/player/player";
-import { Fault, Input } from "../Form";
+import { NumberField } from "../NumberField";
 
 const MIN_SECONDS = 0.1;
 
@@ -14,7 +14,6 @@ type Props = { track: StoredTrack; start: string; end: string; change: (news: { 
 /** The part of a track that is made anew: selected in the player's waveform, or typed, which selects it there. */
 export function RegionFields({ track, start, end, change }: Props) {
   const t = useTranslations("edit");
-  const id = useId();
   const isPlayers = usePlayer((state) => activeSound(state)?.id === track.track_id);
   const region = usePlayer((state) => state.region);
   const length = track.duration_seconds;
@@ -34,36 +33,26 @@ export function RegionFields({ track, start, end, change }: Props) {
   return (
     <>
       <div className="row">
-        <div>
-          <label htmlFor={`${id}start`}>{t("start")}</label>
-          <Input
-            id={`${id}start`}
-            name="start"
-            type="number"
-            min={0}
-            max={length}
-            step="any"
-            required={end === ""}
-            value={start}
-            onChange={(event) => type({ start: event.target.value })}
-          />
-          <Fault id={`${id}start`} />
-        </div>
-        <div>
-          <label htmlFor={`${id}end`}>{t("end")}</label>
-          <Input
-            id={`${id}end`}
-            name="end"
-            type="number"
-            min={0}
-            max={length}
-            step="any"
-            required={start === ""}
-            value={end}
-            onChange={(event) => type({ end: event.target.value })}
-          />
-          <Fault id={`${id}end`} />
-        </div>
+        <NumberField
+          label={t("start")}
+          name="start"
+          min={0}
+          max={length}
+          step="any"
+          required={end === ""}
+          value={start}
+          change={(typed) => type({ start: typed })}
+        />
+        <NumberField
+          label={t("end")}
+          name="end"
+          min={0}
+          max={length}
+          step="any"
+          required={start === ""}
+          value={end}
+          change={(typed) => type({ end: typed })}
+        />
       </div>
       {!isPlayers && (
         <div className="actions">

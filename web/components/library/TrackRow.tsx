@@ -1,11 +1,12 @@
 "use client";
 
-import { useFormatter, useTranslations } from "next-intl";
+import { useTranslations } from "next-intl";
 import Link from "next/link";
 import type { StoredTrack } from "producer-twin";
 import { playableOf, titleOf } from "@/lib/player/playable";
 import { clock } from "@/lib/duration";
 import { PlayButton } from "../PlayButton";
+import { When } from "../When";
 import { TrackActions } from "./TrackActions";
 import "./rows.css";
 
@@ -14,7 +15,6 @@ type Props = { track: StoredTrack; changed: (track: StoredTrack) => void; delete
 export function TrackRow({ track, changed, deleted }: Props) {
   const tasks = useTranslations("tasks");
   const t = useTranslations("library");
-  const format = useFormatter();
   const title = titleOf(track);
   const twins = track.twins.map((twin) => twin.lora_id).join(", ") || t("noTwin");
   return (
@@ -29,8 +29,9 @@ export function TrackRow({ track, changed, deleted }: Props) {
             twins,
             ...(track.task === undefined || track.task === "text" ? [] : [tasks(track.task)]),
             clock(track.duration_seconds),
-            format.dateTime(new Date(track.created_at), { dateStyle: "medium", timeStyle: "short" }),
           ].join(" · ")}
+          {" · "}
+          <When at={track.created_at} />
         </p>
       </div>
       <TrackActions track={track} changed={changed} deleted={deleted} />

@@ -6,6 +6,7 @@ import { changeForm } from "@/lib/making/form";
 import { defaultBpm, MAX_TAKES, type Settings } from "@/lib/settings";
 import { servingOf, type Served } from "@/lib/useTwins";
 import { Fault, Form, Input, TextArea } from "../Form";
+import { NumberField, SeedField } from "../NumberField";
 import { LyricsField } from "./LyricsField";
 import { SamplingFields } from "./SamplingFields";
 import { TempoAndKey } from "./TempoAndKey";
@@ -68,51 +69,28 @@ export function MakeForm({ settings, served: { twins, backends }, whole, prompt,
       )}
 
       <div className="row">
-        <div>
-          <label htmlFor={`${id}seconds`}>{t("seconds")}</label>
-          <Input
-            id={`${id}seconds`}
-            name="duration_seconds"
-            type="number"
+        <NumberField
+          label={t("seconds")}
+          name="duration_seconds"
+          required
+          min={1}
+          max={serving?.max_duration_seconds}
+          step="any"
+          value={settings.seconds}
+          change={(seconds) => changeForm({ seconds })}
+        />
+        {whole && (
+          <NumberField
+            label={t("takes")}
+            name="takes"
             required
             min={1}
-            max={serving?.max_duration_seconds}
-            step="any"
-            value={settings.seconds}
-            onChange={(event) => changeForm({ seconds: event.target.value })}
+            max={MAX_TAKES}
+            value={settings.takes}
+            change={(takes) => changeForm({ takes })}
           />
-          <Fault id={`${id}seconds`} />
-        </div>
-        {whole && (
-          <div>
-            <label htmlFor={`${id}takes`}>{t("takes")}</label>
-            <Input
-              id={`${id}takes`}
-              name="takes"
-              type="number"
-              required
-              min={1}
-              max={MAX_TAKES}
-              value={settings.takes}
-              onChange={(event) => changeForm({ takes: event.target.value })}
-            />
-            <Fault id={`${id}takes`} />
-          </div>
         )}
-        <div>
-          <label htmlFor={`${id}seed`}>{t("seed")}</label>
-          <Input
-            id={`${id}seed`}
-            name="seed"
-            type="number"
-            min={0}
-            max={4294967295}
-            placeholder={t("newSeed")}
-            value={settings.seed}
-            onChange={(event) => changeForm({ seed: event.target.value })}
-          />
-          <Fault id={`${id}seed`} />
-        </div>
+        <SeedField label={t("seed")} none={t("newSeed")} value={settings.seed} change={(seed) => changeForm({ seed })} />
       </div>
 
       {whole && (

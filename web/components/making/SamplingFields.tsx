@@ -6,6 +6,7 @@ import type { Backend } from "producer-twin";
 import { changeForm } from "@/lib/making/form";
 import type { Rank, Settings } from "@/lib/settings";
 import { Fault, Input, Select } from "../Form";
+import { NumberField } from "../NumberField";
 
 type Props = { settings: Settings; backends: Backend[]; serving: Backend | undefined };
 
@@ -18,18 +19,36 @@ export function SamplingFields({ settings, backends, serving }: Props) {
     <>
       <div className="row">
         {hasTwin && (
-          <Numeric
-            name="strength"
-            field="lora_scale"
+          <NumberField
             label={t("strength")}
-            value={settings.strength}
+            name="lora_scale"
+            min={0}
             max={2}
             step={0.05}
-            none={t("recommended")}
+            placeholder={t("recommended")}
+            value={settings.strength}
+            change={(strength) => changeForm({ strength })}
           />
         )}
-        <Numeric name="steps" field="steps" label={t("steps")} value={settings.steps} min={1} max={200} step={1} none={t("modelsOwn")} />
-        <Numeric name="guidance" field="guidance" label={t("guidance")} value={settings.guidance} max={20} step={0.1} none={t("modelsOwn")} />
+        <NumberField
+          label={t("steps")}
+          name="steps"
+          min={1}
+          max={200}
+          placeholder={t("modelsOwn")}
+          value={settings.steps}
+          change={(steps) => changeForm({ steps })}
+        />
+        <NumberField
+          label={t("guidance")}
+          name="guidance"
+          min={0}
+          max={20}
+          step={0.1}
+          placeholder={t("modelsOwn")}
+          value={settings.guidance}
+          change={(guidance) => changeForm({ guidance })}
+        />
       </div>
       <div className="row">
         {Number(settings.takes) > 1 && (
@@ -85,38 +104,5 @@ export function SamplingFields({ settings, backends, serving }: Props) {
         </>
       )}
     </>
-  );
-}
-
-type NumericProps = {
-  name: "strength" | "steps" | "guidance";
-  /** Its name in the request. */
-  field: string;
-  label: string;
-  value: string;
-  min?: number;
-  max: number;
-  step: number;
-  none: string;
-};
-
-function Numeric({ name, field, label, value, min = 0, max, step, none }: NumericProps) {
-  const id = useId();
-  return (
-    <div>
-      <label htmlFor={id}>{label}</label>
-      <Input
-        id={id}
-        name={field}
-        type="number"
-        min={min}
-        max={max}
-        step={step}
-        placeholder={none}
-        value={value}
-        onChange={(event) => changeForm({ [name]: event.target.value })}
-      />
-      <Fault id={id} />
-    </div>
   );
 }

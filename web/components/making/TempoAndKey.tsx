@@ -4,7 +4,8 @@ import { useTranslations } from "next-intl";
 import { useId } from "react";
 import { changeForm } from "@/lib/making/form";
 import { KEYS, type Settings } from "@/lib/settings";
-import { Fault, Input, Select } from "../Form";
+import { Fault, Select } from "../Form";
+import { NumberField } from "../NumberField";
 
 /** `twinsBpm` is the tempo that a twin plays at where none is given. */
 export function TempoAndKey({ settings, twinsBpm }: { settings: Settings; twinsBpm: number | null }) {
@@ -12,20 +13,15 @@ export function TempoAndKey({ settings, twinsBpm }: { settings: Settings; twinsB
   const id = useId();
   return (
     <div className="row">
-      <div>
-        <label htmlFor={`${id}bpm`}>{t("bpm")}</label>
-        <Input
-          id={`${id}bpm`}
-          name="bpm"
-          type="number"
-          min={30}
-          max={300}
-          placeholder={String(twinsBpm ?? t("any"))}
-          value={settings.bpm}
-          onChange={(event) => changeForm({ bpm: event.target.value })}
-        />
-        <Fault id={`${id}bpm`} />
-      </div>
+      <NumberField
+        label={t("bpm")}
+        name="bpm"
+        min={30}
+        max={300}
+        placeholder={String(twinsBpm ?? t("any"))}
+        value={settings.bpm}
+        change={(bpm) => changeForm({ bpm })}
+      />
       <div>
         <label htmlFor={`${id}key`}>{t("key")}</label>
         <Select

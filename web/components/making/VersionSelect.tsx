@@ -1,29 +1,25 @@
 "use client";
 
 import type { Version } from "producer-twin";
-import { useFormatter, useTranslations } from "next-intl";
+import { useLocale, useTranslations } from "next-intl";
 import { useEffect, useId, useState } from "react";
+import { asking } from "@/lib/asking";
 import { api } from "@/lib/client";
 import type { Part } from "@/lib/settings";
+import { localTime } from "@/lib/time";
 
 /** The versions of a twin that has several. */
 export function VersionSelect({ part, change }: { part: Part; change: (version: string) => void }) {
   const t = useTranslations("make");
-  const format = useFormatter();
+  const locale = useLocale();
   const id = useId();
   const [listed, setListed] = useState<{ twin: string; versions: Version[] } | null>(null);
 
-  useEffect(() => {
-    let gone = false;
-    // Without the list, the version in use plays.
-    api.twins.versions(part.id).then(
-      (versions) => !gone && setListed({ twin: part.id, versions }),
-      () => undefined,
-    );
-    return () => {
-      gone = true;
-    };
-  }, [part.id]);
+  // Without the list, the version in use plays.
+  useEffect(
+    () => asking({ ask: (signal) => api.twins.versions(part.id, { signal }), take: (versions) => setListed({ twin: part.id, versions }) }),
+    [part.id],
+  );
 
   const versions = listed?.twin === part.id ? listed.versions : [];
   if (versions.length < 2 && !part.version) return null;
@@ -37,7 +33,7 @@ export function VersionSelect({ part, change }: { part: Part; change: (version: 
         )}
         {versions.map(({ version, created_at }) => (
           <option key={version} value={version}>
-            {version.slice(0, 8)}, {format.dateTime(new Date(created_at), { dateStyle: "medium", timeStyle: "short" })}
+            {version.slice(0, 8)}, {localTime(created_at, locale)}
           </option>
         ))}
       </select>

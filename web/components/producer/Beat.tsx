@@ -6,8 +6,8 @@ import type { Analysis } from "producer-twin";
 import { clock } from "@/lib/duration";
 import { KEYS } from "@/lib/settings";
 import type { Song } from "@/lib/useSongs";
-import { Fault, Input } from "../Form";
 import { Notice } from "../Notice";
+import { NumberField } from "../NumberField";
 import { BeatWave } from "./BeatWave";
 
 type Props = {
@@ -31,20 +31,15 @@ export function Beat({ song, uploaded, change, remove }: Props) {
         <BeatWave file={song.file} src={song.src} name={name} />
         {known && (
           <>
-            <div>
-              <label htmlFor={`${id}bpm`}>{t("tempo")}</label>
-              <Input
-                id={`${id}bpm`}
-                type="number"
-                min={30}
-                max={300}
-                step="any"
-                placeholder={tempo(known, t)}
-                value={song.bpm}
-                onChange={(event) => change({ bpm: event.target.value })}
-              />
-              <Fault id={`${id}bpm`} />
-            </div>
+            <NumberField
+              label={t("tempo")}
+              min={30}
+              max={300}
+              step="any"
+              placeholder={tempo(known, t)}
+              value={song.bpm}
+              change={(bpm) => change({ bpm })}
+            />
             <div>
               <label htmlFor={`${id}key`}>{t("key")}</label>
               <select id={`${id}key`} value={song.tone} onChange={(event) => change({ tone: event.target.value })}>

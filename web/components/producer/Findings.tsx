@@ -13,12 +13,13 @@ export function Findings({ report }: { report: Report }) {
   const { verdict, held_out: heldOut, trained_on: trainedOn, other_music: otherMusic } = report;
   const word = VERDICTS.find((known) => known === verdict?.verdict);
   const slug = word === "too little data" ? "little" : word;
-  const percent = (share: number): string => format.number(share, { style: "percent", maximumFractionDigits: 1, signDisplay: "exceptZero" });
+  const percent = (share: number, signDisplay: "exceptZero" | "never" = "exceptZero"): string =>
+    format.number(share, { style: "percent", maximumFractionDigits: 1, signDisplay });
   const facts = [
     heldOut && t("heldOut", { gain: percent(heldOut.gain) }),
     heldOut && heldOut.low !== null && heldOut.low <= 0 && t("mayBeChance"),
     trainedOn && t("trainedOn", { gain: percent(trainedOn.gain) }),
-    otherMusic && otherMusic.gain < -MAX_FORGOTTEN && t("forgotten", { loss: percent(-otherMusic.gain) }),
+    otherMusic && otherMusic.gain < -MAX_FORGOTTEN && t("forgotten", { loss: percent(otherMusic.gain, "never") }),
   ].filter((fact): fact is string => typeof fact === "string");
   return (
     <>

@@ -5,7 +5,7 @@ import { useId, useState, type FormEvent } from "react";
 import { api } from "@/lib/client";
 import { Fault, Form, Input } from "../Form";
 import { Notice } from "../Notice";
-import { ID_PATTERN } from "./ids";
+import { IdInput } from "./IdInput";
 
 type Props = { producer: string; imported: () => void };
 
@@ -55,16 +55,7 @@ export function ImportTwin({ producer, imported }: Props) {
         />
         <Fault id={`${id}files`} />
         <label htmlFor={`${id}name`}>{t("name")}</label>
-        <Input
-          id={`${id}name`}
-          required
-          pattern={ID_PATTERN}
-          maxLength={64}
-          autoCapitalize="none"
-          spellCheck={false}
-          value={name}
-          onChange={(event) => setName(event.target.value.trim())}
-        />
+        <IdInput id={`${id}name`} required value={name} set={setName} />
         <Fault id={`${id}name`} />
         {share !== null && <progress aria-label={t("progress")} value={share} max={1} />}
         <button type="submit" disabled={share !== null}>

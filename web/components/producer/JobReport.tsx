@@ -2,6 +2,7 @@
 
 import { useTranslations } from "next-intl";
 import { useEffect, useState } from "react";
+import { asking } from "@/lib/asking";
 import { api, here } from "@/lib/client";
 import type { Report } from "@/lib/report";
 import { Curve } from "./Curve";
@@ -14,14 +15,11 @@ export function JobReport({ jobId, over }: { jobId: string; over: boolean }) {
   const t = useTranslations("report");
   const [report, setReport] = useState<Report | null>(null);
 
-  useEffect(() => {
-    const leaving = new AbortController();
-    api.jobs.report(jobId, { signal: leaving.signal }).then(
-      (found) => setReport(found as unknown as Report),
-      () => undefined, // it is left out where there is none
-    );
-    return () => leaving.abort();
-  }, [jobId]);
+  // It is left out where there is none.
+  useEffect(
+    () => asking({ ask: (signal) => api.jobs.report(jobId, { signal }), take: (found) => setReport(found as unknown as Report) }),
+    [jobId],
+  );
 
   if (!report) return null;
   const { data, training } = report;

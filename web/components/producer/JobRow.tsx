@@ -1,6 +1,6 @@
 "use client";
 
-import { useFormatter, useLocale, useTranslations } from "next-intl";
+import { useFormatter, useTranslations } from "next-intl";
 import dynamic from "next/dynamic";
 import { hasEnded, type Job } from "producer-twin";
 import { useEffect, useId, useRef, useState } from "react";
@@ -9,6 +9,7 @@ import { duration } from "@/lib/duration";
 import { useJob } from "@/lib/useJob";
 import { Confirm } from "../Confirm";
 import { Notice } from "../Notice";
+import { When } from "../When";
 import { Curve } from "./Curve";
 
 // It is seen only once a row unfolds.
@@ -19,7 +20,6 @@ type Props = { first: Job; isOpen: boolean; fold: () => void; changed: () => voi
 /** A training as one row, which unfolds: how far, how well, what it sounds like, and how to end it or go on. */
 export function JobRow({ first, isOpen, fold, changed }: Props) {
   const t = useTranslations("training");
-  const locale = useLocale();
   const id = useId();
   const [trouble, setTrouble] = useState<unknown>(null);
   const { job, loss, heldOut, trouble: away } = useJob(first);
@@ -53,7 +53,7 @@ export function JobRow({ first, isOpen, fold, changed }: Props) {
           <span aria-hidden="true">{isOpen ? "▾" : "▸"}</span> {name}
         </button>
         <span className="hint">
-          {job.backend} · <time dateTime={job.created_at}>{new Date(job.created_at).toLocaleString(locale)}</time>
+          {job.backend} · <When at={job.created_at} />
         </span>
         <p role="status" className={`state ${job.state}`}>
           {t(`states.${job.state}`)}

@@ -12,7 +12,8 @@ import { Fault, Form, Input } from "../Form";
 import { Notice } from "../Notice";
 import { Beat } from "./Beat";
 import { DropBox } from "./DropBox";
-import { ID_PATTERN, isId } from "./ids";
+import { IdInput } from "./IdInput";
+import { isId } from "./ids";
 import { MusicAmount } from "./MusicAmount";
 import { DEFAULTS, TrainingOptions, type Options } from "./TrainingOptions";
 
@@ -27,13 +28,14 @@ export function NewTwin({ producer, twins, started }: Props) {
   const t = useTranslations("newTwin");
   const id = useId();
   const { songs, job, add, change, remove, clear } = useSongs(producer);
-  const [model, setModel] = useState("");
+  const [typed, setTyped] = useState("");
   const [options, setOptions] = useState<Options>(DEFAULTS);
   const [rights, setRights] = useState(false);
   const [busy, setBusy] = useState(false);
   const [trouble, setTrouble] = useState<unknown>(null);
   const [training, setTraining] = useState<Backend["training"]>(null);
   const ready = songs.filter((song) => isUploaded(song, producer));
+  const model = typed.trim();
   const isRefused = model !== "" && !isId(model);
   const isKnown = twins.some((twin) => twin.model_name === (model || DEFAULT_NAME));
   const lengths = ready.map((song) => song.known?.seconds ?? 0).filter((seconds) => seconds > 0);
@@ -83,17 +85,13 @@ export function NewTwin({ producer, twins, started }: Props) {
     <Form className="panel" onSubmit={(event) => void start(event)} aria-labelledby={`${id}new`}>
       <h2 id={`${id}new`}>{t("title")}</h2>
       <label htmlFor={`${id}model`}>{t("name")}</label>
-      <Input
+      <IdInput
         id={`${id}model`}
         placeholder={DEFAULT_NAME}
-        pattern={ID_PATTERN}
-        maxLength={64}
-        autoCapitalize="none"
-        spellCheck={false}
         aria-invalid={isRefused}
         aria-describedby={`${id}modelRule`}
-        value={model}
-        onChange={(event) => setModel(event.target.value.trim())}
+        value={typed}
+        set={setTyped}
       />
       <p id={`${id}modelRule`} className={isRefused ? "fault" : "hint"} aria-live="polite">
         {isRefused ? t("nameRefused") : isKnown ? t("nameKnown", { twin: `${producer}:${model || DEFAULT_NAME}` }) : t("nameRule")}

@@ -3,10 +3,11 @@
 import { useTranslations } from "next-intl";
 import type { ProducerRecord } from "producer-twin";
 import { useEffect, useEffectEvent, useId, useState } from "react";
+import { asking } from "@/lib/asking";
 import { api } from "@/lib/client";
-import { Fault, Form, Input } from "../Form";
+import { Fault, Form } from "../Form";
 import { Notice } from "../Notice";
-import { ID_PATTERN } from "./ids";
+import { IdInput } from "./IdInput";
 
 type Props = { own: ProducerRecord[]; chosen: string; add: (producers: ProducerRecord[]) => void; choose: (id: string) => void };
 
@@ -21,14 +22,15 @@ export function OwnProducers({ own, chosen, add, choose }: Props) {
     add(producers);
     if (producers[0]) choose(producers[0].producer_id);
   });
-  useEffect(() => {
-    api.producers.list().then(({ producers }) => take(producers), setTrouble);
-  }, []);
+  useEffect(
+    () => asking({ ask: (signal) => api.producers.list({ signal }), take: ({ producers }) => take(producers), trouble: setTrouble }),
+    [],
+  );
 
   async function claim(): Promise<void> {
     setTrouble(null);
     try {
-      const claimed = await api.producers.set(wanted);
+      const claimed = await api.producers.set(wanted.trim());
       add([claimed]);
       setWanted("");
       choose(claimed.producer_id);
@@ -57,16 +59,7 @@ export function OwnProducers({ own, chosen, add, choose }: Props) {
           }}
         >
           <label htmlFor={`${id}new`}>{t(own.length > 0 ? "claimAnother" : "claimFirst")}</label>
-          <Input
-            id={`${id}new`}
-            required
-            pattern={ID_PATTERN}
-            maxLength={64}
-            autoCapitalize="none"
-            spellCheck={false}
-            value={wanted}
-            onChange={(event) => setWanted(event.target.value.trim())}
-          />
+          <IdInput id={`${id}new`} required value={wanted} set={setWanted} />
           <Fault id={`${id}new`} />
           <p className="hint">{t("claimRule")}</p>
           <button type="submit">{t("claim")}</button>

@@ -2,7 +2,8 @@
 
 import { useTranslations } from "next-intl";
 import { useId } from "react";
-import { ID_PATTERN, isId } from "./ids";
+import { IdInput } from "./IdInput";
+import { isId } from "./ids";
 
 type Props = { id: string; setId: (id: string) => void; password: string; setPassword: (password: string) => void };
 
@@ -10,23 +11,19 @@ type Props = { id: string; setId: (id: string) => void; password: string; setPas
 export function ProducerId({ id: producer, setId, password, setPassword }: Props) {
   const t = useTranslations("producer");
   const id = useId();
-  const isRefused = producer !== "" && !isId(producer);
+  const isRefused = producer.trim() !== "" && !isId(producer.trim());
   return (
     <section className="panel" aria-label={t("who")}>
       <div className="row">
         <div>
           <label htmlFor={`${id}producer`}>{t("id")}</label>
-          <input
+          <IdInput
             id={`${id}producer`}
             required
-            pattern={ID_PATTERN}
-            maxLength={64}
-            autoCapitalize="none"
-            spellCheck={false}
             aria-describedby={`${id}rule`}
             aria-invalid={isRefused}
             value={producer}
-            onChange={(event) => setId(event.target.value.trim())}
+            set={setId}
           />
           <p id={`${id}rule`} className={isRefused ? "fault" : "hint"} aria-live="polite">
             {isRefused && `${t("idRefused")} `}

@@ -3,7 +3,7 @@
 import { useTranslations } from "next-intl";
 import { useId } from "react";
 import type { TrainOptions } from "producer-twin";
-import { Fault, Input } from "../Form";
+import { NumberField } from "../NumberField";
 
 export type Options = {
   profile: NonNullable<TrainOptions["profile"]> | "";
@@ -36,17 +36,14 @@ export function TrainingOptions({ options, set }: { options: Options; set: (news
         <input type="checkbox" checked={options.tags} onChange={(event) => set({ tags: event.target.checked })} />
         {t("describe")}
       </label>
-      <label htmlFor={`${id}steps`}>{t("stepsLabel")}</label>
-      <Input
-        id={`${id}steps`}
-        type="number"
+      <NumberField
+        label={t("stepsLabel")}
         min={1}
         max={100000}
         placeholder={t("stepsDefault")}
         value={options.steps}
-        onChange={(event) => set({ steps: event.target.value })}
+        change={(steps) => set({ steps })}
       />
-      <Fault id={`${id}steps`} />
     </details>
   );
 }

@@ -3,6 +3,7 @@
 import { useTranslations } from "next-intl";
 import type { Twin, Version } from "producer-twin";
 import { useEffect, useId, useState, type ReactNode } from "react";
+import { asking } from "@/lib/asking";
 import { api } from "@/lib/client";
 import { Confirm } from "../Confirm";
 import { Notice } from "../Notice";
@@ -20,14 +21,10 @@ export function TwinCard({ twin, round, changed, children }: Props) {
   const [trouble, setTrouble] = useState<unknown>(null);
   const id = twin.lora_id;
 
-  useEffect(() => {
-    const leaving = new AbortController();
-    api.twins.versions(id, { signal: leaving.signal }).then(
-      setVersions,
-      (error: unknown) => !leaving.signal.aborted && setTrouble(error),
-    );
-    return () => leaving.abort();
-  }, [id, twin.version, round]);
+  useEffect(
+    () => asking({ ask: (signal) => api.twins.versions(id, { signal }), take: setVersions, trouble: setTrouble }),
+    [id, twin.version, round],
+  );
 
   async function ask(call: () => Promise<unknown>): Promise<void> {
     setTrouble(null);

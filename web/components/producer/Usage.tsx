@@ -3,6 +3,7 @@
 import { useTranslations } from "next-intl";
 import type { TwinUsage } from "producer-twin";
 import { useEffect, useState } from "react";
+import { asking } from "@/lib/asking";
 import { api } from "@/lib/client";
 import { Notice } from "../Notice";
 
@@ -12,9 +13,10 @@ export function Usage({ producer }: { producer: string }) {
   const [uses, setUses] = useState<TwinUsage[]>([]);
   const [trouble, setTrouble] = useState<unknown>(null);
 
-  useEffect(() => {
-    api.producers.usage(producer).then(({ usage }) => setUses(usage), setTrouble);
-  }, [producer]);
+  useEffect(
+    () => asking({ ask: (signal) => api.producers.usage(producer, { signal }), take: ({ usage }) => setUses(usage), trouble: setTrouble }),
+    [producer],
+  );
 
   if (uses.length === 0) return <Notice>{trouble}</Notice>;
   return (

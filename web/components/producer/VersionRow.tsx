@@ -1,11 +1,12 @@
 "use client";
 
-import { useLocale, useTranslations } from "next-intl";
+import { useTranslations } from "next-intl";
 import type { Version } from "producer-twin";
 import { useState } from "react";
 import { api, here } from "@/lib/client";
 import { Confirm } from "../Confirm";
 import { Notice } from "../Notice";
+import { When } from "../When";
 
 const AUDITION_SECONDS = 10;
 const AUDITION_SEED = 1; // the same for all versions, so that they can be compared
@@ -14,7 +15,6 @@ type Props = { version: Version; prompt: string; use: () => void };
 
 export function VersionRow({ version, prompt, use }: Props) {
   const t = useTranslations("twins");
-  const locale = useLocale();
   const [busy, setBusy] = useState(false);
   const [src, setSrc] = useState<string | null>(null);
   const [trouble, setTrouble] = useState<unknown>(null);
@@ -37,7 +37,7 @@ export function VersionRow({ version, prompt, use }: Props) {
   return (
     <li>
       <span>
-        <code>{short}</code> <time dateTime={version.created_at}>{new Date(version.created_at).toLocaleString(locale)}</time>{" "}
+        <code>{short}</code> <When at={version.created_at} />{" "}
         {version.current && <strong>{t("inUse")}</strong>} {step && <em className="partial">{t("partial", { step, steps: steps ?? "?" })}</em>}
       </span>
       <span className="actions">

@@ -34,7 +34,7 @@ export function Workshop({ hasSignIn }: { hasSignIn: boolean }) {
   // Whether a training is unfolded, by its id; those that run are, until the user says otherwise.
   const [unfolded, setUnfolded] = useState<Record<string, boolean>>({});
   const settled = useSettled(typed, TYPING_MILLISECONDS);
-  const producer = settled === typed && isId(typed) ? typed : "";
+  const producer = settled === typed && isId(typed.trim()) ? typed.trim() : "";
   const { listed, trouble, list } = useProducer(producer, useSettled(password, TYPING_MILLISECONDS));
 
   function keep(changed: ProducerRecord[]): void {

@@ -5,6 +5,7 @@ import Link from "next/link";
 import type { ReactNode } from "react";
 import type { StoredTrack } from "producer-twin";
 import { clock } from "@/lib/duration";
+import { When } from "../When";
 
 /** Fields of a request that the page shows by other means. */
 const SHOWN = new Set([
@@ -66,12 +67,14 @@ export function Details({ track }: { track: StoredTrack }) {
         );
       })}
       <Fact name={t("model")}>
-        {track.backend} ({track.checkpoint})
+        {track.backend} ({nameOf(track.checkpoint)})
       </Fact>
       <Fact name={t("file")}>
         {track.output_format.toUpperCase()}, {format.number(track.sample_rate / 1000)} kHz
       </Fact>
-      <Fact name={t("made")}>{format.dateTime(new Date(track.created_at), { dateStyle: "long", timeStyle: "short" })}</Fact>
+      <Fact name={t("made")}>
+        <When at={track.created_at} long />
+      </Fact>
     </dl>
   );
 }
@@ -84,3 +87,6 @@ function Fact({ name, children }: { name: string; children: ReactNode }) {
     </div>
   );
 }
+
+/** A checkpoint's id on a hub; of a folder on the service's disk, its last part. */
+const nameOf = (checkpoint: string): string => (checkpoint.startsWith("/") ? (checkpoint.split("/").filter(Boolean).at(-1) ?? "") : checkpoint);

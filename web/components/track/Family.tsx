@@ -4,13 +4,15 @@ import { useTranslations } from "next-intl";
 import Link from "next/link";
 import { useEffect, useState } from "react";
 import type { StoredTrack } from "producer-twin";
-import { editsOf, otherTakesOf, storedTrack } from "@/lib/library";
+import { asking } from "@/lib/asking";
+import { editsOf, isMissing, otherTakesOf, storedTrack } from "@/lib/library";
 import { useRequests } from "@/lib/making/requests";
-import { usePassword } from "@/lib/password";
+import { usePassword, wantsPassword } from "@/lib/password";
 import { playableOf, titleOf } from "@/lib/player/playable";
 import { compare } from "@/lib/player/player";
 import { clock } from "@/lib/duration";
 import { RequestCard } from "../making/RequestCard";
+import { Notice } from "../Notice";
 import { PasswordForm } from "../PasswordForm";
 import { PlayButton } from "../PlayButton";
 import "../library/rows.css";
@@ -23,12 +25,13 @@ export function Family({ track }: { track: StoredTrack }) {
   const { requests } = useRequests();
   const asked = requests.filter(({ parent }) => parent === track.track_id);
   const open = asked.filter(({ state }) => state !== "made");
-  const kin = useKin(track, asked.length - open.length);
+  const { kin, trouble } = useKin(track, asked.length - open.length);
   const empty = kin && !kin.parent && kin.edits.length === 0 && kin.takes.length === 0 && open.length === 0;
   return (
     <section aria-labelledby="family">
       <h2 id="family">{t("family")}</h2>
       <PasswordForm />
+      <Notice>{trouble}</Notice>
       <ol className="cards">
         {open.map((request) => (
           <RequestCard key={request.id} requests={[request]} refill={() => undefined} />
@@ -43,27 +46,33 @@ export function Family({ track }: { track: StoredTrack }) {
 }
 
 /** `finished`: how many edits of this page are done, after each of which the family is asked for again. */
-function useKin(track: StoredTrack, finished: number): Kin | null {
+function useKin(track: StoredTrack, finished: number): { kin: Kin | null; trouble: unknown } {
   const [kin, setKin] = useState<Kin | null>(null);
+  const [trouble, setTrouble] = useState<unknown>(null);
   const password = usePassword((state) => state.password);
 
-  useEffect(() => {
-    let gone = false;
-    void Promise.all([
-      track.parent ? storedTrack(track.parent).catch(() => null) : null,
-      editsOf(track.track_id).catch(() => []),
-      otherTakesOf(track).catch(() => []),
-    ]).then(([parent, edits, takes]) => {
-      if (!gone) setKin({ of: track.track_id, parent, edits, takes });
-    });
-    return () => {
-      gone = true;
-    };
+  useEffect(
+    () => asking({ ask: (signal) => kinOf(track, signal), take: setKin, trouble: setTrouble }),
     // A new title or a like changes nothing in the family.
     // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [track.track_id, finished, password]);
+    [track.track_id, finished, password],
+  );
 
-  return kin?.of === track.track_id ? kin : null;
+  return { kin: kin?.of === track.track_id ? kin : null, trouble: wantsPassword(trouble) ? null : trouble };
+}
+
+async function kinOf(track: StoredTrack, signal: AbortSignal): Promise<Kin> {
+  const [parent, edits, takes] = await Promise.all([
+    track.parent ? storedTrack(track.parent, { signal }).catch(nullIfMissing) : null,
+    editsOf(track.track_id, { signal }),
+    otherTakesOf(track, { signal }),
+  ]);
+  return { of: track.track_id, parent, edits, takes };
+}
+
+function nullIfMissing(error: unknown): null {
+  if (isMissing(error)) return null;
+  throw error;
 }
 
 function KinList({ name, track, kin }: { name: string; track: StoredTrack; kin: StoredTrack[] }) {

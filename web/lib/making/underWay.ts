@@ -2,6 +2,7 @@
 
 import { ApiError, hasEnded, isUnderWay, type StoredTrack, type SubmittedTrack, Unreachable } from "producer-twin";
 import { create } from "zustand";
+import { isTimeout, patient } from "../asking";
 import { api } from "../client";
 import { Failure } from "../failure";
 import { follow, pause } from "../follow";
@@ -122,7 +123,7 @@ async function taken(request: TrackRequest, signal: AbortSignal): Promise<string
   const { prompt, ...options } = body;
   for (let attempt = 1; !signal.aborted; attempt++) {
     try {
-      const { track_id: trackId } = await api.tracks.submit(prompt, options, { idempotencyKey: id });
+      const { track_id: trackId } = await api.tracks.submit(prompt, options, { idempotencyKey: id, signal: patient() });
       if (unwanted.has(id)) await deleteTrack(trackId);
       else if (!signal.aborted) change(id, { trackId });
       return trackId;
@@ -136,7 +137,7 @@ async function taken(request: TrackRequest, signal: AbortSignal): Promise<string
 
 /** Whether a request with the same key may be answered: the first one's answer was lost, or is still to come. */
 function isWorthAnother(error: unknown, attempt: number): boolean {
-  if (error instanceof Unreachable) return attempt < MAX_ATTEMPTS;
+  if (error instanceof Unreachable || isTimeout(error)) return attempt < MAX_ATTEMPTS;
   return error instanceof ApiError && isUnderWay(error);
 }
 

@@ -10,7 +10,6 @@ import puppeteer from "puppeteer-core";
 export const WIDTHS = [375, 1280];
 const HEIGHT = 800;
 const PATIENCE_MS = 180_000; // of a training on a busy machine
-const MAX_TABS = 120;
 const SCHEMES = { dark: 0, light: 1 };
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -29,19 +28,23 @@ export function launch(executable, scheme) {
   });
 }
 
-/** @param {import("puppeteer-core").Browser} browser @param {number} width */
-export async function opened(browser, width) {
-  const context = await browser.createBrowserContext();
+/** @param {import("puppeteer-core").BrowserContext} context @param {number} width */
+export async function opened(context, width) {
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   await page.setViewport({ width, height: HEIGHT });
+  await page.evaluateOnNewDocument(() => {
+    const found = (/** @type {any} */ (globalThis).found = /** @type {string[]} */ ([]));
+    addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) => found.push(`${violatedDirective}: ${blockedURI}`));
+    addEventListener("error", ({ message }) => found.push(message));
+  });
   return page;
 }
 
-/** axe finds nothing, nothing is wider than the window, and the styles are there. @param {Page} page @param {string} state */
+/** The page broke neither its policy nor its scripts; axe finds nothing, nothing is wider than the window, and the styles are there. @param {Page} page @param {string} state */
 export async function sound(page, state) {
   await page.evaluate(axe);
-  const [violations, overflow, isStyled] = await page.evaluate(async () => {
+  const [violations, overflow, isStyled, faults] = await page.evaluate(async () => {
     // @ts-expect-error axe was put into the page
     const found = await globalThis.axe.run();
     const { scrollWidth, clientWidth } = document.documentElement;
@@ -49,9 +52,11 @@ export async function sound(page, state) {
       found.violations.map((/** @type {{ id: string, nodes: { html: string }[] }} */ it) => [it.id, it.nodes.map(({ html }) => html)]),
       scrollWidth - clientWidth,
       getComputedStyle(document.body).marginTop === "0px",
+      /** @type {any} */ (globalThis).found,
     ];
   });
   assert.deepEqual(violations, [], `axe, at ${state}`);
+  assert.deepEqual(faults, [], `errors, at ${state}`);
   assert.ok(isStyled, `${state} has no styles`);
   assert.ok(overflow <= 0, `${state} is ${overflow} pixels wider than the window`);
 }
@@ -59,6 +64,16 @@ export async function sound(page, state) {
 /** Waits until a text is on the page. @param {Page} page @param {string} text */
 export async function reads(page, text) {
   await page.waitForFunction((wanted) => document.body.innerText.includes(wanted), {}, text);
+}
+
+/** Waits until a text is no longer on the page. @param {Page} page @param {string} text */
+export async function forgets(page, text) {
+  await page.waitForFunction((wanted) => !document.body.innerText.includes(wanted), {}, text);
+}
+
+/** Waits until so many elements are there. @param {Page} page @param {string} selector @param {number} count */
+export async function counts(page, selector, count) {
+  await page.waitForFunction((wanted, number) => document.querySelectorAll(wanted).length === number, {}, selector, count);
 }
 
 /** The field whose label begins so. @param {Page} page @param {string} label */
@@ -69,19 +84,4 @@ export async function field(page, label) {
     label,
   );
   return /** @type {import("puppeteer-core").ElementHandle<HTMLInputElement>} */ (found.asElement());
-}
-
-/** Presses Tab until what has this name has the focus. @param {Page} page @param {string} name */
-export async function tabTo(page, name) {
-  for (let count = 0; count < MAX_TABS; count++) {
-    await page.keyboard.press("Tab");
-    const found = await page.evaluate((wanted) => {
-      const focused = document.activeElement;
-      const labels = focused instanceof HTMLInputElement || focused instanceof HTMLTextAreaElement ? [...(focused.labels ?? [])] : [];
-      const names = [focused?.getAttribute("aria-label"), focused?.textContent, ...labels.map(({ textContent }) => textContent)];
-      return names.some((each) => each?.trim().startsWith(wanted));
-    }, name);
-    if (found) return;
-  }
-  assert.fail(`Tab does not reach ${name}`);
 }

@@ -1,6 +1,7 @@
 import type { Metadata } from "next";
 import { getTranslations } from "next-intl/server";
 import { notFound } from "next/navigation";
+import { AskAgain } from "@/components/AskAgain";
 import { SignInLink } from "@/components/SignInLink";
 import { TrackView } from "@/components/track/TrackView";
 import { publicOrigin } from "@/lib/server/origin";
@@ -51,6 +52,7 @@ export default async function TrackPage({ params }: Props) {
       ) : (
         <p className="notice">
           {track.reason ? errors(track.reason, { seconds: track.headers["retry-after"] ?? "" }) : track.message}
+          {track.status === 503 && <AskAgain />}
         </p>
       )}
     </>

@@ -1,0 +1,69 @@
+// @ts-check
+import { APP, TRACK } from "../app.mjs";
+import { press, tabTo, write } from "../keyboard.mjs";
+import { reads, sound } from "../page.mjs";
+
+/** @typedef {import("puppeteer-core").Page} Page */
+
+/** Waits for another edit of this kind, and opens the newest in the player against its original. @param {Page} page @param {string} kind @param {string} prompt */
+async function compared(page, kind, prompt) {
+  await page.waitForFunction(
+    (wanted, words) => [...document.querySelectorAll("ul[aria-label=Edits] li")].some(({ textContent: text }) => text?.includes(wanted) && text.includes(words)),
+    {},
+    kind,
+    prompt,
+  );
+  await press(page, `A/B: compare with ${prompt}`);
+  await page.waitForSelector("section.player button[aria-label^='A/B: B']");
+}
+
+/** Begins with the form, and chooses what to change by the arrow keys. @param {Page} page @param {number} downs */
+async function choose(page, downs) {
+  await page.goto(`${APP}/track/${TRACK}`);
+  await page.waitForSelector("form[aria-label=Edit]");
+  await tabTo(page, "A part");
+  for (let count = 0; count < downs; count++) await page.keyboard.press("ArrowDown");
+}
+
+export const editing = {
+  /** @param {Page} page @param {string} tag */
+  "a part made anew by keyboard": async (page, tag) => {
+    await choose(page, 0);
+    await press(page, "Replace this part");
+    await page.waitForSelector("form[aria-label=Edit] input[name=start][aria-invalid=true]:focus");
+    await sound(page, "an edit that lacks a part");
+    await page.keyboard.type("2");
+    await write(page, "To second", "4");
+    await write(page, "Prompt", `fill ${tag}`);
+    await write(page, "Seed", "42");
+    await press(page, "Replace this part");
+    await compared(page, "Repainted part", `fill ${tag}`);
+    await sound(page, "an edit beside its original");
+    await press(page, "A/B: B");
+    await page.waitForSelector("section.player button[aria-label^='A/B: A']");
+  },
+
+  /** @param {Page} page @param {string} tag */
+  "a longer track by keyboard": async (page, tag) => {
+    await choose(page, 1);
+    await write(page, "Seconds before", "2");
+    await write(page, "Prompt", `intro ${tag}`);
+    await press(page, "Make it longer");
+    await compared(page, "Extended", `intro ${tag}`);
+  },
+
+  /** @param {Page} page @param {string} tag */
+  "a cover by keyboard": async (page, tag) => {
+    await choose(page, 2);
+    await tabTo(page, "Follow the original");
+    await page.keyboard.press("ArrowRight");
+    await reads(page, "Follow the original for 75 %");
+    await sound(page, "a cover");
+    await write(page, "Prompt", `cover ${tag}`);
+    await press(page, "Make a cover");
+    await compared(page, "Cover", `cover ${tag}`);
+    await page.goto(`${APP}/library?text=cover ${tag}`);
+    await press(page, `cover ${tag}`);
+    await reads(page, "Made from");
+  },
+};
