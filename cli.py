@@ -210,10 +210,12 @@ def migrate(storage: Storage, source: Path | None) -> None:
 
 
 def clean(storage: Storage) -> None:
+    from generation.outbox import Outbox, outbox_folder
     from training.jobs import retention
     from training.jobs.store import Jobs
 
-    removed = retention.clean(storage, Jobs(storage), settings())
+    outbox = Outbox(storage, settings().storage_url, outbox_folder())
+    removed = retention.clean(storage, Jobs(storage), settings(), outbox.delete)
     print("; ".join(f"{kind}: {count} removed" for kind, count in removed.items()) or "there was nothing to remove")
 
 

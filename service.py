@@ -98,7 +98,7 @@ class Front:
         self.runners = Runners(proxies, self.settings)
         self.overview = Overview()
         self.outbox = Outbox(direct, self.settings.storage_url, outbox_folder())
-        keep_clean(self.storage, self.jobs, self.settings)
+        keep_clean(self.storage, self.jobs, self.settings, self.outbox.delete)
         self.generation = Generation(self.runners, self.library, self.outbox, self.settings)
         self.lease = ProcessLease(direct)
         self.acestep_tasks = AceStepTasks(self.storage, self.lease)

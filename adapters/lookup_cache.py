@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 
 from adapters.stored_adapter import StoredAdapter
+from core.recent import Recent
 
 _MAX_LOOKUPS = 4096
 # After storage did not answer, lookups are answered from memory for this long before it is asked again.
@@ -17,7 +17,7 @@ class LookupCache:
     """The latest result of each lookup by id, at most `_MAX_LOOKUPS`. Safe to share between threads."""
 
     def __init__(self) -> None:
-        self._found: OrderedDict[str, list[StoredAdapter]] = OrderedDict()
+        self._found = Recent[str, list[StoredAdapter]](_MAX_LOOKUPS)
         self._lock = threading.Lock()
         self._unavailable_until = 0.0
 
@@ -36,9 +36,6 @@ class LookupCache:
     def put(self, lora_id: str, found: list[StoredAdapter]) -> None:
         with self._lock:
             self._found[lora_id] = found
-            self._found.move_to_end(lora_id)
-            while len(self._found) > _MAX_LOOKUPS:
-                self._found.popitem(last=False)
 
     def forget(self, lora_id: str) -> None:
         """Forget a twin with all its versions, or, of an id `<twin>@<version>`, that version."""

@@ -83,6 +83,13 @@ def interleaved(
     return taken
 
 
+def timed(call: Callable[[], object]) -> float:
+    """Seconds on the wall clock."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
 def ratio(taken: Mapping[str, list[float]], name: str, to: str) -> Estimate:
     """`name`'s time over `to`'s, paired by round."""
     return median([a / b for a, b in zip(taken[name], taken[to], strict=True)])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import models
-from benchmarks.measure import Figure, summarised
+from benchmarks.measure import Figure, summarised, timed
 from contract import SamplingOptions
 from models.ace_step import AceStep
 from models.base import Row, Text
@@ -57,8 +56,8 @@ def measure(rounds: int) -> Iterator[Figure]:
 
             eight, lone = [], []
             for number in range(rounds + 1):
-                ratio = _wall(lambda: list(pool.map(ask, rows))) / _wall(lambda: model.generate(rows))
-                ratios = [_wall(lambda: ask(rows[0])) / _wall(lambda: model.generate(rows[:1])) for _ in range(LONE)]
+                ratio = timed(lambda: list(pool.map(ask, rows))) / timed(lambda: model.generate(rows))
+                ratios = [timed(lambda: ask(rows[0])) / timed(lambda: model.generate(rows[:1])) for _ in range(LONE)]
                 if number:
                     eight.append(ratio)
                     lone.extend(ratios)
@@ -67,9 +66,3 @@ def measure(rounds: int) -> Iterator[Figure]:
             ("a lone request through the server / in-process", "≤ 1.05", lone),
         ):
             yield summarised(f"HTTP: {name}", target, values)
-
-
-def _wall(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start

@@ -13,7 +13,6 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -22,18 +21,13 @@ import numpy as np
 import soundfile
 
 from adapters.library import Library
+from benchmarks.measure import timed
 from storage import open_storage
 from tests.adapter_files import scaled
 from tests.api import Api, beat, checked, peak, running
 from tests.s3_server import CREDENTIALS, serve_s3
 
 BODY = {"prompt": "dark trap", "duration_seconds": 10, "seed": 7}
-
-
-def timed(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def train(api: Api, name: str) -> datetime:

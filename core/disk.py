@@ -1,4 +1,4 @@
-"""The disk for temporary files."""
+"""Full disks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from core.errors import Refusal
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextmanager
 def temporary_space() -> Iterator[None]:
@@ -15,6 +17,6 @@ def temporary_space() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise Refusal(507, "the server's disk for temporary files is full; try again later") from error
         raise

@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from core.urls import is_https_or_loopback
+from core.urls import is_http, is_https_or_loopback
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -159,9 +159,21 @@ class AccessSettings(SettingsGroup):
         description="One more API key, as a JSON record, that is not stored; `make web` passes it to the service that "
         "it starts.",
     )
+    public_url: str | None = Field(
+        None,
+        description="URL by which clients reach the service, such as `https://music.example`, for the redirects of "
+        "`POST /train`; unset, the one that the request was for, whose `Host` its client chooses.",
+    )
     nawfside_app_password: str | None = Field(
         None, description="Password that requests which write must send in the header `x-train-password`."
     )
+
+    @field_validator("public_url")
+    @classmethod
+    def _with_slash(cls, url: str | None) -> str | None:
+        if url is not None and not is_http(url):
+            raise ValueError("PUBLIC_URL must be http(s)://…, without a query")
+        return url and url.rstrip("/") + "/"
 
 
 class SignInSettings(SettingsGroup):

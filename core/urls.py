@@ -1,4 +1,4 @@
-"""Which URLs tokens may rest on: HTTPS, or plain HTTP that does not leave this machine."""
+"""Which URLs settings may name: of any web server, or where tokens rest on it, of HTTPS or this machine alone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import ipaddress
 from urllib.parse import urlsplit
 
 
-def is_https_or_loopback(url: str) -> bool:
-    """Whether the URL is https://, or http:// on this machine; without a user, a query or a fragment."""
+def is_http(url: str) -> bool:
+    """Whether the URL is http(s)://; without a user, a query or a fragment."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port  # a malformed port raises
@@ -15,7 +15,12 @@ def is_https_or_loopback(url: str) -> bool:
         return False
     if not host or parts.username is not None or parts.query or parts.fragment or not url.isprintable():
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+    return parts.scheme in ("http", "https")
+
+
+def is_https_or_loopback(url: str) -> bool:
+    """Whether the URL is https://, or http:// on this machine; without a user, a query or a fragment."""
+    return is_http(url) and (urlsplit(url).scheme == "https" or _is_loopback(urlsplit(url).hostname or ""))
 
 
 def same_origin(one: str, other: str) -> bool:

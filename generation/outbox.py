@@ -6,12 +6,13 @@ import logging
 import threading
 from collections.abc import Iterator
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from adapters.bento_store import home
 from storage import Storage, Unavailable, keys
-from storage.folder import os_errors, replacing
+from storage.folder import locked, os_errors, replacing
 
 log = logging.getLogger("producer_twin.outbox")
 
@@ -65,13 +66,26 @@ class Outbox:
         path = self._file(key)
         return path if path.is_file() else None
 
+    def waiting_keys(self) -> list[str]:
+        """The keys of the objects that wait."""
+        return [_key(path) for path in self._files()]
+
+    def delete(self, key: str) -> bool:
+        """Delete the object from storage, and where it waits. Returns whether it existed. Raises Unavailable."""
+        path = self.waiting(key)
+        if path is None:
+            return self.storage.delete(key)
+        with locked(self.folder, key):  # otherwise it could be sent after it was deleted
+            is_stored, is_waiting = self.storage.delete(key), path.exists()
+            path.unlink(missing_ok=True)
+            return is_stored or is_waiting
+
     def _work(self) -> None:
         while True:
             self._not_empty.wait()
             try:
                 for path in self._files():
-                    self.storage.put(unquote(path.name), path.read_bytes())
-                    path.unlink(missing_ok=True)
+                    self._send(path)
                 # Cleared before the check, so that a track that comes meanwhile is not missed.
                 self._not_empty.clear()
                 if self._files():
@@ -81,6 +95,24 @@ class Outbox:
             except Exception as error:  # noqa: BLE001 - after any error, the tracks are tried again
                 log.warning("tracks wait: %s", error)
                 threading.Event().wait(RETRY_SECONDS)
+
+    def _send(self, path: Path) -> None:
+        key = _key(path)
+        with locked(self.folder, key):
+            data = path.read_bytes()
+            if self._has_track(key):
+                self.storage.put(key, data)
+            else:
+                log.info("%s is not sent, since its track was deleted", key)
+            path.unlink(missing_ok=True)
+
+    def _has_track(self, key: str) -> bool:
+        """False for what goes with a track that was sent, and deleted by another replica since."""
+        track = keys.track_of_companion(key)
+        if track is None:
+            return True
+        waiting = (each for each in self.waiting_keys() if each.startswith(track))
+        return any(map(keys.track_id, chain(waiting, (entry.key for entry in self.storage.list(track)))))
 
     def _file(self, key: str) -> Path:
         return self.folder / quote(key, safe="")
@@ -96,9 +128,13 @@ class Outbox:
 def _is_track(path: Path) -> bool:
     """Whether the file's name is a storage key, and the file is not empty."""
     try:
-        return keys.is_key(unquote(path.name)) and path.is_file() and path.stat().st_size > 0
+        return keys.is_key(_key(path)) and path.is_file() and path.stat().st_size > 0
     except FileNotFoundError:  # another process of this service sent it
         return False
+
+
+def _key(path: Path) -> str:
+    return unquote(path.name)
 
 
 def outbox_folder() -> Path:

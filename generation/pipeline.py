@@ -34,6 +34,7 @@ from generation.queue_positions import QueuePositions, TrackedRequest
 from generation.selection import Selection
 from generation.streaming.delivery import StreamedDelivery, check_backend, check_live
 from generation.streaming.delivery import check as check_stream
+from generation.streaming.encoded import EncodedStream
 from generation.streaming.live_audio import LiveAudio, passed_on
 from generation.streaming.track import StreamedTrack, TrackHead
 from generation.takes import Draft, accepts, made_of, select
@@ -141,24 +142,20 @@ class Generation:
             prepared = await self._prepare(request, sent, tracked)
             check_backend(prepared.backend, prepared.state)
             delivery, key, file = StreamedDelivery.of(prepared), prepared.new_key(), bytearray()
-            answer, head = TrackAnswer(), TrackHead.of(prepared, key)
+            stream, head = EncodedStream(self._messages(prepared), delivery), TrackHead.of(prepared, key)
             with tracked.running_on(prepared.backend):
-                async with aclosing(self._messages(prepared)) as messages:
-                    async for message in messages:
-                        if isinstance(message, TrackAnswer):
-                            answer = message
-                            continue
-                        chunk = await asyncio.to_thread(delivery.add, message)
+                async with aclosing(stream.pieces()) as pieces:
+                    async for _, chunk in pieces:
                         if not chunk:
                             continue
                         if not file:
                             yield head
                         file += chunk
                         yield chunk
-            last = await asyncio.to_thread(delivery.close)
+            last = await stream.close()
             made = Delivered(bytes(file + last), delivery.sample_rate, delivery.seconds, delivery.waveform)
             metrics.MUSIC.labels(prepared.backend.name).inc(made.seconds)
-            latents = kept_latents.of_file(answer, prepared.delivery.edit)
+            latents = kept_latents.of_file(stream.answer, prepared.delivery.edit)
             await self._keep(Draft(request.seed, made, prepared.provenance, None, latents), prepared, key)
             await self._count_uses(prepared.twins, made.seconds)
             if not file:
@@ -360,8 +357,7 @@ class Generation:
 
     async def _live_track(self, prepared: Prepared, live: LiveAudio) -> TrackAnswer:
         check_backend(prepared.backend, prepared.state)
-        async with aclosing(self._messages(prepared)) as messages:
-            return await passed_on(messages, prepared, live)
+        return await passed_on(self._messages(prepared), prepared, live)
 
     async def _messages(self, prepared: Prepared) -> AsyncGenerator[bytes | TrackAnswer, None]:
         """The runner's messages of a stream, with the same files as `_track`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,11 +13,12 @@ from itertools import groupby, islice
 from contract import FORMATS, TrackChanges
 from core import principal
 from core.errors import Refusal
+from core.recent import Recent
 from core.text import shown
 from generation import access
 from generation.outbox import Outbox
 from generation.track_record import TrackRecord, parse
-from storage import Changed, Damaged, Entry, NotFound, Storage, keys, records
+from storage import Changed, Damaged, Entry, NotFound, Storage, Unavailable, keys, records
 from storage.index_writer import IndexWriter
 from storage.record_index import Copy, RecordIndex
 
@@ -28,7 +28,7 @@ MAX_SCANNED = 1_000
 MAX_CACHED = 5_000
 _BATCH = 100
 _LISTED_AT_ONCE = 1_000
-# As few records are read one by one, since the index costs two calls.
+# Up to this number, records are read one by one, since the index costs two calls.
 _FEW = 2
 _READERS = ThreadPoolExecutor(8, "track-records")
 
@@ -79,7 +79,7 @@ class TrackLibrary:
         self.storage: Storage = outbox.storage
         self.index = RecordIndex(self.storage, keys.TRACK_RECORDS, keys.TRACK_INDEX)
         self.index_writer = IndexWriter(self.index)
-        self._cache: OrderedDict[str, tuple[str, TrackRecord]] = OrderedDict()
+        self._cache = Recent[str, tuple[str, TrackRecord]](MAX_CACHED)
         self._lock = threading.Lock()
 
     def add(self, record: TrackRecord) -> None:
@@ -91,7 +91,7 @@ class TrackLibrary:
         """The next tracks of those that the principal may list, and the cursor of the page after; None at the end."""
         found: list[TrackRecord] = []
         is_all = wanted == TrackFilter()
-        # Whoever sees all tracks is answered each one that is listed.
+        # Without a filter, a principal that sees all tracks gets every track that is listed.
         listed = limit + 1 if is_all and principal.current().producers is None else _LISTED_AT_ONCE
         folders = [self._entries(folder, cursor, listed) for folder in access.listed_folders()]
         last = cursor
@@ -122,8 +122,10 @@ class TrackLibrary:
         return self._read(track_id)[0]
 
     def change(self, track_id: str, changes: TrackChanges) -> TrackRecord:
-        """Change a track's title, and whether it is liked. Raises Refusal: 403, 404, 500."""
+        """Change a track's title, and whether it is liked. Raises Refusal: 403, 404, 500, 503."""
         _check_may_change(track_id)
+        if self.outbox.waiting(keys.track_record(track_id)):
+            raise Unavailable(503, f"track_id: {shown(track_id)} is not in storage yet; try again later")
         while True:
             record, etag = self._read(track_id)
             changed = record.model_copy(
@@ -146,7 +148,7 @@ class TrackLibrary:
         """
         key = _check_may_change(track_id)
         files = [key.removesuffix("wav") + extension for extension in FORMATS]
-        deleted = [each for each in (*files, *keys.track_companions(key)) if self.storage.delete(each)]
+        deleted = [each for each in (*files, *keys.track_companions(key)) if self.outbox.delete(each)]
         if not deleted:
             raise _missing(track_id)
         self.index_writer.discard(keys.track_record(track_id))
@@ -221,9 +223,6 @@ class TrackLibrary:
     def _keep(self, record: TrackRecord, etag: str) -> None:
         with self._lock:
             self._cache[record.stored_at] = etag, record
-            self._cache.move_to_end(record.stored_at)
-            while len(self._cache) > MAX_CACHED:
-                self._cache.popitem(last=False)
 
     def _is_indexed(self, key: str) -> bool:
         """Records that are files of this machine are read as fast as an index."""

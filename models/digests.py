@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-import uuid
 from contextlib import suppress
 from pathlib import Path
+
+from storage.folder import replacing
 
 # The digest of a smaller file is computed as fast as a remembered one is read.
 _MIN_BYTES = 2**20
@@ -37,8 +38,8 @@ def file_digest(path: Path, cache: Path) -> bytes:
                 return digest
         digest = hashlib.file_digest(file, "sha256").digest()
         if has_settled and _version(os.fstat(file.fileno())) == _version(status):
-            with suppress(OSError):  # without a remembered digest it is only slower
-                _write(remembered, digest)
+            with suppress(OSError), replacing(remembered) as new:  # without a remembered digest it is only slower
+                new.write(digest)
         return digest
 
 
@@ -46,10 +47,3 @@ def _version(status: os.stat_result) -> str:
     """What changes with the contents, unlike the time of the last access."""
     # The time of the last change of the inode changes with every write and rename, and no program can set it.
     return f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{uuid.uuid4().hex}")
-    new.write_bytes(data)
-    new.replace(path)

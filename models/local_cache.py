@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
@@ -10,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from core import disk
 from models.errors import CheckpointError
 
 _DISK_HEADROOM = 1.05
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def cache_folder() -> Path:
@@ -37,7 +36,7 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
             if not target.is_dir():
                 _build(target, build)
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        if error.errno not in disk.FULL:
             raise
         raise CheckpointError(f"the disk of {target.parent} is full; make room or set XDG_CACHE_HOME") from error
     return target
@@ -51,7 +50,7 @@ def _locked(path: Path) -> Iterator[None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = stack.enter_context(path.open("w"))
         except OSError as error:
-            if error.errno in _DISK_FULL:
+            if error.errno in disk.FULL:
                 raise
             raise CheckpointError(
                 f"{path.parent} cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder that can"

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import remove_weight_norm
+
+from models.weight_norms import fold_weight_norms
 
 
 def offload(modules: Iterable[torch.nn.Module], device: torch.device) -> None:
@@ -18,7 +19,7 @@ def offload(modules: Iterable[torch.nn.Module], device: torch.device) -> None:
     """
     followed: set[int] = set()
     for module in modules:
-        _fold_weight_norms(module)
+        fold_weight_norms(module)  # the weights that are computed from them would stay on the device
         weights = _Weights(module, device, followed)
         module.register_forward_pre_hook(weights.load)
         module.register_forward_hook(weights.unload, always_call=True)
@@ -66,11 +67,3 @@ def _on_host(tensor: Tensor, device: torch.device) -> Tensor:
 
 def _frozen(tensor: Tensor) -> torch.nn.Parameter:
     return torch.nn.Parameter(tensor, requires_grad=False)
-
-
-def _fold_weight_norms(root: torch.nn.Module) -> None:
-    """Replace normalised weights by their values: the weight that is computed from them would stay on the device."""
-    for module in root.modules():
-        if hasattr(module, "weight_g"):
-            remove_weight_norm(module)
-            module.requires_grad_(False)

@@ -17,6 +17,7 @@ from stat import S_ISREG
 from time import time_ns
 from typing import BinaryIO
 
+from core import disk
 from storage import keys
 from storage.base import CHUNK, FULL_MESSAGE, AlreadyExists, Changed, Damaged, Entry, NotFound, Unavailable, check_size
 
@@ -27,7 +28,7 @@ LOCKS = 64
 _DIGEST = "user.producer_twin.sha256"
 
 _UNFINISHED = ".new-"  # the names of files that are being written begin with it
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL = {*disk.FULL, errno.EFBIG}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
 
@@ -112,7 +113,7 @@ class Folder:
             with os_errors(key):
                 path = self._path(key)
                 path.stat()  # raises before the lock file of an absent object is made
-                with self._lock(key):
+                with locked(self.root, key):
                     path.unlink()
         except NotFound:
             return False
@@ -175,7 +176,7 @@ class Folder:
         _write_digest(file, digest)
         os.fsync(file.fileno())
         etag = _etag(os.fstat(file.fileno()))
-        with self._lock(key):
+        with locked(self.root, key):
             if target.exists() and not target.is_file():
                 raise Damaged(key, "it is not a file")
             if if_match is not None:
@@ -189,13 +190,15 @@ class Folder:
         _sync_folder(target.parent)
         return etag
 
-    @contextmanager
-    def _lock(self, key: str) -> Iterator[None]:
-        folder = self.root / ".locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{zlib.crc32(key.encode()) % LOCKS:02d}").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # it belongs to the open file, so it excludes threads as well
-            yield
+
+@contextmanager
+def locked(root: Path, key: str) -> Iterator[None]:
+    """Exclude the other threads and processes that lock the same key below `root`."""
+    folder = root / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{zlib.crc32(key.encode()) % LOCKS:02d}").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # it belongs to the open file, so it excludes threads as well
+        yield
 
 
 @contextmanager

@@ -287,9 +287,26 @@ def track_record(track_id: str) -> str:
     return track_records() + "~".join([name, *owner]) + ".json"
 
 
+def track_of_record(key: str) -> str:
+    """The id of the track of a record's key."""
+    folder, _, name = key.removesuffix(".json").rpartition("/")
+    name, *producer = name.split("~")
+    if folder.startswith(f"{TRACK_RECORDS}made/"):
+        return f"made:{folder.rpartition('/')[2]}:{name}"
+    return ":".join(["twins", *producer, name]) if producer else f"base:{name}"
+
+
 def producer_of_record(key: str) -> str | None:
     """The producer that the name of a track's record has."""
     return key.rpartition("/")[2].removesuffix(".json").partition("~")[2] or None
+
+
+def track_of_companion(key: str) -> str | None:
+    """The prefix of the keys of the files whose companion this is (see `track_companions`); None if it is none."""
+    if key.startswith(TRACK_RECORDS):
+        return track_of(track_of_record(key), "")
+    root, _, extension = key.rpartition(".")
+    return f"{root}." if key.startswith("outputs/") and extension == _LATENTS else None
 
 
 def track_companions(key: str) -> tuple[str, ...]:

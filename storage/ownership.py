@@ -25,6 +25,13 @@ def objects_of_producer(storage: Storage, producer: str) -> Iterator[tuple[str, 
             yield "datasets", entry
 
 
+def is_of_producer(key: str, producer: str) -> bool:
+    """Whether an object is in a producer's folders, or a record of their tracks, or a use of their twins."""
+    if key.startswith(keys.track_records()):
+        return keys.producer_of_record(key) == producer
+    return key.startswith((*keys.producer_folders(producer).values(), keys.usage_events(producer)))
+
+
 def objects_of_job(storage: Storage, job: str) -> Iterator[Entry]:
     """A job's training data, and what its training made besides the adapter; not its record."""
     for prefix in keys.job_folders(job):

@@ -140,13 +140,11 @@ class Producers:
             raise
         return record
 
-    def assign(self, producer: str, owner: Owner, display_name: str | None = None) -> ProducerRecord:
+    def assign(self, producer: str, owner: Owner) -> ProducerRecord:
         """Make `owner` the owner in place of any earlier one; a damaged record is replaced.
 
         Links of twins that another handed out end.
         """
-        changes: dict[str, Any] = {"issuer": owner.issuer, "owner": owner.subject}
-        changes |= {} if display_name is None else {"display_name": display_name}
         self._mark(producer, owner)
         while True:
             try:
@@ -159,7 +157,7 @@ class Producers:
                     records.etag_of(self.storage, keys.producer_record(producer)),
                 )
             twins = before.twins if before.is_owned_by(owner) else before.with_new_links()
-            after = before.model_copy(update=changes | {"twins": twins})
+            after = before.model_copy(update={"issuer": owner.issuer, "owner": owner.subject, "twins": twins})
             try:
                 self._write(after, etag)
             except (AlreadyExists, Changed):

@@ -16,6 +16,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from core import metrics
+from core.recent import Recent
 from storage.base import Damaged, Entry, NotFound, Storage
 
 log = logging.getLogger("producer_twin.storage")
@@ -26,7 +27,7 @@ T = TypeVar("T")
 MAX_RECORD_BYTES = 64 * 2**20
 MAX_REMEMBERED = 10_000  # keys of damaged objects
 
-_damaged: dict[str, str] = {}
+_damaged = Recent[str, str](MAX_REMEMBERED)
 _lock = threading.Lock()
 
 
@@ -79,8 +80,6 @@ def report_damaged(key: str, reason: str) -> None:
     kind, reason = key.partition("/")[0], " ".join(reason.split())[:300]
     with _lock:
         known = _damaged.get(key)
-        if known is None and len(_damaged) >= MAX_REMEMBERED:
-            del _damaged[next(iter(_damaged))]
         _damaged[key] = reason
     if known != reason:
         metrics.DAMAGED.labels(kind).inc()

@@ -10,7 +10,6 @@ import inspect
 import logging
 import os
 import time
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
@@ -18,11 +17,12 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from adapters.weights import linear_layers
 from models.base import Model, Text
 from models.checkpoints import Checkpoint, cache_folder
+from storage.folder import replacing
 from training.base import Example, Trainer
 
 log = logging.getLogger("producer_twin.training")
@@ -57,12 +57,8 @@ class ExampleCache:
         path = self.folder / f"{_digest(np.ascontiguousarray(audio), repr(text).encode())}.safetensors"
         if not _is_readable(path):
             example = self._trainer.example(audio, text)
-            new = path.with_name(f".{uuid.uuid4().hex}")
-            try:
-                save_file({name: tensor.detach().cpu().contiguous() for name, tensor in example.items()}, new)
-                new.replace(path)
-            finally:
-                new.unlink(missing_ok=True)
+            with replacing(path) as file:
+                file.write(save({name: tensor.detach().cpu().contiguous() for name, tensor in example.items()}))
         os.utime(path)
         return path
 

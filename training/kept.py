@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from storage.folder import replacing
 
 Array = NDArray[Any]
 
@@ -55,10 +56,5 @@ def read(file: Path) -> Array | None:
 
 def write(file: Path, values: Array) -> None:
     """Keep a result. One that cannot be written is computed again."""
-    new = file.with_name(f".{uuid.uuid4().hex}.npy")
-    try:
-        with suppress(OSError):
-            np.save(new, values)
-            new.replace(file)
-    finally:
-        new.unlink(missing_ok=True)
+    with suppress(OSError), replacing(file) as new:
+        np.save(new, values)

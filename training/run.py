@@ -5,14 +5,13 @@ The job's record says how the attempt ended, whatever the process's exit status.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from core import logs
+from core import disk, logs
 from core.errors import Refusal
 from core.settings import Settings, settings
 from models.checkpoints import CheckpointError
@@ -32,7 +31,6 @@ log = logging.getLogger("producer_twin.training")
 
 # On shared cores, serving has priority.
 _NICENESS = 5
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run(
@@ -81,7 +79,7 @@ def run(
         fail(str(error))
     except Exception as error:
         log.exception("job %s", job_id)
-        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        if isinstance(error, OSError) and error.errno in disk.FULL:
             fail("the disk of the training machine is full; make room and resume the job", 507)
         else:
             fail(f"training failed: {type(error).__name__}: {error}")

@@ -22,6 +22,7 @@ from api.acestep.translation import Translation, in_their_words, translate
 from api.routes.handler import Front, Inputs
 from contract import MAX_AUDIO_BASE64, GenerateRequest
 from core import logs
+from core.asgi.responses import LIVE_HEADERS
 from core.errors import Refusal
 from generation.generated import Generated
 
@@ -39,9 +40,8 @@ async def chat_completions(front: Front, inputs: Inputs[Body]) -> Response:
     completion = _Completion(served.name_of(task.takes[0]), task)
     files = await asyncio.to_thread(kept, {name: io.BytesIO(data) for name, data in request.recordings.items()})
     if request.stream:
-        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
         events = _events(front, completion, files)
-        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+        return StreamingResponse(events, media_type="text/event-stream", headers=LIVE_HEADERS)
     return JSONResponse(completion.whole(await _message(front, task, files)))
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +12,7 @@ from api.capacity.thread_pools import to_record_thread
 from contract import is_id
 from core.errors import Refusal
 from core.principal import Principal
+from core.recent import Recent
 from core.settings import Settings
 from storage import Storage, Unavailable
 from storage.producers import Owner, Producers
@@ -102,10 +101,9 @@ class _Known:
 class OwnedProducers:
     """The producers that each user has claimed, as they were last read."""
 
-    def __init__(self, producers: Producers, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, producers: Producers) -> None:
         self._producers = producers
-        self._clock = clock
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known = Recent[str, _Known](MAX_USERS)
         # Of each owner, the read under way, and the one after it.
         self._reads: dict[str, list[asyncio.Task[frozenset[str]]]] = {}
 
@@ -116,7 +114,7 @@ class OwnedProducers:
             Unavailable: they cannot be read, and were never read or must be fresh.
         """
         known = self._known.get(owner.digest)
-        if known and not fresh and self._clock() - known.read_at <= MAX_AGE:
+        if known and not fresh and time.monotonic() - known.read_at <= MAX_AGE:
             return known.producers
         try:
             async with asyncio.timeout(WRITE_PATIENCE if fresh else PATIENCE):
@@ -146,12 +144,9 @@ class OwnedProducers:
     async def _read(self, owner: Owner, after: asyncio.Task[frozenset[str]] | None) -> frozenset[str]:
         if after:
             await asyncio.wait([after])
-        read_at = self._clock()
+        read_at = time.monotonic()
         found = await to_record_thread(self._producers.of_owner, owner)
         self._known[owner.digest] = _Known(found, read_at)
-        self._known.move_to_end(owner.digest)
-        if len(self._known) > MAX_USERS:
-            self._known.popitem(last=False)
         return found
 
     def _forget_read(self, digest: str, done: asyncio.Task[frozenset[str]]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,6 +14,7 @@ import jwt
 from api.auth.issuer_keys import ALGORITHMS, IssuerKeys
 from contract import is_subject
 from core.plain_json import decode_object
+from core.recent import Recent
 from core.settings import Settings
 
 MAX_TOKEN_CHARACTERS = 8192
@@ -63,8 +63,7 @@ class TokenVerifier:
         self.audience = audience
         self.keys = keys
         self.secret = secret
-        self.remembered = remembered
-        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()  # by the token's SHA-256
+        self._verified = Recent[bytes, _Verified](remembered)  # by the token's SHA-256
 
     @classmethod
     def of(cls, settings: Settings) -> TokenVerifier:
@@ -92,8 +91,6 @@ class TokenVerifier:
         claims = self._claims(token, key, algorithm)
         _check_types(claims)
         self._verified[digest] = _Verified(claims, algorithm, key_id, key)
-        if len(self._verified) > self.remembered:
-            self._verified.popitem(last=False)
         return claims
 
     async def _is_still_valid(self, token: _Verified) -> bool:

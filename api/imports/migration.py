@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import file_digest
 from pathlib import Path
 
 from adapters.adapter_file import Header, InvalidAdapter, header_length, parse_header
@@ -15,6 +14,7 @@ from api.imports.conversion import convert
 from contract import is_id
 from core.errors import Refusal
 from core.settings import Settings
+from preprocessing.record import digest as file_digest
 from runners.clients import Runners
 from runners.messages import ConvertRequest
 from storage import AlreadyExists, Damaged, Storage, digest_of, keys
@@ -68,7 +68,7 @@ async def migrate(source: Path, storage: Storage, library: Library, runners: Run
     for adapter in _adapters(root, moved):
         if adapter.path.stat().st_size < _PLACEHOLDER_BYTES:
             moved.skipped[adapter.name] = "a placeholder: it is too small for an adapter"
-        elif (digest := _digest(adapter.path)) not in seen:  # a twin may be at two paths
+        elif (digest := file_digest(adapter.path)) not in seen:  # a twin may be at two paths
             seen.add(digest)
             await _import(adapter, library, runners, settings, moved)
     return moved
@@ -95,7 +95,7 @@ def _copy(path: Path, key: str, storage: Storage, moved: Moved) -> None:
         storage.put_file(key, path, if_absent=True)
     except AlreadyExists:
         try:
-            same = _digest(path) == digest_of(storage, key)
+            same = file_digest(path) == digest_of(storage, key)
         except Damaged as error:
             moved.skipped[key] = error.message
             return
@@ -120,7 +120,7 @@ def _adapters(root: Path, moved: Moved) -> Iterator[_Adapter]:
             moved.skipped[name] = "its name is not <producer>_<model>.safetensors"
             continue
         beside = root / "models" / producer / "adapter_model.safetensors"
-        same = beside.is_file() and _digest(beside) == _digest(path)
+        same = beside.is_file() and file_digest(beside) == file_digest(path)
         yield _Adapter(path, name, producer, model, _config(beside) if same else None)
     for path in sorted((root / "models").glob("*/adapter_model.safetensors")):
         if is_id(path.parent.name) and path.is_file():
@@ -162,8 +162,3 @@ def _header(data: bytes) -> Header:
 def _config(adapter: Path) -> bytes | None:
     path = adapter.with_name("adapter_config.json")
     return path.read_bytes() if path.is_file() else None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from core.asgi.responses import LIVE_HEADERS
 from core.errors import Refusal
 
 log = logging.getLogger("producer_twin.front")
@@ -20,11 +21,11 @@ class AudioStream(StreamingResponse):
     Args:
         chunks: of the file; they are closed when the answer ends, and also when it is cancelled.
         media_type: the file's.
-        headers: further ones.
+        headers: besides `LIVE_HEADERS`.
     """
 
     def __init__(self, chunks: AsyncGenerator[bytes, None], media_type: str, headers: Mapping[str, str]) -> None:
-        super().__init__(chunks, headers=headers, media_type=media_type)
+        super().__init__(chunks, headers=LIVE_HEADERS | dict(headers), media_type=media_type)
         self._chunks = chunks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

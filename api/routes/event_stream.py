@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
 
+from core.asgi.responses import LIVE_HEADERS
 from core.errors import Refusal
 from storage import Unavailable
 
@@ -43,8 +44,7 @@ def stream_of(
         # A browser reconnects when a stream ends, unless it is answered 204.
         return Response(status_code=204)
     events = _events(first, read, is_final, ignored)
-    no_buffering = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    return StreamingResponse(events, media_type="text/event-stream", headers=no_buffering)
+    return StreamingResponse(events, media_type="text/event-stream", headers=LIVE_HEADERS)
 
 
 async def _events(

@@ -62,19 +62,6 @@ GENERATED: dict[str, Any] = {
     "output_path": "/data/outputs/ada/track.wav",
     "lora_scale": 1.25,
 }
-FIGURES: dict[str, Any] = {
-    "bpm": 140.21,
-    "bpm_confidence": 0.93,
-    "bpm_off": 0.0015,
-    "key": "A minor",
-    "key_confidence": 0.71,
-    "key_matches": True,
-    "loudness": -12.4,
-    "peak": -1.0,
-    "clipped": 0,
-    "twin_distance": 1.37,
-    "nearest_segment": {"segment": 3, "similarity": 0.412, "memorised": False},
-}
 TRACK: dict[str, Any] = {
     "track_id": "twins:ada:2600f1d8a2c-6f1c2d0e-6a35-4f0a-9a51-0f4f7f9f3a57",
     "title": "Night drive",
@@ -120,20 +107,4 @@ TRAIN_REQUEST = {
 }
 IMPORTED = TWIN_ROW | {
     "notes": ["it changes what the model makes by 0.31 of its size, the weights of its layers by 0.02 of theirs"]
-}
-TAKES: dict[str, Any] = {
-    "backend": "ace_step",
-    "sample_rate": 48_000,
-    "duration_seconds": 30.0,
-    "draws": 4,
-    "failed": [],
-    "takes": [
-        {
-            "seed": 9,
-            "url": "/data/outputs/twins/ada/track.wav",
-            "output_path": "/data/outputs/twins/ada/track.wav",
-            "figures": FIGURES,
-            "accepted": None,
-        }
-    ],
 }

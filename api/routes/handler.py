@@ -61,7 +61,7 @@ class Inputs(Generic[Body]):
         headers: of the request.
         body: the JSON body, or the fields of the form; None where the route takes neither.
         files: the form's files by their fields; they are closed after the handler.
-        base_url: by which the client reaches the service, with a slash at its end.
+        base_url: by which the client reached the service, with a slash at its end; its `Host` is the client's own.
         record: the job of `{job_id}` when the request came; None if the route has no `{job_id}`, or accepts a job whose
             record is damaged.
     """

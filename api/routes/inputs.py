@@ -51,7 +51,7 @@ async def parsed_inputs(
 
 
 def base_url(request: Request) -> str:
-    """The URL by which the client reaches the service, with a slash at its end, also through proxies that end TLS."""
+    """The URL by which the client reached the service, with a slash at its end, also through proxies that end TLS."""
     # Each proxy may add the scheme that it sees; the first one is the client's.
     scheme = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
     url = request.base_url

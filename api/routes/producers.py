@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from adapters.library import Library
 from api.auth.keys import read_keys
 from api.capacity.thread_pools import to_record_thread
 from api.routes.examples import TWIN, UPLOAD
@@ -24,12 +23,11 @@ from core import principal
 from core.errors import Refusal
 from core.settings import Settings
 from storage import AlreadyExists, Storage, keys
-from storage.ownership import objects_of_job, objects_of_producer, submissions_of
+from storage.ownership import is_of_producer, objects_of_job, objects_of_producer, submissions_of
 from storage.producers import ProducerRecord, Producers
 from storage.record_index import RecordIndex
 from storage.usage import delete_usage, usage_of
 from training.jobs.deletion import damaged_jobs, records_of
-from training.jobs.store import Jobs
 
 # Each write of a user reads the records of all of them, and an id that is taken is no other user's.
 MAX_CLAIMED = 100
@@ -40,7 +38,7 @@ async def stored(front: Front, inputs: Inputs[None]) -> ProducerAnswer:
 
 
 async def delete(front: Front, inputs: Inputs[None]) -> ProducerDeletedAnswer:
-    return await asyncio.to_thread(delete_all, inputs.path["producer_id"], front.storage, front.jobs, front.library)
+    return await asyncio.to_thread(_delete_all, inputs.path["producer_id"], front)
 
 
 async def list_all(front: Front, inputs: Inputs[None]) -> ProducersAnswer:
@@ -161,7 +159,7 @@ def _stored(producer: str, storage: Storage, settings: Settings) -> ProducerAnsw
     )
 
 
-def delete_all(producer: str, storage: Storage, jobs: Jobs, library: Library) -> ProducerDeletedAnswer:
+def _delete_all(producer: str, front: Front) -> ProducerDeletedAnswer:
     """Remove all that is stored for a producer, damaged or not: uploads, datasets, twins, tracks, jobs.
 
     A job whose record is damaged counts as the producer's if its dataset is.
@@ -169,6 +167,7 @@ def delete_all(producer: str, storage: Storage, jobs: Jobs, library: Library) ->
     Raises:
         Refusal: 404 if there is nothing, 409 while a job of theirs is under way.
     """
+    storage, jobs, library = front.storage, front.jobs, front.library
     records = list(jobs.all(producer))
     busy = [record.job_id for record in records if record.state not in TERMINAL]
     if busy:
@@ -184,6 +183,8 @@ def delete_all(producer: str, storage: Storage, jobs: Jobs, library: Library) ->
             gone.append(key)
             size += bytes
 
+    # What is sent while it is deleted here is in the list of storage, which comes after.
+    gone += [key for key in front.outbox.waiting_keys() if is_of_producer(key, producer) and front.outbox.delete(key)]
     # Listed before the twins are deleted, since that deletes their versions as well.
     stored = [entry for _, entry in objects_of_producer(storage, producer)]
     twins = {twin.header.lora_id for twin in library.all(producer)}
@@ -196,7 +197,7 @@ def delete_all(producer: str, storage: Storage, jobs: Jobs, library: Library) ->
     for entry in stored:
         remove(entry.key, entry.size)
     for entry in storage.list(keys.track_records()):
-        if keys.producer_of_record(entry.key) == producer:
+        if is_of_producer(entry.key, producer):
             remove(entry.key, entry.size)
     RecordIndex(storage, keys.TRACK_RECORDS, keys.TRACK_INDEX).sweep()
     for entry in submissions_of(storage, producer):

@@ -40,8 +40,7 @@ async def listen(front: Front, inputs: Inputs[None]) -> Response:
     """The audio of a track while it is made; of a finished one the whole file."""
     track_id, find = inputs.path["track_id"], front.generation.track_library.find
     if chunks := await front.submissions.listen(track_id):
-        no_buffering = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return AudioStream(chunks, MEDIA_TYPES[LIVE_FORMAT], no_buffering)
+        return AudioStream(chunks, MEDIA_TYPES[LIVE_FORMAT], {})
     record = await to_record_thread(find, track_id)
     key = keys.from_path(record.output_path)
     if record.output_format in LOSSY:

@@ -56,7 +56,7 @@ async def _result(front: Front, job: JobRecord, base_url: str) -> TrainAnswer | 
     except TimeoutError:
         if not timer.expired():
             raise
-    return RedirectResponse(f"{base_url}jobs/{job.job_id}/result", 303)
+    return RedirectResponse(f"{front.settings.public_url or base_url}jobs/{job.job_id}/result", 303)
 
 
 SUBMIT = Route(

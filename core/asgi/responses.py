@@ -14,6 +14,8 @@ from core.text import shown
 
 # Seconds in `Retry-After` if the caller gives none.
 DEFAULT_RETRY_AFTER = 5
+# Of an answer that is made while it is sent: proxies keep none of it, and nginx passes on each part at once.
+LIVE_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 # nginx's status for a client that closed the connection; it is logged, and no client receives it.
 CLIENT_GONE = 499
 

@@ -30,10 +30,8 @@ def loudness(samples: Samples, rate: int) -> float | None:
     return meter.levels().loudness
 
 
-def at_loudness(
-    samples: Samples, rate: int, target: float, ceiling: float = CEILING, circular: bool = False
-) -> Samples:
-    """The samples at `target` LUFS, with no true peak over the ceiling.
+def at_loudness(samples: Samples, rate: int, target: float, circular: bool = False) -> Samples:
+    """The samples at `target` LUFS, with no true peak over `CEILING`.
 
     A gain alone, where that keeps the ceiling; else with a limiter, whose look-ahead gets shorter where the target is
     not reached. A track that would need more than `MAX_LIMITING_DB` of it stays quieter. Silence stays as it is.
@@ -45,14 +43,14 @@ def at_loudness(
     highest = float(peaks.max(initial=0))
     if highest < _SILENCE:
         return samples
-    samples, peaks = samples * np.float32(ceiling / highest), peaks * np.float32(ceiling / highest)
+    samples, peaks = samples * np.float32(CEILING / highest), peaks * np.float32(CEILING / highest)
     at_ceiling = loudness(samples, rate)
     if at_ceiling is None:
         return samples
     if target <= at_ceiling:
         return samples * np.float32(10 ** ((target - at_ceiling) / 20))
 
-    aim = ceiling
+    aim = CEILING
 
     def limited(drive_db: float, look_ahead: float) -> Samples:
         drive = np.float32(10 ** (drive_db / 20))
@@ -69,7 +67,7 @@ def at_loudness(
             drive_db = brentq(missing, 0.0, MAX_LIMITING_DB, args=(look_ahead,), xtol=_TOLERANCE_DB)
         made = limited(drive_db, look_ahead)
         # The limiter's gain changes from sample to sample, which can move a peak between them.
-        over = float(true_peaks(made, circular).max()) / ceiling
+        over = float(true_peaks(made, circular).max()) / CEILING
         if over <= 1:
             return made
         aim /= over

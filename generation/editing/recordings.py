@@ -6,7 +6,6 @@ import asyncio
 import io
 import re
 import tempfile
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from core import principal
 from core.disk import temporary_space
 from core.errors import Refusal
 from core.gate import Gate
+from core.recent import Recent
 from core.temporary import TemporaryFolder
 from core.text import shown
 from generation.access import may_fetch, producer_of
@@ -40,7 +40,7 @@ RecordedField = Literal["source", "reference"]
 _TRACK_ID = re.compile("(base|(twins|made):[^:/]+):[^:/]+")
 # Decoding takes a core and, for ten minutes, some hundred megabytes of the disk for temporary files.
 _AT_ONCE, _AT_ONCE_EACH = 2, 1
-# Of references, the most recently used are kept, of some megabytes each.
+# References, of some megabytes each, that stay in memory.
 _MAX_REFERENCES = 16
 
 
@@ -124,7 +124,7 @@ class Recordings:
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
         self.storage: Storage = outbox.storage
-        self._references: OrderedDict[tuple[str, str, Target], Audio] = OrderedDict()
+        self._references = Recent[tuple[str, str, Target], Audio](_MAX_REFERENCES)
         self._gate = Gate(_AT_ONCE, _AT_ONCE_EACH)
 
     async def source(
@@ -158,13 +158,11 @@ class Recordings:
         """
         found = await self._find("reference", name, sent)
         content = (found.name, found.etag, target)
-        audio = self._references.pop(content, None)
+        audio = self._references.get(content)
         if audio is None:
             audio, _ = await self._converted("reference", found, target)
         if found.etag:
             self._references[content] = audio
-            while len(self._references) > _MAX_REFERENCES:
-                self._references.popitem(last=False)
         return Recording(audio, found.name, found.owner)
 
     async def owners(self, request: GenerateRequest, sent: Sent = NOTHING_SENT) -> list[str | None]:

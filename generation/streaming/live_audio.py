@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from contract import OutputFormat
 from core.errors import Refusal
 from generation.prepared import Prepared
 from generation.streaming.delivery import StreamedDelivery
+from generation.streaming.encoded import EncodedStream
 from models.loudness import normalising_gain
 from runners import pcm
 from runners.messages import TrackAnswer
@@ -79,23 +81,23 @@ class LiveAudio:
         self._news = asyncio.Event()
 
 
-async def passed_on(messages: AsyncIterable[bytes | TrackAnswer], prepared: Prepared, live: LiveAudio) -> TrackAnswer:
+async def passed_on(
+    messages: AsyncGenerator[bytes | TrackAnswer, None], prepared: Prepared, live: LiveAudio
+) -> TrackAnswer:
     """The track of a runner's stream as the runner answers it whole; its audio is added to `live` as it comes."""
-    delivery, pieces, answer = StreamedDelivery.of(prepared, LIVE_FORMAT), bytearray(), TrackAnswer()
-    async for message in messages:
-        if isinstance(message, TrackAnswer):
-            answer = message
-            continue
-        pieces += message
-        live.add(await asyncio.to_thread(delivery.add, message))
-    live.add(await asyncio.to_thread(delivery.close))
-    return await asyncio.to_thread(_whole, pieces, answer, prepared)
+    stream, samples = EncodedStream(messages, StreamedDelivery.of(prepared, LIVE_FORMAT)), bytearray()
+    async with aclosing(stream.pieces()) as pieces:
+        async for piece, chunk in pieces:
+            samples += piece
+            live.add(chunk)
+    live.add(await stream.close())
+    return await asyncio.to_thread(_whole, samples, stream.answer, prepared)
 
 
-def _whole(pieces: bytearray, answer: TrackAnswer, prepared: Prepared) -> TrackAnswer:
+def _whole(received: bytearray, answer: TrackAnswer, prepared: Prepared) -> TrackAnswer:
     request, state = prepared.track_request, prepared.state
     assert state.sample_rate and state.channels, "they are known when the runner is ready"
-    samples = np.frombuffer(pieces, "<f4").reshape(-1, state.channels).T
+    samples = np.frombuffer(received, "<f4").reshape(-1, state.channels).T
     gain = normalising_gain(samples)
     latents = answer.latents and answer.latents.model_copy(update={"gain": gain})
     return TrackAnswer(

@@ -116,10 +116,10 @@ class Submissions:
         Raises:
             Refusal: 409, it cannot be heard; also by the chunks, where it is not made to its end.
         """
+        live = self._live.get(track_id)  # before the record is read, since the track may end meanwhile
         record = await asyncio.to_thread(self._visible, track_id)
         if record is None:
             return None
-        live = self._live.get(track_id)
         if record.has_ended:
             raise Refusal(409, f"track_id: it was not made ({record.error or record.state}); submit it again")
         if not record.request.get("stream"):

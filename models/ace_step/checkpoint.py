@@ -30,6 +30,7 @@ from models.int8_linear import quantise
 from models.memory import WHOLE, MemoryMode, weight_bytes
 from models.offloading import offload
 from models.weight_files import check_tensors, stored_tensors
+from models.weight_norms import fold_weight_norms
 
 
 def load(
@@ -62,6 +63,7 @@ def load(
     if not offloads:
         for part in once:
             part.to(device)
+    fold_weight_norms(pipeline.vae)
     use_fast_snake(pipeline.vae)
     if device.type == "cpu":
         guard_convolutions(pipeline.vae)

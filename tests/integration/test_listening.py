@@ -38,6 +38,7 @@ def test_what_is_heard_is_the_track_and_the_track_is_as_any_other(api: Api, back
     track_id = api.post("/generate/submit", **body)["track_id"]
     with api.client.stream("GET", f"/tracks/{track_id}/stream") as answer:
         assert answer.status_code == 200 and answer.headers["content-type"] == "audio/ogg", answer.read()
+        assert answer.headers["x-accel-buffering"] == "no"
         chunks = list(answer.iter_raw())
     heard, rate = decoded(b"".join(chunks))
     assert len(chunks) > 1 and rate == LIVE_RATE

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from core.settings import Settings
@@ -24,8 +24,15 @@ _HALF_WRITTEN_AGE = timedelta(days=1)
 _WORK_AGE = timedelta(days=1)
 
 
-def clean(storage: Storage, jobs: Jobs, settings: Settings) -> dict[str, int]:
-    """Delete expired objects and return how many, by kind. It is safe on several replicas at once."""
+def clean(
+    storage: Storage, jobs: Jobs, settings: Settings, delete: Callable[[str], bool] | None = None
+) -> dict[str, int]:
+    """Delete expired objects and return how many, by kind. It is safe on several replicas at once.
+
+    Args:
+        delete: deletes an object from storage, and from where it waits for storage; by default from storage alone.
+    """
+    delete = delete or storage.delete
     deleted: Counter[str] = Counter()
     in_use = None
     for kind, days, folders in (
@@ -44,9 +51,9 @@ def clean(storage: Storage, jobs: Jobs, settings: Settings) -> dict[str, int]:
             if in_use is None:
                 in_use = _prefixes_in_use(jobs)
             if not entry.key.startswith(in_use):
-                deleted[kind] += storage.delete(entry.key)
+                deleted[kind] += delete(entry.key)
                 for key in keys.track_companions(entry.key):
-                    storage.delete(key)
+                    delete(key)
     a_day_ago = datetime.now(UTC) - _WORK_AGE
     for entry in _older(storage, [work_keys.idempotent_answers(), work_keys.process_leases()], a_day_ago):
         deleted["kept answers and leases"] += storage.delete(entry.key)
@@ -57,14 +64,14 @@ def clean(storage: Storage, jobs: Jobs, settings: Settings) -> dict[str, int]:
     return {kind: count for kind, count in deleted.items() if count}
 
 
-def keep_clean(storage: Storage, jobs: Jobs, settings: Settings) -> None:
+def keep_clean(storage: Storage, jobs: Jobs, settings: Settings, delete: Callable[[str], bool]) -> None:
     """Call `clean` every hour in a daemon thread."""
 
     def run() -> None:
         while True:
             time.sleep(INTERVAL.total_seconds())
             try:
-                if deleted := clean(storage, jobs, settings):
+                if deleted := clean(storage, jobs, settings, delete):
                     log.info("deleted by age: %s", deleted)
             except Unavailable as error:
                 log.warning("nothing was deleted by age: %s", error)

@@ -18,6 +18,7 @@ from typing import Any
 from contract import TERMINAL, JobAnswer, State, TrainRequest, is_id
 from core import principal
 from core.errors import Refusal
+from core.recent import Recent
 from core.text import shown
 from storage import AlreadyExists, Changed, Damaged, Entry, NotFound, Storage, Unavailable, keys, records
 from storage.webhooks import Deliveries
@@ -42,7 +43,7 @@ class Jobs:
         self.storage = storage
         self._webhooks = Deliveries(storage)
         # By key, with the record's etag: a list of many jobs reads only the records that have changed.
-        self._cache: dict[str, tuple[str, JobRecord]] = {}
+        self._cache = Recent[str, tuple[str, JobRecord]](_MAX_CACHED_RECORDS)
         self._desertion = DesertionDetector()
 
     # Creating
@@ -350,8 +351,6 @@ class Jobs:
         if record is None or etag != entry.etag:
             record, etag = self._read(entry.key)
             self._cache[entry.key] = (etag, record)
-            if len(self._cache) > _MAX_CACHED_RECORDS:
-                del self._cache[next(iter(self._cache))]
         return record
 
     def _read(self, key: str) -> tuple[JobRecord, str]:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DRUMS = -1
-"""In place of a program number: the drum kit."""
-
 INSTRUMENTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "grand piano": (0, ("piano", "grand piano")),
     "bright piano": (1, ("piano", "bright piano")),

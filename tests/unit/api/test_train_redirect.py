@@ -64,9 +64,13 @@ def jobs(store: Storage) -> Jobs:
 
 
 @pytest.fixture
-def url(store: Storage, jobs: Jobs) -> Iterator[str]:
+def settings() -> Settings:
+    return Settings(train_answer_seconds=LIMIT)
+
+
+@pytest.fixture
+def url(store: Storage, jobs: Jobs, settings: Settings) -> Iterator[str]:
     """The routes over HTTP. BentoML serves /train in the real service."""
-    settings = Settings(train_answer_seconds=LIMIT)
     admission = Admission(store, settings)
     front: Any = SimpleNamespace(admission=admission, jobs=jobs, training=NoTraining(), settings=settings, sign_in=None)
 
@@ -110,12 +114,18 @@ def test_nodes_fetch_gets_the_result_of_a_job_that_is_held(url: str, jobs: Jobs,
     assert httpx.post(f"{url}/train", json=body, trust_env=False).json() == answer["body"]
 
 
-def test_the_location_is_absolute_and_of_the_clients_scheme(url: str, jobs: Jobs, body: dict[str, Any]) -> None:
+def test_the_location_is_absolute_and_by_the_clients_name_or_the_public_one(
+    url: str, jobs: Jobs, settings: Settings, body: dict[str, Any]
+) -> None:
     with httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False) as client:
         answer = client.post("/train", json=body)
         assert (answer.status_code, answer.headers["location"]) == (303, f"{url}/jobs/held/result")
         again = client.get("/jobs/held/result", headers={"x-forwarded-proto": "https, http", "host": "twin.example"})
         assert (again.status_code, again.headers["location"]) == (303, "https://twin.example/jobs/held/result")
+        settings.public_url = "https://music.example/api/"
+        for method, path, sent in (("GET", "/jobs/held/result", None), ("POST", "/train", body)):
+            again = client.request(method, path, json=sent, headers={"host": "evil.example"})
+            assert again.headers["location"] == "https://music.example/api/jobs/held/result"
         jobs.fail("held", "the disk is full", 507)
         assert "the disk is full" in error_of(client.get("/jobs/held/result"), 507)
         error_of(client.get("/jobs/gone/result"), 404)

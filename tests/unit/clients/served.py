@@ -9,13 +9,42 @@ from typing import Any
 
 import httpx
 
-from api.routes.examples import GENERATED, JOB, SUBMITTED, TAKES, TRACK
+from api.routes.examples import GENERATED, JOB, SUBMITTED, TRACK
 from api.routes.route import Route
 from api.routes.table import NO_ROUTE, TABLE
 
 FIELD = re.compile(r'name="(\w+)"')
 IDEMPOTENCY_KEY = "idempotency-key"
 FILE = b"the content of a file"
+FIGURES: dict[str, Any] = {
+    "bpm": 140.21,
+    "bpm_confidence": 0.93,
+    "bpm_off": 0.0015,
+    "key": "A minor",
+    "key_confidence": 0.71,
+    "key_matches": True,
+    "loudness": -12.4,
+    "peak": -1.0,
+    "clipped": 0,
+    "twin_distance": 1.37,
+    "nearest_segment": {"segment": 3, "similarity": 0.412, "memorised": False},
+}
+TAKES: dict[str, Any] = {
+    "backend": "ace_step",
+    "sample_rate": 48_000,
+    "duration_seconds": 30.0,
+    "draws": 4,
+    "failed": [],
+    "takes": [
+        {
+            "seed": 9,
+            "url": "/data/outputs/twins/ada/track.wav",
+            "output_path": "/data/outputs/twins/ada/track.wav",
+            "figures": FIGURES,
+            "accepted": None,
+        }
+    ],
+}
 
 
 class ServedExamples:

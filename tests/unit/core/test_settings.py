@@ -22,6 +22,20 @@ def test_a_storage_of_another_kind_is_refused() -> None:
         Settings(storage_url="http://x/y")
 
 
+def test_the_public_url_ends_with_a_slash() -> None:
+    assert Settings(public_url="http://music.internal:3000").public_url == "http://music.internal:3000/"
+    assert Settings(public_url="https://music.example/api/").public_url == "https://music.example/api/"
+    for url in (
+        "music.example",
+        "ftp://music.example",
+        "https://",
+        "https://music.example/?a=b",
+        "https://a@b.example",
+    ):
+        with pytest.raises(ValidationError, match="PUBLIC_URL"):
+            Settings(public_url=url)
+
+
 def test_every_setting_has_a_row_and_a_description() -> None:
     lines = settings_table.markdown().splitlines()
     rows = [line for line in lines if line.startswith("| `")]

@@ -87,7 +87,9 @@ def test_a_full_storage_loses_the_latents_alone(outbox: Outbox, monkeypatch: pyt
         raise Unavailable(507, "the storage is full")
 
     monkeypatch.setattr(outbox.storage, "put", full)
-    kept_latents.store(LATENTS, keys.output(None, "b", "wav"), SONG, BASE, outbox)
+    track = keys.output(None, "b", "wav")
+    kept_latents.store(LATENTS, track, SONG, BASE, outbox)
+    assert kept_latents.find(track, BASE, outbox) is None
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import httpx
 import pytest
 
 import generation.outbox
 import storage.retrying
+from adapters.library import Library
+from api.routes.application import application
+from contract import TrackChanges
+from core.settings import Settings
 from generation.outbox import Outbox
-from storage import Storage, Unavailable, open_storage
+from generation.track_library import TrackLibrary
+from storage import Storage, Unavailable, keys, open_storage, usage
 from storage.retrying import RetryingStorage
-from tests.api import wait_until
+from tests.api import checked, error_of, wait_until
+from tests.tracks import a_record
+from training.jobs.retention import clean
+from training.jobs.store import Jobs
 
 
 class Flaky:
@@ -21,11 +34,19 @@ class Flaky:
         self.storage = storage
         self.trouble: int | None = None
         self.refused = 0
+        self.sending = threading.Event()
+        self.may_send = threading.Event()
+        self.may_send.set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.storage, name)
 
     def put(self, key: str, data: bytes, **conditions: object) -> str:
         if self.trouble:
             self.refused += 1
             raise Unavailable(self.trouble, "there is trouble")
+        self.sending.set()
+        self.may_send.wait()
         return self.storage.put(key, data, **conditions)  # type: ignore[arg-type]
 
 
@@ -80,6 +101,97 @@ def test_a_full_storage_or_outbox_refuses(flaky: Flaky, tmp_path: Path, monkeypa
     box.put("outputs/base/b.wav", b"bb")
     with pytest.raises(Unavailable, match="too many"):
         box.put("outputs/base/c.wav", b"cc")
+
+
+def add_waiting(flaky: Flaky, library: TrackLibrary, producer: str | None = None) -> str:
+    """Add a track whose audio and latents are stored; its record waits."""
+    record = a_record(0, producer)
+    audio = keys.from_path(record.output_path)
+    for key in (audio, keys.latents(audio)):
+        library.outbox.put(key, b"x")
+    flaky.trouble = 503
+    library.add(record)
+    return record.track_id
+
+
+def assert_nothing_comes(flaky: Flaky, box: Outbox) -> None:
+    flaky.trouble = None
+    wait_until(lambda: not box.waiting_keys(), pause=0.01)
+    box.put("last", b"x")
+    wait_until(lambda: not box.waiting_keys(), pause=0.01)
+    assert [entry.key for entry in flaky.storage.list("")] == ["last"]
+
+
+def test_a_track_that_waits_is_deleted_for_good(flaky: Flaky, tmp_path: Path) -> None:
+    library = TrackLibrary(outbox(flaky, tmp_path))
+    track_id = add_waiting(flaky, library)
+    assert library.find(track_id).track_id == track_id
+    with pytest.raises(Unavailable, match="not in storage yet"):
+        library.change(track_id, TrackChanges(liked=True))
+    assert library.delete(track_id)
+    assert_nothing_comes(flaky, library.outbox)
+
+
+def test_a_track_that_is_sent_while_it_is_deleted_stays_deleted(flaky: Flaky, tmp_path: Path) -> None:
+    box, key = outbox(flaky, tmp_path), "outputs/base/a.wav"
+    flaky.trouble = 503
+    box.put(key, b"a")
+    flaky.may_send.clear()
+    flaky.sending.clear()
+    flaky.trouble = None
+    assert flaky.sending.wait(5)
+    deleted: list[bool] = []
+    deletion = threading.Thread(target=lambda: deleted.append(box.delete(key)))
+    deletion.start()
+    deletion.join(0.2)
+    flaky.may_send.set()
+    deletion.join()
+    assert deleted == [True]
+    assert_nothing_comes(flaky, box)
+
+
+def test_what_goes_with_a_track_that_another_replica_deleted_is_not_sent(flaky: Flaky, tmp_path: Path) -> None:
+    library = TrackLibrary(outbox(flaky, tmp_path))
+    for producer in (None, "ada"):
+        track_id = add_waiting(flaky, library, producer)
+        TrackLibrary(Outbox(flaky.storage, "other", tmp_path / "other")).delete(track_id)
+        assert_nothing_comes(flaky, library.outbox)
+        library.outbox.delete("last")
+
+
+def test_latents_are_sent_before_their_track(flaky: Flaky, tmp_path: Path) -> None:
+    box, key = outbox(flaky, tmp_path), "outputs/base/a.wav"
+    flaky.trouble = 503
+    box.put(key, b"a")
+    box.put(keys.latents(key), b"l")
+    flaky.trouble = None
+    assert_comes(flaky, key, b"a")
+    assert_comes(flaky, keys.latents(key), b"l")
+
+
+def test_retention_deletes_what_waits(flaky: Flaky, tmp_path: Path) -> None:
+    library = TrackLibrary(outbox(flaky, tmp_path))
+    add_waiting(flaky, library)
+    settings = Settings(keep_outputs_days=1e-9)
+    assert clean(flaky.storage, Jobs(flaky.storage), settings, library.outbox.delete) == {"outputs": 2}
+    assert_nothing_comes(flaky, library.outbox)
+
+
+def test_a_producer_is_deleted_with_what_waits(flaky: Flaky, tmp_path: Path) -> None:
+    box, stored = outbox(flaky, tmp_path), flaky.storage
+    front: Any = SimpleNamespace(storage=stored, outbox=box, jobs=Jobs(stored), library=Library(stored), sign_in=None)
+    add_waiting(flaky, TrackLibrary(box), "ada")
+    box.put("outputs/twins/ada/b.wav", b"b")
+    box.put(*usage.new_event("ada:night", 10))
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(application(lambda: front))
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            return await client.delete("/producers/ada")
+
+    assert keys.to_path("outputs/twins/ada/b.wav") in checked(asyncio.run(ask()))["deleted"]
+    error_of(asyncio.run(ask()), 404)
+    assert_nothing_comes(flaky, box)
 
 
 class Clock:

@@ -22,7 +22,7 @@ from generation.outbox import Outbox
 from generation.track_library import TrackFilter, TrackLibrary
 from generation.track_record import TrackRecord, parse
 from generation.waveform import waveform
-from storage import Storage, keys, open_storage
+from storage import Storage, index_writer, keys, open_storage
 from storage.record_index import Copy
 from tests.s3_server import S3Server, s3_server
 from tests.tracks import NOON, CountedStorage, a_record
@@ -214,6 +214,7 @@ def test_ids_that_are_none(library: TrackLibrary, id: str) -> None:
 def test_ids_and_keys(track: TrackRecord) -> None:
     key = track.output_path.removeprefix("/data/")
     assert keys.track_of(track.track_id) == key and keys.track_id(key) == track.track_id
+    assert keys.track_of_record(track.stored_at) == track.track_id
     assert keys.track_companions(key) == (track.stored_at, keys.latents(key)) and keys.track_companions("outputs") == ()
 
 
@@ -249,8 +250,9 @@ def test_the_first_of_10000_tracks_in_a_folder_come_fast(tmp_path: Path) -> None
 
 
 @pytest.fixture
-def counted(s3_server: S3Server) -> CountedStorage:
-    """A folder of a bucket."""
+def counted(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> CountedStorage:
+    """A folder of a bucket, whose index is written by `flush` alone."""
+    monkeypatch.setattr(index_writer, "PAUSE_SECONDS", 3600.0)
     return CountedStorage(open_storage(s3_server.url(f"tests/{uuid.uuid4().hex}"), s3_server.endpoint))
 
 

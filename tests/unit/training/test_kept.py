@@ -86,6 +86,7 @@ def test_music_is_measured_once_for_its_contents(tmp_path: Path, monkeypatch: py
 
 
 def test_a_result_that_cannot_be_kept_is_no_error(tmp_path: Path) -> None:
-    file = file_of(tmp_path / "missing", "anything")
+    (tmp_path / "no folder").touch()
+    file = file_of(tmp_path / "no folder", "anything")
     write(file, np.ones(1))
     assert read(file) is None

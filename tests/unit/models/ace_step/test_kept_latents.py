@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,28 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from models.ace_step import AceStep
-from models.ace_step.recordings import RecordingEncoder
 from models.base import Edit, Latents, Recording, Row, run_to_end
 from models.loudness import PEAK
 from tests.unit.models.ace_step.support import audio, latents, recording, row
 
 RATE = 48_000
-
-
-@pytest.fixture
-def encoded(model: AceStep, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The number of samples of each piece that the codec has encoded."""
-    lengths: list[int] = []
-    encode = type(model.pipeline.vae).encode
-
-    def counted(self: object, x: torch.Tensor, **options: object) -> object:
-        lengths.append(x.shape[-1])
-        return encode(self, x, **options)
-
-    monkeypatch.setattr(type(model.pipeline.vae), "encode", counted)
-    model._recordings = RecordingEncoder(model.pipeline)
-    yield lengths
-    model._recordings = RecordingEncoder(model.pipeline)
 
 
 def made(model: AceStep, each: Row) -> tuple[NDArray[np.float32], Latents]:

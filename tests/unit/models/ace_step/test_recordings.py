@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -22,22 +21,6 @@ HOP = 1920
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.chunked_decoding._CHUNK_FRAMES", 20)
     monkeypatch.setattr("models.chunked_decoding._MIN_CHUNK_OVERLAPS", 1)
-
-
-@pytest.fixture
-def encoded(model: AceStep, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The number of samples of each piece that the codec has encoded."""
-    lengths: list[int] = []
-    encode = type(model.pipeline.vae).encode
-
-    def counted(self: object, x: torch.Tensor, **options: object) -> object:
-        lengths.append(x.shape[-1])
-        return encode(self, x, **options)
-
-    monkeypatch.setattr(type(model.pipeline.vae), "encode", counted)
-    model._recordings = RecordingEncoder(model.pipeline)
-    yield lengths
-    model._recordings = RecordingEncoder(model.pipeline)
 
 
 @pytest.mark.usefixtures("small_chunks")
