@@ -30,9 +30,9 @@ SHARES: dict[Task, float] = {
 """Shares of the tasks among the loops."""
 STEM_TASKS = ("complete", "lego", "extract")
 LONG_SHARES: dict[Task, float] = {"text": 0.7, "repaint": 0.15, "extend": 0.15}
-REFERENCE_SHARE = {"text": 0.35, "cover": 0.15}
+REFERENCE_SHARE = {"text": 0.6, "cover": 0.15}
 """Share of a task's loops that have a reference."""
-BARE_SHARE = 0.8
+BARE_SHARE = 0.9
 """Share of the prompts beside a reference that name no instrument."""
 KEYLESS_SHARE = 0.6
 """Share of covers whose prompt never names the key, so that the harmony is learned from the source."""
