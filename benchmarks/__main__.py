@@ -21,7 +21,7 @@ from dataclasses import asdict
 
 import torch
 
-from benchmarks import chain, dit, footprint, latecomer, seams, served, streaming, takes, tasks, tokens
+from benchmarks import acts, chain, dit, footprint, latecomer, seams, served, streaming, takes, tasks, tokens
 from benchmarks.measure import Figure
 from core.settings import ROOT
 from models import malloc
@@ -34,6 +34,7 @@ PARTS: dict[str, Callable[[int], Iterator[Figure]]] = {
     "tasks": tasks.measure,
     "seams": seams.measure,
     "chain": chain.measure,
+    "acts": acts.measure,
     "tokens": tokens.measure,
     "latecomer": latecomer.measure,
     "served": served.measure,

@@ -1,6 +1,6 @@
 """Make the shipped starters: `python -m recipes.first_edition BACKEND STAGE`.
 
-    ace_step   codec, latents, model, decoder; then pieces, audio_tokens, tasks, pack_tasks, evaluate_tasks
+    ace_step   codec, latents, model, decoder; then pieces, audio_tokens, timbre, tasks, pack_tasks, evaluate_tasks
     musicgen   codec, codes, model
     and for both pack, unpack, evaluate, adapt
 
@@ -42,7 +42,8 @@ def main() -> None:
         stage = stages.add_parser(name)
         stage.add_argument("--steps", type=int, default=steps)
         stage.add_argument("--rate", type=float, default=rate, help="peak learning rate")
-    stages.add_parser("audio_tokens").add_argument("--steps", type=int, default=2000)
+    for name, steps in (("audio_tokens", 3000), ("timbre", 400)):
+        stages.add_parser(name).add_argument("--steps", type=int, default=steps)
     for name in ("pack", "pack_tasks"):
         stages.add_parser(name).add_argument("--to", type=Path, help="default: the checkpoint that ships")
     stage = stages.add_parser("evaluate_tasks")
@@ -82,6 +83,8 @@ def run(options: argparse.Namespace) -> None:
         module("tasks.pieces").encode_pieces(runs, options.first, options.songs, device, not options.no_compile)
     elif stage == "audio_tokens":
         module("tasks.audio_tokens").train_audio_tokens(runs, options.steps, device)
+    elif stage == "timbre":
+        module("tasks.timbre_training").train_timbre(runs, options.steps, device)
     elif stage == "tasks":
         module("tasks.training").train_tasks(runs, options.steps, device, options.rate, not options.no_compile)
     elif stage in ("pack", "pack_tasks"):

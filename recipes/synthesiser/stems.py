@@ -1,6 +1,8 @@
-"""A song's stems by ACE-Step's names of tracks, and other pieces with a song's instruments."""
+"""A song's stems by ACE-Step's names of tracks, and pieces with other notes or other instruments."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -39,7 +41,14 @@ def stems(song: Song) -> dict[TrackName, tuple[str, ...]]:
     return found
 
 
+INSTRUMENTS = ("drums", "bass", "chord", "melody", "kit")
+
+
 def sibling(song: Song, rng: np.random.Generator) -> Song:
     """Another piece for the same instruments, in the same mood: another tempo, key, groove and tune."""
-    same = ("drums", "bass", "chord", "melody", "kit", "mood")
-    return sample_song(rng, song.genre, **{name: getattr(song, name) for name in same})
+    return sample_song(rng, song.genre, **{name: getattr(song, name) for name in (*INSTRUMENTS, "mood")})
+
+
+def with_instruments(song: Song, other: Song) -> Song:
+    """The notes of a song, on the instruments of another."""
+    return replace(song, **{name: getattr(other, name) for name in INSTRUMENTS})

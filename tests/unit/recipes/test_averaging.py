@@ -54,6 +54,11 @@ def test_a_resumed_average_continues() -> None:
 def test_weight_normalisation_is_averaged() -> None:
     module = nn.utils.weight_norm(nn.Conv1d(2, 2, 3))
     average = WeightAverage(module, decay=0.5)
-    change(module, 1)
-    average.update()
+    weights = []
+    for update in range(2):
+        change(module, update)
+        average.update()
+        weights.append({name: value.clone() for name, value in module.state_dict().items()})
+    for name, value in average.state_dict().items():
+        assert torch.allclose(value, weights[0][name].lerp(weights[1][name], 1 - 2 / 21))
     module.load_state_dict(average.state_dict())

@@ -34,14 +34,16 @@ from recipes.first_edition.ace_step.tasks.pack import pack, unpack
 from recipes.first_edition.ace_step.tasks.pieces import Piece, encode_shard, load_piece
 from recipes.first_edition.ace_step.tasks.prompts import build_task_tokenizer, instruction, task_prompt
 from recipes.first_edition.ace_step.tasks.timbre import reference_of, timbre_token
+from recipes.first_edition.ace_step.tasks.timbre_training import LABELS, labels, train_timbre
 from recipes.first_edition.clips import SONGS_PER_SHARD, Library
 from recipes.first_edition.data import TRAINING, song_number
 from recipes.first_edition.prompts import loose_text
+from recipes.first_edition.state import Checkpoints
 from recipes.first_edition.training import start_over
 from recipes.synthesiser import Song, render
 from recipes.synthesiser.render import TRACKS, render_parts
 from recipes.synthesiser.song import SCALES
-from recipes.synthesiser.stems import sibling, stems
+from recipes.synthesiser.stems import sibling, stems, with_instruments
 
 pytestmark = pytest.mark.long
 
@@ -97,6 +99,15 @@ def test_a_sibling_has_the_same_instruments_and_another_tune() -> None:
     same = ("genre", "bass", "chord", "melody", "drums", "kit")
     assert all(getattr(song, name) == getattr(other, name) for name in same)
     assert song.seed != other.seed
+
+
+def test_other_instruments_play_the_same_notes() -> None:
+    song, other = song_number(TRAINING, 0), song_number(TRAINING, 3)
+    changed = with_instruments(song, other)
+    assert (changed.bass, changed.chord, changed.melody) == (other.bass, other.chord, other.melody)
+    assert (
+        replace(changed, bass=song.bass, chord=song.chord, melody=song.melody, drums=song.drums, kit=song.kit) == song
+    )
 
 
 def test_harmony_is_the_songs_scale() -> None:
@@ -244,6 +255,28 @@ def test_covers_wait_for_the_audio_tokens(runs: Path, tmp_path: Path) -> None:
     for covers in (True, False):
         tasks = {row.task for n in range(8) for row in draw_batch(library, np.random.default_rng(n), covers)}
         assert ("cover" in tasks) == covers
+
+
+def test_labels_are_the_genre_and_what_plays() -> None:
+    song = song_number(TRAINING, 0)
+    found = {name for name, value in zip(LABELS, labels(song), strict=True) if value}
+    played = {voice for voice in (song.bass, song.chord, song.melody) if voice}
+    assert found == {song.genre, *played, *({"drums", f"kit {song.kit}"} if song.drums else ())}
+
+
+def test_the_tasks_start_from_the_trained_timbre(runs: Path, tmp_path: Path) -> None:
+    for name in ("model.pt", "pieces"):
+        (tmp_path / name).symlink_to(runs / name)
+    before = torch.load(runs / "model.pt", weights_only=True)["average"]
+    train_timbre(tmp_path, 2, "cpu")
+    state = torch.load(tmp_path / training.STATE, weights_only=True)
+    changed = {name for name, value in state["average"].items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(".timbre_encoder." in name for name in changed)
+    assert state["step"] == 0
+    Checkpoints(tmp_path / training.STATE).save({**state, "step": 1})
+    with pytest.raises(FileExistsError, match="before"):
+        train_timbre(tmp_path, 2, "cpu")
 
 
 def test_training_saves_packs_and_resumes(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

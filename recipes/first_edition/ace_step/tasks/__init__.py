@@ -3,6 +3,7 @@
     python -m recipes.first_edition ace_step unpack             # start from the shipped weights
     python -m recipes.first_edition ace_step pieces --first 4720  # songs that these have not seen
     python -m recipes.first_edition ace_step audio_tokens       # the tokenizer and detokenizer of covers
+    python -m recipes.first_edition ace_step timbre             # the encoder of references
     python -m recipes.first_edition ace_step tasks              # all of them together; pieces may run beside it
     python -m recipes.first_edition ace_step pack_tasks --to FOLDER
     python -m recipes.first_edition ace_step evaluate_tasks --checkpoint FOLDER

@@ -17,7 +17,7 @@ from models.base import Edit, Recording, Text
 
 from ....synthesiser import GENRES, Song, text
 from ....synthesiser.render import TRACKS, render_parts
-from ....synthesiser.stems import sibling, stems
+from ....synthesiser.stems import sibling, stems, with_instruments
 from ... import measures
 from ...checkpoint import LoadedStarter
 from ...data import EVALUATION, SAMPLE_RATE, audio_of, on_the_clock, song_number
@@ -143,26 +143,48 @@ class _Evaluation:
         }
 
     def cover(self) -> dict[str, object]:
-        """Likeness of the harmony to the source's, by strength, for prompts of another genre without a key."""
-        table: dict[str, object] = {}
+        """Likeness of the harmony to the source's, by strength; no prompt names a key.
+
+        The prompts are the song's own, or of another genre, whose instruments change the likeness by themselves: that
+        of the same notes on its instruments is told as `synthesiser`.
+        """
         sources = [_at_rate(case.audio) for case in self.cases]
-        texts = []
+        others = []
         for number, case in enumerate(self.cases):
             following = self.cases[number + 1 :] + self.cases[:number]
-            other = next(row for row in following if row.song.genre != case.song.genre)
-            texts.append(replace(other.untold, bpm=case.song.bpm))
+            others.append(next(row for row in following if row.song.genre != case.song.genre))
 
         def likeness(made: Sequence[np.ndarray]) -> float:
             return float(np.mean([task_measures.chroma_likeness(a, b) for a, b in zip(made, sources, strict=True)]))
 
-        table["codec"] = likeness([_at_rate(self.starter.reconstruct(case.audio)) for case in self.cases])
-        table["other songs"] = likeness(sources[1:] + sources[:1])
-        for strength in (1.0, 0.5, 0.0):
-            rows = zip(self.cases, texts, strict=True)
-            edits = ((case, words, self._edit("cover", case.audio, strength=strength)) for case, words in rows)
-            made = [self._make(case, words, edit) for case, words, edit in edits]
-            table[f"strength {strength:g}"] = likeness(made)
-        return table
+        def by_strength(named: Sequence[Case]) -> dict[str, float]:
+            table = {}
+            for strength in (1.0, 0.5, 0.0):
+                made = [
+                    self._make(
+                        case,
+                        replace(name.untold, bpm=case.song.bpm),
+                        self._edit("cover", case.audio, strength=strength),
+                    )
+                    for case, name in zip(self.cases, named, strict=True)
+                ]
+                table[f"strength {strength:g}"] = likeness(made)
+            return table
+
+        return {
+            "codec": likeness([_at_rate(self.starter.reconstruct(case.audio)) for case in self.cases]),
+            "other songs": likeness(sources[1:] + sources[:1]),
+            "own words": by_strength(self.cases),
+            "other genre": {
+                "synthesiser": likeness(
+                    [
+                        _at_rate(audio_of(with_instruments(case.song, other.song), SECONDS))
+                        for case, other in zip(self.cases, others, strict=True)
+                    ]
+                ),
+                **by_strength(others),
+            },
+        }
 
     def reference(self) -> dict[str, object]:
         """How often a track is nearer to its own reference than to three others, by 20 MFCC.

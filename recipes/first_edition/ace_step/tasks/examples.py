@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,19 +19,23 @@ from .prompts import bare_text, source_text, task_prompt
 from .timbre import reference_of
 
 SHARES: dict[Task, float] = {
-    "text": 0.6,
-    "repaint": 0.1,
-    "extend": 0.09,
-    "cover": 0.11,
+    "text": 0.5,
+    "repaint": 0.06,
+    "extend": 0.05,
+    "cover": 0.28,
     "complete": 0.04,
-    "lego": 0.04,
+    "lego": 0.05,
     "extract": 0.02,
 }
 """Shares of the tasks among the loops."""
 STEM_TASKS = ("complete", "lego", "extract")
 LONG_SHARES: dict[Task, float] = {"text": 0.7, "repaint": 0.15, "extend": 0.15}
-REFERENCE_SHARE = {"text": 0.17, "cover": 0.3}
-"""Share of a task's loops that have a reference."""
+REFERENCE_SHARE = {"text": 0.05, "cover": 0.05}
+"""Share of a task's loops that have a reference. Encoding it makes a step longer, by a half where each loop has one."""
+BARE_SHARE = 0.9
+"""Share of the prompts beside a reference that name no instrument."""
+KEYLESS_SHARE = 0.6
+"""Share of covers whose prompt never names the key, so that the harmony is learned from the source."""
 OFF_THE_CLOCK = 0.3
 """Share of sources whose first beat is anywhere, so that their own beat must be followed and not the clock's."""
 OUTSIDE_WEIGHT = 0.2
@@ -113,9 +117,12 @@ def example(piece: Piece, task: Task, seconds: float, rng: np.random.Generator, 
     if referred and piece.sibling is not None:
         turned = torch.roll(piece.sibling, int(rng.integers(len(piece.sibling))), 0)
         reference = reference_of(turned).float()
-    bare = reference is not None and rng.random() < 0.5
+    bare = reference is not None and rng.random() < BARE_SHARE
     words = bare_text if bare else loose_text if task == "text" else source_text
-    prompt = task_prompt(words(piece.song, rng), seconds, task)
+    text = words(piece.song, rng)
+    if task == "cover" and rng.random() < KEYLESS_SHARE:
+        text = replace(text, key=None)
+    prompt = task_prompt(text, seconds, task)
     if task == "text":
         return Example(task, prompt, cut(piece, length, rng).float(), None, torch.ones(length), reference)
     latents = _any_cut(piece, length, rng).float()

@@ -61,8 +61,13 @@ class TaskStarter(Starter):
     @torch.no_grad()
     def _timbre(self) -> torch.Tensor:
         """The timbre of silence, `[1, 1, TEXT_WIDTH]`, by the weights of the moment."""
-        encoder = self.condition_encoder
-        return timbre_token(encoder.timbre_encoder, encoder.silence_latent[:, : frames(3 * PART_SECONDS)])
+        return timbre_token(self.condition_encoder.timbre_encoder, self.silence_reference)
+
+    @property
+    def silence_reference(self) -> torch.Tensor:
+        """What the pipeline encodes where there is no reference, `[1, 4500, LATENT]`."""
+        silence: torch.Tensor = self.condition_encoder.silence_latent
+        return silence[:, : frames(3 * PART_SECONDS)]
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -19,7 +19,7 @@ from ....synthesiser.genres import STYLES
 from ...prompts import learned_tokenizer, loose_text
 from ..prompts import format_prompt, template_parts
 
-BARE_TEMPLATES = ("{mood} {genre}", "{genre}", "{mood}", "{mood} music", "")
+BARE_TEMPLATES = ("{mood} {genre}", "{genre}", "{mood}", "", "", "")
 """Captions that name no instrument, for pieces with a reference."""
 LOOSE = 0.5
 """Probability of omitting tempo, and of omitting key, where the source tells them."""

@@ -19,13 +19,15 @@ from ...clips import LOOP_SECONDS, VALIDATION_CLIPS, Clip, Library
 from ...data import TRAINING
 from ...training import Training, start_over
 from ..latents import frames
-from ..model import PROMPT_DROPOUT, RHYTHM_SHARE, channel_weights, draw_lyrics, draw_times, validation
+from ..model import PROMPT_DROPOUT, channel_weights, draw_lyrics, draw_times, validation
 from ..prompts import format_prompt
 from .audio_tokens import OutlineReader
 from .examples import SHARES, Example, can_do, draw_batch, example
 from .model import TaskStarter, load_weights
 from .pieces import Piece, load_piece
 
+RHYTHM_SHARE = 0.25
+"""Share of steps on rhythm alone; fewer than the starter's own, as such a step teaches no harmony."""
 REFRESH_EVERY = 100
 REPORT_EVERY = 50
 VALIDATE_EVERY = 250
