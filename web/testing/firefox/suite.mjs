@@ -1,5 +1,5 @@
 // @ts-check
-/** The app in Firefox: `node --test suite.mjs`, with the variables of app.mjs, in one theme, at both widths. */
+/** The app in Firefox: `node --test suite.mjs`, with the variables of app.mjs, in one theme. */
 import { after, before, test } from "node:test";
 import { FIREFOX, SCHEME } from "./app.mjs";
 import { launch, opened, WIDTHS } from "./page.mjs";
@@ -14,7 +14,9 @@ import { twins } from "./ways/twins.mjs";
 import { uploads } from "./ways/uploads.mjs";
 
 // The player's first way is the first page of a fresh browser.
-const WAYS = { ...player, ...states, ...making, ...library, ...editing, ...forms, ...uploads, ...trainings, ...twins };
+const STATES = { ...player, ...states };
+const WAYS = { ...STATES, ...making, ...library, ...editing, ...forms, ...uploads, ...trainings, ...twins };
+const [NARROW] = WIDTHS;
 
 /** @type {import("puppeteer-core").Browser} */
 let browser;
@@ -25,7 +27,9 @@ before(async () => {
 after(() => browser.close());
 
 for (const width of WIDTHS) {
-  for (const [name, way] of Object.entries(WAYS)) {
+  // All ways once in each theme and once at each width; the states in both themes at both widths.
+  const ways = (SCHEME === "light") === (width === NARROW) ? WAYS : STATES;
+  for (const [name, way] of Object.entries(ways)) {
     test(`${name} at ${width} px, ${SCHEME}`, async () => {
       const context = await browser.createBrowserContext();
       await way(await opened(context, width), `${SCHEME} ${width}`);
