@@ -53,7 +53,7 @@ async def list_all(front: Front, inputs: Inputs[None]) -> LorasAnswer:
     """The principal's own twins, and those of others that are open to it."""
     stored = front.library.all(inputs.query.get("producer_id"))
 
-    record_of = cache(front.producers.find_intact)
+    record_of = cache(lambda producer: front.producers.find_intact(producer))
 
     def is_listed(header: Header) -> bool:
         if principal.sees(header.producer_id):
