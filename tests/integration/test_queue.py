@@ -237,7 +237,7 @@ def test_positions_of_three_tracks(api: Api) -> None:
     seen: dict[str, list[Json]] = {each: [] for each in ids}
 
     def generate(request_id: str) -> Json:
-        body = {"prompt": "dark", "duration_seconds": 30, "steps": 40, "response": "url"}
+        body = {"prompt": "dark", "duration_seconds": 60, "steps": 100, "response": "url"}
         return checked(api.client.post("/generate", json=body, headers={"x-request-id": request_id}))
 
     with ThreadPoolExecutor(len(ids)) as pool:
