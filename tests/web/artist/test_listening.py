@@ -65,7 +65,7 @@ def test_a_take_is_heard_while_it_is_made_and_goes_on(page: Page, studio: httpx.
     expect(bar.get_by_role("slider")).to_have_attribute("aria-valuenow", re.compile("^[01]$"))
     expect(bar.get_by_text("Download")).to_be_visible()
     assert len(fetched) == 1
-    (track,) = api.get("/tracks", text="brolga")["tracks"]
+    track = api.get("/tracks", text="brolga")["tracks"][0]
     assert bar.get_by_role("link", name="brolga drums").get_attribute("href") == f"/track/{track['track_id']}"
 
 

@@ -8,17 +8,17 @@ import { usePassword } from "@/lib/password";
 import { useProducer } from "@/lib/useProducer";
 import { useSettled } from "@/lib/useSettled";
 import { Notice } from "../Notice";
-import { JobRow } from "./JobRow";
 import { NewTwin } from "./NewTwin";
 import { OwnProducers } from "./OwnProducers";
 import { isId } from "./ids";
 import { ProducerId } from "./ProducerId";
 import { StorageUsed } from "./StorageUsed";
-import { TwinAccess } from "./TwinAccess";
 import "./producer.css";
 
 // They wait for the producer's lists.
 const ImportTwin = dynamic(() => import("./ImportTwin").then((module) => module.ImportTwin));
+const JobRow = dynamic(() => import("./JobRow").then((module) => module.JobRow));
+const TwinAccess = dynamic(() => import("./TwinAccess").then((module) => module.TwinAccess));
 const TwinCard = dynamic(() => import("./TwinCard").then((module) => module.TwinCard));
 const Usage = dynamic(() => import("./Usage").then((module) => module.Usage));
 
