@@ -11,8 +11,9 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from adapters.bento_store import home
+from core.whole_files import replacing
 from storage import Storage, Unavailable, keys
-from storage.folder import locked, os_errors, replacing
+from storage.folder import locked, os_errors
 
 log = logging.getLogger("producer_twin.outbox")
 

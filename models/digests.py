@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from storage.folder import replacing
+from core.whole_files import replacing
 
 # The digest of a smaller file is computed as fast as a remembered one is read.
 _MIN_BYTES = 2**20

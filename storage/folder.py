@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from time import time_ns
 from typing import BinaryIO
 
 from core import disk
+from core.whole_files import UNFINISHED, hidden_file, replacing
 from storage import keys
 from storage.base import CHUNK, FULL_MESSAGE, AlreadyExists, Changed, Damaged, Entry, NotFound, Unavailable, check_size
 
@@ -27,7 +27,6 @@ LOCKS = 64
 # The extended attribute with a file's digest, which moves with the file when it is renamed.
 _DIGEST = "user.producer_twin.sha256"
 
-_UNFINISHED = ".new-"  # the names of files that are being written begin with it
 _FULL = {*disk.FULL, errno.EFBIG}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
@@ -123,7 +122,7 @@ class Folder:
         oldest = time_ns() - seconds * 1e9
         count = 0
         for folder, _, files in os.walk(self.root):
-            for path in (Path(folder, name) for name in files if name.startswith(_UNFINISHED)):
+            for path in (Path(folder, name) for name in files if name.startswith(UNFINISHED)):
                 with suppress(FileNotFoundError):
                     if path.stat().st_mtime_ns < oldest:
                         path.unlink()
@@ -163,7 +162,7 @@ class Folder:
         """A hidden file to write, removed after the block unless it was renamed, and the path of the key's file."""
         target = self._path(key)
         _make_folders(target.parent)
-        with _hidden_file(target.parent) as file:
+        with hidden_file(target.parent) as file:
             yield file, target
 
     def _publish(
@@ -199,26 +198,6 @@ def locked(root: Path, key: str) -> Iterator[None]:
     with (folder / f"{zlib.crc32(key.encode()) % LOCKS:02d}").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # it belongs to the open file, so it excludes threads as well
         yield
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that replaces `path` if the block raises nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _hidden_file(path.parent) as file:
-        yield file
-        file.flush()
-        Path(file.name).replace(path)
-
-
-@contextmanager
-def _hidden_file(folder: Path) -> Iterator[BinaryIO]:
-    path = folder / f"{_UNFINISHED}{uuid.uuid4().hex}"
-    try:
-        with path.open("xb") as file:
-            yield file
-    finally:
-        path.unlink(missing_ok=True)
 
 
 @contextmanager

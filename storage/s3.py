@@ -19,9 +19,10 @@ from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
+from core.whole_files import replacing
 from storage import keys
 from storage.base import FULL_MESSAGE, AlreadyExists, Changed, Damaged, Entry, NotFound, Unavailable, check_size
-from storage.folder import copy, opened, os_errors, replacing
+from storage.folder import copy, opened, os_errors
 
 # Files of this size and more are uploaded in parts. boto3's own multipart upload takes no condition.
 MULTIPART_BYTES = 64 * 2**20

@@ -20,9 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from adapters.weights import linear_layers
+from core.whole_files import replacing
 from models.base import Model, Text
 from models.checkpoints import Checkpoint, cache_folder
-from storage.folder import replacing
 from training.base import Example, Trainer
 
 log = logging.getLogger("producer_twin.training")

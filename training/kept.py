@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.folder import replacing
+from core.whole_files import replacing
 
 Array = NDArray[Any]
 

@@ -40,6 +40,12 @@ def _verified(size: str, out: Path) -> dict[str, Any]:
     return document
 
 
+def test_it_starts_without_the_libraries_of_the_server() -> None:
+    command = [sys.executable, "-c", BARE, "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("size", "passed"), [("tiny-ace-step", 10), ("tiny-musicgen", 3)])
 def test_a_tiny_checkpoint_is_verified_without_a_gpu(size: str, passed: int, tmp_path: Path) -> None:
