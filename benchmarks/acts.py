@@ -25,7 +25,7 @@ from training.ace_step import AceStepTrainer
 from training.loop import train
 
 STYLE = UNSEEN_STYLES[0]
-CLIPS, STEPS = 12, 200
+CLIPS, CLIP_SECONDS, STEPS = 12, 10.0, 200
 CASES, SECONDS = 8, 8.0
 _WINDOWS: dict[Task, Window] = {
     "text": Window(0.0, SECONDS, SECONDS),
@@ -50,8 +50,8 @@ def _twin(model: AceStep) -> AdapterWeights:
     """A twin of a style that the starter was not trained on."""
     rng = np.random.default_rng(0)
     trainer = AceStepTrainer(model)
-    clips = [clip_of(model, sample_song(rng, STYLE), rng, 10.0) for _ in range(CLIPS)]
-    recipe = replace(trainer.recipe(CLIPS * 10.0), steps=STEPS)
+    clips = [clip_of(model, sample_song(rng, STYLE), rng, CLIP_SECONDS) for _ in range(CLIPS)]
+    recipe = replace(trainer.recipe(CLIPS * CLIP_SECONDS), steps=STEPS)
     pairs = train(trainer, model.adapted, [trainer.example(*clip) for clip in clips], recipe, lambda *_: None)
     header = Header("benchmark", STYLE, model.backend, "starter", "0", recipe.rank, "", "2026-01-01T00:00:00+00:00", "")
     return AdapterWeights(header, pairs)
@@ -76,10 +76,10 @@ def _row(model: AceStep, song: Song, task: Task, number: int) -> Row:
         return row
     window = _WINDOWS[task]
     seconds = window.start if task == "extend" else SECONDS
-    source = render(song, seconds, model.sample_rate, model.channels).T
+    source = render(song, seconds, model.sample_rate, model.channels)
     if task in ("repaint", "extend"):
-        return replace(row, edit=starter.edit(model, source, window))
-    recording = Recording(np.ascontiguousarray(source.T), str(number))
+        return replace(row, edit=starter.edit(model, source.T, window))
+    recording = Recording(np.ascontiguousarray(source), str(number))
     return replace(row, edit=Edit(task, recording, 0.0, SECONDS, tracks=("drums",)))
 
 

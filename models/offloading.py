@@ -8,18 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.weight_norms import fold_weight_norms
-
 
 def offload(modules: Iterable[torch.nn.Module], device: torch.device) -> None:
     """Keep the weights of modules in the CPU's memory, and on `device` only while their forward pass runs.
 
     Args:
-        modules: where one is part of another, the inner one first.
+        modules: without weight norms, whose results would stay on the device; where one is part of another, the inner
+            one first.
     """
     followed: set[int] = set()
     for module in modules:
-        fold_weight_norms(module)  # the weights that are computed from them would stay on the device
         weights = _Weights(module, device, followed)
         module.register_forward_pre_hook(weights.load)
         module.register_forward_hook(weights.unload, always_call=True)

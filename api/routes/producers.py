@@ -183,7 +183,7 @@ def _delete_all(producer: str, front: Front) -> ProducerDeletedAnswer:
             gone.append(key)
             size += bytes
 
-    # What is sent while it is deleted here is in the list of storage, which comes after.
+    # Storage is listed after the outbox, so that an object that is sent in between is found there.
     gone += [key for key in front.outbox.waiting_keys() if is_of_producer(key, producer) and front.outbox.delete(key)]
     # Listed before the twins are deleted, since that deletes their versions as well.
     stored = [entry for _, entry in objects_of_producer(storage, producer)]

@@ -35,7 +35,7 @@ REFERENCE_SHARE = {"text": 0.05, "cover": 0.05}
 BARE_SHARE = 0.9
 """Share of the prompts beside a reference that name no instrument."""
 KEYLESS_SHARE = 0.6
-"""Share of covers whose prompt never names the key, so that the harmony is learned from the source."""
+"""Share of covers without a key, beside those that `source_text` omits: their harmony is learned from the source."""
 OFF_THE_CLOCK = 0.3
 """Share of sources whose first beat is anywhere, so that their own beat must be followed and not the clock's."""
 OUTSIDE_WEIGHT = 0.2

@@ -7,7 +7,6 @@ lowered the loss of a right reference by .002 against a wrong one.
 from __future__ import annotations
 
 import json
-from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +96,7 @@ def _loss(namer: TimbreNamer, pieces: list[Piece], rng: np.random.Generator, dev
 
 def labels(song: Song) -> torch.Tensor:
     """1 for the genre, the instruments, and the drum kit of a song, `[len(LABELS)]`."""
-    names = {value for value in astuple(song) if isinstance(value, str)}
+    names = {song.genre, song.bass, song.chord, song.melody}
     if song.drums:
         names |= {"drums", f"kit {song.kit}"}
     return torch.tensor([float(name in names) for name in LABELS])

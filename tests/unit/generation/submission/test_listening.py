@@ -1,4 +1,4 @@
-"""Listening to a submitted track that ends at the moment at which somebody begins to listen."""
+"""A submitted track that ends just as a listener arrives."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Streaming(Gated):
 
 
 class SlowRead:
-    """A storage whose next read of a key is answered, with what was there before, when `go_on` is set."""
+    """A storage that holds its next read of a key until `go_on` is set, and answers it with the object as it was."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
