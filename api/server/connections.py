@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import resource
+import select
 import socket
 import time
 from typing import Any
@@ -124,7 +125,10 @@ class PublicProtocol(H11Protocol):
 
     def _close_oldest(self) -> None:
         """If there are too many connections, close idle ones: first those that never had a request, then the longest
-        idle."""
+        idle.
+
+        A connection whose bytes the loop has not read yet may have a request, so that it comes last.
+        """
         global _warned_at
         limit = min(settings().max_connections, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES))
         if len(self.connections) <= limit:
@@ -133,7 +137,8 @@ class PublicProtocol(H11Protocol):
         if len(open_ones) <= limit:
             return
         idle = [each for each in open_ones if each.idle_since is not None]
-        idle.sort(key=lambda each: (each._served, each.idle_since or 0.0))
+        unread = _with_unread_bytes(idle)
+        idle.sort(key=lambda each: (each in unread, each._served, each.idle_since or 0.0))
         for each in idle[: 1 + len(idle) // 16]:
             each._closed = True  # it stays among the connections until the loop's next round
             metrics.CONNECTIONS_CLOSED.labels("too many").inc()
@@ -156,3 +161,13 @@ class PublicProtocol(H11Protocol):
             cycle.disconnected = True  # the application must not answer as well
             cycle.message_event.set()
         self.transport.close()
+
+
+def _with_unread_bytes(connections: list[PublicProtocol]) -> set[PublicProtocol]:
+    """The connections on which bytes have come that the loop has not read."""
+    poll, by_file = select.poll(), {}
+    for each in connections:
+        file = each.transport.get_extra_info("socket").fileno()
+        by_file[file] = each
+        poll.register(file, select.POLLIN)
+    return {by_file[file] for file, _ in poll.poll(0)}

@@ -130,6 +130,19 @@ def test_requests_under_way_are_not_closed_for_new_connections(impatient: Api) -
         assert status(under_way) == 404
 
 
+def test_requests_that_wait_to_be_read_are_not_closed_for_new_connections(impatient: Api) -> None:
+    """A stopped server finds a request and many newer connections at once when it goes on."""
+    front = impatient.process("ProducerTwin")
+    with ExitStack() as stack:
+        front.suspend()
+        stack.callback(front.resume)
+        asked = stack.enter_context(line(impatient, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+        for _ in range(MAX_CONNECTIONS + 20):
+            stack.enter_context(line(impatient))
+        front.resume()
+        assert status(asked) == 200
+
+
 def test_an_answer_that_nobody_reads_ends(impatient: Api) -> None:
     """The connection is closed and its slot is free again, so that the next request is served."""
     asked = f"GET {keys.to_path(SONG)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
