@@ -62,9 +62,12 @@ check: .venv/test.ready
 UNIT := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -n 3 --dist loadfile
 INTEGRATION := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/integration -n 2 --dist loadgroup
 
+# With AGAIN, what failed is run once more, alone, after the others.
+tested = $(1) || { [ $$? -eq 1 ] && [ -n "$(AGAIN)" ] && $(1) -n 0 --last-failed; }
+
 test: check
-	$(UNIT) -m 'not long'
-	$(INTEGRATION) -m 'not long'
+	$(call tested,$(UNIT) -m 'not long')
+	$(call tested,$(INTEGRATION) -m 'not long')
 
 test-long: .venv/test.ready
 	$(UNIT) -m long
@@ -74,7 +77,7 @@ test-fast: .venv/test.ready
 	$(UNIT) -m 'not slow and not long'
 
 test-browser: .venv/browser.ready
-	$(BIN)/python -m pytest tests/browser
+	$(call tested,$(BIN)/python -m pytest tests/browser)
 
 # audiocraft's pins conflict with ours: it gets an environment of its own, which sees the packages of .venv.
 build/audiocraft.ready: .venv/test.ready requirements/audiocraft.txt
@@ -157,7 +160,7 @@ web: .venv/serve.ready web/.next/BUILD_ID
 
 test-web: .venv/browser.ready web/.next/BUILD_ID
 	cd web && npm run --silent check
-	$(BIN)/python -m pytest tests/web -n 2 --dist loadgroup
+	$(call tested,$(BIN)/python -m pytest tests/web -n 2 --dist loadgroup)
 
 bento: .venv/serve.ready
 	$(BIN)/bentoml build
