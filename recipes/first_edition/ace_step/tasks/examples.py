@@ -19,18 +19,18 @@ from .prompts import bare_text, source_text, task_prompt
 from .timbre import reference_of
 
 SHARES: dict[Task, float] = {
-    "text": 0.5,
-    "repaint": 0.06,
-    "extend": 0.05,
-    "cover": 0.28,
-    "complete": 0.04,
-    "lego": 0.05,
+    "text": 0.42,
+    "repaint": 0.05,
+    "extend": 0.04,
+    "cover": 0.4,
+    "complete": 0.03,
+    "lego": 0.04,
     "extract": 0.02,
 }
 """Shares of the tasks among the loops."""
 STEM_TASKS = ("complete", "lego", "extract")
 LONG_SHARES: dict[Task, float] = {"text": 0.7, "repaint": 0.15, "extend": 0.15}
-REFERENCE_SHARE = {"text": 0.05, "cover": 0.05}
+REFERENCE_SHARE = {"text": 0.1, "cover": 0.03}
 """Share of a task's loops that have a reference. Encoding it makes a step longer, by a half where each loop has one."""
 BARE_SHARE = 0.9
 """Share of the prompts beside a reference that name no instrument."""

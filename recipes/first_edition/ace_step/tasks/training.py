@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def train_tasks(runs: Path, steps: int, device: str, rate: float, compile_it: bo
         torch.manual_seed(step)
         rhythm = bool(rng.random() < RHYTHM_SHARE)
         examples = draw_batch(library, rng, covers=outline is not None)
-        times, lyrics = draw_times(len(examples), rhythm), draw_lyrics(rng)
+        times, lyrics = draw_task_times(examples, rhythm), draw_lyrics(rng)
         loss = batch_loss(starter, outline, examples, times, lyrics, rhythm)
         training.step(step, loss.mean())
 
@@ -85,16 +86,23 @@ def train_tasks(runs: Path, steps: int, device: str, rate: float, compile_it: bo
             return
 
 
+def draw_task_times(examples: Sequence[Example], rhythm: bool) -> torch.Tensor:
+    """Flow-matching times `[B]`: a cover's are towards the noisy end, where the notes are decided."""
+    noisy = torch.sigmoid(torch.randn(len(examples)) * 1.2 + 1.0).clamp(0.002, 0.999)
+    covers = torch.tensor([row.task == "cover" for row in examples])
+    return torch.where(covers, noisy, draw_times(len(examples), rhythm))
+
+
 def batch_loss(
     starter: TaskStarter,
     outline: OutlineReader | None,
     examples: Sequence[Example],
     times: torch.Tensor,
     lyrics: str,
-    levels_only: bool,
+    rhythm: bool,
     dropout: float = PROMPT_DROPOUT,
 ) -> torch.Tensor:
-    """The loss of each example, `[B]`; times `[B]`."""
+    """The loss of each example, `[B]`; times `[B]`. With `rhythm` it is on loudness alone, but for covers."""
     device = starter.transformer.device
     silence = starter.condition_encoder.silence_latent
     latents, weights = (
@@ -109,8 +117,8 @@ def batch_loss(
         conditions = torch.where(dropped, starter.condition_encoder.null_condition_emb, conditions)
         noise = torch.randn(latents.shape).to(device)
         error = starter.squared_error(latents, noise, times.to(device), conditions, context)
-    channels = channel_weights(error, levels_only)
-    return (error * channels * weights[..., None]).sum(2).mean(1) / channels.sum()
+    channels = torch.stack([channel_weights(error, rhythm and row.task != "cover") for row in examples])
+    return (error * channels[:, None] * weights[..., None]).sum(2).mean(1) / channels.sum(1)
 
 
 def _note(losses: dict[str, float], examples: Sequence[Example], loss: torch.Tensor) -> None:
@@ -127,23 +135,30 @@ def validate(starter: TaskStarter, outline: OutlineReader | None, library: Libra
     pieces = [piece for piece in library.clips[:VALIDATION_CLIPS] if piece.seconds == LOOP_SECONDS]
     tasks: tuple[Task, ...] = tuple(task for task in SHARES if task != "text" and (outline or task != "cover"))
     for task in tasks:
-        rows = [example(p, task, 10.0, np.random.default_rng(n)) for n, p in enumerate(pieces) if can_do(p, task)]
+        able = [piece for piece in pieces if can_do(piece, task)]
+        rows = [example(piece, task, 10.0, np.random.default_rng(n)) for n, piece in enumerate(able)]
         result[task] = _validation_loss(starter, outline, rows)
-        for row, source in zip(rows, _turned([row.source for row in rows]), strict=True):
-            row.source = source
+        others = _of_other_genres(able)
+        rows = [replace(row, source=rows[other].source) for row, other in zip(rows, others, strict=True)]
         result[f"{task}, other source"] = _validation_loss(starter, outline, rows)
-    rows = [
-        example(p, "text", 10.0, np.random.default_rng(n), True) for n, p in enumerate(pieces) if p.sibling is not None
-    ]
+    able = [piece for piece in pieces if piece.sibling is not None]
+    rows = [example(piece, "text", 10.0, np.random.default_rng(n), True) for n, piece in enumerate(able)]
     result["reference"] = _validation_loss(starter, outline, rows)
-    for row, reference in zip(rows, _turned([row.reference for row in rows]), strict=True):
-        row.reference = reference
+    others = _of_other_genres(able)
+    rows = [replace(row, reference=rows[other].reference) for row, other in zip(rows, others, strict=True)]
     result["other reference"] = _validation_loss(starter, outline, rows)
+    rows = [replace(row, reference=None) for row in rows]
+    result["no reference"] = _validation_loss(starter, outline, rows)
     return result
 
 
-def _turned(parts: list[torch.Tensor | None]) -> list[torch.Tensor | None]:
-    return parts[5:] + parts[:5]
+def _of_other_genres(pieces: Sequence[Piece]) -> list[int]:
+    """For each piece the number of the next one of another genre."""
+    count = len(pieces)
+    return [
+        next(n % count for n in range(first, first + count) if pieces[n % count].song.genre != piece.song.genre)
+        for first, piece in enumerate(pieces)
+    ]
 
 
 @torch.no_grad()
@@ -151,5 +166,5 @@ def _validation_loss(starter: TaskStarter, outline: OutlineReader | None, rows: 
     torch.manual_seed(0)
     assert all(len(row.latents) == frames(10.0) for row in rows)
     times = torch.linspace(0.03, 0.99, len(rows))[torch.randperm(len(rows))]
-    loss = batch_loss(starter, outline, rows, times, format_prompt("", 10)[1], levels_only=False, dropout=0.0)
+    loss = batch_loss(starter, outline, rows, times, format_prompt("", 10)[1], rhythm=False, dropout=0.0)
     return round(float(loss.mean()), 4)
