@@ -19,8 +19,8 @@ from training.train_eval_split import TrainEvalSplit
 _MAX_CAPTIONS = 3
 # A prompt that says nothing of the producer's music.
 _NEUTRAL = Text("music")
-# A short training is not evaluated for longer than it took.
-_SEEDS, _SEEDS_OF_SHORT_TRAINING, _SHORT_TRAINING_STEPS = 4, 2, 200
+# Seeds for each prompt, from this many steps on: a short training is not evaluated for longer than it took.
+_SEEDS = {200: 4, 50: 2, 0: 1}
 
 
 def compare_pieces(
@@ -43,7 +43,7 @@ def compare_pieces(
         What is heard; None if there is no music of the producer to compare with.
     """
     prompts = split.at_default_tempo(_prompts(split))
-    texts = prompts * (_SEEDS if session.step >= _SHORT_TRAINING_STEPS else _SEEDS_OF_SHORT_TRAINING)
+    texts = prompts * next(seeds for steps, seeds in _SEEDS.items() if session.step >= steps)
     folder = split.train.examples.folder
     with session.as_served() as pairs:
         without = play_base(model, texts, seconds, folder, check_stop)
