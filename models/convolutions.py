@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, conv_transpose1d
 
+from models.channels_last import ChannelsLast, use_channels_last
+
 _HALF = (torch.bfloat16, torch.float16)
 Convolution = torch.nn.Conv1d | torch.nn.ConvTranspose1d
 
@@ -32,9 +34,10 @@ def guard_convolutions(root: torch.nn.Module) -> None:
 
 
 def _is_correct(module: Convolution, dtype: torch.dtype) -> bool:
-    """Whether this processor computes a convolution of the module's shape correctly."""
+    """Whether this processor computes a convolution of the module's class and shape correctly."""
     return _shape_is_correct(
         isinstance(module, torch.nn.ConvTranspose1d),
+        isinstance(module, ChannelsLast),
         module.in_channels,
         module.out_channels,
         module.kernel_size[0],
@@ -47,16 +50,26 @@ def _is_correct(module: Convolution, dtype: torch.dtype) -> bool:
 
 @cache
 def _shape_is_correct(
-    transposed: bool, inputs: int, outputs: int, width: int, stride: int, dilation: int, groups: int, dtype: torch.dtype
+    transposed: bool,
+    channels_last: bool,
+    inputs: int,
+    outputs: int,
+    width: int,
+    stride: int,
+    dilation: int,
+    groups: int,
+    dtype: torch.dtype,
 ) -> bool:
     generator = torch.Generator().manual_seed(0)
-    shape = (inputs, outputs // groups, width) if transposed else (outputs, inputs // groups, width)
-    weight = torch.randn(shape, generator=generator)
+    kind = torch.nn.ConvTranspose1d if transposed else torch.nn.Conv1d
+    layer = kind(inputs, outputs, width, stride, dilation=dilation, groups=groups, bias=False).requires_grad_(False)
+    layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator))
+    if channels_last:
+        use_channels_last(layer)
     frames = _FRAMES if transposed else _FRAMES * stride + width * dilation
-    sound = torch.randn(1, inputs, frames, generator=generator)
-    function = conv_transpose1d if transposed else conv1d
-    exact = function(sound, weight, stride=stride, dilation=dilation, groups=groups)
-    half = function(sound.to(dtype), weight.to(dtype), stride=stride, dilation=dilation, groups=groups)
+    sound = torch.randn(1, frames, inputs, generator=generator).transpose(1, 2)
+    exact = layer(sound)
+    half = layer.to(dtype)(sound.to(dtype))
     return bool((half.float() - exact).norm() < _TOLERANCE * exact.norm())
 
 

@@ -23,6 +23,7 @@ from models.ace_step.original import check_silence
 from models.ace_step.sampling import is_turbo
 from models.ace_step.snake import use_fast_snake
 from models.ace_step.timbre import keep_silent_timbre
+from models.channels_last import use_channels_last
 from models.checkpoints import Checkpoint
 from models.convolutions import guard_convolutions
 from models.errors import CheckpointError
@@ -66,6 +67,7 @@ def load(
     fold_weight_norms(pipeline.vae)
     use_fast_snake(pipeline.vae)
     if device.type == "cpu":
+        use_channels_last(pipeline.vae.decoder)
         guard_convolutions(pipeline.vae)
     pipeline.text_encoder.config.use_cache = False  # prompts are encoded in one pass
     fuse_norms(pipeline.transformer)

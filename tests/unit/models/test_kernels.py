@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch.nn.functional import linear
@@ -11,10 +13,12 @@ import models  # noqa: F401 - chooses the kernels' modes
 from models.ace_step.codec import decode
 from models.ace_step.model import AceStep
 from models.base import run_to_end
+from models.channels_last import use_channels_last
 from models.checkpoints import resolve
 from models.convolutions import guard_convolutions
 from models.device import pick_dtype
 from models.tiny import ace_step
+from models.weight_norms import fold_weight_norms
 
 CPU = torch.device("cpu")
 
@@ -42,13 +46,14 @@ def test_products_and_their_gradients_in_half_precision_are_near(rows: int, wide
         assert (half.float() - exact).norm() < 0.01 * exact.norm()
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize(
     ("channels", "width", "stride"),
     [(16, 8, 4), (16, 16, 8), (16, 20, 10), (8, 16, 8), (32, 10, 5), (64, 4, 2), (16, 7, 1)],
 )
 def test_guarded_convolutions_in_half_precision_are_near(
-    transposed: bool, channels: int, width: int, stride: int
+    channels_last: bool, transposed: bool, channels: int, width: int, stride: int
 ) -> None:
     kind = torch.nn.ConvTranspose1d if transposed else torch.nn.Conv1d
     exact, half = (
@@ -56,11 +61,30 @@ def test_guarded_convolutions_in_half_precision_are_near(
         for _ in range(2)
     )
     half.load_state_dict(exact.state_dict())
+    if channels_last:
+        fold_weight_norms(half)
+        use_channels_last(half)
     guard_convolutions(half.bfloat16())
     for frames in (97, 500, 1000):
         sound = torch.randn(2, channels, frames)
         expected = exact(sound)
         assert (half(sound.bfloat16()).float() - expected).norm() < 0.02 * expected.norm()
+
+
+def test_convolutions_keep_channels_next_to_each_other() -> None:
+    """With the results of those that they replace."""
+    layers = torch.nn.Sequential(
+        torch.nn.Conv1d(4, 24, 7, padding=3),
+        torch.nn.ConvTranspose1d(24, 12, 8, 4, padding=2),
+        torch.nn.Conv1d(12, 12, 7, dilation=3, padding=9, groups=3),
+        torch.nn.ConvTranspose1d(12, 6, 5, 3, output_padding=1),
+    )
+    ours = copy.deepcopy(layers)
+    use_channels_last(ours)
+    sound = torch.randn(2, 4, 31)
+    expected, made = layers(sound), ours(sound)
+    torch.testing.assert_close(made, expected)
+    assert made.transpose(1, 2).is_contiguous() and not expected.transpose(1, 2).is_contiguous()
 
 
 @pytest.mark.slow
