@@ -22,10 +22,10 @@ from ...data import TRAINING
 from ...state import Checkpoints
 from ...training import Training, load_average, start_over
 from ..architecture import TEXT_WIDTH
-from .model import TaskStarter, load_weights
+from .model import TaskStarter
 from .pieces import Piece, load_piece
 from .timbre import reference_of, timbre_token
-from .training import STATE
+from .training import STATE, begin
 
 RATE = 1e-3
 REFERENCES_PER_STEP = 8
@@ -52,7 +52,11 @@ def train_timbre(runs: Path, steps: int, device: str) -> None:
     """Train to `steps` steps in total, then start the tasks' training from it; resumes from `runs/timbre.pt`."""
     torch.manual_seed(0)
     starter = TaskStarter().to(device)
-    _load_start(starter, runs)
+    begin(runs, starter)
+    state = Checkpoints(runs / STATE).load()
+    if state is None or state["step"]:
+        raise FileExistsError(f"{runs / STATE}: the tasks are in training; train the timbre encoder before them")
+    starter.load_state_dict(state["average"])
     silence = starter.silence_reference
     with torch.no_grad():
         kept = timbre_token(starter.condition_encoder.timbre_encoder, silence)
@@ -72,19 +76,8 @@ def train_timbre(runs: Path, steps: int, device: str) -> None:
                 found = {"step": step + 1, "silence moved": round(moved.item(), 4), **validation(namer, library)}
                 print(json.dumps(found), flush=True)
     load_average(namer, runs / "timbre.pt")
-    (runs / STATE).unlink(missing_ok=True)
+    (runs / STATE).unlink()
     start_over(runs / STATE, starter)
-
-
-def _load_start(starter: TaskStarter, runs: Path) -> None:
-    """The weights that the tasks would start from."""
-    state = Checkpoints(runs / STATE).load()
-    if state is None:
-        starter.start_from(load_weights(runs / "model.pt"))
-    elif state["step"]:
-        raise FileExistsError(f"{runs / STATE}: the tasks are in training; train the timbre encoder before them")
-    else:
-        starter.load_state_dict(state["average"])
 
 
 def _loss(namer: TimbreNamer, pieces: list[Piece], rng: np.random.Generator, device: str) -> torch.Tensor:

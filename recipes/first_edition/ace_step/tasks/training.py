@@ -44,9 +44,7 @@ def train_tasks(runs: Path, steps: int, device: str, rate: float, compile_it: bo
     """
     torch.manual_seed(0)
     starter, outline = TaskStarter(), OutlineReader.find(runs)
-    if not (runs / STATE).exists():
-        starter.start_from(load_weights(runs / "model.pt"))
-        start_over(runs / STATE, starter)
+    begin(runs, starter)
     training = Training(starter.to(device).train(), runs / STATE, rate, steps)
     if compile_it:
         for layer in starter.transformer.layers:
@@ -84,6 +82,13 @@ def train_tasks(runs: Path, steps: int, device: str, rate: float, compile_it: bo
             training.save(step)
             print(f"stopped after step {step + 1}", flush=True)
             return
+
+
+def begin(runs: Path, starter: TaskStarter) -> None:
+    """Write the first state, of the weights in `runs/model.pt`, unless there is a state."""
+    if not (runs / STATE).exists():
+        starter.start_from(load_weights(runs / "model.pt"))
+        start_over(runs / STATE, starter)
 
 
 def draw_task_times(examples: Sequence[Example], rhythm: bool) -> torch.Tensor:
