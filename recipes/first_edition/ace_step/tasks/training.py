@@ -1,4 +1,4 @@
-"""Train all tasks together, from the finished starter, with text-to-music as the larger half."""
+"""Train all tasks together, from the finished starter, with text-to-music as the largest share."""
 
 from __future__ import annotations
 
