@@ -32,13 +32,13 @@ from preprocessing.captions import Caption, ClipInfo, normalize_dataset, restore
 from preprocessing.duplicates import duplicates
 from preprocessing.embedded_tags import embedded_tags
 from preprocessing.isolation import ANALYSIS, PREPARE, refusing
-from preprocessing.record import TaggingSummary, digest, make_record, parse_record
+from preprocessing.record import TaggingSummary, digest, make_record
 from preprocessing.segment import CONTRACT_CHANNELS, CONTRACT_RATE
 from preprocessing.songs import Song, analyse_source, cut, keep_whole, training_gain
 from preprocessing.sources import Source, collect, source_field
 from preprocessing.stages import OnProgress, StageMeter, ignore
 from preprocessing.tag import tag, uses_gemini
-from storage import Damaged, NotFound, Storage, keys, records
+from storage import Damaged, NotFound, Storage, keys
 
 _LITTLE_KNOWN = "little is known of this song: neither its genre nor its instruments are stated"
 _NONE_HEARD = ", and none was heard clearly"
@@ -176,29 +176,6 @@ def restore(record: Mapping[str, Any], storage: Storage, workdir: Path, *, trait
         for path, caption, part in zip(paths, captions, parts, strict=True)
     ]
     return Dataset(clips, dict(record))
-
-
-def stored(request: TrainRequest, storage: Storage) -> dict[str, Any] | None:
-    """The record of the dataset that the request names by `dataset_job_id`; None if it names files instead.
-
-    Raises:
-        Refusal: 409 if there is no such dataset, or its record is damaged.
-    """
-    if not request.dataset_job_id:
-        return None
-    try:
-        return read_record(request.producer_id, request.dataset_job_id, storage)
-    except NotFound:
-        raise Refusal(
-            409, f"dataset_job_id: {request.dataset_job_id} left no dataset, or it is gone; train from the files"
-        ) from None
-    except Damaged as error:
-        raise Refusal(409, f"dataset_job_id: {error.message}, and train from the files") from error
-
-
-def read_record(producer: str, job_id: str, storage: Storage) -> dict[str, Any]:
-    """The record of a job's dataset. Raises NotFound or Damaged."""
-    return records.read(storage, keys.dataset_record(producer, job_id), parse_record)[0]
 
 
 def _incomplete(path: str) -> Refusal:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import soxr
 from numpy.typing import NDArray
-from scipy.signal import sosfilt
 
 from preprocessing.decoders import Samples
 
@@ -62,6 +61,8 @@ class LevelMeter:
         steps, self._remainder = joined[:whole], joined[whole:]
         if not whole:
             return
+        from scipy.signal import sosfilt
+
         by_step = steps.reshape(-1, self._step, steps.shape[1])
         self._silent += self._step * int(np.count_nonzero(np.abs(by_step).max(axis=(1, 2)) < SILENCE))
         weighted, self._state = sosfilt(self._filter, steps, axis=0, zi=self._state)

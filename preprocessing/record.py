@@ -7,17 +7,35 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
 from contract import DatasetAnswer, DatasetFile, TrainRequest, is_id
 from core import plain_json
+from core.errors import Refusal
 from core.settings import Settings
-from preprocessing.songs import Piece, Song, TrainingLevel
-from storage import keys
+from storage import Damaged, NotFound, Storage, keys, records
+
+if TYPE_CHECKING:
+    from preprocessing.songs import Piece, Song
 
 SCHEMA = 2
+
+
+@dataclass(frozen=True)
+class TrainingLevel:
+    """The level at which a song is trained on.
+
+    Attributes:
+        loudness: of the song's pieces together, before the gain, in LUFS.
+        true_peak: likewise, in dBTP.
+        gain: in dB.
+    """
+
+    loudness: float
+    true_peak: float
+    gain: float
 
 
 class _Segment(BaseModel):
@@ -70,6 +88,29 @@ def parse_record(data: bytes, key: str) -> dict[str, Any]:
         if segment.file >= len(found.files) or not keys.is_key(segment.path.removeprefix(keys.PATH_PREFIX)):
             raise ValueError("it has a segment of no file")
     return record
+
+
+def stored(request: TrainRequest, storage: Storage) -> dict[str, Any] | None:
+    """The record of the dataset that the request names by `dataset_job_id`; None if it names files instead.
+
+    Raises:
+        Refusal: 409 if there is no such dataset, or its record is damaged.
+    """
+    if not request.dataset_job_id:
+        return None
+    try:
+        return read_record(request.producer_id, request.dataset_job_id, storage)
+    except NotFound:
+        raise Refusal(
+            409, f"dataset_job_id: {request.dataset_job_id} left no dataset, or it is gone; train from the files"
+        ) from None
+    except Damaged as error:
+        raise Refusal(409, f"dataset_job_id: {error.message}, and train from the files") from error
+
+
+def read_record(producer: str, job_id: str, storage: Storage) -> dict[str, Any]:
+    """The record of a job's dataset. Raises NotFound or Damaged."""
+    return records.read(storage, keys.dataset_record(producer, job_id), parse_record)[0]
 
 
 def make_record(

@@ -20,6 +20,7 @@ from preprocessing.decode import blocks
 from preprocessing.embedded_tags import EmbeddedTags
 from preprocessing.levels import LevelMeter, true_peak
 from preprocessing.metadata import parse_metadata
+from preprocessing.record import TrainingLevel
 from preprocessing.segment import CONTRACT_RATE, MIN_SECONDS, bar_grid, segments, write_wav
 from preprocessing.sources import Source
 from preprocessing.tagger.words import SILENT, Description
@@ -47,21 +48,6 @@ class Piece:
     heard: Description = SILENT
     tags: Tags | None = None
     caption: Caption | None = None
-
-
-@dataclass(frozen=True)
-class TrainingLevel:
-    """The level at which a song is trained on.
-
-    Attributes:
-        loudness: of the song's pieces together, before the gain, in LUFS.
-        true_peak: likewise, in dBTP.
-        gain: in dB.
-    """
-
-    loudness: float
-    true_peak: float
-    gain: float
 
 
 @dataclass

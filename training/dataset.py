@@ -7,7 +7,8 @@ from pathlib import Path
 
 from core.errors import Refusal
 from models.base import Model
-from preprocessing.dataset import Dataset, prepare, read_record, restore, stored
+from preprocessing.dataset import Dataset, prepare, restore
+from preprocessing.record import read_record, stored
 from preprocessing.stages import OnProgress, ignore
 from storage import NotFound
 from storage.retrying import RetryingStorage

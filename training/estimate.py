@@ -9,7 +9,7 @@ from pathlib import Path
 from contract import TrainRequest
 from core.sandbox import Exceeded
 from preprocessing.containers.base import BadAudio
-from preprocessing.dataset import stored
+from preprocessing.record import stored
 from runners import Backend
 from storage import Storage, keys
 from training.base import steps_for

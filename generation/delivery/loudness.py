@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
 
 from generation.delivery.true_peak import LOOK_AHEAD_SECONDS, Samples, limiter_gain, true_peaks
 from preprocessing.levels import LevelMeter
@@ -39,6 +38,8 @@ def at_loudness(samples: Samples, rate: int, target: float, circular: bool = Fal
     Args:
         circular: the end is followed by the beginning, as in a loop.
     """
+    from scipy.optimize import brentq
+
     peaks = true_peaks(samples, circular)
     highest = float(peaks.max(initial=0))
     if highest < _SILENCE:

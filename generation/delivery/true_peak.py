@@ -7,7 +7,6 @@ from typing import Literal
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
 Samples = NDArray[np.float32]  # (frames, channels); full scale is ±1
 
@@ -61,6 +60,8 @@ def limiter_gain(
     It is 1 where no peak over the ceiling is near. Around one it falls and rises again smoothly: the least gain in the
     neighbourhood, averaged twice over a window that does not reach beyond it.
     """
+    from scipy.ndimage import minimum_filter1d, uniform_filter1d
+
     needed = np.minimum(1, ceiling / np.maximum(peaks, np.finfo(np.float32).tiny)).astype(np.float64)
     window = round(look_ahead * rate) // 2 * 2 + 1
     mode: Literal["wrap", "nearest"] = "wrap" if circular else "nearest"

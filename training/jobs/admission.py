@@ -9,7 +9,7 @@ from contract import TERMINAL, RetrainRequest, TrainRequest
 from core import principal
 from core.errors import Refusal
 from core.settings import Settings
-from preprocessing.dataset import stored
+from preprocessing.record import stored
 from preprocessing.sources import check_sources
 from preprocessing.webhook_url import check_webhook_url
 from runners import TABLE

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.auth import access, keys
+from api.auth.keys.__main__ import command
 from core.errors import Refusal
 from storage import Damaged, Storage, Unavailable
 from storage import keys as stored
@@ -255,31 +256,31 @@ def test_requests_do_not_wait_for_storage_that_hangs(store: Storage, monkeypatch
 
 
 def test_keys_from_a_shell(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "_storage", lambda: store)
+    monkeypatch.setattr("api.auth.keys.__main__._storage", lambda: store)
     shell = CliRunner()
-    made = shell.invoke(keys.command, ["create", "ada", "--scope", "train", "--producer", "ada", "--jobs-at-once", "2"])
+    made = shell.invoke(command, ["create", "ada", "--scope", "train", "--producer", "ada", "--jobs-at-once", "2"])
     assert made.exit_code == 0
     found = ring(store).find(made.output.strip())
     assert found
     assert (found.producers, found.jobs_at_once) == (["ada"], 2)
-    listed = shell.invoke(keys.command, ["list"])
+    listed = shell.invoke(command, ["list"])
     assert f"{found.id}  {found.created_at:%Y-%m-%d}  ada: train for ada" in listed.output
     for wrong in (
         ["create", "x", "--scope", "root"],
         ["create", "x"],
         ["create", "x", "--scope", "train", "--producer", "../x"],
     ):
-        assert shell.invoke(keys.command, wrong).exit_code == 2
-    assert shell.invoke(keys.command, ["revoke", "nobody"]).exit_code == 1
-    web = shell.invoke(keys.command, ["create", "web", "--scope", "generate", "--names-visitors"]).output.strip()
+        assert shell.invoke(command, wrong).exit_code == 2
+    assert shell.invoke(command, ["revoke", "nobody"]).exit_code == 1
+    web = shell.invoke(command, ["create", "web", "--scope", "generate", "--names-visitors"]).output.strip()
     visited = ring(store).find(web)
     assert visited and visited.names_visitors and not found.names_visitors
-    assert "web: generate for every producer, names visitors" in shell.invoke(keys.command, ["list"]).output
-    refused = shell.invoke(keys.command, ["reopen"])
+    assert "web: generate for every producer, names visitors" in shell.invoke(command, ["list"]).output
+    refused = shell.invoke(command, ["reopen"])
     assert (refused.exit_code, found.id in refused.output) == (1, True)
     for some_id in (found.id, visited.id):
-        assert shell.invoke(keys.command, ["revoke", some_id]).exit_code == 0
+        assert shell.invoke(command, ["revoke", some_id]).exit_code == 0
     assert list(store.list(stored.api_keys())) == []
     assert ring(store).needed
-    assert shell.invoke(keys.command, ["reopen"]).exit_code == 0
+    assert shell.invoke(command, ["reopen"]).exit_code == 0
     assert not ring(store).needed

@@ -1,11 +1,5 @@
 """API keys, with their scopes, producers and limits. A key is shown once; storage has a digest of it.
 
-    python -m api.auth.keys create web --scope generate --scope train
-    python -m api.auth.keys create ada-laptop --scope train --producer ada
-    python -m api.auth.keys list
-    python -m api.auth.keys revoke 1f0c…
-    python -m api.auth.keys reopen
-
 The secret part is 256 random bits, so a plain digest is enough: no dictionary helps to guess it.
 """
 
@@ -21,16 +15,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from pydantic import BaseModel, Field, ValidationError
 
 from contract import Id, is_id
 from core.errors import Refusal
-from core.principal import SCOPES, Scope
-from core.settings import settings
-from storage import AlreadyExists, Damaged, NotFound, Storage, Unavailable, keys, open_storage
+from core.principal import Scope
+from storage import AlreadyExists, Damaged, NotFound, Storage, Unavailable, keys
 
 log = logging.getLogger("producer_twin.edge")
 
@@ -212,67 +204,3 @@ def reopen(storage: Storage) -> None:
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
-
-
-command = typer.Typer(help="API keys of this service, in its storage (STORAGE_URL).", no_args_is_help=True)
-
-
-def _storage() -> Storage:
-    return open_storage(settings().storage_url, settings().s3_endpoint_url)
-
-
-@command.command("create")
-def _create(
-    name: Annotated[str, typer.Argument(help="Whose key it is, for the log.")],
-    scope: Annotated[list[str], typer.Option(help=f"What it may do: {', '.join(SCOPES)}; may be repeated.")],
-    producer: Annotated[list[str] | None, typer.Option(help="Only for this producer; may be repeated.")] = None,
-    requests_per_minute: Annotated[int | None, typer.Option(help="Instead of KEY_REQUESTS_PER_MINUTE.")] = None,
-    jobs_at_once: Annotated[int | None, typer.Option(help="Instead of KEY_JOBS_AT_ONCE.")] = None,
-    names_visitors: Annotated[
-        bool, typer.Option("--names-visitors", help="A web app's: it names each visitor's address, for the limits.")
-    ] = False,
-) -> None:
-    """Make a key and print it, once. From the first key on every request needs one."""
-    limits = {
-        "requests_per_minute": requests_per_minute,
-        "jobs_at_once": jobs_at_once,
-        "names_visitors": names_visitors,
-    }
-    try:
-        typer.echo(create(_storage(), name, scope, producer or None, **limits))  # type: ignore[arg-type]
-    except ValidationError as error:
-        raise typer.BadParameter(f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
-    except Refusal as refusal:
-        typer.echo(f"error: {refusal.message}", err=True)
-        raise typer.Exit(1) from None
-
-
-@command.command("list")
-def _list() -> None:
-    """List the keys."""
-    for key in read_keys(_storage()):
-        whose = ", ".join(key.producers) if key.producers else "every producer"
-        visitors = ", names visitors" if key.names_visitors else ""
-        typer.echo(f"{key.id}  {key.created_at:%Y-%m-%d}  {key.name}: {', '.join(key.scopes)} for {whose}{visitors}")
-
-
-@command.command("revoke")
-def _revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")]) -> None:
-    """Revoke a key; every server refuses it within some seconds."""
-    if not revoke(_storage(), key_id):
-        typer.echo(f"error: there is no key {key_id}", err=True)
-        raise typer.Exit(1)
-
-
-@command.command("reopen")
-def _reopen() -> None:
-    """When every key is revoked: serve programs on the server's machine without a key again, after a restart."""
-    try:
-        reopen(_storage())
-    except Refusal as refusal:
-        typer.echo(f"error: {refusal.message}", err=True)
-        raise typer.Exit(1) from None
-
-
-if __name__ == "__main__":
-    command()
