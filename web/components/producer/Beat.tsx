@@ -1,11 +1,12 @@
 "use client";
 
-import { useFormatter, useTranslations } from "next-intl";
+import { useFormatter, useLocale, useTranslations, type Locale } from "next-intl";
 import { useId } from "react";
 import type { Analysis } from "producer-twin";
 import { clock } from "@/lib/duration";
-import { KEYS } from "@/lib/settings";
+import { keyName } from "@/lib/keyName";
 import type { Song } from "@/lib/useSongs";
+import { KeyOptions } from "../KeyOptions";
 import { Notice } from "../Notice";
 import { NumberField } from "../NumberField";
 import { BeatWave } from "./BeatWave";
@@ -20,6 +21,7 @@ type Props = {
 /** A file of the new training, as a row: its sound, and what is known of it, which the producer may correct. */
 export function Beat({ song, uploaded, change, remove }: Props) {
   const t = useTranslations("beats");
+  const locale = useLocale();
   const id = useId();
   const { known, name } = song;
   return (
@@ -43,10 +45,8 @@ export function Beat({ song, uploaded, change, remove }: Props) {
             <div>
               <label htmlFor={`${id}key`}>{t("key")}</label>
               <select id={`${id}key`} value={song.tone} onChange={(event) => change({ tone: event.target.value })}>
-                <option value="">{tone(known, t)}</option>
-                {KEYS.map((key) => (
-                  <option key={key}>{key}</option>
-                ))}
+                <option value="">{tone(known, locale, t)}</option>
+                <KeyOptions />
               </select>
             </div>
             <Text label={t("genre")} example={t("genreExample")} value={song.genre} set={(genre) => change({ genre })} />
@@ -120,9 +120,9 @@ function tempo({ embedded, bpm, bpm_alternative: other, bpm_confidence: confiden
   return t("heard", { value: other === null ? String(bpm) : t("or", { one: String(bpm), other: String(other) }), sure: percent(confidence) });
 }
 
-function tone({ embedded, key, key_confidence: confidence }: Analysis, t: Say): string {
-  if (embedded.key !== null) return t("stated", { value: embedded.key });
-  return key === null ? t("notHeard") : t("heard", { value: key, sure: percent(confidence) });
+function tone({ embedded, key, key_confidence: confidence }: Analysis, locale: Locale, t: Say): string {
+  if (embedded.key !== null) return t("stated", { value: keyName(embedded.key, locale) });
+  return key === null ? t("notHeard") : t("heard", { value: keyName(key, locale), sure: percent(confidence) });
 }
 
 const percent = (confidence: number | null): number => Math.round((confidence ?? 0) * 100);
