@@ -11,6 +11,7 @@ from typing import Any
 import playwright
 import pytest
 
+from preprocessing.musical_key import KEYS
 from runners import TABLE
 from scripts.web import WEB
 from storage import keys
@@ -102,3 +103,17 @@ def test_the_page_judges_the_amount_of_music_as_the_report_does() -> None:
         words = {ratings.songs(len(lengths)).word, ratings.trained_seconds(sum(lengths)).word}
         worst = next(word for word in levels if word in words)
         assert found["level"] == levels[worst]
+
+
+def test_keys_have_their_german_names() -> None:
+    names = {
+        **{"C": "C", "C#": "Cis", "D": "D", "D#": "Dis", "E": "E", "E#": "Eis", "F": "F", "F#": "Fis", "G": "G"},
+        **{"G#": "Gis", "A": "A", "A#": "Ais", "B": "H", "B#": "His"},
+        **{"Cb": "Ces", "Db": "Des", "Eb": "Es", "Fb": "Fes", "Gb": "Ges", "Ab": "As", "Bb": "B"},
+    }
+    german = {f"{note} major": f"{name}-Dur" for note, name in names.items()}
+    german |= {f"{note} minor": f"{name.lower()}-Moll" for note, name in names.items()}
+    assert set(KEYS) < set(german)
+    others = ["", "a tone", "8A", "C", "constructor major", "C minor, then D minor"]
+    assert call("keyName.ts", "keyName", *[(key, "de") for key in [*german, *others]]) == [*german.values(), *others]
+    assert call("keyName.ts", "keyName", *[(key, "en") for key in [*german, *others]]) == [*german, *others]

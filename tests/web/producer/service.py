@@ -71,6 +71,7 @@ class Service:
             "GET /jobs/(.*)/report.json": lambda *_: _json(self.report),
             "GET /jobs/([^/]*)": lambda found, *_: _json(self._job(found[1])),
             "POST /jobs/(.*)/cancel": lambda found, *_: self._cancel(found[1]),
+            "POST /jobs/(.*)/resume": lambda found, *_: self._resume(found[1]),
             "DELETE /jobs/(.*)": lambda found, *_: self._delete(found[1]),
             "GET /loras": lambda *_: _json({"loras": [self._twin()] if self.versions else []}),
             "GET /loras/.*/versions": lambda *_: _json({"lora_id": TWIN, "versions": self.versions}),
@@ -96,6 +97,11 @@ class Service:
         job = self._job(job_id)
         job["state"] = "cancelled"
         self.versions.insert(0, version(9, partial="20/40"))
+        return _json(job)
+
+    def _resume(self, job_id: str) -> Answer:
+        job = self._job(job_id)
+        job["state"] = "training"
         return _json(job)
 
     def _delete(self, job_id: str) -> Answer:

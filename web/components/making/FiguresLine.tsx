@@ -1,14 +1,17 @@
 "use client";
 
-import { useFormatter, useTranslations } from "next-intl";
+import { useFormatter, useLocale, useTranslations } from "next-intl";
 import type { Figures } from "producer-twin";
+import { keyName } from "@/lib/keyName";
 
 /** What is heard in a take, as far as it can be told. */
 export function FiguresLine({ figures }: { figures: Figures }) {
   const t = useTranslations("make");
   const format = useFormatter();
+  const locale = useLocale();
   const number = (value: number, digits: number): string => format.number(value, { maximumFractionDigits: digits });
-  const { bpm, bpm_off, key, key_matches, loudness, clipped, twin_distance } = figures;
+  const { bpm, bpm_off, key_matches, loudness, clipped, twin_distance } = figures;
+  const key = figures.key === null ? null : keyName(figures.key, locale);
   const heard = [
     ...(bpm === null
       ? []

@@ -1,9 +1,10 @@
 "use client";
 
 import { useTranslations } from "next-intl";
+import { useEffect, useRef } from "react";
 import { fillForm } from "@/lib/making/form";
 import { errorOf } from "@/lib/making/request";
-import { dismiss, retry, type TrackRequest } from "@/lib/making/requests";
+import { dismiss, isNew, retry, type TrackRequest } from "@/lib/making/requests";
 import { compare } from "@/lib/player/player";
 import { castOf } from "@/lib/settings";
 import { Notice } from "../Notice";
@@ -16,11 +17,18 @@ import "./cards.css";
 export function RequestCard({ requests, refill }: { requests: [TrackRequest, ...TrackRequest[]]; refill: () => void }) {
   const t = useTranslations("make");
   const takes = useTakes(requests);
+  const card = useRef<HTMLLIElement>(null);
   const [first, second] = requests;
   const name = t("request", { number: first.number });
   const [withTwin, without] = [takes.find((take) => take.request === first), takes.find((take) => take.request === second)];
+
+  // Below the form or above it, one would not see that anything came of the button.
+  useEffect(() => {
+    if (isNew(requests)) card.current?.scrollIntoView({ block: "nearest" });
+  }, [requests]);
+
   return (
-    <li className="panel request" aria-label={name}>
+    <li ref={card} className="panel request" aria-label={name}>
       <h3>{first.body.prompt}</h3>
       <p className="hint">{castOf(first.body) || t("noTwin")}</p>
       {requests.map((request) => (

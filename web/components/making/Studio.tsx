@@ -1,8 +1,9 @@
 "use client";
 
-import { useTranslations } from "next-intl";
+import { useLocale, useTranslations } from "next-intl";
 import { newId, type GenerateRequest } from "producer-twin";
 import { useRef, useState } from "react";
+import { keyName } from "@/lib/keyName";
 import { changeForm, useForm } from "@/lib/making/form";
 import { PRESETS } from "@/lib/making/presets";
 import { ask, randomSeed, useRequests, type TrackRequest } from "@/lib/making/requests";
@@ -21,6 +22,7 @@ const NOTHING_SERVED = { twins: [], backends: [] };
 /** The artist's page. `whole`: all of the service is there, and not just its route that generates. */
 export function Studio({ whole }: { whole: boolean }) {
   const t = useTranslations("make");
+  const locale = useLocale();
   const { settings } = useForm();
   const { requests } = useRequests();
   const { served, failure } = useTwins(whole);
@@ -74,7 +76,7 @@ export function Studio({ whole }: { whole: boolean }) {
                 <li key={preset.prompt}>
                   <button type="button" onClick={() => begin(preset)}>
                     {preset.prompt}
-                    <span className="hint">{t("presetMusic", { bpm: preset.bpm, key: preset.key })}</span>
+                    <span className="hint">{t("presetMusic", { bpm: preset.bpm, key: keyName(preset.key, locale) })}</span>
                   </button>
                 </li>
               ))}

@@ -3,8 +3,9 @@
 import { useTranslations } from "next-intl";
 import { useId } from "react";
 import { changeForm } from "@/lib/making/form";
-import { KEYS, type Settings } from "@/lib/settings";
+import type { Settings } from "@/lib/settings";
 import { Fault, Select } from "../Form";
+import { KeyOptions } from "../KeyOptions";
 import { NumberField } from "../NumberField";
 
 /** `twinsBpm` is the tempo that a twin plays at where none is given. */
@@ -31,9 +32,7 @@ export function TempoAndKey({ settings, twinsBpm }: { settings: Settings; twinsB
           onChange={(event) => changeForm({ key: event.target.value })}
         >
           <option value="">{t("anyKey")}</option>
-          {KEYS.map((key) => (
-            <option key={key}>{key}</option>
-          ))}
+          <KeyOptions />
         </Select>
         <Fault id={`${id}key`} />
       </div>

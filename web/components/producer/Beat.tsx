@@ -1,11 +1,12 @@
 "use client";
 
-import { useFormatter, useTranslations } from "next-intl";
+import { useFormatter, useLocale, useTranslations } from "next-intl";
 import { useId } from "react";
 import type { Analysis } from "producer-twin";
 import { clock } from "@/lib/duration";
-import { KEYS } from "@/lib/settings";
+import { keyName } from "@/lib/keyName";
 import type { Song } from "@/lib/useSongs";
+import { KeyOptions } from "../KeyOptions";
 import { Notice } from "../Notice";
 import { NumberField } from "../NumberField";
 import { BeatWave } from "./BeatWave";
@@ -20,8 +21,10 @@ type Props = {
 /** A file of the new training, as a row: its sound, and what is known of it, which the producer may correct. */
 export function Beat({ song, uploaded, change, remove }: Props) {
   const t = useTranslations("beats");
+  const locale = useLocale();
   const id = useId();
   const { known, name } = song;
+  const tone = known ? toneOf(known) : null;
   return (
     <li aria-label={name} className="beat">
       <p className="beat-name">
@@ -30,28 +33,26 @@ export function Beat({ song, uploaded, change, remove }: Props) {
       <div className="beat-row">
         <BeatWave file={song.file} src={song.src} name={name} />
         {known && (
-          <>
+          <div className="beat-fields">
             <NumberField
               label={t("tempo")}
               min={30}
               max={300}
               step="any"
-              placeholder={tempo(known, t)}
+              placeholder={tempoOf(known, t) ?? t("notHeard")}
               value={song.bpm}
               change={(bpm) => change({ bpm })}
             />
             <div>
               <label htmlFor={`${id}key`}>{t("key")}</label>
               <select id={`${id}key`} value={song.tone} onChange={(event) => change({ tone: event.target.value })}>
-                <option value="">{tone(known, t)}</option>
-                {KEYS.map((key) => (
-                  <option key={key}>{key}</option>
-                ))}
+                <option value="">{tone === null ? t("notHeard") : t("automatic", { value: keyName(tone, locale) })}</option>
+                <KeyOptions />
               </select>
             </div>
             <Text label={t("genre")} example={t("genreExample")} value={song.genre} set={(genre) => change({ genre })} />
             <Text label={t("instruments")} example={t("instrumentsExample")} value={song.instruments} set={(instruments) => change({ instruments })} />
-          </>
+          </div>
         )}
         {!known && song.trouble === undefined && (
           <p role="status" className="beat-state">
@@ -84,16 +85,23 @@ function Text({ label, example, value, set }: { label: string; example: string; 
   );
 }
 
-/** Length and format, the file's own title, and warnings. */
+/** Length and format, the file's own title, its tempo and key, and warnings. */
 function Facts({ known }: { known: Analysis }) {
   const t = useTranslations("beats");
   const format = useFormatter();
-  const { title, artist } = known.embedded;
+  const locale = useLocale();
+  const { title, artist, bpm, key } = known.embedded;
+  const tempo = tempoOf(known, t);
+  const tone = toneOf(known);
+  const told = (value: string | null, isStated: boolean, confidence: number | null): string | false =>
+    value !== null && (isStated ? t("stated", { value }) : t("heard", { value, sure: Math.round(100 * (confidence ?? 0)) }));
   const facts = [
     clock(known.seconds),
     `${known.format.toUpperCase()} ${format.number(known.sample_rate / 1000)} kHz`,
     t("channels", { count: known.channels }),
     [title, artist].filter(Boolean).join(" – "),
+    told(tempo && `${tempo} bpm`, bpm !== null, known.bpm_confidence),
+    told(tone && keyName(tone, locale), key !== null, known.key_confidence),
     known.loudness !== null && `${format.number(known.loudness, { maximumFractionDigits: 1 })} LUFS`,
     known.clipped > 0 && t("clipped", { count: known.clipped }),
     known.silent > known.seconds / 4 && t("silent", { seconds: Math.round(known.silent) }),
@@ -114,15 +122,10 @@ function Facts({ known }: { known: Analysis }) {
 type Say = ReturnType<typeof useTranslations<"beats">>;
 
 /** What a training uses unless the producer says otherwise: the file's own tempo, else the one that was heard. */
-function tempo({ embedded, bpm, bpm_alternative: other, bpm_confidence: confidence }: Analysis, t: Say): string {
-  if (embedded.bpm !== null) return t("stated", { value: String(embedded.bpm) });
-  if (bpm === null) return t("notHeard");
-  return t("heard", { value: other === null ? String(bpm) : t("or", { one: String(bpm), other: String(other) }), sure: percent(confidence) });
+function tempoOf({ embedded, bpm, bpm_alternative: other }: Analysis, t: Say): string | null {
+  if (embedded.bpm !== null) return String(embedded.bpm);
+  if (bpm === null) return null;
+  return other === null ? String(bpm) : t("or", { one: String(bpm), other: String(other) });
 }
 
-function tone({ embedded, key, key_confidence: confidence }: Analysis, t: Say): string {
-  if (embedded.key !== null) return t("stated", { value: embedded.key });
-  return key === null ? t("notHeard") : t("heard", { value: key, sure: percent(confidence) });
-}
-
-const percent = (confidence: number | null): number => Math.round((confidence ?? 0) * 100);
+const toneOf = ({ embedded, key }: Analysis): string | null => embedded.key ?? key;

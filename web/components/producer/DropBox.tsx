@@ -2,11 +2,12 @@
 
 import { useTranslations } from "next-intl";
 import { useEffect, useEffectEvent, useId, useState } from "react";
+import { Fault, Input } from "../Form";
 
 const ACCEPT = ".wav,.flac,.mp3,.ogg,.opus,.m4a,audio/*";
 
 /** Takes files that are chosen, or dropped anywhere on the page: the browser would open one that is dropped beside the box. */
-export function DropBox({ add }: { add: (files: File[]) => void }) {
+export function DropBox({ add, required }: { add: (files: File[]) => void; required: boolean }) {
   const t = useTranslations("newTwin");
   const id = useId();
   const [isOver, setOver] = useState(false);
@@ -37,10 +38,11 @@ export function DropBox({ add }: { add: (files: File[]) => void }) {
   return (
     <div className={isOver ? "drop over" : "drop"}>
       <label htmlFor={`${id}files`}>{t("drop")}</label>
-      <input
+      <Input
         id={`${id}files`}
         type="file"
         multiple
+        required={required}
         accept={ACCEPT}
         aria-describedby={`${id}formats`}
         onChange={(event) => {
@@ -48,6 +50,7 @@ export function DropBox({ add }: { add: (files: File[]) => void }) {
           event.target.value = "";
         }}
       />
+      <Fault id={`${id}files`} />
       <p id={`${id}formats`} className="hint">
         {t("formats")}
       </p>

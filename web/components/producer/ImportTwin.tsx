@@ -58,9 +58,11 @@ export function ImportTwin({ producer, imported }: Props) {
         <IdInput id={`${id}name`} required value={name} set={setName} />
         <Fault id={`${id}name`} />
         {share !== null && <progress aria-label={t("progress")} value={share} max={1} />}
-        <button type="submit" disabled={share !== null}>
-          {t("import")}
-        </button>
+        <div className="actions">
+          <button type="submit" disabled={share !== null}>
+            {t("import")}
+          </button>
+        </div>
       </Form>
       <Notice>{trouble}</Notice>
       <div role="status">

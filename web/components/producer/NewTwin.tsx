@@ -47,7 +47,7 @@ export function NewTwin({ producer, twins, started }: Props) {
       .backends()
       .then((backends) => setTraining(backends.find((row) => row.default)?.training ?? null))
       .catch(() => undefined); // the training starts without an estimate
-  }, []);
+  }, [twins]);
 
   function take(files: File[]): void {
     setTrouble(songs.length + files.length > MAX_FILES ? t("tooMany", { count: MAX_FILES }) : null);
@@ -97,7 +97,7 @@ export function NewTwin({ producer, twins, started }: Props) {
         {isRefused ? t("nameRefused") : isKnown ? t("nameKnown", { twin: `${producer}:${model || DEFAULT_NAME}` }) : t("nameRule")}
       </p>
 
-      <DropBox add={take} />
+      <DropBox add={take} required={songs.length === 0} />
       <MusicAmount lengths={lengths} />
       {songs.length > 0 && !producer && (
         <p className="hint" role="status">
@@ -129,7 +129,7 @@ export function NewTwin({ producer, twins, started }: Props) {
         </p>
       )}
       <Notice>{trouble}</Notice>
-      <button type="submit" className="primary" disabled={busy || ready.length === 0 || ready.length < songs.length}>
+      <button type="submit" className="primary" disabled={busy || ready.length < songs.length}>
         {busy ? t("starting") : t("start")}
       </button>
       {songs.length > ready.length && <p className="hint">{t("startsWhen")}</p>}

@@ -1,13 +1,15 @@
 "use client";
 
-import { useFormatter, useTranslations } from "next-intl";
+import { useFormatter, useLocale, useTranslations } from "next-intl";
 import { clock } from "@/lib/duration";
+import { keyName } from "@/lib/keyName";
 import { gainsOf, type Report } from "@/lib/report";
 
 /** The music of a training: how much there was, what became of each song, and warnings. */
 export function SongTable({ report }: { report: Report }) {
   const t = useTranslations("report");
   const format = useFormatter();
+  const locale = useLocale();
   const { data } = report;
   if (!data) return null;
   const gains = gainsOf(report);
@@ -45,7 +47,7 @@ export function SongTable({ report }: { report: Report }) {
                     <td>{clock(song.seconds)}</td>
                     <td>{t(`uses.${use}`)}</td>
                     <td>{song.tempo?.source ? format.number(Number(song.tempo.value), { maximumFractionDigits: 1 }) : "–"}</td>
-                    <td>{song.key?.source ? song.key.value : "–"}</td>
+                    <td>{song.key?.source ? keyName(String(song.key.value), locale) : "–"}</td>
                     <td>
                       {gain === undefined ? "–" : format.number(gain, { style: "percent", maximumFractionDigits: 1, signDisplay: "exceptZero" })}
                     </td>

@@ -15,7 +15,7 @@ export function StorageUsed({ stored }: { stored: ProducerStorage }) {
   };
   const kinds = Object.entries(stored.by).sort(([, one], [, other]) => other - one);
   return (
-    <section className="panel" aria-labelledby="storage">
+    <section className="panel storage" aria-labelledby="storage">
       <h2 id="storage">{t("title")}</h2>
       <p>
         {stored.limit === null ? t("used", { size: size(stored.bytes) }) : t("usedOf", { size: size(stored.bytes), limit: size(stored.limit) })}

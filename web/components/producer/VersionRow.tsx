@@ -37,14 +37,15 @@ export function VersionRow({ version, prompt, use }: Props) {
   return (
     <li>
       <span>
-        <code>{short}</code> <When at={version.created_at} />{" "}
-        {version.current && <strong>{t("inUse")}</strong>} {step && <em className="partial">{t("partial", { step, steps: steps ?? "?" })}</em>}
+        <code>{short}</code> <When at={version.created_at} /> {step && <em className="partial">{t("partial", { step, steps: steps ?? "?" })}</em>}
       </span>
       <span className="actions">
         <button type="button" disabled={busy || !version.usable} aria-label={t(busy ? "makingOne" : "listenOne", { version: short })} onClick={() => void audition()}>
           {busy ? t("making") : t("listen")}
         </button>
-        {!version.current && (
+        {version.current ? (
+          <strong>{t("inUse")}</strong>
+        ) : (
           <Confirm
             label={t("useOne", { version: short })}
             question={t("useQuestion", { version: short })}

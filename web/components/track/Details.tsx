@@ -1,10 +1,11 @@
 "use client";
 
-import { useFormatter, useTranslations } from "next-intl";
+import { useFormatter, useLocale, useTranslations } from "next-intl";
 import Link from "next/link";
 import type { ReactNode } from "react";
 import type { StoredTrack } from "producer-twin";
 import { clock } from "@/lib/duration";
+import { keyName } from "@/lib/keyName";
 import { When } from "../When";
 
 /** Fields of a request that the page shows by other means. */
@@ -28,6 +29,7 @@ export function Details({ track }: { track: StoredTrack }) {
   const tasks = useTranslations("tasks");
   const fields = useTranslations("fields");
   const format = useFormatter();
+  const locale = useLocale();
   const options = Object.entries(track.options).filter(
     ([name, value]) => !SHOWN.has(name) && value !== null && value !== "",
   );
@@ -56,7 +58,7 @@ export function Details({ track }: { track: StoredTrack }) {
       {track.reference && <Fact name={t("reference")}>{track.reference}</Fact>}
       <Fact name={fields("duration_seconds")}>{clock(track.duration_seconds)}</Fact>
       {track.bpm !== null && <Fact name={fields("bpm")}>{t("bpm", { bpm: track.bpm })}</Fact>}
-      {track.key !== null && <Fact name={fields("key")}>{track.key}</Fact>}
+      {track.key !== null && <Fact name={fields("key")}>{keyName(track.key, locale)}</Fact>}
       <Fact name={fields("seed")}>{track.seed}</Fact>
       {options.map(([name, value]) => {
         const known = name as Parameters<typeof fields>[0];

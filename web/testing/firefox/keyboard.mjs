@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 
 const MAX_TABS = 120;
 
-/** Presses Tab until what has this name has the focus, if it has not; with `back` backwards. @param {Page} page @param {string} name */
+/** Presses Tab until what has this name has the focus, if it has not; with `back` backwards. Beyond the last one lies the browser, after which headless Firefox presses no button by Enter. @param {Page} page @param {string} name */
 export async function tabTo(page, name, { back = false } = {}) {
   if (back) await page.keyboard.down("Shift");
   try {

@@ -41,6 +41,20 @@ export async function opened(context, width) {
   return page;
 }
 
+/** Has requests to paths that end so never answered, for which the page waits a fifth as long; returns what ends that. @param {Page} page @param {string} path */
+export async function hung(page, path) {
+  let isHung = true;
+  await page.evaluateOnNewDocument(() => {
+    const { timeout } = AbortSignal;
+    AbortSignal.timeout = (milliseconds) => timeout.call(AbortSignal, milliseconds / 5);
+  });
+  await page.setRequestInterception(true);
+  page.on("request", (request) => {
+    if (!isHung || !new URL(request.url()).pathname.endsWith(path)) void request.continue();
+  });
+  return () => void (isHung = false);
+}
+
 /** The page broke neither its policy nor its scripts; axe finds nothing, nothing is wider than the window, and the styles are there. @param {Page} page @param {string} state */
 export async function sound(page, state) {
   await page.evaluate(axe);

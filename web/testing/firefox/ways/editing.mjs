@@ -1,4 +1,5 @@
 // @ts-check
+import assert from "node:assert/strict";
 import { APP, TRACK } from "../app.mjs";
 import { press, tabTo, write } from "../keyboard.mjs";
 import { reads, sound } from "../page.mjs";
@@ -41,6 +42,27 @@ export const editing = {
     await sound(page, "an edit beside its original");
     await press(page, "A/B: B");
     await page.waitForSelector("section.player button[aria-label^='A/B: A']");
+  },
+
+  /** @param {Page} page @param {string} tag */
+  "a part that is dragged across the waveform": async (page, tag) => {
+    await choose(page, 0);
+    await page.waitForSelector("section.player .wave div");
+    const box = await (await page.waitForSelector("section.player [role=slider]"))?.boundingBox();
+    assert.ok(box);
+    const [top, middle] = [box.y + box.height / 2, box.x + box.width / 2];
+    await page.mouse.move(middle - box.width / 10, top);
+    await page.mouse.down();
+    await page.mouse.move(middle, top, { steps: 4 });
+    await page.mouse.move(middle + box.width / 10, top, { steps: 4 });
+    await page.mouse.up();
+    await reads(page, "Selected: 0:04 to 0:06");
+    const [start, end] = await page.$$eval("input[name=start], input[name=end]", (fields) => fields.map(({ value }) => Number(value)));
+    assert.ok(Math.abs((start ?? 0) - 4) < 0.3 && Math.abs((end ?? 0) - 6) < 0.3, `${start} to ${end}`);
+    await sound(page, "a selected part");
+    await write(page, "Prompt", `drop ${tag}`, { back: true });
+    await press(page, "Replace this part");
+    await compared(page, "Repainted part", `drop ${tag}`);
   },
 
   /** @param {Page} page @param {string} tag */

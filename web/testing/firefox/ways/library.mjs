@@ -41,4 +41,17 @@ export const library = {
     await press(page, "Cancel");
     await like(page);
   },
+
+  /** @param {Page} page @param {string} tag */
+  "a track is deleted": async (page, tag) => {
+    const body = JSON.stringify({ prompt: `gone ${tag}`, duration_seconds: 1, response: "url" });
+    await fetch(`${APP}/api/service/generate`, { method: "POST", headers: { "content-type": "application/json" }, body });
+    await page.goto(`${APP}/library?text=gone ${tag}`);
+    await reads(page, `gone ${tag}`);
+    await choose(page, "Delete");
+    await reads(page, "will be deleted for good");
+    await press(page, "Delete");
+    await reads(page, "No track matches.");
+    await sound(page, "no track");
+  },
 };

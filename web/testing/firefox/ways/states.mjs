@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { APP, GUARDED, PASSWORD, SCHEME, SIGN_IN, TRACK } from "../app.mjs";
 import { press, write } from "../keyboard.mjs";
-import { field, forgets, opened, reads, sound } from "../page.mjs";
+import { field, forgets, hung, opened, reads, sound } from "../page.mjs";
 
 /** @typedef {import("puppeteer-core").Page} Page */
 
@@ -66,6 +66,16 @@ export const states = {
       await forgets(other, "does not answer");
       await sound(other, "a list that came late");
     }
+  },
+
+  /** @param {Page} page */
+  "a service that hangs": async (page) => {
+    const answer = await hung(page, "/api/service/tracks");
+    await page.goto(`${APP}/library`);
+    await reads(page, "does not answer");
+    answer();
+    await forgets(page, "does not answer");
+    await reads(page, "quokka");
   },
 
   /** @param {Page} page */

@@ -1,5 +1,6 @@
 // @ts-check
-import { begin, PRODUCERS } from "../app.mjs";
+import assert from "node:assert/strict";
+import { begin, PRODUCERS, told } from "../app.mjs";
 import { press, tabTo } from "../keyboard.mjs";
 import { counts, field, forgets, reads, sound } from "../page.mjs";
 
@@ -23,6 +24,20 @@ export const trainings = {
     await press(page, "Cancel");
     await reads(page, "partial: stopped at step 20 of 40");
     await counts(page, ".versions li", 2);
+  },
+
+  /** @param {Page} page */
+  "a training goes on after it was cancelled": async (page) => {
+    await open(page, "running");
+    await reads(page, "Step 20 of 40");
+    await press(page, "Cancel");
+    await reads(page, "Cancelled");
+    await sound(page, "a training that was cancelled");
+    await press(page, "Resume");
+    await page.waitForFunction(() => document.querySelector("h2")?.textContent === "Running now");
+    await reads(page, "Step 20 of 40");
+    assert.ok((await told()).seen.includes("POST /jobs/two/resume"));
+    await sound(page, "a training that goes on");
   },
 
   /** @param {Page} page */

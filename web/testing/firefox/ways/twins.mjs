@@ -1,19 +1,20 @@
 // @ts-check
+import { writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { APP, BEAT } from "../app.mjs";
-import { press, write } from "../keyboard.mjs";
+import { press, tabTo, write } from "../keyboard.mjs";
 import { counts, field, reads, sound } from "../page.mjs";
 
 /** @typedef {import("puppeteer-core").Page} Page */
 
 export const twins = {
   /** @param {Page} page @param {string} tag */
-  "a twin, and takes with and without it": async (page, tag) => {
+  "a twin, takes with and without it, and a blend with an imported one": async (page, tag) => {
     const producer = `firefox-${tag.replace(" ", "-")}`;
     await page.goto(`${APP}/producer`);
     await write(page, "Producer id", producer);
     await (await field(page, "Drop your beats here")).uploadFile(BEAT);
-    const tempo = await field(page, "Tempo in bpm");
-    await page.waitForFunction((input) => /** @type {HTMLInputElement} */ (input).placeholder.includes("heard"), {}, tempo);
+    await reads(page, "bpm heard");
     await sound(page, "a beat");
     await write(page, "Name of the twin", "night");
     await press(page, "How it is trained");
@@ -28,6 +29,16 @@ export const twins = {
     await write(page, "Name of the twin", "night", { back: true });
     await reads(page, `This makes a new version of ${producer}:night.`);
 
+    const exported = await fetch(await page.$eval("a[download]", ({ href }) => href));
+    const file = join(dirname(BEAT), `${producer}.safetensors`);
+    await writeFile(file, Buffer.from(await exported.arrayBuffer()));
+    await press(page, "Import a twin");
+    await (await field(page, "Files")).uploadFile(file);
+    await write(page, "Name", "dusk");
+    await press(page, "Import");
+    await reads(page, `${producer}:dusk is imported.`);
+    await sound(page, "an imported twin");
+
     await press(page, "Artists", { back: true });
     await reads(page, "Make a track");
     await page.waitForSelector(`option[value="${producer}:night"]`);
@@ -39,5 +50,15 @@ export const twins = {
     await press(page, "Compare with and without");
     await page.waitForSelector("section.player button[aria-label^='A/B: B, switch to Without']");
     await sound(page, "takes with and without the twin");
+
+    await (await field(page, "Blend with")).select(`${producer}:dusk`);
+    await tabTo(page, `${producer}:dusk 50 %`, { back: true });
+    await page.keyboard.press("ArrowLeft");
+    await reads(page, `${producer}:dusk 47 %`);
+    await sound(page, "a blend");
+    await write(page, "Prompt", `blend ${tag}`, { back: true });
+    await press(page, "Make a take");
+    await reads(page, `${producer}:night 53 %, ${producer}:dusk 47 %`);
+    await counts(page, "li.take", 3);
   },
 };

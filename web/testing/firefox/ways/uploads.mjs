@@ -1,7 +1,7 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { BEAT, begin, PRODUCERS, told } from "../app.mjs";
-import { press } from "../keyboard.mjs";
+import { press, write } from "../keyboard.mjs";
 import { counts, field, reads, sound } from "../page.mjs";
 
 /** @typedef {import("puppeteer-core").Page} Page */
@@ -21,6 +21,9 @@ async function choose(page, ...files) {
   await input.uploadFile(...files);
 }
 
+/** How many files the stand-in has had. */
+const uploaded = async () => (await told()).seen.filter((request) => request === UPLOAD).length;
+
 export const uploads = {
   /** @param {Page} page */
   "files of one name, and one beside the box": async (page) => {
@@ -34,8 +37,23 @@ export const uploads = {
     });
     assert.ok(isTaken);
     for (const name of ["night.wav", "night (2).wav", "beside.wav"]) await page.waitForSelector(`li.beat[aria-label="${name}"] select`);
-    assert.equal((await told()).seen.filter((request) => request === UPLOAD).length, 3);
+    assert.equal(await uploaded(), 3);
     await sound(page, "three beats");
+  },
+
+  /** @param {Page} page */
+  "a start without files, and another producer id": async (page) => {
+    await open(page, "empty");
+    await press(page, "Start training");
+    await page.waitForSelector("input[type=file][aria-invalid=true]:focus");
+    await sound(page, "a start without files");
+    await choose(page, BEAT);
+    await reads(page, "140 bpm heard");
+    await write(page, "Producer id", "adam", { back: true });
+    for (let tries = 0; (await uploaded()) < 2 && tries < 100; tries++) await new Promise((on) => setTimeout(on, 50));
+    assert.equal(await uploaded(), 2);
+    await counts(page, "li.beat", 1);
+    await reads(page, "140 bpm heard");
   },
 
   /** @param {Page} page */
