@@ -1,7 +1,7 @@
 """Train the timbre encoder to name the instruments that it hears, before the transformer learns to follow it.
 
-Trained with the transformer alone, its token stays nearly the same for all references: 2,500 steps of all tasks
-lowered the loss of a right reference by .002 against a wrong one.
+Trained with the transformer alone it learned little: after 2,500 steps of all tasks a track was nearest to its own
+reference, of four, in .48 of the cases, and without a reference in .45.
 """
 
 from __future__ import annotations
