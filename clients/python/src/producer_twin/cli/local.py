@@ -54,4 +54,4 @@ def _found() -> Path | None:
 
 
 def _is_service(folder: Path) -> bool:
-    return (folder / "service.py").is_file() and (folder / "api" / "auth" / "keys.py").is_file()
+    return (folder / "service.py").is_file() and (folder / "api" / "auth").is_dir()
