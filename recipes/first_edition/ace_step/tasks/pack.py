@@ -19,7 +19,7 @@ from .training import STATE
 TASK_TRAITS = {
     **TRAITS,
     "tasks": ["text", "repaint", "extend", "cover", "complete", "lego", "extract"],
-    "reference": False,
+    "reference": True,
 }
 
 
