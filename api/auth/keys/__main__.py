@@ -1,10 +1,12 @@
-"""The command line of API keys.
+"""The command line of API keys, in the storage of STORAGE_URL.
 
-python -m api.auth.keys create web --scope generate --scope train
-python -m api.auth.keys create ada-laptop --scope train --producer ada
-python -m api.auth.keys list
-python -m api.auth.keys revoke 1f0c…
-python -m api.auth.keys reopen
+    python -m api.auth.keys create web --scope generate --scope train
+    python -m api.auth.keys create ada-laptop --scope train --producer ada
+    python -m api.auth.keys list
+    python -m api.auth.keys revoke 1f0c…
+    python -m api.auth.keys reopen
+
+`create` shows a key once.
 """
 
 from __future__ import annotations

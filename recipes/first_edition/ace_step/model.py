@@ -59,6 +59,8 @@ DRUMLESS_SHARE = 0.25
 Without it, half of the pieces whose genre was not recognised were drumless ones, classified as ambient."""
 PARTS = ("transformer", "text_encoder", "condition_encoder")
 """The components of `AceStepPipeline` that are trained together."""
+TIMES = (0.002, 0.999)
+"""The least and the greatest time that is trained."""
 REFRESH_EVERY = 200
 VALIDATE_EVERY = 250
 
@@ -198,8 +200,13 @@ def draw_times(count: int, rhythm: bool) -> torch.Tensor:
     """Flow-matching times `[B]`: half of them biased to the noisy end, where rhythm and form are decided."""
     if rhythm:
         return 0.9 + 0.099 * torch.rand(count)
-    noisy = torch.sigmoid(torch.randn(count) * 1.2 + 1.0)
-    return torch.where(torch.rand(count) < 0.5, torch.rand(count), noisy).clamp(0.002, 0.999)
+    noisy = draw_noisy_times(count)
+    return torch.where(torch.rand(count) < 0.5, torch.rand(count), noisy).clamp(*TIMES)
+
+
+def draw_noisy_times(count: int) -> torch.Tensor:
+    """Times `[B]` towards the noisy end."""
+    return torch.sigmoid(torch.randn(count) * 1.2 + 1.0).clamp(*TIMES)
 
 
 def _draw(library: Library[Clip], rng: np.random.Generator) -> tuple[list[Clip], torch.Tensor, float]:

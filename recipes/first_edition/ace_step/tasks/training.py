@@ -20,7 +20,7 @@ from ...clips import LOOP_SECONDS, VALIDATION_CLIPS, Clip, Library
 from ...data import TRAINING
 from ...training import Training, start_over
 from ..latents import frames
-from ..model import PROMPT_DROPOUT, channel_weights, draw_lyrics, draw_times, validation
+from ..model import PROMPT_DROPOUT, channel_weights, draw_lyrics, draw_noisy_times, draw_times, validation
 from ..prompts import format_prompt
 from .audio_tokens import OutlineReader
 from .examples import SHARES, Example, can_do, draw_batch, example
@@ -93,7 +93,7 @@ def begin(runs: Path, starter: TaskStarter) -> None:
 
 def draw_task_times(examples: Sequence[Example], rhythm: bool) -> torch.Tensor:
     """Flow-matching times `[B]`: a cover's are towards the noisy end, where the notes are decided."""
-    noisy = torch.sigmoid(torch.randn(len(examples)) * 1.2 + 1.0).clamp(0.002, 0.999)
+    noisy = draw_noisy_times(len(examples))
     covers = torch.tensor([row.task == "cover" for row in examples])
     return torch.where(covers, noisy, draw_times(len(examples), rhythm))
 
