@@ -4,7 +4,7 @@ import { useTranslations } from "next-intl";
 import { useEffect, useRef } from "react";
 import { fillForm } from "@/lib/making/form";
 import { errorOf } from "@/lib/making/request";
-import { dismiss, isNew, retry, type TrackRequest } from "@/lib/making/requests";
+import { dismiss, markSeen, retry, type TrackRequest } from "@/lib/making/requests";
 import { compare } from "@/lib/player/player";
 import { castOf } from "@/lib/settings";
 import { Notice } from "../Notice";
@@ -24,7 +24,7 @@ export function RequestCard({ requests, refill }: { requests: [TrackRequest, ...
 
   // Below the form or above it, one would not see that anything came of the button.
   useEffect(() => {
-    if (isNew(requests)) card.current?.scrollIntoView({ block: "nearest" });
+    if (markSeen(requests)) card.current?.scrollIntoView({ block: "nearest" });
   }, [requests]);
 
   return (

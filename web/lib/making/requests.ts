@@ -71,8 +71,8 @@ export const isOwn = ({ id }: TrackRequest): boolean => own.has(id);
 
 const unseen = new Set<string>();
 
-/** Whether one of these was asked for since this was last called for it. */
-export const isNew = (requests: TrackRequest[]): boolean => requests.filter(({ id }) => unseen.delete(id)).length > 0;
+/** Marks requests as seen. Returns whether one of them was not yet. */
+export const markSeen = (requests: TrackRequest[]): boolean => requests.filter(({ id }) => unseen.delete(id)).length > 0;
 
 /** Asks for tracks, and returns the request's id. A seed is drawn if there is none, which "Same seed again" then has. */
 export function ask(body: GenerateRequest, kind: Kind = {}): string {

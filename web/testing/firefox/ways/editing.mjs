@@ -50,11 +50,11 @@ export const editing = {
     await page.waitForSelector("section.player .wave div");
     const box = await (await page.waitForSelector("section.player [role=slider]"))?.boundingBox();
     assert.ok(box);
-    const [top, middle] = [box.y + box.height / 2, box.x + box.width / 2];
-    await page.mouse.move(middle - box.width / 10, top);
+    const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+    await page.mouse.move(x - box.width / 10, y);
     await page.mouse.down();
-    await page.mouse.move(middle, top, { steps: 4 });
-    await page.mouse.move(middle + box.width / 10, top, { steps: 4 });
+    await page.mouse.move(x, y, { steps: 4 });
+    await page.mouse.move(x + box.width / 10, y, { steps: 4 });
     await page.mouse.up();
     await reads(page, "Selected: 0:04 to 0:06");
     const [start, end] = await page.$$eval("input[name=start], input[name=end]", (fields) => fields.map(({ value }) => Number(value)));
