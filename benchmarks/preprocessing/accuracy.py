@@ -34,9 +34,15 @@ class Estimate:
     true_bpm: float
     true_key: str
     bar_error: float
+    beat: float
 
     def is_tempo(self, bpm: float | None, factors: Sequence[float] = (1,)) -> bool:
         return any(abs((bpm or 0) / (self.true_bpm * factor) - 1) <= TEMPO_TOLERANCE for factor in factors)
+
+    @property
+    def octaves(self) -> list[float]:
+        """The quarters' tempo, its double and half; in compound time also the beat's, which is a dotted quarter."""
+        return [octave / unit for octave in OCTAVES for unit in {1.0, self.beat}]
 
 
 def analysis(first: int, songs: int) -> None:
@@ -82,7 +88,7 @@ def _of_synthesiser(seed: int) -> Estimate:
 
 
 def _of_score(path: Path, truth: Truth) -> Estimate:
-    known = Known(truth.bpm, truth.key, truth.beats_per_bar, truth.bar_seconds, truth.first_bar)
+    known = Known(truth.bpm, truth.key, truth.beats_per_bar, truth.bar_seconds, truth.first_bar, truth.beat)
     return _estimate(path, path.stem, known)
 
 
@@ -100,6 +106,7 @@ def _estimate(path: Path, label: str, known: Known) -> Estimate:
         known.bpm,
         known.key,
         float(bar_error(np.array(first - known.first_bar), known.bar_seconds)),
+        known.beat,
     )
 
 
@@ -107,7 +114,7 @@ def _print_shares(label: str, found: Sequence[Estimate]) -> None:
     print(
         f"{label:22} {len(found):4} songs: bpm right {_share(one.is_tempo(one.bpm) for one in found)}, "
         f"or its alternative {_share(one.is_tempo(one.bpm) or one.is_tempo(one.alternative) for one in found)}, "
-        f"octaves folded {_share(one.is_tempo(one.bpm, OCTAVES) for one in found)}; "
+        f"octaves folded {_share(one.is_tempo(one.bpm, one.octaves) for one in found)}; "
         f"key {_share(one.key == one.true_key for one in found)}; "
         f"first bar {_share(one.bar_error <= BAR_TOLERANCE for one in found)}"
     )

@@ -47,6 +47,7 @@ class Truth:
         key: such as "A minor".
         bar: quarter notes to a bar.
         first_bar: when the first whole bar begins, in seconds.
+        beat: quarter notes to a beat: 1, or 1.5 in compound time such as 6/8.
     """
 
     piece: str
@@ -58,6 +59,7 @@ class Truth:
     key: str
     bar: float
     first_bar: float
+    beat: float
 
     @property
     def beats_per_bar(self) -> int:
@@ -136,6 +138,7 @@ def _song(
         f"{NOTES[arrangement.piece.tonic]} {piece.mode}",
         piece.bar,
         marks[0],
+        piece.beat,
     )
     return effects.master(audio, RATE, rng), truth
 

@@ -24,13 +24,14 @@ BAR_TOLERANCE = 0.07
 
 @dataclass(frozen=True)
 class Known:
-    """The true values of a song; the first bar in seconds."""
+    """The true values of a song; the first bar in seconds, the beat in quarter notes."""
 
     bpm: float
     key: str
     beats_per_bar: int
     bar_seconds: float
     first_bar: float
+    beat: float = 1.0
 
 
 def rendered(seed: int) -> tuple[Song, NDArray[np.float32]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -79,14 +79,8 @@ def arrange_piece(piece: Piece, ensemble: str, rng: np.random.Generator) -> Arra
 
     instruments = {"melody": pick(cast.melody), "inner": pick(cast.inner), "bass": pick(cast.bass)}
     shift = int(rng.integers(-5, 7))
-    moved = Piece(
-        piece.name,
-        piece.collection,
-        piece.bar,
-        (piece.tonic + shift) % 12,
-        piece.mode,
-        [(start, length, pitch + shift) for start, length, pitch in piece.notes],
-    )
+    transposed = [(start, length, pitch + shift) for start, length, pitch in piece.notes]
+    moved = replace(piece, tonic=(piece.tonic + shift) % 12, notes=transposed)
     notes = list(_tune(moved, cast, instruments, rng))
     if cast.drums and piece.bar in (2, 4) and rng.random() < 0.85:
         pattern = cast.drums[rng.integers(len(cast.drums))]

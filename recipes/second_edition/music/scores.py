@@ -25,6 +25,7 @@ class Piece:
         tonic: pitch class, 0 is C.
         mode: `major` or `minor`; the other modes count as the nearer of the two.
         notes: start and length in quarter notes, and MIDI pitch; the first full bar starts at 0.
+        beat: quarter notes to a beat: 1, or 1.5 in compound time such as 6/8.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Piece:
     tonic: int
     mode: str
     notes: list[tuple[float, float, int]]
+    beat: float = 1.0
 
     @property
     def quarters(self) -> float:
@@ -80,6 +82,7 @@ def _piece(score: Any, name: str, collection: str) -> Piece | None:
     if not metres or not keys:
         return None
     bar = float(metres[0].barDuration.quarterLength)
+    beat = 1.5 if metres[0].beatDivisionCount == 3 else 1.0
     major = keys[0] if keys[0].mode in ("major", "mixolydian", "lydian") else None
     part = score.parts.first()
     first = part.getElementsByClass("Measure").first()
@@ -91,4 +94,4 @@ def _piece(score: Any, name: str, collection: str) -> Piece | None:
     ]
     if not notes or notes[-1][0] < 4 * bar:
         return None
-    return Piece(name, collection, bar, keys[0].tonic.pitchClass, "major" if major else "minor", notes)
+    return Piece(name, collection, bar, keys[0].tonic.pitchClass, "major" if major else "minor", notes, beat)
