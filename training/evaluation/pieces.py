@@ -42,7 +42,7 @@ def compare_pieces(
     Returns:
         What is heard; None if there is no music of the producer to compare with.
     """
-    prompts = split.at_default_tempo(_prompts(split))
+    prompts = prompts_of(split)
     texts = prompts * next(seeds for steps, seeds in _SEEDS.items() if session.step >= steps)
     folder = split.train.examples.folder
     with session.as_served() as pairs:
@@ -75,13 +75,13 @@ def compare_pieces(
     return heard
 
 
-def _prompts(split: TrainEvalSplit) -> list[Text]:
-    """The captions of different songs, held-out songs first, and the neutral prompt."""
+def prompts_of(split: TrainEvalSplit) -> list[Text]:
+    """The captions of different songs, held-out songs first, and the neutral prompt, at the twin's default tempo."""
     by_song: dict[int, Text] = {}
     for subset in (split.held_out, split.train):
         for song, text in zip(subset.songs, subset.texts, strict=True):
             by_song.setdefault(song, text)
-    return [*list(dict.fromkeys(by_song.values()))[:_MAX_CAPTIONS], _NEUTRAL]
+    return split.at_default_tempo([*list(dict.fromkeys(by_song.values()))[:_MAX_CAPTIONS], _NEUTRAL])
 
 
 def _resemblance(heard: Heard, split: TrainEvalSplit, own: Sequence[Piece], codec: Sequence[Piece]) -> dict[str, Any]:
