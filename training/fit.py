@@ -43,6 +43,7 @@ class Fit:
     Attributes:
         history: the losses and previews so far, those of earlier attempts included.
         choice: of the version of the adapter that becomes the twin.
+        played: the last preview, as `sampling.play` knows it.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Fit:
         self.choice = VersionChoice(
             attempt.record.request.keep, bool(split.held_out.examples), recipe.steps, saved and saved.get("choice")
         )
+        self.played: dict[str, Track] = {}
         self._board = TensorBoard(attempt.storage, self._job_id, session.step)
         self._held_out_steps = measured_steps(recipe.steps)
         previews = max(1, min(_PREVIEW_PARTS, recipe.steps // _MIN_STEPS_BETWEEN_PREVIEWS))
@@ -158,10 +160,11 @@ class Fit:
 
     def _preview(self) -> Track:
         """A piece from the first of the prompts of the evaluation. Before the first step it is the base model's."""
-        texts, seconds = prompts_of(self._split)[:1], self._preview_seconds
+        texts, seconds = prompts_of(self._split, captions=1)[:1], self._preview_seconds
         with self._session.as_served() as pairs:
             if self._session.step:
-                [track] = play(self._model, texts, seconds, pairs)
+                self.played.clear()
+                [track] = play(self._model, texts, seconds, pairs, played=self.played)
             else:
                 # The evaluation compares the twin with the same piece, which it finds in the folder.
                 [track] = play_base(self._model, texts, seconds, self._split.train.examples.folder)
