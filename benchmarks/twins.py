@@ -77,9 +77,9 @@ def main() -> None:
             compared = {}
             for name, part in (("held_out", unseen), ("trained_on", seen[:5])):
                 if part:
-                    after = measure(running, part, name)
+                    after = measure(running, part, name, FULL.draws)
                     with running.disable_adapter():
-                        compared[name] = compare(measure(running, part, name), after, range(len(part)))
+                        compared[name] = compare(measure(running, part, name, FULL.draws), after, range(len(part)))
             heard = _heard(running, model, clips)
             pairs = running.pairs()
         verdict = judge(
