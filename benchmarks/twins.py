@@ -23,10 +23,11 @@ from benchmarks.training import clip_of, loaded
 from models.base import Text
 from recipes.synthesiser import UNSEEN_STYLES, sample_song
 from training.base import Example, Recipe
+from training.evaluation.extent import FULL
 from training.evaluation.heard import Heard
 from training.evaluation.heard import compare as compare_heard
 from training.evaluation.listening import Piece, listen, middle
-from training.evaluation.losses import DRAWS, compare, measure
+from training.evaluation.losses import compare, measure
 from training.evaluation.noise import is_noise
 from training.evaluation.sampling import play
 from training.evaluation.verdict import Verdict, judge
@@ -76,9 +77,9 @@ def main() -> None:
             compared = {}
             for name, part in (("held_out", unseen), ("trained_on", seen[:5])):
                 if part:
-                    after = measure(running, part, name)
+                    after = measure(running, part, name, FULL.draws)
                     with running.disable_adapter():
-                        compared[name] = compare(measure(running, part, name), after, range(len(part)))
+                        compared[name] = compare(measure(running, part, name, FULL.draws), after, range(len(part)))
             heard = _heard(running, model, clips)
             pairs = running.pairs()
         verdict = judge(
@@ -147,7 +148,7 @@ def _loss(trainer: Any, model: Any, examples: Sequence[Example], pairs: Mapping[
         losses = [
             trainer.losses([example], [generator_of(("table", place, draw))]).item()
             for place, example in enumerate(examples)
-            for draw in range(DRAWS)
+            for draw in range(FULL.draws)
         ]
     return float(np.mean(losses))
 

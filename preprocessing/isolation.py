@@ -40,18 +40,22 @@ def refusing(name: str) -> Iterator[None]:
 
 
 def load_decoders() -> None:
+    """Import what children call, since each of them would import it again."""
     import av  # noqa: F401
     import soundfile  # noqa: F401
 
     import preprocessing.decode
+    import preprocessing.embedded_tags
     import preprocessing.recording  # noqa: F401
 
 
 def load_analysis() -> None:
-    """Import the analysis, and run it once: librosa compiles code on first use, which takes half a minute."""
+    """Import what children call, and run the analysis: librosa compiles code on first use, for half a minute."""
     import numpy as np
 
-    import preprocessing.memorised  # noqa: F401
+    import preprocessing.analysis_record
+    import preprocessing.memorised
+    import preprocessing.songs  # noqa: F401
     from preprocessing import segment
     from preprocessing.analysis import analyse
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 
@@ -24,3 +25,8 @@ def hang() -> None:
 def serve(client: socket.socket) -> int:
     """Return the number that the client sends as exit status."""
     return int(client.recv(16))
+
+
+def modules() -> set[str]:
+    """The names of the modules that this process has imported."""
+    return set(sys.modules)

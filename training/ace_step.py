@@ -92,7 +92,7 @@ class AceStepTrainer:
             contexts.append(conditions.context(pipeline, start + x0.shape[1])[:, start:])
             texts.append(condition)
             latents.append(x0)
-            noisy.append((t * noise + (1 - t) * x0).to(transformer.dtype))
+            noisy.append((t * noise + (1 - t) * x0).to(self.model.dtype))
             targets.append(noise - x0)
             times.append(t)
         velocities = packed.Pack(transformer, packed.streams(transformer, contexts, texts)).velocities(noisy, times)

@@ -15,6 +15,7 @@ from training import checkpoint
 from training.attempt import Attempt
 from training.base import Recipe
 from training.evaluation.losses import measure
+from training.evaluation.pieces import prompts_of
 from training.evaluation.report import Report
 from training.evaluation.sampling import Track, play, play_base
 from training.history import History, TensorBoard
@@ -42,6 +43,7 @@ class Fit:
     Attributes:
         history: the losses and previews so far, those of earlier attempts included.
         choice: of the version of the adapter that becomes the twin.
+        played: the last preview, as `sampling.play` knows it.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Fit:
         self.choice = VersionChoice(
             attempt.record.request.keep, bool(split.held_out.examples), recipe.steps, saved and saved.get("choice")
         )
+        self.played: dict[str, Track] = {}
         self._board = TensorBoard(attempt.storage, self._job_id, session.step)
         self._held_out_steps = measured_steps(recipe.steps)
         previews = max(1, min(_PREVIEW_PARTS, recipe.steps // _MIN_STEPS_BETWEEN_PREVIEWS))
@@ -156,13 +159,15 @@ class Fit:
                 self._update_previews()
 
     def _preview(self) -> Track:
-        """A piece from the text of the first example. Before the first step it is the base model's."""
-        train, seconds = self._split.train, self._preview_seconds
+        """A piece from the first of the prompts of the evaluation. Before the first step it is the base model's."""
+        texts, seconds = prompts_of(self._split, captions=1)[:1], self._preview_seconds
         with self._session.as_served() as pairs:
             if self._session.step:
-                [track] = play(self._model, train.texts[:1], seconds, pairs)
+                self.played.clear()
+                [track] = play(self._model, texts, seconds, pairs, played=self.played)
             else:
-                [track] = play_base(self._model, train.texts[:1], seconds, train.examples.folder)
+                # The evaluation compares the twin with the same piece, which it finds in the folder.
+                [track] = play_base(self._model, texts, seconds, self._split.train.examples.folder)
         return track
 
     def _update_previews(self) -> None:

@@ -14,11 +14,12 @@ from runners import TABLE
 from training import ranks
 from training.adapter import TrainedAdapter, save_adapter
 from training.attempt import Attempt
-from training.base import Recipe, Trainer
+from training.base import MIN_DEFAULT_STEPS, Recipe, Trainer
 from training.dataset import load_dataset
 from training.devices import device_names, load_model
 from training.evaluation import page
 from training.evaluation.evaluate import evaluate
+from training.evaluation.extent import extent_of
 from training.evaluation.own_clips import store_own_clips
 from training.evaluation.report import Report
 from training.examples import ExampleCache, prune
@@ -75,7 +76,16 @@ class TrainingPipeline:
                     fit.choice.apply(running)
                     attempt.update(state="evaluating")
                     scale = evaluate(
-                        running, trainer, model, split, fit.kept_curve, report, piece_seconds, attempt.stop.check
+                        running,
+                        trainer,
+                        model,
+                        split,
+                        fit.kept_curve,
+                        report,
+                        piece_seconds,
+                        extent_of(recipe.steps),
+                        fit.played,
+                        attempt.stop.check,
                     )
                     report.set_training(recipe, fit.history, fit.choice)
                 finally:
@@ -103,8 +113,16 @@ class TrainingPipeline:
             dataset = load_dataset(self._attempt, model, folder, on_progress)
             prune()
             cache = ExampleCache(trainer, model, base)
+            extent = extent_of(self._attempt.record.request.max_steps or MIN_DEFAULT_STEPS)
             split = split_dataset(
-                dataset, model, cache, clip_seconds, self._attempt.stop.check, on_progress, report.try_measuring
+                dataset,
+                model,
+                cache,
+                clip_seconds,
+                self._attempt.stop.check,
+                on_progress,
+                report.try_measuring,
+                extent.through_codec,
             )
             self._attempt.update(progress=None, seconds_left=None)
             report.set(data=split.data)

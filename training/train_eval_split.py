@@ -20,6 +20,7 @@ from training import kept
 from training.adapter import median_tempo
 from training.evaluation import reference
 from training.evaluation.data_section import data_section
+from training.evaluation.extent import FULL
 from training.evaluation.held_out import choose_held_out
 from training.evaluation.listening import Piece, listen, middle
 from training.evaluation.noise import is_noise
@@ -29,7 +30,6 @@ from training.examples import ExampleCache, Examples
 _MAX_EXAMPLE_SECONDS = 60.0
 # An excerpt is measured of at most this many of the dataset's clips.
 _MAX_EXCERPTS = 32
-_MAX_THROUGH_CODEC = 8
 
 # Called with the name of a measurement; the context manager decides what an error in it does.
 TryMeasuring = Callable[[str], AbstractContextManager[object]]
@@ -102,6 +102,7 @@ def split_dataset(
     check_stop: Callable[[], None],
     on_progress: OnProgress = ignore,
     try_measuring: TryMeasuring = nullcontext,
+    max_through_codec: int = FULL.through_codec,
 ) -> TrainEvalSplit:
     """Choose the held-out songs, compute all examples that are not in the cache, and measure excerpts.
 
@@ -110,6 +111,7 @@ def split_dataset(
         check_stop: called before each example; it may raise to stop.
         on_progress: called after each clip.
         try_measuring: as `Report.try_measuring`; without it an error in a measurement is raised.
+        max_through_codec: how many of the excerpts are measured after the codec too.
     """
     files, clips = dataset.record["files"], dataset.clips
     lengths: dict[int, float] = {}
@@ -118,7 +120,7 @@ def split_dataset(
     held_out_songs = choose_held_out([(song, files[song]["sha256"], seconds) for song, seconds in lengths.items()])
     train, held_out, segments = _SubsetBuilder(), _SubsetBuilder(), TrainingSegments()
     with_excerpt = _evenly_spaced(len(clips), _MAX_EXCERPTS)
-    through_codec = {with_excerpt[index] for index in _evenly_spaced(len(with_excerpt), _MAX_THROUGH_CODEC)}
+    through_codec = {with_excerpt[index] for index in _evenly_spaced(len(with_excerpt), max_through_codec)}
     samples = round(excerpt_seconds * model.sample_rate)
     noise, copies = [], []
     meter = StageMeter("encoding", "segments", [clip.seconds for clip in clips], on_progress)

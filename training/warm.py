@@ -18,20 +18,25 @@ from core.settings import ROOT, settings
 from preprocessing.isolation import ANALYSIS, DECODING
 from runners import TABLE
 from training import run
+from training.evaluation import page
+from training.evaluation.report import spectrogram
 from training.jobs.fork import PROCESS_NAME
 from training.jobs.launch import command
 
 _MAX_MESSAGE_BYTES = 4096
-_SILENCE_SAMPLES = 22_050
+_RATE = 22_050  # Hz
 
 
 def load() -> None:
     """Import what jobs import, and start the templates that read their files."""
     import librosa
-    import matplotlib.image  # noqa: F401
     import numpy as np
 
-    librosa.feature.mfcc(y=np.zeros(_SILENCE_SAMPLES, np.float32))  # librosa imports its parts on first use
+    silence = np.zeros((1, _RATE), np.float32)
+    # These import their parts on first use.
+    librosa.feature.mfcc(y=silence[0], sr=_RATE)
+    spectrogram(silence, _RATE)
+    page.template()
     DECODING.start()
     ANALYSIS.start()
     for backend in TABLE.enabled(settings()).values():

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from api.capacity.parsing import Parser
 from api.capacity.thread_pools import to_record_thread
@@ -36,6 +36,7 @@ from core.sandbox import Exceeded, Limits
 from core.settings import Settings
 from core.temporary import TemporaryFolder
 from core.text import shown
+from preprocessing.analysis_record import analysis_record
 from preprocessing.decode import check_ends, probe
 from preprocessing.embedded_tags import parse_tags, read_tags
 from preprocessing.isolation import (
@@ -164,7 +165,9 @@ async def _analyse(path: str, storage: Storage) -> AnalysisAnswer:
             raise missing from None
         field = f"path: {shown(path)}"
         info = await _in_sandbox(_CHECKS, field, probe, file)
-        record = await _in_sandbox(_SONGS if info.seconds <= SONG_SECONDS else _RECORDINGS, field, _analyse_file, file)
+        record = await _in_sandbox(
+            _SONGS if info.seconds <= SONG_SECONDS else _RECORDINGS, field, analysis_record, file
+        )
         tags = await _embedded_tags(file, info.format)
     fields = {name: record[name] for name in AnalysisAnswer.model_fields if name in record}
     return AnalysisAnswer(
@@ -188,12 +191,6 @@ async def _embedded_tags(file: Path, format: str) -> EmbeddedTags:
 async def _in_sandbox(parser: Parser, field: str, function: Callable[..., T], file: io.FileIO | Path) -> T:
     with refusing(field):
         return await parser.run(function, file)
-
-
-def _analyse_file(file: Path) -> dict[str, Any]:
-    from preprocessing.analysis import analyse  # in the sandbox's process: the front need not load it
-
-    return analyse(file).record()
 
 
 def _new_upload(producer: str, job: str | None, filename: str) -> tuple[str, StoreUploadAnswer]:

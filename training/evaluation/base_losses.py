@@ -15,13 +15,13 @@ from training.loop import Session
 
 
 def measure_base(
-    session: Session, examples: Examples, seed: str, check_stop: Callable[[], None]
+    session: Session, examples: Examples, seed: str, draws: int, check_stop: Callable[[], None]
 ) -> NDArray[np.float64]:
     """The result of `losses.measure` for the base model, `[examples]`."""
 
     def measure() -> NDArray[np.float64]:
         with session.disable_adapter():
-            return losses.measure(session, examples, seed, check_stop=check_stop)
+            return losses.measure(session, examples, seed, draws, check_stop)
 
-    file = examples.folder and file_of(examples.folder, (examples.digests, seed), loop, losses)
+    file = examples.folder and file_of(examples.folder, (examples.digests, seed, draws), loop, losses)
     return kept(file, measure)

@@ -8,10 +8,12 @@ from models.base import Model
 from training.base import Trainer
 from training.evaluation.base_losses import measure_base
 from training.evaluation.explained import Predictor, explain
+from training.evaluation.extent import Extent
 from training.evaluation.heard import Heard
 from training.evaluation.losses import MAX_EXAMPLES, Comparison, compare, measure
 from training.evaluation.pieces import compare_pieces
 from training.evaluation.report import Report
+from training.evaluation.sampling import Track
 from training.evaluation.scales import MAX_EXAMPLES as MAX_SCALED_EXAMPLES
 from training.evaluation.scales import measure_scales
 from training.evaluation.verdict import judge
@@ -29,6 +31,8 @@ def evaluate(
     curve: Sequence[tuple[int, float]],
     report: Report,
     piece_seconds: float,
+    extent: Extent,
+    played: dict[str, Track],
     check_stop: Callable[[], None],
 ) -> float | None:
     """Write the gain at each scale, the losses, what is heard, and the verdict into the report.
@@ -39,20 +43,25 @@ def evaluate(
     Args:
         curve: (step, held-out loss), up to the version that is evaluated.
         piece_seconds: length of the pieces to compare.
+        extent: how much is measured.
+        played: pieces of the twin that were played before, as in `sampling.play`.
         check_stop: called between measurements; it may raise to stop.
 
     Returns:
         The recommended scale, None if it was not measured.
     """
-    scale = _recommend_scale(session, split, report, check_stop)
+    scale = _recommend_scale(session, split, report, extent, check_stop)
     with session.scaled(1.0 if scale is None else scale):
-        losses = _compare_losses(session, split, report, check_stop)
+        losses = _compare_losses(session, split, report, extent.draws, check_stop)
         check_stop()
-        with report.try_measuring("the share of the latents that is predicted"):
-            _explain(session, trainer, model, split, report)
+        if extent.small_differences:
+            with report.try_measuring("the share of the latents that is predicted"):
+                _explain(session, trainer, model, split, report)
         heard: Heard | None = None
         with report.try_measuring("what is heard in its pieces"):
-            heard = compare_pieces(session, model, split, report, piece_seconds, check_stop)
+            heard = compare_pieces(session, model, split, report, piece_seconds, extent, played, check_stop)
+    for sentence in extent.missing():
+        report.add_unmeasured(sentence)
     verdict = judge(
         songs=split.data["songs"],
         seconds=split.seconds,
@@ -70,12 +79,14 @@ def evaluate(
 
 
 def _recommend_scale(
-    session: Session, split: TrainEvalSplit, report: Report, check_stop: Callable[[], None]
+    session: Session, split: TrainEvalSplit, report: Report, extent: Extent, check_stop: Callable[[], None]
 ) -> float | None:
     """Write the gain at each scale into the report. Returns the best, None if it is not known."""
     examples, _ = split.held_out.sample(MAX_SCALED_EXAMPLES)
     if not examples:
         report.add_unmeasured("The best lora_scale: no song was held out, so it is 1.")
+        return None
+    if not extent.small_differences:
         return None
     with report.try_measuring("the gain at each lora_scale"):
         gains = measure_scales(session, examples, check_stop)
@@ -85,7 +96,7 @@ def _recommend_scale(
 
 
 def _compare_losses(
-    session: Session, split: TrainEvalSplit, report: Report, check_stop: Callable[[], None]
+    session: Session, split: TrainEvalSplit, report: Report, draws: int, check_stop: Callable[[], None]
 ) -> dict[str, Comparison]:
     """The comparison with the base model for each subset of the split that has examples, by the report's field."""
     results = {}
@@ -96,8 +107,8 @@ def _compare_losses(
             examples, songs = subset.sample(MAX_EXAMPLES)
             if not examples:
                 continue
-            without = measure_base(session, examples, name, check_stop)
-            with_twin = measure(session, examples, name, check_stop=check_stop)
+            without = measure_base(session, examples, name, draws, check_stop)
+            with_twin = measure(session, examples, name, draws, check_stop)
             results[name] = compare(without, with_twin, songs)
             report.set(**{name: results[name].record()})
     if not split.held_out.examples:

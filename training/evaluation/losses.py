@@ -15,8 +15,6 @@ from training.base import Example
 from training.loop import Session
 
 MAX_EXAMPLES = 32
-# Each example is measured this many times, with different noise.
-DRAWS = 4
 # With fewer songs than this the sample is their segments, and the interval says nothing about other songs.
 _MIN_SONGS = 5
 _CONFIDENCE = 0.95
@@ -56,7 +54,7 @@ def measure(
     session: Session,
     examples: Sequence[Example],
     seed: str,
-    draws: int = DRAWS,
+    draws: int,
     check_stop: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float64]:
     """Each example's mean loss, `[examples]`, by the session's model as it is now.

@@ -48,7 +48,7 @@ def render(report: Mapping[str, Any], read: Callable[[str], bytes]) -> str:
         return f"data:{_TYPES[name.rpartition('.')[2]]};base64,{base64.b64encode(data).decode()}"
 
     try:
-        return _template().render(
+        return template().render(
             report=report,
             embedded=embedded,
             clips=own_clips(report),
@@ -61,7 +61,8 @@ def render(report: Mapping[str, Any], read: Callable[[str], bytes]) -> str:
 
 
 @lru_cache(maxsize=1)
-def _template() -> Template:
+def template() -> Template:
+    """The page's template, compiled."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(default=True), trim_blocks=True
     )

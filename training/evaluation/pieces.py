@@ -6,21 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from models.base import Model, Text
+from training.evaluation.extent import Extent
 from training.evaluation.heard import MEASURES, Heard, compare
 from training.evaluation.intervals import Interval
 from training.evaluation.listening import Piece, listen
 from training.evaluation.memorised import count_memorised
 from training.evaluation.report import Report
 from training.evaluation.resemblance import SPACE, OwnMusic
-from training.evaluation.sampling import play, play_base
+from training.evaluation.sampling import Track, play, play_base
 from training.loop import Session
 from training.train_eval_split import TrainEvalSplit
 
-_MAX_CAPTIONS = 3
 # A prompt that says nothing of the producer's music.
 _NEUTRAL = Text("music")
-# Seeds for each prompt, from this many steps on: a short training is not evaluated for longer than it took.
-_SEEDS = {200: 4, 50: 2, 0: 1}
 
 
 def compare_pieces(
@@ -29,6 +27,8 @@ def compare_pieces(
     split: TrainEvalSplit,
     report: Report,
     seconds: float,
+    extent: Extent,
+    played: dict[str, Track],
     check_stop: Callable[[], None],
 ) -> Heard | None:
     """Play with and without the twin, and write the report's `comparisons`, `memorised`, `resemblance` and
@@ -38,16 +38,18 @@ def compare_pieces(
 
     Args:
         seconds: length of the pieces.
+        extent: how many are played.
+        played: pieces of the twin that were played before, as in `sampling.play`.
 
     Returns:
         What is heard; None if there is no music of the producer to compare with.
     """
-    prompts = split.at_default_tempo(_prompts(split))
-    texts = prompts * next(seeds for steps, seeds in _SEEDS.items() if session.step >= steps)
+    prompts = prompts_of(split, extent.captions)
+    texts = prompts * extent.seeds
     folder = split.train.examples.folder
     with session.as_served() as pairs:
         without = play_base(model, texts, seconds, folder, check_stop)
-        with_twin = play(model, texts, seconds, pairs, check_stop)
+        with_twin = play(model, texts, seconds, pairs, check_stop, played)
     rate = model.sample_rate
     report.set(
         comparisons=[
@@ -75,13 +77,13 @@ def compare_pieces(
     return heard
 
 
-def _prompts(split: TrainEvalSplit) -> list[Text]:
-    """The captions of different songs, held-out songs first, and the neutral prompt."""
+def prompts_of(split: TrainEvalSplit, captions: int) -> list[Text]:
+    """Captions of up to that many songs, held-out ones first, and the neutral prompt, at the twin's default tempo."""
     by_song: dict[int, Text] = {}
     for subset in (split.held_out, split.train):
         for song, text in zip(subset.songs, subset.texts, strict=True):
             by_song.setdefault(song, text)
-    return [*list(dict.fromkeys(by_song.values()))[:_MAX_CAPTIONS], _NEUTRAL]
+    return split.at_default_tempo([*list(dict.fromkeys(by_song.values()))[:captions], _NEUTRAL])
 
 
 def _resemblance(heard: Heard, split: TrainEvalSplit, own: Sequence[Piece], codec: Sequence[Piece]) -> dict[str, Any]:

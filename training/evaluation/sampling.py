@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from adapters.adapter_file import Header
-from adapters.weights import AdapterWeights, LoraPair
+from adapters.weights import AdapterWeights, FlatPairs, LoraPair
 from contract import SamplingOptions
 from models.base import Model, Row, Text
 from training import kept
@@ -27,14 +29,23 @@ def play(
     seconds: float,
     pairs: Mapping[str, LoraPair] | None = None,
     check_stop: Callable[[], None] = lambda: None,
+    played: dict[str, Track] | None = None,
 ) -> list[Track]:
     """A piece `[channels, samples]` for each text, with fixed seeds.
 
     Args:
         pairs: the adapter to play with, by layer; the base model if None.
         check_stop: called before each batch; it may raise to stop.
+        played: pieces of earlier calls, which are not made again; those of this call are added.
     """
-    return _generated(model, _rows(model, texts, seconds, pairs), check_stop)
+    rows = _rows(model, texts, seconds, pairs)
+    if played is None:
+        return _generated(model, rows, check_stop)
+    adapter = _digest(pairs)
+    names = [f"{adapter} {(row.text, row.seconds, row.options)!r}" for row in rows]
+    pieces = _completed(model, rows, [played.get(name) for name in names], check_stop)
+    played.update(zip(names, pieces, strict=True))
+    return pieces
 
 
 def play_base(
@@ -53,12 +64,20 @@ def play_base(
         kept.file_of(folder, (row.text, row.seconds, row.options, model.sample_rate), sys.modules[__name__])
         for row in rows
     ]
-    pieces = [kept.read(file) for file in files]
-    missing = [index for index, piece in enumerate(pieces) if piece is None]
-    for index, piece in zip(missing, _generated(model, [rows[index] for index in missing], check_stop), strict=True):
-        kept.write(files[index], piece)
-        pieces[index] = piece
-    return [piece for piece in pieces if piece is not None]
+    found = [kept.read(file) for file in files]
+    pieces = _completed(model, rows, found, check_stop)
+    for file, before, piece in zip(files, found, pieces, strict=True):
+        if before is None:
+            kept.write(file, piece)
+    return pieces
+
+
+def _digest(pairs: Mapping[str, LoraPair] | None) -> str:
+    """Names an adapter by its contents; empty for the base model."""
+    if not pairs:
+        return ""
+    flat = FlatPairs.of(pairs)
+    return hashlib.sha256(repr(flat.shapes).encode() + flat.flat.cpu().view(torch.uint8).numpy().tobytes()).hexdigest()
 
 
 def _rows(model: Model, texts: Sequence[Text], seconds: float, pairs: Mapping[str, LoraPair] | None) -> list[Row]:
@@ -69,6 +88,15 @@ def _rows(model: Model, texts: Sequence[Text], seconds: float, pairs: Mapping[st
     return [
         Row(text, seconds, SamplingOptions(seed=_FIRST_SEED + number), adapters) for number, text in enumerate(texts)
     ]
+
+
+def _completed(
+    model: Model, rows: Sequence[Row], known: Sequence[Track | None], check_stop: Callable[[], None]
+) -> list[Track]:
+    """The pieces of the rows, of which those are made that are not known."""
+    missing = [row for row, piece in zip(rows, known, strict=True) if piece is None]
+    made = iter(_generated(model, missing, check_stop))
+    return [next(made) if piece is None else piece for piece in known]
 
 
 def _generated(model: Model, rows: Sequence[Row], check_stop: Callable[[], None]) -> list[Track]:

@@ -33,11 +33,12 @@ def test_a_damaged_file_is_measured_again(tmp_path: Path, damage: bytes) -> None
     save_file({"mean": torch.ones(1)}, tmp_path / "a.safetensors")
     examples, session = Examples([tmp_path / "a.safetensors"]), CountingSession()
 
-    def measure() -> list[float]:
-        measured: list[float] = measure_base(session, examples, "held_out", lambda: None).tolist()  # type: ignore[arg-type]
+    def measure(draws: int = 4) -> list[float]:
+        measured: list[float] = measure_base(session, examples, "held_out", draws, lambda: None).tolist()  # type: ignore[arg-type]
         return measured
 
     assert measure() == measure() == [0.5] and session.measured == 1
     (file,) = tmp_path.glob("*.npy")
     file.write_bytes(damage)
     assert measure() == measure() == [0.5] and session.measured == 2
+    assert measure(draws=2) == [0.5] and session.measured == 3

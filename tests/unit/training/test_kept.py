@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
+from adapters.weights import LoraPair
 from models.base import Row, Text
 from training.evaluation import listening
 from training.evaluation.listening import listen
@@ -51,6 +53,24 @@ def test_a_piece_of_the_base_model_is_made_once(tmp_path: Path) -> None:
     assert player.played[4:] == ["trap"]
     _played(player, None, "trap")
     assert player.played[5:] == ["trap"], "nothing is kept without a folder"
+
+
+def test_a_piece_of_a_twin_is_not_made_again() -> None:
+    """As that of the last preview, which the evaluation compares if the twin was not changed since."""
+    player = Player()
+    model: Any = SimpleNamespace(backend="toy", sample_rate=RATE, generate=player.generate)
+    texts, known = [Text("trap"), Text("ambient")], dict[str, NDArray[np.float32]]()
+    pairs = {"layer": LoraPair(torch.ones(4, 2), torch.ones(2, 4))}
+    first = play(model, texts[:1], 1.0, pairs, played=known)
+    both = play(model, texts, 1.0, pairs, played=known)
+    assert player.played == ["trap", "ambient"] and np.array_equal(first[0], both[0])
+    assert np.array_equal(both, play(model, texts, 1.0, pairs))
+    del player.played[:]
+    changed = {"layer": LoraPair(torch.ones(4, 2), 0.5 * torch.ones(2, 4))}
+    play(model, texts, 1.0, changed, played=known)
+    play(model, texts, 1.0, played=known)
+    play(model, texts, 2.0, pairs, played=known)
+    assert player.played == ["trap", "ambient"] * 3
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"not an array"])

@@ -22,6 +22,7 @@ from storage import Storage
 from tests.sounds import written
 from tests.unit.preprocessing.helpers import make, tone
 from training.evaluation import reference
+from training.evaluation.extent import extent_of
 from training.evaluation.pieces import compare_pieces
 from training.evaluation.report import Report
 from training.examples import Examples
@@ -87,6 +88,8 @@ def test_an_excerpt_that_cannot_be_measured_is_reported(
     # Two segments and the music around two cuts; the last segment and the excerpts are too short to be compared.
     assert len(split.segments) == 4 and split.codec_similarity is None
     assert (len(split.train.excerpts), len(split.train.through_codec)) == (3, 2)
+    fewer = split_dataset(made, model, cache, 3.0, lambda: None, max_through_codec=2)
+    assert (len(fewer.train.excerpts), len(fewer.train.through_codec)) == (3, 2)
     assert report.content["unmeasured"] == [
         "Not measured because of an error: an excerpt of clip 1: RuntimeError: out of memory"
     ]
@@ -128,8 +131,13 @@ def test_the_pieces_of_the_verdict_are_at_the_tempo_that_the_twin_plays_at(store
 
     train = subset(Text("techno", bpm=120), Text("house", bpm=140), Text("trance", bpm=120))
     split = TrainEvalSplit(train, subset(), subset(), 60.0, False, {})
-    session: Any = SimpleNamespace(step=0, as_served=nullcontext)
+    session: Any = SimpleNamespace(as_served=nullcontext)
     model: Any = SimpleNamespace(sample_rate=8_000, generate=generate)
-    assert compare_pieces(session, model, split, _report(store), 0.5, lambda: None) is None
+    assert compare_pieces(session, model, split, _report(store), 0.5, extent_of(5), {}, lambda: None) is None
     # The three captions and the prompt that states no tempo, without and with the twin.
     assert played == [120, 140, 120, 120] * 2
+    report = _report(store)
+    assert compare_pieces(session, model, split, report, 0.5, extent_of(4), {}, lambda: None) is None
+    assert played[8:] == [120, 120] * 2 and len(report.content["comparisons"]) == 2
+    assert compare_pieces(session, model, split, report, 0.5, extent_of(200), {}, lambda: None) is None
+    assert len(played) == 12 + 2 * 16 and len(report.content["comparisons"]) == 4
