@@ -71,11 +71,14 @@ def within(number: int, tempos: range) -> float:
     return number * 2.0 if number < tempos[0] else number / 2 if number > tempos[-1] else number
 
 
-def learned_tokenizer(parts: Sequence[str] = (), vocabulary: int = 1200) -> PreTrainedTokenizerFast:
+def learned_tokenizer(
+    parts: Sequence[str] = (), vocabulary: int = 1200, captions: Sequence[str] = ()
+) -> PreTrainedTokenizerFast:
     """Byte-level BPE learned from captions: any text can be encoded, known words and numbers are one token.
 
     Args:
         parts: fixed strings that become one token each.
+        captions: more captions to learn from.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
@@ -90,6 +93,7 @@ def learned_tokenizer(parts: Sequence[str] = (), vocabulary: int = 1200) -> PreT
     rng = np.random.default_rng(5)
     songs = [sample_song(rng, GENRES[n % len(GENRES)]) for n in range(4000)]
     corpus = [caption(song, rng, held_out=n % 4 == 0) for n, song in enumerate(songs)]
+    corpus += captions
     corpus += [str(number) for number in NUMBERS for _ in range(200)]
     corpus += [f"{note} {mode}" for note in NOTES for mode in SCALES for _ in range(50)]
     trainer = trainers.BpeTrainer(

@@ -6,6 +6,8 @@
     decoder    train the decoder on latents and noise
     encoder    train the encoder to predict the latents
     ceiling    measure what latents and decoder preserve of real music
+    clips      latents of the music and of the synthesiser's songs
+    model      train the transformer and its text encoder on them
 
 Each stage resumes where it stopped, and writes to `--runs` (not in git). `recipes/SOURCES.md` lists what is
 needed and what was taken from it.
@@ -40,6 +42,13 @@ def main() -> None:
     stage = stages.add_parser("ceiling")
     stage.add_argument("--real", type=Path, required=True, help="where the packages with real music are unpacked")
     stage.add_argument("--excerpts", type=int, default=2, help="for each composer")
+    stage = stages.add_parser("clips")
+    stage.add_argument("--first", type=int, default=40, help="first song; those before are for validation")
+    stage.add_argument("--songs", type=int, default=1200)
+    stage = stages.add_parser("model")
+    stage.add_argument("--steps", type=int, default=6000)
+    stage.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
+    stage.add_argument("--real", type=Path, help="where the packages with real music are unpacked, for the reports")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*weight_norm.*")
     run(options)
@@ -81,6 +90,15 @@ def run(options: argparse.Namespace) -> None:
         from .ceiling import print_ceiling
 
         print_ceiling(runs, options.real, options.excerpts)
+    elif options.stage == "clips":
+        from .model.clips import encode_corpus, encode_songs
+
+        encode_corpus(runs)
+        encode_songs(runs, options.first, options.songs)
+    elif options.stage == "model":
+        from .model.training import train_model
+
+        train_model(runs, options.steps, options.rate, options.real)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from diffusers import AutoencoderOobleck
 from diffusers.models.transformers.ace_step_transformer import AceStepTransformer1DModel
@@ -9,6 +11,7 @@ from diffusers.pipelines.ace_step import AceStepConditionEncoder
 from transformers import Qwen3Config, Qwen3Model
 
 from ..data import SAMPLE_RATE
+from ..levels import BANDS
 
 STRIDES = (10, 4, 4)
 """Even ones, because odd strides shorten the output."""
@@ -18,6 +21,31 @@ LATENT = 16
 """Channels of a latent frame."""
 PATCH = 12
 """Latent frames to a token of the transformer: 12.5 tokens a second, like the original's."""
+
+
+@dataclass(frozen=True)
+class LatentShape:
+    """What the transformer has to know of a codec's latents.
+
+    Attributes:
+        channels: of a frame.
+        hop: samples to a frame.
+        patch: frames to a token of the transformer; `channels * patch` numbers hold the clock.
+        levels: channels of loudness, which come first.
+        noise: channels of noise, which come last.
+    """
+
+    channels: int
+    hop: int
+    patch: int
+    levels: int
+    noise: int = 0
+
+    def frames(self, seconds: float) -> int:
+        return round(seconds * SAMPLE_RATE / self.hop)
+
+
+SHAPE = LatentShape(LATENT, HOP, PATCH, levels=len(BANDS))
 
 
 def build_codec() -> AutoencoderOobleck:
@@ -49,7 +77,7 @@ CLOCK_PERIODS = (120.0, 40.0, 16.0, 6.0)
 """Seconds; further hands, for the position in the piece."""
 
 
-def build_transformer() -> AceStepTransformer1DModel:
+def build_transformer(shape: LatentShape = SHAPE) -> AceStepTransformer1DModel:
     return AceStepTransformer1DModel(
         hidden_size=WIDTH,
         intermediate_size=704,
@@ -57,9 +85,9 @@ def build_transformer() -> AceStepTransformer1DModel:
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=64,
-        in_channels=3 * LATENT,
-        audio_acoustic_hidden_dim=LATENT,
-        patch_size=PATCH,
+        in_channels=3 * shape.channels,
+        audio_acoustic_hidden_dim=shape.channels,
+        patch_size=shape.patch,
         rope_theta=10_000.0,
         sliding_window=64,
         encoder_hidden_size=TEXT_WIDTH,
@@ -81,7 +109,7 @@ def build_text_encoder(vocabulary: int) -> Qwen3Model:
     )
 
 
-def build_condition_encoder(timbre_layers: int = 1) -> AceStepConditionEncoder:
+def build_condition_encoder(timbre_layers: int = 1, shape: LatentShape = SHAPE) -> AceStepConditionEncoder:
     """The condition encoder. Its timbre encoder is small, as it reads 30 s of latents.
 
     With one layer it sees a tenth of a second only: the token that it returns is the first one, and the first layer
@@ -91,7 +119,7 @@ def build_condition_encoder(timbre_layers: int = 1) -> AceStepConditionEncoder:
         hidden_size=TEXT_WIDTH,
         intermediate_size=2 * TEXT_WIDTH,
         text_hidden_dim=TEXT_WIDTH,
-        timbre_hidden_dim=LATENT,
+        timbre_hidden_dim=shape.channels,
         num_lyric_encoder_hidden_layers=1,
         num_timbre_encoder_hidden_layers=timbre_layers,
         num_attention_heads=4,
@@ -102,12 +130,12 @@ def build_condition_encoder(timbre_layers: int = 1) -> AceStepConditionEncoder:
     )
     with torch.no_grad():
         encoder.null_condition_emb.mul_(0.3)
-        encoder.silence_latent.copy_(clock(encoder.silence_latent.shape[1]))
+        encoder.silence_latent.copy_(clock(encoder.silence_latent.shape[1], shape))
     return encoder
 
 
-def clock(length: int) -> torch.Tensor:
-    """A positional encoding in place of the latents of silence, `[1, length, LATENT]`.
+def clock(length: int, shape: LatentShape = SHAPE) -> torch.Tensor:
+    """A positional encoding in place of the latents of silence, `[1, length, channels]`.
 
     The pipeline passes the transformer `silence_latent`, from the start of each piece, as context. The starter's is a
     clock: each token's patch holds sine and cosine hands, for each tempo one that turns once a bar and one that turns
@@ -116,7 +144,7 @@ def clock(length: int) -> torch.Tensor:
     """
     tempos = [beats * 60.0 / bpm for beats in (4, 1) for bpm in CLOCK_TEMPOS]
     periods = torch.tensor(tempos + list(CLOCK_PERIODS), dtype=torch.float64)
-    start = torch.arange(-(-length // PATCH), dtype=torch.float64) * PATCH * HOP / SAMPLE_RATE
+    start = torch.arange(-(-length // shape.patch), dtype=torch.float64) * shape.patch * shape.hop / SAMPLE_RATE
     turns = 2 * torch.pi * start[:, None] / periods
     hands = torch.stack([turns.sin(), turns.cos()], -1).flatten(1)
-    return hands.float().reshape(-1, LATENT)[None, :length]
+    return hands.float().reshape(-1, shape.channels)[None, :length]

@@ -27,10 +27,17 @@ from ..clips import (
     load_clip,
     phrase_starts,
 )
-from ..data import SAMPLE_RATE, TRAINING
+from ..data import TRAINING
 from ..prompts import start_numbers
 from ..training import Training, forget_paths, load_average, start_over
-from .architecture import CLOCK_TEMPOS, HOP, LATENT, build_condition_encoder, build_text_encoder, build_transformer
+from .architecture import (
+    CLOCK_TEMPOS,
+    SHAPE,
+    LatentShape,
+    build_condition_encoder,
+    build_text_encoder,
+    build_transformer,
+)
 from .latents import frames
 from .levels import LEVELS
 from .prompts import build_tokenizer, format_prompt, song_prompt
@@ -51,8 +58,8 @@ RHYTHM_SHARE = 0.4
 
 The input of such a step is nearly pure noise and its loss is on loudness only, so that prompt and clock are all that
 the model can use. It then learned to follow the prompt's tempo within 75 steps; without, not within 1,000."""
-LEVEL_WEIGHT = 2.0
-"""Weight of the loudness channels in the loss; the others weigh 1."""
+LEVEL_WEIGHT, NOISE_WEIGHT = 2.0, 0.2
+"""Weights of the channels of loudness and of noise in the loss; the others weigh 1."""
 DRUMLESS_SHARE = 0.25
 """Share of clips drawn from those without drums.
 
@@ -71,14 +78,21 @@ class Starter(nn.Module):
     Args:
         tokenizer: default: that of text-to-music.
         timbre_layers: of the timbre encoder.
+        shape: of the latents.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast | None = None, timbre_layers: int = 1) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast | None = None,
+        timbre_layers: int = 1,
+        shape: LatentShape = SHAPE,
+    ) -> None:
         super().__init__()
+        self.shape = shape
         self.tokenizer = tokenizer or build_tokenizer()
-        self.transformer = build_transformer()
+        self.transformer = build_transformer(shape)
         self.text_encoder = build_text_encoder(len(self.tokenizer))
-        self.condition_encoder = build_condition_encoder(timbre_layers)
+        self.condition_encoder = build_condition_encoder(timbre_layers, shape)
         self.condition_encoder.timbre_encoder.requires_grad_(False)
         self._no_reference: torch.Tensor | None = None
         for patches in (self.transformer.proj_in_conv, self.transformer.proj_out_conv):
@@ -103,7 +117,7 @@ class Starter(nn.Module):
         """The timbre without a reference, `[1, 1, TEXT_WIDTH]`; constant, as its encoder is not trained."""
         if self._no_reference is None:
             encoder = self.condition_encoder
-            reference = encoder.silence_latent[:, : 30 * SAMPLE_RATE // HOP]
+            reference = encoder.silence_latent[:, : self.shape.frames(30)]
             order = torch.zeros(1, dtype=torch.long, device=reference.device)
             self._no_reference = encoder.timbre_encoder(reference, order)[0]
         return self._no_reference
@@ -121,7 +135,7 @@ class Starter(nn.Module):
         clock = self.condition_encoder.silence_latent[:, :length]
         context = torch.cat([clock, torch.ones_like(clock)], -1).expand(count, -1, -1)
         error = self.squared_error(latents, noise, time, conditions, context).mean(1)
-        weight = channel_weights(error, levels_only)
+        weight = channel_weights(error, levels_only, self.shape)
         return (error * weight).sum(1) / weight.sum()
 
     def squared_error(
@@ -145,10 +159,11 @@ class Starter(nn.Module):
         return (velocity.float() - (noise - latents)).square()
 
 
-def channel_weights(like: torch.Tensor, levels_only: bool) -> torch.Tensor:
-    """The weight of each latent channel in the loss, `[LATENT]`."""
-    weight = torch.full((LATENT,), 0.0 if levels_only else 1.0).to(like)
-    weight[:LEVELS] = LEVEL_WEIGHT
+def channel_weights(like: torch.Tensor, levels_only: bool, shape: LatentShape = SHAPE) -> torch.Tensor:
+    """The weight of each latent channel in the loss, `[channels]`."""
+    weight = torch.full((shape.channels,), 0.0 if levels_only else 1.0).to(like)
+    weight[: shape.levels] = LEVEL_WEIGHT
+    weight[shape.channels - shape.noise :] *= NOISE_WEIGHT
     return weight
 
 
@@ -221,8 +236,10 @@ def _draw(library: Library[Clip], rng: np.random.Generator) -> tuple[list[Clip],
     return clips, torch.stack([cut(clip, frames(seconds), rng) for clip in clips]).float(), seconds
 
 
-def cut(clip: Clip, length: int, rng: np.random.Generator) -> torch.Tensor:
-    """Latents `[length, LATENT]` from the first beat of a random phrase."""
+def cut(
+    clip: Clip, length: int, rng: np.random.Generator, frames: Callable[[float], int] = SHAPE.frames
+) -> torch.Tensor:
+    """Latents `[length, channels]` from the first beat of a random phrase; `frames` converts seconds to frames."""
     starts = phrase_starts(clip, length, frames)
     start = starts[rng.integers(len(starts))]
     return clip.frames[start : start + length]

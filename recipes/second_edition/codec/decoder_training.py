@@ -15,7 +15,7 @@ from recipes.first_edition.averaging import WeightAverage
 from recipes.first_edition.state import Checkpoints, learning_rate
 
 from ..music.corpus import Shards
-from .analysis import load_analysis
+from .analysis import LEVELS, load_analysis
 from .architecture import HOP, NOISE, build_codec
 from .channels_last import use_channels_last
 from .cuts import FRAMES, HELD_SHARDS, Cuts
@@ -26,6 +26,8 @@ from .start import start_as_synthesis
 
 EDGE = 3 * HOP
 """Samples at both ends of a cut that the loss leaves out: there the decoder lacks what comes before or after."""
+LEVELS_WEIGHT = 0.3
+"""Weight of the difference of band levels, in nats: what the latents say, without the chance of single bins."""
 LATENT_NOISE = 0.15
 """Largest deviation of noise added to the latents, since those of a model are not exact."""
 AVERAGE_DECAY = 0.998
@@ -67,21 +69,33 @@ class DecoderTraining:
             self.average.load_state_dict(saved["average"], self.first)
 
     def run(self) -> None:
-        mean, began = 0.0, time.process_time()
+        mean, apart, began = 0.0, 0.0, time.process_time()
         for step in range(self.first, self.steps):
-            loss, near = self._loss(self.cuts, step)
+            loss, near, levels = self._loss(self.cuts, step)
             loss.backward()
             descend(self.optimizers, self.decoder, learning_rate(step, self.steps, 1.0))
             self.average.update()
             mean += near.item() / REPORT_EVERY
+            apart += levels.item() / REPORT_EVERY
             if (step + 1) % REPORT_EVERY == 0:
                 spent = (time.process_time() - began) / (step + 1 - self.first)
-                print(json.dumps({"step": step + 1, "distance": round(mean, 4), "cpu": round(spent, 2)}), flush=True)
-                mean = 0.0
+                print(
+                    json.dumps(
+                        {
+                            "step": step + 1,
+                            "distance": round(mean, 4),
+                            "levels": round(apart, 3),
+                            "cpu": round(spent, 2),
+                        }
+                    ),
+                    flush=True,
+                )
+                mean = apart = 0.0
             if self.checkpoints.due() or step + 1 == self.steps:
                 self._save(step + 1)
 
-    def _loss(self, cuts: Cuts, step: int) -> tuple[Tensor, Tensor]:
+    def _loss(self, cuts: Cuts, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss, and for reports the plain distance to the sound and the difference of the levels in nats."""
         torch.manual_seed(step)
         audio, latents = cuts.draw(self.batch, np.random.default_rng([1, step]))
         latents = latents + LATENT_NOISE * torch.rand(len(latents), 1, 1) * torch.randn_like(latents)
@@ -90,14 +104,18 @@ class DecoderTraining:
         with torch.autocast("cpu", torch.bfloat16):
             estimate = self.decoder(torch.cat([twice, noise], 1))
         first, second = estimate.float()[:, 0, EDGE:-EDGE].chunk(2)
-        return energy_distance(first, second, audio[:, EDGE:-EDGE])
+        audio = audio[:, EDGE:-EDGE]
+        loss, near = energy_distance(first, second, audio)
+        wanted = LEVELS(audio)
+        apart = 0.5 * ((LEVELS(first) - wanted).abs() + (LEVELS(second) - wanted).abs()).mean()
+        return loss + LEVELS_WEIGHT * apart, near, apart
 
     def _save(self, step: int) -> None:
         state = {"decoder": self.decoder.state_dict(), "average": self.average.state_dict(), "step": step}
         self.checkpoints.save(state | {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]})
         with torch.no_grad():
-            held = torch.stack([self._loss(self.held, number)[1] for number in range(4)]).mean()
-        print(json.dumps({"step": step, "held": round(held.item(), 4)}), flush=True)
+            held = torch.tensor([self._loss(self.held, number) for number in range(8)]).mean(0)
+        print(json.dumps({"step": step, "held": [round(value, 4) for value in held.tolist()]}), flush=True)
 
 
 def load_decoder(runs: Path) -> AutoencoderOobleck:

@@ -11,6 +11,10 @@ SIZES = (128, 256, 512, 1024, 2048, 4096)
 """Samples of the windows."""
 
 
+FLOOR = 1e-5
+"""Energy added to each bin, 50 dB below sound as loud as the reference: what is softer is not heard beside it."""
+
+
 @lru_cache(maxsize=len(SIZES))
 def _window(size: int) -> Tensor:
     return torch.hann_window(size)
@@ -20,7 +24,7 @@ def _magnitude(audio: Tensor, size: int) -> Tensor:
     """`[B, bins, frames]` of `[B, T]`."""
     window = _window(size).to(audio.device)
     spectrum = torch.stft(audio, size, size // 4, window=window, center=False, return_complex=True, normalized=True)
-    return (spectrum.real.square() + spectrum.imag.square() + 1e-8).sqrt()
+    return (spectrum.real.square() + spectrum.imag.square() + FLOOR).sqrt()
 
 
 def spectra(audio: Tensor) -> list[Tensor]:

@@ -1,0 +1,100 @@
+"""The training data of the transformer: latents of the corpus and of songs on the clock, with their prompts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.base import Text
+from recipes.first_edition.ace_step.architecture import LatentShape
+from recipes.first_edition.ace_step.prompts import format_prompt
+from recipes.first_edition.clips import write_clips
+from recipes.first_edition.prompts import OMITTED
+
+from ..codec.analysis import Analysis, load_analysis
+from ..codec.architecture import HOP, LATENT, NOISE
+from ..codec.latents import LOUDNESS_HZ
+from ..music.captions import clip_text
+from ..music.corpus import Shards
+
+SHAPE = LatentShape(LATENT, HOP, patch=6, levels=len(LOUDNESS_HZ) + 1, noise=NOISE)
+"""8.3 tokens a second."""
+SONGS, CLIPS = "songs", "clips"
+"""Folders of latents: of the synthesiser's songs on the clock, and of the corpus."""
+HELD_SHARDS = 2
+"""Shards of the corpus at its end that are not trained on."""
+
+
+@dataclass
+class CorpusClip:
+    """A clip of the corpus.
+
+    Attributes:
+        record: as `ClipRenderer.clip` returns it.
+        frames: latents without noise, half precision, `[T, LATENT - NOISE]`.
+    """
+
+    record: dict[str, Any]
+    frames: torch.Tensor
+
+    def prompt(self, seconds: float, rng: np.random.Generator) -> str:
+        """In random words, with random fields omitted."""
+        omitted = {name: None for name, share in OMITTED.items() if rng.random() < share}
+        return prompt_of(replace(clip_text(self.record, rng), **omitted), seconds)  # type: ignore[arg-type]
+
+
+def prompt_of(text: Text, seconds: float) -> str:
+    """What the pipeline encodes for a text."""
+    fields = {"bpm": text.bpm, "keyscale": text.key, "timesignature": text.time_signature}
+    return format_prompt(text.prompt, seconds, **{name: value for name, value in fields.items() if value})[0]
+
+
+def analyse(analysis: Analysis, audio: np.ndarray) -> torch.Tensor:
+    """Latents without noise, half precision `[T, LATENT - NOISE]`, of mono audio `[samples]`."""
+    padded = np.pad(audio, (0, -len(audio) % HOP))
+    return analysis.latents(torch.from_numpy(padded)[None])[0].T.half().contiguous()
+
+
+def encode_corpus(runs: Path) -> None:
+    """Write the latents of every shard of `runs/music` to `runs/clips`; existing files are kept."""
+    analysis, folder = load_analysis(runs / "latents.safetensors"), runs / CLIPS
+    folder.mkdir(exist_ok=True)
+    for number, (audio, records) in enumerate(Shards(runs / "music")):
+        path = folder / f"{number:05d}.pt"
+        if path.exists():
+            continue
+        rows = [
+            {"record": json.dumps(record), "frames": analyse(analysis, np.asarray(clip, np.float32) / 32768)}
+            for clip, record in zip(audio, records, strict=True)
+        ]
+        partial = path.with_suffix(".partial")
+        torch.save(rows, partial)
+        partial.rename(path)
+
+
+def encode_songs(runs: Path, first: int, songs: int) -> None:
+    """Write the latents of the synthesiser's songs to `runs/songs`; existing files are kept."""
+    analysis = load_analysis(runs / "latents.safetensors")
+    write_clips(runs / SONGS, first, songs, lambda audio: analyse(analysis, audio))
+
+
+def load_corpus(runs: Path) -> tuple[list[CorpusClip], list[CorpusClip]]:
+    """The clips to train on and the held-out ones; songs of the synthesiser are in `runs/songs` instead."""
+    shards = []
+    for path in sorted((runs / CLIPS).glob("*.pt")):
+        rows = [CorpusClip(json.loads(row["record"]), row["frames"]) for row in torch.load(path, weights_only=True)]
+        shards.append([clip for clip in rows if clip.record["kind"] != "synthesiser"])
+    trained, held = (list(chain.from_iterable(part)) for part in (shards[:-HELD_SHARDS], shards[-HELD_SHARDS:]))
+    return trained, held
+
+
+def with_noise(latents: torch.Tensor) -> torch.Tensor:
+    """Latents `[..., LATENT]` of those without noise `[..., LATENT - NOISE]`."""
+    assert latents.shape[-1] == LATENT - NOISE
+    return torch.cat([latents.float(), torch.randn(*latents.shape[:-1], NOISE)], -1)

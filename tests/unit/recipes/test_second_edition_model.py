@@ -1,0 +1,108 @@
+"""The second edition's transformer in small: its data, a few steps of training, and what is reported of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recipes.first_edition.ace_step.architecture import CLOCK_PERIODS, CLOCK_TEMPOS, clock
+from recipes.first_edition.ace_step.model import Starter, channel_weights
+from recipes.first_edition.clips import Library, load_clip
+from recipes.first_edition.state import Checkpoints
+from recipes.second_edition.codec.analysis import fit_from_shards
+from recipes.second_edition.codec.architecture import HOP, LATENT, NOISE, RATE
+from recipes.second_edition.model.clips import SHAPE, SONGS, encode_corpus, encode_songs, load_corpus, with_noise
+from recipes.second_edition.model.predictability import Probe
+from recipes.second_edition.model.training import STATE, build_tokenizer, draw_batch, train_model
+from recipes.second_edition.music.corpus import SECONDS
+
+pytestmark = pytest.mark.long
+
+SCORE = {
+    "kind": "score",
+    "cents": 12.0,
+    "style": "orchestral",
+    "instruments": {"melody": ["violin"], "inner": ["strings"], "bass": ["double bass"]},
+    "bpm": 90,
+    "tonic": 2,
+    "mode": "minor",
+    "bar": 3.0,
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with four shards of one pulsing noise, all "scores", and songs."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "music").mkdir()
+    rng = np.random.default_rng(0)
+    for shard in range(4):
+        gate = np.exp(-8 * (np.arange(round(SECONDS * RATE)) / RATE % 0.5))
+        audio = 3000 * gate * rng.standard_normal((2, round(SECONDS * RATE)))
+        np.save(folder / "music" / f"{shard:05d}.npy", audio.astype(np.int16))
+        (folder / "music" / f"{shard:05d}.json").write_text(json.dumps([{**SCORE, "number": shard}, SCORE]))
+    fit_from_shards(folder / "music").save(folder / "latents.safetensors")
+    encode_corpus(folder)
+    encode_songs(folder, 40, 40)
+    return folder
+
+
+def test_a_shape_holds_the_whole_clock() -> None:
+    hands = 2 * (2 * len(CLOCK_TEMPOS) + len(CLOCK_PERIODS))
+    assert SHAPE.channels * SHAPE.patch == hands
+    assert (SHAPE.channels, SHAPE.hop, SHAPE.noise) == (LATENT, HOP, NOISE)
+    assert clock(50, SHAPE).shape == (1, 50, LATENT)
+
+
+def test_noise_weighs_little_and_nothing_in_a_step_on_rhythm() -> None:
+    weights = channel_weights(torch.zeros(1), False, SHAPE)
+    assert weights[-1] == weights[-NOISE] < weights[-NOISE - 1] < weights[0]
+    assert channel_weights(torch.zeros(1), True, SHAPE)[SHAPE.levels :].sum() == 0
+
+
+def test_clips_have_latents_of_their_audio_and_prompts_of_their_record(runs: Path) -> None:
+    trained, held = load_corpus(runs)
+    assert (len(trained), len(held)) == (4, 4)
+    assert trained[0].frames.shape == (SHAPE.frames(SECONDS), LATENT - NOISE)
+    prompts = [trained[0].prompt(10.0, np.random.default_rng(n)) for n in range(20)]
+    assert len(set(prompts)) > 5
+    assert any("90" in prompt for prompt in prompts)
+    assert any("D minor" in prompt for prompt in prompts)
+
+
+def test_noise_is_drawn_anew() -> None:
+    latents = torch.zeros(2, 100, LATENT - NOISE)
+    first, second = with_noise(latents), with_noise(latents)
+    assert torch.equal(first[..., :-NOISE], latents)
+    assert not torch.equal(first, second)
+    assert first[..., -NOISE:].std() == pytest.approx(1, abs=0.15)
+
+
+def test_a_batch_has_songs_first_and_one_length(runs: Path) -> None:
+    library, (trained, _) = Library(runs / SONGS, load_clip), load_corpus(runs)
+    for seed in range(6):
+        texts, latents, songs = draw_batch(library, trained, np.random.default_rng(seed))
+        assert len(texts) == len(latents) >= songs
+        assert latents.shape[2] == LATENT
+        assert all("Tempo" in text or "bpm" in text for text in texts)
+
+
+def test_training_resumes_and_reports(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train_model(runs, 2, 1e-3, None)
+    train_model(runs, 3, 1e-3, None)
+    saved = Checkpoints(runs / STATE).load()
+    assert saved is not None
+    assert saved["step"] == 3
+    report = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert set(report["0.8"]) == {"songs", "corpus"}
+
+
+def test_what_is_predicted_exactly_is_explained_wholly(runs: Path) -> None:
+    starter = Starter(build_tokenizer(runs), shape=SHAPE)
+    probe = Probe(runs, Library(runs / SONGS, load_clip), load_corpus(runs)[1], None)
+    starter.squared_error = lambda latents, *_: torch.zeros_like(latents)  # type: ignore[method-assign]
+    assert all(figures == [1.0, 1.0] for figures in probe(starter)["0.5"].values())
