@@ -86,7 +86,8 @@ class Paces:
             self._learning = asyncio.create_task(self._learn())
         if self._learning is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._learning), _MAX_WAIT_SECONDS)
+                async with asyncio.timeout(_MAX_WAIT_SECONDS):
+                    await asyncio.shield(self._learning)
         return self._known
 
     async def _learn(self) -> None:

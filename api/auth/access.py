@@ -164,7 +164,8 @@ class Access:
         if self._refresh is None or self._refresh.done():
             self._refresh = ACCESS.submit(key_ring.refresh)
         try:
-            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._refresh)), _PATIENCE_SECONDS)
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await asyncio.shield(asyncio.wrap_future(self._refresh))
         except TimeoutError:
             if not key_ring.known:
                 raise Unavailable(503, "the storage of the API keys does not answer; try again later") from None

@@ -131,7 +131,8 @@ class IssuerKeys:
         self._begin_fetch(pause)
         if self._fetch is not None and not self._fetch.done():
             try:
-                await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._fetch)), PATIENCE)
+                async with asyncio.timeout(PATIENCE):
+                    await asyncio.shield(asyncio.wrap_future(self._fetch))
             except TimeoutError:
                 return
 

@@ -286,7 +286,8 @@ class Submissions:
                 log.exception("submitted tracks are not looked for")
             await asyncio.sleep(POLL_SECONDS)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._has_work.wait(), pause - POLL_SECONDS)
+                async with asyncio.timeout(pause - POLL_SECONDS):
+                    await self._has_work.wait()
 
     async def _look(self) -> bool:
         """Cancel the tracks of this process whose mark is gone, and take up those of processes that have ended.

@@ -13,6 +13,7 @@ from contract import SubmitRequest, SubmittedState
 from core.errors import Refusal
 from core.principal import Principal, acting
 from generation.submission import store as submission_store
+from generation.submission import submissions as submissions_module
 from runners.messages import TrackAnswer as MadeAnswer
 from runners.messages import TrackRequest
 from storage import Storage, work_keys
@@ -266,3 +267,19 @@ def test_ends_that_cannot_be_stored_are_stored_later(
     [mark] = whole.marks()
     assert whole.claim(mark, "another") is None
     assert told == ["failed: for a test"] and not list(whole.marks())
+
+
+@pytest.mark.parametrize("ticks", range(5))
+def test_it_stops_though_a_track_comes_at_that_moment(store: Storage, tmp_path: Path, ticks: int) -> None:
+    async def run() -> None:
+        async with alive(Process(store, tmp_path, Gated())) as process:
+            submissions = process.submissions
+            # By then it waits for work.
+            await asyncio.sleep(1.5 * submissions_module.POLL_SECONDS)
+            submissions._has_work.set()
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                await submissions.stop()
+
+    asyncio.run(run())
