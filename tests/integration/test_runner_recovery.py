@@ -27,6 +27,7 @@ def test_who_goes_away_frees_the_runner(api: Api) -> None:
 
 
 def test_a_runner_that_was_killed_comes_back(api: Api) -> None:
+    wait_until_ready(api)
     before = api.generate(backend_override="musicgen", duration_seconds=1)
     stored = api.stored()
     minutes = GENERATE | {"backend_override": "musicgen", "duration_seconds": 300, "stream": True}
@@ -34,7 +35,7 @@ def test_a_runner_that_was_killed_comes_back(api: Api) -> None:
         chunks = answer.iter_raw()
         next(chunks)
         api.process("MusicGenRunner").send_signal(signal.SIGKILL)
-        with pytest.raises(httpx.RemoteProtocolError):
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):  # as the connection is closed or reset
             list(chunks)
     assert api.stored() == stored, "a track that was not sent to its end is not stored"
     body = GENERATE | {"backend_override": "musicgen"}
