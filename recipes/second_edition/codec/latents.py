@@ -48,6 +48,14 @@ class Whitening:
         components = self.analysis @ rest
         return torch.cat([LOUDNESS_DEVIATION * loudness / self.scale[:, None], components], 1)
 
+    def change(self, levels: Tensor) -> Tensor:
+        """What the same change of the levels `[bands]` in all frames adds to each latent frame, `[channels]`.
+
+        The map is linear, so an equaliser's curve needs no audio.
+        """
+        steady = (self.mean + levels)[None, :, None].expand(1, -1, self.frames)
+        return self.encode(steady)[0, :, 0]
+
     def decode(self, latents: Tensor) -> Tensor:
         """Levels `[B, bands, T * frames]` of latents `[B, channels, T]`."""
         count = len(self.wide)

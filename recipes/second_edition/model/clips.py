@@ -17,7 +17,7 @@ from recipes.first_edition.ace_step.prompts import format_prompt
 from recipes.first_edition.clips import write_clips
 from recipes.first_edition.prompts import OMITTED
 
-from ..codec.analysis import Analysis, load_analysis
+from ..codec.analysis import LEVELS, Analysis, load_analysis
 from ..codec.architecture import HOP, LATENT, NOISE
 from ..codec.latents import LOUDNESS_HZ
 from ..music.captions import clip_text
@@ -27,6 +27,10 @@ SHAPE = LatentShape(LATENT, HOP, patch=6, levels=len(LOUDNESS_HZ) + 1, noise=NOI
 """8.3 tokens a second."""
 SONGS, CLIPS = "songs", "clips"
 """Folders of latents: of the synthesiser's songs on the clock, and of the corpus."""
+GAIN_DB, TILT_DB, BELL_DB = 4.0, 1.5, 5.0
+"""Deviations of an equaliser's gain, its tilt an octave, and its bells."""
+NATS_PER_DB = float(np.log(10)) / 10
+"""Levels are logarithms of energies."""
 HELD_SHARDS = 2
 """Shards of the corpus at its end that are not trained on."""
 
@@ -92,6 +96,28 @@ def load_corpus(runs: Path) -> tuple[list[CorpusClip], list[CorpusClip]]:
         shards.append([clip for clip in rows if clip.record["kind"] != "synthesiser"])
     trained, held = (list(chain.from_iterable(part)) for part in (shards[:-HELD_SHARDS], shards[-HELD_SHARDS:]))
     return trained, held
+
+
+class Equaliser:
+    """Random curves of a few broad bells and a tilt, as latents; recordings differ by these more than arrangements do.
+
+    Args:
+        analysis: whose latents are to be changed.
+    """
+
+    def __init__(self, analysis: Analysis) -> None:
+        self._whitening = analysis.whitening
+        hz = torch.tensor([hz for region in LEVELS.regions for hz in region.edges[1:-1]])
+        self._octaves = (hz / 1000).log2()
+
+    def draw(self, rng: np.random.Generator) -> torch.Tensor:
+        """What a curve adds to each frame of latents without noise, `[LATENT - NOISE]`."""
+        gain, tilt = rng.normal(0, GAIN_DB), rng.normal(0, TILT_DB)
+        curve = gain + tilt * self._octaves
+        for _ in range(int(rng.integers(4))):
+            centre, width = rng.uniform(-4.5, 3.5), rng.uniform(0.5, 2.5)
+            curve = curve + rng.normal(0, BELL_DB) * torch.exp(-0.5 * ((self._octaves - centre) / width) ** 2)
+        return self._whitening.change(curve * NATS_PER_DB)
 
 
 def with_noise(latents: torch.Tensor) -> torch.Tensor:

@@ -29,13 +29,16 @@ from recipes.first_edition.data import TRAINING
 from recipes.first_edition.prompts import learned_tokenizer
 from recipes.first_edition.training import Training
 
+from ..codec.analysis import load_analysis
 from ..music.captions import clip_text
 from ..music.corpus import Shards
-from .clips import SHAPE, SONGS, CorpusClip, load_corpus, with_noise
+from .clips import SHAPE, SONGS, CorpusClip, Equaliser, load_corpus, with_noise
 from .predictability import Probe
 
 SONG_SHARE = 0.5
 """Share of loops that are songs on the clock; the others are clips of the corpus."""
+EQUALISED = 0.7
+"""Share of the corpus's clips with another equaliser's curve."""
 CAPTIONS = 6000
 VOCABULARY = 1600
 REFRESH_EVERY = 100
@@ -67,6 +70,7 @@ def train_model(runs: Path, steps: int, rate: float, real: Path | None) -> None:
     training = Training(starter, runs / STATE, rate, steps)
     library = Library(runs / SONGS, load_clip)
     corpus, held = load_corpus(runs)
+    equaliser = Equaliser(load_analysis(runs / "latents.safetensors"))
     probe = Probe(runs, library, held, real)
     losses: dict[str, float] = {}
     started = time.process_time()
@@ -74,7 +78,7 @@ def train_model(runs: Path, steps: int, rate: float, real: Path | None) -> None:
         rng = np.random.default_rng([TRAINING, 20, step])
         torch.manual_seed(step)
         rhythm = bool(rng.random() < RHYTHM_SHARE)
-        texts, latents, songs = draw_batch(library, corpus, rng)
+        texts, latents, songs = draw_batch(library, corpus, equaliser, rng)
         times = draw_times(len(texts), rhythm)
         dropped = (torch.rand(len(texts)) < PROMPT_DROPOUT).view(-1, 1, 1)
         with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
@@ -100,7 +104,7 @@ def train_model(runs: Path, steps: int, rate: float, real: Path | None) -> None:
 
 
 def draw_batch(
-    library: Library[Clip], corpus: list[CorpusClip], rng: np.random.Generator
+    library: Library[Clip], corpus: list[CorpusClip], equaliser: Equaliser, rng: np.random.Generator
 ) -> tuple[list[str], torch.Tensor, int]:
     """Prompts, latents `[B, T, LATENT]` of one length, and how many rows are songs; these come first."""
     long = rng.random() < LONG_SHARE
@@ -111,10 +115,11 @@ def draw_batch(
     length = SHAPE.frames(seconds)
     clips = draw(stock, songs, DRUMLESS_SHARE, rng)
     texts = [song_prompt(clip.song, seconds, rng) for clip in clips]
-    latents = [cut(clip, length, rng, SHAPE.frames) for clip in clips]
+    latents = [cut(clip, length, rng, SHAPE.frames).float() for clip in clips]
     for _ in range(count - songs):
         clip = corpus[rng.integers(len(corpus))]
         start = int(rng.integers(len(clip.frames) - length + 1))
         texts.append(clip.prompt(seconds, rng))
-        latents.append(clip.frames[start : start + length])
+        frames = clip.frames[start : start + length]
+        latents.append(frames + equaliser.draw(rng) if rng.random() < EQUALISED else frames.float())
     return texts, with_noise(torch.stack(latents)), songs

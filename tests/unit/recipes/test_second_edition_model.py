@@ -13,9 +13,18 @@ from recipes.first_edition.ace_step.architecture import CLOCK_PERIODS, CLOCK_TEM
 from recipes.first_edition.ace_step.model import Starter, channel_weights
 from recipes.first_edition.clips import Library, load_clip
 from recipes.first_edition.state import Checkpoints
-from recipes.second_edition.codec.analysis import fit_from_shards
+from recipes.second_edition.codec.analysis import LEVELS, fit_from_shards, load_analysis
 from recipes.second_edition.codec.architecture import HOP, LATENT, NOISE, RATE
-from recipes.second_edition.model.clips import SHAPE, SONGS, encode_corpus, encode_songs, load_corpus, with_noise
+from recipes.second_edition.model.clips import (
+    NATS_PER_DB,
+    SHAPE,
+    SONGS,
+    Equaliser,
+    encode_corpus,
+    encode_songs,
+    load_corpus,
+    with_noise,
+)
 from recipes.second_edition.model.predictability import Probe
 from recipes.second_edition.model.training import STATE, build_tokenizer, draw_batch, train_model
 from recipes.second_edition.music.corpus import SECONDS
@@ -82,10 +91,26 @@ def test_noise_is_drawn_anew() -> None:
     assert first[..., -NOISE:].std() == pytest.approx(1, abs=0.15)
 
 
+def test_a_change_of_the_levels_is_that_of_the_audio(runs: Path) -> None:
+    analysis = load_analysis(runs / "latents.safetensors")
+    audio = 0.1 * torch.randn(1, 100 * HOP)
+    louder = analysis.latents(2 * audio) - analysis.latents(audio)
+    told = analysis.whitening.change(torch.full((LEVELS.bands,), 20 * np.log10(2) * NATS_PER_DB))
+    assert torch.allclose(louder[0].mean(1), told, atol=0.02)
+
+
+def test_equalisers_differ_and_change_each_frame_alike(runs: Path) -> None:
+    equaliser = Equaliser(load_analysis(runs / "latents.safetensors"))
+    curves = torch.stack([equaliser.draw(np.random.default_rng(seed)) for seed in range(50)])
+    assert curves.shape == (50, LATENT - NOISE)
+    assert curves[:, : SHAPE.levels].std(0).min() > 0.1
+
+
 def test_a_batch_has_songs_first_and_one_length(runs: Path) -> None:
     library, (trained, _) = Library(runs / SONGS, load_clip), load_corpus(runs)
+    equaliser = Equaliser(load_analysis(runs / "latents.safetensors"))
     for seed in range(6):
-        texts, latents, songs = draw_batch(library, trained, np.random.default_rng(seed))
+        texts, latents, songs = draw_batch(library, trained, equaliser, np.random.default_rng(seed))
         assert len(texts) == len(latents) >= songs
         assert latents.shape[2] == LATENT
         assert all("Tempo" in text or "bpm" in text for text in texts)
