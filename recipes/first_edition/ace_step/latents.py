@@ -9,8 +9,8 @@ import torch
 from diffusers import AutoencoderOobleck
 
 from ..clips import LOOP_SECONDS, write_clips
-from ..data import SAMPLE_RATE, TRAINING, audio_of, song_number
-from .architecture import HOP, LATENT, encode_mean
+from ..data import TRAINING, audio_of, song_number
+from .architecture import HOP, LATENT, SHAPE, encode_mean
 from .levels import LEVELS
 from .transform import set_weight, weight_of
 
@@ -89,4 +89,4 @@ def encode_songs(runs: Path, first: int, songs: int, device: str, compile_it: bo
 
 
 def frames(seconds: float) -> int:
-    return round(seconds * SAMPLE_RATE / HOP)
+    return SHAPE.frames(seconds)

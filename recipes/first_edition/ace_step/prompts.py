@@ -11,6 +11,8 @@ import numpy as np
 from diffusers import AceStepPipeline
 from transformers import PreTrainedTokenizerFast
 
+from models.base import Text
+
 from ...synthesiser import Song
 from ..prompts import END, learned_tokenizer, loose_text
 
@@ -24,9 +26,13 @@ def format_prompt(prompt: str, seconds: float, **fields: Any) -> tuple[str, str]
 
 def song_prompt(song: Song, seconds: float, rng: np.random.Generator) -> str:
     """A prompt for `song` in random words, with random fields omitted."""
-    text = loose_text(song, rng)
-    fields = {"bpm": text.bpm, "keyscale": text.key, "timesignature": text.time_signature}
-    return format_prompt(text.prompt, seconds, **{name: value for name, value in fields.items() if value})[0]
+    return text_prompt(loose_text(song, rng), seconds)
+
+
+def text_prompt(text: Text, seconds: float, **fields: Any) -> str:
+    """What the pipeline encodes for a text; `fields` are further arguments of its format."""
+    known = {"bpm": text.bpm, "keyscale": text.key, "timesignature": text.time_signature}
+    return format_prompt(text.prompt, seconds, **fields, **{name: value for name, value in known.items() if value})[0]
 
 
 @lru_cache(maxsize=1)

@@ -52,9 +52,8 @@ def load_analysis(path: Path) -> Analysis:
 
 def fit_analysis(audio: Tensor) -> Analysis:
     """Fit the whitening to music `[B, T]`, T a multiple of `HOP`."""
-    centres = torch.tensor([hz for region in LEVELS.regions for hz in region.edges[1:-1]])
     levels = torch.cat([LEVELS(part) for part in audio.split(8)])
-    return Analysis(fit_whitening(levels, wide_bands(centres), FRAMES, LATENT - NOISE))
+    return Analysis(fit_whitening(levels, wide_bands(LEVELS.centres), FRAMES, LATENT - NOISE))
 
 
 def fit_from_shards(music: Path, shards: int = 12, seconds: float = 5.0) -> Analysis:

@@ -63,6 +63,11 @@ class BandLevels:
     def bands(self) -> int:
         return sum(region.bands for region in self.regions)
 
+    @property
+    def centres(self) -> Tensor:
+        """Of the bands, in Hz."""
+        return torch.tensor([hz for region in self.regions for hz in region.edges[1:-1]])
+
     @cached_property
     def _weights(self) -> list[Tensor]:
         return [region.triangles(self.rate) for region in self.regions]

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.base import Text
 from recipes.first_edition.ace_step.architecture import LatentShape
-from recipes.first_edition.ace_step.prompts import format_prompt
+from recipes.first_edition.ace_step.prompts import text_prompt
 from recipes.first_edition.clips import write_clips
 from recipes.first_edition.prompts import OMITTED
 
@@ -50,13 +49,7 @@ class CorpusClip:
     def prompt(self, seconds: float, rng: np.random.Generator) -> str:
         """In random words, with random fields omitted."""
         omitted = {name: None for name, share in OMITTED.items() if rng.random() < share}
-        return prompt_of(replace(clip_text(self.record, rng), **omitted), seconds)  # type: ignore[arg-type]
-
-
-def prompt_of(text: Text, seconds: float) -> str:
-    """What the pipeline encodes for a text."""
-    fields = {"bpm": text.bpm, "keyscale": text.key, "timesignature": text.time_signature}
-    return format_prompt(text.prompt, seconds, **{name: value for name, value in fields.items() if value})[0]
+        return text_prompt(replace(clip_text(self.record, rng), **omitted), seconds)  # type: ignore[arg-type]
 
 
 def analyse(analysis: Analysis, audio: np.ndarray) -> torch.Tensor:
@@ -107,8 +100,7 @@ class Equaliser:
 
     def __init__(self, analysis: Analysis) -> None:
         self._whitening = analysis.whitening
-        hz = torch.tensor([hz for region in LEVELS.regions for hz in region.edges[1:-1]])
-        self._octaves = (hz / 1000).log2()
+        self._octaves = (LEVELS.centres / 1000).log2()
 
     def draw(self, rng: np.random.Generator) -> torch.Tensor:
         """What a curve adds to each frame of latents without noise, `[LATENT - NOISE]`."""

@@ -17,7 +17,7 @@ from ....synthesiser import Song
 from ....synthesiser.captions import MOOD_WORDS
 from ....synthesiser.genres import STYLES
 from ...prompts import learned_tokenizer, loose_text
-from ..prompts import format_prompt, template_parts
+from ..prompts import format_prompt, template_parts, text_prompt
 
 BARE_TEMPLATES = ("{mood} {genre}", "{genre}", "{mood}", "", "", "")
 """Captions that name no instrument, for pieces with a reference."""
@@ -34,9 +34,7 @@ def instruction(task: Task, tracks: Sequence[TrackName] = ()) -> str:
 
 def task_prompt(text: Text, seconds: float, task: Task, tracks: Sequence[TrackName] = ()) -> str:
     """What the pipeline encodes for a text."""
-    fields = {"bpm": text.bpm, "keyscale": text.key, "timesignature": text.time_signature}
-    given = {name: value for name, value in fields.items() if value}
-    return format_prompt(text.prompt, seconds, instruction=instruction(task, tracks), **given)[0]
+    return text_prompt(text, seconds, instruction=instruction(task, tracks))
 
 
 def bare_text(song: Song, rng: np.random.Generator) -> Text:
