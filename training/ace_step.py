@@ -25,7 +25,7 @@ _LOGIT_MEAN, _LOGIT_DEVIATION, _CONDITION_DROPOUT = -0.4, 1.0, 0.15
 
 
 @dataclass(frozen=True)
-class _Flow:
+class Flow:
     """An example at a time, each `[1, T, C]`: its latents x0, x_t, and the velocity there, as it is and predicted."""
 
     latents: torch.Tensor
@@ -61,7 +61,7 @@ class AceStepTrainer:
 
     def losses(self, examples: Sequence[Example], generators: Sequence[torch.Generator]) -> torch.Tensor:
         """The mean squared error of the velocity at x_t = t · noise + (1 − t) · x0, whose target is noise − x0."""
-        flows = self._flows(examples, generators)
+        flows = self.flows(examples, generators)
         return torch.stack([(flow.velocity.float() - flow.target).square().mean() for flow in flows])
 
     @torch.no_grad()
@@ -71,12 +71,12 @@ class AceStepTrainer:
         """The estimates x_t − t · velocity of the examples' latents at one time t for all."""
         return [
             Prediction(flow.latents[0].cpu(), (flow.noisy.float() - time * flow.velocity.float())[0].cpu())
-            for flow in self._flows(examples, generators, time)
+            for flow in self.flows(examples, generators, time)
         ]
 
-    def _flows(
+    def flows(
         self, examples: Sequence[Example], generators: Sequence[torch.Generator], time: float | None = None
-    ) -> list[_Flow]:
+    ) -> list[Flow]:
         """The model's velocity for each example, at a drawn time, or at `time` without dropout of the condition."""
         pipeline = self.model.pipeline
         transformer = pipeline.transformer
@@ -96,7 +96,7 @@ class AceStepTrainer:
             targets.append(noise - x0)
             times.append(t)
         velocities = packed.Pack(transformer, packed.streams(transformer, contexts, texts)).velocities(noisy, times)
-        return [_Flow(*parts) for parts in zip(latents, noisy, targets, velocities, strict=True)]
+        return [Flow(*parts) for parts in zip(latents, noisy, targets, velocities, strict=True)]
 
     def save_memory(self) -> None:
         self.model.pipeline.transformer.enable_gradient_checkpointing()

@@ -1,49 +1,55 @@
 """Recipes compared: what twins of real music keep and gain with other hyperparameters than the default ones.
 
     python -m benchmarks.real.recipes FOLDER --try rank=32 --try learning_rate=1e-3,steps=300 [--composers severn]
+    python -m benchmarks.real.recipes FOLDER --try targets=gate_proj+up_proj+down_proj --try keep --try ema=0.98,mix
 
 FOLDER is that of `benchmarks.real`. For each composer the table has these rows:
 
     real       excerpts of `train/`
     base       without a twin
     default    the twin of the default recipe
-    rank=32    that of the default recipe with these fields of `training.base.Recipe`; `alpha` is twice the rank
+    rank=32    that of the default recipe with these fields of `training.base.Recipe` (`alpha` is twice the rank) or of
+               `benchmarks.real.variants.Variant`, which has losses and ways to play that the service has not
 
 and the columns of `benchmarks.real`, means with intervals of 95 % over seeds (bootstrap). Tracks are made for captions
 of the composer's own songs, at the tempo that a twin plays at by default, in the base model's rows too. Everything runs
-in this process, so that a recipe costs its steps and its tracks only.
+in this process, so that a recipe costs its steps and its tracks only; recipes that differ in playing share a training.
+`benchmarks.real.summary` reads the rows of several composers from `--out`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from adapters.adapter_file import Header
-from adapters.weights import AdapterWeights, FlatPairs, LoraPair
+from adapters.weights import LoraPair
 from benchmarks.real.composers import ClipSet, Composer, draw, read_composers
-from benchmarks.real.figures import DISTANCE, MEASURES, Meter
+from benchmarks.real.figures import DISTANCE, MEASURES, Figures, Meter
+from benchmarks.real.sampling import play
+from benchmarks.real.trainers import train
+from benchmarks.real.variants import Variant, changed
 from benchmarks.training import loaded
-from contract import SamplingOptions, TrainRequest
+from contract import TrainRequest
 from core.settings import settings
-from models.base import Row, Text
+from models.base import Text
 from preprocessing.dataset import prepare
 from preprocessing.isolation import ANALYSIS
 from preprocessing.tagger.embedding import embed
 from storage import open_storage
-from training.base import Recipe
+from training.base import Example
 from training.evaluation.intervals import bootstrap
 from training.examples import ExampleCache
-from training.loop import train
 from training.train_eval_split import TrainEvalSplit, split_dataset
 
 _HELD_CLIPS = 12
+_REPLAYED_CLIPS = 8
 _EXCERPT_SECONDS = 1.0  # what a job measures of its music is not used here
 
 
@@ -58,9 +64,10 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each track and excerpt")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="a file to which the figures of each row are added, a line each")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    changes = {"default": "", **{text: text for text in options.tries}}
+    texts = {"default": "", **{text: text for text in options.tries}}
     checkpoint, model, trainer = loaded(options.backend)
     cache = ExampleCache(trainer, model, checkpoint)
     try:
@@ -68,30 +75,13 @@ def main() -> None:
             split = _split(composer, model, cache)
             default = trainer.recipe(split.seconds)
             if options.steps:
-                default = changed(default, f"steps={options.steps}")
-            recipes = {name: changed(default, text) for name, text in changes.items()}
-            _print_table(composer, options, model, split, _adapters(model, trainer, split, recipes))
+                default = changed(default, f"steps={options.steps}").recipe
+            variants = {name: changed(default, text) for name, text in texts.items()}
+            for variant in variants.values():
+                variant.check(options.backend, model.traits.level_channels)
+            _compare(composer, options, model, trainer, split, variants)
     finally:
         ANALYSIS.close()
-
-
-def changed(recipe: Recipe, text: str) -> Recipe:
-    """The recipe with the fields in `name=value,…`.
-
-    Raises:
-        ValueError: a recipe has no such number.
-    """
-    kinds: dict[str, type] = {field.name: type(getattr(recipe, field.name)) for field in fields(recipe)}
-    values: dict[str, Any] = {}
-    for part in filter(None, text.split(",")):
-        name, _, value = part.partition("=")
-        if kinds.get(name) not in (int, float):
-            raise ValueError(f"{name}: a recipe has no such number")
-        values[name] = kinds[name](value)
-    if "rank" in values:
-        values = {"alpha": 2 * values["rank"]} | values
-    new = replace(recipe, **values)
-    return new if "warmup" in values else replace(new, warmup=min(new.warmup, new.steps // 10))
 
 
 def _split(composer: Composer, model: Any, cache: ExampleCache) -> TrainEvalSplit:
@@ -116,57 +106,60 @@ def _split(composer: Composer, model: Any, cache: ExampleCache) -> TrainEvalSpli
         return split_dataset(dataset, model, cache, _EXCERPT_SECONDS, lambda: None)
 
 
-def _adapters(
-    model: Any, trainer: Any, split: TrainEvalSplit, recipes: Mapping[str, Recipe]
-) -> Iterator[tuple[str, AdapterWeights]]:
-    for name, recipe in recipes.items():
-        pairs = train(trainer, model.adapted, split.train.examples, recipe, lambda step, loss: None)
-        yield name, _weights(pairs, model.backend, recipe.rank)
-
-
-def _weights(pairs: Mapping[str, LoraPair], backend: str, rank: int) -> AdapterWeights:
-    header = Header("real", "recipe", backend, "", "0" * 64, rank, "", "2026-01-01T00:00:00+00:00", "0" * 64)
-    return AdapterWeights(header, FlatPairs.of(dict(pairs)))
-
-
-def _print_table(
+def _compare(
     composer: Composer,
     options: argparse.Namespace,
     model: Any,
+    trainer: Any,
     split: TrainEvalSplit,
-    adapters: Iterator[tuple[str, AdapterWeights]],
+    variants: Mapping[str, Variant],
 ) -> None:
     rate, seconds = model.sample_rate, options.seconds
     meter = Meter(embed, draw(composer.held, 1, _HELD_CLIPS, seconds, rate, seed=1)[0], rate)
     known = [*split.train.texts, *split.held_out.texts]
-    texts = split.at_default_tempo(list(dict.fromkeys(known)))[: options.prompts]
-    columns = [*MEASURES, DISTANCE]
-    print(f"\n### {composer.name}, {options.backend}\n\n| | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+    texts = split.at_default_tempo(list(dict.fromkeys(known)))
+    write = _table(composer.name, options)
 
     def row(name: str, sets: list[ClipSet]) -> None:
-        figures = meter.measure(sets)
+        write(name, meter.measure(sets))
+
+    prompts = texts[: options.prompts]
+    row("real", draw(composer.train, options.seeds, len(prompts), seconds, rate, seed=0))
+    row("base", play(model, prompts, options.seeds, seconds))
+    adapters: dict[str, Mapping[str, LoraPair]] = {}
+    replayed: list[Example] = []
+    for name, variant in variants.items():
+        if variant.replay and not replayed:
+            replayed = _tracks_as_examples(model, trainer, texts[:_REPLAYED_CLIPS], seconds)
+        key = repr(variant.trained)
+        if key not in adapters:
+            adapters[key] = train(trainer, model.adapted, split.train.examples, replayed, variant)
+        row(name, play(model, prompts, options.seeds, seconds, adapters[key], variant))
+
+
+def _tracks_as_examples(model: Any, trainer: Any, texts: list[Text], seconds: float) -> list[Example]:
+    """The base model's own music, to train on."""
+    [tracks] = play(model, texts, 1, seconds)
+    return [
+        trainer.example(track[None].repeat(model.channels, axis=0), text)
+        for track, text in zip(tracks, texts, strict=True)
+    ]
+
+
+def _table(composer: str, options: argparse.Namespace) -> Callable[[str, Figures], None]:
+    """Begins the composer's table; what it returns writes a row of it."""
+    columns = [*MEASURES, DISTANCE]
+    print(f"\n### {composer}, {options.backend}\n\n| | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+
+    def write(name: str, figures: Figures) -> None:
         print(f"| {name} | {' | '.join(str(bootstrap(figures[column])) for column in columns)} |", flush=True)
+        if options.out:
+            plain = {column: np.round(values, 5).tolist() for column, values in figures.items()}
+            line = {"composer": composer, "backend": options.backend, "recipe": name, "figures": plain}
+            with options.out.open("a") as file:
+                file.write(json.dumps(line) + "\n")
 
-    row("real", draw(composer.train, options.seeds, len(texts), seconds, rate, seed=0))
-    row("base", _play(model, texts, options.seeds, seconds, []))
-    for name, adapter in adapters:
-        row(name, _play(model, texts, options.seeds, seconds, [(adapter, 1.0)]))
-
-
-def _play(
-    model: Any, texts: Sequence[Text], seeds: int, seconds: float, adapters: Sequence[tuple[AdapterWeights, float]]
-) -> list[ClipSet]:
-    """The tracks of each seed, mono, each with noise of its own."""
-    sets = []
-    for seed in range(seeds):
-        options = [SamplingOptions(seed=seed * len(texts) + number) for number in range(len(texts))]
-        rows = [Row(text, seconds, each, adapters) for text, each in zip(texts, options, strict=True)]
-        tracks = model.generate(rows)
-        for track in tracks:
-            if isinstance(track, Exception):
-                raise track
-        sets.append([track.mean(axis=0) for track in tracks])
-    return sets
+    return write
 
 
 if __name__ == "__main__":

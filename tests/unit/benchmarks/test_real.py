@@ -13,7 +13,7 @@ from benchmarks.real.composers import draw, read_composers
 from benchmarks.real.figures import DISTANCE, MEASURES, Meter
 from benchmarks.real.pictures import draw_spectrograms
 from benchmarks.real.prepare import plan
-from benchmarks.real.recipes import changed
+from benchmarks.real.variants import changed
 from benchmarks.real.twin import _captions
 from training.base import Recipe
 from training.evaluation.audio_measures import Audio
