@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from adapters.weights import LoraPair
 from benchmarks.real.composers import ClipSet, Composer, draw, read_composers
 from benchmarks.real.figures import DISTANCE, MEASURES, Figures, Meter
 from benchmarks.real.sampling import play
-from benchmarks.real.trainers import train
+from benchmarks.real.trainers import shortened, train
 from benchmarks.real.variants import Variant, changed
 from benchmarks.training import loaded
 from contract import TrainRequest
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--prompts", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each track and excerpt")
+    parser.add_argument("--clip-seconds", type=float, help="train on the first seconds of each segment only")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="a file to which the figures of each row are added, a line each")
     options = parser.parse_args()
@@ -126,6 +127,9 @@ def _compare(
     prompts = texts[: options.prompts]
     row("real", draw(composer.train, options.seeds, len(prompts), seconds, rate, seed=0))
     row("base", play(model, prompts, options.seeds, seconds))
+    own: Sequence[Example] = split.train.examples
+    if options.clip_seconds:
+        own = [shortened(example, model, options.clip_seconds) for example in own]
     adapters: dict[str, Mapping[str, LoraPair]] = {}
     replayed: list[Example] = []
     for name, variant in variants.items():
@@ -133,7 +137,7 @@ def _compare(
             replayed = _tracks_as_examples(model, trainer, texts[:_REPLAYED_CLIPS], seconds)
         key = repr(variant.trained)
         if key not in adapters:
-            adapters[key] = train(trainer, model.adapted, split.train.examples, replayed, variant)
+            adapters[key] = train(trainer, model.adapted, own, replayed, variant)
         row(name, play(model, prompts, options.seeds, seconds, adapters[key], variant))
 
 
