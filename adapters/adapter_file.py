@@ -55,7 +55,7 @@ class Header:
         created_at: ISO 8601, UTC.
         sha256: digest of the tensor bytes after the header.
         partial: `<steps done>/<steps planned>` if training was cancelled, otherwise empty.
-        bpm: the median tempo of the music that it was trained on, for requests that name none; None if it is unknown.
+        bpm: the usual tempo of the music that it was trained on, for requests that name none; None if it is unknown.
         recommended_scale: the strength at which it was best on held-out songs, for requests that name none; None if
             that was not measured, which means 1.
     """

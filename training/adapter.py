@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from models.base import Model, Text
 from models.checkpoints import Checkpoint
 from training.attempt import Attempt
 from training.retry import retry_unavailable
+
+# Tempos that differ by this share count as near: the deviation of a normal distribution.
+_TEMPO_SPREAD = 0.08
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,10 @@ def save_adapter(attempt: Attempt, adapter: TrainedAdapter, model: Model, base: 
     return retry_unavailable(lambda: library.save(data, header))
 
 
-def median_tempo(texts: Iterable[Text]) -> int | None:
-    """The median tempo of segments; of two in the middle the slower one, which is some song's.
+def usual_tempo(texts: Iterable[Text]) -> int | None:
+    """The tempo that most segments have or are near; of several the one nearest to their median, then the slowest.
+
+    The median alone can be a tempo between those that the producer uses.
 
     Args:
         texts: one for each segment.
@@ -77,4 +83,12 @@ def median_tempo(texts: Iterable[Text]) -> int | None:
     """
     bpms = [text.bpm for text in texts]
     tempos = [bpm for bpm in bpms if bpm is not None]
-    return statistics.median_low(tempos) if tempos and 2 * len(tempos) >= len(bpms) else None
+    if not tempos or 2 * len(tempos) < len(bpms):
+        return None
+    median = statistics.median_low(tempos)
+
+    def order(bpm: int) -> tuple[float, float, int]:
+        near = sum(math.exp(-((math.log(other / bpm) / _TEMPO_SPREAD) ** 2) / 2) for other in tempos)
+        return -round(near, 9), abs(bpm - median), bpm
+
+    return min(tempos, key=order)

@@ -17,7 +17,7 @@ from preprocessing.memorised import TrainingSegments
 from preprocessing.segment import MIN_SECONDS, resampled
 from preprocessing.stages import OnProgress, StageMeter, ignore
 from training import kept
-from training.adapter import median_tempo
+from training.adapter import usual_tempo
 from training.evaluation import reference
 from training.evaluation.data_section import data_section
 from training.evaluation.extent import FULL
@@ -87,7 +87,7 @@ class TrainEvalSplit:
     @property
     def bpm(self) -> int | None:
         """The producer's tempo, at which the twin plays by default."""
-        return median_tempo([*self.train.texts, *self.held_out.texts])
+        return usual_tempo([*self.train.texts, *self.held_out.texts])
 
     def at_default_tempo(self, texts: Sequence[Text]) -> list[Text]:
         """The texts as the twin is given them in generation: those without a tempo get the producer's."""
