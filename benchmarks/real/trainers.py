@@ -17,9 +17,6 @@ from training.ace_step import AceStepTrainer, Flow
 from training.base import Example
 from training.loop import session
 
-# The average of an adapter follows the first steps faster, of which it would otherwise remember the beginning.
-_EMA_WARMUP = 10
-
 # The tensors of an example whose second dimension is time: ACE-Step's latents and MusicGen's codes.
 _TIMED = ("mean", "deviation", "codes")
 
@@ -35,7 +32,8 @@ def train(
         averages = {name: value.detach().clone() for name, value in running.named_parameters.items()}
         while running.step < variant.recipe.steps:
             running.advance(examples)
-            decay = min(variant.ema, running.step / (running.step + _EMA_WARMUP))
+            # The plain mean of the first steps, or the average would remember where the adapter began.
+            decay = min(variant.ema, 1 - 1 / running.step)
             for name, value in running.named_parameters.items():
                 averages[name].lerp_(value.detach(), 1 - decay)
         running.set_parameters(averages)

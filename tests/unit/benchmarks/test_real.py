@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,7 @@ from benchmarks.real.composers import draw, read_composers
 from benchmarks.real.figures import DISTANCE, MEASURES, Meter
 from benchmarks.real.pictures import draw_spectrograms
 from benchmarks.real.prepare import plan
-from benchmarks.real.variants import changed
 from benchmarks.real.twin import _captions
-from training.base import Recipe
 from training.evaluation.audio_measures import Audio
 
 RATE = 24_000
@@ -79,13 +76,3 @@ def test_captions_of_different_songs_come_first() -> None:
 def test_the_picture_is_drawn(tmp_path: Path) -> None:
     draw_spectrograms({"real": [_noise()], "twin": [_noise(), _noise()]}, RATE, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_recipe_is_changed_field_by_field() -> None:
-    recipe = Recipe(steps=400, batch=4, rank=16, alpha=32, targets=("to_q",), learning_rate=1e-3, warmup=40)
-    assert changed(recipe, "") == recipe
-    assert changed(recipe, "rank=8") == replace(recipe, rank=8, alpha=16)
-    assert changed(recipe, "rank=8,alpha=8,steps=100") == replace(recipe, rank=8, alpha=8, steps=100, warmup=10)
-    for wrong in ("targets=to_k", "speed=2", "rank=high"):
-        with pytest.raises(ValueError, match=r"number|invalid literal"):
-            changed(recipe, wrong)
