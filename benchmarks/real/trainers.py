@@ -110,7 +110,7 @@ class VariedAceStepTrainer(AceStepTrainer):
 
 @contextmanager
 def _without_adapter(adapted: torch.nn.Module) -> Iterator[None]:
-    layers = [module for module in adapted.modules() if isinstance(module, LoraLayer)]
+    layers = [module for module in adapted.modules() if isinstance(module, LoraLayer) and not module.disable_adapters]
     for layer in layers:
         layer.enable_adapters(False)
     try:

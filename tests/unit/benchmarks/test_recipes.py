@@ -70,8 +70,8 @@ def test_the_averaged_adapter_lags_behind_the_last_one() -> None:
     module = toy_module()
     examples = toy_split(module).train.examples
 
-    def size(**changes: float) -> float:
-        variant = Variant(TOY_RECIPE, **changes)
+    def size(ema: float = 0.0) -> float:
+        variant = Variant(TOY_RECIPE, ema=ema)
         [pair] = train(ToyTrainer(module), module, examples, [], variant).values()
         return float((pair.a @ pair.b).norm())
 
