@@ -140,12 +140,12 @@ def _after_codec(change: Change) -> str:
 
 def _lost_advice(curve: Sequence[tuple[int, float]], backend: str, scale: float) -> str:
     best = min(curve, key=lambda point: point[1], default=(0, 0.0))[0]
-    last = curve[-1][0] if curve else 0
-    steps = best if 0 < best < last else last // 2
-    fewer = f"train with fewer steps (max_steps={steps})" if steps else "train with fewer steps"
+    early = 0 < best < (curve[-1][0] if curve else 0)
+    again = f"fewer steps (max_steps={best})" if early else "a quarter of the learning_rate"
     other = ", or train on the MusicGen backend" if backend == "ace_step" else ""
     return (
-        f"Use a lora_scale below {scale:g}, {fewer}, or send music that is nearer to what the base model plays{other}."
+        f"Use a lora_scale below {scale:g}, train with {again}, or send music that is nearer to what the base model "
+        f"plays{other}."
     )
 
 
