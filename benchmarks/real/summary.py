@@ -5,7 +5,8 @@
 The files are those of `benchmarks.real.recipes --out`. Prints a table for each backend: pulse, persistence and distance
 as shares of the base model's, each of the mean over composers and seeds, with intervals of 95 % by a bootstrap over
 composers and, within them, over seeds. `*` is a share that is better than the default recipe's, and `!` one that is
-worse, by more than the interval of their difference. `lost` are the composers whose rhythm or harmony is lost by the
+worse, by more than the interval of their difference; `–` stands where the base model's own figure is too uncertain to
+divide by. `lost` are the composers whose rhythm or harmony is lost by the
 rule of the report.
 """
 
@@ -63,12 +64,14 @@ def table(rows: Rows) -> str:
 
 
 def _cell(rows: Rows, name: str, column: str) -> str:
-    own = share(rows, name, column).interval
+    own = share(rows, name, column)
+    if own.base.low < own.base.value / 2:
+        return "–"
     if name == DEFAULT:
-        return str(own)
+        return str(own.interval)
     by = gain(rows, name, column)
     better, worse = (by.high < 0, by.low > 0) if column == DISTANCE else (by.low > 0, by.high < 0)
-    return f"{own}{'*' if better else '!' if worse else ''}"
+    return f"{own.interval}{'*' if better else '!' if worse else ''}"
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,12 @@ class Share:
     Attributes:
         value: of all composers and seeds.
         samples: of each resample, `[RESAMPLES]`.
+        base: the base model's figure.
     """
 
     value: float
     samples: NDArray[np.float64]
+    base: Interval
 
     @property
     def interval(self) -> Interval:
@@ -98,8 +103,8 @@ def share(rows: Rows, name: str, column: str, composers: Iterable[str] | None = 
     rng = np.random.default_rng(0)
     drawn = rng.integers(len(chosen), size=(RESAMPLES, len(chosen), 1))
     seeds = rng.integers(twin.shape[1], size=(RESAMPLES, *twin.shape))
-    resampled = twin[drawn, seeds].mean(axis=(1, 2)) / base[drawn, seeds].mean(axis=(1, 2))
-    return Share(float(twin.mean() / base.mean()), resampled)
+    with_twin, without = (figures[drawn, seeds].mean(axis=(1, 2)) for figures in (twin, base))
+    return Share(float(twin.mean() / base.mean()), with_twin / without, interval(base.mean(), without))
 
 
 def gain(rows: Rows, name: str, column: str) -> Interval:

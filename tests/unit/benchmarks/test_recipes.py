@@ -165,3 +165,6 @@ def test_recipes_are_summed_up_over_composers() -> None:
     *_, default, mix = table(rows).splitlines()
     assert default.startswith("| default | 2 | 0.38") and default.endswith("| ada, bob |")
     assert "*" in mix.split("|")[3] and "!" in mix.split("|")[5]
+    for composer in ("ada", "bob"):
+        rows["base"][composer]["persistence"] = np.linspace(-0.03, 0.0417, 10)
+    assert table(rows).splitlines()[-1].split("|")[4] == " – "
