@@ -140,12 +140,13 @@ def _after_codec(change: Change) -> str:
 
 def _lost_advice(curve: Sequence[tuple[int, float]], backend: str, scale: float) -> str:
     best = min(curve, key=lambda point: point[1], default=(0, 0.0))[0]
-    early = 0 < best < (curve[-1][0] if curve else 0)
-    again = f"fewer steps (max_steps={best})" if early else "a quarter of the learning_rate"
+    last = curve[-1][0] if curve else 0
+    steps = best if 0 < best < last else last // 2
+    fewer = f"fewer steps (max_steps={steps})" if steps else "fewer steps"
     other = ", or train on the MusicGen backend" if backend == "ace_step" else ""
     return (
-        f"Use a lora_scale below {scale:g}, train with {again}, or send music that is nearer to what the base model "
-        f"plays{other}."
+        f"Use a lora_scale below {scale:g}, train with {fewer} or a quarter of the learning_rate, or send music that is "
+        f"nearer to what the base model plays{other}."
     )
 
 

@@ -73,7 +73,7 @@ MEASURED: dict[str, Any] = {
         ),
         ({"heard": _heard(1, None, LOST)}, "lost", "lost harmony"),
         ({"heard": _heard(1, LOST, LOST)}, "lost", "rhythm and harmony"),
-        ({"heard": _heard(1, LOST)}, "lost", "a quarter of the learning_rate, or send"),
+        ({"heard": _heard(1, LOST)}, "lost", "max_steps=50) or a quarter of the learning_rate, or send"),
         ({"heard": _heard(1, LOST)}, "lost", "MusicGen"),
         ({"heard": _heard(1, LOST), "curve": [(0, 1.0), (30, 0.8), (100, 0.95)]}, "lost", "max_steps=30"),
         ({"heard": _heard(1, _change(0.3, 0.1, own=0.1))}, "learned", ""),
