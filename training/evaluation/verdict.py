@@ -145,8 +145,8 @@ def _lost_advice(curve: Sequence[tuple[int, float]], backend: str, scale: float)
     fewer = f"fewer steps (max_steps={steps})" if steps else "fewer steps"
     other = ", or train on the MusicGen backend" if backend == "ace_step" else ""
     return (
-        f"Use a lora_scale below {scale:g}, train with {fewer} or a quarter of the learning_rate, or send music that is "
-        f"nearer to what the base model plays{other}."
+        f"Use a lora_scale below {scale:g}, train with {fewer} or a quarter of the learning_rate, or send music that "
+        f"is nearer to what the base model plays{other}."
     )
 
 
