@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from models.base import Text
 from recipes.first_edition.ace_step.architecture import LatentShape
 from recipes.first_edition.ace_step.prompts import text_prompt
 from recipes.first_edition.clips import write_clips
@@ -46,10 +47,14 @@ class CorpusClip:
     record: dict[str, Any]
     frames: torch.Tensor
 
-    def prompt(self, seconds: float, rng: np.random.Generator) -> str:
+    def text(self, rng: np.random.Generator) -> Text:
         """In random words, with random fields omitted."""
         omitted = {name: None for name, share in OMITTED.items() if rng.random() < share}
-        return text_prompt(replace(clip_text(self.record, rng), **omitted), seconds)  # type: ignore[arg-type]
+        return replace(clip_text(self.record, rng), **omitted)  # type: ignore[arg-type]
+
+    def prompt(self, seconds: float, rng: np.random.Generator) -> str:
+        """What the pipeline encodes for a text of the clip."""
+        return text_prompt(self.text(rng), seconds)
 
 
 def analyse(analysis: Analysis, audio: np.ndarray) -> torch.Tensor:

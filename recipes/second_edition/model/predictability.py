@@ -13,7 +13,7 @@ from recipes.first_edition.ace_step.prompts import format_prompt, song_prompt
 from recipes.first_edition.clips import LOOP_SECONDS, VALIDATION_CLIPS, Clip, Library
 
 from ..codec.analysis import load_analysis
-from ..codec.architecture import RATE
+from ..codec.architecture import LATENT, NOISE, RATE
 from ..real import load_composers
 from .clips import SHAPE, CorpusClip, analyse, with_noise
 
@@ -27,7 +27,7 @@ class Probe:
     """Music that nothing is trained on: songs, clips of the corpus, and real music without a prompt.
 
     Args:
-        library: whose first clips are the validation songs.
+        library: whose first clips are the validation songs, with or without noise.
         held: clips of the corpus.
         real: where packages with real music are unpacked; None for none.
     """
@@ -46,7 +46,7 @@ class Probe:
                 bare = format_prompt("", SECONDS)[0]
                 self.sets[composer.name] = ([bare] * len(audio), [analyse(analysis, part) for part in audio])
         self.latents = {
-            name: with_noise(torch.stack([part[:length] for part in rows]).float())
+            name: with_noise(torch.stack([part[:length, : LATENT - NOISE] for part in rows]).float())
             for name, (_, rows) in self.sets.items()
         }
 

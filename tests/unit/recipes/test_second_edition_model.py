@@ -13,51 +13,28 @@ from recipes.first_edition.ace_step.architecture import CLOCK_PERIODS, CLOCK_TEM
 from recipes.first_edition.ace_step.model import Starter, channel_weights
 from recipes.first_edition.clips import Library, load_clip
 from recipes.first_edition.state import Checkpoints
-from recipes.second_edition.codec.analysis import LEVELS, fit_from_shards, load_analysis
-from recipes.second_edition.codec.architecture import HOP, LATENT, NOISE, RATE
+from recipes.second_edition.codec.analysis import LEVELS, load_analysis
+from recipes.second_edition.codec.architecture import HOP, LATENT, NOISE
 from recipes.second_edition.model.clips import (
     NATS_PER_DB,
     SHAPE,
     SONGS,
     Equaliser,
-    encode_corpus,
-    encode_songs,
     load_corpus,
     with_noise,
 )
 from recipes.second_edition.model.predictability import Probe
 from recipes.second_edition.model.training import STATE, build_tokenizer, draw_batch, train_model
 from recipes.second_edition.music.corpus import SECONDS
+from tests.unit.recipes.second_edition import corpus_folder
 
 pytestmark = pytest.mark.long
-
-SCORE = {
-    "kind": "score",
-    "cents": 12.0,
-    "style": "orchestral",
-    "instruments": {"melody": ["violin"], "inner": ["strings"], "bass": ["double bass"]},
-    "bpm": 90,
-    "tonic": 2,
-    "mode": "minor",
-    "bar": 3.0,
-}
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with four shards of one pulsing noise, all "scores", and songs."""
-    folder = tmp_path_factory.mktemp("runs")
-    (folder / "music").mkdir()
-    rng = np.random.default_rng(0)
-    for shard in range(4):
-        gate = np.exp(-8 * (np.arange(round(SECONDS * RATE)) / RATE % 0.5))
-        audio = 3000 * gate * rng.standard_normal((2, round(SECONDS * RATE)))
-        np.save(folder / "music" / f"{shard:05d}.npy", audio.astype(np.int16))
-        (folder / "music" / f"{shard:05d}.json").write_text(json.dumps([{**SCORE, "number": shard}, SCORE]))
-    fit_from_shards(folder / "music").save(folder / "latents.safetensors")
-    encode_corpus(folder)
-    encode_songs(folder, 40, 40)
-    return folder
+    return corpus_folder(tmp_path_factory.mktemp("runs"))
 
 
 def test_a_shape_holds_the_whole_clock() -> None:
