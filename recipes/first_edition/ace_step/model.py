@@ -269,11 +269,11 @@ def validation(starter: Starter, library: Library[Clip]) -> dict[str, float]:
             losses = starter.loss(latents, noise, time, starter.conditions(words, format_prompt("", 10)[1]))
             result[name] = round(losses.mean().item(), 4)
             result[f"{name}_noisy"] = round(losses[time > 0.6].mean().item(), 4)
-        result["levels_from_noise"] = round(_levels_from_noise(starter, latents, noise, texts), 3)
+        result["levels_from_noise"] = round(levels_from_noise(starter, latents, noise, texts), 3)
     return result
 
 
-def _levels_from_noise(
+def levels_from_noise(
     starter: Starter, latents: torch.Tensor, noise: torch.Tensor, texts: list[str], time: float = 0.98
 ) -> float:
     """Mean correlation of loudness over time, predicted from the prompt and noise, with that of the validation clips.

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from contract.tasks import Task
 from recipes.first_edition.ace_step.tasks.audio_tokens import train_audio_tokens
-from recipes.first_edition.ace_step.tasks.examples import Example, any_cut, draw_batch, draw_window
+from recipes.first_edition.ace_step.tasks.examples import OFF_THE_CLOCK, Example, any_cut, draw_batch, draw_window
 from recipes.first_edition.ace_step.tasks.model import TaskStarter
 from recipes.first_edition.ace_step.tasks.pack import TASK_TRAITS, write
 from recipes.first_edition.ace_step.tasks.pieces import Piece, load_piece, write_pieces
@@ -92,7 +92,8 @@ def corpus_example(
     text = clip.text(rng)
     if task != "text":
         text = replace(text, **{name: None for name in ("bpm", "key") if rng.random() < LOOSE})  # type: ignore[arg-type]
-    frames = any_cut(clip.frames, length, rng).float()
+    off = task != "text" and rng.random() < OFF_THE_CLOCK
+    frames = any_cut(clip.frames, length, rng).float() if off else clip.cut(length, rng)
     if rng.random() < EQUALISED:
         frames = frames + equaliser.draw(rng)
     latents = with_noise(frames)

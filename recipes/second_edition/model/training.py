@@ -118,8 +118,7 @@ def draw_batch(
     latents = [cut(clip, length, rng, SHAPE.frames).float() for clip in clips]
     for _ in range(count - songs):
         clip = corpus[rng.integers(len(corpus))]
-        start = int(rng.integers(len(clip.frames) - length + 1))
         texts.append(clip.prompt(seconds, rng))
-        frames = clip.frames[start : start + length]
-        latents.append(frames + equaliser.draw(rng) if rng.random() < EQUALISED else frames.float())
+        frames = clip.cut(length, rng)
+        latents.append(frames + equaliser.draw(rng) if rng.random() < EQUALISED else frames)
     return texts, with_noise(torch.stack(latents)), songs

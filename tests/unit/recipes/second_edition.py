@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from recipes.second_edition.codec.architecture import RATE
 from recipes.second_edition.model.clips import encode_corpus, encode_songs
 from recipes.second_edition.music.corpus import SECONDS
 
-SCORE = {
+SCORE: dict[str, Any] = {
     "kind": "score",
     "cents": 12.0,
     "style": "orchestral",

@@ -26,7 +26,7 @@ from recipes.second_edition.model.clips import (
 from recipes.second_edition.model.predictability import Probe
 from recipes.second_edition.model.training import STATE, build_tokenizer, draw_batch, train_model
 from recipes.second_edition.music.corpus import SECONDS
-from tests.unit.recipes.second_edition import corpus_folder
+from tests.unit.recipes.second_edition import SCORE, corpus_folder
 
 pytestmark = pytest.mark.long
 
@@ -58,6 +58,16 @@ def test_clips_have_latents_of_their_audio_and_prompts_of_their_record(runs: Pat
     assert len(set(prompts)) > 5
     assert any("90" in prompt for prompt in prompts)
     assert any("D minor" in prompt for prompt in prompts)
+
+
+def test_cuts_of_the_corpus_begin_on_a_bar(runs: Path) -> None:
+    clip = load_corpus(runs)[0][0]
+    length, bar = SHAPE.frames(6.0), SHAPE.frames(SCORE["bar"] * 60 / SCORE["bpm"])
+    begins = [clip.frames[start : start + length].float() for start in range(0, len(clip.frames) - length + 1, bar)]
+    drawn = [clip.cut(length, np.random.default_rng(seed)) for seed in range(30)]
+    found = {next(n for n, begin in enumerate(begins) if torch.equal(begin, cut)) for cut in drawn}
+    assert found == set(range(len(begins)))
+    assert len(clip.cut(len(clip.frames), np.random.default_rng(0))) == len(clip.frames)
 
 
 def test_noise_is_drawn_anew() -> None:
@@ -101,6 +111,7 @@ def test_training_resumes_and_reports(runs: Path, capsys: pytest.CaptureFixture[
     assert saved["step"] == 3
     report = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert set(report["0.8"]) == {"songs", "corpus"}
+    assert len(report["rhythm"]["own prompt, another's"]) == 2
 
 
 def test_what_is_predicted_exactly_is_explained_wholly(runs: Path) -> None:
