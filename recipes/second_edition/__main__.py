@@ -39,10 +39,10 @@ def main() -> None:
     stage.add_argument("--first", type=int, default=0)
     stage.add_argument("--clips", type=int, default=480)
     stages.add_parser("latents")
-    for name in ("decoder", "encoder"):
+    for name, steps, batch in (("decoder", 6000, 2), ("encoder", 4000, 16)):
         stage = stages.add_parser(name)
-        stage.add_argument("--steps", type=int, default=6000)
-        stage.add_argument("--batch", type=int, default=2)
+        stage.add_argument("--steps", type=int, default=steps)
+        stage.add_argument("--batch", type=int, default=batch)
     stage = stages.add_parser("ceiling")
     stage.add_argument("--real", type=Path, required=True, help="where the packages with real music are unpacked")
     stage.add_argument("--excerpts", type=int, default=2, help="for each composer")
@@ -53,6 +53,7 @@ def main() -> None:
     stage.add_argument("--steps", type=int, default=6000)
     stage.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
     stage.add_argument("--real", type=Path, help="where the packages with real music are unpacked, for the reports")
+    stage.add_argument("--start", type=Path, help="the first edition's checkpoint; default: random weights")
     stage = stages.add_parser("pieces")
     stage.add_argument("--first", type=int, default=1240, help="first song; those before are for validation")
     stage.add_argument("--songs", type=int, default=1200)
@@ -113,7 +114,7 @@ def run(options: argparse.Namespace) -> None:
     elif options.stage == "model":
         from .model.training import train_model
 
-        train_model(runs, options.steps, options.rate, options.real)
+        train_model(runs, options.steps, options.rate, options.real, options.start)
     elif options.stage == "pieces":
         from .model.tasks import encode_pieces
 

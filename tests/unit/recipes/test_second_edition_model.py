@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import AceStepPipeline
 
 from recipes.first_edition.ace_step.architecture import CLOCK_PERIODS, CLOCK_TEMPOS, clock
+from recipes.first_edition.ace_step.architecture import SHAPE as FIRST
 from recipes.first_edition.ace_step.model import Starter, channel_weights
 from recipes.first_edition.clips import Library, load_clip
 from recipes.first_edition.state import Checkpoints
@@ -23,12 +25,15 @@ from recipes.second_edition.model.clips import (
     load_corpus,
     with_noise,
 )
+from recipes.second_edition.model.inheritance import inherit
 from recipes.second_edition.model.predictability import Probe
 from recipes.second_edition.model.training import STATE, build_tokenizer, draw_batch, train_model
 from recipes.second_edition.music.corpus import SECONDS
 from tests.unit.recipes.second_edition import SCORE, corpus_folder
 
 pytestmark = pytest.mark.long
+
+SHIPPED = Path(__file__).parents[3] / "models" / "starter" / "ace_step"
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +106,27 @@ def test_a_batch_has_songs_first_and_one_length(runs: Path) -> None:
         assert len(texts) == len(latents) >= songs
         assert latents.shape[2] == LATENT
         assert all("Tempo" in text or "bpm" in text for text in texts)
+
+
+def test_words_the_clock_and_the_layers_are_the_first_editions(runs: Path) -> None:
+    shipped = AceStepPipeline.from_pretrained(SHIPPED, torch_dtype=torch.float32)
+    starter = Starter(build_tokenizer(runs), shape=SHAPE)
+    inherit(starter, SHIPPED)
+    words, known = starter.text_encoder.embed_tokens.weight, shipped.text_encoder.embed_tokens.weight
+    for word in ("house", "124"):
+        mine, theirs = (tokenizer.convert_tokens_to_ids(word) for tokenizer in (starter.tokenizer, shipped.tokenizer))
+        assert torch.equal(words[mine], known[theirs])
+    name = "layers.3.cross_attn.to_q.weight"
+    assert torch.equal(starter.transformer.state_dict()[name], shipped.transformer.state_dict()[name])
+    assert torch.equal(starter.condition_encoder.silence_latent, clock(15_000, SHAPE))
+    # The clock moves the first token of both alike.
+    moved = []
+    for transformer, shape in ((starter.transformer, SHAPE), (shipped.transformer, FIRST)):
+        context = torch.zeros(1, 3 * shape.channels, shape.patch)
+        nothing = transformer.proj_in_conv(context)
+        context[:, : shape.channels] = clock(shape.patch, shape).mT
+        moved.append(transformer.proj_in_conv(context) - nothing)
+    assert torch.allclose(*moved, atol=1e-4)
 
 
 def test_training_resumes_and_reports(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
