@@ -8,6 +8,10 @@
     ceiling    measure what latents and decoder preserve of real music
     clips      latents of the music and of the synthesiser's songs
     model      train the transformer and its text encoder on them
+    pieces     latents of songs with their stems
+    parts      train the audio tokens of covers and the encoder of references on them
+    tasks      train everything together
+    pack       assemble the checkpoint
 
 Each stage resumes where it stopped, and writes to `--runs` (not in git). `recipes/SOURCES.md` lists what is
 needed and what was taken from it.
@@ -35,10 +39,10 @@ def main() -> None:
     stage.add_argument("--first", type=int, default=0)
     stage.add_argument("--clips", type=int, default=480)
     stages.add_parser("latents")
-    for name in ("decoder", "encoder"):
+    for name, steps, batch in (("decoder", 6000, 2), ("encoder", 4000, 16)):
         stage = stages.add_parser(name)
-        stage.add_argument("--steps", type=int, default=6000)
-        stage.add_argument("--batch", type=int, default=2)
+        stage.add_argument("--steps", type=int, default=steps)
+        stage.add_argument("--batch", type=int, default=batch)
     stage = stages.add_parser("ceiling")
     stage.add_argument("--real", type=Path, required=True, help="where the packages with real music are unpacked")
     stage.add_argument("--excerpts", type=int, default=2, help="for each composer")
@@ -49,6 +53,18 @@ def main() -> None:
     stage.add_argument("--steps", type=int, default=6000)
     stage.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
     stage.add_argument("--real", type=Path, help="where the packages with real music are unpacked, for the reports")
+    stage.add_argument("--start", type=Path, help="the first edition's checkpoint; default: random weights")
+    stage = stages.add_parser("pieces")
+    stage.add_argument("--first", type=int, default=1240, help="first song; those before are for validation")
+    stage.add_argument("--songs", type=int, default=1200)
+    stage = stages.add_parser("parts")
+    stage.add_argument("--token-steps", type=int, default=3000)
+    stage.add_argument("--timbre-steps", type=int, default=600)
+    stage = stages.add_parser("tasks")
+    stage.add_argument("--steps", type=int, default=6000)
+    stage.add_argument("--rate", type=float, default=8e-4, help="peak learning rate")
+    stage.add_argument("--real", type=Path, help="as for `model`")
+    stages.add_parser("pack").add_argument("--to", type=Path, required=True)
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*weight_norm.*")
     run(options)
@@ -98,7 +114,23 @@ def run(options: argparse.Namespace) -> None:
     elif options.stage == "model":
         from .model.training import train_model
 
-        train_model(runs, options.steps, options.rate, options.real)
+        train_model(runs, options.steps, options.rate, options.real, options.start)
+    elif options.stage == "pieces":
+        from .model.tasks import encode_pieces
+
+        encode_pieces(runs, options.first, options.songs)
+    elif options.stage == "parts":
+        from .model.tasks import train_parts
+
+        train_parts(runs, options.token_steps, options.timbre_steps)
+    elif options.stage == "tasks":
+        from .model.tasks import train_all_tasks
+
+        train_all_tasks(runs, options.steps, options.rate, options.real)
+    elif options.stage == "pack":
+        from .model.tasks import pack
+
+        pack(runs, options.to)
 
 
 if __name__ == "__main__":

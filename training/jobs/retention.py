@@ -24,15 +24,12 @@ _HALF_WRITTEN_AGE = timedelta(days=1)
 _WORK_AGE = timedelta(days=1)
 
 
-def clean(
-    storage: Storage, jobs: Jobs, settings: Settings, delete: Callable[[str], bool] | None = None
-) -> dict[str, int]:
+def clean(storage: Storage, jobs: Jobs, settings: Settings, delete: Callable[[str], bool]) -> dict[str, int]:
     """Delete expired objects and return how many, by kind. It is safe on several replicas at once.
 
     Args:
-        delete: deletes an object from storage, and from where it waits for storage; by default from storage alone.
+        delete: deletes an object from storage, and from where it waits for storage.
     """
-    delete = delete or storage.delete
     deleted: Counter[str] = Counter()
     in_use = None
     for kind, days, folders in (

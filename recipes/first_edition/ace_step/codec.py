@@ -17,7 +17,7 @@ from models.ace_step.model import AceStep
 
 from ..codec_training import CodecTraining
 from ..losses import codec_loss
-from .architecture import HOP, LATENT, build_codec
+from .architecture import HOP, build_codec, encode_mean
 from .levels import LEVELS, WAVES, unit_levels
 from .transform import start_as_transform
 
@@ -76,12 +76,13 @@ def train_codec(runs: Path, steps: int, batch: int, device: str, compile_it: boo
 
 @torch.no_grad()
 def reconstruct(codec: AutoencoderOobleck, audio: np.ndarray, device: str = "cpu") -> np.ndarray:
-    """Through the codec and back: mono `[B, T]` to the same shape, T a multiple of `HOP`."""
-    latents = codec.encoder(torch.from_numpy(audio)[:, None].to(device))[:, :LATENT]
+    """Through the codec and back: mono `[B, T]` to the same shape, T a multiple of the hop."""
+    latents = encode_mean(codec, torch.from_numpy(audio)[:, None].to(device))
     return codec.decoder(latents)[:, 0].float().cpu().numpy()[:, : audio.shape[1]]
 
 
 def through(model: AceStep, audio: np.ndarray) -> np.ndarray:
     """Mono `[samples]` through a loaded checkpoint's codec and back."""
-    padded = np.pad(audio, (0, -len(audio) % HOP))
-    return reconstruct(model.pipeline.vae, padded[None], str(model.device))[0, : len(audio)]
+    codec = model.pipeline.vae
+    padded = np.pad(audio, (0, -len(audio) % codec.hop_length))
+    return reconstruct(codec, padded[None], str(model.device))[0, : len(audio)]

@@ -257,7 +257,8 @@ def validation(starter: Starter, library: Library[Clip]) -> dict[str, float]:
     """Loss on the validation clips, with their prompts and with other clips': the gap is the effect of prompts."""
     rng = np.random.default_rng(0)
     clips = [clip for clip in library.clips[:VALIDATION_CLIPS] if clip.seconds == LOOP_SECONDS]
-    latents = torch.stack([clip.frames[: frames(10)] for clip in clips]).float().to(starter.transformer.device)
+    length = starter.shape.frames(10)
+    latents = torch.stack([clip.frames[:length] for clip in clips]).float().to(starter.transformer.device)
     texts = [song_prompt(clip.song, 10, rng) for clip in clips]
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(latents.shape, generator=generator).to(latents)
@@ -268,11 +269,11 @@ def validation(starter: Starter, library: Library[Clip]) -> dict[str, float]:
             losses = starter.loss(latents, noise, time, starter.conditions(words, format_prompt("", 10)[1]))
             result[name] = round(losses.mean().item(), 4)
             result[f"{name}_noisy"] = round(losses[time > 0.6].mean().item(), 4)
-        result["levels_from_noise"] = round(_levels_from_noise(starter, latents, noise, texts), 3)
+        result["levels_from_noise"] = round(levels_from_noise(starter, latents, noise, texts), 3)
     return result
 
 
-def _levels_from_noise(
+def levels_from_noise(
     starter: Starter, latents: torch.Tensor, noise: torch.Tensor, texts: list[str], time: float = 0.98
 ) -> float:
     """Mean correlation of loudness over time, predicted from the prompt and noise, with that of the validation clips.
@@ -290,7 +291,9 @@ def _levels_from_noise(
         context_latents=torch.cat([clock, torch.ones_like(clock)], -1).expand(len(latents), -1, -1),
         return_dict=False,
     )[0]
-    guess, truth = ((x - x.mean(1, keepdim=True))[..., :LEVELS] for x in (noisy - time * velocity.float(), latents))
+    guess, truth = (
+        (x - x.mean(1, keepdim=True))[..., : starter.shape.levels] for x in (noisy - time * velocity.float(), latents)
+    )
     likeness = (guess * truth).sum(1) / (guess.norm(dim=1) * truth.norm(dim=1) + 1e-6)
     return float(likeness.mean())
 

@@ -18,12 +18,15 @@ from .analysis import load_analysis
 from .architecture import LATENT, NOISE, build_codec
 from .channels_last import use_channels_last
 from .cuts import HELD_SHARDS, Cuts
+from .head import after_front, fit_head
 from .muon import codec_optimizers, descend
 from .snake import use_training_snake
 from .start import hold_noise, start_as_analysis
 
 EDGE = 5
 """Latent frames at both ends of a cut that the loss leaves out: there the encoder lacks what comes before or after."""
+RATE = 0.4
+"""Share of the codec's peak learning rates."""
 AVERAGE_DECAY = 0.998
 REPORT_EVERY = 20
 
@@ -39,10 +42,10 @@ class EncoderTraining:
     def __init__(self, runs: Path, steps: int, batch: int) -> None:
         torch.manual_seed(0)
         self.steps, self.batch = steps, batch
-        codec = build_codec()
-        start_as_analysis(codec)
-        hold_noise(codec)
-        self.encoder = codec.encoder
+        self.codec = build_codec()
+        start_as_analysis(self.codec)
+        hold_noise(self.codec)
+        self.encoder = self.codec.encoder
         use_training_snake(self.encoder)
         use_channels_last(self.encoder)
         shards = Shards(runs / "music").paths()
@@ -52,6 +55,8 @@ class EncoderTraining:
         self.checkpoints = Checkpoints(runs / "encoder.pt")
         saved = self.checkpoints.load()
         self.first = 0
+        if saved is None:
+            fit_head(self.codec, self.cuts, EDGE)
         self.average = WeightAverage(self.encoder, AVERAGE_DECAY)
         if saved:
             self.encoder.load_state_dict(saved["encoder"])
@@ -65,7 +70,7 @@ class EncoderTraining:
         for step in range(self.first, self.steps):
             loss, _ = self._loss(self.cuts, step)
             loss.backward()
-            descend(self.optimizers, self.encoder, learning_rate(step, self.steps, 1.0))
+            descend(self.optimizers, self.encoder, learning_rate(step, self.steps, RATE))
             self.average.update()
             mean += loss.item() / REPORT_EVERY
             if (step + 1) % REPORT_EVERY == 0:
@@ -79,7 +84,7 @@ class EncoderTraining:
         """Mean squared error, and by channel `[LATENT - NOISE]` relative to the channel's variance."""
         audio, latents = cuts.draw(self.batch, np.random.default_rng([2, step]))
         with torch.autocast("cpu", torch.bfloat16):
-            estimate = self.encoder(audio[:, None])
+            estimate = self.encoder.conv2(self.encoder.snake1(after_front(self.codec, audio[:, None])))
         error = (estimate.float()[:, : LATENT - NOISE] - latents)[..., EDGE:-EDGE].square()
         return error.mean(), error.mean((0, 2)) / latents.var((0, 2))
 

@@ -53,8 +53,9 @@ MUON_RATE, ADAM_RATE = 3e-3, 1.5e-3
 
 def codec_optimizers(module: torch.nn.Module) -> list[torch.optim.Optimizer]:
     """Muon for the kernels' directions, AdamW for their lengths, biases and activations."""
-    kernels = [parameter for name, parameter in module.named_parameters() if name.endswith("weight_v")]
-    rest = [parameter for name, parameter in module.named_parameters() if not name.endswith("weight_v")]
+    trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    kernels = [parameter for name, parameter in trained.items() if name.endswith("weight_v")]
+    rest = [parameter for name, parameter in trained.items() if not name.endswith("weight_v")]
     adam = torch.optim.AdamW(rest, lr=ADAM_RATE, betas=(0.8, 0.98), weight_decay=0, fused=True)
     return [ConvolutionMuon(kernels, MUON_RATE), adam]
 

@@ -11,6 +11,7 @@ import math
 
 import torch
 from diffusers import AutoencoderOobleck
+from torch.nn import functional as F
 
 from recipes.first_edition.ace_step.transform import lapped_cosine, set_weight, weight_of
 
@@ -20,6 +21,8 @@ RESIDUAL_SHARE = 0.3
 REST_SHARE = 0.1
 STRAIGHT = 2.0
 """Log of beta of the Snake activations on the transform's channels: nearly linear at first."""
+LINEAR = 20.0
+"""Log of beta where nothing is to be bent."""
 STEEP = 6.0
 """Log of alpha where a coefficient becomes noise."""
 SMALL_DEVIATION = -4.0
@@ -81,30 +84,56 @@ def start_as_analysis(codec: AutoencoderOobleck) -> None:
     latent channels get noise that depends on the waveform's phases, so that the same audio has the same noise.
     """
     encoder = codec.encoder
-    first = REST_SHARE * weight_of(encoder.conv1)
-    first[0] = 0
-    first[0, 0, 3] = 1
-    set_weight(encoder.conv1, first)
     outer, inner, last = encoder.block
-    for unit in (outer.res_unit1, outer.res_unit2, outer.res_unit3):
-        unit.conv2.weight_g.mul_(REST_SHARE)
-    hop = outer.conv1.stride[0]
-    analysis = REST_SHARE * weight_of(outer.conv1)
-    analysis[:hop, 0] += lapped_cosine(hop)
-    set_weight(outer.conv1, analysis)
-    bands, hop = hop, inner.conv1.stride[0]
+    bands = outer.conv1.stride[0]
+    _start_front(codec)
+    hop = inner.conv1.stride[0]
     analysis = REST_SHARE * weight_of(inner.conv1)
     for band in range(bands):
         for part, basis in enumerate((lapped_cosine(hop), lapped_sine(hop))):
             rows = slice((part * bands + band) * hop, (part * bands + band + 1) * hop)
             analysis[rows, band] += basis
     set_weight(inner.conv1, analysis)
-    for snake in (outer.snake1, *(unit.snake1 for unit in (inner.res_unit1, inner.res_unit2, inner.res_unit3))):
+    for snake in (unit.snake1 for unit in (inner.res_unit1, inner.res_unit2, inner.res_unit3)):
         snake.beta[:] = STRAIGHT
     for unit in (last.res_unit1, last.res_unit2, last.res_unit3):
         unit.snake1.alpha.uniform_(0, 5)
         unit.snake1.beta.copy_(unit.snake1.alpha)
     _start_noise(codec)
+
+
+def _start_front(codec: AutoencoderOobleck) -> None:
+    """Make everything at the full rate one linear lapped transform, which `front` computes for a tenth of the time."""
+    encoder = codec.encoder
+    outer = encoder.block[0]
+    first = torch.zeros_like(weight_of(encoder.conv1))
+    first[0, 0, 3] = 1
+    set_weight(encoder.conv1, first, torch.zeros_like(encoder.conv1.bias))
+    for unit in (outer.res_unit1, outer.res_unit2, outer.res_unit3):
+        unit.conv2.weight_g.zero_()
+        unit.conv2.bias.zero_()
+    outer.snake1.beta.fill_(LINEAR)
+    analysis = torch.zeros_like(weight_of(outer.conv1))
+    basis = _front_basis(outer.conv1.stride[0])
+    analysis[: len(basis), :1] = basis
+    set_weight(outer.conv1, analysis, torch.zeros_like(outer.conv1.bias))
+    for part in (encoder.conv1, outer):
+        part.requires_grad_(False)
+
+
+def _front_basis(stride: int) -> torch.Tensor:
+    """Cosines, then sines, `[2 * stride, 1, 2 * stride]`."""
+    return torch.cat([lapped_cosine(stride), lapped_sine(stride)])[:, None]
+
+
+@torch.no_grad()
+def front(codec: AutoencoderOobleck, audio: torch.Tensor) -> torch.Tensor:
+    """What the encoder's first block returns for audio `[B, 1, T]`, `[B, C, T / stride]`, as long as it is held."""
+    convolution = codec.encoder.block[0].conv1
+    stride = convolution.stride[0]
+    basis = _front_basis(stride).to(audio)
+    bands = F.conv1d(audio, basis, stride=stride, padding=convolution.padding)
+    return F.pad(bands, (0, 0, 0, convolution.out_channels - len(basis)))
 
 
 def lapped_sine(hop: int) -> torch.Tensor:

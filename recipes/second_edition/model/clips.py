@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, count, takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from models.base import Text
 from recipes.first_edition.ace_step.architecture import LatentShape
 from recipes.first_edition.ace_step.prompts import text_prompt
 from recipes.first_edition.clips import write_clips
 from recipes.first_edition.prompts import OMITTED
+from recipes.synthesiser import Song
 
 from ..codec.analysis import LEVELS, Analysis, load_analysis
 from ..codec.architecture import HOP, LATENT, NOISE
@@ -46,10 +48,30 @@ class CorpusClip:
     record: dict[str, Any]
     frames: torch.Tensor
 
-    def prompt(self, seconds: float, rng: np.random.Generator) -> str:
+    def text(self, rng: np.random.Generator) -> Text:
         """In random words, with random fields omitted."""
         omitted = {name: None for name, share in OMITTED.items() if rng.random() < share}
-        return text_prompt(replace(clip_text(self.record, rng), **omitted), seconds)  # type: ignore[arg-type]
+        return replace(clip_text(self.record, rng), **omitted)  # type: ignore[arg-type]
+
+    def cut(self, length: int, rng: np.random.Generator) -> torch.Tensor:
+        """`length` frames without noise from the beginning of a bar, as the transformer's clock counts bars.
+
+        Without that, words and tempo of a clip would say nothing of where its beats are.
+        """
+        starts = (SHAPE.frames(n * self._bar_seconds) for n in count())
+        fitting = list(takewhile(lambda start: start + length <= len(self.frames), starts))
+        start = fitting[rng.integers(len(fitting))]
+        return self.frames[start : start + length].float()
+
+    @property
+    def _bar_seconds(self) -> float:
+        if "song" in self.record:
+            return Song(**self.record["song"]).bar_seconds
+        return self.record["bar"] * 60 / self.record["bpm"]
+
+    def prompt(self, seconds: float, rng: np.random.Generator) -> str:
+        """What the pipeline encodes for a text of the clip."""
+        return text_prompt(self.text(rng), seconds)
 
 
 def analyse(analysis: Analysis, audio: np.ndarray) -> torch.Tensor:

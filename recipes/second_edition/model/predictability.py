@@ -1,4 +1,8 @@
-"""How much of music the transformer predicts in one step, as R², apart for loudness and for all else."""
+"""How much of music the transformer predicts in one step, as R², apart for loudness and for all else.
+
+And how far it follows a prompt's tempo: the likeness of the loudness that it predicts from hardly more than noise with
+that of the songs, by their prompts and by another song's.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recipes.first_edition.ace_step.model import Starter
+from recipes.first_edition.ace_step.model import Starter, levels_from_noise
 from recipes.first_edition.ace_step.prompts import format_prompt, song_prompt
 from recipes.first_edition.clips import LOOP_SECONDS, VALIDATION_CLIPS, Clip, Library
 
 from ..codec.analysis import load_analysis
-from ..codec.architecture import RATE
+from ..codec.architecture import LATENT, NOISE, RATE
 from ..real import load_composers
 from .clips import SHAPE, CorpusClip, analyse, with_noise
 
@@ -27,7 +31,7 @@ class Probe:
     """Music that nothing is trained on: songs, clips of the corpus, and real music without a prompt.
 
     Args:
-        library: whose first clips are the validation songs.
+        library: whose first clips are the validation songs, with or without noise.
         held: clips of the corpus.
         real: where packages with real music are unpacked; None for none.
     """
@@ -46,14 +50,19 @@ class Probe:
                 bare = format_prompt("", SECONDS)[0]
                 self.sets[composer.name] = ([bare] * len(audio), [analyse(analysis, part) for part in audio])
         self.latents = {
-            name: with_noise(torch.stack([part[:length] for part in rows]).float())
+            name: with_noise(torch.stack([part[:length, : LATENT - NOISE] for part in rows]).float())
             for name, (_, rows) in self.sets.items()
         }
 
     @torch.no_grad()
     def __call__(self, starter: Starter) -> dict[str, dict[str, list[float]]]:
-        """For each time and set, the mean R² of loudness and of the components."""
+        """For each time and set, the mean R² of loudness and of the components; "rhythm" by each prompt."""
         found: dict[str, dict[str, list[float]]] = defaultdict(dict)
+        texts, songs = self.sets["songs"][0], self.latents["songs"]
+        noise = torch.randn(songs.shape, generator=torch.Generator().manual_seed(0))
+        with torch.autocast("cpu", torch.bfloat16):
+            likeness = [levels_from_noise(starter, songs, noise, words) for words in (texts, texts[7:] + texts[:7])]
+        found["rhythm"]["own prompt, another's"] = [round(value, 2) for value in likeness]
         lyrics = format_prompt("", SECONDS)[1]
         for name, latents in self.latents.items():
             noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))

@@ -33,6 +33,7 @@ from ..codec.analysis import load_analysis
 from ..music.captions import clip_text
 from ..music.corpus import Shards
 from .clips import SHAPE, SONGS, CorpusClip, Equaliser, load_corpus, with_noise
+from .inheritance import inherit
 from .predictability import Probe
 
 SONG_SHARE = 0.5
@@ -59,14 +60,17 @@ def build_tokenizer(runs: Path) -> PreTrainedTokenizerFast:
     return loaded
 
 
-def train_model(runs: Path, steps: int, rate: float, real: Path | None) -> None:
+def train_model(runs: Path, steps: int, rate: float, real: Path | None, first_edition: Path | None = None) -> None:
     """Train to `steps` steps in total; resumes from `runs/model.pt`.
 
     Args:
+        first_edition: the checkpoint to start from; default: random weights.
         real: where packages with real music are unpacked, for the reports only.
     """
     torch.manual_seed(0)
     starter = Starter(build_tokenizer(runs), shape=SHAPE).train()
+    if first_edition and not (runs / STATE).exists():
+        inherit(starter, first_edition)
     training = Training(starter, runs / STATE, rate, steps)
     library = Library(runs / SONGS, load_clip)
     corpus, held = load_corpus(runs)
@@ -118,8 +122,7 @@ def draw_batch(
     latents = [cut(clip, length, rng, SHAPE.frames).float() for clip in clips]
     for _ in range(count - songs):
         clip = corpus[rng.integers(len(corpus))]
-        start = int(rng.integers(len(clip.frames) - length + 1))
         texts.append(clip.prompt(seconds, rng))
-        frames = clip.frames[start : start + length]
-        latents.append(frames + equaliser.draw(rng) if rng.random() < EQUALISED else frames.float())
+        frames = clip.cut(length, rng)
+        latents.append(frames + equaliser.draw(rng) if rng.random() < EQUALISED else frames)
     return texts, with_noise(torch.stack(latents)), songs

@@ -104,10 +104,12 @@ def _tune(
             if below:
                 yield ArrangedNote("melody", instrument, start, length, _second_voice(high, _at(chords, start)), 0.6)
     pattern = PATTERNS[cast.patterns[rng.integers(len(cast.patterns))]]
+    line = BASS_LINES[cast.bass_lines[rng.integers(len(cast.bass_lines))]]
     for chord in chords:
         low = _within(chord.root + 36, "bass")
-        for instrument in instruments["bass"]:
-            yield ArrangedNote("bass", instrument, chord.start, chord.length * 0.95, low, 0.7)
+        for start, length, pitch in line(chord, low):
+            for instrument in instruments["bass"]:
+                yield ArrangedNote("bass", instrument, start, length, pitch, 0.7)
         for start, length, pitches, strength in pattern(chord):
             for instrument in instruments["inner"]:
                 for pitch in pitches:
@@ -193,6 +195,37 @@ PATTERNS: dict[str, Callable[[Chord], Iterator[Step]]] = {
     "alberti": _alberti,
     "strummed": _strummed,
     "power": _power,
+}
+
+
+BassNote = tuple[float, float, int]
+"""Start, length, pitch."""
+
+
+def _held_bass(chord: Chord, low: int) -> Iterator[BassNote]:
+    yield chord.start, chord.length * 0.95, low
+
+
+def _eighths(chord: Chord, low: int) -> Iterator[BassNote]:
+    for number in range(round(chord.length * 2)):
+        yield chord.start + number / 2, 0.4, low
+
+
+def _off_beat_bass(chord: Chord, low: int) -> Iterator[BassNote]:
+    for number in range(int(chord.length)):
+        yield chord.start + number + 0.5, 0.4, low
+
+
+def _octaves(chord: Chord, low: int) -> Iterator[BassNote]:
+    for number in range(round(chord.length * 2)):
+        yield chord.start + number / 2, 0.4, low + 12 * (number % 2)
+
+
+BASS_LINES: dict[str, Callable[[Chord, int], Iterator[BassNote]]] = {
+    "held": _held_bass,
+    "eighths": _eighths,
+    "off-beat": _off_beat_bass,
+    "octaves": _octaves,
 }
 
 

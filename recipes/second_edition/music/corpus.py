@@ -73,7 +73,8 @@ class ClipRenderer:
         notes = perform(arrangement, humanisation, SECONDS, rng)
         cast = ENSEMBLES[ensemble]
         sampler = self._samplers[rng.integers(len(self._samplers))]
-        audio = sampler.render(notes, SECONDS, cents, int(rng.choice((0, 16)))).mean(0)
+        audio = sampler.render(notes, SECONDS, cents, int(rng.choice(cast.kits))).mean(0)
+        audio = effects.echo(audio, RATE, 45 / arrangement.bpm, cast.echo * rng.uniform())
         audio = effects.distort(audio, cast.drive * rng.uniform(0.3, 1.0))
         audio = effects.room(audio, RATE, rng.uniform(*cast.room), rng.uniform(0.1, 0.7), rng)
         record = {

@@ -20,6 +20,16 @@ def room(audio: np.ndarray, rate: int, seconds: float, wet: float, rng: np.rando
     return audio + wet * fftconvolve(audio, tail)[: len(audio)]
 
 
+def echo(audio: np.ndarray, rate: int, seconds: float, level: float) -> np.ndarray:
+    """Repeats after `seconds`, each `level` as loud as the one before and duller."""
+    delay, again = round(seconds * rate), audio
+    total = audio.copy()
+    while level > 0 and np.abs(again).max() > 0.02 * np.abs(audio).max() and len(again) > delay:
+        again = level * low_pass(again[: len(again) - delay], rate, 4000)
+        total[len(total) - len(again) :] += again
+    return total
+
+
 def distort(audio: np.ndarray, drive: float) -> np.ndarray:
     """Soft clipping; `drive` from 0 (none) to 1 (up to 24 dB into the curve)."""
     if drive <= 0:

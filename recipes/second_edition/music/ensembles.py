@@ -46,8 +46,19 @@ INSTRUMENTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "clarinet": (71, ("clarinet",)),
     "flute": (73, ("flute",)),
     "recorder": (74, ("recorder",)),
+    "slap bass": (36, ("slap bass", "bass guitar")),
+    "second synth bass": (39, ("synth bass",)),
+    "synth strings": (50, ("synth strings",)),
+    "synth brass": (62, ("synth brass",)),
+    "square lead": (80, ("square lead", "synth lead")),
     "saw lead": (81, ("synth lead",)),
+    "bass and lead": (87, ("synth lead",)),
+    "bell pad": (88, ("synth pad", "bell pad")),
     "warm pad": (89, ("synth pad", "warm pad")),
+    "polysynth": (90, ("polysynth", "synthesizer")),
+    "choir pad": (91, ("choir pad", "synth pad")),
+    "metallic pad": (93, ("synth pad", "metallic pad")),
+    "sweep pad": (95, ("synth pad", "sweep pad")),
 }
 
 
@@ -56,13 +67,16 @@ class Ensemble:
     """A kind of ensemble.
 
     Attributes:
-    names: common names, the plainest first.
-    bpm: tempos of quarter notes.
-    melody, inner, bass: instruments that a role is drawn from; several names in one entry play together.
-    patterns: accompaniments of `arrangement.PATTERNS`.
-    drums: patterns of sixteenths, or none.
-    drive: distortion of the whole, 0 to 1.
-    room: seconds of reverberation, from and to.
+        names: common names, the plainest first.
+        bpm: tempos of quarter notes.
+        melody, inner, bass: instruments that a role is drawn from; several names in one entry play together.
+        patterns: accompaniments of `arrangement.PATTERNS`.
+        drums: patterns of sixteenths, or none.
+        drive: distortion of the whole, 0 to 1.
+        room: seconds of reverberation, from and to.
+        bass_lines: of `arrangement.BASS_LINES`.
+        kits: programs of the drum kits.
+        echo: the largest level of an echo after a dotted eighth.
     """
 
     names: tuple[str, ...]
@@ -74,6 +88,9 @@ class Ensemble:
     drums: tuple[dict[str, str], ...] = ()
     drive: float = 0.0
     room: tuple[float, float] = (0.3, 1.2)
+    bass_lines: tuple[str, ...] = ("held",)
+    kits: tuple[int, ...] = (0, 16)
+    echo: float = 0.0
 
 
 _ROCK = (
@@ -87,6 +104,31 @@ _METAL = (
 )
 _SWING = ({"ride": "x...x..ox...x..o", "hat": "....x.......x...", "kick": "o.......o......."},)
 _FOLK = ({"kick": "x.......x.......", "hat": "..x...x...x...x."}, {"tambourine": "x.x.x.x.x.x.x.x."})
+
+_DANCE = (
+    {"kick": "x...x...x...x...", "clap": "....x.......x...", "open hat": "..x...x...x...x."},
+    {
+        "kick": "x...x...x...x...",
+        "hat": "x.xxx.xxx.xxx.xx",
+        "open hat": "..x...x...x...x.",
+        "snare": "....x.......x..o",
+    },
+    {"kick": "x...x...x...x...", "rim": "...x..x....x..x.", "hat": "..x...x...x...x."},
+)
+_BREAKS = (
+    {"kick": "x.x.......x..x..", "snare": "....x..o.o..x...", "hat": "x.x.x.x.x.x.x.x."},
+    {"kick": "x..x......xx....", "snare": "....x..o....x.o.", "ride": "x.x.x.x.x.x.x.x."},
+    {"kick": "x.........x.....", "snare": "....x.......x..o", "hat": "xxxxxxxxxxxxxxxx", "tom": "..............x."},
+)
+_MARCH = (
+    {"kick": "x...x...x...x...", "snare": "..x.x.xx..x.x.xx"},
+    {"kick": "x.....x.x.....x.", "crash": "x..............."},
+    {"timpani": "x..x..x.x.x.x.xx"},
+)
+_LEADS = (("saw lead",), ("square lead",), ("polysynth",), ("bass and lead",), ("synth brass",), ("bell pad",))
+_PADS = (("warm pad",), ("choir pad",), ("synth strings",), ("metallic pad",), ("sweep pad",), ("bell pad",))
+_SYNTH_BASSES = (("synth bass",), ("second synth bass",))
+_ELECTRONIC_KITS = (8, 24, 25)
 
 ENSEMBLES: dict[str, Ensemble] = {
     "orchestral": Ensemble(
@@ -196,5 +238,66 @@ ENSEMBLES: dict[str, Ensemble] = {
         ("held", "strummed", "arpeggio"),
         _ROCK,
         drive=0.1,
+    ),
+    "dance": Ensemble(
+        ("electronic dance", "trance", "electronic"),
+        (118, 150),
+        _LEADS,
+        (*_PADS, ("polysynth",), ("saw lead",)),
+        _SYNTH_BASSES,
+        ("held", "repeated", "arpeggio", "off-beat"),
+        _DANCE,
+        drive=0.15,
+        bass_lines=("eighths", "off-beat", "octaves"),
+        kits=_ELECTRONIC_KITS,
+        echo=0.5,
+    ),
+    "breakbeat": Ensemble(
+        ("breakbeat", "big beat", "electronic"),
+        (96, 172),
+        (*_LEADS, ("electric piano",), ("vibraphone",)),
+        (*_PADS, ("clean guitar",), ("electric piano",)),
+        (*_SYNTH_BASSES, ("slap bass",)),
+        ("held", "off-beat", "arpeggio"),
+        _BREAKS,
+        drive=0.3,
+        bass_lines=("held", "eighths", "octaves"),
+        kits=_ELECTRONIC_KITS,
+        echo=0.4,
+    ),
+    "industrial": Ensemble(
+        ("industrial", "electronic rock", "industrial metal"),
+        (90, 160),
+        (("distorted guitar",), ("saw lead", "distorted guitar"), ("synth brass",), ("strings", "choir")),
+        (("distorted guitar",), ("synth strings",), ("metallic pad", "overdriven guitar")),
+        (*_SYNTH_BASSES, ("picked bass",)),
+        ("power", "repeated", "held"),
+        (*_DANCE, *_BREAKS),
+        drive=0.6,
+        bass_lines=("eighths", "held"),
+        kits=(16, 24),
+    ),
+    "space ambient": Ensemble(
+        ("space ambient", "atmospheric", "soundscape"),
+        (56, 110),
+        (*_PADS, ("vibraphone",), ("electric piano",), ("flute", "sweep pad")),
+        (*_PADS, ("choir",), ("slow strings",)),
+        (("second synth bass",), ("warm pad",), ("contrabass",)),
+        ("held", "arpeggio"),
+        room=(1.5, 4.0),
+        echo=0.6,
+    ),
+    "epic": Ensemble(
+        ("epic orchestral", "cinematic", "film music"),
+        (80, 150),
+        (("brass", "strings"), ("horn", "choir"), ("trumpet", "brass"), ("strings", "choir")),
+        (("strings", "choir"), ("tremolo strings",), ("brass", "slow strings"), ("pizzicato strings", "harp")),
+        (("contrabass", "second synth bass"), ("contrabass", "trombone"), ("cello", "tuba")),
+        ("held", "repeated", "arpeggio"),
+        _MARCH,
+        drive=0.15,
+        room=(1.0, 3.0),
+        bass_lines=("held", "eighths"),
+        kits=(16, 48),
     ),
 }

@@ -256,14 +256,14 @@ def test_what_is_old_goes_and_twins_stay(place: tuple[str, str | None], model: A
     storage.put(keys.output("ada", "n", "wav"), b"x")
     twins = {entry.key for folder in ("loras/", "models/", "lora_versions/") for entry in storage.list(folder)}
     moment = 1e-9
-    assert clean(storage, Jobs(storage), Settings(keep_uploads_days=1.0)) == {}
-    assert clean(storage, Jobs(storage), Settings(keep_uploads_days=moment)) == {"uploads": 1}
-    assert clean(storage, Jobs(storage), Settings(keep_outputs_days=moment)) == {"outputs": 1}
+    assert clean(storage, Jobs(storage), Settings(keep_uploads_days=1.0), storage.delete) == {}
+    assert clean(storage, Jobs(storage), Settings(keep_uploads_days=moment), storage.delete) == {"uploads": 1}
+    assert clean(storage, Jobs(storage), Settings(keep_outputs_days=moment), storage.delete) == {"outputs": 1}
     jobs = Jobs(storage)
     request = TrainRequest(producer_id="ada", dataset_job_id="j", job_id="again")
     jobs.create(request, "ace_step")
-    assert clean(storage, jobs, Settings(keep_datasets_days=moment)) == {}  # a job trains on it
+    assert clean(storage, jobs, Settings(keep_datasets_days=moment), storage.delete) == {}  # a job trains on it
     jobs.fail("again", "so that it has ended")
-    assert clean(storage, jobs, Settings(keep_datasets_days=moment)) == {"datasets": 2}
+    assert clean(storage, jobs, Settings(keep_datasets_days=moment), storage.delete) == {"datasets": 2}
     left = {entry.key for entry in storage.list("")}
     assert twins <= left and len(twins) == 4

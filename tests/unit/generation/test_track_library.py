@@ -221,8 +221,8 @@ def test_ids_and_keys(track: TrackRecord) -> None:
 def test_retention_takes_the_record_along(library: TrackLibrary) -> None:
     added(library, a_record(0, "ada"))
     jobs = Jobs(library.storage)
-    assert clean(library.storage, jobs, Settings(keep_outputs_days=1.0)) == {}
-    assert clean(library.storage, jobs, Settings(keep_outputs_days=1e-9)) == {"outputs": 1}
+    assert clean(library.storage, jobs, Settings(keep_outputs_days=1.0), library.storage.delete) == {}
+    assert clean(library.storage, jobs, Settings(keep_outputs_days=1e-9), library.storage.delete) == {"outputs": 1}
     assert not list(library.storage.list("track_records/")) and listed(library) == []
 
 
@@ -336,7 +336,7 @@ def test_a_copy_that_a_deletion_left_is_never_listed_and_is_swept(counted: Count
     counted.delete(made[1].stored_at)  # the process ends before the index is told
     page, _, calls = cold_page(counted, tmp_path)
     assert page == ids([made[3], made[2], made[0]]) and calls == 3
-    clean(counted, Jobs(counted), Settings())
+    clean(counted, Jobs(counted), Settings(), counted.delete)
     assert library.index.sweep() == 0
     assert set(library.index.find(list(counted.list(keys.track_records())))) == {
         record.stored_at for record in (made[0], made[2], made[3])

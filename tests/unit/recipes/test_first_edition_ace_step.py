@@ -128,7 +128,7 @@ def test_the_shipped_checkpoint_makes_music() -> None:
 def test_training_can_go_on_from_the_shipped_checkpoint(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    from recipes.first_edition.ace_step.model import pack, unpack
+    from recipes.first_edition.ace_step.tasks.pack import pack, unpack
 
     unpack(CHECKPOINT, tmp_path / "runs")
     pack(tmp_path / "runs", tmp_path / "again")

@@ -13,7 +13,7 @@ from diffusers import AceStepPipeline
 
 from contract.tasks import TRACK_NAMES
 from recipes.first_edition import measures
-from recipes.first_edition.ace_step.architecture import LATENT, build_condition_encoder
+from recipes.first_edition.ace_step.architecture import LATENT, SHAPE, build_condition_encoder
 from recipes.first_edition.ace_step.latents import frames
 from recipes.first_edition.ace_step.levels import LEVELS
 from recipes.first_edition.ace_step.model import Starter
@@ -114,9 +114,9 @@ def test_other_instruments_play_the_same_notes() -> None:
 
 def test_harmony_is_the_songs_scale() -> None:
     song = song_number(TRAINING, 1)
-    loud = harmony(song, 8.0).mean(0)
+    loud = harmony(song, 8.0, SHAPE).mean(0)
     scale = {(song.root + degree) % 12 for degree in SCALES[song.mode]}
-    assert harmony(song, 8.0).shape == (frames(8.0), 12)
+    assert harmony(song, 8.0, SHAPE).shape == (frames(8.0), 12)
     assert set(np.flatnonzero(loud > loud.min() + 1e-3)) <= scale
 
 
@@ -144,7 +144,7 @@ def test_a_reference_is_cut_as_the_pipeline_cuts_it() -> None:
         wanted, _ = AceStepPipeline.prepare_reference_audio_latents(
             pipeline, audio, 1, torch.device("cpu"), torch.float32
         )
-        assert torch.equal(reference_of(audio[0, ::160, None]), wanted[0])
+        assert torch.equal(reference_of(audio[0, ::160, None], SHAPE), wanted[0])
 
 
 def test_the_new_tokens_come_after_the_old() -> None:
@@ -179,7 +179,7 @@ def test_repaint_hides_the_window_and_shows_the_rest(piece: Piece) -> None:
     silence = torch.randn(1, frames(12.0), LATENT)
     clock = silence[0, : frames(10.0)]
     for task in ("repaint", "extend"):
-        row = example(piece, task, 10.0, np.random.default_rng(0))
+        row = example(piece, task, 10.0, np.random.default_rng(0), SHAPE)
         assert row.source is not None
         source, window = row.context(silence, None).split(LATENT, 1)
         inside = row.window > 0
@@ -192,12 +192,12 @@ def test_repaint_hides_the_window_and_shows_the_rest(piece: Piece) -> None:
 
 def test_stems_are_sources_and_targets(piece: Piece) -> None:
     assert piece.stems is not None
-    lego, extract = (example(piece, task, 10.0, np.random.default_rng(0)) for task in ("lego", "extract"))
+    lego, extract = (example(piece, task, 10.0, np.random.default_rng(0), SHAPE) for task in ("lego", "extract"))
     assert torch.equal(lego.latents, extract.latents)
     assert piece.stems.name.upper() in lego.prompt
     assert lego.source is not None and extract.source is not None
     assert not torch.equal(lego.source, extract.source)
-    complete = [example(piece, "complete", 10.0, np.random.default_rng(n)) for n in range(12)]
+    complete = [example(piece, "complete", 10.0, np.random.default_rng(n), SHAPE) for n in range(12)]
     named = {
         tuple(name for name in TRACK_NAMES if name.upper() in row.prompt.split("# Caption")[0]) for row in complete
     }
@@ -215,7 +215,7 @@ def test_siblings_are_each_others_reference() -> None:
     assert other.sibling is not None
     assert torch.equal(other.sibling, first.frames)
     assert first.song.bass == other.song.bass
-    referred = example(first, "text", 10.0, np.random.default_rng(0), referred=True)
+    referred = example(first, "text", 10.0, np.random.default_rng(0), SHAPE, referred=True)
     assert referred.reference is not None
     assert referred.reference.shape == (frames(30.0), LATENT)
     assert not can_do(first, "lego")
@@ -266,7 +266,7 @@ def test_audio_tokens_are_those_of_the_pipeline(runs: Path, piece: Piece) -> Non
         trained = tokens(latents[None])[0]
     assert torch.allclose(outline(latents, silence), trained, atol=1e-4)
     assert outline(latents[:71], silence).shape == (71, LATENT)
-    cover = example(piece, "cover", 6.0, np.random.default_rng(0))
+    cover = example(piece, "cover", 6.0, np.random.default_rng(0), SHAPE)
     source, window = cover.context(silence, outline).split(LATENT, 1)
     assert torch.equal(source, outline(cover.latents, silence))
     assert window.min() == 1
@@ -278,7 +278,7 @@ def test_covers_wait_for_the_audio_tokens(runs: Path, tmp_path: Path) -> None:
     assert OutlineReader.find(tmp_path) is None
     library = Library(runs / "pieces", load_piece)
     for covers in (True, False):
-        tasks = {row.task for n in range(8) for row in draw_batch(library, np.random.default_rng(n), covers)}
+        tasks = {row.task for n in range(8) for row in draw_batch(library, np.random.default_rng(n), SHAPE, covers)}
         assert ("cover" in tasks) == covers
 
 

@@ -11,11 +11,13 @@ from diffusers.models.autoencoders.autoencoder_oobleck import Snake1d
 from recipes.second_edition.codec.analysis import FRAMES, LEVELS, fit_analysis, load_analysis
 from recipes.second_edition.codec.architecture import HOP, LATENT, NOISE, RATE, build_codec
 from recipes.second_edition.codec.channels_last import use_channels_last
+from recipes.second_edition.codec.cuts import Cuts
 from recipes.second_edition.codec.griffin_lim import invert
+from recipes.second_edition.codec.head import fit_head
 from recipes.second_edition.codec.losses import energy_distance
 from recipes.second_edition.codec.muon import ConvolutionMuon, orthogonal
 from recipes.second_edition.codec.snake import TrainingSnake, use_training_snake
-from recipes.second_edition.codec.start import hold_noise, start_as_analysis, start_as_synthesis
+from recipes.second_edition.codec.start import front, hold_noise, start_as_analysis, start_as_synthesis
 
 pytestmark = pytest.mark.long
 
@@ -139,6 +141,38 @@ def test_the_encoders_noise_is_normal_whatever_the_loudness_and_training_leaves_
     optimizer.step()
     assert torch.allclose(codec.encode(audio).latent_dist.mode()[:, LATENT - NOISE :], before, atol=1e-4)
     assert codec.encode(audio).latent_dist.std.max() < 0.05
+
+
+def test_the_front_is_what_the_encoders_first_block_returns() -> None:
+    torch.manual_seed(0)
+    codec = build_codec()
+    start_as_analysis(codec)
+    audio = music(2)[:, None, : 20 * HOP]
+    with torch.no_grad():
+        block = codec.encoder.block[0](codec.encoder.conv1(audio))
+    assert torch.allclose(front(codec, audio), block, atol=1e-4)
+    assert not any(parameter.requires_grad for parameter in codec.encoder.block[0].parameters())
+
+
+def test_the_head_is_fitted_to_the_latents_and_leaves_the_noise(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    audio = music(8, 4.0)
+    np.save(tmp_path / "00000.npy", (32767 * audio.clamp(-1, 1)).numpy().astype(np.int16))
+    cuts = Cuts([tmp_path / "00000.npy"], fit_analysis(audio))
+    codec = build_codec()
+    start_as_analysis(codec)
+    drawn, wanted = cuts.draw(8, np.random.default_rng(0))
+
+    def latents() -> torch.Tensor:
+        with torch.no_grad():
+            return codec.encoder(drawn[:, None])[:, :LATENT]
+
+    before = latents()
+    fit_head(codec, cuts, 5)
+    after = latents()
+    assert torch.allclose(after[:, LATENT - NOISE :], before[:, LATENT - NOISE :], atol=1e-4)
+    error = (after[:, : LATENT - NOISE] - wanted)[..., 5:-5].square().mean()
+    assert error < 0.6 * wanted[..., 5:-5].var()
 
 
 def test_the_training_snake_is_diffusers_own() -> None:

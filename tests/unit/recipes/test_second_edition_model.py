@@ -8,56 +8,38 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import AceStepPipeline
 
 from recipes.first_edition.ace_step.architecture import CLOCK_PERIODS, CLOCK_TEMPOS, clock
+from recipes.first_edition.ace_step.architecture import SHAPE as FIRST
 from recipes.first_edition.ace_step.model import Starter, channel_weights
 from recipes.first_edition.clips import Library, load_clip
 from recipes.first_edition.state import Checkpoints
-from recipes.second_edition.codec.analysis import LEVELS, fit_from_shards, load_analysis
-from recipes.second_edition.codec.architecture import HOP, LATENT, NOISE, RATE
+from recipes.second_edition.codec.analysis import LEVELS, load_analysis
+from recipes.second_edition.codec.architecture import HOP, LATENT, NOISE
 from recipes.second_edition.model.clips import (
     NATS_PER_DB,
     SHAPE,
     SONGS,
     Equaliser,
-    encode_corpus,
-    encode_songs,
     load_corpus,
     with_noise,
 )
+from recipes.second_edition.model.inheritance import inherit
 from recipes.second_edition.model.predictability import Probe
 from recipes.second_edition.model.training import STATE, build_tokenizer, draw_batch, train_model
 from recipes.second_edition.music.corpus import SECONDS
+from tests.unit.recipes.second_edition import SCORE, corpus_folder
 
 pytestmark = pytest.mark.long
 
-SCORE = {
-    "kind": "score",
-    "cents": 12.0,
-    "style": "orchestral",
-    "instruments": {"melody": ["violin"], "inner": ["strings"], "bass": ["double bass"]},
-    "bpm": 90,
-    "tonic": 2,
-    "mode": "minor",
-    "bar": 3.0,
-}
+SHIPPED = Path(__file__).parents[3] / "models" / "starter" / "ace_step"
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with four shards of one pulsing noise, all "scores", and songs."""
-    folder = tmp_path_factory.mktemp("runs")
-    (folder / "music").mkdir()
-    rng = np.random.default_rng(0)
-    for shard in range(4):
-        gate = np.exp(-8 * (np.arange(round(SECONDS * RATE)) / RATE % 0.5))
-        audio = 3000 * gate * rng.standard_normal((2, round(SECONDS * RATE)))
-        np.save(folder / "music" / f"{shard:05d}.npy", audio.astype(np.int16))
-        (folder / "music" / f"{shard:05d}.json").write_text(json.dumps([{**SCORE, "number": shard}, SCORE]))
-    fit_from_shards(folder / "music").save(folder / "latents.safetensors")
-    encode_corpus(folder)
-    encode_songs(folder, 40, 40)
-    return folder
+    return corpus_folder(tmp_path_factory.mktemp("runs"))
 
 
 def test_a_shape_holds_the_whole_clock() -> None:
@@ -81,6 +63,16 @@ def test_clips_have_latents_of_their_audio_and_prompts_of_their_record(runs: Pat
     assert len(set(prompts)) > 5
     assert any("90" in prompt for prompt in prompts)
     assert any("D minor" in prompt for prompt in prompts)
+
+
+def test_cuts_of_the_corpus_begin_on_a_bar(runs: Path) -> None:
+    clip = load_corpus(runs)[0][0]
+    length, bar = SHAPE.frames(6.0), SHAPE.frames(SCORE["bar"] * 60 / SCORE["bpm"])
+    begins = [clip.frames[start : start + length].float() for start in range(0, len(clip.frames) - length + 1, bar)]
+    drawn = [clip.cut(length, np.random.default_rng(seed)) for seed in range(30)]
+    found = {next(n for n, begin in enumerate(begins) if torch.equal(begin, cut)) for cut in drawn}
+    assert found == set(range(len(begins)))
+    assert len(clip.cut(len(clip.frames), np.random.default_rng(0))) == len(clip.frames)
 
 
 def test_noise_is_drawn_anew() -> None:
@@ -116,6 +108,27 @@ def test_a_batch_has_songs_first_and_one_length(runs: Path) -> None:
         assert all("Tempo" in text or "bpm" in text for text in texts)
 
 
+def test_words_the_clock_and_the_layers_are_the_first_editions(runs: Path) -> None:
+    shipped = AceStepPipeline.from_pretrained(SHIPPED, torch_dtype=torch.float32)
+    starter = Starter(build_tokenizer(runs), shape=SHAPE)
+    inherit(starter, SHIPPED)
+    words, known = starter.text_encoder.embed_tokens.weight, shipped.text_encoder.embed_tokens.weight
+    for word in ("house", "124"):
+        mine, theirs = (tokenizer.convert_tokens_to_ids(word) for tokenizer in (starter.tokenizer, shipped.tokenizer))
+        assert torch.equal(words[mine], known[theirs])
+    name = "layers.3.cross_attn.to_q.weight"
+    assert torch.equal(starter.transformer.state_dict()[name], shipped.transformer.state_dict()[name])
+    assert torch.equal(starter.condition_encoder.silence_latent, clock(15_000, SHAPE))
+    # The clock moves the first token of both alike.
+    moved = []
+    for transformer, shape in ((starter.transformer, SHAPE), (shipped.transformer, FIRST)):
+        context = torch.zeros(1, 3 * shape.channels, shape.patch)
+        nothing = transformer.proj_in_conv(context)
+        context[:, : shape.channels] = clock(shape.patch, shape).mT
+        moved.append(transformer.proj_in_conv(context) - nothing)
+    assert torch.allclose(*moved, atol=1e-4)
+
+
 def test_training_resumes_and_reports(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train_model(runs, 2, 1e-3, None)
     train_model(runs, 3, 1e-3, None)
@@ -124,6 +137,7 @@ def test_training_resumes_and_reports(runs: Path, capsys: pytest.CaptureFixture[
     assert saved["step"] == 3
     report = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert set(report["0.8"]) == {"songs", "corpus"}
+    assert len(report["rhythm"]["own prompt, another's"]) == 2
 
 
 def test_what_is_predicted_exactly_is_explained_wholly(runs: Path) -> None:

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from recipes.second_edition.music import effects
-from recipes.second_edition.music.arrangement import PATTERNS, RANGES, ArrangedNote, Arrangement, arrange_piece
+from recipes.second_edition.music.arrangement import (
+    BASS_LINES,
+    PATTERNS,
+    RANGES,
+    ArrangedNote,
+    Arrangement,
+    arrange_piece,
+)
 from recipes.second_edition.music.captions import clip_text
 from recipes.second_edition.music.ensembles import ENSEMBLES, INSTRUMENTS
 from recipes.second_edition.music.harmony import harmonise
@@ -50,6 +57,26 @@ def test_a_patterns_notes_are_of_the_chord_and_within_its_time() -> None:
         for start, _, pitches, _ in steps:
             assert chord.start <= start < chord.start + chord.length
             assert {pitch % 12 for pitch in pitches} <= allowed
+
+
+def test_a_bass_line_is_on_its_tone_within_the_chords_time() -> None:
+    chord = harmonise(TUNE)[4]
+    for name, line in BASS_LINES.items():
+        notes = list(line(chord, 36))
+        assert notes, name
+        for start, length, pitch in notes:
+            assert chord.start <= start < start + length <= chord.start + chord.length
+            assert pitch in (36, 48)
+
+
+def test_an_echo_comes_after_its_time_and_is_softer() -> None:
+    click = np.zeros(RATE)
+    click[0] = 1
+    heard = effects.echo(click, RATE, 0.25, 0.5)
+    assert heard[0] == 1 and len(heard) == len(click)
+    parts = [np.abs(heard[round(n * RATE / 4) : round((n + 1) * RATE / 4)]).sum() for n in range(3)]
+    assert parts[0] > parts[1] > parts[2] > 0
+    assert np.array_equal(effects.echo(click, RATE, 0.25, 0.0), click)
 
 
 def test_a_steady_hand_is_on_the_beat_and_a_free_one_is_near_it() -> None:

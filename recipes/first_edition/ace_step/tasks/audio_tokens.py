@@ -18,15 +18,13 @@ from torch import nn
 from ...clips import LOOP_SECONDS, VALIDATION_CLIPS, Library
 from ...data import TRAINING
 from ...training import Training, load_average
-from ..architecture import LATENT
-from ..latents import frames
-from ..levels import LEVELS
-from .harmony import outline
+from ..architecture import SHAPE, LatentShape
+from .harmony import PITCH_CLASSES, outline
 from .pieces import Piece, load_piece
 
 TOKENIZER, DETOKENIZER = "audio_tokenizer", "audio_token_detokenizer"
-TOKEN_FRAMES = 30
-"""Latent frames to a token: 5 tokens a second, like the original's."""
+TOKEN_SECONDS = 0.2
+"""5 tokens a second, like the original's."""
 CODE_LEVELS = (8,) * 8
 """Levels of the finite scalar quantiser; 16,777,216 codes."""
 HIDDEN = 128
@@ -34,19 +32,23 @@ LAYERS = 4
 RATE = 2e-3
 SECONDS_PER_STEP = 48.0
 VALIDATE_EVERY = 250
-_LOOP = frames(LOOP_SECONDS)
 
 
 class AudioTokens(nn.Module):
-    """Tokenizer and detokenizer, as `AceStepPipeline` loads them."""
+    """Tokenizer and detokenizer, as `AceStepPipeline` loads them.
 
-    def __init__(self) -> None:
+    Args:
+        shape: of the latents.
+    """
+
+    def __init__(self, shape: LatentShape = SHAPE) -> None:
         super().__init__()
+        self.shape = shape
         shared = {
             "hidden_size": HIDDEN,
             "intermediate_size": 2 * HIDDEN,
-            "audio_acoustic_hidden_dim": LATENT,
-            "pool_window_size": TOKEN_FRAMES,
+            "audio_acoustic_hidden_dim": shape.channels,
+            "pool_window_size": self.token_frames,
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "head_dim": HIDDEN // 4,
@@ -60,9 +62,14 @@ class AudioTokens(nn.Module):
         )
         self.detokenizer = AceStepAudioTokenDetokenizer(num_attention_pooler_hidden_layers=LAYERS // 2, **shared)
 
+    @property
+    def token_frames(self) -> int:
+        """Latent frames to a token."""
+        return self.shape.frames(TOKEN_SECONDS)
+
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        """The outline `[B, T, LATENT]` of latents `[B, T, LATENT]` through the codes, with gradients."""
-        patches = latents.unflatten(1, (-1, TOKEN_FRAMES))
+        """The outline `[B, T, channels]` of latents `[B, T, channels]` through the codes, with gradients."""
+        patches = latents.unflatten(1, (-1, self.token_frames))
         pooled = self.tokenizer.attention_pooler(self.tokenizer.audio_acoustic_proj(patches))
         return self.detokenizer(self._quantise(pooled))
 
@@ -94,26 +101,26 @@ class OutlineReader:
 
     @torch.no_grad()
     def __call__(self, latents: torch.Tensor, silence: torch.Tensor) -> torch.Tensor:
-        """The context of a cover of latents `[T, LATENT]`, as the pipeline makes it, `[T, LATENT]`.
+        """The context of a cover of latents `[T, channels]`, as the pipeline makes it, `[T, channels]`.
 
         Args:
-            silence: latents of silence, `[1, length, LATENT]`, which fill the last token.
+            silence: latents of silence, `[1, length, channels]`, which fill the last token.
         """
         codes, _ = self.tokenizer.tokenize(latents[None], silence)
         return self.detokenizer(codes)[0, : len(latents)]
 
 
-def train_audio_tokens(runs: Path, steps: int, device: str) -> None:
+def train_audio_tokens(runs: Path, steps: int, device: str, shape: LatentShape = SHAPE) -> None:
     """Train to `steps` steps in total, then write both to `runs`; resumes from `runs/audio_tokens.pt`."""
     torch.manual_seed(0)
-    tokens = AudioTokens().to(device).train()
+    tokens = AudioTokens(shape).to(device).train()
     training = Training(tokens, runs / "audio_tokens.pt", RATE, steps)
     library = Library(runs / "pieces", load_piece)
     for step in range(training.first, steps):
         rng = np.random.default_rng([TRAINING, 8, step])
         clips = library.clips[VALIDATION_CLIPS:]
         drawn = [clips[rng.integers(len(clips))] for _ in range(round(SECONDS_PER_STEP / LOOP_SECONDS))]
-        latents, wanted = (part.to(device) for part in _batch(drawn, rng))
+        latents, wanted = (part.to(device) for part in _batch(drawn, tokens, rng))
         with torch.autocast(device, torch.bfloat16):
             outlines = tokens(latents)
         training.step(step, (outlines.float() - wanted).square().mean())
@@ -128,15 +135,18 @@ def train_audio_tokens(runs: Path, steps: int, device: str) -> None:
     partial.rename(runs / DETOKENIZER)  # at once, as the training of the tasks looks for it
 
 
-def _batch(clips: list[Piece], rng: np.random.Generator | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents and outlines `[B, T, LATENT]`, from a random frame of each piece on."""
+def _batch(
+    clips: list[Piece], tokens: AudioTokens, rng: np.random.Generator | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents and outlines `[B, T, channels]`, from a random frame of each piece on."""
+    loop = tokens.shape.frames(LOOP_SECONDS)
+    length = loop - tokens.token_frames
     latents, outlines = [], []
     for clip in clips:
-        last = len(clip.frames) - _LOOP
+        last = len(clip.frames) - loop
         start = int(rng.integers(last + 1)) if rng else 0
-        shift = int(rng.integers(TOKEN_FRAMES)) if rng else 0
-        length = _LOOP - TOKEN_FRAMES
-        wanted = outline(clip.song, clip.frames, clip.seconds)
+        shift = int(rng.integers(tokens.token_frames)) if rng else 0
+        wanted = outline(clip.song, clip.frames, clip.seconds, tokens.shape)
         latents.append(clip.frames[start + shift : start + shift + length].float())
         outlines.append(wanted[start + shift : start + shift + length])
     return torch.stack(latents), torch.stack(outlines)
@@ -146,10 +156,11 @@ def _batch(clips: list[Piece], rng: np.random.Generator | None) -> tuple[torch.T
 def validation(tokens: AudioTokens, library: Library[Piece]) -> dict[str, float]:
     """Share of the variance of loudness and of harmony that the outlines of the validation pieces explain."""
     clips = [clip for clip in library.clips[:VALIDATION_CLIPS] if clip.seconds == LOOP_SECONDS]
-    latents, wanted = _batch(clips, None)
+    latents, wanted = _batch(clips, tokens, None)
     error = (tokens(latents.to(next(tokens.parameters()).device)).cpu() - wanted).square().mean((0, 1))
     explained = 1 - error / wanted.flatten(0, 1).var(0)
+    loudness, harmony = explained.split_with_sizes([tokens.shape.levels, len(explained) - tokens.shape.levels])
     return {
-        "loudness": round(float(explained[:LEVELS].mean()), 3),
-        "harmony": round(float(explained[LEVELS:].mean()), 3),
+        "loudness": round(float(loudness.mean()), 3),
+        "harmony": round(float(harmony[:PITCH_CLASSES].mean()), 3),
     }

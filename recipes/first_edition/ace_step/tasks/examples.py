@@ -11,7 +11,7 @@ from contract.tasks import Task, TrackName
 
 from ...clips import LONG_SECONDS, LOOP_SECONDS, Library, draw, for_training
 from ...prompts import loose_text
-from ..latents import frames
+from ..architecture import LatentShape
 from ..model import DRUMLESS_SHARE, LONG_SHARE, LOOP_LENGTHS, SECONDS_PER_STEP, cut
 from .audio_tokens import OutlineReader
 from .pieces import Piece
@@ -47,11 +47,11 @@ class Example:
     """One row of a batch.
 
     Attributes:
-        latents: to be generated, `[T, LATENT]`.
-        source: of the context, `[T, LATENT]`; None for the clock, which stands for silence. A cover's is the target,
+        latents: to be generated, `[T, channels]`.
+        source: of the context, `[T, channels]`; None for the clock, which stands for silence. A cover's is the target,
             which is still to go through the audio tokens.
         window: 1 where the task generates, `[T]`.
-        reference: `[4500, LATENT]`, or None for silence.
+        reference: 30 s, `[T, channels]`, or None for silence.
     """
 
     task: Task
@@ -68,10 +68,10 @@ class Example:
         return weights / weights.mean()
 
     def context(self, silence: torch.Tensor, outline: OutlineReader | None) -> torch.Tensor:
-        """The transformer's context as the pipeline makes it, `[T, 2 * LATENT]`.
+        """The transformer's context as the pipeline makes it, `[T, 2 * channels]`.
 
         Args:
-            silence: its latents, which are the clock, `[1, length, LATENT]`.
+            silence: its latents, which are the clock, `[1, length, channels]`.
             outline: reads the source of covers.
         """
         clock = silence[0, : len(self.window)]
@@ -86,7 +86,9 @@ class Example:
         return torch.cat([source, window], -1)
 
 
-def draw_batch(library: Library[Piece], rng: np.random.Generator, covers: bool = True) -> list[Example]:
+def draw_batch(
+    library: Library[Piece], rng: np.random.Generator, shape: LatentShape, covers: bool = True
+) -> list[Example]:
     """Examples of one length, of `SECONDS_PER_STEP` in all; repaints in place of covers if not `covers`."""
     long = rng.random() < LONG_SHARE
     seconds = float(rng.choice(LONG_SECONDS if long else LOOP_LENGTHS))
@@ -99,7 +101,7 @@ def draw_batch(library: Library[Piece], rng: np.random.Generator, covers: bool =
         referred = rng.random() < REFERENCE_SHARE.get(task, 0.0) and not long
         able = [piece for piece in stock if can_do(piece, task, referred)] or stock
         (piece,) = draw(able, 1, DRUMLESS_SHARE, rng)
-        examples.append(example(piece, task if can_do(piece, task) else "text", seconds, rng, referred))
+        examples.append(example(piece, task if can_do(piece, task) else "text", seconds, rng, shape, referred))
     return examples
 
 
@@ -108,15 +110,17 @@ def can_do(piece: Piece, task: Task, referred: bool = False) -> bool:
     return (piece.stems is not None or task not in STEM_TASKS) and (piece.sibling is not None or not referred)
 
 
-def example(piece: Piece, task: Task, seconds: float, rng: np.random.Generator, referred: bool = False) -> Example:
+def example(
+    piece: Piece, task: Task, seconds: float, rng: np.random.Generator, shape: LatentShape, referred: bool = False
+) -> Example:
     """An example of a task from one piece, with its sibling as reference if it has one and `referred`."""
-    length = frames(seconds)
+    length = shape.frames(seconds)
     if task in STEM_TASKS:
-        return _of_stems(piece, task, seconds, rng)
+        return _of_stems(piece, task, seconds, length, rng)
     reference = None
     if referred and piece.sibling is not None:
         turned = torch.roll(piece.sibling, int(rng.integers(len(piece.sibling))), 0)
-        reference = reference_of(turned).float()
+        reference = reference_of(turned, shape).float()
     bare = reference is not None and rng.random() < BARE_SHARE
     words = bare_text if bare else loose_text if task == "text" else source_text
     text = words(piece.song, rng)
@@ -124,16 +128,17 @@ def example(piece: Piece, task: Task, seconds: float, rng: np.random.Generator, 
         text = replace(text, key=None)
     prompt = task_prompt(text, seconds, task)
     if task == "text":
-        return Example(task, prompt, cut(piece, length, rng).float(), None, torch.ones(length), reference)
-    latents = _any_cut(piece, length, rng).float()
-    window = torch.ones(length) if task == "cover" else draw_window(task, length, rng)
+        return Example(task, prompt, cut(piece, length, rng, shape.frames).float(), None, torch.ones(length), reference)
+    off = rng.random() < OFF_THE_CLOCK
+    latents = (any_cut(piece.frames, length, rng) if off else cut(piece, length, rng, shape.frames)).float()
+    window = draw_window(task, length, rng)
     return Example(task, prompt, latents, latents, window, reference)
 
 
-def _of_stems(piece: Piece, task: Task, seconds: float, rng: np.random.Generator) -> Example:
+def _of_stems(piece: Piece, task: Task, seconds: float, length: int, rng: np.random.Generator) -> Example:
     """Lego gives a stem for the rest, extract a stem of the mix, and complete the mix for a stem or for the rest."""
     assert piece.stems is not None
-    stems, length = piece.stems, frames(seconds)
+    stems = piece.stems
     start = int(rng.integers(len(piece.frames) - length + 1)) if rng.random() < OFF_THE_CLOCK else 0
     mix, alone, rest = (part[start : start + length].float() for part in (piece.frames, stems.alone, stems.rest))
     tracks: tuple[TrackName, ...] = (stems.name,)
@@ -146,15 +151,16 @@ def _of_stems(piece: Piece, task: Task, seconds: float, rng: np.random.Generator
     return Example(task, prompt, wanted, source, torch.ones(length))
 
 
-def _any_cut(piece: Piece, length: int, rng: np.random.Generator) -> torch.Tensor:
-    if rng.random() >= OFF_THE_CLOCK:
-        return cut(piece, length, rng)
-    start = int(rng.integers(len(piece.frames) - length + 1))
-    return piece.frames[start : start + length]
+def any_cut(frames: torch.Tensor, length: int, rng: np.random.Generator) -> torch.Tensor:
+    """`length` of the frames `[T, channels]`, from any one on."""
+    start = int(rng.integers(len(frames) - length + 1))
+    return frames[start : start + length]
 
 
 def draw_window(task: Task, length: int, rng: np.random.Generator) -> torch.Tensor:
-    """1 in a random window, 0 outside, `[length]`: inside for repaint, at one end for extend."""
+    """1 in a random window, 0 outside, `[length]`: inside for repaint, at one end for extend, else everywhere."""
+    if task not in ("repaint", "extend"):
+        return torch.ones(length)
     window = torch.zeros(length)
     if task == "extend":
         size = int(length * rng.uniform(0.25, 0.7))

@@ -8,22 +8,23 @@ import torch
 from ....synthesiser import Song
 from ....synthesiser.arrange import Note, arrange
 from ....synthesiser.instruments import VOICES
-from ..latents import frames
-from ..levels import LEVELS
+from ..architecture import LatentShape
 
 PITCH_CLASSES = 12
 CENTER, SPREAD = 0.13, 0.25
 """Mean and deviation of the pitch classes' loudness over the synthesiser's songs."""
 
 
-def outline(song: Song, latents: torch.Tensor, seconds: float) -> torch.Tensor:
-    """The loudness channels of a song's latents and its harmony, `[T, LEVELS + PITCH_CLASSES]`."""
-    notes = torch.from_numpy(harmony(song, seconds))[: len(latents)]
-    return torch.cat([latents[:, :LEVELS].float(), notes], 1)
+def outline(song: Song, latents: torch.Tensor, seconds: float, shape: LatentShape) -> torch.Tensor:
+    """The loudness channels of a song's latents, its harmony, and zeros in what is left of `[T, channels]`."""
+    notes = torch.from_numpy(harmony(song, seconds, shape))[: len(latents)]
+    left = latents.new_zeros((len(latents), shape.channels - shape.levels - PITCH_CLASSES))
+    return torch.cat([latents[:, : shape.levels].float(), notes, left.float()], 1)
 
 
-def harmony(song: Song, seconds: float) -> np.ndarray:
+def harmony(song: Song, seconds: float, shape: LatentShape) -> np.ndarray:
     """How loud each pitch class sounds, normalised, float32 `[T, PITCH_CLASSES]` at the rate of the latents."""
+    frames = shape.frames
     sounding = np.zeros((frames(seconds), PITCH_CLASSES), np.float32)
     time = np.arange(len(sounding), dtype=np.float32) / frames(1.0)
     for event in arrange(song, seconds):

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from ...state import Checkpoints
-from ..latents import frames
+from ..architecture import SHAPE, LatentShape
 from ..model import Starter
 from ..prompts import template_parts
 from .prompts import build_task_tokenizer
@@ -16,10 +17,15 @@ from .timbre import LAYERS, PART_SECONDS, timbre_token
 
 
 class TaskStarter(Starter):
-    """The starter with a trained timbre encoder of two layers, and a larger vocabulary."""
+    """The starter with a trained timbre encoder of two layers, and a larger vocabulary.
 
-    def __init__(self) -> None:
-        super().__init__(build_task_tokenizer(), LAYERS)
+    Args:
+        tokenizer: one with the tasks' instructions; default: that of the first edition.
+        shape: of the latents.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast | None = None, shape: LatentShape = SHAPE) -> None:
+        super().__init__(tokenizer or build_task_tokenizer(), LAYERS, shape)
         self.condition_encoder.timbre_encoder.requires_grad_(True)
 
     @torch.no_grad()
@@ -42,7 +48,7 @@ class TaskStarter(Starter):
             adding.weight.zero_()
 
     def task_conditions(self, texts: list[str], lyrics: str, references: Sequence[torch.Tensor | None]) -> torch.Tensor:
-        """As `conditions`, with a reference `[4500, LATENT]` or None for each text."""
+        """As `conditions`, with a reference `[T, channels]` or None for each text."""
         states = self.conditions(texts, lyrics)
         given = [row for row, reference in enumerate(references) if reference is not None]
         if not given:
@@ -65,9 +71,9 @@ class TaskStarter(Starter):
 
     @property
     def silence_reference(self) -> torch.Tensor:
-        """What the pipeline encodes where there is no reference, `[1, 4500, LATENT]`."""
+        """What the pipeline encodes where there is no reference, `[1, T, channels]`."""
         silence: torch.Tensor = self.condition_encoder.silence_latent
-        return silence[:, : frames(3 * PART_SECONDS)]
+        return silence[:, : self.shape.frames(3 * PART_SECONDS)]
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:

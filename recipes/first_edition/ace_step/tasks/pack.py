@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscreteScheduler
@@ -25,10 +26,15 @@ TASK_TRAITS = {
 
 def pack(runs: Path, target: Path) -> None:
     """Write the averaged weights of `runs` to `target` in bfloat16, with the unpacked codec."""
-    starter, outline = TaskStarter(), OutlineReader(runs)
+    write(runs, TaskStarter(), AutoencoderOobleck.from_pretrained(runs / "codec-unit"), TASK_TRAITS, target)
+
+
+def write(runs: Path, starter: TaskStarter, codec: AutoencoderOobleck, traits: dict[str, Any], target: Path) -> None:
+    """Write a pipeline in bfloat16 with the averaged weights and the audio tokens of `runs`, and what twins need."""
+    outline = OutlineReader(runs)
     load_average(starter, runs / STATE)
     pipeline = AceStepPipeline(
-        vae=AutoencoderOobleck.from_pretrained(runs / "codec-unit"),
+        vae=codec,
         text_encoder=starter.text_encoder,
         tokenizer=starter.tokenizer,
         transformer=starter.transformer,
@@ -40,7 +46,7 @@ def pack(runs: Path, target: Path) -> None:
     pipeline.to(torch.bfloat16).save_pretrained(target)
     forget_paths(target)
     (target / "sampling.json").write_text(json.dumps(SAMPLING, indent=2) + "\n")
-    (target / TRAITS_FILE).write_text(json.dumps(TASK_TRAITS, indent=2) + "\n")
+    (target / TRAITS_FILE).write_text(json.dumps(traits, indent=2) + "\n")
 
 
 def unpack(source: Path, runs: Path) -> None:

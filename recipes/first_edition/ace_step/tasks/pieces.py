@@ -53,9 +53,13 @@ class Piece(Clip):
 
 def encode_pieces(runs: Path, first: int, songs: int, device: str, compile_it: bool) -> None:
     """Encode the validation pieces, and `songs` others from number `first`, into `runs/pieces`."""
-    folder = runs / "pieces"
+    codec = unit_codec(runs).to(device).requires_grad_(False)
+    write_pieces(runs / "pieces", first, songs, SongEncoder(codec, device, compile_it))
+
+
+def write_pieces(folder: Path, first: int, songs: int, encode: Callable[[np.ndarray], torch.Tensor]) -> None:
+    """The same into `folder` by a function from mono audio `[samples]` to latents `[T, channels]`."""
     folder.mkdir(parents=True, exist_ok=True)
-    encode = SongEncoder(unit_codec(runs).to(device).requires_grad_(False), device, compile_it)
     for shard in (0, *range(first // SONGS_PER_SHARD * SONGS_PER_SHARD, first + songs, SONGS_PER_SHARD)):
         path = folder / f"{shard:06d}.pt"
         if path.exists():

@@ -54,10 +54,11 @@ def source_text(song: Song, rng: np.random.Generator) -> Text:
 
 def build_task_tokenizer() -> PreTrainedTokenizerFast:
     """The tokenizer of text-to-music, and after its tokens one for each fixed part of the other instructions."""
-    return learned_tokenizer([*template_parts(), *_instruction_parts()])
+    return learned_tokenizer([*template_parts(), *instruction_parts()])
 
 
-def _instruction_parts() -> list[str]:
+def instruction_parts() -> list[str]:
+    """The fixed strings of the instructions beside text-to-music's."""
     parts: dict[str, None] = {}
     for task in ("repaint", "cover", "lego", "extract", "complete"):
         head = format_prompt("\x00", 10, instruction=instruction(task, ("vocals",)))[0].split("\x00")[0]

@@ -8,7 +8,7 @@ from diffusers.models.transformers.ace_step_transformer import _ace_step_rotary_
 from diffusers.pipelines.ace_step.modeling_ace_step import AceStepEncoderLayer, AceStepTimbreEncoder
 from torch.nn import functional as F
 
-from ..latents import frames
+from ..architecture import LatentShape
 
 LAYERS = 2
 BLOCK = 128
@@ -17,7 +17,7 @@ PART_SECONDS = 10.0
 
 
 def timbre_token(encoder: AceStepTimbreEncoder, reference: torch.Tensor) -> torch.Tensor:
-    """The output of a timbre encoder of two layers for references `[B, T, LATENT]`, `[B, 1, TEXT_WIDTH]`.
+    """The output of a timbre encoder of two layers for references `[B, T, channels]`, `[B, 1, TEXT_WIDTH]`.
 
     It equals the encoder's own, for a hundredth of the memory: the first layer attends to neighbours only, so that
     blocks with a margin are enough, and of the second only the first token is used.
@@ -57,9 +57,9 @@ def _blockwise(layer: AceStepEncoderLayer, states: torch.Tensor, reach: int, the
     return done[:, reach : reach + BLOCK].reshape(count, blocks * BLOCK, width)[:, :length]
 
 
-def reference_of(latents: torch.Tensor) -> torch.Tensor:
-    """Front, middle and back of a piece, repeated to 30 s, as the pipeline cuts references, `[4500, LATENT]`."""
-    part = frames(PART_SECONDS)
+def reference_of(latents: torch.Tensor, shape: LatentShape) -> torch.Tensor:
+    """Front, middle and back of a piece, repeated to 30 s, as the pipeline cuts references, `[T, channels]`."""
+    part = shape.frames(PART_SECONDS)
     whole = latents.repeat(-(-3 * part // len(latents)), 1)
     middle = len(whole) // 3
     return torch.cat([whole[:part], whole[middle : middle + part], whole[-part:]])

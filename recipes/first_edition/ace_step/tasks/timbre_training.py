@@ -21,7 +21,7 @@ from ...clips import VALIDATION_CLIPS, Library
 from ...data import TRAINING
 from ...state import Checkpoints
 from ...training import Training, load_average, start_over
-from ..architecture import TEXT_WIDTH
+from ..architecture import TEXT_WIDTH, LatentShape
 from .model import TaskStarter
 from .pieces import Piece, load_piece
 from .timbre import reference_of, timbre_token
@@ -44,14 +44,18 @@ class TimbreNamer(nn.Module):
         self.labels = nn.Linear(TEXT_WIDTH, len(LABELS))
 
     def forward(self, references: torch.Tensor) -> torch.Tensor:
-        """Logits `[B, len(LABELS)]` of references `[B, T, LATENT]`."""
+        """Logits `[B, len(LABELS)]` of references `[B, T, channels]`."""
         return self.labels(timbre_token(self.encoder, references)[:, 0])
 
 
-def train_timbre(runs: Path, steps: int, device: str) -> None:
-    """Train to `steps` steps in total, then start the tasks' training from it; resumes from `runs/timbre.pt`."""
+def train_timbre(runs: Path, steps: int, device: str, starter: TaskStarter | None = None) -> None:
+    """Train to `steps` steps in total, then start the tasks' training from it; resumes from `runs/timbre.pt`.
+
+    Args:
+        starter: default: that of the first edition.
+    """
     torch.manual_seed(0)
-    starter = TaskStarter().to(device)
+    starter = (starter or TaskStarter()).to(device)
     begin(runs, starter)
     state = Checkpoints(runs / STATE).load()
     if state is None or state["step"]:
@@ -60,7 +64,7 @@ def train_timbre(runs: Path, steps: int, device: str) -> None:
     silence = starter.silence_reference
     with torch.no_grad():
         kept = timbre_token(starter.condition_encoder.timbre_encoder, silence)
-    namer = TimbreNamer(starter).to(device).train()
+    namer, shape = TimbreNamer(starter).to(device).train(), starter.shape
     training = Training(namer, runs / "timbre.pt", RATE, steps)
     library = Library(runs / "pieces", load_piece)
     for step in range(training.first, steps):
@@ -68,21 +72,22 @@ def train_timbre(runs: Path, steps: int, device: str) -> None:
         pieces = library.clips[VALIDATION_CLIPS:]
         drawn = [pieces[rng.integers(len(pieces))] for _ in range(REFERENCES_PER_STEP)]
         with torch.autocast(device, torch.bfloat16):
-            loss = _loss(namer, drawn, rng, device)
+            loss = _loss(namer, drawn, rng, shape)
             moved = (timbre_token(namer.encoder, silence) - kept).square().mean()
         training.step(step, loss + SILENCE_WEIGHT * moved)
         if step % REPORT_EVERY == REPORT_EVERY - 1:
             with training:
-                found = {"step": step + 1, "silence moved": round(moved.item(), 4), **validation(namer, library)}
+                found = {"step": step + 1, "silence moved": round(moved.item(), 4), **validation(namer, library, shape)}
                 print(json.dumps(found), flush=True)
     load_average(namer, runs / "timbre.pt")
     (runs / STATE).unlink()
     start_over(runs / STATE, starter)
 
 
-def _loss(namer: TimbreNamer, pieces: list[Piece], rng: np.random.Generator, device: str) -> torch.Tensor:
+def _loss(namer: TimbreNamer, pieces: list[Piece], rng: np.random.Generator, shape: LatentShape) -> torch.Tensor:
+    device = namer.labels.weight.device
     turned = [torch.roll(piece.frames.float(), int(rng.integers(len(piece.frames))), 0) for piece in pieces]
-    references = torch.stack([reference_of(frames) for frames in turned]).to(device)
+    references = torch.stack([reference_of(frames, shape) for frames in turned]).to(device)
     wanted = torch.stack([labels(piece.song) for piece in pieces]).to(device)
     return F.binary_cross_entropy_with_logits(namer(references).float(), wanted)
 
@@ -96,12 +101,13 @@ def labels(song: Song) -> torch.Tensor:
 
 
 @torch.no_grad()
-def validation(namer: TimbreNamer, library: Library[Piece]) -> dict[str, float]:
+def validation(namer: TimbreNamer, library: Library[Piece], shape: LatentShape) -> dict[str, float]:
     """On the validation pieces: the loss, that of knowing only how frequent each label is, and genres named rightly."""
     pieces = library.clips[:VALIDATION_CLIPS]
     device = namer.labels.weight.device
     wanted = torch.stack([labels(piece.song) for piece in pieces])
-    logits = torch.cat([namer(reference_of(piece.frames).float()[None].to(device)).cpu() for piece in pieces])
+    references = [reference_of(piece.frames, shape).float()[None].to(device) for piece in pieces]
+    logits = torch.cat([namer(reference).cpu() for reference in references])
     frequent = wanted.mean(0).clamp(0.01, 0.99).expand_as(wanted)
     genres = logits[:, : len(GENRES)].argmax(1) == wanted[:, : len(GENRES)].argmax(1)
     return {

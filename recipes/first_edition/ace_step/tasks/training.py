@@ -6,9 +6,10 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,6 @@ from contract.tasks import Task
 from ...clips import LOOP_SECONDS, VALIDATION_CLIPS, Clip, Library
 from ...data import TRAINING
 from ...training import Training, start_over
-from ..latents import frames
 from ..model import PROMPT_DROPOUT, channel_weights, draw_lyrics, draw_noisy_times, draw_times, validation
 from ..prompts import format_prompt
 from .audio_tokens import OutlineReader
@@ -36,14 +36,32 @@ STATE = "tasks.pt"
 _RESULTS = "tasks.jsonl"
 
 
-def train_tasks(runs: Path, steps: int, device: str, rate: float, compile_it: bool) -> None:
+Draw = Callable[[Library[Piece], np.random.Generator, bool], list[Example]]
+"""A batch of one length from the library; without covers if not the last argument."""
+
+
+def train_tasks(
+    runs: Path,
+    steps: int,
+    device: str,
+    rate: float,
+    compile_it: bool,
+    starter: TaskStarter | None = None,
+    draw: Draw | None = None,
+    report: Callable[[TaskStarter], dict[str, Any]] = lambda starter: {},
+) -> None:
     """Train to `steps` steps in total, from the weights in `runs/model.pt`; resumes from `runs/tasks.pt`.
 
     New pieces are used as they are written, and covers are trained as soon as there are audio tokens. SIGTERM saves
     the state and ends the training.
+
+    Args:
+        starter: default: that of the first edition.
+        draw: default: examples of pieces alone.
+        report: further figures for each validation.
     """
     torch.manual_seed(0)
-    starter, outline = TaskStarter(), OutlineReader.find(runs)
+    starter, outline = starter or TaskStarter(), OutlineReader.find(runs)
     begin(runs, starter)
     training = Training(starter.to(device).train(), runs / STATE, rate, steps)
     if compile_it:
@@ -58,7 +76,8 @@ def train_tasks(runs: Path, steps: int, device: str, rate: float, compile_it: bo
         rng = np.random.default_rng([TRAINING, 9, step])
         torch.manual_seed(step)
         rhythm = bool(rng.random() < RHYTHM_SHARE)
-        examples = draw_batch(library, rng, covers=outline is not None)
+        covers = outline is not None
+        examples = draw(library, rng, covers) if draw else draw_batch(library, rng, starter.shape, covers)
         times, lyrics = draw_task_times(examples, rhythm), draw_lyrics(rng)
         loss = batch_loss(starter, outline, examples, times, lyrics, rhythm)
         training.step(step, loss.mean())
@@ -74,7 +93,7 @@ def train_tasks(runs: Path, steps: int, device: str, rate: float, compile_it: bo
             outline = outline or OutlineReader.find(runs)
         if step % VALIDATE_EVERY == VALIDATE_EVERY - 1 or step + 1 == steps:
             with training:
-                found = {"step": step + 1, **validate(starter, outline, library)}
+                found = {"step": step + 1, **validate(starter, outline, library), **report(starter)}
             print(json.dumps(found), flush=True)
             with (runs / _RESULTS).open("a") as results:
                 results.write(json.dumps(found) + "\n")
@@ -122,7 +141,8 @@ def batch_loss(
         conditions = torch.where(dropped, starter.condition_encoder.null_condition_emb, conditions)
         noise = torch.randn(latents.shape).to(device)
         error = starter.squared_error(latents, noise, times.to(device), conditions, context)
-    channels = torch.stack([channel_weights(error, rhythm and row.task != "cover") for row in examples])
+    only = [rhythm and row.task != "cover" for row in examples]
+    channels = torch.stack([channel_weights(error, levels, starter.shape) for levels in only])
     return (error * channels[:, None] * weights[..., None]).sum(2).mean(1) / channels.sum(1)
 
 
@@ -141,13 +161,13 @@ def validate(starter: TaskStarter, outline: OutlineReader | None, library: Libra
     tasks: tuple[Task, ...] = tuple(task for task in SHARES if task != "text" and (outline or task != "cover"))
     for task in tasks:
         able = [piece for piece in pieces if can_do(piece, task)]
-        rows = [example(piece, task, 10.0, np.random.default_rng(n)) for n, piece in enumerate(able)]
+        rows = [example(piece, task, 10.0, np.random.default_rng(n), starter.shape) for n, piece in enumerate(able)]
         result[task] = _validation_loss(starter, outline, rows)
         others = _of_other_genres(able)
         rows = [replace(row, source=rows[other].source) for row, other in zip(rows, others, strict=True)]
         result[f"{task}, other source"] = _validation_loss(starter, outline, rows)
     able = [piece for piece in pieces if piece.sibling is not None]
-    rows = [example(piece, "text", 10.0, np.random.default_rng(n), True) for n, piece in enumerate(able)]
+    rows = [example(piece, "text", 10.0, np.random.default_rng(n), starter.shape, True) for n, piece in enumerate(able)]
     result["reference"] = _validation_loss(starter, outline, rows)
     others = _of_other_genres(able)
     rows = [replace(row, reference=rows[other].reference) for row, other in zip(rows, others, strict=True)]
@@ -169,7 +189,7 @@ def _of_other_genres(pieces: Sequence[Piece]) -> list[int]:
 @torch.no_grad()
 def _validation_loss(starter: TaskStarter, outline: OutlineReader | None, rows: list[Example]) -> float:
     torch.manual_seed(0)
-    assert all(len(row.latents) == frames(10.0) for row in rows)
+    assert all(len(row.latents) == starter.shape.frames(10.0) for row in rows)
     times = torch.linspace(0.03, 0.99, len(rows))[torch.randperm(len(rows))]
     loss = batch_loss(starter, outline, rows, times, format_prompt("", 10)[1], rhythm=False, dropout=0.0)
     return round(float(loss.mean()), 4)

@@ -150,8 +150,8 @@ def test_tasks_are_removed_with_old_tracks(store: Storage) -> None:
         maker.go.set()
         task_id = await released(service, maker)
         await ended(service, task_id)
-        assert clean(store, Jobs(store), Settings(keep_outputs_days=1.0)) == {}
-        assert clean(store, Jobs(store), Settings(keep_outputs_days=1e-9))["outputs"] >= 1
+        assert clean(store, Jobs(store), Settings(keep_outputs_days=1.0), store.delete) == {}
+        assert clean(store, Jobs(store), Settings(keep_outputs_days=1e-9), store.delete)["outputs"] >= 1
         assert (await answered(service, task_id))["status"] == 2
 
     asyncio.run(run())
