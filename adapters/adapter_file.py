@@ -56,8 +56,8 @@ class Header:
         sha256: digest of the tensor bytes after the header.
         partial: `<steps done>/<steps planned>` if training was cancelled, otherwise empty.
         bpm: the usual tempo of the music that it was trained on, for requests that name none; None if it is unknown.
-        recommended_scale: the strength at which it was best on held-out songs, for requests that name none; None if
-            that was not measured, which means 1.
+        recommended_scale: the strength that its evaluation recommends, for requests that name none; None if it
+            recommends none, which means 1.
     """
 
     producer_id: str

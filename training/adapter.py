@@ -30,7 +30,7 @@ class TrainedAdapter:
         rank: of all layers.
         partial: `<steps done>/<steps planned>` if its training was cancelled, otherwise empty.
         bpm: the producer's tempo.
-        recommended_scale: the strength at which it was best on held-out songs; None if that was not measured.
+        recommended_scale: the strength that the evaluation recommends; None if it recommends none.
     """
 
     pairs: Mapping[str, LoraPair]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from models.base import Model, Text
@@ -21,28 +22,37 @@ from training.train_eval_split import TrainEvalSplit
 _NEUTRAL = Text("music")
 
 
-def compare_pieces(
+@dataclass(frozen=True)
+class Pieces:
+    """Pieces from the same prompts and seeds, without and with the twin.
+
+    Attributes:
+        prompts: the first pieces are of these, in their order.
+        without, with_twin: all pieces.
+        heard: what is heard in them; None if there is no music of the producer to compare with.
+    """
+
+    prompts: list[Text]
+    without: list[Track]
+    with_twin: list[Track]
+    heard: Heard | None
+
+
+def play_pieces(
     session: Session,
     model: Model,
     split: TrainEvalSplit,
-    report: Report,
     seconds: float,
     extent: Extent,
     played: dict[str, Track],
     check_stop: Callable[[], None],
-) -> Heard | None:
-    """Play with and without the twin, and write the report's `comparisons`, `memorised`, `resemblance` and
-    `heard`.
-
-    The measurements of the producer's music are stored beside it, for tracks that are made later.
+) -> Pieces:
+    """Play with and without the twin, as strong as it is in the session, and listen to both.
 
     Args:
         seconds: length of the pieces.
         extent: how many are played.
         played: pieces of the twin that were played before, as in `sampling.play`.
-
-    Returns:
-        What is heard; None if there is no music of the producer to compare with.
     """
     prompts = prompts_of(split, extent.captions)
     texts = prompts * extent.seeds
@@ -50,31 +60,51 @@ def compare_pieces(
     with session.as_served() as pairs:
         without = play_base(model, texts, seconds, folder, check_stop)
         with_twin = play(model, texts, seconds, pairs, check_stop, played)
-    rate = model.sample_rate
-    report.set(
-        comparisons=[
-            {
-                "prompt": text.prompt,
-                "without": report.store_audio(f"without_{number}", without[number], rate, with_spectrogram=True),
-                "with_twin": report.store_audio(f"with_{number}", with_twin[number], rate, with_spectrogram=True),
-            }
-            for number, text in enumerate(prompts)
-        ]
-    )
-    with report.try_measuring("whether its pieces repeat training segments"):
-        report.set(memorised=count_memorised(with_twin, rate, split.segments, split.codec_similarity))
-    own = [*split.train.excerpts, *split.held_out.excerpts]
+    own, codec = _own_music(split)
     if not own:
-        return None
-    report.store_own_music(own)
+        return Pieces(prompts, without, with_twin, None)
+    rate = model.sample_rate
     base, twin = (
         [listen(piece.mean(axis=0), rate, f"piece {number}", folder=folder) for number, piece in enumerate(pieces)]
         for pieces in (without, with_twin)
     )
-    codec = [*split.train.through_codec, *split.held_out.through_codec]
-    heard = compare(own, codec, base, twin)
-    report.set(resemblance=_resemblance(heard, split, own, codec), heard=_heard(heard))
-    return heard
+    return Pieces(prompts, without, with_twin, compare(own, codec, base, twin))
+
+
+def write_pieces(pieces: Pieces, rate: int, split: TrainEvalSplit, report: Report) -> None:
+    """Write the report's `comparisons`, `memorised`, `resemblance` and `heard`.
+
+    The measurements of the producer's music are stored beside it, for tracks that are made later.
+    """
+
+    def stored(kind: str, tracks: Sequence[Track], number: int) -> str | None:
+        return report.store_audio(f"{kind}_{number}", tracks[number], rate, with_spectrogram=True)
+
+    report.set(
+        comparisons=[
+            {
+                "prompt": text.prompt,
+                "without": stored("without", pieces.without, number),
+                "with_twin": stored("with", pieces.with_twin, number),
+            }
+            for number, text in enumerate(pieces.prompts)
+        ]
+    )
+    with report.try_measuring("whether its pieces repeat training segments"):
+        report.set(memorised=count_memorised(pieces.with_twin, rate, split.segments, split.codec_similarity))
+    if pieces.heard is None:
+        return
+    own, codec = _own_music(split)
+    report.store_own_music(own)
+    report.set(resemblance=_resemblance(pieces.heard, split, own, codec), heard=_heard(pieces.heard))
+
+
+def _own_music(split: TrainEvalSplit) -> tuple[list[Piece], list[Piece]]:
+    """Excerpts of the producer's music, and some of them after the codec."""
+    return (
+        [*split.train.excerpts, *split.held_out.excerpts],
+        [*split.train.through_codec, *split.held_out.through_codec],
+    )
 
 
 def prompts_of(split: TrainEvalSplit, captions: int) -> list[Text]:

@@ -57,6 +57,7 @@ class Report:
             "data": None,
             "training": None,
             "scales": None,
+            "weakened": None,
             "held_out": None,
             "trained_on": None,
             "other_music": None,

@@ -6,26 +6,13 @@ import numpy as np
 import pytest
 
 from recipes.synthesiser import render, sample_song
+from tests.unit.training.heard import pieces
 from training.evaluation.heard import Change, compare
 from training.evaluation.intervals import Interval, bootstrap
 from training.evaluation.listening import Piece, listen, middle
 from training.evaluation.resemblance import OwnMusic
 
 RATE = 24_000
-
-
-def _pieces(count: int, centre: float, seed: int, pulse: float = 0.5, songs: int | None = None) -> list[Piece]:
-    rng = np.random.default_rng(seed)
-    return [
-        Piece(
-            f"{seed} {number}",
-            f"song {seed} {number % (songs or count)}",
-            rng.normal(centre, 1, (3, 200)).astype(np.float32),
-            float(rng.normal(pulse, 0.02)),
-            float(rng.normal(0.1, 0.01)),
-        )
-        for number in range(count)
-    ]
 
 
 def _song(genre: str, number: int) -> Piece:
@@ -42,33 +29,33 @@ def test_a_style_is_nearer_to_itself_than_to_another() -> None:
 
 
 def test_a_distance_within_one_distribution_is_zero_whatever_the_sizes() -> None:
-    own = OwnMusic(_pieces(40, 0, 1))
-    distances = [own.distance(_pieces(size, 0, seed + 10)).value for size in (2, 6, 20) for seed in range(20)]
+    own = OwnMusic(pieces(40, 0, 1))
+    distances = [own.distance(pieces(size, 0, seed + 10)).value for size in (2, 6, 20) for seed in range(20)]
     assert np.mean(distances) == pytest.approx(0, abs=0.1)
-    far = own.distance(_pieces(20, 0.5, 2))
+    far = own.distance(pieces(20, 0.5, 2))
     assert far.low > 0.5 and far.low < far.value < far.high
 
 
 def test_a_copy_of_the_own_music_is_not_near_because_it_is_a_copy() -> None:
-    own = _pieces(12, 0, 1)
+    own = pieces(12, 0, 1)
     assert OwnMusic(own).distance(own).value == pytest.approx(0, abs=1e-6)
     assert OwnMusic(own[:1]).distance(own[:1]).value < 0.1
 
 
 def test_own_music_is_as_far_from_itself_as_its_songs_are() -> None:
-    alike = OwnMusic(_pieces(12, 0, 1, songs=4)).by_song()
-    mixed = OwnMusic([*_pieces(6, 0, 1, songs=2), *_pieces(6, 1, 2, songs=2)]).by_song()
+    alike = OwnMusic(pieces(12, 0, 1, songs=4)).by_song()
+    mixed = OwnMusic([*pieces(6, 0, 1, songs=2), *pieces(6, 1, 2, songs=2)]).by_song()
     assert alike and mixed and alike.low < alike.value < alike.high < mixed.value
-    assert OwnMusic(_pieces(12, 0, 1, songs=1)).by_song() is None
+    assert OwnMusic(pieces(12, 0, 1, songs=1)).by_song() is None
 
 
 def test_a_twin_that_is_nearer_and_keeps_the_pulse_lost_nothing() -> None:
-    own, base = _pieces(12, 0, 1, pulse=0.7), _pieces(12, 0.6, 2, pulse=0.3)
-    nearer = compare(own, [], base, _pieces(12, 0.3, 3, pulse=0.3))
+    own, base = pieces(12, 0, 1, pulse=0.7), pieces(12, 0.6, 2, pulse=0.3)
+    nearer = compare(own, [], base, pieces(12, 0.3, 3, pulse=0.3))
     assert nearer.is_nearer and not nearer.lost
     same = compare(own, [], base, base)
     assert not same.is_nearer and not same.lost and same.nearer.value == 0
-    assert compare(own, [], base, _pieces(12, 0.3, 3, pulse=0.2)).lost == ["rhythm"]
+    assert compare(own, [], base, pieces(12, 0.3, 3, pulse=0.2)).lost == ["rhythm"]
 
 
 def test_to_fall_to_what_the_codec_keeps_of_the_own_music_is_no_loss() -> None:

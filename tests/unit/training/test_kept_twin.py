@@ -80,7 +80,8 @@ def test_the_twin_is_the_best_version_also_when_its_job_was_interrupted(
     assert done.stopped_early == report["training"]["stopped_early"]
     assert (done.stopped_early is None) == (done.step == STEPS)
     header = _header(store, "whole")
-    assert header.partial == "" and header.recommended_scale == report["scales"]["recommended"]
+    played_at = report["weakened"]["scale"] if report["weakened"] else report["scales"]["recommended"]
+    assert header.partial == "" and header.recommended_scale == played_at
     assert [row["scale"] for row in report["scales"]["gains"]] == list(SCALES)
 
     last = _job(store, paths, "last", backend_override=backend, keep="last")

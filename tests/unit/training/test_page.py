@@ -114,6 +114,16 @@ def test_it_says_how_many_pieces_are_memorised() -> None:
     assert "Memorised" not in plain(render(memorised=None))
 
 
+def test_it_says_why_a_twin_plays_more_weakly() -> None:
+    weakened = {"before": 1.0, "scale": 0.5, "lost": ["rhythm", "harmony"], "still_lost": []}
+    text = plain(render(weakened=weakened))
+    assert (
+        "At a lora_scale of 1.0 the twin loses rhythm and harmony that the base model has, at 0.5 it does not." in text
+    )
+    assert "at 0.5 only harmony." in plain(render(weakened=weakened | {"still_lost": ["harmony"]}))
+    assert "loses" not in plain(render(weakened=None))
+
+
 @pytest.mark.parametrize("word", ["learned", "weak", "overfitted", "lost", "too little data"])
 def test_every_verdict_is_told_with_its_advice(word: str) -> None:
     text = render(verdict={"verdict": word, "sentence": "It is so.", "advice": "Do this."})

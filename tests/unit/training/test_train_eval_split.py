@@ -23,7 +23,7 @@ from tests.sounds import written
 from tests.unit.preprocessing.helpers import make, tone
 from training.evaluation import reference
 from training.evaluation.extent import extent_of
-from training.evaluation.pieces import compare_pieces
+from training.evaluation.pieces import play_pieces, write_pieces
 from training.evaluation.report import Report
 from training.examples import Examples
 from training.jobs.store import Jobs
@@ -133,11 +133,18 @@ def test_the_pieces_of_the_verdict_are_at_the_tempo_that_the_twin_plays_at(store
     split = TrainEvalSplit(train, subset(), subset(), 60.0, False, {})
     session: Any = SimpleNamespace(as_served=nullcontext)
     model: Any = SimpleNamespace(sample_rate=8_000, generate=generate)
-    assert compare_pieces(session, model, split, _report(store), 0.5, extent_of(5), {}, lambda: None) is None
+
+    def compare(steps: int) -> Report:
+        report = _report(store)
+        pieces = play_pieces(session, model, split, 0.5, extent_of(steps), {}, lambda: None)
+        assert pieces.heard is None
+        write_pieces(pieces, model.sample_rate, split, report)
+        return report
+
+    compare(5)
     # The three captions and the prompt that states no tempo, without and with the twin.
     assert played == [120, 140, 120, 120] * 2
-    report = _report(store)
-    assert compare_pieces(session, model, split, report, 0.5, extent_of(4), {}, lambda: None) is None
-    assert played[8:] == [120, 120] * 2 and len(report.content["comparisons"]) == 2
-    assert compare_pieces(session, model, split, report, 0.5, extent_of(200), {}, lambda: None) is None
-    assert len(played) == 12 + 2 * 16 and len(report.content["comparisons"]) == 4
+    assert len(compare(4).content["comparisons"]) == 2
+    assert played[8:] == [120, 120] * 2
+    assert len(compare(200).content["comparisons"]) == 4
+    assert len(played) == 12 + 2 * 16
