@@ -126,7 +126,7 @@ def test_words_the_clock_and_the_layers_are_the_first_editions(runs: Path) -> No
         nothing = transformer.proj_in_conv(context)
         context[:, : shape.channels] = clock(shape.patch, shape).mT
         moved.append(transformer.proj_in_conv(context) - nothing)
-    assert torch.allclose(*moved, atol=1e-4)
+    assert torch.allclose(moved[0], moved[1], atol=1e-4)
 
 
 def test_training_resumes_and_reports(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
