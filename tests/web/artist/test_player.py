@@ -76,7 +76,7 @@ def test_a_click_before_the_pages_scripts_are_there_is_not_lost(page: Page, stud
 
     page.route("**/_next/static/chunks/**", late)
     page.goto(f"{studio.base_url}/track/{track}", wait_until="commit")
-    button = page.get_by_role("button", name="Play bowerbird loop")
+    button = page.get_by_role("button", name="Play bowerbird loop").first  # a second try of the test has another take
     button.click()
     button.click()
     assert page.evaluate("typeof window.replayClicks") == "function"
