@@ -60,7 +60,7 @@ class Variant:
 
 
 def changed(recipe: Recipe, text: str) -> Variant:
-    """The recipe with the changes in `name=value,…`, or `name` for what is on or off.
+    """The recipe with the changes in `name=value,…`, or `name` alone for one that is true or false.
 
     The names are fields of `Recipe` and of `Variant`; the names of layers are joined by `+`. `alpha` is twice the rank.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -34,11 +34,16 @@ def loose_text(song: Song, rng: np.random.Generator) -> Text:
     """
     if rng.random() < ODD_TEMPO:
         song = replace(song, bpm=song.bpm + int(rng.choice((-1, 1))))
-    omitted = {name: None for name, share in OMITTED.items() if rng.random() < share}
+    omitted = draw_omitted(OMITTED, rng)
     while True:
         prompt = replace(text(song, rng), **omitted)  # type: ignore[arg-type]
         if not lacks_drums(song) or any(words in prompt.prompt for words in NO_DRUM_WORDS):
             return prompt
+
+
+def draw_omitted(shares: Mapping[str, float], rng: np.random.Generator) -> dict[str, None]:
+    """The fields of a `Text` to leave out, of those with a probability of it."""
+    return {name: None for name, share in shares.items() if rng.random() < share}
 
 
 def lacks_drums(song: Song) -> bool:

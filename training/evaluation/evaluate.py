@@ -51,7 +51,8 @@ def evaluate(
     Returns:
         The recommended scale, None if nothing recommends one.
     """
-    scale = _recommend_scale(session, split, report, extent, check_stop)
+    recommended = _recommend_scale(session, split, report, extent, check_stop)
+    scale = 1.0 if recommended is None else recommended
 
     def play(strength: float) -> Pieces:
         with session.scaled(strength):
@@ -59,12 +60,12 @@ def evaluate(
 
     pieces: Pieces | None = None
     with report.try_measuring("what is heard in its pieces"):
-        pieces, weakened = choose_by_ear(1.0 if scale is None else scale, play, extent.small_differences)
+        pieces, weakened = choose_by_ear(scale, play, extent.small_differences)
         if weakened:
-            scale = weakened.scale
+            recommended = scale = weakened.scale
             report.set(weakened=weakened.record())
         write_pieces(pieces, model.sample_rate, split, report)
-    with session.scaled(1.0 if scale is None else scale):
+    with session.scaled(scale):
         losses = _compare_losses(session, split, report, extent.draws, check_stop)
         check_stop()
         if extent.small_differences:
@@ -82,10 +83,10 @@ def evaluate(
         curve=curve,
         heard=pieces.heard if pieces else None,
         backend=model.backend,
-        scale=1.0 if scale is None else scale,
+        scale=scale,
     )
     report.set(verdict=vars(verdict))
-    return scale
+    return recommended
 
 
 def _recommend_scale(

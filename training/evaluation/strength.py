@@ -1,4 +1,7 @@
-"""The strength at which a twin plays by default: the best on held-out songs, or less where it loses what was there."""
+"""The strength at which a twin plays by default: the best on held-out songs, or half of it.
+
+Half is for twins that lose rhythm or harmony that the base model has.
+"""
 
 from __future__ import annotations
 

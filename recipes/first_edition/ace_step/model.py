@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -304,6 +305,17 @@ def pack(runs: Path, target: Path) -> None:
     load_average(starter, runs / "model.pt")
     decoder = runs / "decoder"
     codec = AutoencoderOobleck.from_pretrained(decoder if decoder.exists() else runs / "codec-unit")
+    write_pipeline(starter, codec, TRAITS, target)
+
+
+def write_pipeline(
+    starter: Starter, codec: AutoencoderOobleck, traits: dict[str, Any], target: Path, **parts: nn.Module
+) -> None:
+    """Write a pipeline in bfloat16, with its default sampling and what twins need to know of it.
+
+    Args:
+        parts: further ones of `AceStepPipeline`.
+    """
     pipeline = AceStepPipeline(
         vae=codec,
         text_encoder=starter.text_encoder,
@@ -311,11 +323,12 @@ def pack(runs: Path, target: Path) -> None:
         transformer=starter.transformer,
         condition_encoder=starter.condition_encoder,
         scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
+        **parts,
     )
     pipeline.to(torch.bfloat16).save_pretrained(target)
     forget_paths(target)
     (target / "sampling.json").write_text(json.dumps(SAMPLING, indent=2) + "\n")
-    (target / TRAITS_FILE).write_text(json.dumps(TRAITS, indent=2) + "\n")
+    (target / TRAITS_FILE).write_text(json.dumps(traits, indent=2) + "\n")
 
 
 def unpack(source: Path, runs: Path) -> None:

@@ -18,7 +18,7 @@ from .analysis import load_analysis
 from .architecture import LATENT, NOISE, build_codec
 from .channels_last import use_channels_last
 from .cuts import HELD_SHARDS, Cuts
-from .head import after_front, fit_head
+from .head import before_head, fit_head
 from .muon import codec_optimizers, descend
 from .snake import use_training_snake
 from .start import hold_noise, start_as_analysis
@@ -84,7 +84,7 @@ class EncoderTraining:
         """Mean squared error, and by channel `[LATENT - NOISE]` relative to the channel's variance."""
         audio, latents = cuts.draw(self.batch, np.random.default_rng([2, step]))
         with torch.autocast("cpu", torch.bfloat16):
-            estimate = self.encoder.conv2(self.encoder.snake1(after_front(self.codec, audio[:, None])))
+            estimate = self.encoder.conv2(before_head(self.codec, audio[:, None]))
         error = (estimate.float()[:, : LATENT - NOISE] - latents)[..., EDGE:-EDGE].square()
         return error.mean(), error.mean((0, 2)) / latents.var((0, 2))
 

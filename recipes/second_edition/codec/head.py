@@ -1,4 +1,4 @@
-"""The encoder's last convolution, fitted by least squares to what comes before it."""
+"""The encoder's last convolution, whose weights are fitted by least squares."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def fit_head(codec: AutoencoderOobleck, cuts: Cuts, edge: int) -> None:
     for number in range(BATCHES):
         audio, wanted = cuts.draw(BATCH, np.random.default_rng([3, number]))
         with torch.autocast("cpu", torch.bfloat16):
-            before = encoder.snake1(after_front(codec, audio[:, None])).float()
+            before = before_head(codec, audio[:, None]).float()
         columns = F.unfold(before[:, free, None], (1, weight.shape[2]), padding=(0, weight.shape[2] // 2))
         features.append(columns[..., edge:-edge].transpose(1, 2).flatten(0, 1))
         latents.append(wanted[..., edge:-edge].transpose(1, 2).flatten(0, 1))
@@ -52,9 +52,10 @@ def fit_head(codec: AutoencoderOobleck, cuts: Cuts, edge: int) -> None:
     set_weight(head, weight, bias)
 
 
-def after_front(codec: AutoencoderOobleck, audio: Tensor) -> Tensor:
-    """What the encoder's last activation reads, `[B, C, T]`, of audio `[B, 1, samples]`."""
+def before_head(codec: AutoencoderOobleck, audio: Tensor) -> Tensor:
+    """What the encoder's last convolution reads, `[B, C, T]`, of audio `[B, 1, samples]`."""
     states = front(codec, audio)
     for block in codec.encoder.block[1:]:
         states = block(states)
-    return states
+    activated: Tensor = codec.encoder.snake1(states)
+    return activated

@@ -15,7 +15,7 @@ from models.base import Text
 from recipes.first_edition.ace_step.architecture import LatentShape
 from recipes.first_edition.ace_step.prompts import text_prompt
 from recipes.first_edition.clips import write_clips
-from recipes.first_edition.prompts import OMITTED
+from recipes.first_edition.prompts import OMITTED, draw_omitted
 from recipes.synthesiser import Song
 
 from ..codec.analysis import LEVELS, Analysis, load_analysis
@@ -50,7 +50,7 @@ class CorpusClip:
 
     def text(self, rng: np.random.Generator) -> Text:
         """In random words, with random fields omitted."""
-        omitted = {name: None for name, share in OMITTED.items() if rng.random() < share}
+        omitted = draw_omitted(OMITTED, rng)
         return replace(clip_text(self.record, rng), **omitted)  # type: ignore[arg-type]
 
     def cut(self, length: int, rng: np.random.Generator) -> torch.Tensor:

@@ -19,16 +19,16 @@ NEAREST_LEVELS = (0, 1, 1, 2, 3)
 
 @torch.no_grad()
 def inherit(starter: Starter, shipped: Path) -> None:
-    """Copy what is alike in the pipeline in `shipped`; a token of the transformer has as many numbers in both editions.
+    """Copy the weights of equal shape of the pipeline in `shipped`, and its words and patches as far as they match.
 
-    The clock's numbers have the same order in a token. Of the latents only the levels are alike, so the weights of the
-    other channels stay as they are. Words are found by their text.
+    A token of the transformer has as many numbers in both editions, the clock's in the same order. Of the latents only
+    the levels are alike, so the weights of the other channels stay as they are. Words are found by their text.
     """
     pipeline = AceStepPipeline.from_pretrained(shipped, torch_dtype=torch.float32)
     for part in PARTS:
         own, known = getattr(starter, part).state_dict(), getattr(pipeline, part).state_dict()
         for name, value in known.items():
-            if name in own and own[name].shape == value.shape and not name.startswith("silence_latent"):
+            if name in own and own[name].shape == value.shape:
                 own[name].copy_(value)
     _copy_words(starter, pipeline)
     own, known = starter.transformer.state_dict(), pipeline.transformer.state_dict()

@@ -15,10 +15,11 @@ from recipes.first_edition.ace_step.tasks.examples import OFF_THE_CLOCK, Example
 from recipes.first_edition.ace_step.tasks.model import TaskStarter
 from recipes.first_edition.ace_step.tasks.pack import TASK_TRAITS, write
 from recipes.first_edition.ace_step.tasks.pieces import Piece, load_piece, write_pieces
-from recipes.first_edition.ace_step.tasks.prompts import LOOSE, instruction_parts, task_prompt
+from recipes.first_edition.ace_step.tasks.prompts import TOLD_BY_SOURCE, instruction_parts, task_prompt
 from recipes.first_edition.ace_step.tasks.timbre_training import train_timbre
 from recipes.first_edition.ace_step.tasks.training import train_tasks
 from recipes.first_edition.clips import LOOP_SECONDS, Library
+from recipes.first_edition.prompts import draw_omitted
 
 from ..codec.analysis import load_analysis
 from ..codec.assembly import load_codec
@@ -91,7 +92,7 @@ def corpus_example(
     """An example of a task from one clip; where the source tells tempo and key, the prompt often omits them."""
     text = clip.text(rng)
     if task != "text":
-        text = replace(text, **{name: None for name in ("bpm", "key") if rng.random() < LOOSE})  # type: ignore[arg-type]
+        text = replace(text, **draw_omitted(TOLD_BY_SOURCE, rng))  # type: ignore[arg-type]
     off = task != "text" and rng.random() < OFF_THE_CLOCK
     frames = any_cut(clip.frames, length, rng).float() if off else clip.cut(length, rng)
     if rng.random() < EQUALISED:

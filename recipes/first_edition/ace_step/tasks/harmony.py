@@ -16,7 +16,7 @@ CENTER, SPREAD = 0.13, 0.25
 
 
 def outline(song: Song, latents: torch.Tensor, seconds: float, shape: LatentShape) -> torch.Tensor:
-    """The loudness channels of a song's latents, its harmony, and zeros in what is left of `[T, channels]`."""
+    """The loudness channels of a song's latents and its harmony, padded with zeros to `[T, channels]`."""
     notes = torch.from_numpy(harmony(song, seconds, shape))[: len(latents)]
     left = latents.new_zeros((len(latents), shape.channels - shape.levels - PITCH_CLASSES))
     return torch.cat([latents[:, : shape.levels].float(), notes, left.float()], 1)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AceStepPipeline, AutoencoderOobleck, FlowMatchEulerDiscreteScheduler
+from diffusers import AceStepPipeline, AutoencoderOobleck
 
-from models.checkpoints import TRAITS_FILE
-
-from ...training import forget_paths, load_average
-from ..model import SAMPLING, TRAITS, take_apart
+from ...training import load_average
+from ..model import TRAITS, take_apart, write_pipeline
 from .audio_tokens import DETOKENIZER, TOKENIZER, OutlineReader
 from .model import TaskStarter
 from .training import STATE
@@ -30,23 +27,11 @@ def pack(runs: Path, target: Path) -> None:
 
 
 def write(runs: Path, starter: TaskStarter, codec: AutoencoderOobleck, traits: dict[str, Any], target: Path) -> None:
-    """Write a pipeline in bfloat16 with the averaged weights and the audio tokens of `runs`, and what twins need."""
+    """Write the averaged weights and the audio tokens of `runs` as a pipeline."""
     outline = OutlineReader(runs)
     load_average(starter, runs / STATE)
-    pipeline = AceStepPipeline(
-        vae=codec,
-        text_encoder=starter.text_encoder,
-        tokenizer=starter.tokenizer,
-        transformer=starter.transformer,
-        condition_encoder=starter.condition_encoder,
-        scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=1.0),
-        audio_tokenizer=outline.tokenizer,
-        audio_token_detokenizer=outline.detokenizer,
-    )
-    pipeline.to(torch.bfloat16).save_pretrained(target)
-    forget_paths(target)
-    (target / "sampling.json").write_text(json.dumps(SAMPLING, indent=2) + "\n")
-    (target / TRAITS_FILE).write_text(json.dumps(traits, indent=2) + "\n")
+    tokens = {TOKENIZER: outline.tokenizer, DETOKENIZER: outline.detokenizer}
+    write_pipeline(starter, codec, traits, target, **tokens)
 
 
 def unpack(source: Path, runs: Path) -> None:

@@ -16,13 +16,13 @@ from models.base import Text
 from ....synthesiser import Song
 from ....synthesiser.captions import MOOD_WORDS
 from ....synthesiser.genres import STYLES
-from ...prompts import learned_tokenizer, loose_text
+from ...prompts import draw_omitted, learned_tokenizer, loose_text
 from ..prompts import format_prompt, template_parts, text_prompt
 
 BARE_TEMPLATES = ("{mood} {genre}", "{genre}", "{mood}", "", "", "")
 """Captions that name no instrument, for pieces with a reference."""
-LOOSE = 0.5
-"""Probability of omitting tempo, and of omitting key, where the source tells them."""
+TOLD_BY_SOURCE = {"bpm": 0.5, "key": 0.5}
+"""Probability of omitting a field that the source tells."""
 
 
 def instruction(task: Task, tracks: Sequence[TrackName] = ()) -> str:
@@ -48,7 +48,7 @@ def bare_text(song: Song, rng: np.random.Generator) -> Text:
 
 def source_text(song: Song, rng: np.random.Generator) -> Text:
     """A text that often leaves tempo and key to the source."""
-    omitted = {name: None for name in ("bpm", "key") if rng.random() < LOOSE}
+    omitted = draw_omitted(TOLD_BY_SOURCE, rng)
     return replace(loose_text(song, rng), **omitted)  # type: ignore[arg-type]
 
 
