@@ -60,11 +60,16 @@ def evaluate(
 
     pieces: Pieces | None = None
     with report.try_measuring("what is heard in its pieces"):
-        pieces, weakened = choose_by_ear(scale, play, extent.small_differences)
-        if weakened:
-            recommended = scale = weakened.scale
-            report.set(weakened=weakened.record())
-        write_pieces(pieces, model.sample_rate, split, report)
+        pieces = play(scale)
+    if pieces and extent.small_differences:
+        with report.try_measuring("what is heard in its pieces at half of its strength"):
+            pieces, weakened = choose_by_ear(pieces, scale, play)
+            if weakened:
+                recommended = scale = weakened.scale
+                report.set(weakened=weakened.record())
+    if pieces:
+        with report.try_measuring("what its pieces resemble"):
+            write_pieces(pieces, model.sample_rate, split, report)
     with session.scaled(scale):
         losses = _compare_losses(session, split, report, extent.draws, check_stop)
         check_stop()

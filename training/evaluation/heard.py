@@ -15,6 +15,8 @@ from training.evaluation.resemblance import OwnMusic
 Values = NDArray[np.float64]
 
 MEASURES = ("pulse", "persistence")
+# What is lost where the measure falls.
+LOSSES = {"rhythm": "pulse", "harmony": "persistence"}
 # A smaller fall, as a share of the base model's value, is not heard.
 MIN_FALL = 0.1
 
@@ -74,7 +76,12 @@ class Heard:
     @property
     def lost(self) -> list[str]:
         """What the twin lost, `rhythm` or `harmony` or both."""
-        return [name for name, change in (("rhythm", self.pulse), ("harmony", self.persistence)) if change.lost]
+        return [loss for loss, measure in LOSSES.items() if self.change(measure).lost]
+
+    def change(self, measure: str) -> Change:
+        """The change of one of `MEASURES`."""
+        changes = {"pulse": self.pulse, "persistence": self.persistence}
+        return changes[measure]
 
 
 def compare(
@@ -92,7 +99,7 @@ def compare(
         music.distance(without),
         music.distance(with_twin),
         music.difference(without, with_twin),
-        *(_change(*(_values(name, pieces) for pieces in (own, codec, without, with_twin))) for name in MEASURES),
+        *(_change(*(measured(name, pieces) for pieces in (own, codec, without, with_twin))) for name in MEASURES),
     )
 
 
@@ -106,5 +113,6 @@ def _change(own: Values, codec: Values, without: Values, with_twin: Values) -> C
     )
 
 
-def _values(name: str, pieces: Sequence[Piece]) -> Values:
-    return np.array([getattr(piece, name) for piece in pieces])
+def measured(measure: str, pieces: Sequence[Piece]) -> Values:
+    """One of `MEASURES` of each piece."""
+    return np.array([getattr(piece, measure) for piece in pieces])

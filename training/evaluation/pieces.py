@@ -8,7 +8,7 @@ from typing import Any
 
 from models.base import Model, Text
 from training.evaluation.extent import Extent
-from training.evaluation.heard import MEASURES, Heard, compare
+from training.evaluation.heard import MEASURES, Change, Heard, compare
 from training.evaluation.intervals import Interval
 from training.evaluation.listening import Piece, listen
 from training.evaluation.memorised import count_memorised
@@ -29,12 +29,14 @@ class Pieces:
     Attributes:
         prompts: the first pieces are of these, in their order.
         without, with_twin: all pieces.
-        heard: what is heard in them; None if there is no music of the producer to compare with.
+        listened: measurements of `with_twin`; empty if there is no music of the producer to compare with.
+        heard: what is heard in them; None if there is no such music.
     """
 
     prompts: list[Text]
     without: list[Track]
     with_twin: list[Track]
+    listened: list[Piece]
     heard: Heard | None
 
 
@@ -62,13 +64,13 @@ def play_pieces(
         with_twin = play(model, texts, seconds, pairs, check_stop, played)
     own, codec = _own_music(split)
     if not own:
-        return Pieces(prompts, without, with_twin, None)
+        return Pieces(prompts, without, with_twin, [], None)
     rate = model.sample_rate
     base, twin = (
         [listen(piece.mean(axis=0), rate, f"piece {number}", folder=folder) for number, piece in enumerate(pieces)]
         for pieces in (without, with_twin)
     )
-    return Pieces(prompts, without, with_twin, compare(own, codec, base, twin))
+    return Pieces(prompts, without, with_twin, twin, compare(own, codec, base, twin))
 
 
 def write_pieces(pieces: Pieces, rate: int, split: TrainEvalSplit, report: Report) -> None:
@@ -133,15 +135,16 @@ def _resemblance(heard: Heard, split: TrainEvalSplit, own: Sequence[Piece], code
 
 
 def _heard(heard: Heard) -> dict[str, Any]:
+    return {measure: _change(heard.change(measure)) for measure in MEASURES}
+
+
+def _change(change: Change) -> dict[str, Any]:
     return {
-        name: {
-            "own": change.own.record(),
-            "codec": _record(change.codec),
-            "without": change.without.record(),
-            "with_twin": change.with_twin.record(),
-            "difference": change.difference.record(),
-        }
-        for name, change in zip(MEASURES, (heard.pulse, heard.persistence), strict=True)
+        "own": change.own.record(),
+        "codec": _record(change.codec),
+        "without": change.without.record(),
+        "with_twin": change.with_twin.record(),
+        "difference": change.difference.record(),
     }
 
 

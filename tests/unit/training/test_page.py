@@ -115,12 +115,15 @@ def test_it_says_how_many_pieces_are_memorised() -> None:
 
 
 def test_it_says_why_a_twin_plays_more_weakly() -> None:
-    weakened = {"before": 1.0, "scale": 0.5, "lost": ["rhythm", "harmony"], "still_lost": []}
+    weakened = {"before": 1.0, "scale": 0.5, "lost": ["rhythm", "harmony"], "still_lost": [], "less_lost": []}
     text = plain(render(weakened=weakened))
     assert (
         "At a lora_scale of 1.0 the twin loses rhythm and harmony that the base model has, at 0.5 it does not." in text
     )
-    assert "at 0.5 only harmony." in plain(render(weakened=weakened | {"still_lost": ["harmony"]}))
+    weakened["still_lost"] = ["harmony"]
+    assert "at 0.5 it still loses harmony. So" in plain(render(weakened=weakened))
+    weakened |= {"still_lost": ["rhythm", "harmony"], "less_lost": ["rhythm"]}
+    assert "at 0.5 it still loses rhythm and harmony, though less of rhythm. So" in plain(render(weakened=weakened))
     assert "loses" not in plain(render(weakened=None))
 
 
