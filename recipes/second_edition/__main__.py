@@ -12,6 +12,7 @@
     parts      train the audio tokens of covers and the encoder of references on them
     tasks      train everything together
     pack       assemble the checkpoint
+    heard      measure whether prompts for other genres than the synthesiser's are heard
 
 Each stage resumes where it stopped, and writes to `--runs` (not in git). `recipes/SOURCES.md` lists what is
 needed and what was taken from it.
@@ -65,6 +66,9 @@ def main() -> None:
     stage.add_argument("--rate", type=float, default=8e-4, help="peak learning rate")
     stage.add_argument("--real", type=Path, help="as for `model`")
     stages.add_parser("pack").add_argument("--to", type=Path, required=True)
+    stage = stages.add_parser("heard")
+    stage.add_argument("--checkpoint", type=Path, required=True)
+    stage.add_argument("--seeds", type=int, default=8, help="for each of two prompts a kind")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*weight_norm.*")
     run(options)
@@ -131,6 +135,10 @@ def run(options: argparse.Namespace) -> None:
         from .model.tasks import pack
 
         pack(runs, options.to)
+    elif options.stage == "heard":
+        from .heard_prompts import print_heard
+
+        print_heard(runs, options.checkpoint, options.seeds)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def evaluate(
     """Write the gain at each scale, the losses, what is heard, and the verdict into the report.
 
     The twin is judged as it plays by default: at the scale that is recommended. That is the best on held-out songs, or
-    half of it where less of rhythm and harmony is lost. A measurement that fails does not fail the job: its error goes
+    less where that loses less of rhythm and harmony. A measurement that fails does not fail the job: its error goes
     into the report.
 
     Args:
@@ -62,7 +62,7 @@ def evaluate(
     with report.try_measuring("what is heard in its pieces"):
         pieces = play(scale)
     if pieces and extent.small_differences:
-        with report.try_measuring("what is heard in its pieces at half of its strength"):
+        with report.try_measuring("what is heard in its pieces when it is weaker"):
             pieces, weakened = choose_by_ear(pieces, scale, play)
             if weakened:
                 recommended = scale = weakened.scale

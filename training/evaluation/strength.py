@@ -1,6 +1,6 @@
-"""The strength at which a twin plays by default: the best on held-out songs, or half of it.
+"""The strength at which a twin plays by default: the best on held-out songs, or less.
 
-Half is for twins that lose rhythm or harmony that the base model has.
+Less is for twins that lose rhythm or harmony that the base model has.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from training.evaluation.heard import LOSSES, MIN_FALL, Heard, measured
 from training.evaluation.intervals import bootstrap
 from training.evaluation.pieces import Pieces
 
-# A twin that lost rhythm or harmony is heard at this share of its strength too.
-WEAKER = 0.5
+# A twin that lost rhythm or harmony is heard at these shares of its strength too, as long as it loses something.
+WEAKER = (0.5, 0.25)
 
 
 @dataclass(frozen=True)
@@ -40,30 +40,44 @@ class Weakened:
 
 
 def choose_by_ear(pieces: Pieces, scale: float, play: Callable[[float], Pieces]) -> tuple[Pieces, Weakened | None]:
-    """The pieces at `scale`, or at half of it if they lose less there and are near enough to the producer's music.
+    """The pieces at `scale`, or at a half or a quarter of it if they lose less there and are near enough.
 
     Less is lost where rhythm or harmony is lost no more, or is lost but kept better, and nothing else is lost. Near
-    enough is nearer than the base model's pieces, or no farther than the twin's at `scale`.
+    enough is nearer to the producer's music than the base model's pieces, or no farther than the stronger twin's.
 
     Args:
-        pieces: those at `scale`; half is played only if something is lost in them.
+        pieces: those at `scale`; weaker ones are played only while something is lost.
         play: plays the twin at a `lora_scale`.
     """
-    if pieces.heard is None or not pieces.heard.lost:
-        return pieces, None
-    weaker = play(WEAKER * scale)
-    assert weaker.heard is not None
-    lost, still_lost = pieces.heard.lost, weaker.heard.lost
-    less_lost = [name for name in still_lost if name in lost and _keeps_more(name, pieces, weaker, weaker.heard)]
-    better = set(still_lost) < set(lost) or (set(still_lost) == set(lost) and less_lost)
-    near_enough = weaker.heard.nearer.value > min(0.0, pieces.heard.nearer.value)
-    if better and near_enough:
-        return weaker, Weakened(scale, WEAKER * scale, lost, still_lost, less_lost)
-    return pieces, None
+    best, weakened = pieces, None
+    for share in WEAKER:
+        if best.heard is None or not best.heard.lost:
+            break
+        weaker = play(share * scale)
+        if _is_better(weaker, best):
+            still_lost, less_lost = _heard(weaker).lost, _kept_better(weaker, pieces)
+            best, weakened = weaker, Weakened(scale, share * scale, _heard(pieces).lost, still_lost, less_lost)
+    return best, weakened
 
 
-def _keeps_more(loss: str, pieces: Pieces, weaker: Pieces, heard: Heard) -> bool:
-    """Whether the weaker pieces have more of what is lost, by more than chance and by enough to be heard."""
-    measure = LOSSES[loss]
-    gain = bootstrap(measured(measure, weaker.listened) - measured(measure, pieces.listened))
-    return gain.low > 0 and gain.value >= MIN_FALL * heard.change(measure).without.value
+def _is_better(weaker: Pieces, stronger: Pieces) -> bool:
+    before, after = _heard(stronger), _heard(weaker)
+    less = set(after.lost) < set(before.lost) or (after.lost == before.lost and _kept_better(weaker, stronger))
+    return bool(less) and after.nearer.value > min(0.0, before.nearer.value)
+
+
+def _kept_better(weaker: Pieces, stronger: Pieces) -> list[str]:
+    """What both lose, but the weaker less, by more than chance and by enough to be heard."""
+    before, after = _heard(stronger), _heard(weaker)
+    better = []
+    for loss in after.lost:
+        measure = LOSSES[loss]
+        gain = bootstrap(measured(measure, weaker.listened) - measured(measure, stronger.listened))
+        if loss in before.lost and gain.low > 0 and gain.value >= MIN_FALL * after.change(measure).without.value:
+            better.append(loss)
+    return better
+
+
+def _heard(pieces: Pieces) -> Heard:
+    assert pieces.heard is not None
+    return pieces.heard

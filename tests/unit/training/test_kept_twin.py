@@ -96,7 +96,7 @@ def test_the_twin_is_the_best_version_also_when_its_job_was_interrupted(
     assert _header(store, "again").recommended_scale == header.recommended_scale
 
 
-def test_what_is_heard_is_reported_although_half_of_the_strength_cannot_be_played(
+def test_what_is_heard_is_reported_although_the_weaker_twin_cannot_be_played(
     store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -107,4 +107,4 @@ def test_what_is_heard_is_reported_although_half_of_the_strength_cannot_be_playe
     assert done.state == "done", done.error
     report = plain_json.decode_object(store.get(keys.report("half")))
     assert report["weakened"] is None and report["heard"] and report["resemblance"] and report["comparisons"]
-    assert any("at half of its strength: MemoryError: no memory" in sentence for sentence in report["unmeasured"])
+    assert any("when it is weaker: MemoryError: no memory" in sentence for sentence in report["unmeasured"])

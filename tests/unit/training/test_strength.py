@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -20,53 +22,62 @@ def played(pulse: float, centre: float) -> Pieces:
     return Pieces([], [], [], twin, compare(own, [], base, twin))
 
 
-@pytest.mark.parametrize(
-    ("full", "half", "still_lost", "less_lost"),
-    [
-        ((0.2, 0.5), (0.5, 0.7), [], []),
-        ((0.2, 0.5), (0.4, 0.7), ["rhythm"], ["rhythm"]),
-        ((0.2, 1.5), (0.4, 1.2), ["rhythm"], ["rhythm"]),  # neither is nearer, half is less far
-    ],
-)
-def test_half_is_chosen_where_less_is_lost_and_it_is_near_enough(
-    full: tuple[float, float], half: tuple[float, float], still_lost: list[str], less_lost: list[str]
-) -> None:
-    asked: list[float] = []
+Strengths = dict[float, tuple[float, float]]
+"""Pulse and centre at each `lora_scale`."""
 
+
+def player(strengths: Strengths, asked: list[float]) -> Callable[[float], Pieces]:
     def play(scale: float) -> Pieces:
         asked.append(scale)
-        return played(*half)
+        return played(*strengths[scale])
 
-    found, weakened = choose_by_ear(played(*full), 1.0, play)
-    assert asked == [0.5] and weakened is not None and found.heard is not None
-    assert found.heard.pulse.with_twin.value == pytest.approx(half[0], abs=0.02)
+    return play
+
+
+@pytest.mark.parametrize(
+    ("strengths", "tried", "chosen", "still_lost"),
+    [
+        ({1.0: (0.2, 0.5), 0.5: (0.5, 0.7)}, [0.5], 0.5, []),
+        ({1.0: (0.2, 0.5), 0.5: (0.3, 0.7), 0.25: (0.5, 0.9)}, [0.5, 0.25], 0.25, []),
+        ({1.0: (0.2, 0.5), 0.5: (0.3, 0.7), 0.25: (0.4, 0.9)}, [0.5, 0.25], 0.25, ["rhythm"]),
+        ({1.0: (0.2, 0.5), 0.5: (0.22, 0.7), 0.25: (0.4, 0.9)}, [0.5, 0.25], 0.25, ["rhythm"]),  # half is hardly better
+        ({1.0: (0.2, 0.5), 0.5: (0.4, 0.7), 0.25: (0.5, 1.4)}, [0.5, 0.25], 0.5, ["rhythm"]),  # a quarter is no nearer
+        ({1.0: (0.2, 1.5), 0.5: (0.4, 1.3), 0.25: (0.3, 1.2)}, [0.5, 0.25], 0.5, ["rhythm"]),  # none is nearer
+    ],
+)
+def test_a_weaker_twin_is_chosen_where_it_loses_less_and_is_near_enough(
+    strengths: Strengths, tried: list[float], chosen: float, still_lost: list[str]
+) -> None:
+    asked: list[float] = []
+    found, weakened = choose_by_ear(played(*strengths[1.0]), 1.0, player(strengths, asked))
+    assert asked == tried and weakened is not None and found.heard is not None
+    assert found.heard.pulse.with_twin.value == pytest.approx(strengths[chosen][0], abs=0.02)
     assert weakened.record() == {
         "before": 1.0,
-        "scale": 0.5,
+        "scale": chosen,
         "lost": ["rhythm"],
         "still_lost": still_lost,
-        "less_lost": less_lost,
+        "less_lost": still_lost,
     }
 
 
 @pytest.mark.parametrize(
-    ("full", "half"),
+    "weaker",
     [
-        ((0.2, 0.5), (0.22, 0.7)),  # it keeps hardly more
-        ((0.2, 0.5), (0.1, 0.7)),
-        ((0.2, 0.5), (0.5, 1.5)),  # half of it is no nearer
+        (0.22, 0.7),  # it keeps hardly more
+        (0.1, 0.7),
+        (0.5, 1.5),  # it is no nearer
     ],
 )
-def test_half_is_not_chosen_otherwise(full: tuple[float, float], half: tuple[float, float]) -> None:
-    pieces = played(*full)
-    assert choose_by_ear(pieces, 1.25, lambda scale: played(*half)) == (pieces, None)
+def test_the_twin_stays_as_strong_otherwise(weaker: tuple[float, float]) -> None:
+    pieces, asked = played(0.2, 0.5), list[float]()
+    strengths = {0.6: weaker, 0.3: weaker}
+    assert choose_by_ear(pieces, 1.2, player(strengths, asked)) == (pieces, None)
+    assert asked == [0.6, 0.3]
 
 
-def test_half_is_not_played_where_nothing_is_lost_or_there_is_nothing_to_compare_with() -> None:
-    def play(scale: float) -> Pieces:
-        raise AssertionError("it was played")
-
+def test_nothing_weaker_is_played_where_nothing_is_lost_or_there_is_nothing_to_compare_with() -> None:
     silent = Pieces([], [np.zeros((1, 1), np.float32)], [], [], None)
     kept = played(BASE_PULSE, 0.5)
     for found in (silent, kept):
-        assert choose_by_ear(found, 1.0, play) == (found, None)
+        assert choose_by_ear(found, 1.0, player({}, [])) == (found, None)
