@@ -94,8 +94,8 @@ class LoraAnswer(Answer):
     """A row of `GET /loras`. `reason` says why the twin is not usable, or that it is partial.
 
     `bpm` is the tempo of tracks whose request states none; null if the twin has no such default.
-    `recommended_scale` is the `lora_scale` of tracks whose request states none: the best on held-out songs, or half
-    of it where the twin loses rhythm or harmony; 1 if that was not measured.
+    `recommended_scale` is the `lora_scale` of tracks whose request states none: the best on held-out songs, or less
+    where the twin loses rhythm or harmony; 1 if that was not measured.
     """
 
     lora_id: str
