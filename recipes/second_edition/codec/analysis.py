@@ -13,7 +13,7 @@ from torch import Tensor
 from ..music.corpus import Shards
 from .architecture import HOP, LATENT, NOISE, RATE
 from .bands import BandLevels, Region, spaced
-from .latents import Whitening, fit_whitening, wide_bands
+from .latents import Whitening, band_weights, fit_whitening, wide_bands
 
 FRAMES = 2
 """Frames of band levels to a latent frame."""
@@ -53,7 +53,8 @@ def load_analysis(path: Path) -> Analysis:
 def fit_analysis(audio: Tensor) -> Analysis:
     """Fit the whitening to music `[B, T]`, T a multiple of `HOP`."""
     levels = torch.cat([LEVELS(part) for part in audio.split(8)])
-    return Analysis(fit_whitening(levels, wide_bands(LEVELS.centres), FRAMES, LATENT - NOISE))
+    centres = LEVELS.centres
+    return Analysis(fit_whitening(levels, wide_bands(centres), band_weights(centres), FRAMES, LATENT - NOISE))
 
 
 def fit_from_shards(music: Path, shards: int = 12, seconds: float = 5.0) -> Analysis:

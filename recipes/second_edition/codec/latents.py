@@ -1,7 +1,8 @@
 """Latents: whitened band levels.
 
 The first channels are the loudness of a few wide bands, which carries the rhythm. The others are principal components
-of the remainder, the strongest first, since noise masks the weak ones first.
+of the remainder, the strongest first, since noise masks the weak ones first. Low bands weigh more in these: most bands
+are high, so that without weights the notes would be lost in the details of treble.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ LOUDNESS_HZ = (150, 500, 2000, 6000)
 LOUDNESS_DEVIATION = 1.5
 SPREAD = 0.25
 """A component's deviation is its variance to this power: 0 would make all alike, 0.5 leave them."""
+WEIGHT_POWER, WEIGHT_RANGE = 0.75, (0.15, 5.0)
+"""A band at `f` Hz weighs `(1000 / f) ** WEIGHT_POWER`, where `1000 / f` is kept in this range."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Whitening:
         mean: of the levels, `[bands]`.
         scale: deviation of loudness, `[wide bands]`.
         analysis: of the remainder after loudness, `[components, frames * bands]`.
-        synthesis: back, `[frames * bands, components]`.
+        synthesis: back by least squares, `[frames * bands, components]`.
     """
 
     frames: int
@@ -73,17 +76,30 @@ def wide_bands(centres: Tensor) -> Tensor:
     return member / member.sum(1, keepdim=True)
 
 
-def fit_whitening(levels: Tensor, wide: Tensor, frames: int, channels: int) -> Whitening:
-    """Fit a map to `channels` latent channels to the levels of music `[B, bands, T]`."""
+def band_weights(centres: Tensor) -> Tensor:
+    """What bands with these centres in Hz weigh in the components, `[bands]`."""
+    return (1000 / centres).clamp(*WEIGHT_RANGE) ** WEIGHT_POWER
+
+
+def fit_whitening(levels: Tensor, wide: Tensor, weights: Tensor, frames: int, channels: int) -> Whitening:
+    """Fit a map to `channels` latent channels to the levels of music `[B, bands, T]`.
+
+    Args:
+        weights: of the bands, `[bands]`.
+    """
     mean = levels.mean((0, 2))
     loudness, rest = _split(levels - mean[:, None], wide, frames)
     scale = loudness.transpose(0, 1).flatten(1).std(1)
-    samples = rest.transpose(0, 1).flatten(1)
-    values, vectors = torch.linalg.eigh(torch.cov(samples).double())
+    covariance = torch.cov(rest.transpose(0, 1).flatten(1)).double()
+    repeated = weights.repeat(frames).double()
+    values, vectors = torch.linalg.eigh(repeated[:, None] * covariance * repeated)
     kept = channels - len(wide)
-    values, vectors = values.flip(0)[:kept].float(), vectors.flip(1)[:, :kept].float()
+    values, vectors = values.flip(0)[:kept], vectors.flip(1)[:, :kept]
     size = (values / values.mean()) ** SPREAD / values.sqrt()
-    return Whitening(frames, wide, mean, scale, size[:, None] * vectors.T, vectors / size)
+    analysis = size[:, None] * vectors.T * repeated
+    shared = covariance @ analysis.T
+    synthesis = torch.linalg.solve(analysis @ shared, shared.T).T
+    return Whitening(frames, wide, mean, scale, analysis.float(), synthesis.float())
 
 
 def _spread(wide: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from recipes.second_edition.codec.channels_last import use_channels_last
 from recipes.second_edition.codec.cuts import Cuts
 from recipes.second_edition.codec.griffin_lim import invert
 from recipes.second_edition.codec.head import fit_head
+from recipes.second_edition.codec.latents import band_weights, fit_whitening, wide_bands
 from recipes.second_edition.codec.losses import energy_distance
 from recipes.second_edition.codec.muon import ConvolutionMuon, orthogonal
 from recipes.second_edition.codec.snake import TrainingSnake, use_training_snake
@@ -75,6 +76,19 @@ def test_latents_are_of_their_scale_lead_with_loudness_and_give_the_levels_back(
     assert (moved.mean((0, 2)) > 0).all()
     analysis.save(tmp_path / "latents.safetensors")
     assert torch.equal(load_analysis(tmp_path / "latents.safetensors").latents(audio), latents)
+
+
+def test_low_bands_which_have_the_notes_are_kept_better_than_high_ones() -> None:
+    levels, centres = LEVELS(music()), LEVELS.centres
+
+    def error(weights: torch.Tensor) -> torch.Tensor:
+        whitening = fit_whitening(levels, wide_bands(centres), weights, FRAMES, 20)
+        return (whitening.decode(whitening.encode(levels)) - levels).square().mean((0, 2))
+
+    alike, weighted = error(torch.ones(LEVELS.bands)), error(band_weights(centres))
+    low = centres < 250
+    assert weighted[low].mean() < 0.6 * alike[low].mean()
+    assert alike.mean() < weighted.mean() < 1.5 * alike.mean()
 
 
 def test_griffin_lim_makes_sound_with_the_levels() -> None:
