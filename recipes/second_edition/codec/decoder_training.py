@@ -19,6 +19,7 @@ from .analysis import LEVELS, load_analysis
 from .architecture import HOP, NOISE, build_codec
 from .channels_last import use_channels_last
 from .cuts import FRAMES, HELD_SHARDS, Cuts
+from .latents import band_weights
 from .losses import energy_distance
 from .muon import codec_optimizers, descend
 from .snake import use_training_snake
@@ -106,8 +107,9 @@ class DecoderTraining:
         first, second = estimate.float()[:, 0, EDGE:-EDGE].chunk(2)
         audio = audio[:, EDGE:-EDGE]
         loss, near = energy_distance(first, second, audio)
-        wanted = LEVELS(audio)
-        apart = 0.5 * ((LEVELS(first) - wanted).abs() + (LEVELS(second) - wanted).abs()).mean()
+        wanted, weights = LEVELS(audio), band_weights(LEVELS.centres)[:, None]
+        both = 0.5 * ((LEVELS(first) - wanted).abs() + (LEVELS(second) - wanted).abs())
+        apart = (weights / weights.mean() * both).mean()
         return loss + LEVELS_WEIGHT * apart, near, apart
 
     def _save(self, step: int) -> None:

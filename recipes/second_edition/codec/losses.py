@@ -7,6 +7,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from .architecture import RATE
+from .latents import band_weights
+
 SIZES = (128, 256, 512, 1024, 2048, 4096)
 """Samples of the windows."""
 
@@ -18,6 +21,14 @@ FLOOR = 1e-5
 @lru_cache(maxsize=len(SIZES))
 def _window(size: int) -> Tensor:
     return torch.hann_window(size)
+
+
+@lru_cache(maxsize=len(SIZES))
+def _bin_weights(bins: int) -> Tensor:
+    """What each bin weighs, `[bins, 1]` with mean 1: as in the latents, or most of the loss would be of treble."""
+    hertz = torch.linspace(0, RATE / 2, bins).clamp_min(1)
+    weights = band_weights(hertz)
+    return (weights / weights.mean())[:, None]
 
 
 def _magnitude(audio: Tensor, size: int) -> Tensor:
@@ -35,8 +46,9 @@ def distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
     """Distance of `spectra`: of magnitudes, which the loud parts dominate, and of their logarithms."""
     total = a[0].new_zeros(())
     for one, other in zip(a, b, strict=True):
-        plain = (one - other).abs().mean(1)
-        log = (one.log() - other.log()).square().mean(1).add(1e-6).sqrt()
+        weights = _bin_weights(one.shape[1]).to(one.device)
+        plain = (weights * (one - other).abs()).mean(1)
+        log = (weights * (one.log() - other.log()).square()).mean(1).add(1e-6).sqrt()
         total = total + plain.mean() + 0.2 * log.mean()
     return total / len(a)
 

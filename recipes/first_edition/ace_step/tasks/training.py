@@ -31,7 +31,7 @@ RHYTHM_SHARE = 0.25
 """Share of steps on rhythm alone; fewer than the starter's own, as such a step teaches no harmony."""
 REFRESH_EVERY = 100
 REPORT_EVERY = 50
-VALIDATE_EVERY = 250
+VALIDATE_EVERY = 1000
 STATE = "tasks.pt"
 _RESULTS = "tasks.jsonl"
 
