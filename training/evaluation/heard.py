@@ -14,9 +14,9 @@ from training.evaluation.resemblance import OwnMusic
 
 Values = NDArray[np.float64]
 
-MEASURES = ("pulse", "persistence")
-# What is lost where the measure falls.
+# What a twin can lose, and the measure that falls when it does.
 LOSSES = {"rhythm": "pulse", "harmony": "persistence"}
+MEASURES = tuple(LOSSES.values())
 # A smaller fall, as a share of the base model's value, is not heard.
 MIN_FALL = 0.1
 
@@ -80,8 +80,8 @@ class Heard:
 
     def change(self, measure: str) -> Change:
         """The change of one of `MEASURES`."""
-        changes = {"pulse": self.pulse, "persistence": self.persistence}
-        return changes[measure]
+        change: Change = getattr(self, measure)
+        return change
 
 
 def compare(

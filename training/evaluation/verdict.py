@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from contract import VerdictWord
-from training.evaluation.heard import Change, Heard
+from training.evaluation.heard import LOSSES, Change, Heard
 from training.evaluation.held_out import MIN_SONGS
 from training.evaluation.losses import Comparison
 from training.evaluation.ratings import MAX_FORGOTTEN, MAX_LOST_SHARE, MIN_GAIN, MIN_SECONDS, share_lost_again
@@ -121,13 +121,13 @@ def judge(
 
 
 def _lost_sentence(heard: Heard) -> str:
-    changes = {"rhythm": ("pulse", heard.pulse), "harmony": ("persistence of tones", heard.persistence)}
+    names = {"pulse": "pulse", "persistence": "persistence of tones"}
     details = []
-    for name in heard.lost:
-        measure, change = changes[name]
+    for measure in (LOSSES[loss] for loss in heard.lost):
+        change = heard.change(measure)
         fall = change.difference
         details.append(
-            f"the {measure} fell from {change.without.value:.3f} to {change.with_twin.value:.3f} "
+            f"the {names[measure]} fell from {change.without.value:.3f} to {change.with_twin.value:.3f} "
             f"(95 % interval of the change {fall.low:.3f} to {fall.high:.3f}), and the producer's music has "
             f"{change.own.value:.3f}{_after_codec(change)}"
         )

@@ -109,7 +109,7 @@ class DecoderTraining:
         loss, near = energy_distance(first, second, audio)
         wanted, weights = LEVELS(audio), band_weights(LEVELS.centres)[:, None]
         both = 0.5 * ((LEVELS(first) - wanted).abs() + (LEVELS(second) - wanted).abs())
-        apart = (weights / weights.mean() * both).mean()
+        apart = (weights * both).mean()
         return loss + LEVELS_WEIGHT * apart, near, apart
 
     def _save(self, step: int) -> None:

@@ -18,7 +18,7 @@ LOUDNESS_DEVIATION = 1.5
 SPREAD = 0.25
 """A component's deviation is its variance to this power: 0 would make all alike, 0.5 leave them."""
 WEIGHT_POWER, WEIGHT_RANGE = 0.75, (0.15, 5.0)
-"""A band at `f` Hz weighs `(1000 / f) ** WEIGHT_POWER`, where `1000 / f` is kept in this range."""
+"""A band at `f` Hz weighs in proportion to `(1000 / f) ** WEIGHT_POWER`, where `1000 / f` is kept in this range."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,9 @@ def wide_bands(centres: Tensor) -> Tensor:
 
 
 def band_weights(centres: Tensor) -> Tensor:
-    """What bands with these centres in Hz weigh in the components, `[bands]`."""
-    return (1000 / centres).clamp(*WEIGHT_RANGE) ** WEIGHT_POWER
+    """What bands with these centres in Hz weigh in the components and in losses, `[bands]` with mean 1."""
+    weights = (1000 / centres).clamp(*WEIGHT_RANGE) ** WEIGHT_POWER
+    return weights / weights.mean()
 
 
 def fit_whitening(levels: Tensor, wide: Tensor, weights: Tensor, frames: int, channels: int) -> Whitening:

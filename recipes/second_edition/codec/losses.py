@@ -25,10 +25,8 @@ def _window(size: int) -> Tensor:
 
 @lru_cache(maxsize=len(SIZES))
 def _bin_weights(bins: int) -> Tensor:
-    """What each bin weighs, `[bins, 1]` with mean 1: as in the latents, or most of the loss would be of treble."""
-    hertz = torch.linspace(0, RATE / 2, bins).clamp_min(1)
-    weights = band_weights(hertz)
-    return (weights / weights.mean())[:, None]
+    """What each bin weighs, `[bins, 1]`: as in the latents, or most of the loss would be of treble."""
+    return band_weights(torch.linspace(0, RATE / 2, bins))[:, None]
 
 
 def _magnitude(audio: Tensor, size: int) -> Tensor:
