@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, TypeAdapter, ValidationError
 
 from contract.tasks import Task
 from models.checkpoints import TRAITS_FILE, CheckpointError
@@ -24,6 +24,7 @@ class Traits:
         level_channels: how many of the first channels of its latents hold loudness; 0 if none do.
         tasks: those that it was trained for; None for all that its parts allow.
         reference: whether it was trained to follow a reference recording; None if its parts decide.
+        reference_gain: how far a reference's timbre is taken from that of silence; 1 as the timbre encoder gives it.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -34,6 +35,7 @@ class Traits:
     level_channels: NonNegativeInt = 0
     tasks: tuple[Task, ...] | None = None
     reference: bool | None = None
+    reference_gain: NonNegativeFloat = 1.0
 
     @classmethod
     def of(cls, folder: Path) -> Traits:

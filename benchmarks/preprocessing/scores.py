@@ -1,6 +1,6 @@
 """Songs with known tempo, key and bars: public-domain tunes, arranged and played on sampled instruments.
 
-Needs `pyfluidsynth`, SoundFonts, and the tunes that `python -m recipes.second_edition scores` writes; see
+Needs `pyfluidsynth`, SoundFonts, and the tunes that `python -m recipes.music scores` writes; see
 recipes/SOURCES.md. No tune is on both sides: `HELD_OUT` tunes are measured, the others may be fitted on.
 """
 
@@ -16,12 +16,12 @@ import soundfile
 from numpy.typing import NDArray
 
 from preprocessing.musical_key import NOTES
-from recipes.second_edition.music import effects
-from recipes.second_edition.music.arrangement import ArrangedNote, Arrangement, arrange_piece
-from recipes.second_edition.music.ensembles import ENSEMBLES
-from recipes.second_edition.music.performance import PlayedNote, draw_humanisation, perform
-from recipes.second_edition.music.sampler import Sampler
-from recipes.second_edition.music.scores import Piece, read_pieces
+from recipes.music import effects
+from recipes.music.arrangement import ArrangedNote, Arrangement, arrange_piece
+from recipes.music.ensembles import ENSEMBLES
+from recipes.music.performance import PlayedNote, draw_humanisation, perform
+from recipes.music.sampler import Sampler
+from recipes.music.scores import Piece, read_pieces
 
 RATE = 22_050
 SEED = 7

@@ -46,7 +46,7 @@ class AceStep(Model[Run]):
         self.defaults = defaults
         self.traits = traits
         self._functions = UNCOMPILED
-        self._recordings = RecordingEncoder(pipeline)
+        self._recordings = RecordingEncoder(pipeline, traits.reference_gain)
         self.sample_rate: int = pipeline.sample_rate
         self.channels: int = pipeline.vae.config.audio_channels
 

@@ -53,11 +53,15 @@ class RecordingEncoder:
     """Encodes rows' recordings, and keeps the most recently used results.
 
     Args:
+        reference_gain: that of the checkpoint's `Traits`.
         max_bytes: of the results that are kept.
     """
 
-    def __init__(self, pipeline: AceStepPipeline, max_bytes: int = _MAX_CACHE_BYTES) -> None:
+    def __init__(
+        self, pipeline: AceStepPipeline, reference_gain: float = 1.0, max_bytes: int = _MAX_CACHE_BYTES
+    ) -> None:
         self._pipeline = pipeline
+        self._reference_gain = reference_gain
         self._max_bytes = max_bytes
         self._kept: OrderedDict[Key, Tensor] = OrderedDict()
 
@@ -137,9 +141,11 @@ class RecordingEncoder:
 
     def _timbre(self, samples: NDArray[np.float32]) -> Generator[None, None, Tensor]:
         pipeline = self._pipeline
+        silent: Tensor = pipeline.condition_encoder.silent_timbre
         if not samples.any():
-            return pipeline.condition_encoder.silent_timbre
+            return silent
         recording = excerpt(samples, pipeline.sample_rate)
         length = frames(pipeline, REFERENCE_SECONDS)
         latents = yield from codec.encode(pipeline.vae, recording, length, pipeline.transformer.device)
-        return timbre_of(pipeline, latents)
+        timbre = timbre_of(pipeline, latents)
+        return timbre if self._reference_gain == 1 else torch.lerp(silent.to(timbre), timbre, self._reference_gain)

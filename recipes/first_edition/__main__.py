@@ -1,6 +1,7 @@
 """Make the shipped starters: `python -m recipes.first_edition BACKEND STAGE`.
 
-    ace_step   codec, latents, model, decoder; then pieces, audio_tokens, timbre, tasks, pack_tasks, evaluate_tasks
+    ace_step   codec, latents, model, decoder; then pieces, audio_tokens, timbre, tasks, robust_decoder, pack_tasks,
+               evaluate_tasks
     musicgen   codec, codes, model
     and for both pack, unpack, evaluate, adapt
 
@@ -44,6 +45,10 @@ def main() -> None:
         stage.add_argument("--rate", type=float, default=rate, help="peak learning rate")
     for name, steps in (("audio_tokens", 3000), ("timbre", 400)):
         stages.add_parser(name).add_argument("--steps", type=int, default=steps)
+    stage = stages.add_parser("robust_decoder")
+    stage.add_argument("--checkpoint", type=Path, help="default: the one that ships")
+    stage.add_argument("--steps", type=int, default=2250)
+    stage.add_argument("--music", type=Path, required=True, help="the clips that `python -m recipes.music` wrote")
     for name in ("pack", "pack_tasks"):
         stages.add_parser(name).add_argument("--to", type=Path, help="default: the checkpoint that ships")
     stage = stages.add_parser("evaluate_tasks")
@@ -87,6 +92,8 @@ def run(options: argparse.Namespace) -> None:
         module("tasks.timbre_training").train_timbre(runs, options.steps, device)
     elif stage == "tasks":
         module("tasks.training").train_tasks(runs, options.steps, device, options.rate, not options.no_compile)
+    elif stage == "robust_decoder":
+        module(stage).train_robust_decoder(runs, options.checkpoint or shipped, options.music, options.steps)
     elif stage in ("pack", "pack_tasks"):
         target = options.to or shipped
         module("model" if stage == "pack" else "tasks.pack").pack(runs, target)

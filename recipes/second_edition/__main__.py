@@ -1,8 +1,6 @@
 """Make the second edition of the starters: `python -m recipes.second_edition STAGE`.
 
-    scores     public-domain tunes as plain notes (music21)
-    music      training music from them and from the synthesiser (pyfluidsynth)
-    latents    fit the definition of the latents to it
+    latents    fit the definition of the latents to the music in `--runs` (`python -m recipes.music`)
     decoder    train the decoder on latents and noise
     encoder    train the encoder to predict the latents
     ceiling    measure what latents and decoder preserve of real music
@@ -24,9 +22,6 @@ import argparse
 import warnings
 from pathlib import Path
 
-PIECES = {"ryansMammoth": 260, "oneills1850": 160, "airdsAirs": 120}
-"""Pieces read from each collection."""
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -34,11 +29,6 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/starter"), help="where the work goes")
     parser.add_argument("--threads", type=int, default=1)
     stages = parser.add_subparsers(dest="stage", required=True)
-    stages.add_parser("scores")
-    stage = stages.add_parser("music")
-    stage.add_argument("--font", type=Path, action="append", required=True, help="a SoundFont; several take turns")
-    stage.add_argument("--first", type=int, default=0)
-    stage.add_argument("--clips", type=int, default=480)
     stages.add_parser("latents")
     for name, steps, batch in (("decoder", 6000, 2), ("encoder", 4000, 16)):
         stage = stages.add_parser(name)
@@ -78,19 +68,6 @@ def run(options: argparse.Namespace) -> None:
     """Run one stage. Each imports only the packages that it needs."""
     runs: Path = options.runs
     runs.mkdir(parents=True, exist_ok=True)
-    if options.stage == "scores":
-        from .music.scores import write_pieces
-
-        write_pieces(runs / "pieces.jsonl", PIECES)
-        return
-    if options.stage == "music":
-        from .music.corpus import ClipRenderer, write_shards
-        from .music.scores import read_pieces
-
-        renderer = ClipRenderer(read_pieces(runs / "pieces.jsonl"), options.font)
-        write_shards(runs / "music", renderer, options.first, options.clips)
-        return
-
     import torch
 
     torch.set_num_threads(options.threads)

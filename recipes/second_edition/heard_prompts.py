@@ -11,9 +11,9 @@ from sklearn.metrics import roc_auc_score
 from models.base import Text
 from preprocessing.tagger import musicnn
 from recipes.first_edition.checkpoint import load_starter
+from recipes.music.corpus import Shards
 
 from .codec.architecture import RATE
-from .music.corpus import Shards
 
 NETWORK = "mtt"
 SECONDS = 10.0

@@ -17,6 +17,7 @@ from models.ace_step.model import AceStep
 
 from ..codec_training import CodecTraining
 from ..losses import codec_loss
+from ..precision import autocast
 from .architecture import HOP, build_codec, encode_mean
 from .levels import LEVELS, WAVES, unit_levels
 from .transform import start_as_transform
@@ -58,20 +59,23 @@ def train_codec(runs: Path, steps: int, batch: int, device: str, compile_it: boo
     decoder = torch.compile(codec.decoder) if compile_it else codec.decoder
     for step in range(training.first, steps):
         audio = training.cuts(step, batch, CUT).to(device)
-        with torch.autocast(device, torch.bfloat16), torch.set_grad_enabled(whole):
+        with autocast(device), torch.set_grad_enabled(whole):
             mean, scale = encoder(audio).float().chunk(2, dim=1)
         penalty = levels = mean.new_zeros(())
         if whole:
             deviation = F.softplus(scale) + 1e-4
             levels = F.mse_loss(mean[:, :LEVELS], unit_levels(audio[:, 0]))
             penalty = 0.5 * (mean.square() + deviation.square() - 2 * deviation.log() - 1).mean()
-        else:
-            largest = mean.new_tensor([LEVEL_NOISE] * LEVELS + [WAVE_NOISE] * WAVES).view(1, -1, 1)
-            deviation = largest * torch.rand(len(mean), 1, 1, device=device)
-        with torch.autocast(device, torch.bfloat16):
-            estimate = decoder(mean + deviation * torch.randn_like(mean))
+        with autocast(device):
+            estimate = decoder(mean + (deviation * torch.randn_like(mean) if whole else added_noise(mean)))
         loss = codec_loss(estimate.float()[:, 0], audio[:, 0]) + KL_WEIGHT * penalty + LEVEL_WEIGHT * levels
         training.step(step, loss, kl=penalty, levels=levels)
+
+
+def added_noise(latents: torch.Tensor) -> torch.Tensor:
+    """Noise of a random deviation in each row of latents `[B, LATENT, T]`."""
+    largest = latents.new_tensor([LEVEL_NOISE] * LEVELS + [WAVE_NOISE] * WAVES).view(1, -1, 1)
+    return largest * torch.rand(len(latents), 1, 1, device=latents.device) * torch.randn_like(latents)
 
 
 @torch.no_grad()

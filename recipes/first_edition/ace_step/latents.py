@@ -10,6 +10,7 @@ from diffusers import AutoencoderOobleck
 
 from ..clips import LOOP_SECONDS, write_clips
 from ..data import TRAINING, audio_of, song_number
+from ..precision import autocast
 from .architecture import HOP, LATENT, SHAPE, encode_mean
 from .levels import LEVELS
 from .transform import set_weight, weight_of
@@ -76,7 +77,7 @@ class SongEncoder:
         for number in range(windows):
             first = number * window
             cut = padded[first * HOP : (first + window + 2 * self.MARGIN) * HOP]
-            with torch.autocast(self.device, torch.bfloat16):
+            with autocast(self.device):
                 mean = self.encoder(torch.from_numpy(cut)[None, None].to(self.device))[0, :LATENT]
             parts.append(mean[:, self.MARGIN : self.MARGIN + window])
         return torch.cat(parts, 1)[:, :count].T.half().cpu()

@@ -29,6 +29,7 @@ from ..clips import (
     phrase_starts,
 )
 from ..data import TRAINING
+from ..precision import autocast
 from ..prompts import start_numbers
 from ..training import Training, forget_paths, load_average, start_over
 from .architecture import (
@@ -193,7 +194,7 @@ def train_model(runs: Path, steps: int, device: str, rate: float, compile_it: bo
         latents = latents.to(device)
         time = draw_times(len(clips), rhythm)
         dropped = (torch.rand(len(clips), device=device) < PROMPT_DROPOUT).view(-1, 1, 1)
-        with sdpa_kernel(SDPBackend.MATH), torch.autocast(device, torch.bfloat16):
+        with sdpa_kernel(SDPBackend.MATH), autocast(device):
             conditions = starter.conditions(texts, draw_lyrics(rng))
             null = starter.condition_encoder.null_condition_emb.expand_as(conditions)
             conditions = torch.where(dropped, null, conditions)
@@ -265,7 +266,7 @@ def validation(starter: Starter, library: Library[Clip]) -> dict[str, float]:
     noise = torch.randn(latents.shape, generator=generator).to(latents)
     time = torch.linspace(0.03, 0.99, len(clips))[torch.randperm(len(clips), generator=generator)].to(latents)
     result = {}
-    with torch.autocast(latents.device.type, torch.bfloat16):
+    with autocast(latents.device.type):
         for name, words in (("right", texts), ("wrong", texts[11:] + texts[:11])):
             losses = starter.loss(latents, noise, time, starter.conditions(words, format_prompt("", 10)[1]))
             result[name] = round(losses.mean().item(), 4)
@@ -303,9 +304,13 @@ def pack(runs: Path, target: Path) -> None:
     """Assemble the last checkpoint as an `AceStepPipeline` in bfloat16."""
     starter = Starter()
     load_average(starter, runs / "model.pt")
+    write_pipeline(starter, last_codec(runs), TRAITS, target)
+
+
+def last_codec(runs: Path) -> AutoencoderOobleck:
+    """The codec with the decoder that was trained last."""
     decoder = runs / "decoder"
-    codec = AutoencoderOobleck.from_pretrained(decoder if decoder.exists() else runs / "codec-unit")
-    write_pipeline(starter, codec, TRAITS, target)
+    return AutoencoderOobleck.from_pretrained(decoder if decoder.exists() else runs / "codec-unit")
 
 
 def write_pipeline(

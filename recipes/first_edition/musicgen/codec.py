@@ -16,6 +16,7 @@ from models.musicgen.model import MusicGen
 
 from ..codec_training import CodecTraining
 from ..losses import codec_loss
+from ..precision import autocast
 from .architecture import HOP, build_codec
 from .levels import LEVELS, unit_levels
 from .quantiser import Quantiser
@@ -71,11 +72,11 @@ def train_codec(runs: Path, steps: int, batch: int, device: str, compile_it: boo
     training.begin(list(codec.parameters()))
     for step in range(training.first, steps):
         audio = training.cuts(step, batch, CUT).to(device)
-        with torch.autocast(device, torch.bfloat16):
+        with autocast(device):
             values = codec.encodec.encoder(audio).float()
         levels = F.mse_loss(values[:, :LEVELS], unit_levels(audio[:, 0]))
         quantised, distance = codec.quantiser(values)
-        with torch.autocast(device, torch.bfloat16):
+        with autocast(device):
             estimate = codec.encodec.decoder(quantised)
         loss = codec_loss(estimate.float()[:, 0], audio[:, 0]) + COMMITMENT_WEIGHT * distance + LEVEL_WEIGHT * levels
         training.step(step, loss, distance=distance, levels=levels)

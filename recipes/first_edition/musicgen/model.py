@@ -35,6 +35,7 @@ from ..clips import (
     phrase_starts,
 )
 from ..data import SAMPLE_RATE, TRAINING, song_number
+from ..precision import autocast
 from ..prompts import learned_tokenizer, loose_text, number_tokens, start_numbers, within
 from ..training import Training, forget_paths, load_average, start_over
 from .architecture import CODEBOOKS, CODES, HOP, TEXT_WIDTH, WIDTH, WINDOW_SECONDS, config
@@ -167,7 +168,7 @@ def train_model(runs: Path, steps: int, device: str, rate: float, compile_it: bo
         clips, codes, skip = _draw(library, rng, blind)
         texts = [caption(loose_text(clip.song, rng)) for clip in clips]
         conditional = torch.rand(len(clips), device=device) >= TEXT_DROPOUT
-        with sdpa_kernel(SDPBackend.MATH), torch.autocast(device, torch.bfloat16):
+        with sdpa_kernel(SDPBackend.MATH), autocast(device):
             losses = starter.losses(codes.to(device), texts, conditional, skip.to(device), blind)
         by_book = losses.sum((0, 2)) / (codes.shape[-1] - skip).sum().to(device)
         training.step(step, by_book[0] if blind else (by_book * weights).sum() / weights.sum())
@@ -214,7 +215,7 @@ def validation(starter: Starter, library: Library[Clip]) -> dict[str, float]:
     texts = [caption(loose_text(clip.song, rng)) for clip in clips]
     conditional, none = torch.ones(len(clips), device=device), torch.zeros(len(clips), device=device)
     result = {}
-    with torch.autocast(device.type, torch.bfloat16):
+    with autocast(device.type):
         for name, words in (("right", texts), ("wrong", texts[11:] + texts[:11])):
             losses = starter.losses(codes, words, conditional, none)
             result[name] = round(losses.mean().item(), 4)

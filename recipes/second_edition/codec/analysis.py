@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..music.corpus import Shards
+from recipes.music.corpus import Shards
+
 from .architecture import HOP, LATENT, NOISE, RATE
 from .bands import BandLevels, Region, spaced
 from .latents import Whitening, band_weights, fit_whitening, wide_bands

@@ -12,17 +12,18 @@ from diffusers import AutoencoderOobleck
 from torch import Tensor
 
 from recipes.first_edition.averaging import WeightAverage
+from recipes.first_edition.channels_last import use_channels_last
+from recipes.first_edition.precision import autocast
+from recipes.first_edition.snake import use_training_snake
 from recipes.first_edition.state import Checkpoints, learning_rate
+from recipes.music.corpus import Shards
 
-from ..music.corpus import Shards
 from .analysis import LEVELS, load_analysis
 from .architecture import HOP, NOISE, build_codec
-from .channels_last import use_channels_last
 from .cuts import FRAMES, HELD_SHARDS, Cuts
 from .latents import band_weights
 from .losses import energy_distance
 from .muon import codec_optimizers, descend
-from .snake import use_training_snake
 from .start import start_as_synthesis
 
 EDGE = 3 * HOP
@@ -102,7 +103,7 @@ class DecoderTraining:
         latents = latents + LATENT_NOISE * torch.rand(len(latents), 1, 1) * torch.randn_like(latents)
         twice = torch.cat([latents, latents])
         noise = torch.randn(len(twice), NOISE, FRAMES)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             estimate = self.decoder(torch.cat([twice, noise], 1))
         first, second = estimate.float()[:, 0, EDGE:-EDGE].chunk(2)
         audio = audio[:, EDGE:-EDGE]

@@ -11,16 +11,17 @@ import torch
 from torch import Tensor
 
 from recipes.first_edition.averaging import WeightAverage
+from recipes.first_edition.channels_last import use_channels_last
+from recipes.first_edition.precision import autocast
+from recipes.first_edition.snake import use_training_snake
 from recipes.first_edition.state import Checkpoints, learning_rate
+from recipes.music.corpus import Shards
 
-from ..music.corpus import Shards
 from .analysis import load_analysis
 from .architecture import LATENT, NOISE, build_codec
-from .channels_last import use_channels_last
 from .cuts import HELD_SHARDS, Cuts
 from .head import before_head, fit_head
 from .muon import codec_optimizers, descend
-from .snake import use_training_snake
 from .start import hold_noise, start_as_analysis
 
 EDGE = 5
@@ -83,7 +84,7 @@ class EncoderTraining:
     def _loss(self, cuts: Cuts, step: int) -> tuple[Tensor, Tensor]:
         """Mean squared error, and by channel `[LATENT - NOISE]` relative to the channel's variance."""
         audio, latents = cuts.draw(self.batch, np.random.default_rng([2, step]))
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             estimate = self.encoder.conv2(before_head(self.codec, audio[:, None]))
         error = (estimate.float()[:, : LATENT - NOISE] - latents)[..., EDGE:-EDGE].square()
         return error.mean(), error.mean((0, 2)) / latents.var((0, 2))

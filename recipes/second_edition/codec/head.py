@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recipes.first_edition.ace_step.transform import set_weight, weight_of
+from recipes.first_edition.precision import autocast
 
 from .architecture import LATENT, NOISE
 from .cuts import Cuts
@@ -35,7 +36,7 @@ def fit_head(codec: AutoencoderOobleck, cuts: Cuts, edge: int) -> None:
     features, latents = [], []
     for number in range(BATCHES):
         audio, wanted = cuts.draw(BATCH, np.random.default_rng([3, number]))
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             before = before_head(codec, audio[:, None]).float()
         columns = F.unfold(before[:, free, None], (1, weight.shape[2]), padding=(0, weight.shape[2] // 2))
         features.append(columns[..., edge:-edge].transpose(1, 2).flatten(0, 1))

@@ -16,13 +16,13 @@ from recipes.first_edition.ace_step.architecture import LatentShape
 from recipes.first_edition.ace_step.prompts import text_prompt
 from recipes.first_edition.clips import write_clips
 from recipes.first_edition.prompts import OMITTED, draw_omitted
+from recipes.music.captions import clip_text
+from recipes.music.corpus import Shards
 from recipes.synthesiser import Song
 
 from ..codec.analysis import LEVELS, Analysis, load_analysis
 from ..codec.architecture import HOP, LATENT, NOISE
 from ..codec.latents import LOUDNESS_HZ
-from ..music.captions import clip_text
-from ..music.corpus import Shards
 
 SHAPE = LatentShape(LATENT, HOP, patch=6, levels=len(LOUDNESS_HZ) + 1, noise=NOISE)
 """8.3 tokens a second."""

@@ -15,6 +15,7 @@ import torch
 from recipes.first_edition.ace_step.model import Starter, levels_from_noise
 from recipes.first_edition.ace_step.prompts import format_prompt, song_prompt
 from recipes.first_edition.clips import LOOP_SECONDS, VALIDATION_CLIPS, Clip, Library
+from recipes.first_edition.precision import autocast
 
 from ..codec.analysis import load_analysis
 from ..codec.architecture import LATENT, NOISE, RATE
@@ -60,7 +61,7 @@ class Probe:
         found: dict[str, dict[str, list[float]]] = defaultdict(dict)
         texts, songs = self.sets["songs"][0], self.latents["songs"]
         noise = torch.randn(songs.shape, generator=torch.Generator().manual_seed(0))
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             likeness = [levels_from_noise(starter, songs, noise, words) for words in (texts, texts[7:] + texts[:7])]
         found["rhythm"]["own prompt, another's"] = [round(value, 2) for value in likeness]
         lyrics = format_prompt("", SECONDS)[1]
@@ -68,7 +69,7 @@ class Probe:
             noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
             clock = starter.condition_encoder.silence_latent[:, : latents.shape[1]]
             context = torch.cat([clock, torch.ones_like(clock)], -1).expand(len(latents), -1, -1)
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast("cpu"):
                 conditions = starter.conditions(self.sets[name][0], lyrics)
                 for time in TIMES:
                     times = torch.full((len(latents),), time)

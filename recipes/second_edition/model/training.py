@@ -26,12 +26,13 @@ from recipes.first_edition.ace_step.model import (
 from recipes.first_edition.ace_step.prompts import song_prompt, template_parts
 from recipes.first_edition.clips import LONG_SECONDS, LOOP_SECONDS, Clip, Library, draw, for_training, load_clip
 from recipes.first_edition.data import TRAINING
+from recipes.first_edition.precision import autocast
 from recipes.first_edition.prompts import learned_tokenizer
 from recipes.first_edition.training import Training
+from recipes.music.captions import clip_text
+from recipes.music.corpus import Shards
 
 from ..codec.analysis import load_analysis
-from ..music.captions import clip_text
-from ..music.corpus import Shards
 from .clips import SHAPE, SONGS, CorpusClip, Equaliser, load_corpus, with_noise
 from .inheritance import inherit
 from .predictability import Probe
@@ -85,7 +86,7 @@ def train_model(runs: Path, steps: int, rate: float, real: Path | None, first_ed
         texts, latents, songs = draw_batch(library, corpus, equaliser, rng)
         times = draw_times(len(texts), rhythm)
         dropped = (torch.rand(len(texts)) < PROMPT_DROPOUT).view(-1, 1, 1)
-        with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
+        with sdpa_kernel(SDPBackend.MATH), autocast("cpu"):
             conditions = starter.conditions(texts, draw_lyrics(rng))
             conditions = torch.where(dropped, starter.condition_encoder.null_condition_emb, conditions)
             loss = starter.loss(latents, torch.randn_like(latents), times, conditions, levels_only=rhythm)

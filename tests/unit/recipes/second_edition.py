@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from recipes.music.corpus import SECONDS
 from recipes.second_edition.codec.analysis import fit_from_shards
 from recipes.second_edition.codec.architecture import RATE
 from recipes.second_edition.model.clips import encode_corpus, encode_songs
-from recipes.second_edition.music.corpus import SECONDS
 
 SCORE: dict[str, Any] = {
     "kind": "score",

@@ -19,7 +19,14 @@ from recipes.first_edition.ace_step.levels import LEVELS
 from recipes.first_edition.ace_step.model import Starter
 from recipes.first_edition.ace_step.prompts import build_tokenizer, format_prompt
 from recipes.first_edition.ace_step.tasks import training
-from recipes.first_edition.ace_step.tasks.audio_tokens import DETOKENIZER, TOKENIZER, AudioTokens, OutlineReader
+from recipes.first_edition.ace_step.tasks.audio_tokens import (
+    DETOKENIZER,
+    HARMONY_GAIN,
+    TOKENIZER,
+    AudioTokens,
+    OutlineReader,
+    emphasise_harmony,
+)
 from recipes.first_edition.ace_step.tasks.examples import (
     LONG_SHARES,
     SHARES,
@@ -29,7 +36,7 @@ from recipes.first_edition.ace_step.tasks.examples import (
     draw_window,
     example,
 )
-from recipes.first_edition.ace_step.tasks.harmony import harmony
+from recipes.first_edition.ace_step.tasks.harmony import PITCH_CLASSES, harmony
 from recipes.first_edition.ace_step.tasks.measures import beat_offset, chroma_likeness, nearest, tempo_ratio
 from recipes.first_edition.ace_step.tasks.model import TaskStarter
 from recipes.first_edition.ace_step.tasks.pack import pack, unpack
@@ -272,6 +279,17 @@ def test_audio_tokens_are_those_of_the_pipeline(runs: Path, piece: Piece) -> Non
     assert window.min() == 1
     with pytest.raises(ValueError, match="audio tokens"):
         cover.context(silence, None)
+
+
+def test_the_finished_tokens_emphasise_the_harmony_alone() -> None:
+    torch.manual_seed(0)
+    tokens, latents = AudioTokens(), torch.randn(1, 60, LATENT)
+    with torch.no_grad():
+        plain = tokens(latents)
+        emphasise_harmony(tokens.detokenizer, SHAPE)
+        levels, pitches, rest = tokens(latents).split([LEVELS, PITCH_CLASSES, LATENT - LEVELS - PITCH_CLASSES], -1)
+    assert torch.allclose(levels, plain[..., :LEVELS]) and torch.allclose(rest, plain[..., LEVELS + PITCH_CLASSES :])
+    assert torch.allclose(pitches, HARMONY_GAIN * plain[..., LEVELS : LEVELS + PITCH_CLASSES], atol=1e-5)
 
 
 def test_covers_wait_for_the_audio_tokens(runs: Path, tmp_path: Path) -> None:

@@ -8,16 +8,16 @@ import torch
 from diffusers import AutoencoderOobleck
 from diffusers.models.autoencoders.autoencoder_oobleck import Snake1d
 
+from recipes.first_edition.channels_last import use_channels_last
+from recipes.first_edition.snake import TrainingSnake, use_training_snake
 from recipes.second_edition.codec.analysis import FRAMES, LEVELS, fit_analysis, load_analysis
 from recipes.second_edition.codec.architecture import HOP, LATENT, NOISE, RATE, build_codec
-from recipes.second_edition.codec.channels_last import use_channels_last
 from recipes.second_edition.codec.cuts import Cuts
 from recipes.second_edition.codec.griffin_lim import invert
 from recipes.second_edition.codec.head import fit_head
 from recipes.second_edition.codec.latents import band_weights, fit_whitening, wide_bands
 from recipes.second_edition.codec.losses import energy_distance
 from recipes.second_edition.codec.muon import ConvolutionMuon, orthogonal
-from recipes.second_edition.codec.snake import TrainingSnake, use_training_snake
 from recipes.second_edition.codec.start import front, hold_noise, start_as_analysis, start_as_synthesis
 
 pytestmark = pytest.mark.long

@@ -15,6 +15,7 @@ from recipes.first_edition.ace_step.architecture import SHAPE as FIRST
 from recipes.first_edition.ace_step.model import Starter, channel_weights
 from recipes.first_edition.clips import Library, load_clip
 from recipes.first_edition.state import Checkpoints
+from recipes.music.corpus import SECONDS
 from recipes.second_edition.codec.analysis import LEVELS, load_analysis
 from recipes.second_edition.codec.architecture import HOP, LATENT, NOISE
 from recipes.second_edition.model.clips import (
@@ -28,7 +29,6 @@ from recipes.second_edition.model.clips import (
 from recipes.second_edition.model.inheritance import inherit
 from recipes.second_edition.model.predictability import Probe
 from recipes.second_edition.model.training import STATE, build_tokenizer, draw_batch, train_model
-from recipes.second_edition.music.corpus import SECONDS
 from tests.unit.recipes.second_edition import SCORE, corpus_folder
 
 pytestmark = pytest.mark.long

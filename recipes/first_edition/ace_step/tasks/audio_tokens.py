@@ -17,6 +17,7 @@ from torch import nn
 
 from ...clips import LOOP_SECONDS, VALIDATION_CLIPS, Library
 from ...data import TRAINING
+from ...precision import autocast
 from ...training import Training, load_average
 from ..architecture import SHAPE, LatentShape
 from .harmony import PITCH_CLASSES, outline
@@ -29,6 +30,8 @@ CODE_LEVELS = (8,) * 8
 """Levels of the finite scalar quantiser; 16,777,216 codes."""
 HIDDEN = 128
 LAYERS = 4
+HARMONY_GAIN = 3.0
+"""What the finished detokenizer's harmony is multiplied by: covers then follow it more closely."""
 RATE = 2e-3
 SECONDS_PER_STEP = 48.0
 VALIDATE_EVERY = 250
@@ -121,7 +124,7 @@ def train_audio_tokens(runs: Path, steps: int, device: str, shape: LatentShape =
         clips = library.clips[VALIDATION_CLIPS:]
         drawn = [clips[rng.integers(len(clips))] for _ in range(round(SECONDS_PER_STEP / LOOP_SECONDS))]
         latents, wanted = (part.to(device) for part in _batch(drawn, tokens, rng))
-        with torch.autocast(device, torch.bfloat16):
+        with autocast(device):
             outlines = tokens(latents)
         training.step(step, (outlines.float() - wanted).square().mean())
         if step % VALIDATE_EVERY == VALIDATE_EVERY - 1 or step + 1 == steps:
@@ -129,10 +132,19 @@ def train_audio_tokens(runs: Path, steps: int, device: str, shape: LatentShape =
             with training:
                 print(json.dumps({"step": step + 1, **validation(tokens, library)}), flush=True)
     load_average(tokens, runs / "audio_tokens.pt")
+    emphasise_harmony(tokens.detokenizer, shape)
     tokens.tokenizer.save_pretrained(runs / TOKENIZER)
     partial = runs / f"{DETOKENIZER}.partial"
     tokens.detokenizer.save_pretrained(partial)
     partial.rename(runs / DETOKENIZER)  # at once, as the training of the tasks looks for it
+
+
+@torch.no_grad()
+def emphasise_harmony(detokenizer: AceStepAudioTokenDetokenizer, shape: LatentShape) -> None:
+    """Multiply what the detokenizer says of the pitch classes by `HARMONY_GAIN`."""
+    pitches = slice(shape.levels, shape.levels + PITCH_CLASSES)
+    detokenizer.proj_out.weight[pitches] *= HARMONY_GAIN
+    detokenizer.proj_out.bias[pitches] *= HARMONY_GAIN
 
 
 def _batch(

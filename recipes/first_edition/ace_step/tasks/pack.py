@@ -9,7 +9,7 @@ import torch
 from diffusers import AceStepPipeline, AutoencoderOobleck
 
 from ...training import load_average
-from ..model import TRAITS, take_apart, write_pipeline
+from ..model import TRAITS, last_codec, take_apart, write_pipeline
 from .audio_tokens import DETOKENIZER, TOKENIZER, OutlineReader
 from .model import TaskStarter
 from .training import STATE
@@ -22,8 +22,8 @@ TASK_TRAITS = {
 
 
 def pack(runs: Path, target: Path) -> None:
-    """Write the averaged weights of `runs` to `target` in bfloat16, with the unpacked codec."""
-    write(runs, TaskStarter(), AutoencoderOobleck.from_pretrained(runs / "codec-unit"), TASK_TRAITS, target)
+    """Write the averaged weights of `runs` to `target` in bfloat16, with the decoder that was trained last."""
+    write(runs, TaskStarter(), last_codec(runs), TASK_TRAITS, target)
 
 
 def write(runs: Path, starter: TaskStarter, codec: AutoencoderOobleck, traits: dict[str, Any], target: Path) -> None:

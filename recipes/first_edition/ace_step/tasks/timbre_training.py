@@ -19,6 +19,7 @@ from ....synthesiser.drums import KITS
 from ....synthesiser.instruments import VOICES
 from ...clips import VALIDATION_CLIPS, Library
 from ...data import TRAINING
+from ...precision import autocast
 from ...state import Checkpoints
 from ...training import Training, load_average, start_over
 from ..architecture import TEXT_WIDTH, LatentShape
@@ -71,7 +72,7 @@ def train_timbre(runs: Path, steps: int, device: str, starter: TaskStarter | Non
         rng = np.random.default_rng([TRAINING, 10, step])
         pieces = library.clips[VALIDATION_CLIPS:]
         drawn = [pieces[rng.integers(len(pieces))] for _ in range(REFERENCES_PER_STEP)]
-        with torch.autocast(device, torch.bfloat16):
+        with autocast(device):
             loss = _loss(namer, drawn, rng, shape)
             moved = (timbre_token(namer.encoder, silence) - kept).square().mean()
         training.step(step, loss + SILENCE_WEIGHT * moved)

@@ -19,6 +19,7 @@ from contract.tasks import Task
 
 from ...clips import LOOP_SECONDS, VALIDATION_CLIPS, Clip, Library
 from ...data import TRAINING
+from ...precision import autocast
 from ...training import Training, start_over
 from ..model import PROMPT_DROPOUT, channel_weights, draw_lyrics, draw_noisy_times, draw_times, validation
 from ..prompts import format_prompt
@@ -135,7 +136,7 @@ def batch_loss(
     )
     context = torch.stack([row.context(silence, outline) for row in examples]).to(device)
     dropped = (torch.rand(len(examples)) < dropout).view(-1, 1, 1).to(device)
-    with sdpa_kernel(SDPBackend.MATH), torch.autocast(device.type, torch.bfloat16):
+    with sdpa_kernel(SDPBackend.MATH), autocast(device.type):
         texts, references = [row.prompt for row in examples], [row.reference for row in examples]
         conditions = starter.task_conditions(texts, lyrics, references)
         conditions = torch.where(dropped, starter.condition_encoder.null_condition_emb, conditions)

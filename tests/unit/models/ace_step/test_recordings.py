@@ -116,6 +116,18 @@ def test_the_least_recently_used_is_forgotten(model: AceStep, encoded: list[int]
 
 
 @pytest.mark.slow
+def test_the_reference_gain_is_how_far_a_timbre_is_from_that_of_silence(model: AceStep) -> None:
+    each = row("text", seed=1, reference=True)
+    silent = model.pipeline.condition_encoder.silent_timbre
+    none, plain, twice = (
+        run_to_end(RecordingEncoder(model.pipeline, gain).encode(each)).timbre for gain in (0.0, 1.0, 2.0)
+    )
+    assert none is not None and plain is not None and twice is not None
+    assert torch.equal(none, silent) and not torch.allclose(plain, silent)
+    assert torch.allclose(twice - silent, 2 * (plain - silent), atol=1e-5)
+
+
+@pytest.mark.slow
 def test_a_reference_is_followed(model: AceStep) -> None:
     one, again, other = (row("text", seed=1, reference=True) for _ in range(3))
     other = replace(other, reference=recording(12.0, 7))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from recipes.second_edition.music import effects
-from recipes.second_edition.music.arrangement import (
+from recipes.music import effects
+from recipes.music.arrangement import (
     BASS_LINES,
     PATTERNS,
     RANGES,
@@ -12,12 +12,12 @@ from recipes.second_edition.music.arrangement import (
     Arrangement,
     arrange_piece,
 )
-from recipes.second_edition.music.captions import clip_text
-from recipes.second_edition.music.ensembles import ENSEMBLES, INSTRUMENTS
-from recipes.second_edition.music.harmony import harmonise
-from recipes.second_edition.music.performance import Humanisation, perform
-from recipes.second_edition.music.scores import Piece
-from recipes.second_edition.music.songs import played_song
+from recipes.music.captions import clip_text
+from recipes.music.ensembles import ENSEMBLES, INSTRUMENTS
+from recipes.music.harmony import harmonise
+from recipes.music.performance import Humanisation, perform
+from recipes.music.scores import Piece
+from recipes.music.songs import played_song
 from recipes.synthesiser import sample_song
 
 RATE = 24_000
