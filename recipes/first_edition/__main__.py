@@ -2,7 +2,7 @@
 
     ace_step   codec, latents, model, decoder; then pieces, audio_tokens, timbre, tasks, robust_decoder, pack_tasks,
                evaluate_tasks
-    musicgen   codec, codes, model
+    musicgen   codec, codes, model, robust_decoder
     and for both pack, unpack, evaluate, adapt
 
 Each stage resumes where it stopped, and writes to `runs/BACKEND` (not in git). On a GPU add `--device cuda` (before
@@ -47,7 +47,7 @@ def main() -> None:
         stages.add_parser(name).add_argument("--steps", type=int, default=steps)
     stage = stages.add_parser("robust_decoder")
     stage.add_argument("--checkpoint", type=Path, help="default: the one that ships")
-    stage.add_argument("--steps", type=int, default=2250)
+    stage.add_argument("--steps", type=int, default=2750, help="of MusicGen's, 600 are enough")
     stage.add_argument("--music", type=Path, required=True, help="the clips that `python -m recipes.music` wrote")
     for name in ("pack", "pack_tasks"):
         stages.add_parser(name).add_argument("--to", type=Path, help="default: the checkpoint that ships")

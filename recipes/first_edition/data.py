@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+
+from recipes.music.corpus import Shards
 
 from ..synthesiser import GENRES, Song, render, sample_song
 
@@ -61,3 +64,22 @@ class Pool:
         return np.stack([self.audio[row, start : start + samples] for row, start in zip(rows, starts, strict=True)])[
             :, None
         ]
+
+
+class MusicCuts:
+    """Random cuts of the clips that `python -m recipes.music` wrote; those of the last shards are left out."""
+
+    HELD_SHARDS = 2
+
+    def __init__(self, folder: Path) -> None:
+        self._shards = [audio for audio, _ in Shards(folder)][: -self.HELD_SHARDS]
+
+    def draw(self, rng: np.random.Generator, count: int, samples: int) -> np.ndarray:
+        """Float32 `[count, 1, samples]`."""
+        cuts = []
+        for _ in range(count):
+            shard = self._shards[rng.integers(len(self._shards))]
+            clip = shard[rng.integers(len(shard))]
+            start = rng.integers(len(clip) - samples + 1)
+            cuts.append(clip[start : start + samples].astype(np.float32) / 32768)
+        return np.stack(cuts)[:, None]

@@ -9,10 +9,9 @@ import torch
 from diffusers import AutoencoderOobleck
 from torch import Tensor
 
-from recipes.music.corpus import Shards
-
 from ..channels_last import use_channels_last
 from ..codec_training import CodecTraining
+from ..data import MusicCuts
 from ..losses import codec_loss, noise_level_error, spectral_error
 from ..snake import use_training_snake
 from .architecture import HOP, encode_mean
@@ -31,8 +30,6 @@ REDRAWN_CLIPS = 240
 SPECTRAL_WEIGHT, LEVEL_WEIGHT = 0.3, 0.25
 """Of the parts of the loss of redrawn clips, whose waveform is not the original's."""
 LINES_WEIGHT = 0.6
-HELD_SHARDS = 2
-"""Shards of the music at its end that are not trained on."""
 
 
 def train_robust_decoder(runs: Path, checkpoint: Path, music: Path, steps: int) -> None:
@@ -54,12 +51,12 @@ def train_robust_decoder(runs: Path, checkpoint: Path, music: Path, steps: int) 
         reconstruct=lambda audio: reconstruct(codec, audio),
     )
     training.begin(list(codec.decoder.parameters()))
-    shards = [audio for audio, _ in Shards(music)][:-HELD_SHARDS]
+    cuts = MusicCuts(music)
     redrawn = load_redrawn(runs, checkpoint, music, REDRAWN_CLIPS)
     for step in range(training.first, steps):
         rng = np.random.default_rng([step, 5])
-        songs = training.cuts(step, CUTS, FRAMES * HOP)[:, 0]
-        audio = torch.cat([songs, _cuts(shards, rng)])
+        songs = training.cuts(step, CUTS, FRAMES * HOP)
+        audio = torch.cat([songs, torch.from_numpy(cuts.draw(rng, CUTS, FRAMES * HOP))])[:, 0]
         with torch.no_grad():
             latents = encode_mean(codec, audio[:, None])
         drawn, kept = _redrawn_cuts(redrawn, rng)
@@ -70,17 +67,6 @@ def train_robust_decoder(runs: Path, checkpoint: Path, music: Path, steps: int) 
         redrawn_loss = SPECTRAL_WEIGHT * spectral_error(*pair) + LEVEL_WEIGHT * noise_level_error(*pair)
         lines = standing_lines(estimate, wanted)
         training.step(step, encoded + redrawn_loss + LINES_WEIGHT * lines, redrawn=redrawn_loss, lines=lines)
-
-
-def _cuts(shards: list[np.ndarray], rng: np.random.Generator) -> Tensor:
-    """Random cuts of the music, `[CUTS, samples]`."""
-    cuts = []
-    for _ in range(CUTS):
-        shard = shards[rng.integers(len(shards))]
-        clip = shard[rng.integers(len(shard))]
-        start = rng.integers(len(clip) - FRAMES * HOP)
-        cuts.append(clip[start : start + FRAMES * HOP])
-    return torch.from_numpy(np.stack(cuts)).float() / 32768
 
 
 def _redrawn_cuts(clips: list[Redrawn], rng: np.random.Generator) -> tuple[Tensor, Tensor]:

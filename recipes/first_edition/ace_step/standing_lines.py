@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..spectral_peaks import spectral_peaks
 from .architecture import HOP
 
 WINDOW = 2 * HOP
@@ -17,23 +18,16 @@ BINS = slice(14, 148, 2)
 LEVEL_FRAMES = 9
 QUIET = 0.01
 """Added to the reference's magnitudes; 90 dB below full scale."""
-LONG_WINDOW = 8192
-LONG_BINS = slice(512, 3755)
-"""1.5 to 11 kHz."""
-NEIGHBOURS = 102
-"""Bins on each side, 300 Hz."""
-CHANCE_DB = 3.5
-"""Height of a peak that a few cuts of a second have by chance."""
 
 
-@lru_cache(maxsize=2)
-def _window(size: int, device: str) -> Tensor:
-    return torch.hann_window(size, device=device)
+@lru_cache(maxsize=1)
+def _window(device: str) -> Tensor:
+    return torch.hann_window(WINDOW, device=device)
 
 
 def _at_multiples(audio: Tensor) -> Tensor:
     """The spectrum at multiples of the frame rate, complex `[B, bins, frames]`."""
-    window = _window(WINDOW, str(audio.device))
+    window = _window(str(audio.device))
     return torch.stft(audio, WINDOW, HOP, window=window, center=False, return_complex=True)[:, BINS]
 
 
@@ -43,10 +37,10 @@ def standing_lines(estimate: Tensor, reference: Tensor) -> Tensor:
     - What stands still at each multiple of the frame rate: the spectrum is divided by the reference's level around each
       frame, since a line is heard where the music is soft, and its mean over the frames is what has one phase in all.
     - The phases there alone. This does nothing to a line that is alone in its bin, but keeps weak ones from growing.
-    - Peaks of the mean spectrum of all cuts, at any frequency, as a decoder can move a line off the multiples.
+    - `spectral_peaks`, at any frequency, as a decoder can move a line off the multiples.
 
     Args:
-        estimate, reference: mono `[B, T]`, at least `LONG_WINDOW` samples long.
+        estimate, reference: mono `[B, T]`, as for `spectral_peaks`.
     """
     made, wanted = _at_multiples(estimate), _at_multiples(reference)
     frames = made.shape[2]
@@ -56,17 +50,8 @@ def standing_lines(estimate: Tensor, reference: Tensor) -> Tensor:
 
     chance = 1.5 / frames
     excess = (_coherence(made) + chance).log() - (_coherence(wanted).clamp_min(1 / frames) + chance).log()
-    peaks = (_peaks(estimate) - _peaks(reference).clamp_min(0) - CHANCE_DB).clamp_min(0)
-    return 0.15 * lines.sum(1).mean() + 0.1 * excess.clamp_min(0).square().mean() + 5e-4 * peaks.square().sum()
-
-
-def _peaks(audio: Tensor) -> Tensor:
-    """How far each bin of the mean spectrum in dB, over cuts and frames, is above those around it, `[bins]`."""
-    window = _window(LONG_WINDOW, str(audio.device))
-    spectrum = torch.stft(audio, LONG_WINDOW, LONG_WINDOW // 4, window=window, center=False, return_complex=True)
-    level = (10 * (spectrum.real.square() + spectrum.imag.square() + 1e-7).log10()).mean((0, 2))
-    around = F.avg_pool1d(level[None], 2 * NEIGHBOURS + 1, 1, NEIGHBOURS, count_include_pad=False)[0]
-    return (level - around)[LONG_BINS]
+    coherent = excess.clamp_min(0).square().mean()
+    return 0.15 * lines.sum(1).mean() + 0.1 * coherent + 0.05 * spectral_peaks(estimate, reference)
 
 
 def _coherence(spectrum: Tensor) -> Tensor:

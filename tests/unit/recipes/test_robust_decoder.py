@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderOobleck
+from transformers import MusicgenForConditionalGeneration
 
-from recipes.first_edition.ace_step import redrawn, robust_decoder
+from recipes.first_edition.__main__ import STARTERS
+from recipes.first_edition.ace_step import redrawn
+from recipes.first_edition.ace_step import robust_decoder as ace_step
 from recipes.first_edition.ace_step.architecture import HOP, LATENT
 from recipes.first_edition.ace_step.model import last_codec
-from recipes.first_edition.ace_step.robust_decoder import train_robust_decoder
 from recipes.first_edition.ace_step.standing_lines import standing_lines
 from recipes.first_edition.data import SAMPLE_RATE
+from recipes.first_edition.musicgen import robust_decoder as musicgen
+from recipes.first_edition.musicgen.codec import load_codec
 
-SHIPPED = Path(__file__).parents[3] / "models" / "starter" / "ace_step"
 SAMPLES = 2 * SAMPLE_RATE
 
 
@@ -45,24 +48,42 @@ def test_a_tone_of_the_music_counts_less() -> None:
     assert standing_lines(noise(1) + tone, noise(2) + tone) < standing_lines(noise(1) + tone, noise(2)) - 0.5
 
 
-@pytest.mark.long
-def test_the_stage_trains_the_decoder_alone_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    music, starter = tmp_path / "music", tmp_path / "runs"
-    music.mkdir()
-    starter.mkdir()
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    folder = tmp_path / "music"
+    folder.mkdir()
     rng = np.random.default_rng(0)
     for shard in range(4):
         clips = (3000 * rng.standard_normal((2, 12 * SAMPLE_RATE))).astype(np.int16)
-        np.save(music / f"{shard:05d}.npy", clips)
-        (music / f"{shard:05d}.json").write_text(json.dumps([{}, {}]))
-    monkeypatch.setattr(robust_decoder, "REDRAWN_CLIPS", 2)
+        np.save(folder / f"{shard:05d}.npy", clips)
+        (folder / f"{shard:05d}.json").write_text(json.dumps([{}, {}]))
+    return folder
+
+
+@pytest.mark.long
+def test_ace_steps_decoder_alone_is_trained_and_resumes(
+    tmp_path: Path, music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = STARTERS / "ace_step"
+    monkeypatch.setattr(ace_step, "REDRAWN_CLIPS", 2)
     for steps in (1, 2):
-        train_robust_decoder(starter, SHIPPED, music, steps)
-    drawn = redrawn.load_redrawn(starter, SHIPPED, music, 2)
+        ace_step.train_robust_decoder(tmp_path, shipped, music, steps)
+    drawn = redrawn.load_redrawn(tmp_path, shipped, music, 2)
     assert [clip.latents.shape for clip in drawn] == [(LATENT, 1800)] * 2
     assert [len(clip.audio) for clip in drawn] == [1800 * HOP] * 2
     before, after = (
-        codec.state_dict() for codec in (AutoencoderOobleck.from_pretrained(SHIPPED / "vae"), last_codec(starter))
+        each.state_dict() for each in (AutoencoderOobleck.from_pretrained(shipped / "vae"), last_codec(tmp_path))
     )
     changed = {name for name in before if not torch.equal(before[name].float(), after[name])}
+    assert changed and all(name.startswith("decoder.") for name in changed)
+
+
+@pytest.mark.long
+def test_musicgens_decoder_alone_is_trained_and_resumes(tmp_path: Path, music: Path) -> None:
+    shipped = STARTERS / "musicgen"
+    for steps in (1, 2):
+        musicgen.train_robust_decoder(tmp_path, shipped, music, steps)
+    before = MusicgenForConditionalGeneration.from_pretrained(shipped, dtype=torch.float32).audio_encoder.state_dict()
+    after = load_codec(tmp_path).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed and all(name.startswith("decoder.") for name in changed)
