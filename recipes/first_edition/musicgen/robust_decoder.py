@@ -32,7 +32,7 @@ def train_robust_decoder(runs: Path, checkpoint: Path, music: Path, steps: int) 
     Args:
         music: the folder of clips that `python -m recipes.music` wrote.
     """
-    model = MusicgenForConditionalGeneration.from_pretrained(checkpoint)  # nosec B615 - a folder, never the hub
+    model = MusicgenForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)  # nosec B615 - a folder
     codec = model.audio_encoder.requires_grad_(False)
     use_channels_last(codec)
     training = CodecTraining(
