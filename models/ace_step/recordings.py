@@ -148,4 +148,4 @@ class RecordingEncoder:
         length = frames(pipeline, REFERENCE_SECONDS)
         latents = yield from codec.encode(pipeline.vae, recording, length, pipeline.transformer.device)
         timbre = timbre_of(pipeline, latents)
-        return timbre if self._reference_gain == 1 else torch.lerp(silent.to(timbre), timbre, self._reference_gain)
+        return torch.lerp(silent.to(timbre), timbre, self._reference_gain)

@@ -12,10 +12,8 @@ import torch
 from diffusers import AceStepPipeline
 from torch import Tensor
 
-from recipes.music.corpus import Shards
-
 from ..clips import LOOP_SECONDS
-from ..data import TRAINING, audio_of, song_number
+from ..data import TRAINING, MusicCuts, audio_of, song_number
 from .architecture import HOP, SHAPE, encode_mean
 
 FIRST_SONG = 50_000
@@ -53,15 +51,13 @@ def _audio(music: Path, count: int) -> Iterator[Tensor]:
     """16-bit clips, of the music and of new songs of the synthesiser."""
     rng = np.random.default_rng([TRAINING, 3])
     samples = SHAPE.frames(LOOP_SECONDS) * HOP
-    shards = [audio for audio, _ in Shards(music)]
+    cuts = MusicCuts(music)
     for number in range(count):
         if rng.random() < SONGS_SHARE:
-            song = audio_of(song_number(TRAINING, FIRST_SONG + number), LOOP_SECONDS)[:samples]
-            clip = np.round(song.clip(-1, 1) * 32767).astype(np.int16)
+            clip = audio_of(song_number(TRAINING, FIRST_SONG + number), LOOP_SECONDS)[:samples]
         else:
-            shard = shards[rng.integers(len(shards))]
-            clip = np.array(shard[rng.integers(len(shard))][:samples])
-        yield torch.from_numpy(clip)
+            clip = cuts.draw(rng, 1, samples)[0, 0]
+        yield torch.from_numpy(np.round(clip.clip(-1, 1) * 32767).astype(np.int16))
 
 
 @torch.inference_mode()

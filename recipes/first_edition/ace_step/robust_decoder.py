@@ -22,7 +22,7 @@ from .standing_lines import standing_lines
 FRAMES = 150
 """Of a cut, a second."""
 EDGE = 8
-"""Frames at both ends of a cut that the loss leaves out: there the decoder lacks what comes before or after."""
+"""Frames at both ends of a cut that have no loss, since the decoder's input ends there."""
 CUTS = 2
 """In a step, of songs, of other music and of redrawn clips each."""
 RATE = 7e-4

@@ -19,7 +19,7 @@ from .codec import reconstruct
 FRAMES = 26
 """Of a cut, a second."""
 EDGE = 2
-"""Frames at both ends of a cut that the loss leaves out: there the decoder lacks what comes before or after."""
+"""Frames at both ends of a cut that have no loss, since the decoder's input ends there."""
 CUTS = 3
 """In a step, of songs and of other music each."""
 RATE = 4e-4
