@@ -50,10 +50,14 @@ def test_submitted_takes_keep_the_figures_that_generate_answers(service: Api) ->
     for record, take in zip(records, service.post("/generate", **body)["takes"], strict=True):
         assert (record["seed"], record["figures"]) == (take["seed"], take["figures"])
     assert best["figures"]["loudness"] is not None and best["figures"]["bpm_confidence"] is not None
-    measured = service.post("/generate", figures=True, response="url", **TRACK)
-    found = next(each for each in service.get("/tracks")["tracks"] if each["output_path"] == measured["output_path"])
-    assert found["figures"] == measured["figures"]
-    assert service.get("/tracks", limit="100")["tracks"][-1]["figures"] is None  # it was not measured
+
+
+def test_the_figures_of_a_stored_track_are_those_of_its_answer(service: Api) -> None:
+    for figures in (True, False):
+        made = service.post("/generate", figures=figures, response="url", **TRACK)
+        stored = next(row for row in service.get("/tracks")["tracks"] if row["output_path"] == made["output_path"])
+        assert stored["figures"] == made.get("figures")
+        assert (stored["figures"] is not None) == figures
 
 
 def test_a_track_is_cancelled_while_it_is_made(service: Api) -> None:
