@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from .averaging import WeightAverage
+from .precision import Muon
 from .state import Checkpoints, learning_rate
 
 AVERAGE_DECAY = 0.995
@@ -70,7 +71,7 @@ def _optimizers(module: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             (inside if parameter.ndim == 2 and ".layers." in name else rest).append(parameter)
-    muon = torch.optim.Muon(inside, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+    muon = Muon(inside, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
     adam = torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.97), weight_decay=0.01, fused=True)
     return [muon, adam]
 
