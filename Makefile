@@ -57,10 +57,10 @@ check: .venv/test.ready
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 
-# Of one file or group (tests/conftest.py), all tests run in one process: its fixtures are made once. The processes of
-# tests share the cores already, so that a thread for each core in every one of them would only wait for the others.
+# All tests of a file run in one process, where its fixtures are made once (tests/conftest.py). The processes of tests
+# share the cores already, so that a thread for each core in every one of them would only wait for the others.
 UNIT := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -n 3 --dist loadfile
-INTEGRATION := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/integration -n 2 --dist loadgroup
+INTEGRATION := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/integration -n 2 --dist loadfile
 
 # With AGAIN, what failed is run once more, alone, after the others.
 tested = $(1) || { [ $$? -eq 1 ] && [ -n "$(AGAIN)" ] && $(1) -n 0 --last-failed; }
@@ -160,7 +160,7 @@ web: .venv/serve.ready web/.next/BUILD_ID
 
 test-web: .venv/browser.ready web/.next/BUILD_ID
 	cd web && npm run --silent check
-	$(call tested,$(BIN)/python -m pytest tests/web -n 2 --dist loadgroup)
+	$(call tested,$(BIN)/python -m pytest tests/web -n 2 --dist loadfile)
 
 bento: .venv/serve.ready
 	$(BIN)/bentoml build

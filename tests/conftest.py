@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 import models  # noqa: F401 - sets how threads wait before anything imports torch
 from scripts.serving import tiny_checkpoints
@@ -29,17 +31,27 @@ settings.register_profile("further", _any, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
-# Fixtures that take a minute of processor time to make in each process of a run, for servers and trainings.
-_COSTLY = {"api", "strict", "twins"}
+# Their tests share servers and trained twins, which take minutes to make.
+_IN_ONE_PROCESS = ("tests/integration/contract/", "tests/integration/refusals/")
+
+
+class _ByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist is untyped
+    """Runs all tests of a file in one process, so that its fixtures are made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "servers" if nodeid.startswith(_IN_ONE_PROCESS) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    return _ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by its folder, and group the tests by file, those with costly fixtures in one group."""
+    """Mark each test by its folder."""
     unit = Path(__file__).parent / "unit"
-    costly = {item.path for item in items if _COSTLY & set(getattr(item, "fixturenames", ()))}
     for item in items:
         item.add_marker("unit" if unit in item.path.parents else "integration")
-        item.add_marker(pytest.mark.xdist_group("servers" if item.path in costly else item.path.stem))
 
 
 @pytest.fixture
