@@ -19,11 +19,15 @@ TASK_TRAITS = {
     "tasks": ["text", "repaint", "extend", "cover", "complete", "lego", "extract"],
     "reference": True,
 }
+REFERENCE_GAIN = 2.0
+"""How far the service takes a reference's timbre from that of silence: more tracks resemble their reference than at 1,
+and at 3 no more."""
 
 
 def pack(runs: Path, target: Path) -> None:
     """Write the averaged weights of `runs` to `target` in bfloat16, with the decoder that was trained last."""
-    write(runs, TaskStarter(), last_codec(runs), TASK_TRAITS, target)
+    traits = {**TASK_TRAITS, "reference_gain": REFERENCE_GAIN}
+    write(runs, TaskStarter(), last_codec(runs), traits, target)
 
 
 def write(runs: Path, starter: TaskStarter, codec: AutoencoderOobleck, traits: dict[str, Any], target: Path) -> None:
