@@ -32,7 +32,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 # Their tests share servers and trained twins, which take minutes to make.
-_IN_ONE_PROCESS = ("tests/integration/contract/", "tests/integration/refusals/")
+_IN_ONE_PROCESS = ("tests/integration/contract/", "tests/integration/refusals/", "tests/integration/test_takes.py")
 
 
 class _ByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist is untyped
