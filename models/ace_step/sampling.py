@@ -39,12 +39,15 @@ class Defaults:
         shift: of the timesteps towards noise.
         guidance: classifier-free guidance scale; 1 is no guidance.
         guided: false for turbo checkpoints, into which guidance was distilled, so that they run without.
+        source_guided: whether guidance leads a cover away from silence in its source's place too, and not only from the
+            unconditional embedding in its prompt's place, as in diffusers.
     """
 
     steps: int
     shift: float
     guidance: float
     guided: bool = True
+    source_guided: bool = False
 
     @classmethod
     def of(cls, turbo: bool, variant: str, own: Path) -> Defaults:
@@ -88,21 +91,26 @@ class Condition:
         steps = len(times(row, defaults)) - 1
         edited = edited_steps(edit, steps)
 
-        def prepared(context: Tensor, instruction: str) -> list[packed.Stream]:
+        def prepared(context: Tensor, unconditional_context: Tensor, instruction: str) -> list[packed.Stream]:
             """The conditional stream, and with guidance the unconditional one."""
             condition = conditions.encode(pipeline, row.text, row.seconds, instruction, encoded.timbre)
-            both = [condition, conditions.null(pipeline, condition)][: streams(row, defaults)]
-            return [packed.stream(pipeline.transformer, context, each, pairs, weights) for each in both]
+            both = ((context, condition), (unconditional_context, conditions.null(pipeline, condition)))
+            return [
+                packed.stream(pipeline.transformer, *each, pairs, weights) for each in both[: streams(row, defaults)]
+            ]
 
+        silent = conditions.context(pipeline, conditions.frames(pipeline, row.seconds))
         edited_streams: Sequence[packed.Stream] = ()
         text_streams: Sequence[packed.Stream] = ()
         if edit and edited:
-            latents = encoded.structure if edit.task == "cover" else encoded.source
+            is_cover = edit.task == "cover"
+            latents = encoded.structure if is_cover else encoded.source
             assert latents is not None
-            edited_streams = prepared(tasks.context(pipeline, edit, latents), tasks.instruction(edit))
+            context = tasks.context(pipeline, edit, latents)
+            unconditional = silent if is_cover and defaults.source_guided else context
+            edited_streams = prepared(context, unconditional, tasks.instruction(edit))
         if edited < steps:
-            length = conditions.frames(pipeline, row.seconds)
-            text_streams = prepared(conditions.context(pipeline, length), conditions.TEXT_TO_MUSIC)
+            text_streams = prepared(silent, silent, conditions.TEXT_TO_MUSIC)
         return cls(edited_streams, text_streams)
 
 

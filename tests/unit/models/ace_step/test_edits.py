@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contract import SamplingOptions
 from contract.tasks import Task
 from core.errors import Refusal
 from models.ace_step import AceStep
@@ -173,6 +174,24 @@ def test_a_cover_may_start_from_its_source(model: AceStep) -> None:
     source = _source_latents(model, rows[0])
     distances = [float((each - source).square().mean()) for each in latents(model, rows)]
     assert distances == sorted(distances, reverse=True)
+
+
+def test_guidance_leads_a_cover_away_from_silence_as_its_source_where_a_checkpoint_says_so(model: AceStep) -> None:
+    rows = [row("cover", strength=0.5), row("repaint"), row("text")]
+    plain, guided = (as_kind(model, defaults) for defaults in (GUIDED, replace(GUIDED, source_guided=True)))
+    (cover, *others), (led, *same) = latents(plain, rows), latents(guided, rows)
+    assert difference(led, cover) > 0.01
+    assert all(torch.equal(before, now) for before, now in zip(others, same, strict=True))
+    run = guided.begin(rows[0])
+    conditional, unconditional = run.streams
+    while run.steps_left > 1:
+        run_to_end(guided.batch([run]).step())
+    of_text = run.streams
+    assert torch.equal(unconditional.context, of_text[1].context) and not torch.equal(
+        conditional.context, of_text[0].context
+    )
+    without = replace(rows[0], options=SamplingOptions(seed=1, guidance=1.0))
+    assert torch.equal(*(latents(each, [without])[0] for each in (plain, guided)))
 
 
 @pytest.mark.slow
