@@ -57,8 +57,7 @@ check: .venv/test.ready
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 
-# All tests of a file run in one process, where its fixtures are made once (tests/conftest.py); not those of web/, of which
-# some expect a library without the tracks of others. The processes of tests
+# All tests of a file run in one process, where its fixtures are made once (tests/conftest.py). The processes of tests
 # share the cores already, so that a thread for each core in every one of them would only wait for the others.
 UNIT := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -n 3 --dist loadfile
 INTEGRATION := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/integration -n 2 --dist loadfile
@@ -161,7 +160,7 @@ web: .venv/serve.ready web/.next/BUILD_ID
 
 test-web: .venv/browser.ready web/.next/BUILD_ID
 	cd web && npm run --silent check
-	$(call tested,$(BIN)/python -m pytest tests/web -n 2 --dist load)
+	$(call tested,$(BIN)/python -m pytest tests/web -n 2 --dist loadfile)
 
 bento: .venv/serve.ready
 	$(BIN)/bentoml build

@@ -32,24 +32,24 @@ def choose(page: Page, row: Locator, action: str) -> None:
 def test_tracks_are_found_by_words_by_twin_and_by_likes(
     page: Page, studio: httpx.Client, make: Make, twins: dict[str, Twin]
 ) -> None:
-    make("quokka house")
-    make("quokka techno", lora_id=twins["ace_step"].lora_id)
-    make("wombat techno")
+    make("pangolin house")
+    make("pangolin techno", lora_id=twins["ace_step"].lora_id)
+    make("dugong techno")
     page.goto(f"{studio.base_url}/library")
-    expect(rows(page).nth(0)).to_contain_text("wombat techno")
-    expect(rows(page).nth(1)).to_contain_text("quokka techno")
-    page.get_by_label("Search").fill("quokka")
+    expect(rows(page).nth(0)).to_contain_text("dugong techno")
+    expect(rows(page).nth(1)).to_contain_text("pangolin techno")
+    page.get_by_label("Search").fill("pangolin")
     expect(rows(page)).to_have_count(2)
     page.get_by_label("Twin").select_option(twins["ace_step"].lora_id)
     expect(rows(page)).to_have_count(1)
-    expect(rows(page)).to_contain_text("quokka techno")
+    expect(rows(page)).to_contain_text("pangolin techno")
     page.get_by_label("Liked only").check()
     expect(page.get_by_text("No track matches.")).to_be_visible()
     page.get_by_label("Liked only").uncheck()
-    rows(page).get_by_role("button", name="Like quokka techno").click()
-    expect(rows(page).get_by_role("button", name="Like quokka techno")).to_have_attribute("aria-pressed", "true")
+    rows(page).get_by_role("button", name="Like pangolin techno").click()
+    expect(rows(page).get_by_role("button", name="Like pangolin techno")).to_have_attribute("aria-pressed", "true")
     page.reload()
-    expect(page.get_by_label("Search")).to_have_value("quokka")
+    expect(page.get_by_label("Search")).to_have_value("pangolin")
     page.get_by_label("Liked only").check()
     expect(rows(page)).to_have_count(1)
     accessible_everywhere(page)
@@ -57,20 +57,20 @@ def test_tracks_are_found_by_words_by_twin_and_by_likes(
 
 def test_more_tracks_come_as_one_scrolls(page: Page, studio: httpx.Client, make: Make) -> None:
     for number in range(3):
-        make(f"numbat {number}", duration_seconds=0.2)
+        make(f"mulgara {number}", duration_seconds=0.2)
 
     def small(route: Route) -> None:
         route.continue_(url=f"{route.request.url}&limit=2")
 
     page.route(re.compile(r"/api/service/tracks\?"), small)
-    page.goto(f"{studio.base_url}/library?text=numbat")
+    page.goto(f"{studio.base_url}/library?text=mulgara")
     expect(rows(page)).to_have_count(3)
 
 
 def test_a_track_is_renamed_shared_and_deleted(page: Page, studio: httpx.Client, api: Api, make: Make) -> None:
-    track = make("bilby drums")
+    track = make("planigale drums")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.goto(f"{studio.base_url}/library?text=bilby")
+    page.goto(f"{studio.base_url}/library?text=planigale")
     choose(page, rows(page), "Rename")
     page.get_by_label("Title").fill("Night drive")
     page.get_by_role("button", name="Save").click()
@@ -93,12 +93,12 @@ def test_a_track_has_a_page_with_all_that_made_it(
     page: Page, studio: httpx.Client, api: Api, make: Make, twins: dict[str, Twin]
 ) -> None:
     twin = twins["ace_step"].lora_id
-    track = make("potoroo garage", lora_id=twin, bpm=140, key="A minor", guidance=3, seed=11)
-    make("potoroo garage", lora_id=twin, bpm=140, key="A minor", guidance=3, seed=12)
+    track = make("pademelon garage", lora_id=twin, bpm=140, key="A minor", guidance=3, seed=11)
+    make("pademelon garage", lora_id=twin, bpm=140, key="A minor", guidance=3, seed=12)
     html = studio.get(f"/track/{quote(track)}").text
     tags = dict(re.findall(r'<meta property="(og:[a-z:]+)" content="([^"]*)"', html))
     assert tags["og:type"] == "music.song"
-    assert tags["og:title"] == "potoroo garage"
+    assert tags["og:title"] == "pademelon garage"
     assert twin in tags["og:description"]
     assert tags["og:url"] == f"{studio.base_url}/track/{track}"
     assert studio.get(tags["og:audio"]).headers["content-type"].startswith("audio/")
@@ -113,7 +113,7 @@ def test_a_track_has_a_page_with_all_that_made_it(
     expect(page.get_by_role("list", name="Other takes").get_by_text("seed 12")).to_be_visible()
     accessible_everywhere(page)
     page.get_by_role("button", name="Make it again, or change it").click()
-    expect(page.get_by_label("Prompt")).to_have_value("potoroo garage")
+    expect(page.get_by_label("Prompt")).to_have_value("pademelon garage")
     expect(page.get_by_label("Seed")).to_have_value("11")
     expect(page.get_by_label(f"Version of {twin}")).to_have_value(version)
 
@@ -125,9 +125,9 @@ def test_there_is_no_page_of_a_track_that_is_not_there(page: Page, studio: httpx
 
 
 def test_the_library_asks_for_the_password(page: Page, web: Web, api: Api, make: Make) -> None:
-    make("dunnart pads")
+    make("kowari pads")
     app = web({"MUSIC_SERVICE_URL": api.server.url} | GUARDED)
-    page.goto(f"{app.base_url}/library?text=dunnart")
+    page.goto(f"{app.base_url}/library?text=kowari")
     field = page.get_by_label("Password")
     field.fill("wrong")
     page.get_by_role("button", name="Continue").click()
@@ -140,9 +140,9 @@ def test_the_library_asks_for_the_password(page: Page, web: Web, api: Api, make:
 
 
 def test_the_list_is_fetched_again_when_the_service_is_back(page: Page, studio: httpx.Client, make: Make) -> None:
-    make("quoll bass")
+    make("phascogale bass")
     page.route("**/api/service/tracks?**", lambda route: route.abort())
-    page.goto(f"{studio.base_url}/library?text=quoll")
+    page.goto(f"{studio.base_url}/library?text=phascogale")
     expect(page.get_by_role("alert").filter(has_text="does not answer")).to_be_visible()
     page.unroute("**/api/service/tracks?**")
     expect(rows(page)).to_have_count(1)
