@@ -5,7 +5,7 @@
 # make audit    dangerous code, licences; make advisories: known holes in what is installed (asks PyPI)
 # make verify-gpu VERIFY="--random 2B"   prove this machine and a checkpoint (docs/gpu.md)
 # make web      set up, build and run the Next.js app on $WEB_PORT, with a service of its own unless MUSIC_SERVICE_URL is set
-# make test-web its checks and tests, in Chromium too
+# make test-web its checks and tests, in Chromium too; make test-firefox: its main ways in Firefox
 # make python-client  the Python client: its generated files, and its wheel
 # make typescript-client  its package, in build/typescript-client
 # make demo     upload, train, generate with and without the twin, draw both
@@ -24,7 +24,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # Every process of the tests would compile the modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup serve test test-fast test-long check audit advisories contract-fuzz test-browser web test-web test-audiocraft test-ray benchmarks verify-gpu demo bento python-client typescript-client clean
+.PHONY: setup serve test test-fast test-long check audit advisories contract-fuzz test-browser web test-web test-firefox test-audiocraft test-ray benchmarks verify-gpu demo bento python-client typescript-client clean
 
 setup: .venv/serve.ready
 
@@ -160,7 +160,10 @@ web: .venv/serve.ready web/.next/BUILD_ID
 
 test-web: .venv/browser.ready web/.next/BUILD_ID
 	cd web && npm run --silent check
-	$(call tested,$(BIN)/python -m pytest tests/web -n 2 --dist loadfile)
+	$(call tested,$(BIN)/python -m pytest tests/web -n 2 --dist loadfile --ignore tests/web/firefox)
+
+test-firefox: .venv/browser.ready web/.next/BUILD_ID
+	$(BIN)/python -m pytest tests/web/firefox
 
 bento: .venv/serve.ready
 	$(BIN)/bentoml build

@@ -89,7 +89,7 @@ class Edit:
         before: of extend: the seconds of silence in front of the source. If the window does not begin with the row,
             they are generated as well.
         strength: of a cover: the share of the steps that are conditioned on the source.
-        noise_strength: of a cover: 0 starts from noise, 1 from the source.
+        noise_strength: of a cover: 0 starts from noise, 1 from the source; None for the checkpoint's default.
         injected_share: of repaint and extend: the share of the steps after which the source still replaces the latents
             outside the window.
         tracks: those that lego, extract and complete generate.
@@ -100,7 +100,7 @@ class Edit:
     start: float
     end: float
     strength: float = 1.0
-    noise_strength: float = 0.0
+    noise_strength: float | None = None
     injected_share: float = 0.5
     tracks: tuple[TrackName, ...] = ()
     before: float = 0.0

@@ -77,7 +77,7 @@ class EditRequest(BaseModel):
     end: float
     before: float = 0.0
     strength: float = 1.0
-    noise_strength: float = 0.0
+    noise_strength: float | None = None
     injected_share: float = 0.5
     tracks: tuple[TrackName, ...] = ()
 

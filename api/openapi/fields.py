@@ -82,7 +82,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "before": "Seconds to add before the source (extend)",
         "after": "Seconds to add after the source (extend)",
         "strength": "The share of the steps that follow the source; 1 if left out (cover)",
-        "noise_strength": "0 starts from noise, 1 from the source; 0 if left out (cover)",
+        "noise_strength": "0 starts from noise, 1 from the source; the checkpoint's own if left out (cover)",
         "injected_share": "The share of the steps that are held to the source outside the window (repaint, extend)",
         "tracks": "The tracks to make; one for lego and extract (complete, lego, extract)",
         "reference": "A recording whose timbre is followed: as source, or producer:<id> for their newest upload",

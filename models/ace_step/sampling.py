@@ -41,6 +41,7 @@ class Defaults:
         guided: false for turbo checkpoints, into which guidance was distilled, so that they run without.
         source_guided: whether guidance leads a cover away from silence in its source's place too, and not only from the
             unconditional embedding in its prompt's place, as in diffusers.
+        noise_strength: of covers that do not set it, at strength 1; in proportion to their strength below.
     """
 
     steps: int
@@ -48,6 +49,7 @@ class Defaults:
     guidance: float
     guided: bool = True
     source_guided: bool = False
+    noise_strength: float = 0.0
 
     @classmethod
     def of(cls, turbo: bool, variant: str, own: Path) -> Defaults:
@@ -153,7 +155,7 @@ class Run:
         self._edited_steps = edited_steps(edit, steps)
         self._condition = row.condition(lambda: Condition.of(pipeline, row, defaults, weights, encoded))
         self._injection: Injection | None = None
-        if edit and edit.noise_strength > 0:
+        if noise_strength(edit, defaults) > 0:
             assert encoded.source is not None
             self.latents = noised(encoded.source, noise, self.times[0])
         if edit and edit.keeps_outside and edit.injected_share > 0:
@@ -238,10 +240,17 @@ def times(row: Row, defaults: Defaults) -> list[float]:
     shift = defaults.shift if row.options.shift is None else row.options.shift
     even = np.linspace(1, 0, (row.options.steps or defaults.steps) + 1, dtype=np.float32)
     result: list[float] = (shift * even / (1 + (shift - 1) * even)).tolist()
-    if row.edit and row.edit.noise_strength > 0:
-        level = 1 - row.edit.noise_strength
+    if strength := noise_strength(row.edit, defaults):
+        level = 1 - strength
         result = result[min(range(len(result) - 1), key=lambda step: abs(result[step] - level)) :]
     return result
+
+
+def noise_strength(edit: Edit | None, defaults: Defaults) -> float:
+    """How near to its source a row starts: 0 from noise, 1 from the source. Only a cover starts from its source."""
+    if edit is None or edit.task != "cover":
+        return 0.0
+    return defaults.noise_strength * edit.strength if edit.noise_strength is None else edit.noise_strength
 
 
 def edited_steps(edit: Edit | None, steps: int) -> int:

@@ -83,7 +83,7 @@ class GenerateOptions(TypedDict, total=False):
         before: seconds to add before the source (extend).
         after: seconds to add after the source (extend).
         strength: the share of the steps that follow the source; 1 if left out (cover).
-        noise_strength: 0 starts from noise, 1 from the source; 0 if left out (cover).
+        noise_strength: 0 starts from noise, 1 from the source; the checkpoint's own if left out (cover).
         injected_share: the share of the steps that are held to the source outside the window (repaint, extend).
         tracks: the tracks to make; one for lego and extract (complete, lego, extract).
         reference: A recording whose timbre is followed: as source, or producer:<id> for their newest upload.
@@ -188,7 +188,7 @@ class SubmitOptions(TypedDict, total=False):
         before: seconds to add before the source (extend).
         after: seconds to add after the source (extend).
         strength: the share of the steps that follow the source; 1 if left out (cover).
-        noise_strength: 0 starts from noise, 1 from the source; 0 if left out (cover).
+        noise_strength: 0 starts from noise, 1 from the source; the checkpoint's own if left out (cover).
         injected_share: the share of the steps that are held to the source outside the window (repaint, extend).
         tracks: the tracks to make; one for lego and extract (complete, lego, extract).
         reference: A recording whose timbre is followed: as source, or producer:<id> for their newest upload.

@@ -176,6 +176,16 @@ def test_a_cover_may_start_from_its_source(model: AceStep) -> None:
     assert distances == sorted(distances, reverse=True)
 
 
+def test_a_checkpoint_may_start_covers_from_their_source_in_proportion_to_their_strength(model: AceStep) -> None:
+    own = as_kind(model, replace(TURBO, noise_strength=0.5))
+    rows = [row("cover", strength=strength) for strength in (1.0, 0.6, 0.0)]
+    asked = [row("cover", strength=strength, noise_strength=strength / 2) for strength in (1.0, 0.6, 0.0)]
+    assert [own.plan(each).steps for each in rows] == [model.plan(each).steps for each in asked] == [2, 4, 8]
+    assert all(torch.equal(*pair) for pair in zip(latents(own, rows), latents(model, asked), strict=True))
+    from_noise = [row("cover", noise_strength=0.0), row("repaint"), row("text")]
+    assert all(torch.equal(*pair) for pair in zip(latents(own, from_noise), latents(model, from_noise), strict=True))
+
+
 def test_guidance_leads_a_cover_away_from_silence_as_its_source_where_a_checkpoint_says_so(model: AceStep) -> None:
     rows = [row("cover", strength=0.5), row("repaint"), row("text")]
     plain, guided = (as_kind(model, defaults) for defaults in (GUIDED, replace(GUIDED, source_guided=True)))
