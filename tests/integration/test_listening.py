@@ -113,6 +113,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, str]) -> Ite
         yield api
 
 
+@pytest.mark.long
 def test_a_killed_front_makes_it_again(keyed: Api) -> None:
     track_id = keyed.post("/generate/submit", **LONG)["track_id"]
     path = f"/tracks/{track_id}/stream"

@@ -44,7 +44,7 @@ from .latents import frames
 from .levels import LEVELS
 from .prompts import build_tokenizer, format_prompt, song_prompt
 
-SAMPLING = {"steps": 16, "guidance": 3.0, "shift": 2.0, "guided": True, "source_guided": True, "noise_strength": 0.2}
+SAMPLING = {"steps": 16, "guidance": 3.0, "shift": 2.0, "guided": True, "source_guided": True, "noise_strength": 0.1}
 """The checkpoint's default settings."""
 TRAITS = {"clock": True, "max_true_peak": 6.0, "level_channels": LEVELS, "reference": False}
 """How twins are trained on the checkpoint. Its codec is nearly linear and reconstructs peaks above full scale too."""
