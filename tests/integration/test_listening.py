@@ -63,7 +63,8 @@ def test_it_is_heard_while_it_is_made_and_listeners_do_not_matter_to_it(api: Api
     assert api.get(f"/tracks/{track_id}")["progress"] < 0.9
     with api.client.stream("GET", f"/tracks/{track_id}/stream") as answer:
         first = next(answer.iter_raw())  # and this listener leaves
-    assert first.startswith(b"OggS") and api.get(f"/tracks/{track_id}")["state"] == "making"
+    # The header of the file comes before the track leaves the queue.
+    assert first.startswith(b"OggS") and api.get(f"/tracks/{track_id}")["state"] in ("queued", "making")
     files: list[bytes] = []
 
     def listen() -> None:
